@@ -1,0 +1,1 @@
+"""Hyperparameter search and honest ablations for image classification."""

@@ -1,0 +1,42 @@
+"""The one error style: what the user gave, what is allowed, the nearest match; each kind of error has its exit code."""
+
+import difflib
+from collections.abc import Iterable
+
+
+class PipelineError(Exception):
+    """An expected end of a command: its message is printed without a traceback and `exit_code` is returned."""
+
+    exit_code = 1
+
+
+class UserError(PipelineError):
+    """The input is wrong: flag, study, knob, value, folder. Nothing has been created."""
+
+    exit_code = 2
+
+
+class MachineError(PipelineError):
+    """The surroundings do not allow it: disk full, study in use, Ray died."""
+
+    exit_code = 4
+
+
+def printable(text: object, limit: int = 200) -> str:
+    """`text` on one line without control characters, so that a hostile file name cannot drive a terminal."""
+    line = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in str(text))
+    return line if len(line) <= limit else line[: limit - 1] + "…"
+
+
+def nearest(value: object, allowed: Iterable[object]) -> str:
+    """`; did you mean 'x'?`, or an empty string where nothing is near."""
+    names = [str(name) for name in allowed]
+    close = difflib.get_close_matches(str(value), names, n=1, cutoff=0.5)
+    return f"; did you mean '{printable(close[0])}'?" if close else ""
+
+
+def choices(value: object, allowed: Iterable[object]) -> str:
+    """`got 'x'; allowed: a, b, c; did you mean 'a'?`"""
+    names = [str(name) for name in allowed]
+    shown = ", ".join(printable(name, 60) for name in names[:20]) + (", …" if len(names) > 20 else "")
+    return f"got {printable(repr(value))}; allowed: {shown or '(none)'}{nearest(value, names)}"

@@ -1,0 +1,147 @@
+"""Frozen: the base of every configuration object. Immutable, refuses unknown keys, knows its identity."""
+
+import hashlib
+import json
+import typing
+from collections.abc import Iterator, Mapping
+from typing import Any, Self
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from pipeline.errors import UserError, choices, printable
+
+Scalar = str | int | float | bool | None
+
+
+class Frozen(BaseModel):
+    """Immutable, validated data. Derive a changed copy with `override`; `model_copy(update=…)` does not validate."""
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", allow_inf_nan=False, validate_default=True, protected_namespaces=()
+    )
+
+    def override(self, knobs: Mapping[str, Any], *, source: str = "override") -> Self:
+        """A copy with dotted paths set, validated as a whole.
+
+        Setting a part's `name` starts that part from its own defaults, before its other knobs are set:
+        `override({"optimizer.name": "adamw", "optimizer.lr": 3e-4})`.
+
+        Raises UserError naming every wrong path and value at once; `source` says where they came from.
+        """
+        tree = self.model_dump(mode="json")
+        wrong = []
+        for path in sorted(knobs, key=lambda path: (not path.endswith(".name"), path)):
+            value = knobs[path]
+            problem = _set(tree, path, value.model_dump(mode="json") if isinstance(value, BaseModel) else value)
+            if problem:
+                wrong.append(f"{source}: {printable(path)}: {problem}")
+        try:
+            made = type(self).parse(tree, source=source)
+        except UserError as error:
+            wrong += str(error).splitlines()
+        if wrong:
+            raise UserError("\n".join(wrong))
+        return made
+
+    @classmethod
+    def parse(cls, tree: object, *, source: str) -> Self:
+        """Validate plain data; raises UserError with every problem, each with `source`, key, value and what is allowed."""
+        try:
+            return cls.model_validate(tree)
+        except ValidationError as error:
+            raise UserError("\n".join(f"{source}: {line}" for line in _explain(cls, error))) from None
+
+    def fingerprint(self) -> str:
+        """16 hex digits of the SHA-256 over all fields, defaults included: editing a default is another experiment."""
+        text = json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    def flat(self) -> dict[str, Scalar]:
+        """Dotted path → scalar, in field order; lists and tuples are written as JSON."""
+        return dict(flatten(self.model_dump(mode="json")))
+
+
+def flatten(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Scalar]]:
+    """Walk nested dicts as (dotted path, scalar)."""
+    for key, value in tree.items():
+        if isinstance(value, Mapping) and value:
+            yield from flatten(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", json.dumps(value) if isinstance(value, (list, dict)) else value
+
+
+def _set(tree: dict[str, Any], path: str, value: Any) -> str:
+    """Set a dotted path in place; returns what is wrong with the path, or nothing."""
+    node, rest = tree, path
+    while True:
+        key = next((k for k in sorted(node, key=len, reverse=True) if rest == k or rest.startswith(f"{k}.")), None)
+        if key == rest or (key is None and "." not in rest):
+            if rest == "name" and node is not tree and node.get("name") != value:
+                node.clear()
+            node[rest] = value
+            return ""
+        if key is None or not isinstance(node[key], dict):
+            parts = [k for k, v in node.items() if isinstance(v, dict)]
+            return f"no part '{printable(rest.split('.')[0])}' there; {choices(rest.split('.')[0], parts)}"
+        node, rest = node[key], rest[len(key) + 1 :]
+
+
+def _explain(cls: type[BaseModel], error: ValidationError) -> Iterator[str]:
+    for item in error.errors()[:20]:
+        path, owner = _locate(cls, item["loc"])
+        key, got, context = item["loc"][-1] if item["loc"] else "", item["input"], item.get("ctx", {})
+        shown = printable(repr(got)) if not isinstance(got, dict) else "a group"
+        if item["type"] == "extra_forbidden":
+            yield f"{path}: unknown key; {choices(key, owner.model_fields if owner else ())}"
+        elif item["type"] == "union_tag_invalid":
+            field = context["discriminator"].strip("'")
+            tag = got.get(field) if isinstance(got, dict) else got
+            allowed = [t.strip().strip("'") for t in context["expected_tags"].split(",")]
+            yield f"{path}.{field}: unknown; {choices(tag, allowed)}"
+        elif item["type"] == "literal_error":
+            allowed = [t.strip().strip("'") for t in context["expected"].replace(" or ", ",").split(",")]
+            yield f"{path}: {choices(got, allowed)}"
+        elif item["type"] == "missing":
+            yield f"{path}: this key is required"
+        elif item["type"] == "value_error":
+            yield f"{path or '(whole)'}: {context['error']}"
+        elif item["type"] == "model_attributes_type":
+            yield f"{path}: a group of keys is expected, got {shown}; did you mean '{path}.name'?"
+        else:
+            yield f"{path or '(whole)'}: {item['msg']} (got {shown}, {type(got).__name__})"
+
+
+def _locate(cls: type[BaseModel], loc: tuple[int | str, ...]) -> tuple[str, type[BaseModel] | None]:
+    """The dotted path a user knows (union tags left out) and the class that owns its last key."""
+    path: list[str] = []
+    owner: type[BaseModel] | None = cls
+    node: Any = cls
+    for key in loc:
+        members = _models(node)
+        tagged = next((m for m in members if key in _tags(m)), None) if len(members) > 1 else None
+        if tagged is not None and typing.get_origin(node) is not dict:
+            node = tagged
+            continue
+        path.append(str(key))
+        owner = members[0] if len(members) == 1 else None
+        if typing.get_origin(node) is dict:
+            node = typing.get_args(node)[1]
+        else:
+            field = owner.model_fields.get(str(key)) if owner else None
+            node = field.annotation if field else None
+    return ".".join(path), owner
+
+
+def _tags(cls: type[BaseModel]) -> list[Any]:
+    """What a tagged union knows a class by."""
+    return [field.default for field in cls.model_fields.values() if typing.get_origin(field.annotation) is typing.Literal]
+
+
+def _models(annotation: Any) -> tuple[type[BaseModel], ...]:
+    """The model classes inside an annotation (`A | B`, `Annotated[...]`, `dict[str, A]`)."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return (annotation,)
+    found: list[type[BaseModel]] = []
+    for arg in typing.get_args(annotation):
+        found += [m for m in _models(arg) if m not in found]
+    return tuple(found)

@@ -1,0 +1,194 @@
+"""Search spaces as data: Float | Int | Choice ranges over the dotted paths of a TrainConfig, with conditional branches."""
+
+import math
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any, Literal, Protocol
+
+from pydantic import Field, model_validator
+
+from pipeline.errors import UserError
+from pipeline.frozen import Frozen, Scalar
+
+
+class Suggests(Protocol):
+    """What `suggest` needs of a trial; an Optuna trial has it."""
+
+    def suggest_float(self, name: str, low: float, high: float, *, log: bool) -> float: ...
+    def suggest_int(self, name: str, low: int, high: int, *, log: bool) -> int: ...
+    def suggest_categorical(self, name: str, choices: Any) -> Any: ...
+
+
+class Float(Frozen):
+    """A real range, both ends included; `log` samples the exponent evenly."""
+
+    kind: Literal["float"] = "float"
+    low: float
+    high: float
+    log: bool = False
+
+    @model_validator(mode="after")
+    def _ordered(self) -> "Float":
+        if not self.low < self.high:
+            raise ValueError(f"low must be below high, got low={self.low}, high={self.high}")
+        if self.log and self.low <= 0:
+            raise ValueError(f"a log range needs low > 0, got low={self.low}")
+        return self
+
+    def suggest(self, trial: Suggests, name: str) -> float:
+        return trial.suggest_float(name, self.low, self.high, log=self.log)
+
+    def edges(self) -> tuple[float, ...]:
+        return (self.low, self.high)
+
+    def contains(self, value: object) -> bool:
+        return isinstance(value, (int, float)) and not isinstance(value, bool) and self.low <= value <= self.high
+
+    def describe(self) -> str:
+        return f"{self.low:g} … {self.high:g}" + (" (log)" if self.log else "")
+
+
+class Int(Frozen):
+    """A whole-number range, both ends included."""
+
+    kind: Literal["int"] = "int"
+    low: int
+    high: int
+    log: bool = False
+
+    @model_validator(mode="after")
+    def _ordered(self) -> "Int":
+        if not self.low < self.high:
+            raise ValueError(f"low must be below high, got low={self.low}, high={self.high}")
+        if self.log and self.low < 1:
+            raise ValueError(f"a log range needs low >= 1, got low={self.low}")
+        return self
+
+    def suggest(self, trial: Suggests, name: str) -> int:
+        return trial.suggest_int(name, self.low, self.high, log=self.log)
+
+    def edges(self) -> tuple[int, ...]:
+        return (self.low, self.high)
+
+    def contains(self, value: object) -> bool:
+        return isinstance(value, int) and not isinstance(value, bool) and self.low <= value <= self.high
+
+    def describe(self) -> str:
+        return f"{self.low} … {self.high}" + (" (log)" if self.log else "")
+
+
+class Choice(Frozen):
+    """One of a few scalars."""
+
+    kind: Literal["choice"] = "choice"
+    options: tuple[bool | int | float | str, ...] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _distinct(self) -> "Choice":
+        if len({(type(o), o) for o in self.options}) != len(self.options):
+            raise ValueError(f"options repeat: {list(self.options)}")
+        if any(isinstance(o, float) and not math.isfinite(o) for o in self.options):
+            raise ValueError("options must be finite")
+        return self
+
+    def suggest(self, trial: Suggests, name: str) -> Scalar:
+        value: Scalar = trial.suggest_categorical(name, list(self.options))
+        return value
+
+    def edges(self) -> tuple[bool | int | float | str, ...]:
+        return self.options
+
+    def contains(self, value: object) -> bool:
+        return value in self.options
+
+    def describe(self) -> str:
+        return " | ".join(str(o) for o in self.options)
+
+
+Knob = Annotated[Float | Int | Choice, Field(discriminator="kind")]
+Range = Float | Int | Choice
+
+
+class Space(Frozen):
+    """Ranges to search.
+
+    `knobs` maps a dotted TrainConfig path to its range. `branches` holds conditional parts: for a part with a `name`
+    (model, optimizer, …) each variant with the ranges of its own fields, so that `momentum` exists for SGD alone.
+    A sampler sees variant-qualified names (`optimizer.sgd.lr`): two optimizers never share a learning-rate density.
+    """
+
+    knobs: dict[str, Knob] = Field(default_factory=dict)
+    branches: dict[str, dict[str, dict[str, Knob]]] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _something(self) -> "Space":
+        if not self.knobs and not any(self.branches.values()):
+            raise ValueError("the search space is empty: give it at least one knob")
+        for part, variants in self.branches.items():
+            if not variants:
+                raise ValueError(f"branches.{part} needs at least one variant")
+            if f"{part}.name" in self.knobs:
+                raise ValueError(f"'{part}.name' is both a knob and a branch")
+        return self
+
+    def suggest(self, trial: Suggests) -> dict[str, Scalar]:
+        """Ask `trial` for one point: dotted path → value, ready for `TrainConfig.override`."""
+        knobs: dict[str, Scalar] = {path: knob.suggest(trial, path) for path, knob in self.knobs.items()}
+        for part, variants in self.branches.items():
+            name = str(self._variant(part).suggest(trial, f"{part}.name"))
+            knobs[f"{part}.name"] = name
+            for field, knob in variants[name].items():
+                knobs[f"{part}.{field}"] = knob.suggest(trial, f"{part}.{name}.{field}")
+        return knobs
+
+    def active(self, knobs: Mapping[str, Scalar]) -> dict[str, tuple[Range, Scalar]]:
+        """Qualified sampler name → (range, value) of a point, the conditional ones of its own branches only.
+
+        Raises KeyError where the point lacks a knob of the space.
+        """
+        point: dict[str, tuple[Range, Scalar]] = {path: (knob, knobs[path]) for path, knob in self.knobs.items()}
+        for part, variants in self.branches.items():
+            name = str(knobs[f"{part}.name"])
+            point[f"{part}.name"] = (self._variant(part), name)
+            for field, knob in variants.get(name, {}).items():
+                point[f"{part}.{name}.{field}"] = (knob, knobs[f"{part}.{field}"])
+        return point
+
+    def point(self, flat: Mapping[str, Scalar]) -> dict[str, Scalar] | None:
+        """The knobs of this space read off a flattened TrainConfig; None where a value lies outside the space."""
+        paths = list(self.knobs)
+        for part, variants in self.branches.items():
+            paths += [f"{part}.name"] + [f"{part}.{field}" for field in variants.get(str(flat.get(f"{part}.name")), {})]
+        knobs = {path: flat.get(path) for path in paths}
+        inside = all(knob.contains(value) for knob, value in self.active(knobs).values())
+        return knobs if inside else None
+
+    def check(self, baseline: Frozen, *, source: str) -> None:
+        """Build the config at every end of every range; raises UserError with every knob that the config refuses."""
+        wrong = []
+        for knobs in self._corners():
+            try:
+                baseline.override(knobs, source=source)
+            except UserError as error:
+                wrong += [line for line in str(error).splitlines() if line not in wrong]
+        if wrong:
+            raise UserError("\n".join(wrong))
+
+    def table(self) -> list[tuple[str, str]]:
+        """(qualified name, range in words) of every knob."""
+        rows = [(path, knob.describe()) for path, knob in self.knobs.items()]
+        for part, variants in self.branches.items():
+            rows.append((f"{part}.name", self._variant(part).describe()))
+            rows += [(f"{part}.{name}.{f}", k.describe()) for name, fs in variants.items() for f, k in fs.items()]
+        return rows
+
+    def _variant(self, part: str) -> Choice:
+        return Choice(options=tuple(self.branches[part]))
+
+    def _corners(self) -> Iterator[dict[str, Scalar]]:
+        for path, knob in self.knobs.items():
+            yield from ({path: edge} for edge in knob.edges())
+        for part, variants in self.branches.items():
+            for name, fields in variants.items():
+                yield {f"{part}.name": name}
+                for field, knob in fields.items():
+                    yield from ({f"{part}.name": name, f"{part}.{field}": edge} for edge in knob.edges())

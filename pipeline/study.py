@@ -1,0 +1,115 @@
+"""A study: baseline, search space, search budget, ablation. Read from `studies/NAME.py` or a resolved JSON file."""
+
+import importlib.util
+import json
+import re
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field
+
+from pipeline.config import TrainConfig
+from pipeline.designs import Arm, Design
+from pipeline.errors import UserError, choices, printable
+from pipeline.frozen import Frozen
+from pipeline.space import Space
+
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+
+
+class Search(Frozen):
+    """The budget and the way of the search. `num_trials` is the total, whatever was done before."""
+
+    num_trials: int = Field(default=40, ge=0, le=100_000)
+    sampler: Literal["tpe", "random"] = "tpe"
+    scheduler: Literal["promotion", "stopping"] = "promotion"
+    reduction: int = Field(default=3, ge=2, le=10, description="eta: one in eta goes on from a rung")
+    num_rungs: int = Field(default=3, ge=1, le=6, description="rungs at R/eta^(k-1), …, R/eta, R of a trial's own epochs")
+    seed: int = Field(default=0, ge=0, lt=2**31)
+
+
+class Ablation(Frozen):
+    """The arms to train and how their differences are judged."""
+
+    design: Design
+    replicates: int = Field(default=5, ge=1, le=1000)
+    rope: float = Field(default=0.01, gt=0, lt=1, description="smallest accuracy difference of practical interest")
+
+
+class Fallback(Frozen):
+    """What the study becomes where its data is not found; `note` is shown wherever its results are."""
+
+    note: str
+    overrides: dict[str, Any]
+
+
+class Study(Frozen):
+    """Everything that `python -m pipeline.search --study NAME` needs."""
+
+    name: str = Field(pattern=rf"^{NAME.pattern}$")
+    title: str
+    data: str | None = Field(default=None, description="folder of pictures, relative to the working directory")
+    data_env: str | None = Field(default=None, description="environment variable that names the folder instead")
+    baseline: TrainConfig
+    space: Space
+    search: Search = Search()
+    ablation: Ablation
+    fallback: Fallback | None = None
+
+    def arms(self) -> tuple[tuple[Arm, TrainConfig], ...]:
+        """The arms with their configs; raises UserError where an arm is illegal or equals another."""
+        source = f"study '{self.name}'"
+        pairs = []
+        seen: dict[str, str] = {}
+        for arm in self.ablation.design.expand():
+            config = self.baseline.override(arm.overrides, source=f"{source}, arm '{printable(arm.name)}'")
+            if config.dataset != self.baseline.dataset:
+                raise UserError(f"{source}, arm '{printable(arm.name)}': dataset.*: all arms must see the same pictures")
+            twin = seen.setdefault(config.fingerprint(), arm.name)
+            if twin != arm.name:
+                raise UserError(
+                    f"{source}: arms '{twin}' and '{arm.name}' are the same configuration: a factor has no effect"
+                )
+            pairs.append((arm, config))
+        return tuple(pairs)
+
+    def check(self) -> None:
+        """Raise UserError unless every end of the space and every arm is a legal TrainConfig."""
+        knobs = [*self.space.knobs, *(f"{part}.name" for part in self.space.branches)]
+        for path in knobs:
+            if path.split(".")[0] in ("dataset", "split", "precision"):
+                raise UserError(f"study '{self.name}', space: {path}: all trials must see the same pictures and precision")
+        self.space.check(self.baseline, source=f"study '{self.name}', space")
+        self.arms()
+
+
+def load_study(name: str, folder: Path = Path("studies")) -> Study:
+    """The study called `name` in `folder`, or the resolved JSON file at path `name`; raises UserError."""
+    if name.endswith(".json"):
+        return _read_json(Path(name))
+    known = sorted(p.stem for p in folder.glob("*.py") if NAME.fullmatch(p.stem))
+    if not NAME.fullmatch(name) or name not in known:
+        raise UserError(f"--study: no study of that name in {folder}/; {choices(name, known)}")
+    path = folder / f"{name}.py"
+    spec = importlib.util.spec_from_file_location(f"studies.{name}", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        raise UserError(f"{path}: {type(error).__name__}: {printable(error, 2000)}") from error
+    study = getattr(module, "STUDY", None)
+    if not isinstance(study, Study):
+        raise UserError(f"{path}: it must define STUDY = Study(…), got {type(study).__name__}")
+    return study
+
+
+def _read_json(path: Path) -> Study:
+    try:
+        tree = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UserError(f"--study: cannot read {printable(path)}: {error.strerror}") from None
+    except ValueError as error:
+        raise UserError(f"{printable(path)}: not JSON: {error}") from None
+    return Study.parse(tree, source=str(path))
