@@ -1,0 +1,1 @@
+"""Pictures: datasets, the decode-once cache, splits, and checks of what came in."""

@@ -1,0 +1,203 @@
+"""Build a cache: decode on all cores into a folder beside it, then rename; a killed build leaves nothing valid."""
+
+import contextlib
+import errno
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+import warnings
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+
+from pipeline.data.checks import channel_statistics, fingerprint, is_food11, warn
+from pipeline.data.datasets import Digits, Folder
+from pipeline.data.decode import VERSION
+from pipeline.data.listing import TRAIN, BadPicture, Listing, check_counts
+from pipeline.errors import MachineError, UserError, printable
+
+IMAGES, META = "images.u8", "meta.json"
+CHUNK = 32  # pictures a task: small ones take less time than handing over a task
+
+
+def checksum(meta: dict[str, Any]) -> str:
+    """SHA-256 of the meta data in its stored form."""
+    return hashlib.sha256(json.dumps(meta, sort_keys=True).encode()).hexdigest()
+
+
+@contextlib.contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Hold the lock of the cache `path`, waiting for whoever builds it; raises MachineError where it cannot be had."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file = open(f"{path}.lock", "a")  # noqa: SIM115  (closed below; only the opening may raise MachineError)
+        fcntl.flock(file, fcntl.LOCK_EX)
+    except OSError as error:
+        raise MachineError(f"cache {printable(path.parent)}: cannot be used: {error.strerror}") from error
+    with file:
+        yield
+
+
+def build(dataset: Folder | Digits, listing: Listing, path: Path, on_progress: Callable[[int, int], None] | None) -> None:
+    """Decode `listing` into the folder `path` (the caller holds its lock).
+
+    Raises UserError where more pictures than `max_unreadable` cannot be read or a class loses too many,
+    MachineError where the disk does not take it.
+    """
+    unfinished = path.with_name(f"{path.name}.unfinished")
+    num_bytes = len(listing.files) * dataset.channels * dataset.size**2
+    shutil.rmtree(unfinished, ignore_errors=True)  # of a killed build: we hold the lock, nobody else writes there
+    try:
+        unfinished.mkdir()
+        with open(unfinished / IMAGES, "w+b") as file:
+            if hasattr(os, "posix_fallocate"):  # a full disk shows now, not after minutes of decoding
+                os.posix_fallocate(file.fileno(), 0, num_bytes)
+            hashes, reasons = _decode_all(dataset, listing, file.fileno(), on_progress)
+            _check_unreadable(dataset, listing, reasons)
+            rows = [row for row in range(len(listing.files)) if row not in reasons]
+            _close_gaps(file.fileno(), rows, num_bytes // len(listing.files))
+            os.fsync(file.fileno())
+        _write_meta(dataset, listing, unfinished, rows, hashes, reasons)
+        shutil.rmtree(path, ignore_errors=True)
+        os.replace(unfinished, path)
+        _sync_folder(path.parent)
+    except OSError as error:
+        shutil.rmtree(unfinished, ignore_errors=True)
+        free = shutil.disk_usage(path.parent).free
+        raise MachineError(
+            f"cache {printable(path.parent)}: cannot write {num_bytes / 1e6:,.1f} MB of decoded pictures: "
+            f"{error.strerror} ({free / 1e6:,.1f} MB free there)"
+        ) from error
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
+
+
+def _decode_all(
+    dataset: Folder | Digits, listing: Listing, descriptor: int, on_progress: Callable[[int, int], None] | None
+) -> tuple[list[str], dict[int, str]]:
+    """Write each picture at its row; returns the hash of every file and, by row, why some could not be read."""
+    total = len(listing.files)
+    hashes: list[str] = []
+    reasons: dict[int, str] = {}
+
+    def decode(start: int) -> list[tuple[str, str]]:
+        return [_decode_one(dataset, listing, row, descriptor) for row in range(start, min(start + CHUNK, total))]
+
+    with _one_torch_thread(), warnings.catch_warnings(), ThreadPoolExecutor(_num_cores()) as pool:
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # our own cap is lower and names the file
+        try:
+            for results in pool.map(decode, range(0, total, CHUNK)):
+                reasons.update((len(hashes) + i, reason) for i, (_, reason) in enumerate(results) if reason)
+                hashes += [digest for digest, _ in results]
+                if on_progress:
+                    on_progress(len(hashes), total)
+        except BaseException:
+            pool.shutdown(cancel_futures=True)  # Ctrl-C or a full disk: do not decode the rest first
+            raise
+    return hashes, reasons
+
+
+def _decode_one(dataset: Folder | Digits, listing: Listing, row: int, descriptor: int) -> tuple[str, str]:
+    """Write one picture at its row; returns (hash, "") or ("", reason)."""
+    try:
+        pixels, digest = dataset.read(listing, row)
+    except BadPicture as bad:
+        return "", str(bad)
+    # Not through a memory map: where the disk is full that ends the process with SIGBUS.
+    if os.pwrite(descriptor, pixels.tobytes(), row * pixels.nbytes) != pixels.nbytes:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    return digest, ""
+
+
+def _check_unreadable(dataset: Folder | Digits, listing: Listing, reasons: dict[int, str]) -> None:
+    where = f"data: {printable(listing.root)}"
+    total = len(listing.files)
+    allowed = max(1, int(dataset.max_unreadable * total)) if dataset.max_unreadable else 0
+    if len(reasons) > allowed:
+        shown = "".join(f"\n  {printable(listing.files[row])}: {why}" for row, why in list(reasons.items())[:10])
+        more = f"\n  and {len(reasons) - 10} more" if len(reasons) > 10 else ""
+        raise UserError(
+            f"{where}: {len(reasons)} of {total} pictures cannot be read; allowed by "
+            f"dataset.max_unreadable={dataset.max_unreadable:g}: {allowed}{shown}{more}"
+        )
+    if reasons:
+        kept = [row for row in range(total) if row not in reasons]
+        left = f"{where} without {len(reasons)} unreadable pictures"
+        check_counts(left, [listing.labels[r] for r in kept], [listing.parts[r] for r in kept], listing.classes)
+
+
+def _close_gaps(descriptor: int, rows: list[int], num_bytes: int) -> None:
+    """Move the rows that were read together, in place, and cut the rest off."""
+    for place, row in enumerate(rows):
+        if place != row:
+            os.pwrite(descriptor, os.pread(descriptor, num_bytes, row * num_bytes), place * num_bytes)
+    os.ftruncate(descriptor, len(rows) * num_bytes)
+
+
+def _write_meta(
+    dataset: Folder | Digits,
+    listing: Listing,
+    folder: Path,
+    rows: list[int],
+    hashes: list[str],
+    reasons: dict[int, str],
+) -> None:
+    shape = (len(rows), dataset.channels, dataset.size, dataset.size)
+    images = np.memmap(folder / IMAGES, dtype=np.uint8, mode="r", shape=shape)
+    parts = [listing.parts[row] for row in rows]
+    mean, std = channel_statistics(images, np.flatnonzero(np.array(parts) == TRAIN))
+    notes = warn(listing, rows, hashes)
+    if reasons:
+        first = next(iter(reasons))
+        example = f"{printable(listing.files[first])}: {reasons[first]}"
+        notes = (f"{len(reasons)} pictures could not be read and are left out (the first: {example})", *notes)
+    meta = {
+        "shape": shape,
+        "labels": [listing.labels[row] for row in rows],
+        "parts": parts,
+        "files": [listing.files[row] for row in rows],
+        "classes": listing.classes,
+        "title": "Food-11" if is_food11(listing) else listing.title,
+        "fingerprint": fingerprint(listing, rows, hashes, dataset.size, VERSION),
+        "unreadable": [(listing.files[row], reason) for row, reason in reasons.items()],
+        "is_food11": is_food11(listing),
+        "warnings": notes,
+        "mean": mean,
+        "std": std,
+        "ignored": listing.ignored,
+    }
+    with open(folder / META, "w", encoding="ascii") as file:
+        json.dump({"sha256": checksum(meta), "meta": meta}, file)
+        file.flush()
+        os.fsync(file.fileno())
+    _sync_folder(folder)
+
+
+def _sync_folder(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextlib.contextmanager
+def _one_torch_thread() -> Iterator[None]:
+    """One decoding thread a core is all there is to gain; threads within an operation only get in their way."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _num_cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

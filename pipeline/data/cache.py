@@ -1,0 +1,124 @@
+"""The decode-once cache: every picture decoded a single time into one uint8 file that all workers map.
+
+`<cache>/<key>/images.u8` holds raw uint8 [N, C, S, S]; `meta.json` everything else, with its own checksum. The key
+hashes the dataset config and the names, sizes and times of the files, so a changed folder is decoded anew.
+"""
+
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from pipeline.data import build
+from pipeline.data.datasets import Digits, Folder
+from pipeline.data.decode import VERSION
+from pipeline.data.listing import PARTS, Listing
+from pipeline.errors import MachineError, printable
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class Unreadable:
+    """A picture that was left out."""
+
+    file: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Data:
+    """A decoded dataset, mapped from the cache; rows are sorted by file name.
+
+    images: uint8 [N, C, S, S] read-only; labels: int64 [N], -1 = unknown; parts: int8 [N], 0 train, 1 valid, 2 test;
+    mean, std: per channel over train, in units of 0 … 1; counts: pictures in train, valid, test (with and without
+    label); ignored: what the scan left out by rule; fingerprint: 16 hex digits of the content. `files` may hold any
+    bytes a file system allows: show them with `printable`.
+    """
+
+    path: Path
+    images: np.memmap[Any, np.dtype[np.uint8]]
+    labels: npt.NDArray[np.int64]
+    parts: npt.NDArray[np.int8]
+    files: tuple[str, ...]
+    classes: tuple[str, ...]
+    title: str
+    fingerprint: str
+    unreadable: tuple[Unreadable, ...]
+    counts: dict[str, int]
+    is_food11: bool
+    warnings: tuple[str, ...]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    ignored: dict[str, int]
+
+
+class Damaged(MachineError):
+    """A cache that is missing, truncated or altered."""
+
+
+def prepare(dataset: Folder | Digits, root: Path | None, cache: Path, on_progress: Progress | None = None) -> Data:
+    """Scan, decode into `cache` if that was not done before, and open.
+
+    Two processes that ask for the same pictures decode them once (file lock). `on_progress(done, total)` is called
+    from the calling thread. Raises UserError (pictures or folder) and MachineError (disk).
+    """
+    listing = dataset.scan(root)
+    path = cache / _key(dataset, listing)
+    try:
+        return open_data(path)
+    except Damaged:
+        pass
+    with build.locked(path):
+        try:
+            return open_data(path)
+        except Damaged:
+            build.build(dataset, listing, path, on_progress)
+    return open_data(path)
+
+
+def open_data(path: Path) -> Data:
+    """Map a prepared dataset; raises MachineError where the cache is missing or damaged."""
+    try:
+        document = json.loads((path / build.META).read_text(encoding="ascii"))
+        meta = document["meta"]
+        if build.checksum(meta) != document["sha256"]:
+            raise ValueError("its checksum does not fit")
+        shape = tuple(meta["shape"])
+        size = (path / build.IMAGES).stat().st_size
+        if size != int(np.prod(shape)):
+            raise ValueError(f"images of {size} bytes, expected {int(np.prod(shape))}")
+        images = np.memmap(path / build.IMAGES, dtype=np.uint8, mode="r", shape=shape)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        why = printable(error)
+        raise Damaged(f"cache {printable(path)}: missing or damaged ({why}); prepare the data again") from error
+    parts = np.array(meta["parts"], dtype=np.int8)
+    return Data(
+        path=path,
+        images=images,
+        labels=np.array(meta["labels"], dtype=np.int64),
+        parts=parts,
+        files=tuple(meta["files"]),
+        classes=tuple(meta["classes"]),
+        title=meta["title"],
+        fingerprint=meta["fingerprint"],
+        unreadable=tuple(Unreadable(file, reason) for file, reason in meta["unreadable"]),
+        counts={name: int((parts == part).sum()) for part, name in enumerate(PARTS)},
+        is_food11=meta["is_food11"],
+        warnings=tuple(meta["warnings"]),
+        mean=tuple(meta["mean"]),
+        std=tuple(meta["std"]),
+        ignored=meta["ignored"],
+    )
+
+
+def _key(dataset: Folder | Digits, listing: Listing) -> str:
+    """32 hex digits: the decoder's version, the config and all that the scan found."""
+    rows = zip(listing.files, listing.labels, listing.parts, listing.stamps, strict=True)
+    found = [VERSION, dataset.model_dump(mode="json"), listing.title, listing.classes, listing.warnings, list(rows)]
+    return hashlib.sha256(json.dumps(found).encode()).hexdigest()[:32]

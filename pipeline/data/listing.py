@@ -1,0 +1,72 @@
+"""Listing: names, labels and parts of a set of pictures, before anything is decoded."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pipeline.errors import UserError, printable
+
+TRAIN, VALID, TEST = 0, 1, 2
+PARTS = ("train", "valid", "test")
+UNKNOWN = -1
+
+
+class BadPicture(Exception):
+    """A picture that cannot be used; its message is the reason."""
+
+
+@dataclass(frozen=True)
+class Listing:
+    """The pictures of a dataset, sorted by file name; `labels`, `parts`, `stamps` run parallel to `files`.
+
+    `files` are paths relative to `root` with `/` (they may hold any bytes a file system allows: show them with
+    `printable`). `labels` index `classes`, -1 = unknown. `parts`: 0 train, 1 valid, 2 test. `stamps`: (bytes,
+    modification time in ns). `ignored`: what was left out by rule → how many.
+    """
+
+    root: Path | None
+    title: str
+    layout: str
+    files: tuple[str, ...]
+    labels: tuple[int, ...]
+    parts: tuple[int, ...]
+    stamps: tuple[tuple[int, int], ...]
+    classes: tuple[str, ...]
+    ignored: dict[str, int]
+    warnings: tuple[str, ...]
+
+
+def check_counts(where: str, labels: Sequence[int], parts: Sequence[int], classes: Sequence[str]) -> None:
+    """Raise UserError, with the counts, unless there is something to learn and something to validate on.
+
+    Needed: two classes, two training pictures in each, one labelled validation picture.
+    """
+    counts = Counter(zip(parts, labels, strict=True))
+    if len(classes) < 2:
+        only = f"class '{printable(classes[0])}' with {_counts(counts, 0)}" if classes else "no class at all"
+        raise UserError(f"{where}: a classification needs at least 2 classes, found {only}")
+    short = [c for c in range(len(classes)) if counts[TRAIN, c] < 2]
+    if short:
+        shown = "; ".join(f"'{printable(classes[c], 60)}': {_counts(counts, c)}" for c in short[:10])
+        more = f"; and {len(short) - 10} more" if len(short) > 10 else ""
+        raise UserError(
+            f"{where}: {len(short)} of {len(classes)} classes have fewer than 2 training pictures: {shown}{more}; "
+            "add pictures or remove the class from every part"
+        )
+    if not sum(counts[VALID, c] for c in range(len(classes))):
+        num_train = sum(counts[TRAIN, c] for c in range(len(classes)))
+        raise UserError(
+            f"{where}: no validation pictures ({num_train} training pictures in {len(classes)} classes): their folder "
+            "is empty, or there is none and every class is too small (fewer than 4) to cut some off"
+        )
+
+
+def describe(ignored: dict[str, int]) -> str:
+    """`3 hidden files, 1 other file type`, the most frequent first."""
+    ranked = sorted(ignored.items(), key=lambda item: (-item[1], item[0]))
+    return ", ".join(f"{num} {kind}" for kind, num in ranked) or "nothing"
+
+
+def _counts(counts: Counter[tuple[int, int]], label: int) -> str:
+    return ", ".join(f"{name} {counts[part, label]}" for part, name in enumerate(PARTS))
