@@ -1,0 +1,174 @@
+"""Checkpoints: one folder per epoch, complete or ignored. safetensors and JSON only; nothing is ever unpickled."""
+
+import hashlib
+import json
+import logging
+import os
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from pipeline.errors import MachineError, printable
+
+log = logging.getLogger(__name__)
+
+STATE, BEST, META = "state.safetensors", "best.safetensors", "meta.json"
+KEEP = 2
+
+
+@dataclass(frozen=True)
+class Identity:
+    """What a checkpoint must agree with to be gone on from."""
+
+    fingerprint: str
+    seed: int
+    core_version: int
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A valid checkpoint on disk: the state after `epoch`, and the weights of `best_epoch`."""
+
+    folder: Path
+    epoch: int
+    best_epoch: int
+    precision: str
+    history: tuple[dict[str, float], ...]
+    scalars: dict[str, Any]
+
+    def restore(self, model: nn.Module, optimizer: Optimizer) -> None:
+        """Load weights and optimizer state in place, bit for bit, in the model's own memory layout."""
+        tensors = load_file(self.folder / STATE)
+        model.load_state_dict({k.removeprefix("model."): v for k, v in tensors.items() if k.startswith("model.")})
+        load_optimizer(optimizer, tensors, self.scalars)
+
+    def best(self) -> dict[str, Tensor]:
+        """The weights of the best epoch."""
+        return load_file(self.folder / BEST)
+
+
+def save(
+    folder: Path,
+    model: nn.Module,
+    optimizer: Optimizer,
+    *,
+    identity: Identity,
+    precision: str,
+    history: tuple[dict[str, float], ...],
+    best_epoch: int,
+) -> None:
+    """Write the checkpoint of the last epoch of `history` into `folder`; raises MachineError where the disk refuses."""
+    epoch = len(history)
+    final, temporary = folder / f"epoch_{epoch:04d}", folder / f".epoch_{epoch:04d}.tmp"
+    try:
+        shutil.rmtree(temporary, ignore_errors=True)
+        temporary.mkdir(parents=True)
+        weights = {name: t.detach().cpu().contiguous() for name, t in model.state_dict().items()}
+        tensors, scalars = dump_optimizer(optimizer)
+        save_file({f"model.{name}": t for name, t in weights.items()} | tensors, temporary / STATE)
+        if best_epoch == epoch:
+            save_file(weights, temporary / BEST)
+        else:
+            link(folder / f"epoch_{epoch - 1:04d}" / BEST, temporary / BEST)
+        meta: dict[str, Any] = {
+            "identity": vars(identity),
+            "epoch": epoch,
+            "best_epoch": best_epoch,
+            "precision": precision,
+            "history": history,
+            "scalars": scalars,
+            "sha256": {name: digest(temporary / name) for name in (STATE, BEST)},
+        }
+        meta["check"] = check(meta)
+        (temporary / META).write_text(json.dumps(meta, allow_nan=False), encoding="utf-8")
+        shutil.rmtree(final, ignore_errors=True)
+        os.replace(temporary, final)
+        for old in epochs(folder)[:-KEEP]:
+            shutil.rmtree(old, ignore_errors=True)
+    except OSError as error:
+        raise MachineError(f"cannot write a checkpoint to {printable(folder)}: {error.strerror or error}") from error
+
+
+def latest(folder: Path, identity: Identity) -> Checkpoint | None:
+    """The newest valid checkpoint in `folder`; what is damaged or of another run is logged and removed."""
+    for leftover in folder.glob(".epoch_*.tmp"):
+        shutil.rmtree(leftover, ignore_errors=True)
+    for candidate in reversed(epochs(folder)):
+        try:
+            return read(candidate, identity)
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            log.warning("checkpoint %s removed: %s", printable(candidate), printable(error))
+            shutil.rmtree(candidate, ignore_errors=True)
+    return None
+
+
+def read(folder: Path, identity: Identity) -> Checkpoint:
+    """The checkpoint in `folder`; raises what `latest` catches where it is not whole or not ours."""
+    meta = json.loads((folder / META).read_text(encoding="utf-8"))
+    if meta.pop("check") != check(meta):
+        raise ValueError(f"{META} is damaged (its SHA-256 differs)")
+    if meta["identity"] != vars(identity):
+        raise ValueError("it belongs to another configuration, seed or version of the core")
+    for name in (STATE, BEST):
+        if digest(folder / name) != meta["sha256"][name]:
+            raise ValueError(f"{name} is damaged (its SHA-256 differs)")
+    keys = ("epoch", "best_epoch", "precision", "scalars")
+    return Checkpoint(folder, history=tuple(meta["history"]), **{key: meta[key] for key in keys})
+
+
+def epochs(folder: Path) -> list[Path]:
+    """The folders of checkpoints, oldest first."""
+    return sorted(p for p in folder.glob("epoch_*") if p.name.removeprefix("epoch_").isdecimal() and p.is_dir())
+
+
+def digest(path: Path) -> str:
+    """SHA-256 of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def check(meta: Mapping[str, Any]) -> str:
+    """SHA-256 of the meta data itself."""
+    return hashlib.sha256(json.dumps(meta, sort_keys=True).encode()).hexdigest()
+
+
+def link(source: Path, target: Path) -> None:
+    """A hard link, or a copy on a file system without them."""
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copyfile(source, target)
+
+
+def dump_optimizer(optimizer: Optimizer) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """State as tensors and JSON scalars, both under `optimizer.<parameter>.<name>`."""
+    tensors, scalars = {}, {}
+    for number, state in optimizer.state_dict()["state"].items():
+        for name, value in state.items():
+            key = f"optimizer.{number}.{name}"
+            if isinstance(value, Tensor):
+                tensors[key] = value.detach().cpu().contiguous()
+            else:
+                scalars[key] = value
+    return tensors, scalars
+
+
+def load_optimizer(optimizer: Optimizer, tensors: Mapping[str, Tensor], scalars: Mapping[str, Any]) -> None:
+    """Undo `dump_optimizer`; a state shaped like its parameter gets its memory layout, which fused kernels rely on."""
+    params = [p for group in optimizer.param_groups for p in group["params"]]
+    state: dict[int, dict[str, Any]] = {}
+    for key, value in {**tensors, **scalars}.items():
+        if not key.startswith("optimizer."):
+            continue
+        _, number, name = key.split(".", 2)
+        if isinstance(value, Tensor) and value.shape == params[int(number)].shape:
+            value = torch.empty_like(params[int(number)]).copy_(value)
+        state.setdefault(int(number), {})[name] = value
+    optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
