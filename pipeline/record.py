@@ -1,0 +1,169 @@
+"""What a study's ledger says, folded into runs: the one reading that the search, the tracker and the report share."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from pipeline.ledger import Event
+from pipeline.study import Study
+
+Status = Literal["new", "running", "paused", "stopped", "complete", "diverged", "failed"]
+
+
+@dataclass
+class Run:
+    """One training run: a trial of the search, or one replicate of an arm."""
+
+    key: str
+    kind: Literal["trial", "arm"]
+    config: dict[str, Any]
+    number: int = -1  # trials count from 0, the baseline; arms have -1
+    knobs: dict[str, Any] = field(default_factory=dict)
+    asked: int | None = None  # the rung whose sampler proposed the trial
+    arm: str = ""
+    replicate: int = 0  # trials use replicate 0, arms 1 … n
+    status: Status = "new"
+    rung: int = -1  # the rung it was last sent to
+    epochs: list[dict[str, float]] = field(default_factory=list)  # epochs[i]["epoch"] == i + 1
+    rungs: dict[int, float] = field(default_factory=dict)  # rung → val_acc at that rung
+    best_epoch: int = 0
+    num_params: int = 0
+    test_loss: float | None = None
+    test_acc: float | None = None
+    attempts: int = 0  # failures so far
+    error: str = ""
+    ended_seq: int = -1
+    mlflow_id: str = ""
+
+    @property
+    def seconds(self) -> float:
+        return sum(epoch["seconds"] for epoch in self.epochs)
+
+    @property
+    def best(self) -> dict[str, float] | None:
+        """The metrics of the best epoch (highest val_acc, then lowest val_loss, then earliest)."""
+        if not self.epochs:
+            return None
+        return min(self.epochs, key=lambda e: (-e["val_acc"], e["val_loss"], e["epoch"]))
+
+    @property
+    def ended(self) -> bool:
+        return self.status in ("complete", "diverged", "failed")
+
+    def metric(self, name: str) -> float | None:
+        """A result under the common vocabulary: test_* as recorded, the rest at the best epoch; None where missing."""
+        if name == "test_loss":
+            return self.test_loss
+        if name == "test_acc":
+            return self.test_acc
+        return self.best[name] if self.best else None
+
+
+@dataclass
+class Record:
+    """A study as recorded. `header` is the first event: study, data, note, versions."""
+
+    header: Event = field(default_factory=dict)
+    sessions: list[Event] = field(default_factory=list)
+    runs: dict[str, Run] = field(default_factory=dict)
+    mlflow_ids: dict[str, str] = field(default_factory=dict)  # "uri|what" → run id
+    trial_keys: list[str] = field(default_factory=list)  # by number; a configuration proposed twice keeps its first run
+
+    @classmethod
+    def of(cls, events: Iterable[Event]) -> "Record":
+        record = cls()
+        for event in events:
+            record.apply(event)
+        return record
+
+    def apply(self, event: Event) -> None:
+        """Fold one event in."""
+        getattr(self, f"_{event['type']}")(event)
+
+    @property
+    def study(self) -> Study:
+        """The study of the newest session: the header's, with the budgets that were asked for last."""
+        study = Study.parse(self.header["study"], source="ledger")
+        budget = self.sessions[-1]["budget"] if self.sessions else {}
+        return study.override(budget, source="ledger")
+
+    @property
+    def data(self) -> dict[str, Any]:
+        """title, fingerprint, classes, counts, is_food11, unreadable, warnings of the pictures."""
+        data: dict[str, Any] = self.header["data"]
+        return data
+
+    @property
+    def note(self) -> str:
+        """What must be said wherever results are shown (the embedded default), or an empty string."""
+        return str(self.header["note"])
+
+    def trials(self) -> list[Run]:
+        """The trials in order of their numbers."""
+        return [self.runs[key] for key in dict.fromkeys(self.trial_keys)]
+
+    def arms(self) -> dict[str, list[Run]]:
+        """Arm → its runs in order of replicates, arms in the order of the study's design."""
+        table: dict[str, list[Run]] = {arm.name: [] for arm in self.study.ablation.design.expand()}
+        for run in self.runs.values():
+            if run.kind == "arm":
+                table.setdefault(run.arm, []).append(run)
+        return {arm: sorted(runs, key=lambda run: run.replicate) for arm, runs in table.items()}
+
+    def best_trial(self) -> Run | None:
+        """The trial with the highest val_acc among those that went furthest; ties go to the earlier trial."""
+        ranked = [run for run in self.trials() if run.rungs and run.status not in ("diverged", "failed")]
+        return max(ranked, key=lambda run: (max(run.rungs), run.rungs[max(run.rungs)], -run.number), default=None)
+
+    def _study(self, event: Event) -> None:
+        self.header = event
+
+    def _session(self, event: Event) -> None:
+        self.sessions.append(event)
+
+    def _trial(self, event: Event) -> None:
+        run = Run(event["run"], "trial", event["config"], number=event["trial"], knobs=event["knobs"])
+        run.asked = event["asked"]
+        self.runs[run.key] = run
+        self.trial_keys.append(run.key)
+
+    def _twin(self, event: Event) -> None:
+        self.trial_keys.append(event["run"])
+
+    def _arm(self, event: Event) -> None:
+        run = Run(event["run"], "arm", event["config"], arm=event["arm"], replicate=event["replicate"])
+        self.runs[run.key] = run
+
+    def _start(self, event: Event) -> None:
+        run = self.runs[event["run"]]
+        run.status, run.rung, run.error = "running", event["rung"], ""
+
+    def _epoch(self, event: Event) -> None:
+        run, metrics = self.runs[event["run"]], event["metrics"]
+        if metrics["epoch"] == len(run.epochs) + 1:
+            run.epochs.append({**metrics, "time": event["time"]})
+
+    def _rung(self, event: Event) -> None:
+        run = self.runs[event["run"]]
+        run.rungs[event["rung"]] = event["value"]
+        run.status = "paused"
+
+    def _fail(self, event: Event) -> None:
+        run = self.runs[event["run"]]
+        run.attempts += 1
+        run.error = event["error"]
+
+    def _end(self, event: Event) -> None:
+        run = self.runs[event["run"]]
+        run.status, run.error, run.ended_seq = event["status"], event.get("error", ""), event["seq"]
+        run.best_epoch = event.get("best_epoch", run.best_epoch)
+        run.num_params = event.get("num_params", run.num_params)
+        run.test_loss, run.test_acc = event.get("test_loss"), event.get("test_acc")
+
+    def _finish(self, event: Event) -> None:
+        """The end of a session; nothing about the runs."""
+
+    def _mlflow(self, event: Event) -> None:
+        self.mlflow_ids[f"{event['uri']}|{event['what']}"] = event["id"]
+        if event["what"] in self.runs:
+            self.runs[event["what"]].mlflow_id = event["id"]
