@@ -1,0 +1,77 @@
+"""What the study runs on: devices, versions, the commit of the code."""
+
+import importlib.metadata
+import os
+import platform
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pipeline.errors import UserError
+
+PACKAGES = ("torch", "torchvision", "ray", "optuna", "mlflow", "numpy", "pydantic")
+
+
+@dataclass(frozen=True)
+class Resources:
+    """What runs may use: `workers` at once, each with a share of a GPU or with one CPU core."""
+
+    workers: int
+    gpus_per_trial: float
+
+    @property
+    def device(self) -> str:
+        return "cuda" if self.gpus_per_trial else "cpu"
+
+
+def resources(workers: int | None, gpus_per_trial: float | None) -> Resources:
+    """All GPUs (one run each unless `gpus_per_trial` says otherwise), else all cores this process may use.
+
+    Raises UserError where more GPUs are asked for than there are.
+    """
+    import torch
+
+    num_gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    share = gpus_per_trial if gpus_per_trial is not None else float(num_gpus > 0)
+    if share > num_gpus:
+        raise UserError(f"--gpus-per-trial: got {share:g}, but this machine has {num_gpus} usable GPUs")
+    most = int(num_gpus / share) if share else len(os.sched_getaffinity(0))
+    if share and workers and workers > most:
+        raise UserError(f"--workers: got {workers}, but {num_gpus} GPUs at {share:g} each hold {most} runs")
+    return Resources(workers or most, share)
+
+
+def versions() -> dict[str, str]:
+    """Python's version and those of the packages that can change a result."""
+    return {"python": platform.python_version()} | {name: importlib.metadata.version(name) for name in PACKAGES}
+
+
+def commit() -> str:
+    """The commit of this code, with `+` where files differ from it; empty where there is no git."""
+    here = Path(__file__).parent
+
+    def git(*words: str) -> str:
+        return subprocess.run(
+            ("git", *words), cwd=here, capture_output=True, text=True, timeout=10, check=True
+        ).stdout.strip()
+
+    try:
+        return git("rev-parse", "HEAD") + ("+" if git("status", "--porcelain", "--untracked-files=no") else "")
+    except (OSError, subprocess.SubprocessError):
+        return ""
+
+
+def describe(device: str) -> dict[str, Any]:
+    """The machine in a few words for the report."""
+    name = platform.processor() or platform.machine()
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        name = next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), name)
+    except OSError:
+        pass
+    if device == "cuda":
+        import torch
+
+        name = torch.cuda.get_device_name(0)
+    return {"device": device, "name": name, "cpus": len(os.sched_getaffinity(0)), "system": platform.system()}

@@ -1,0 +1,279 @@
+"""What to train next: the trials of the search rung by rung, then every arm's replicates. Rebuilt from the ledger alone.
+
+The plan deals in segments: a piece of one run, from where it stands to an epoch. A worker that dies loses at most the
+segment's epochs since its last checkpoint, and the segment is handed out again.
+"""
+
+import hashlib
+import time
+from collections import deque
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pipeline.config import TrainConfig
+from pipeline.errors import PipelineError
+from pipeline.ledger import Event, Ledger
+from pipeline.record import Record, Run
+from pipeline.sampler import RungSampler
+from pipeline.scheduler import Promotion, Scheduler, Stopping, rung_epochs
+from pipeline.study import Study
+
+MAX_ATTEMPTS = 3
+MAX_FAILED_IN_A_ROW = 3
+SCHEDULERS: dict[str, type[Scheduler]] = {"promotion": Promotion, "stopping": Stopping}
+
+
+class TooManyFailures(PipelineError):
+    """Different runs failed one after another: the fault is not one configuration's."""
+
+    exit_code = 3
+
+
+@dataclass(frozen=True)
+class Segment:
+    """Work for one worker: train `config` up to epoch `stop`; epochs up to `reported` are in the ledger already."""
+
+    run: str
+    config: TrainConfig
+    replicate: int
+    seed: int
+    stop: int
+    reported: int
+    test: bool
+
+
+def run_key(config: TrainConfig, data_fingerprint: str, replicate: int, seed: int, core_version: int) -> str:
+    """A run's identity: the same key is never trained twice."""
+    text = f"{config.fingerprint()} {data_fingerprint} {replicate} {seed} {core_version}"
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+class Plan:
+    """Hands out segments and takes in what workers report; every decision is in the ledger before it takes effect."""
+
+    def __init__(self, study: Study, ledger: Ledger, record: Record, *, core_version: int, with_search: bool) -> None:
+        """`record` must be kept up to date by the ledger's listener. `with_search` False trains the arms only."""
+        self.study, self.ledger, self.record = study, ledger, record
+        self.core_version = core_version
+        search = study.search
+        self.num_trials = search.num_trials if with_search else 0
+        self.scheduler = SCHEDULERS[search.scheduler](reduction=search.reduction, num_rungs=search.num_rungs)
+        self.sampler = RungSampler(study.space, kind=search.sampler, seed=search.seed, num_rungs=search.num_rungs)
+        self.search_deadline = float("inf")
+        self.live: set[str] = set()
+        self._ahead: Segment | None = None
+        self.failed_in_a_row: list[str] = []
+        for event in ledger.events:
+            self._replay(event)
+        self.again: deque[str] = deque(
+            run.key for run in record.runs.values() if _interrupted(run) and self._wanted(run, with_search)
+        )
+        self.todo = deque(self._missing_arms())
+
+    def next(self) -> Segment | None:
+        """The next segment; None where all that is left waits for a running segment (or nothing is left: see `done`)."""
+        if self._ahead is not None:
+            segment, self._ahead = self._ahead, None
+            return segment
+        if self.again:
+            return self._begin(self.record.runs[self.again.popleft()])
+        segment = self._next_trial() if self.searching() else None
+        if segment is None and self.todo:
+            segment = self._begin(self.record.runs[self._new_arm(*self.todo.popleft())])
+        return segment
+
+    def peek(self) -> Segment | None:
+        """The segment that `next` will give."""
+        self._ahead = self._ahead or self.next()
+        return self._ahead
+
+    def searching(self) -> bool:
+        """Whether the search may still begin segments."""
+        return self.num_trials > 0 and time.monotonic() < self.search_deadline
+
+    def done(self) -> bool:
+        """Whether everything planned has ended; call after `next` gave None."""
+        return not self.live and not self.again and not self.todo and self._ahead is None
+
+    def search_is_over(self) -> bool:
+        """Whether all trials have begun (those that wait at a rung may wait for good)."""
+        return len(self.record.trial_keys) >= self.num_trials
+
+    def epoch(self, key: str, metrics: Mapping[str, float]) -> None:
+        """A worker finished an epoch."""
+        if metrics["epoch"] == len(self.record.runs[key].epochs) + 1:
+            self.ledger.append("epoch", run=key, metrics=dict(metrics))
+
+    def finish(self, key: str, outcome: Mapping[str, Any]) -> None:
+        """A segment ended: `outcome["status"]` is reached, diverged or failed (with `error` and `retry`)."""
+        run = self.record.runs[key]
+        self.live.discard(key)
+        if outcome["status"] == "failed":
+            self._fail(run, outcome["error"], retry=outcome["retry"])
+            return
+        self.failed_in_a_row.clear()
+        facts = {name: outcome[name] for name in ("best_epoch", "num_params", "test_loss", "test_acc") if name in outcome}
+        if outcome["status"] == "diverged":
+            self._end(run, "diverged", error=outcome["error"], **facts)
+            return
+        if run.kind == "trial" and run.rung not in run.rungs:
+            rung = run.rung
+            value = run.epochs[self._stop(run, rung) - 1]["val_acc"]
+            self.ledger.append("rung", run=key, rung=rung, value=value)
+            self.scheduler.record(run.number, rung, value)
+            self.sampler.tell(run.number, rung, value)
+        if len(run.epochs) >= run.config["epochs"]:
+            self._end(run, "complete", **facts)
+
+    def close_search(self) -> None:
+        """Mark the trials that wait at a rung for good as stopped; a later, larger budget may still promote them."""
+        for run in self.record.trials():
+            if run.status == "paused":
+                self.ledger.append("end", run=run.key, status="stopped")
+
+    def total_epochs(self) -> tuple[float, int]:
+        """Epochs that the whole plan takes: (of the search, expected; of the arms)."""
+        search, epochs = self.study.search, self.study.baseline.epochs
+        rungs = rung_epochs(epochs, search.reduction, search.num_rungs)
+        steps = [stop - start for start, stop in zip((0, *rungs), rungs, strict=False)]
+        each = sum(step / search.reduction**k for k, step in enumerate(steps))
+        arms = sum(config.epochs for _, config in self.study.arms()) * self.study.ablation.replicates
+        return self.num_trials * each, arms
+
+    def _rungs(self, run: Run) -> tuple[int, ...]:
+        return rung_epochs(run.config["epochs"], self.study.search.reduction, self.study.search.num_rungs)
+
+    def _first_rung(self, run: Run) -> int:
+        """Short runs have fewer rungs; the last one is the top rung for all."""
+        return self.study.search.num_rungs - len(self._rungs(run))
+
+    def _stop(self, run: Run, rung: int) -> int:
+        """The epoch at which a trial reaches `rung`."""
+        return self._rungs(run)[rung - self._first_rung(run)]
+
+    def _wanted(self, run: Run, with_search: bool) -> bool:
+        if run.kind == "trial":
+            return with_search
+        return run.arm in {arm.name for arm, _ in self.study.arms()} and run.replicate <= self.study.ablation.replicates
+
+    def _seed(self, replicate: int) -> int:
+        return self.study.search.seed * 1_000_003 + replicate
+
+    def _key(self, config: TrainConfig, replicate: int) -> str:
+        return run_key(config, self.record.data["fingerprint"], replicate, self._seed(replicate), self.core_version)
+
+    def _next_trial(self) -> Segment | None:
+        while True:
+            closing = len(self.record.trial_keys) >= self.num_trials
+            promoted = self.scheduler.next(closing=closing)
+            if promoted is not None:
+                trial, rung = promoted
+                return self._begin(self.record.runs[self.record.trial_keys[trial]], rung)
+            if closing:
+                return None
+            key = self._new_trial(len(self.record.trial_keys))
+            if key is not None:
+                run = self.record.runs[key]
+                return self._begin(run, self._first_rung(run))
+
+    def _new_trial(self, number: int) -> str | None:
+        """The key of the next trial's run; None where the sampler repeated itself (the twin's values are told instead)."""
+        if number == 0:
+            config, asked = self.study.baseline, None
+            knobs = self.study.space.point(config.flat()) or {}
+            self.sampler.replay(number, knobs, asked)
+        else:
+            knobs, asked = self.sampler.ask(number)
+            config = self.study.baseline.override(knobs, source=f"trial {number}")
+        key = self._key(config, 0)
+        facts = {"run": key, "trial": number, "knobs": knobs, "asked": asked}
+        twin = self.record.runs.get(key)
+        if twin is None:
+            self.ledger.append("trial", **facts, config=_json(config))
+            return key
+        self.ledger.append("twin", **facts, values=sorted(twin.rungs.items()))
+        self._tell_twin(number, twin.rungs.items())
+        return None
+
+    def _tell_twin(self, number: int, values: Iterable[tuple[int, float]]) -> None:
+        for rung, value in values:
+            self.sampler.tell(number, rung, value)
+
+    def _missing_arms(self) -> list[tuple[str, int, TrainConfig]]:
+        """(arm, replicate, config) not recorded yet, replicate by replicate so that a stop leaves complete rows."""
+        wanted = [
+            (r, arm, config) for r in range(1, self.study.ablation.replicates + 1) for arm, config in self.study.arms()
+        ]
+        return [(arm.name, r, config) for r, arm, config in wanted if self._key(config, r) not in self.record.runs]
+
+    def _new_arm(self, arm: str, replicate: int, config: TrainConfig) -> str:
+        key = self._key(config, replicate)
+        self.ledger.append("arm", run=key, arm=arm, replicate=replicate, config=_json(config))
+        return key
+
+    def _begin(self, run: Run, rung: int | None = None) -> Segment:
+        """Send a run on to `rung` (default: where it was being sent; arms have no rungs)."""
+        config = TrainConfig.parse(run.config, source=f"run {run.key}")
+        stop, rung = (
+            config.epochs,
+            -1 if run.kind == "arm" else max(run.rung, self._first_rung(run)) if rung is None else rung,
+        )
+        if run.kind == "trial":
+            stop = self._stop(run, rung)
+        self.ledger.append("start", run=run.key, rung=rung)
+        self.live.add(run.key)
+        seed = self._seed(run.replicate)
+        return Segment(run.key, config, run.replicate, seed, stop, len(run.epochs), test=run.kind == "arm")
+
+    def _fail(self, run: Run, error: str, *, retry: bool) -> None:
+        self.ledger.append("fail", run=run.key, error=error)
+        if retry and run.attempts < MAX_ATTEMPTS:
+            self.again.append(run.key)
+            return
+        self._end(run, "failed", error=error)
+        self.failed_in_a_row.append(run.key)
+        if len(self.failed_in_a_row) >= MAX_FAILED_IN_A_ROW:
+            raise TooManyFailures(
+                f"{MAX_FAILED_IN_A_ROW} different runs failed one after another, the last one with: {error}; "
+                f"what is done is kept, the same command goes on from here"
+            )
+
+    def _end(self, run: Run, status: str, **fields: Any) -> None:
+        self.ledger.append("end", run=run.key, status=status, **fields)
+        if run.kind == "trial" and status in ("diverged", "failed"):
+            self.scheduler.diverge(run.number, run.rung)
+            self.sampler.diverge(run.number, run.rung)
+
+    def _replay(self, event: Event) -> None:
+        """Bring sampler and scheduler to where they stood after this event."""
+        kind, run = event["type"], self.record.runs.get(event.get("run", ""))
+        if run is None or run.kind == "arm":
+            return
+        if kind in ("trial", "twin"):
+            self.sampler.replay(event["trial"], event["knobs"], event["asked"])
+            self._tell_twin(event["trial"], event.get("values", ()))
+        elif kind == "rung":
+            self.scheduler.record(run.number, event["rung"], event["value"])
+            self.sampler.tell(run.number, event["rung"], event["value"])
+        elif kind == "start" and event["rung"] > self._first_rung(run):
+            self.scheduler.promoted(run.number, event["rung"] - 1)
+        elif kind == "end" and event["status"] in ("diverged", "failed"):
+            self.scheduler.diverge(run.number, run.rung)
+            self.sampler.diverge(run.number, run.rung)
+
+
+def _interrupted(run: Run) -> bool:
+    """Whether a killed process left the run without its end; a trial can have reached the top rung, but not ended."""
+    return run.status in ("running", "new") or (run.status == "paused" and len(run.epochs) >= run.config["epochs"])
+
+
+def _json(config: TrainConfig) -> dict[str, Any]:
+    tree: dict[str, Any] = config.model_dump(mode="json")
+    return tree
+
+
+def checkpoint_folder(study_folder: Path, key: str) -> Path:
+    """Where a run keeps its checkpoints."""
+    return study_folder / "checkpoints" / key
