@@ -1,0 +1,232 @@
+"""MLflow as a projection of the ledger: one thread, batches, replayable. The only import of mlflow.
+
+A run is created once and its id goes into the ledger; metric points carry the ledger's own step and time, and MLflow stores
+an equal point once: sending the same events again changes nothing. MLflow being slow or away never stops training.
+"""
+
+import logging
+import os
+import re
+import statistics
+from collections import defaultdict
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from pipeline.frozen import flatten
+from pipeline.ledger import Event
+from pipeline.outbox import Outbox
+from pipeline.record import Record
+
+METRICS = ("train_loss", "train_acc", "val_loss", "val_acc", "lr", "seconds")
+END = {  # status in the ledger → (MLflow's run status, our tag)
+    "complete": ("FINISHED", "complete"),
+    "stopped": ("FINISHED", "pruned"),
+    "diverged": ("FAILED", "diverged"),
+    "failed": ("FAILED", "failed"),
+}
+
+
+def tracking_uri(root: Path) -> str:
+    """`MLFLOW_TRACKING_URI` where it is set, else the sqlite store under `root` (absolute, whatever the working folder)."""
+    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{(root / 'mlflow.db').resolve()}"
+
+
+def redacted(uri: str) -> str:
+    """A text without the users and passwords of its addresses."""
+    return re.sub(r"//[^/\s]*@", "//", uri)
+
+
+class Tracker:
+    """Projects a study's events onto MLflow runs: study → trials, study → arms → replicates."""
+
+    def __init__(self, root: Path, folder: Path, events: list[Event], append: Callable[..., Event]) -> None:
+        """`events` are those already in the ledger of the study in `folder`; `append` writes an event to that ledger."""
+        self.uri = tracking_uri(root)
+        self.report: Path | None = None
+        self._root, self._folder, self._append = root.resolve(), folder, append
+        self._record = Record()
+        self._old = events[-1]["seq"] if events else -1  # up to here an earlier process may have created runs
+        self._tried: set[str] = set()  # an answer that got lost may have created these
+        self._points: dict[str, list[Any]] = defaultdict(list)
+        self._client: Any = None
+        self._experiment = ""
+        self._outbox = Outbox(self, folder / "mlflow.json", redacted(self.uri), events)
+        self.put, self.flush = self._outbox.put, self._outbox.flush
+
+    def close(self, report: Path | None = None) -> str:
+        """Send what is left, and folder `report` as artifacts of the study run; returns what went wrong, or ''."""
+        self.report = report
+        problem = self._outbox.close()
+        if not problem:
+            return ""
+        return (
+            f"MLflow at {redacted(self.uri)}: {redacted(problem)[:300]}. "
+            "Nothing is lost: the ledger has it all, and the next command on this study sends the rest"
+        )
+
+    def study_run(self) -> tuple[str, str]:
+        """(experiment id, run id) of the study run, empty where MLflow was never reached."""
+        return self._experiment, self._known("study")
+
+    def take(self, event: Event) -> None:
+        self._record.apply(event)
+
+    def send(self, events: list[Event], *, last: bool) -> None:
+        if self._client is None:
+            self._connect()
+        self._points.clear()
+        for event in events:
+            project = getattr(self, f"_{event['type']}", None)
+            if project:
+                project(event)
+        for run_id, points in self._points.items():
+            for start in range(0, len(points), 1000):
+                self._client.log_batch(run_id, metrics=points[start : start + 1000])
+        if last and self.report:
+            self._client.log_artifacts(self._known("study"), str(self.report), "report")
+
+    def _connect(self) -> None:
+        os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+        os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
+        os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
+        import mlflow
+
+        for name in ("alembic", "mlflow", "mlflow.store.db.utils"):  # mlflow sets levels of its own on import
+            logging.getLogger(name).setLevel(logging.ERROR)
+        client = mlflow.MlflowClient(self.uri)
+        name = self._folder.name
+        experiment = client.get_experiment_by_name(name)
+        local = self.uri.startswith("sqlite:")
+        place = (self._root / "artifacts" / name).as_uri() if local else None
+        self._experiment = experiment.experiment_id if experiment else client.create_experiment(name, place)
+        self._client = client
+
+    def _known(self, what: str) -> str:
+        return self._record.mlflow_ids.get(f"{redacted(self.uri)}|{what}", "")
+
+    def _run_id(self, what: str, event: Event, name: str, parent: str, tags: dict[str, Any]) -> str:
+        """The MLflow run for `what` (a run key, "study", or "arm:NAME"): known, found again after a kill, or created."""
+        known = self._known(what)
+        if known:
+            return known
+        identity = f"{self._record.header['id']}/{what}"
+        found: list[Any] = []
+        if event["seq"] <= self._old or what in self._tried:
+            quoted = identity.replace("'", "")
+            found = list(self._client.search_runs([self._experiment], f"tags.`pipeline.id` = '{quoted}'", max_results=1))
+        if found:
+            run_id: str = found[0].info.run_id
+        else:
+            tags = {"pipeline.id": identity.replace("'", ""), "mlflow.runName": name, **self._common_tags(), **tags}
+            if parent:
+                tags["mlflow.parentRunId"] = parent
+            text = {key: str(value)[:5000] for key, value in tags.items()}
+            started = int(event["time"] * 1000)
+            self._tried.add(what)
+            run_id = self._client.create_run(self._experiment, start_time=started, tags=text, run_name=name).info.run_id
+        self._record.apply(self._append("mlflow", uri=redacted(self.uri), what=what, id=run_id))
+        return run_id
+
+    def _common_tags(self) -> dict[str, Any]:
+        data, session = self._record.data, self._record.sessions[-1] if self._record.sessions else {}
+        tags = {"study": self._record.header["study"]["name"], "dataset": data["title"]}
+        tags |= {"dataset.fingerprint": data["fingerprint"], "git.commit": session.get("commit", "")}
+        return tags | ({"note": self._record.note} if self._record.note else {})
+
+    def _session(self, event: Event) -> None:
+        header = self._record.header
+        run_id = self._run_id("study", event, self._folder.name, "", {"kind": "study"})
+        self._params(run_id, header["study"]["baseline"])
+        self._tag(run_id, {f"environment.{k}": v for k, v in event["versions"].items()})
+        self._tag(run_id, {f"budget.{k}": v for k, v in event["budget"].items()} | {"status": "running"})
+        self._status(run_id, "RUNNING")
+        for run in self._record.runs.values():  # of a process that was killed; those that go on send their own start
+            known = self._known(run.key)
+            if run.status == "running" and known and event["seq"] <= self._old + 1:
+                self._status(known, "SCHEDULED")
+
+    def _trial(self, event: Event) -> None:
+        tags = {"kind": "trial", "trial": event["trial"], "arm": "", "replicate": 0, "status": "running"}
+        run_id = self._run_id(event["run"], event, f"trial {event['trial']:03d}", self._known("study"), tags)
+        self._params(run_id, event["config"])
+
+    def _arm(self, event: Event) -> None:
+        name, replicate = event["arm"], event["replicate"]
+        tags: dict[str, Any] = {"kind": "arm", "trial": "", "arm": name, "replicate": "", "status": "running"}
+        parent = self._run_id(f"arm:{name}", event, f"arm {name}", self._known("study"), tags)
+        tags |= {"kind": "replicate", "replicate": replicate}
+        run_id = self._run_id(event["run"], event, f"{name} · replicate {replicate}", parent, tags)
+        self._params(run_id, event["config"])
+
+    def _start(self, event: Event) -> None:
+        self._status(self._known(event["run"]), "RUNNING")
+        self._tag(self._known(event["run"]), {"status": "running"})
+
+    def _epoch(self, event: Event) -> None:
+        metrics = event["metrics"]
+        for name in METRICS:
+            self._point(self._known(event["run"]), name, metrics[name], event["time"], metrics["epoch"])
+
+    def _rung(self, event: Event) -> None:
+        self._status(self._known(event["run"]), "SCHEDULED")
+        self._tag(self._known(event["run"]), {"status": f"waiting at rung {event['rung']}"})
+
+    def _fail(self, event: Event) -> None:
+        self._tag(self._known(event["run"]), {"error": event["error"]})
+
+    def _end(self, event: Event) -> None:
+        run = self._record.runs[event["run"]]
+        run_id = self._known(run.key)
+        for name in ("test_loss", "test_acc", "best_epoch", "num_params"):
+            if event.get(name) is not None:
+                self._point(run_id, name, event[name], event["time"], len(run.epochs))
+        status, tag = END[event["status"]]
+        self._tag(run_id, {"status": tag} | ({"error": event["error"]} if event.get("error") else {}))
+        self._client.set_terminated(run_id, status, int(event["time"] * 1000))
+        if run.kind == "arm":
+            self._arm_summary(run.arm, event)
+
+    def _finish(self, event: Event) -> None:
+        for what in ("study", *(f"arm:{arm}" for arm in self._record.arms())):
+            if self._known(what):
+                self._tag(self._known(what), {"status": event["status"]})
+                self._client.set_terminated(self._known(what), "FINISHED", int(event["time"] * 1000))
+        for run in self._record.runs.values():
+            if run.status == "running" and self._known(run.key):
+                self._status(self._known(run.key), "SCHEDULED")
+                self._tag(self._known(run.key), {"status": "interrupted"})
+
+    def _arm_summary(self, arm: str, event: Event) -> None:
+        """Mean, sd (n - 1) and n of the arm so far, at its runs' best epochs; step = n, so that a replay changes nothing."""
+        runs = [
+            run
+            for run in self._record.arms()[arm]
+            if run.status == "complete" and run.ended_seq <= event["seq"]  # the record may be ahead of what is sent
+        ]
+        for name in ("val_acc", "val_loss", "test_acc", "test_loss"):
+            values = [value for run in runs if (value := run.metric(name)) is not None]
+            if values:
+                facts = {"mean": statistics.fmean(values), "n": len(values)}
+                if len(values) > 1:
+                    facts["sd"] = statistics.stdev(values)
+                for fact, value in facts.items():
+                    self._point(self._known(f"arm:{arm}"), f"{name}_{fact}", value, event["time"], len(values))
+
+    def _point(self, run_id: str, name: str, value: float, seconds: float, step: int) -> None:
+        from mlflow.entities import Metric
+
+        self._points[run_id].append(Metric(name, float(value), int(seconds * 1000), step))
+
+    def _params(self, run_id: str, config: dict[str, Any]) -> None:
+        from mlflow.entities import Param
+
+        self._client.log_batch(run_id, params=[Param(key, str(value)) for key, value in flatten(config)])
+
+    def _tag(self, run_id: str, tags: dict[str, Any]) -> None:
+        from mlflow.entities import RunTag
+
+        self._client.log_batch(run_id, tags=[RunTag(key, str(value)[:5000]) for key, value in tags.items()])
+
+    def _status(self, run_id: str, status: str) -> None:
+        self._client.update_run(run_id, status=status)
