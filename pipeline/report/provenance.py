@@ -1,0 +1,169 @@
+"""What was run, on what, how to run it again, and what a reader must be warned of."""
+
+import math
+import re
+import shlex
+from collections.abc import Iterator
+
+from pipeline.record import Record
+from pipeline.report.document import Block, Bullets, Code, Heading, Text, table
+from pipeline.report.tables import STATUS, Ablation, Search
+from pipeline.report.wording import NONE, duration, listed, moment, plural
+from pipeline.stats import MIN_REPLICATES, Contrast
+from pipeline.study import Study
+
+LIMIT = 20  # names in a list
+GOOD_REPLICATES = 5
+
+
+def blocks(record: Record, study: Study) -> Iterator[Block]:
+    """Data, space, versions, sessions, then the command."""
+    yield Heading("What was run")
+    yield _facts(record)
+    if unreadable := record.data.get("unreadable", []):
+        items = [f"{item['file']}: {item['reason']}" for item in unreadable[:LIMIT]]
+        rest = len(unreadable) - len(items)
+        yield Text(f"{plural(len(unreadable), 'picture')} could not be read and took no part:")
+        yield Bullets((*items, *([f"and {rest:,} more"] if rest else [])), small=True)
+    yield table("Search space.", ("knob", "range"), study.space.table())
+    if record.sessions:
+        yield _sessions(record)
+    yield Heading("How to reproduce")
+    yield from _reproduce(record)
+
+
+def warnings(record: Record, study: Study, ablation: Ablation, search: Search) -> tuple[str, ...]:
+    """Everything that limits what the report may be taken for, the gravest first."""
+    found = [*_holes(ablation), *_lost(ablation), *_too_few(ablation), *_metric(ablation), *_epochs(ablation, study)]
+    found += [f"{c.name}: not tested, {c.reason}" for c in _untested(ablation)]
+    found += [*_trials(search), *_data(record), *_mixed(record)]
+    return tuple(found)
+
+
+def _facts(record: Record) -> Block:
+    data, counts = record.data, record.data["counts"]
+    session = record.sessions[-1] if record.sessions else {}
+    machine, versions = session.get("machine", {}), session.get("versions", {})
+    stores = sorted({_without_password(key.rpartition("|")[0]) for key in record.mlflow_ids})
+    cores = plural(machine["cpus"], "core") if "cpus" in machine else ""
+    rows = [
+        ("data", data["title"]),
+        ("data fingerprint", data["fingerprint"]),
+        ("pictures", ", ".join(f"{part} {counts[part]:,}" for part in counts)),
+        (f"{len(data['classes'])} classes", listed(list(map(str, data["classes"])), LIMIT)),
+        ("machine", ", ".join(str(x) for x in (machine.get("name"), machine.get("device"), cores) if x) or NONE),
+        ("workers", session.get("workers", NONE)),
+        ("versions", ", ".join(f"{name} {version}" for name, version in versions.items()) or NONE),
+        ("commit", session.get("commit") or "unknown (not a git checkout)"),
+        ("training time, summed over runs", duration(sum(run.seconds for run in record.runs.values()))),
+        ("begun", moment(record.header["time"])),
+        ("MLflow", listed(stores) or "not recorded there"),
+    ]
+    return table("Data, machine and versions.", ("", ""), rows)
+
+
+def _sessions(record: Record) -> Block:
+    rows = []
+    for session in record.sessions[-LIMIT:]:
+        budget = ", ".join(f"{key} {number}" for key, number in session["budget"].items())
+        rows.append((moment(session["time"]), session["command"], budget, (session["commit"] or NONE)[:12]))
+    left = len(record.sessions) - len(rows)
+    caption = "Sessions: the study is one record, however often it was stopped and continued."
+    return table(
+        caption + (f" {left} earlier ones are not shown." if left else ""), ("begun", "command", "budget", "commit"), rows
+    )
+
+
+def _reproduce(record: Record) -> Iterator[Block]:
+    if not record.sessions:
+        yield Text("No session was recorded, so the command is not known.")
+        return
+    session = record.sessions[-1]
+    yield Text("The last session's command asks for the whole study; in an empty folder it does everything again:")
+    commit = session["commit"]
+    yield Code(((f"git checkout {shlex.quote(commit)}",) if commit else ()) + (session["command"],))
+    yield Text(
+        f"The numbers are the same only for the same pictures (fingerprint {record.data['fingerprint']}), versions and "
+        f"kind of machine; on other hardware expect differences of the size of the spread over replicates.",
+        small=True,
+    )
+
+
+def _holes(ablation: Ablation) -> Iterator[str]:
+    if ablation.holes:
+        names = [f"{hole.arm}, replicate {hole.replicate} ({hole.why})" for hole in ablation.holes]
+        total = len(ablation.rows) * ablation.planned
+        yield f"The ablation table is INCOMPLETE, {len(names)} of {total} planned runs without a result: {listed(names)}"
+
+
+def _lost(ablation: Ablation) -> Iterator[str]:
+    for row in ablation.rows:
+        if row.diverged:
+            runs = [f"replicate {run.replicate} ({run.error})" for run in row.diverged]
+            lost = f"{row.arm}: {plural(len(runs), 'run')} diverged: {listed(runs)}"
+            yield f"{lost}; its numbers are about the runs that did not"
+
+
+def _too_few(ablation: Ablation) -> Iterator[str]:
+    n = ablation.replicates
+    if n < MIN_REPLICATES:
+        yield f"An arm has only {plural(n, 'result')}: below {MIN_REPLICATES} replicates values are shown, nothing is tested"
+    elif n < GOOD_REPLICATES:
+        yield f"An arm has only {plural(n, 'result')}: with fewer than {GOOD_REPLICATES} only very large effects are found"
+
+
+def _metric(ablation: Ablation) -> Iterator[str]:
+    if ablation.metric == "val_acc":
+        yield (
+            "There are no test labels: arms are judged by validation accuracy, which was also used to select the epoch "
+            "of each run; all levels are optimistic"
+        )
+
+
+def _epochs(ablation: Ablation, study: Study) -> Iterator[str]:
+    for row in ablation.rows:
+        short = [run for run in row.complete if len(run.epochs) < int(run.config["epochs"])]
+        if short:
+            count = plural(len(short), "run")
+            yield f"{row.arm}: {count} cut short of the planned epochs; its budget is not that of the other arms"
+    late = [row.arm for row in ablation.rows if row.complete and row.best_epoch >= study.baseline.epochs > 1]
+    if late:
+        yield f"{', '.join(late)}: the best epoch is usually the last; longer training could change the ranking"
+
+
+def _untested(ablation: Ablation) -> Iterator[Contrast]:
+    tests = [*ablation.deltas.values(), *ablation.effects]
+    yield from (c for c in tests if not c.family and c.n >= MIN_REPLICATES and not math.isnan(c.delta))
+
+
+def _trials(search: Search) -> Iterator[str]:
+    counts = search.counts
+    if search.proposed < search.planned:
+        yield f"The search has {search.proposed} of {plural(search.planned, 'planned trial')}"
+    for status in ("failed", "diverged", "unfinished"):
+        if counts[status]:
+            runs = [run for run in search.trials if STATUS[run.status] == status]
+            numbers = [f"number {run.number}" + (f" ({run.error})" if run.error else "") for run in runs]
+            yield f"{plural(len(runs), 'trial')} {status}: {listed(numbers, 4)}"
+    for edge in search.edges:
+        yield f"The best trial lies at the end of a range, {edge}: a wider range may hold a better one"
+
+
+def _data(record: Record) -> Iterator[str]:
+    unreadable = record.data.get("unreadable", [])
+    if unreadable:
+        names = listed([picture["file"] for picture in unreadable], 3)
+        yield f"{plural(len(unreadable), 'picture')} could not be read and took no part: {names}"
+    yield from (str(warning) for warning in record.data.get("warnings", []))
+
+
+def _mixed(record: Record) -> Iterator[str]:
+    kinds = {"commit": "code versions", "versions": "library versions", "machine": "machines"}
+    for key, words in kinds.items():
+        seen = {repr(session.get(key)) for session in record.sessions}
+        if len(seen) > 1:
+            yield f"The sessions used {len(seen)} different {words}: runs may differ for that reason"
+
+
+def _without_password(uri: str) -> str:
+    return re.sub(r"//[^/@\s]*@", "//", uri)

@@ -1,0 +1,96 @@
+"""The ablation in words. Every claim follows from a verdict of `pipeline.stats`."""
+
+from collections.abc import Sequence
+
+from pipeline.record import Record
+from pipeline.report.tables import Ablation, ArmRow, Metric, spread
+from pipeline.report.wording import NONE, Points, plural
+from pipeline.stats import MIN_REPLICATES, Contrast
+
+LONG: dict[Metric, str] = {"test_acc": "test accuracy", "val_acc": "validation accuracy, which also chose each run's epoch"}
+
+
+def points(ablation: Ablation) -> Points:
+    """The report's number of decimals, from the spread of its runs."""
+    return Points.fit([row.sd for row in ablation.rows])
+
+
+def summary(ablation: Ablation, record: Record) -> str:
+    """One honest paragraph."""
+    shown, rows = points(ablation), ablation.rows
+    if not any(row.values for row in rows):
+        return f"No run of the {plural(len(rows), 'arm')} of the ablation has finished: there is nothing to compare yet."
+    judged = f"on {record.data['title']}, judged by {LONG[ablation.metric]}"
+    parts = [f"{plural(len(rows), 'arm')} with {_replicates(ablation)} {judged}."]
+    if rows[0].values:
+        parts.append(f"The reference, {rows[0].arm}, has {_in_words(rows[0], shown)}.")
+    parts += [_sentence(contrast, ablation, shown) for contrast in ablation.deltas.values()]
+    parts += [_interaction(contrast, shown) for contrast in ablation.effects if contrast.kind == "interaction"]
+    parts.append(_best(ablation))
+    parts += [f"{row.arm}: {plural(len(row.diverged), 'run')} diverged, not in its numbers." for row in rows if row.diverged]
+    if any(contrast.family for contrast in ablation.deltas.values()):
+        parts.append("Brackets are 95 % confidence intervals in percent points.")
+    parts.append("All arms use the hyperparameters of the reference; none was tuned for an arm.")
+    return " ".join(part for part in parts if part)
+
+
+def bare(contrast: Contrast, shown: Points) -> str:
+    """The values alone where there are too few for an interval, else their mean."""
+    if contrast.n < MIN_REPLICATES:
+        return ", ".join(shown.signed(value) for value in contrast.values)
+    return shown.signed(contrast.delta)
+
+
+def spread_text(values: Sequence[float], shown: Points) -> str:
+    """mean ± sd (n), or the values alone below 3"""
+    if len(values) < MIN_REPLICATES:
+        return ", ".join(shown.percent(value) for value in values) or NONE
+    return f"{shown.percent(sum(values) / len(values))} ± {shown.percent(spread(values))} ({len(values)})"
+
+
+def _sentence(contrast: Contrast, ablation: Ablation, shown: Points) -> str:
+    name, margin = contrast.name, f"{ablation.rope * 100:g} points"
+    if not contrast.n:
+        return f"{name}: no result to compare."
+    if contrast.verdict == "not tested":
+        return f"{name}: {bare(contrast, shown)} points, not tested ({contrast.reason})."
+    head = f"{name}: {shown.signed(contrast.delta)} points {shown.interval(contrast.low, contrast.high)}, {contrast.verdict}"
+    if contrast.verdict == "inconclusive":
+        return f"{head} (a true difference below {shown.percent(contrast.mde)} is likely to be missed)."
+    if contrast.verdict == "equivalent":
+        return f"{head} within ±{margin}."
+    return f"{head}, though by less than the margin of {margin}." if abs(contrast.delta) < ablation.rope else f"{head}."
+
+
+def _interaction(contrast: Contrast, shown: Points) -> str:
+    if not contrast.family:
+        return ""
+    interval = shown.interval(contrast.low, contrast.high)
+    if contrast.verdict in ("better", "worse"):
+        more = "more" if contrast.verdict == "better" else "less"
+        size = f"{shown.signed(contrast.delta)} points {interval}"
+        return f"{contrast.name}: together they give {more} than the sum of each alone, {size}."
+    if contrast.verdict == "equivalent":
+        return f"{contrast.name}: their effects add up within the margin ({shown.signed(contrast.delta)} points {interval})."
+    return f"{contrast.name}: whether they interact is open ({shown.signed(contrast.delta)} points {interval})."
+
+
+def _best(ablation: Ablation) -> str:
+    if not ablation.bold:
+        tested = any(contrast.family for contrast in ablation.deltas.values())
+        return "No arm can be singled out as the best." if tested else ""
+    names = [row.arm for row in ablation.rows if row.arm in ablation.bold]
+    if len(names) == 1:
+        return f"Best: {names[0]}, distinguishable from every other arm."
+    return f"Best: {' and '.join(names)}; they cannot be told from the highest mean."
+
+
+def _replicates(ablation: Ablation) -> str:
+    sizes = sorted({len(row.values) for row in ablation.rows})
+    return plural(sizes[0], "replicate") + " each" if len(sizes) == 1 else f"{sizes[0]} to {sizes[-1]} replicates"
+
+
+def _in_words(row: ArmRow, shown: Points) -> str:
+    if row.n < MIN_REPLICATES:
+        return f"{spread_text(row.values, shown)} %"
+    return f"{shown.percent(row.mean)} % (sd {shown.percent(row.sd)})"

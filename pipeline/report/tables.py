@@ -1,0 +1,251 @@
+"""What a Record says, as the figures and the text need it: the ablation's results and the search's."""
+
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from statistics import fmean, median, stdev
+from typing import Literal
+
+import pandas as pd
+
+from pipeline.frozen import Scalar, flatten
+from pipeline.record import Record, Run
+from pipeline.scheduler import rung_epochs
+from pipeline.space import Choice, Float
+from pipeline.stats import MIN_REPLICATES, NAN, Contrast, best_set, deltas, effects
+from pipeline.study import Study
+
+Metric = Literal["test_acc", "val_acc"]
+EDGE = 0.02  # share of a range that counts as its end
+
+
+@dataclass(frozen=True)
+class ArmRow:
+    """An arm's runs by how they ended; statistics over the complete ones, each read at its own best epoch."""
+
+    arm: str
+    levels: Mapping[str, bool]
+    complete: tuple[Run, ...]
+    diverged: tuple[Run, ...]
+    failed: tuple[Run, ...]
+    values: tuple[float, ...]
+
+    def metric(self, name: str) -> list[float]:
+        return [metrics[name] for run in self.complete if (metrics := at_best(run))]
+
+    @property
+    def n(self) -> int:
+        return len(self.values)
+
+    @property
+    def best_epochs(self) -> list[int]:
+        return [int(epoch) for epoch in self.metric("epoch")]
+
+    @property
+    def best_epoch(self) -> float:
+        return median(self.best_epochs) if self.best_epochs else NAN
+
+    @property
+    def mean(self) -> float:
+        return fmean(self.values) if self.values else NAN
+
+    @property
+    def sd(self) -> float:
+        return spread(self.values)
+
+    @property
+    def num_params(self) -> int:
+        return max((run.num_params for run in self.complete), default=0)
+
+
+@dataclass(frozen=True)
+class Hole:
+    """A planned run of an arm without a result."""
+
+    arm: str
+    replicate: int
+    why: str
+
+
+@dataclass(frozen=True)
+class Ablation:
+    """The table and what follows from it. `metric` is what the arms are judged by."""
+
+    metric: Metric
+    rope: float
+    planned: int  # replicates of each arm
+    rows: tuple[ArmRow, ...]
+    scores: pd.DataFrame  # replicates × arms
+    deltas: Mapping[str, Contrast]
+    effects: tuple[Contrast, ...]
+    best: frozenset[str]
+    holes: tuple[Hole, ...]
+
+    @property
+    def reference(self) -> str:
+        return self.rows[0].arm
+
+    @property
+    def factors(self) -> tuple[str, ...]:
+        return tuple(self.rows[0].levels)
+
+    @property
+    def bold(self) -> frozenset[str]:
+        """The best set, where it leaves an arm out; a set of all arms says nothing."""
+        return self.best if any(row.values and row.arm not in self.best for row in self.rows) else frozenset()
+
+    @property
+    def replicates(self) -> int:
+        """The smallest number of results among the arms."""
+        return min(row.n for row in self.rows)
+
+
+def at_best(run: Run) -> dict[str, float] | None:
+    """All metrics of one epoch: the one the run's test accuracy belongs to, else its best by val_acc."""
+    return run.epochs[run.best_epoch - 1] if 0 < run.best_epoch <= len(run.epochs) else run.best
+
+
+def spread(values: Sequence[float]) -> float:
+    """Standard deviation (ddof 1); NaN where there are too few values to show one."""
+    return stdev(values) if len(values) >= MIN_REPLICATES else NAN
+
+
+def read_ablation(record: Record, study: Study) -> Ablation:
+    """The ablation of `record`; runs without a result are left out of the numbers and kept in the counts."""
+    levels = {arm.name: arm.levels for arm in study.ablation.design.expand()}
+    runs = {arm: arm_runs for arm, arm_runs in record.arms().items() if arm in levels}
+    complete = {arm: [run for run in rs if run.status == "complete" and run.epochs] for arm, rs in runs.items()}
+    metric = _metric(record, complete)
+    columns = {arm: {run.replicate: _score(run, metric) for run in rs} for arm, rs in complete.items()}
+    planned = study.ablation.replicates
+    replicates = sorted(set(range(1, planned + 1)).union(*columns.values()))
+    scores = pd.DataFrame({arm: [column.get(r, NAN) for r in replicates] for arm, column in columns.items()}, replicates)
+    scores = scores.astype(float)
+    rows = tuple(
+        ArmRow(
+            arm,
+            levels[arm],
+            tuple(complete[arm]),
+            tuple(run for run in runs[arm] if run.status == "diverged"),
+            tuple(run for run in runs[arm] if run.status == "failed"),
+            tuple(columns[arm].values()),
+        )
+        for arm in levels
+    )
+    rope = study.ablation.rope
+    answers = {contrast.name: contrast for contrast in deltas(scores, rows[0].arm, rope)}
+    factorial = effects(scores, levels, rope)
+    best = frozenset(best_set(scores))
+    return Ablation(metric, rope, planned, rows, scores, answers, factorial, best, tuple(_holes(runs, planned)))
+
+
+@dataclass(frozen=True)
+class Search:
+    """The search's trials. `rungs` are numbered from the cheapest; `epochs_at` are those of the baseline's schedule."""
+
+    planned: int
+    proposed: int  # trials asked for so far, repeats of an earlier configuration included
+    trials: tuple[Run, ...]
+    epochs_at: tuple[int, ...]
+    num_rungs: int
+    best: Run | None
+    edges: tuple[str, ...]
+
+    @cached_property
+    def counts(self) -> Counter[str]:
+        return Counter(STATUS[run.status] for run in self.trials)
+
+    @cached_property
+    def ranked(self) -> tuple[Run, ...]:
+        """Those with a value, the highest rung first, then by the value at that rung."""
+        valued = [run for run in self.trials if run.rungs and STATUS[run.status] not in ("diverged", "failed")]
+        return tuple(sorted(valued, key=lambda run: (-max(run.rungs), -run.rungs[max(run.rungs)], run.number)))
+
+    def reached(self, rung: int) -> int:
+        return sum(rung in run.rungs for run in self.trials)
+
+
+STATUS = {
+    "complete": "complete",
+    "stopped": "stopped",
+    "paused": "waiting",
+    "new": "unfinished",
+    "running": "unfinished",
+    "diverged": "diverged",
+    "failed": "failed",
+}
+
+
+def read_search(record: Record, study: Study) -> Search:
+    """The search of `record`, its best trial, and the knobs of that trial that lie at an end of their range."""
+    budget = study.search
+    epochs_at = rung_epochs(study.baseline.epochs, budget.reduction, budget.num_rungs)
+    best = record.best_trial()
+    return Search(
+        planned=budget.num_trials,
+        proposed=len(record.trial_keys),
+        trials=tuple(record.trials()),
+        epochs_at=epochs_at,
+        num_rungs=budget.num_rungs,
+        best=best,
+        edges=_edges(study, best.knobs) if best else (),
+    )
+
+
+def top_value(run: Run) -> tuple[int, float] | None:
+    """(highest rung reached, val_acc there)"""
+    return (max(run.rungs), run.rungs[max(run.rungs)]) if run.rungs else None
+
+
+def flat_config(run: Run) -> dict[str, Scalar]:
+    return dict(flatten(run.config))
+
+
+def _metric(record: Record, complete: Mapping[str, list[Run]]) -> Metric:
+    runs = [run for rs in complete.values() for run in rs]
+    labelled = all(run.test_acc is not None for run in runs) if runs else record.data["counts"].get("test", 0) > 0
+    return "test_acc" if labelled else "val_acc"
+
+
+def _score(run: Run, metric: Metric) -> float:
+    metrics = at_best(run)
+    assert metrics is not None
+    return metrics["val_acc"] if metric == "val_acc" or run.test_acc is None else run.test_acc
+
+
+def _holes(runs: Mapping[str, list[Run]], planned: int) -> list[Hole]:
+    """A diverged run is a result of its arm (and counted as such); one that failed or never ended is a hole."""
+    words = {"running": "not finished", "new": "not finished", "paused": "not finished", "stopped": "stopped early"}
+    holes = []
+    for arm, arm_runs in runs.items():
+        known = {run.replicate: run for run in arm_runs}
+        for replicate in range(1, planned + 1):
+            run = known.get(replicate)
+            if run is None or (run.status == "complete" and not run.epochs):
+                holes.append(Hole(arm, replicate, "not run"))
+            elif run.status == "failed":
+                holes.append(Hole(arm, replicate, f"failed: {run.error}"))
+            elif run.status in words:
+                holes.append(Hole(arm, replicate, words[run.status]))
+    return holes
+
+
+def _edges(study: Study, knobs: Mapping[str, Scalar]) -> tuple[str, ...]:
+    if not knobs:
+        return ()
+    found = []
+    for name, (knob, number) in study.space.active(knobs).items():
+        if isinstance(knob, Choice) or not isinstance(number, (int, float)):
+            continue
+        low, high, x = float(knob.low), float(knob.high), float(number)
+        if knob.log:
+            low, high, x = math.log(low), math.log(high), math.log(x)
+        if number == 0 and x == low:  # off: there is nothing below
+            continue
+        share = (x - low) / (high - low)
+        if min(share, 1 - share) <= (EDGE if isinstance(knob, Float) else 0):
+            end = "lower" if share < 0.5 else "upper"
+            found.append(f"{name} = {number:.3g} at the {end} end of {knob.describe()}")
+    return tuple(found)

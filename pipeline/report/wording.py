@@ -1,0 +1,76 @@
+"""Numbers in words: percent points, intervals, seconds. Accuracies come in as shares of 1."""
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from pipeline.report.document import PAD
+
+NONE = "–"
+
+
+@dataclass(frozen=True)
+class Points:
+    """Accuracies as percent and differences as percent points, with one number of decimals for the whole report."""
+
+    decimals: int = 1
+
+    @classmethod
+    def fit(cls, spreads: Iterable[float]) -> "Points":
+        """As many decimals as the smallest standard deviation has (1 or 2): more would be noise."""
+        real = [spread * 100 for spread in spreads if spread > 1e-9]
+        return cls(min(2, max(1, -math.floor(math.log10(min(real))))) if real else 1)
+
+    def percent(self, share: float | None) -> str:
+        return NONE if share is None or math.isnan(share) else self._number(share)
+
+    def signed(self, share: float) -> str:
+        text = self._number(share)
+        return text if text.startswith("−") else f"+{text}"
+
+    def interval(self, low: float, high: float) -> str:
+        return f"[{self._number(low)}, {self._number(high)}]"
+
+    def _number(self, share: float) -> str:
+        text = f"{share * 100:.{self.decimals}f}"
+        return text[1:] if float(text) == 0 and text.startswith("-") else text.replace("-", "−")
+
+
+def aligned(rows: Sequence[Sequence[str]]) -> list[list[str]]:
+    """Pad the pieces at each position to one width, so that they stand under each other."""
+    widths = [max(map(len, pieces), default=0) for pieces in zip(*rows, strict=True)]
+    return [[piece.rjust(width, PAD) for piece, width in zip(row, widths, strict=True)] for row in rows]
+
+
+def value(scalar: object) -> str:
+    """A knob's value as one reads it: 0.000312 → 3.12e-04."""
+    if isinstance(scalar, bool) or not isinstance(scalar, float):
+        return NONE if scalar is None else str(scalar)
+    return f"{scalar:.3g}" if scalar == 0 or abs(scalar) >= 1e-3 else f"{scalar:.2e}"
+
+
+def millions(num_params: int) -> str:
+    size = num_params / 1e6
+    return NONE if not num_params else f"{size:.2f}" if size >= 0.1 else f"{size:.4f}"
+
+
+def duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 120 else f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def moment(timestamp: float) -> str:
+    return f"{datetime.fromtimestamp(timestamp, UTC):%Y-%m-%d %H:%M} UTC"
+
+
+def plural(count: int, noun: str, many: str = "") -> str:
+    return f"{count:,} {noun if count == 1 else many or noun + 's'}"
+
+
+def listed(items: Sequence[str], limit: int = 8) -> str:
+    """a, b and 7 more"""
+    rest = len(items) - limit
+    return ", ".join(items) if rest <= 0 else f"{', '.join(items[:limit])} and {rest:,} more"
