@@ -1,0 +1,18 @@
+"""`python -m pipeline.ablate --study hw3`: the study's arms with replicates, then the report."""
+
+from collections.abc import Sequence
+
+from pipeline.cli import guarded, parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    flags = parser("pipeline.ablate", "Train the study's arms with replicates and write the report.", trains=True)
+    args = flags.parse_args(argv)
+    args.command = "pipeline.ablate"
+    from pipeline.session import conduct
+
+    return conduct(args, with_search=False)
+
+
+if __name__ == "__main__":
+    guarded(main)

@@ -1,0 +1,160 @@
+"""The command line that all commands share: flags, the study they make, exit codes."""
+
+import argparse
+import json
+import os
+import re
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from pipeline.errors import PipelineError, UserError, choices, nearest, printable
+
+if TYPE_CHECKING:
+    from pipeline.study import Study
+
+MLRUNS = "mlruns"
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse in the house's error style: exit code 2, one message, the nearest flag."""
+
+    def error(self, message: str) -> NoReturn:
+        flags = [flag for action in self._actions for flag in action.option_strings]
+        unknown = re.search(r"unrecognized arguments: (\S+)", message)
+        hint = nearest(unknown[1].split("=")[0], flags) if unknown else ""
+        self.exit(2, f"error: {printable(message, 500)}{hint}\nusage: {self.prog} --help\n")
+
+
+def seconds(text: str) -> float:
+    """`6h`, `90m`, `1h30m`, `45s` or plain seconds."""
+    match = re.fullmatch(r"(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m)?(?:(\d+(?:\.\d+)?)s?)?", text.strip().lower())
+    total = sum(float(part or 0) * unit for part, unit in zip(match.groups(), (3600, 60, 1), strict=True)) if match else 0
+    if total <= 0:
+        raise argparse.ArgumentTypeError(f"expected a time such as 6h, 90m, 1h30m or 45s, got {text!r}")
+    return total
+
+
+def positive(text: str) -> int:
+    """A whole number of at least 1."""
+    if not re.fullmatch(r"[0-9]{1,9}", text) or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"expected a whole number of at least 1, got {text!r}")
+    return int(text)
+
+
+def share(text: str) -> float:
+    """A fraction of a GPU or a whole number of GPUs; 0 trains on CPU cores."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value <= 64:
+        raise argparse.ArgumentTypeError(f"expected a number between 0 and 64, got {text!r}")
+    return value
+
+
+def parser(prog: str, about: str, *, trains: bool, searches: bool = False) -> Parser:
+    """The flags of a command; `trains` adds those of commands that train, `searches` those of the search."""
+    flags = Parser(prog=f"python -m {prog}", description=about, allow_abbrev=False)
+    flags.add_argument("--study", required=True, metavar="NAME", help="a study in studies/, or the path of a study.json")
+    flags.add_argument("--data", metavar="FOLDER", help="folder of pictures (default: the study's own)")
+    flags.add_argument("--mlruns", metavar="FOLDER", default=MLRUNS, help="where everything is written (default: mlruns)")
+    if not trains:
+        return flags
+    flags.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        dest="sets",
+        help="override a field of the study; repeatable",
+    )
+    if searches:
+        flags.add_argument("--trials", type=int, metavar="N", help="total number of trials, earlier ones included")
+    flags.add_argument("--epochs", type=positive, metavar="N", help="epochs of a full run")
+    flags.add_argument("--replicates", type=positive, metavar="N", help="replicates of every arm")
+    flags.add_argument("--seed", type=int, metavar="N", help="seed of the search and of the replicates")
+    flags.add_argument(
+        "--time", type=seconds, metavar="TIME", help="stop after this long, e.g. 6h; the same command goes on"
+    )
+    flags.add_argument("--workers", type=positive, metavar="N", help="runs at the same time (default: all GPUs or cores)")
+    flags.add_argument("--gpus-per-trial", type=share, metavar="X", help="share of a GPU for each run; 0 = CPU cores")
+    how = flags.add_mutually_exclusive_group()
+    how.add_argument(
+        "--resume", action="store_true", help="go on with the study recorded before (an error if there is none)"
+    )
+    how.add_argument("--fresh", action="store_true", help="begin anew; what was recorded is moved aside, never deleted")
+    flags.add_argument("--dry-run", action="store_true", help="print the plan and stop; nothing is written")
+    loud = flags.add_mutually_exclusive_group()
+    loud.add_argument("-v", "--verbose", action="store_const", const=1, default=0, dest="verbosity", help="say more")
+    loud.add_argument("-q", "--quiet", action="store_const", const=-1, dest="verbosity", help="only the end")
+    return flags
+
+
+def chosen_study(args: argparse.Namespace) -> tuple["Study", Path | None, str]:
+    """(the study with all flags applied and checked, its folder of pictures, the note that must be shown or '')."""
+    from pipeline.study import load_study
+
+    study = load_study(args.study)
+    data, note, overrides = _data_folder(study, args.data)
+    if note:
+        study = study.override(overrides, source=f"study '{study.name}', fallback")
+    knobs: dict[str, Any] = {}
+    for flag, key in (("trials", "search.num_trials"), ("epochs", "baseline.epochs"), ("seed", "search.seed")):
+        if getattr(args, flag, None) is not None:
+            knobs[key] = getattr(args, flag)
+    if getattr(args, "replicates", None) is not None:
+        knobs["ablation.replicates"] = args.replicates
+    study = study.override(knobs, source="flags")
+    study = study.override(dict(_assignment(text) for text in getattr(args, "sets", ())), source="--set")
+    study.check()
+    return study, data, note
+
+
+def _assignment(text: str) -> tuple[str, Any]:
+    """(path in the study, value) of `KEY=VALUE`; a field of the training configuration means the baseline's."""
+    from pipeline.study import Study, TrainConfig
+
+    key, equals, value = (part.strip() for part in text.partition("="))
+    if not equals or not key:
+        raise UserError(f"--set: expected KEY=VALUE, got {printable(repr(text))}")
+    head = key.split(".")[0]
+    if head in TrainConfig.model_fields:
+        key = f"baseline.{key}"
+    elif head not in Study.model_fields:
+        raise UserError(f"--set: {printable(key)}: unknown; {choices(head, (*TrainConfig.model_fields, *Study.model_fields))}")
+    try:
+        return key, json.loads(value)
+    except (ValueError, RecursionError):
+        return key, value
+
+
+def _data_folder(study: "Study", flag: str | None) -> tuple[Path | None, str, dict[str, Any]]:
+    """(folder, note, overrides): the flag, else the environment, else the study's own folder, else its fallback."""
+    if study.baseline.dataset.name == "digits" and flag is None:
+        return None, "", {}
+    if flag is not None:
+        return Path(flag).expanduser(), "", {}
+    if study.data_env and os.environ.get(study.data_env):
+        return Path(os.environ[study.data_env]).expanduser(), "", {}
+    if study.data is not None and Path(study.data).is_dir():
+        return Path(study.data), "", {}
+    if study.fallback is not None:
+        return None, study.fallback.note, study.fallback.overrides
+    looked = f"{study.data}/" if study.data else "(the study names no folder)"
+    raise UserError(f"study '{study.name}': its pictures were not found at {printable(looked)}; give the folder with --data")
+
+
+def guarded(main: Callable[[Sequence[str] | None], int]) -> NoReturn:
+    """Run a command and leave with its exit code; expected errors are printed without a traceback."""
+    try:
+        code = main(None)
+    except PipelineError as error:
+        for line in str(error).splitlines():
+            print(f"error: {line}", file=sys.stderr)
+        code = error.exit_code
+    except KeyboardInterrupt:
+        code = 130
+    sys.stdout.flush()
+    sys.exit(code)

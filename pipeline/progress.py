@@ -1,0 +1,143 @@
+"""What the terminal shows while a study runs: a live block on a terminal, plain lines elsewhere."""
+
+import sys
+import time
+from collections import Counter
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from pipeline.errors import printable
+from pipeline.ledger import Event
+from pipeline.plan import Plan
+from pipeline.record import Run
+
+REFRESH_SECONDS = 0.5
+
+
+def duration(seconds: float) -> str:
+    """`1 h 02 min`, `3 min 20 s`, `45 s`."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours} h {minutes:02d} min"
+    return f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"
+
+
+class Progress:
+    """Follows the ledger's events. Use as a context manager; call `step` often, it draws at most twice a second."""
+
+    def __init__(self, plan: Plan, console: Console, *, verbosity: int) -> None:
+        """`verbosity`: -1 nothing, 0 the block or a line per result, 1 also a line per epoch where there is no terminal."""
+        self.plan, self.console, self.verbosity = plan, console, verbosity
+        self._live = Live(console=console, auto_refresh=False, transient=True) if self._drawn() else None
+        self._begun = self._last = time.monotonic()
+        self._epochs = 0
+        self._first_epoch = 0.0
+
+    def __enter__(self) -> "Progress":
+        if self._live:
+            self._live.start()
+            self.step(force=True)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._live:
+            self._live.stop()
+
+    def event(self, event: Event) -> None:
+        """Take an event of the ledger (already folded into the plan's record)."""
+        if event["type"] == "epoch":
+            self._epochs += 1
+            self._first_epoch = self._first_epoch or time.monotonic()
+        line = self._line(event) if self.verbosity >= 0 else ""
+        if line and (self._live is None or event["type"] in ("fail", "end")) and not self._quiet(event):
+            self.console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+    def step(self, *, force: bool = False) -> None:
+        """Draw the block if it is due."""
+        now = time.monotonic()
+        if self._live and (force or now - self._last >= REFRESH_SECONDS):
+            self._last = now
+            self._live.update(self._block(), refresh=True)
+
+    def _drawn(self) -> bool:
+        return self.console.is_terminal and self.verbosity >= 0 and sys.stdout.isatty()
+
+    def _quiet(self, event: Event) -> bool:
+        """With the block on the screen only what went wrong is worth a line of its own."""
+        return self._live is not None and event["type"] == "end" and event["status"] not in ("diverged", "failed")
+
+    def _line(self, event: Event) -> str:
+        run = self.plan.record.runs.get(event.get("run", ""))
+        if run is None:
+            return ""
+        kind, name = event["type"], label(run)
+        if kind == "epoch" and self.verbosity > 0:
+            metrics = event["metrics"]
+            place = f"epoch {metrics['epoch']}/{run.config['epochs']}"
+            return f"{name}  {place}  val_acc {metrics['val_acc']:.4f}  val_loss {metrics['val_loss']:.4f}"
+        if kind == "rung":
+            ranks = f"rung {event['rung'] + 1}/{self.plan.study.search.num_rungs}"
+            return f"{name}  {ranks} (epoch {len(run.epochs)})  val_acc {event['value']:.4f}{self._left()}"
+        if kind == "fail":
+            return f"{name}  error: {printable(event['error'], 300)}"
+        if kind == "end":
+            return self._end(run, event["status"], name)
+        return ""
+
+    def _end(self, run: Run, status: str, name: str) -> str:
+        if status in ("diverged", "failed"):
+            return f"{name}  {status}: {printable(run.error, 300)}"
+        if run.kind == "trial" or run.best is None:
+            return ""
+        test = "" if run.test_acc is None else f"  test_acc {run.test_acc:.4f}"
+        return f"{name}  done  val_acc {run.best['val_acc']:.4f} (epoch {run.best['epoch']}){test}{self._left()}"
+
+    def _planned(self) -> tuple[float, int]:
+        """Epochs (done, planned) of the whole study, the search's expected."""
+        search, arms = self.plan.total_epochs()
+        done = sum(len(run.epochs) for run in self.plan.record.runs.values())
+        return max(float(done), search + arms), done
+
+    def _left(self) -> str:
+        total, done = self._planned()
+        spent = time.monotonic() - self._first_epoch
+        if self._epochs < 10 or done >= total:
+            return ""
+        return f"  · about {duration((total - done) * spent / (self._epochs - 1))} left"
+
+    def _block(self) -> Group:
+        record, study = self.plan.record, self.plan.study
+        trials = record.trials()
+        counts = Counter(run.status for run in trials)
+        arms = Counter(run.status for runs in record.arms().values() for run in runs)
+        total, done = self._planned()
+        grid = Table.grid(padding=(0, 2))
+        spent = duration(time.monotonic() - self._begun)
+        grid.add_row("epochs", ProgressBar(total=total, completed=done, width=40), Text(f"{spent}{self._left()}"))
+        if self.plan.num_trials:
+            words = [f"{len(record.trial_keys)} of {self.plan.num_trials} trials"]
+            shown = (("running", "running"), ("paused", "waiting"), ("stopped", "stopped"), ("complete", "complete"))
+            words += [f"{counts[status]} {word}" for status, word in shown if counts[status]]
+            words += [f"{counts[status]} {status}" for status in ("diverged", "failed") if counts[status]]
+            grid.add_row("search", Text(" · ".join(words)))
+        num_runs = len(study.arms()) * study.ablation.replicates
+        grid.add_row("ablation", Text(f"{arms['complete']} of {num_runs} runs · {arms['running']} running"))
+        lines: list[Table | Text] = [grid]
+        best = record.best_trial()
+        if best:
+            rung = max(best.rungs)
+            knobs = ", ".join(f"{k}={v:.3g}" if isinstance(v, float) else f"{k}={v}" for k, v in best.knobs.items())
+            place = f"rung {rung + 1}/{study.search.num_rungs}"
+            lines.append(Text(f"best so far  val_acc {best.rungs[rung]:.4f}  trial {best.number} at {place}"))
+            lines.append(Text(printable(knobs, 400), style="dim"))
+        return Group(*lines)
+
+
+def label(run: Run) -> str:
+    """`trial 7` or `ResNet · replicate 2`, safe for a terminal."""
+    return f"trial {run.number}" if run.kind == "trial" else f"{printable(run.arm, 60)} · replicate {run.replicate}"

@@ -1,0 +1,23 @@
+"""`python -m pipeline.search --study hw3`: search, then the study's arms, then the report."""
+
+from collections.abc import Sequence
+
+from pipeline.cli import guarded, parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    flags = parser(
+        "pipeline.search",
+        "Search the study's space, train its arms with replicates, write the report. Run again, it goes on where it was.",
+        trains=True,
+        searches=True,
+    )
+    args = flags.parse_args(argv)
+    args.command = "pipeline.search"
+    from pipeline.session import conduct
+
+    return conduct(args, with_search=True)
+
+
+if __name__ == "__main__":
+    guarded(main)

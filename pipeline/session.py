@@ -1,0 +1,260 @@
+"""One command on one study, from the lock to the last line on the screen: search, arms, report, always an end."""
+
+import argparse
+import re
+import shlex
+import sys
+import time
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.panel import Panel
+from rich.text import Text
+
+from pipeline.cli import chosen_study
+from pipeline.errors import UserError, printable
+from pipeline.ledger import FILE, Event, Ledger, take_lock
+from pipeline.record import Record
+from pipeline.study import Study
+
+if TYPE_CHECKING:
+    from pipeline.data.cache import Data
+    from pipeline.machine import Resources
+    from pipeline.plan import Plan
+    from pipeline.runner import Interrupts
+
+BUDGET = ("search.num_trials", "ablation.replicates", "ablation.rope")  # may change from command to command
+
+
+def study_folder(root: Path, study: Study, data: Path | None) -> Path:
+    """Where a study on these pictures keeps everything: `mlruns/hw3-food-11`."""
+    name = data.resolve().name if data else study.baseline.dataset.name
+    slug = re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-.")[:64] or "data"
+    return root / f"{study.name}-{slug}"
+
+
+def conduct(args: argparse.Namespace, *, with_search: bool) -> int:
+    """Run a training command to its end; returns the exit code. Raises PipelineError for expected ends."""
+    study, data, note = chosen_study(args)
+    folder = study_folder(Path(args.mlruns), study, data)
+    console = Console(quiet=args.verbosity < 0, highlight=False)
+    if args.dry_run:
+        study.baseline.dataset.scan(data)
+        _show_plan(study, data, note, folder, console, with_search=with_search)
+        return 0
+    if args.resume and not (folder / FILE).exists():
+        raise UserError(f"--resume: nothing is recorded in {printable(folder)}; leave the flag out to begin")
+    from pipeline.machine import resources
+
+    means = resources(args.workers, args.gpus_per_trial)
+    if args.fresh or not folder.exists():
+        study.baseline.dataset.scan(data)  # a wrong folder of pictures must leave everything as it was
+    if args.fresh and folder.exists():
+        _set_aside(folder)
+    ledger = Ledger(folder)
+    try:
+        return Session(args, study, data, note, ledger, console, means, with_search=with_search).run()
+    finally:
+        ledger.close()
+        if not (folder / FILE).stat().st_size:
+            (folder / FILE).unlink()
+            (folder / "lock").unlink()
+            folder.rmdir()
+
+
+class Session:
+    """What `conduct` does while it holds the study's lock."""
+
+    def __init__(
+        self,
+        args: argparse.Namespace,
+        study: Study,
+        data: Path | None,
+        note: str,
+        ledger: Ledger,
+        console: Console,
+        means: "Resources",
+        *,
+        with_search: bool,
+    ) -> None:
+        self.args, self.study, self.data_folder, self.note = args, study, data, note
+        self.ledger, self.console, self.means, self.with_search = ledger, console, means, with_search
+        self.begun = time.monotonic()
+        self.record = Record.of(ledger.events)
+
+    def run(self) -> int:
+        """Train what is missing, write the report, say how it ended; returns the exit code."""
+        from pipeline.progress import Progress
+        from pipeline.report import write_report
+        from pipeline.runner import Interrupts
+        from pipeline.tracking import Tracker
+
+        if self.note:
+            self.console.print(Panel(Text(self.note), title="embedded default", style="bold yellow"))
+        means = self.means
+        data = self._prepare(means.device)
+        interrupts = Interrupts()
+        interrupts.install()
+        tracker = Tracker(Path(self.args.mlruns), self.ledger.folder, self.ledger.events, self.ledger.append)
+        listeners: list[Callable[[Event], None]] = [self.record.apply, tracker.put]
+        self.ledger.listener = lambda event: [listen(event) for listen in listeners] and None
+        self._open(data, means)
+        plan = self._plan()
+        problem: Exception | None = None
+        with Progress(plan, self.console, verbosity=self.args.verbosity) as progress:
+            listeners.append(progress.event)
+            try:
+                self._train(plan, means, data, interrupts, progress.step)
+            except Exception as error:  # reported below, after what is done has been written up
+                problem = error
+        status = self._status(plan, interrupts, problem)
+        self.ledger.append("finish", status=status)
+        tracker.flush()  # the report names the runs in MLflow
+        report = write_report(self.record, self.ledger.folder / "report")
+        trouble = tracker.close(self.ledger.folder / "report")
+        self._say(report.text)
+        if trouble:
+            self._say(f"warning: {trouble}")
+        self._farewell(status, tracker.study_run()[0])
+        if problem is not None:
+            raise problem
+        if interrupts.signal:
+            return 128 + interrupts.signal
+        return 0 if status == "complete" and report.complete else 3
+
+    def _prepare(self, device: str) -> "Data":
+        """The pictures, decoded once; the study's `auto` precision made definite and kept for good."""
+        from pipeline.core.train import resolve_precision
+        from pipeline.data.cache import prepare
+
+        if self.study.baseline.precision == "auto":
+            known = self.record.header.get("study", {}).get("baseline", {}).get("precision")
+            definite = known or resolve_precision(self.study.baseline, device)
+            self.study = self.study.override({"baseline.precision": definite}, source="machine")
+        began = time.monotonic()
+        data = prepare(self.study.baseline.dataset, self.data_folder, Path(self.args.mlruns) / "cache")
+        if time.monotonic() - began > 2:
+            self._say(f"decoded {len(data.labels)} pictures once in {time.monotonic() - began:.0f} s")
+        return data
+
+    def _open(self, data: "Data", means: "Resources") -> None:
+        """Write the header of a new study, or see that this is the recorded one; then the session's own event."""
+        from pipeline.machine import commit, describe, versions
+
+        if self.record.header:
+            self._compare(data)
+        else:
+            facts = {
+                "title": data.title,
+                "fingerprint": data.fingerprint,
+                "classes": list(data.classes),
+                "counts": data.counts,
+                "is_food11": data.is_food11,
+                "channels": int(data.images.shape[1]),
+                "unreadable": [{"file": bad.file, "reason": bad.reason} for bad in data.unreadable],
+                "warnings": list(data.warnings),
+            }
+            tree = self.study.model_dump(mode="json")
+            self.ledger.append("study", id=uuid.uuid4().hex, study=tree, data=facts, note=self.note)
+        flat = self.study.flat()
+        self.ledger.append(
+            "session",
+            command=shlex.join(["python", "-m", self.args.command, *sys.argv[1:]]),
+            versions=versions(),
+            commit=commit(),
+            machine=describe(means.device),
+            workers=means.workers,
+            budget={key: flat[key] for key in BUDGET},
+        )
+
+    def _compare(self, data: "Data") -> None:
+        """Raise UserError where the study or its pictures are not those recorded."""
+        ignored = ("data", "data_env", "title", "fallback")
+        old = Study.parse(self.record.header["study"], source=str(self.ledger.folder / FILE)).flat()
+        new = self.study.flat()
+        keys = [k for k in (*old, *new) if k not in BUDGET and k.split(".")[0] not in ignored and old.get(k) != new.get(k)]
+        lines = [f"{key}: recorded {old.get(key)!r}, now {new.get(key)!r}" for key in dict.fromkeys(keys)]
+        if self.record.data["fingerprint"] != data.fingerprint:
+            lines.append(f"pictures: recorded {self.record.data['counts']}, now {data.counts}, or their content changed")
+        if lines:
+            shown = "\n".join(printable(line, 300) for line in lines[:20])
+            raise UserError(
+                f"{self.ledger.folder}: recorded with other settings, and results of both must not mix:\n{shown}\n"
+                "take the change back to go on, or add --fresh to begin anew (what is recorded is moved aside, not deleted)"
+            )
+
+    def _plan(self) -> "Plan":
+        from pipeline.core.train import CORE_VERSION
+        from pipeline.plan import Plan
+
+        return Plan(self.study, self.ledger, self.record, core_version=CORE_VERSION, with_search=self.with_search)
+
+    def _train(
+        self, plan: "Plan", means: "Resources", data: "Data", interrupts: "Interrupts", on_step: Callable[[], None]
+    ) -> None:
+        """Run the plan under the time limit; with one, the search gets its share of the planned epochs."""
+        from pipeline.runner import run
+
+        deadline = float("inf")
+        if self.args.time is not None:
+            deadline = self.begun + self.args.time
+            search, arms = plan.total_epochs()
+            plan.search_deadline = self.begun + self.args.time * search / max(search + arms, 1)
+        if plan.peek() is not None:
+            run(plan, means, data.path.resolve(), interrupts=interrupts, deadline=deadline, on_step=on_step)
+
+    def _status(self, plan: "Plan", interrupts: "Interrupts", problem: Exception | None) -> str:
+        if interrupts.signal:
+            return "interrupted"
+        if problem is not None:
+            return "failed"
+        if plan.peek() is not None or not plan.done() or not plan.search_is_over():
+            return "time limit"
+        plan.close_search()
+        return "complete"
+
+    def _farewell(self, status: str, experiment: str) -> None:
+        folder = self.ledger.folder
+        spent = time.monotonic() - self.begun
+        page = f"#/experiments/{experiment}" if experiment else ""
+        self._say(f"compare in the MLflow UI: python -m pipeline.ui  (then http://127.0.0.1:5000/{page})")
+        self._say(f"{status} after {spent:.0f} s; everything is in {folder}")
+        if status != "complete":
+            self._say("to go on from here, run the same command again")
+
+    def _say(self, text: str) -> None:
+        self.console.print(text, markup=False, soft_wrap=True)
+
+
+def _set_aside(folder: Path) -> None:
+    """Move a recorded study out of the way, unless it is in use."""
+    take_lock(folder).close()
+    number = 1
+    while (aside := folder.with_name(f"{folder.name}.old{number}")).exists():
+        number += 1
+    folder.rename(aside)
+
+
+def _show_plan(study: Study, data: Path | None, note: str, folder: Path, console: Console, *, with_search: bool) -> None:
+    """What a run would do, in words and numbers."""
+    from pipeline.scheduler import rung_epochs
+
+    search, ablation = study.search, study.ablation
+    rungs = rung_epochs(study.baseline.epochs, search.reduction, search.num_rungs)
+    arms = study.arms()
+    lines = [f"study      {study.name}: {study.title}", f"pictures   {data or study.baseline.dataset.name}"]
+    lines += [f"note       {note}"] if note else []
+    if with_search:
+        way = f"{search.sampler}, {search.scheduler}, seed {search.seed}"
+        lines.append(f"search     {search.num_trials} trials ({way}); rungs at epochs {', '.join(map(str, rungs))}")
+        lines += [f"             {name}: {ranges}" for name, ranges in study.space.table()]
+    runs = len(arms) * ablation.replicates
+    epochs = sum(config.epochs for _, config in arms) * ablation.replicates
+    lines.append(f"ablation   {len(arms)} arms x {ablation.replicates} replicates = {runs} runs, {epochs} epochs")
+    lines += [f"             {arm.name}: {dict(arm.overrides) or 'the baseline'}" for arm, _ in arms]
+    lines.append(f"writes to  {folder}")
+    lines.append("dry run: nothing was trained or written")
+    console.print("\n".join(printable(line, 500) for line in lines), markup=False, soft_wrap=True)
