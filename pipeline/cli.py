@@ -114,7 +114,8 @@ def chosen_study(args: argparse.Namespace) -> tuple["Study", Path | None, str]:
 
 def _assignment(text: str) -> tuple[str, Any]:
     """(path in the study, value) of `KEY=VALUE`; a field of the training configuration means the baseline's."""
-    from pipeline.study import Study, TrainConfig
+    from pipeline.config import TrainConfig
+    from pipeline.study import Study
 
     key, equals, value = (part.strip() for part in text.partition("="))
     if not equals or not key:
@@ -123,7 +124,9 @@ def _assignment(text: str) -> tuple[str, Any]:
     if head in TrainConfig.model_fields:
         key = f"baseline.{key}"
     elif head not in Study.model_fields:
-        raise UserError(f"--set: {printable(key)}: unknown; {choices(head, (*TrainConfig.model_fields, *Study.model_fields))}")
+        raise UserError(
+            f"--set: {printable(key)}: unknown; {choices(head, (*TrainConfig.model_fields, *Study.model_fields))}"
+        )
     try:
         return key, json.loads(value)
     except (ValueError, RecursionError):

@@ -1,15 +1,18 @@
 """Ablation designs: which arms a study trains, as overrides of the baseline. Pure."""
 
 import itertools
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
+from pydantic_core import to_jsonable_python
 
 from pipeline.frozen import Frozen
 
-Overrides = dict[str, Any]
+Overrides = Annotated[dict[str, Any], AfterValidator(to_jsonable_python)]  # parts given as objects become plain data
+Label = Annotated[str, Field(min_length=1, max_length=100)]
 
 
 @dataclass(frozen=True)
@@ -25,7 +28,7 @@ class Arms(Frozen):
     """Arms named one by one; the first is the reference."""
 
     name: Literal["arms"] = "arms"
-    arms: dict[str, Overrides] = Field(min_length=2)
+    arms: dict[Label, Overrides] = Field(min_length=2)
 
     def factors(self) -> tuple[str, ...]:
         return ()
@@ -39,8 +42,8 @@ class Factorial(Frozen):
     """Every combination of factors off/on (2^k arms): deltas, main effects and interactions from the same runs."""
 
     name: Literal["factorial"] = "factorial"
-    reference: str = "baseline"
-    on: dict[str, Overrides] = Field(min_length=1, max_length=4)
+    reference: Label = "baseline"
+    on: dict[Label, Overrides] = Field(min_length=1, max_length=4)
 
     @model_validator(mode="after")
     def _compatible(self) -> "Factorial":
@@ -50,6 +53,9 @@ class Factorial(Frozen):
             shared = sorted(set(left) & set(right))
             if shared:
                 raise ValueError(f"factors '{a}' and '{b}' both set {shared}: their combination is undefined")
+        twice = [name for name, count in Counter(arm.name for arm in self.expand()).items() if count > 1]
+        if twice:
+            raise ValueError(f"two arms are called '{twice[0]}': name the factors otherwise")
         return self
 
     def factors(self) -> tuple[str, ...]:

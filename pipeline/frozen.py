@@ -49,7 +49,7 @@ class Frozen(BaseModel):
         try:
             return cls.model_validate(tree)
         except ValidationError as error:
-            raise UserError("\n".join(f"{source}: {line}" for line in _explain(cls, error))) from None
+            raise UserError("\n".join(f"{source}: {line}" for line in explain(error))) from None
 
     def fingerprint(self) -> str:
         """16 hex digits of the SHA-256 over all fields, defaults included: editing a default is another experiment."""
@@ -86,7 +86,9 @@ def _set(tree: dict[str, Any], path: str, value: Any) -> str:
         node, rest = node[key], rest[len(key) + 1 :]
 
 
-def _explain(cls: type[BaseModel], error: ValidationError) -> Iterator[str]:
+def explain(error: ValidationError) -> Iterator[str]:
+    """A line for every problem: path, what is wrong, what was given, what is allowed."""
+    cls = next((c for c in Frozen.__subclasses__() if c.__name__ == error.title), Frozen)
     for item in error.errors()[:20]:
         path, owner = _locate(cls, item["loc"])
         key, got, context = item["loc"][-1] if item["loc"] else "", item["input"], item.get("ctx", {})
@@ -104,7 +106,7 @@ def _explain(cls: type[BaseModel], error: ValidationError) -> Iterator[str]:
         elif item["type"] == "missing":
             yield f"{path}: this key is required"
         elif item["type"] == "value_error":
-            yield f"{path or '(whole)'}: {context['error']}"
+            yield f"{path or '(whole)'}: {printable(context['error'], 500)}"
         elif item["type"] == "model_attributes_type":
             yield f"{path}: a group of keys is expected, got {shown}; did you mean '{path}.name'?"
         else:
@@ -129,7 +131,7 @@ def _locate(cls: type[BaseModel], loc: tuple[int | str, ...]) -> tuple[str, type
         else:
             field = owner.model_fields.get(str(key)) if owner else None
             node = field.annotation if field else None
-    return ".".join(path), owner
+    return printable(".".join(path)), owner
 
 
 def _tags(cls: type[BaseModel]) -> list[Any]:

@@ -12,6 +12,8 @@ from pipeline.errors import UserError
 
 PACKAGES = ("torch", "torchvision", "ray", "optuna", "mlflow", "numpy", "pydantic")
 
+GPU_DEVICES = ("/dev/nvidiactl", "/dev/nvgpu", "/dev/nvhost-gpu", "/dev/dxg", "/dev/kfd")  # NVIDIA, Jetson, WSL, ROCm
+
 
 @dataclass(frozen=True)
 class Resources:
@@ -30,9 +32,7 @@ def resources(workers: int | None, gpus_per_trial: float | None) -> Resources:
 
     Raises UserError where more GPUs are asked for than there are.
     """
-    import torch
-
-    num_gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    num_gpus = _count_gpus()
     share = gpus_per_trial if gpus_per_trial is not None else float(num_gpus > 0)
     if share > num_gpus:
         raise UserError(f"--gpus-per-trial: got {share:g}, but this machine has {num_gpus} usable GPUs")
@@ -40,6 +40,14 @@ def resources(workers: int | None, gpus_per_trial: float | None) -> Resources:
     if share and workers and workers > most:
         raise UserError(f"--workers: got {workers}, but {num_gpus} GPUs at {share:g} each hold {most} runs")
     return Resources(workers or most, share)
+
+
+def _count_gpus() -> int:
+    if not any(Path(device).exists() for device in GPU_DEVICES):
+        return 0  # without waiting for torch
+    import torch
+
+    return torch.cuda.device_count() if torch.cuda.is_available() else 0
 
 
 def versions() -> dict[str, str]:

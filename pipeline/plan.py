@@ -4,20 +4,19 @@ The plan deals in segments: a piece of one run, from where it stands to an epoch
 segment's epochs since its last checkpoint, and the segment is handed out again.
 """
 
-import hashlib
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from pipeline.config import TrainConfig
-from pipeline.errors import PipelineError
+from pipeline.errors import MachineError, PipelineError
 from pipeline.ledger import Event, Ledger
-from pipeline.record import Record, Run
+from pipeline.record import Record, Run, run_key
 from pipeline.sampler import RungSampler
-from pipeline.scheduler import Promotion, Scheduler, Stopping, rung_epochs
+from pipeline.scheduler import Ladder, Promotion, Scheduler, Stopping
 from pipeline.study import Study
 
 MAX_ATTEMPTS = 3
@@ -44,12 +43,6 @@ class Segment:
     test: bool
 
 
-def run_key(config: TrainConfig, data_fingerprint: str, replicate: int, seed: int, core_version: int) -> str:
-    """A run's identity: the same key is never trained twice."""
-    text = f"{config.fingerprint()} {data_fingerprint} {replicate} {seed} {core_version}"
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
 class Plan:
     """Hands out segments and takes in what workers report; every decision is in the ledger before it takes effect."""
 
@@ -59,6 +52,7 @@ class Plan:
         self.core_version = core_version
         search = study.search
         self.num_trials = search.num_trials if with_search else 0
+        self.ladder = Ladder(search.reduction, search.num_rungs)
         self.scheduler = SCHEDULERS[search.scheduler](reduction=search.reduction, num_rungs=search.num_rungs)
         self.sampler = RungSampler(study.space, kind=search.sampler, seed=search.seed, num_rungs=search.num_rungs)
         self.search_deadline = float("inf")
@@ -67,16 +61,15 @@ class Plan:
         self.failed_in_a_row: list[str] = []
         for event in ledger.events:
             self._replay(event)
-        self.again: deque[str] = deque(
-            run.key for run in record.runs.values() if _interrupted(run) and self._wanted(run, with_search)
-        )
+        self.attempts: Counter[str] = Counter()
+        self.again = deque(r.key for r in record.runs.values() if r.unfinished and self._wanted(r, with_search))
         self.todo = deque(self._missing_arms())
 
     def next(self) -> Segment | None:
         """The next segment; None where all that is left waits for a running segment (or nothing is left: see `done`)."""
         if self._ahead is not None:
-            segment, self._ahead = self._ahead, None
-            return segment
+            ahead, self._ahead = self._ahead, None
+            return ahead
         if self.again:
             return self._begin(self.record.runs[self.again.popleft()])
         segment = self._next_trial() if self.searching() else None
@@ -107,7 +100,12 @@ class Plan:
             self.ledger.append("epoch", run=key, metrics=dict(metrics))
 
     def finish(self, key: str, outcome: Mapping[str, Any]) -> None:
-        """A segment ended: `outcome["status"]` is reached, diverged or failed (with `error` and `retry`)."""
+        """A segment ended: `outcome["status"]` is reached, diverged, failed (with `error` and `retry`) or machine.
+
+        Raises MachineError in the last case (the run goes on another time), and TooManyFailures.
+        """
+        if outcome["status"] == "machine":
+            raise MachineError(outcome["error"])
         run = self.record.runs[key]
         self.live.discard(key)
         if outcome["status"] == "failed":
@@ -119,11 +117,10 @@ class Plan:
             self._end(run, "diverged", error=outcome["error"], **facts)
             return
         if run.kind == "trial" and run.rung not in run.rungs:
-            rung = run.rung
-            value = run.epochs[self._stop(run, rung) - 1]["val_acc"]
-            self.ledger.append("rung", run=key, rung=rung, value=value)
-            self.scheduler.record(run.number, rung, value)
-            self.sampler.tell(run.number, rung, value)
+            value = run.epochs[self.ladder.stop(run.config["epochs"], run.rung) - 1]["val_acc"]
+            self.ledger.append("rung", run=key, rung=run.rung, value=value)
+            self.scheduler.record(run.number, run.rung, value)
+            self.sampler.tell(run.number, run.rung, value)
         if len(run.epochs) >= run.config["epochs"]:
             self._end(run, "complete", **facts)
 
@@ -135,23 +132,8 @@ class Plan:
 
     def total_epochs(self) -> tuple[float, int]:
         """Epochs that the whole plan takes: (of the search, expected; of the arms)."""
-        search, epochs = self.study.search, self.study.baseline.epochs
-        rungs = rung_epochs(epochs, search.reduction, search.num_rungs)
-        steps = [stop - start for start, stop in zip((0, *rungs), rungs, strict=False)]
-        each = sum(step / search.reduction**k for k, step in enumerate(steps))
         arms = sum(config.epochs for _, config in self.study.arms()) * self.study.ablation.replicates
-        return self.num_trials * each, arms
-
-    def _rungs(self, run: Run) -> tuple[int, ...]:
-        return rung_epochs(run.config["epochs"], self.study.search.reduction, self.study.search.num_rungs)
-
-    def _first_rung(self, run: Run) -> int:
-        """Short runs have fewer rungs; the last one is the top rung for all."""
-        return self.study.search.num_rungs - len(self._rungs(run))
-
-    def _stop(self, run: Run, rung: int) -> int:
-        """The epoch at which a trial reaches `rung`."""
-        return self._rungs(run)[rung - self._first_rung(run)]
+        return self.num_trials * self.ladder.expected(self.study.baseline.epochs), arms
 
     def _wanted(self, run: Run, with_search: bool) -> bool:
         if run.kind == "trial":
@@ -176,7 +158,7 @@ class Plan:
             key = self._new_trial(len(self.record.trial_keys))
             if key is not None:
                 run = self.record.runs[key]
-                return self._begin(run, self._first_rung(run))
+                return self._begin(run)
 
     def _new_trial(self, number: int) -> str | None:
         """The key of the next trial's run; None where the sampler repeated itself (the twin's values are told instead)."""
@@ -191,7 +173,7 @@ class Plan:
         facts = {"run": key, "trial": number, "knobs": knobs, "asked": asked}
         twin = self.record.runs.get(key)
         if twin is None:
-            self.ledger.append("trial", **facts, config=_json(config))
+            self.ledger.append("trial", **facts, config=config.model_dump(mode="json"))
             return key
         self.ledger.append("twin", **facts, values=sorted(twin.rungs.items()))
         self._tell_twin(number, twin.rungs.items())
@@ -210,26 +192,25 @@ class Plan:
 
     def _new_arm(self, arm: str, replicate: int, config: TrainConfig) -> str:
         key = self._key(config, replicate)
-        self.ledger.append("arm", run=key, arm=arm, replicate=replicate, config=_json(config))
+        self.ledger.append("arm", run=key, arm=arm, replicate=replicate, config=config.model_dump(mode="json"))
         return key
 
     def _begin(self, run: Run, rung: int | None = None) -> Segment:
         """Send a run on to `rung` (default: where it was being sent; arms have no rungs)."""
         config = TrainConfig.parse(run.config, source=f"run {run.key}")
-        stop, rung = (
-            config.epochs,
-            -1 if run.kind == "arm" else max(run.rung, self._first_rung(run)) if rung is None else rung,
-        )
-        if run.kind == "trial":
-            stop = self._stop(run, rung)
+        rung = max(run.rung, self.ladder.first(config.epochs)) if rung is None else rung
+        stop = self.ladder.stop(config.epochs, rung)
+        if run.kind == "arm":
+            rung, stop = -1, config.epochs
         self.ledger.append("start", run=run.key, rung=rung)
         self.live.add(run.key)
-        seed = self._seed(run.replicate)
-        return Segment(run.key, config, run.replicate, seed, stop, len(run.epochs), test=run.kind == "arm")
+        reported, test = len(run.epochs), run.kind == "arm"
+        return Segment(run.key, config, run.replicate, self._seed(run.replicate), stop, reported, test)
 
     def _fail(self, run: Run, error: str, *, retry: bool) -> None:
         self.ledger.append("fail", run=run.key, error=error)
-        if retry and run.attempts < MAX_ATTEMPTS:
+        self.attempts[run.key] += 1
+        if retry and self.attempts[run.key] < MAX_ATTEMPTS:
             self.again.append(run.key)
             return
         self._end(run, "failed", error=error)
@@ -257,21 +238,11 @@ class Plan:
         elif kind == "rung":
             self.scheduler.record(run.number, event["rung"], event["value"])
             self.sampler.tell(run.number, event["rung"], event["value"])
-        elif kind == "start" and event["rung"] > self._first_rung(run):
+        elif kind == "start" and event["rung"] > self.ladder.first(run.config["epochs"]):
             self.scheduler.promoted(run.number, event["rung"] - 1)
         elif kind == "end" and event["status"] in ("diverged", "failed"):
             self.scheduler.diverge(run.number, run.rung)
             self.sampler.diverge(run.number, run.rung)
-
-
-def _interrupted(run: Run) -> bool:
-    """Whether a killed process left the run without its end; a trial can have reached the top rung, but not ended."""
-    return run.status in ("running", "new") or (run.status == "paused" and len(run.epochs) >= run.config["epochs"])
-
-
-def _json(config: TrainConfig) -> dict[str, Any]:
-    tree: dict[str, Any] = config.model_dump(mode="json")
-    return tree
 
 
 def checkpoint_folder(study_folder: Path, key: str) -> Path:

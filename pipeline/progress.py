@@ -113,8 +113,8 @@ class Progress:
     def _block(self) -> Group:
         record, study = self.plan.record, self.plan.study
         trials = record.trials()
-        counts = Counter(run.status for run in trials)
-        arms = Counter(run.status for runs in record.arms().values() for run in runs)
+        counts: Counter[str] = Counter(run.status for run in trials)
+        arms: Counter[str] = Counter(run.status for runs in record.arms().values() for run in runs)
         total, done = self._planned()
         grid = Table.grid(padding=(0, 2))
         spent = duration(time.monotonic() - self._begun)

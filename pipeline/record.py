@@ -1,13 +1,21 @@
 """What a study's ledger says, folded into runs: the one reading that the search, the tracker and the report share."""
 
+import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from pipeline.config import TrainConfig
 from pipeline.ledger import Event
 from pipeline.study import Study
 
 Status = Literal["new", "running", "paused", "stopped", "complete", "diverged", "failed"]
+
+
+def run_key(config: TrainConfig, data_fingerprint: str, replicate: int, seed: int, core_version: int) -> str:
+    """A run's identity: the same key is never trained twice."""
+    text = f"{config.fingerprint()} {data_fingerprint} {replicate} {seed} {core_version}"
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 @dataclass
@@ -49,6 +57,13 @@ class Run:
     @property
     def ended(self) -> bool:
         return self.status in ("complete", "diverged", "failed")
+
+    @property
+    def unfinished(self) -> bool:
+        """Whether a new session takes it up: interrupted, an arm's run that failed (its cause may be mended), or a trial
+        that has reached the top rung but was killed before that was written."""
+        at_top = self.status == "paused" and len(self.epochs) >= self.config["epochs"]
+        return self.status in ("new", "running") or at_top or (self.status == "failed" and self.kind == "arm")
 
     def metric(self, name: str) -> float | None:
         """A result under the common vocabulary: test_* as recorded, the rest at the best epoch; None where missing."""

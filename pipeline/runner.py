@@ -8,6 +8,7 @@ import logging
 import os
 import shutil
 import signal
+import sys
 import tempfile
 import threading
 import time
@@ -42,6 +43,7 @@ import ray
 from ray import tune
 from ray.tune.search import Searcher
 
+WATCH_SECONDS = 2.0
 OBJECT_STORE_BYTES = 80 * 2**20  # only dicts travel; pictures are memory-mapped
 
 
@@ -179,14 +181,17 @@ def run(
     shutil.rmtree(temp, ignore_errors=True)  # what a killed run left
     temp.mkdir(mode=0o700, parents=True)
     segments = Segments(plan, folder, data, resources.device)
+    over = threading.Event()
     try:
         _start_ray(resources, temp)
+        threading.Thread(target=_watch, args=(over,), name="ray watch", daemon=True).start()
         interrupts.install()
         _tuner(segments, resources, temp, Stop(segments, interrupts, deadline), Heartbeat(interrupts, on_step)).fit()
     except Exception as error:
         if segments.error is None and not interrupts.signal:
             raise MachineError(f"Ray stopped: {type(error).__name__}: {error}; the same command goes on") from error
     finally:
+        over.set()
         ray.shutdown()
         interrupts.install()
         shutil.rmtree(temp, ignore_errors=True)
@@ -204,7 +209,17 @@ def _start_ray(resources: Resources, temp: Path) -> None:
         object_store_memory=OBJECT_STORE_BYTES,
         _temp_dir=str(temp),
     )
-    logging.getLogger("ray").setLevel(logging.ERROR)
+    logging.getLogger("ray").setLevel(logging.CRITICAL)  # a worker's death is told by the plan
+
+
+def _watch(over: threading.Event) -> None:
+    """Leave at once when a process of Ray itself has died: the driver would wait for it for minutes, or for ever."""
+    while not over.wait(WATCH_SECONDS):
+        node = ray._private.worker._global_node
+        if node is not None and node.dead_processes() and not over.wait(WATCH_SECONDS):
+            sys.stderr.write("error: a process of Ray died; nothing is lost, the same command goes on from here\n")
+            sys.stderr.flush()
+            os._exit(MachineError.exit_code)
 
 
 def _tuner(segments: Segments, resources: Resources, temp: Path, stop: Stop, heartbeat: Heartbeat) -> tune.Tuner:

@@ -9,6 +9,7 @@ import heapq
 import itertools
 import math
 from abc import ABC, abstractmethod
+from dataclasses import dataclass
 
 MIN_COMPARED, MAX_COMPARED = 6, 30
 """A rung's order is judged by the latest of its leaders that have finished the next rung too; fewer say nothing."""
@@ -27,6 +28,28 @@ def rung_epochs(epochs: int, reduction: int, num_rungs: int) -> tuple[int, ...]:
         raise ValueError(f"no rungs for epochs={epochs}, reduction={reduction}, num_rungs={num_rungs}")
     shares = [reduction**power for power in range(num_rungs)]
     return tuple(sorted({max(1, (2 * epochs + share) // (2 * share)) for share in shares}))
+
+
+@dataclass(frozen=True)
+class Ladder:
+    """The rungs of a search, for trials of any length: short ones begin further up, and the top rung is the same for all."""
+
+    reduction: int
+    num_rungs: int
+
+    def first(self, epochs: int) -> int:
+        """The first rung of a trial of `epochs`."""
+        return self.num_rungs - len(rung_epochs(epochs, self.reduction, self.num_rungs))
+
+    def stop(self, epochs: int, rung: int) -> int:
+        """The epoch at which a trial of `epochs` reaches `rung`."""
+        return rung_epochs(epochs, self.reduction, self.num_rungs)[rung - self.first(epochs)]
+
+    def expected(self, epochs: int) -> float:
+        """Epochs that a trial takes on average, where one in `reduction` goes on from every rung."""
+        stops = rung_epochs(epochs, self.reduction, self.num_rungs)
+        steps = [stop - start for start, stop in zip((0, *stops), stops, strict=False)]
+        return sum(step / self.reduction**rung for rung, step in enumerate(steps))
 
 
 class Scheduler(ABC):

@@ -17,14 +17,16 @@ from rich.text import Text
 from pipeline.cli import chosen_study
 from pipeline.errors import UserError, printable
 from pipeline.ledger import FILE, Event, Ledger, take_lock
+from pipeline.machine import Resources, resources
+from pipeline.preview import preview
 from pipeline.record import Record
 from pipeline.study import Study
 
 if TYPE_CHECKING:
     from pipeline.data.cache import Data
-    from pipeline.machine import Resources
     from pipeline.plan import Plan
     from pipeline.runner import Interrupts
+    from pipeline.tracking import Tracker
 
 BUDGET = ("search.num_trials", "ablation.replicates", "ablation.rope")  # may change from command to command
 
@@ -43,15 +45,13 @@ def conduct(args: argparse.Namespace, *, with_search: bool) -> int:
     console = Console(quiet=args.verbosity < 0, highlight=False)
     if args.dry_run:
         study.baseline.dataset.scan(data)
-        _show_plan(study, data, note, folder, console, with_search=with_search)
+        console.print(preview(study, data, note, folder, with_search=with_search), markup=False, soft_wrap=True)
         return 0
     if args.resume and not (folder / FILE).exists():
         raise UserError(f"--resume: nothing is recorded in {printable(folder)}; leave the flag out to begin")
-    from pipeline.machine import resources
-
-    means = resources(args.workers, args.gpus_per_trial)
     if args.fresh or not folder.exists():
         study.baseline.dataset.scan(data)  # a wrong folder of pictures must leave everything as it was
+    means = resources(args.workers, args.gpus_per_trial)
     if args.fresh and folder.exists():
         _set_aside(folder)
     ledger = Ledger(folder)
@@ -76,7 +76,7 @@ class Session:
         note: str,
         ledger: Ledger,
         console: Console,
-        means: "Resources",
+        means: Resources,
         *,
         with_search: bool,
     ) -> None:
@@ -88,7 +88,6 @@ class Session:
     def run(self) -> int:
         """Train what is missing, write the report, say how it ended; returns the exit code."""
         from pipeline.progress import Progress
-        from pipeline.report import write_report
         from pipeline.runner import Interrupts
         from pipeline.tracking import Tracker
 
@@ -100,7 +99,12 @@ class Session:
         interrupts.install()
         tracker = Tracker(Path(self.args.mlruns), self.ledger.folder, self.ledger.events, self.ledger.append)
         listeners: list[Callable[[Event], None]] = [self.record.apply, tracker.put]
-        self.ledger.listener = lambda event: [listen(event) for listen in listeners] and None
+
+        def tell_all(event: Event) -> None:
+            for listen in listeners:
+                listen(event)
+
+        self.ledger.listener = tell_all
         self._open(data, means)
         plan = self._plan()
         problem: Exception | None = None
@@ -111,28 +115,38 @@ class Session:
             except Exception as error:  # reported below, after what is done has been written up
                 problem = error
         status = self._status(plan, interrupts, problem)
-        self.ledger.append("finish", status=status)
-        tracker.flush()  # the report names the runs in MLflow
-        report = write_report(self.record, self.ledger.folder / "report")
-        trouble = tracker.close(self.ledger.folder / "report")
-        self._say(report.text)
-        if trouble:
-            self._say(f"warning: {trouble}")
-        self._farewell(status, tracker.study_run()[0])
+        complete = self._write_up(status, tracker)
         if problem is not None:
             raise problem
         if interrupts.signal:
             return 128 + interrupts.signal
-        return 0 if status == "complete" and report.complete else 3
+        return 0 if status == "complete" and complete else 3
+
+    def _write_up(self, status: str, tracker: "Tracker") -> bool:
+        """The report on disk, in MLflow and on the screen; whether its table has no hole."""
+        from pipeline.report import write_report
+
+        self.ledger.append("finish", status=status)
+        tracker.flush()  # the report names the runs in MLflow
+        folder = self.ledger.folder / "report"
+        report = write_report(self.record, folder)
+        trouble = tracker.close(folder)
+        self._say(report.text)
+        if trouble:
+            self._say(f"warning: {trouble}")
+        self._farewell(status, tracker.study_run()[0])
+        return report.complete
 
     def _prepare(self, device: str) -> "Data":
         """The pictures, decoded once; the study's `auto` precision made definite and kept for good."""
-        from pipeline.core.train import resolve_precision
         from pipeline.data.cache import prepare
 
         if self.study.baseline.precision == "auto":
-            known = self.record.header.get("study", {}).get("baseline", {}).get("precision")
-            definite = known or resolve_precision(self.study.baseline, device)
+            definite = self.record.header.get("study", {}).get("baseline", {}).get("precision")
+            if definite is None:
+                from pipeline.core.train import resolve_precision  # torch takes seconds to import
+
+                definite = resolve_precision(self.study.baseline, device)
             self.study = self.study.override({"baseline.precision": definite}, source="machine")
         began = time.monotonic()
         data = prepare(self.study.baseline.dataset, self.data_folder, Path(self.args.mlruns) / "cache")
@@ -140,7 +154,7 @@ class Session:
             self._say(f"decoded {len(data.labels)} pictures once in {time.monotonic() - began:.0f} s")
         return data
 
-    def _open(self, data: "Data", means: "Resources") -> None:
+    def _open(self, data: "Data", means: Resources) -> None:
         """Write the header of a new study, or see that this is the recorded one; then the session's own event."""
         from pipeline.machine import commit, describe, versions
 
@@ -187,13 +201,13 @@ class Session:
             )
 
     def _plan(self) -> "Plan":
-        from pipeline.core.train import CORE_VERSION
+        from pipeline.core import CORE_VERSION
         from pipeline.plan import Plan
 
         return Plan(self.study, self.ledger, self.record, core_version=CORE_VERSION, with_search=self.with_search)
 
     def _train(
-        self, plan: "Plan", means: "Resources", data: "Data", interrupts: "Interrupts", on_step: Callable[[], None]
+        self, plan: "Plan", means: Resources, data: "Data", interrupts: "Interrupts", on_step: Callable[[], None]
     ) -> None:
         """Run the plan under the time limit; with one, the search gets its share of the planned epochs."""
         from pipeline.runner import run
@@ -202,7 +216,8 @@ class Session:
         if self.args.time is not None:
             deadline = self.begun + self.args.time
             search, arms = plan.total_epochs()
-            plan.search_deadline = self.begun + self.args.time * search / max(search + arms, 1)
+            now = time.monotonic()
+            plan.search_deadline = now + (deadline - now) * search / max(search + arms, 1)
         if plan.peek() is not None:
             run(plan, means, data.path.resolve(), interrupts=interrupts, deadline=deadline, on_step=on_step)
 
@@ -236,25 +251,3 @@ def _set_aside(folder: Path) -> None:
     while (aside := folder.with_name(f"{folder.name}.old{number}")).exists():
         number += 1
     folder.rename(aside)
-
-
-def _show_plan(study: Study, data: Path | None, note: str, folder: Path, console: Console, *, with_search: bool) -> None:
-    """What a run would do, in words and numbers."""
-    from pipeline.scheduler import rung_epochs
-
-    search, ablation = study.search, study.ablation
-    rungs = rung_epochs(study.baseline.epochs, search.reduction, search.num_rungs)
-    arms = study.arms()
-    lines = [f"study      {study.name}: {study.title}", f"pictures   {data or study.baseline.dataset.name}"]
-    lines += [f"note       {note}"] if note else []
-    if with_search:
-        way = f"{search.sampler}, {search.scheduler}, seed {search.seed}"
-        lines.append(f"search     {search.num_trials} trials ({way}); rungs at epochs {', '.join(map(str, rungs))}")
-        lines += [f"             {name}: {ranges}" for name, ranges in study.space.table()]
-    runs = len(arms) * ablation.replicates
-    epochs = sum(config.epochs for _, config in arms) * ablation.replicates
-    lines.append(f"ablation   {len(arms)} arms x {ablation.replicates} replicates = {runs} runs, {epochs} epochs")
-    lines += [f"             {arm.name}: {dict(arm.overrides) or 'the baseline'}" for arm, _ in arms]
-    lines.append(f"writes to  {folder}")
-    lines.append("dry run: nothing was trained or written")
-    console.print("\n".join(printable(line, 500) for line in lines), markup=False, soft_wrap=True)

@@ -184,7 +184,7 @@ class Space(Frozen):
     def _variant(self, part: str) -> Choice:
         return Choice(options=tuple(self.branches[part]))
 
-    def _corners(self) -> Iterator[dict[str, Scalar]]:
+    def _corners(self) -> Iterator[Mapping[str, Scalar]]:
         for path, knob in self.knobs.items():
             yield from ({path: edge} for edge in knob.edges())
         for part, variants in self.branches.items():

@@ -3,15 +3,16 @@
 import importlib.util
 import json
 import re
+import traceback
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, ValidationError
 
 from pipeline.config import TrainConfig
-from pipeline.designs import Arm, Design
+from pipeline.designs import Arm, Design, Overrides
 from pipeline.errors import UserError, choices, printable
-from pipeline.frozen import Frozen
+from pipeline.frozen import Frozen, explain
 from pipeline.space import Space
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
@@ -40,7 +41,7 @@ class Fallback(Frozen):
     """What the study becomes where its data is not found; `note` is shown wherever its results are."""
 
     note: str
-    overrides: dict[str, Any]
+    overrides: Overrides
 
 
 class Study(Frozen):
@@ -97,12 +98,23 @@ def load_study(name: str, folder: Path = Path("studies")) -> Study:
     module = importlib.util.module_from_spec(spec)
     try:
         spec.loader.exec_module(module)
-    except Exception as error:
-        raise UserError(f"{path}: {type(error).__name__}: {printable(error, 2000)}") from error
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # a study may end in any way, even with sys.exit()
+        raise UserError("\n".join(_blame(path, error))) from error
     study = getattr(module, "STUDY", None)
     if not isinstance(study, Study):
         raise UserError(f"{path}: it must define STUDY = Study(…), got {type(study).__name__}")
     return study
+
+
+def _blame(path: Path, error: BaseException) -> list[str]:
+    """What is wrong with a study's file, and in which line of it."""
+    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]
+    where = f"{path}, line {lines[-1]}" if lines else str(path)
+    if isinstance(error, ValidationError):
+        return [f"{where}: {line}" for line in explain(error)]
+    return [f"{where}: {type(error).__name__}: {printable(error, 2000)}"]
 
 
 def _read_json(path: Path) -> Study:
@@ -110,6 +122,6 @@ def _read_json(path: Path) -> Study:
         tree = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise UserError(f"--study: cannot read {printable(path)}: {error.strerror}") from None
-    except ValueError as error:
-        raise UserError(f"{printable(path)}: not JSON: {error}") from None
-    return Study.parse(tree, source=str(path))
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"--study: {printable(path)}: not JSON: {printable(error)}") from None
+    return Study.parse(tree, source=printable(path))

@@ -100,6 +100,7 @@ class Tracker:
         local = self.uri.startswith("sqlite:")
         place = (self._root / "artifacts" / name).as_uri() if local else None
         self._experiment = experiment.experiment_id if experiment else client.create_experiment(name, place)
+        client.set_experiment_tag(self._experiment, "mlflow.experimentKind", "custom_model_development")  # not a chat model
         self._client = client
 
     def _known(self, what: str) -> str:
@@ -125,6 +126,7 @@ class Tracker:
             started = int(event["time"] * 1000)
             self._tried.add(what)
             run_id = self._client.create_run(self._experiment, start_time=started, tags=text, run_name=name).info.run_id
+        self._dataset(run_id)
         self._record.apply(self._append("mlflow", uri=redacted(self.uri), what=what, id=run_id))
         return run_id
 
@@ -134,9 +136,13 @@ class Tracker:
         tags |= {"dataset.fingerprint": data["fingerprint"], "git.commit": session.get("commit", "")}
         return tags | ({"note": self._record.note} if self._record.note else {})
 
+    def _study_tags(self) -> dict[str, Any]:
+        note = "\n\n".join(text for text in (self._record.header["study"]["title"], self._record.note) if text)
+        return {"kind": "study", "mlflow.note.content": note}
+
     def _session(self, event: Event) -> None:
         header = self._record.header
-        run_id = self._run_id("study", event, self._folder.name, "", {"kind": "study"})
+        run_id = self._run_id("study", event, self._folder.name, "", self._study_tags())
         self._params(run_id, header["study"]["baseline"])
         self._tag(run_id, {f"environment.{k}": v for k, v in event["versions"].items()})
         self._tag(run_id, {f"budget.{k}": v for k, v in event["budget"].items()} | {"status": "running"})
@@ -156,7 +162,7 @@ class Tracker:
         tags: dict[str, Any] = {"kind": "arm", "trial": "", "arm": name, "replicate": "", "status": "running"}
         parent = self._run_id(f"arm:{name}", event, f"arm {name}", self._known("study"), tags)
         tags |= {"kind": "replicate", "replicate": replicate}
-        run_id = self._run_id(event["run"], event, f"{name} · replicate {replicate}", parent, tags)
+        run_id = self._run_id(event["run"], event, f"#{replicate} {name}", parent, tags)
         self._params(run_id, event["config"])
 
     def _start(self, event: Event) -> None:
@@ -183,7 +189,8 @@ class Tracker:
                 self._point(run_id, name, event[name], event["time"], len(run.epochs))
         status, tag = END[event["status"]]
         self._tag(run_id, {"status": tag} | ({"error": event["error"]} if event.get("error") else {}))
-        self._client.set_terminated(run_id, status, int(event["time"] * 1000))
+        last = run.epochs[-1]["time"] if event["status"] == "stopped" and run.epochs else event["time"]  # not its wait
+        self._client.set_terminated(run_id, status, int(last * 1000))
         if run.kind == "arm":
             self._arm_summary(run.arm, event)
 
@@ -212,6 +219,13 @@ class Tracker:
                     facts["sd"] = statistics.stdev(values)
                 for fact, value in facts.items():
                     self._point(self._known(f"arm:{arm}"), f"{name}_{fact}", value, event["time"], len(values))
+
+    def _dataset(self, run_id: str) -> None:
+        from mlflow.entities import Dataset, DatasetInput
+
+        data = self._record.data
+        pictures = Dataset(data["title"], data["fingerprint"], "local", data["title"])
+        self._client.log_inputs(run_id, datasets=[DatasetInput(pictures, [])])
 
     def _point(self, run_id: str, name: str, value: float, seconds: float, step: int) -> None:
         from mlflow.entities import Metric

@@ -11,7 +11,7 @@ from pipeline.core.checkpoints import settle
 from pipeline.core.train import Diverged, Inputs, evaluate_best, train, tune_process
 from pipeline.data.cache import Data, open_data
 from pipeline.data.splits import splits
-from pipeline.errors import printable
+from pipeline.errors import MachineError, printable
 
 RETRIED = (OSError, ConnectionError, MemoryError)  # deterministic errors (a wrong shape) are not worth a second try
 
@@ -19,13 +19,15 @@ RETRIED = (OSError, ConnectionError, MemoryError)  # deterministic errors (a wro
 def work(order: dict[str, Any], on_epoch: Callable[[dict[str, float]], None]) -> dict[str, Any]:
     """Train one segment; never raises for what a configuration can cause.
 
-    Returns the outcome: `status` reached | diverged | failed, and what goes with it.
+    Returns the outcome: `status` reached | diverged | failed | machine (the disk refuses), and what goes with it.
     """
     config = TrainConfig.parse(order["config"], source="segment")
     try:
         return _train(config, order, on_epoch)
     except Diverged as error:
         return {"status": "diverged", "error": str(error)}
+    except MachineError as error:
+        return {"status": "machine", "error": str(error)}
     except Exception as error:
         logging.exception("segment failed")
         text = printable(f"{type(error).__name__}: {error}", 500)

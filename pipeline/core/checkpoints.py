@@ -43,6 +43,11 @@ class Checkpoint:
     history: tuple[dict[str, float], ...]
     scalars: dict[str, Any]
 
+    @property
+    def settled(self) -> bool:
+        """Whether only the best weights are left: the run is complete and cannot be gone on with."""
+        return not (self.folder / STATE).exists()
+
     def restore(self, model: nn.Module, optimizer: Optimizer) -> None:
         """Load weights and optimizer state in place, bit for bit, in the model's own memory layout."""
         tensors = load_file(self.folder / STATE)
@@ -86,8 +91,7 @@ def save(
             "scalars": scalars,
             "sha256": {name: digest(temporary / name) for name in (STATE, BEST)},
         }
-        meta["check"] = check(meta)
-        (temporary / META).write_text(json.dumps(meta, allow_nan=False), encoding="utf-8")
+        write_meta(temporary, meta)
         shutil.rmtree(final, ignore_errors=True)
         os.replace(temporary, final)
         for old in epochs(folder)[:-KEEP]:
@@ -116,11 +120,30 @@ def read(folder: Path, identity: Identity) -> Checkpoint:
         raise ValueError(f"{META} is damaged (its SHA-256 differs)")
     if meta["identity"] != vars(identity):
         raise ValueError("it belongs to another configuration, seed or version of the core")
-    for name in (STATE, BEST):
-        if digest(folder / name) != meta["sha256"][name]:
+    for name, expected in meta["sha256"].items():
+        if digest(folder / name) != expected:
             raise ValueError(f"{name} is damaged (its SHA-256 differs)")
     keys = ("epoch", "best_epoch", "precision", "scalars")
     return Checkpoint(folder, history=tuple(meta["history"]), **{key: meta[key] for key in keys})
+
+
+def settle(folder: Path, *, complete: bool) -> None:
+    """Keep what may still be needed of a run that rests: the newest checkpoint, of a complete run its best weights alone."""
+    *older, newest = epochs(folder)
+    for old in older:
+        shutil.rmtree(old, ignore_errors=True)
+    if complete and (newest / STATE).exists():
+        meta = json.loads((newest / META).read_text(encoding="utf-8"))
+        del meta["check"], meta["sha256"][STATE]
+        write_meta(newest, {**meta, "scalars": {}})
+        (newest / STATE).unlink()
+
+
+def write_meta(folder: Path, meta: dict[str, Any]) -> None:
+    """Write the meta data with its own checksum, as a whole or not at all."""
+    scratch = folder / f"{META}.tmp"
+    scratch.write_text(json.dumps({**meta, "check": check(meta)}, allow_nan=False), encoding="utf-8")
+    os.replace(scratch, folder / META)
 
 
 def epochs(folder: Path) -> list[Path]:

@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from pipeline.config import TrainConfig
-from pipeline.core import checkpoints
+from pipeline.core import CORE_VERSION, checkpoints
 from pipeline.core.evaluate import evaluate, predict
 from pipeline.core.loop import Diverged, Loop
 from pipeline.core.machine import has_fast_bf16, tune_process
@@ -23,7 +23,6 @@ from pipeline.core.streams import stream, torch_seed
 from pipeline.data.splits import Split
 
 __all__ = [
-    "CORE_VERSION",
     "Diverged",
     "Inputs",
     "Result",
@@ -34,8 +33,6 @@ __all__ = [
     "train",
     "tune_process",
 ]
-
-CORE_VERSION = 1  # part of a run's identity: raised whenever the same configuration and seed give other results
 
 Epoch = dict[str, float]
 
@@ -110,7 +107,7 @@ class _Run:
         model = _build(config, inputs, device)
         self.num_params = sum(p.numel() for p in model.parameters())
         optimizer = config.optimizer.build(model)
-        if found is not None:
+        if found is not None and not found.settled:
             found.restore(model, optimizer)
         pixels = _pixels(inputs, device, torch.bfloat16 if bf16 else torch.float32)
         self.loop = Loop(config, model, optimizer, Pictures(inputs.train, device), pixels, seed, bf16)

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from PIL import Image
 
 from pipeline.data.checks import channel_statistics, fingerprint, is_food11, warn
@@ -191,6 +190,8 @@ def _sync_folder(path: Path) -> None:
 @contextlib.contextmanager
 def _one_torch_thread() -> Iterator[None]:
     """One decoding thread a core is all there is to gain; threads within an operation only get in their way."""
+    import torch  # slow to import, and a cache that is there does not need it
+
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:

@@ -8,9 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-import torch
 from PIL import Image, ImageOps, UnidentifiedImageError
-from torchvision.transforms.v2 import functional as transforms
 
 from pipeline.data.listing import BadPicture
 from pipeline.errors import printable
@@ -46,6 +44,9 @@ def read_picture(path: Path, size: int) -> tuple[Pixels, str]:
 
 def resize(pixels: Pixels, size: int) -> Pixels:
     """uint8 [C, H, W] → [C, size, size], bilinear with antialiasing, aspect ratio not kept."""
+    import torch  # both are slow to import, and a cache that is there needs neither
+    from torchvision.transforms.v2 import functional as transforms
+
     result = transforms.resize(torch.from_numpy(pixels), [size, size], antialias=True)
     return np.ascontiguousarray(result.numpy())
 

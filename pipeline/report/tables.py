@@ -242,10 +242,9 @@ def _edges(study: Study, knobs: Mapping[str, Scalar]) -> tuple[str, ...]:
         low, high, x = float(knob.low), float(knob.high), float(number)
         if knob.log:
             low, high, x = math.log(low), math.log(high), math.log(x)
-        if number == 0 and x == low:  # off: there is nothing below
-            continue
         share = (x - low) / (high - low)
-        if min(share, 1 - share) <= (EDGE if isinstance(knob, Float) else 0):
+        off = number == 0 == knob.low  # nothing is below
+        if min(share, 1 - share) <= (EDGE if isinstance(knob, Float) else 0) and not off:
             end = "lower" if share < 0.5 else "upper"
             found.append(f"{name} = {number:.3g} at the {end} end of {knob.describe()}")
     return tuple(found)

@@ -1,0 +1,97 @@
+"""Real commands as a user runs them, in processes of their own, and what they leave: ledger, MLflow, report."""
+
+import csv
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from pipeline.ledger import FILE, read_events
+from pipeline.record import Record
+
+ROOT = Path(__file__).parent.parent
+
+
+def start(module: str, *flags: object, home: Path) -> "subprocess.Popen[str]":
+    """Begin `python -m pipeline.MODULE` writing to `home`; the output goes to `home`.log, appended."""
+    words = [sys.executable, "-m", f"pipeline.{module}", *map(str, flags), "--mlruns", str(home)]
+    environment = {k: v for k, v in os.environ.items() if k not in ("FOOD11", "MLFLOW_TRACKING_URI")}
+    with home.with_suffix(".log").open("a") as log:
+        return subprocess.Popen(words, cwd=ROOT, stdout=log, stderr=log, text=True, env=environment)
+
+
+def run(module: str, *flags: object, home: Path, seconds: float = 240) -> int:
+    """Run a command to its end; returns its exit code."""
+    process = start(module, *flags, home=home)
+    try:
+        return process.wait(seconds)
+    finally:
+        process.kill()
+
+
+def output(home: Path) -> str:
+    return home.with_suffix(".log").read_text()
+
+
+def folder(home: Path) -> Path:
+    """The one study in `home`."""
+    (found,) = [path.parent for path in home.glob(f"*/{FILE}")]
+    return found
+
+
+def record(home: Path) -> Record:
+    return Record.of(read_events(folder(home)))
+
+
+def kill_after(module: str, *flags: object, home: Path, events: int) -> None:
+    """`kill -9` a command once its ledger has this many more events than now."""
+    before = num_lines(home)
+    process = start(module, *flags, home=home)
+    deadline = time.monotonic() + 120
+    while num_lines(home) < before + events:
+        assert process.poll() is None, output(home)
+        assert time.monotonic() < deadline, output(home)
+        time.sleep(0.02)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+def num_lines(home: Path) -> int:
+    return sum(path.read_bytes().count(b"\n") for path in home.glob(f"*/{FILE}"))
+
+
+def table(home: Path, name: str) -> list[dict[str, str]]:
+    with (folder(home) / "report" / name).open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def results(home: Path) -> dict[str, Any]:
+    """Run key → all that must not depend on interruptions: what was trained and every number but the seconds."""
+
+    def numbers(epoch: dict[str, float]) -> tuple[float, ...]:
+        return tuple(value for name, value in epoch.items() if name not in ("seconds", "time"))
+
+    return {
+        key: (
+            *(run.kind, run.number, run.arm, run.replicate, run.status, run.config),
+            *([numbers(epoch) for epoch in run.epochs], run.rungs, run.best_epoch, run.test_acc, run.test_loss),
+        )
+        for key, run in record(home).runs.items()
+    }
+
+
+def repeated_epochs(home: Path) -> int:
+    """Epochs that the ledger holds more than once."""
+    seen = Counter((e["run"], e["metrics"]["epoch"]) for e in read_events(folder(home)) if e["type"] == "epoch")
+    return sum(count - 1 for count in seen.values())
+
+
+def mlflow_rows(home: Path, query: str) -> list[Any]:
+    """Rows of the tracking store itself."""
+    with sqlite3.connect(home / "mlflow.db") as database:
+        return database.execute(query).fetchall()

@@ -1,0 +1,16 @@
+import os
+
+import pytest
+
+
+@pytest.fixture(autouse=True)
+def _no_settings_from_outside(monkeypatch):
+    """A test must not write to the tracking server or read the pictures of whoever runs it."""
+    for name in ("MLFLOW_TRACKING_URI", "FOOD11"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture
+def quick_disk(monkeypatch):
+    """For tests that write hundreds of events and are not about surviving a power cut."""
+    monkeypatch.setattr(os, "fsync", lambda _: None)

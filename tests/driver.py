@@ -1,0 +1,149 @@
+"""Drives a Plan over a real Ledger with a worker that trains nothing: its numbers are a function of (config, replicate)."""
+
+import hashlib
+import math
+import random
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pipeline.config import TrainConfig
+from pipeline.ledger import Event, Ledger
+from pipeline.plan import Plan, Segment
+from pipeline.record import Record, Run
+from pipeline.study import Study
+
+DATA = {
+    "title": "digits",
+    "fingerprint": "0123456789abcdef",
+    "classes": [str(label) for label in range(10)],
+    "counts": {"train": 100, "valid": 500, "test": 1197},
+    "is_food11": False,
+    "channels": 1,
+    "unreadable": [],
+    "warnings": [],
+}
+
+
+def never(*_: object) -> bool:
+    return False
+
+
+@dataclass
+class Worker:
+    """`fails(config, attempts so far)` and `diverges(config)` say what goes wrong, always in a segment's second epoch."""
+
+    fails: Callable[[TrainConfig, int], bool] = never
+    diverges: Callable[[TrainConfig], bool] = never
+    retry: bool = True
+    trained: list[tuple[str, int]] = field(default_factory=list)
+
+    def run(self, plan: Plan, segment: Segment) -> None:
+        """Train the segment to its end."""
+        for step in self.steps(plan, segment):
+            step()
+
+    def steps(self, plan: Plan, segment: Segment) -> list[Callable[[], None]]:
+        """The reports of the segment, to be called in order."""
+        key = segment.run
+        outcome: dict[str, Any] = {"status": "reached", "best_epoch": segment.stop, "num_params": 1234}
+        if segment.test:
+            outcome |= {"test_loss": 0.5, "test_acc": quality(segment.config, segment.replicate)}
+        last = segment.stop
+        if self.fails(segment.config, plan.record.runs[key].attempts):
+            outcome, last = (
+                {"status": "failed", "error": "the worker process died", "retry": self.retry},
+                segment.reported + 1,
+            )
+        elif self.diverges(segment.config):
+            outcome, last = {"status": "diverged", "error": "train_loss is NaN at step 3"}, segment.reported + 1
+        numbers = range(segment.reported + 1, min(last, segment.stop) + 1)
+        steps = [self._epoch(plan, segment, number) for number in numbers]
+        return [*steps, lambda: plan.finish(key, outcome)]
+
+    def _epoch(self, plan: Plan, segment: Segment, number: int) -> Callable[[], None]:
+        def step() -> None:
+            self.trained.append((segment.run, number))
+            plan.epoch(segment.run, metrics(segment, number))
+
+        return step
+
+
+def quality(config: TrainConfig, replicate: int) -> float:
+    """What the run reaches in the end, in [0.3, 0.9]."""
+    digest = hashlib.sha256(f"{config.fingerprint()} {replicate}".encode()).digest()
+    return round(0.3 + 0.6 * int.from_bytes(digest[:4]) / 2**32, 6)
+
+
+def metrics(segment: Segment, epoch: int) -> dict[str, float]:
+    acc = round(quality(segment.config, segment.replicate) * (1 - math.exp(-epoch)), 6)
+    return {
+        "epoch": epoch,
+        "train_loss": 1 - acc,
+        "train_acc": acc,
+        "val_loss": 1.1 - acc,
+        "val_acc": acc,
+        "lr": 1e-3,
+        "seconds": 0.5,
+    }
+
+
+def open_plan(
+    folder: Path, study: Study, *, with_search: bool = True, listener: Callable[[Event], object] = never, note: str = ""
+) -> Plan:
+    """Open the ledger in `folder` as a session does."""
+    ledger = Ledger(folder)
+    record = Record.of(ledger.events)
+
+    def listen(event: Event) -> None:
+        record.apply(event)
+        listener(event)
+
+    ledger.listener = listen
+    if not record.header:
+        ledger.append("study", id="feedc0de", study=study.model_dump(mode="json"), data=DATA, note=note)
+    flat = study.flat()
+    budget = {key: flat[key] for key in ("search.num_trials", "ablation.replicates", "ablation.rope")}
+    ledger.append("session", command="test", versions={"python": "3"}, commit="", machine={}, workers=1, budget=budget)
+    return Plan(study, ledger, record, core_version=1, with_search=with_search)
+
+
+def drive(plan: Plan, worker: Worker, *, workers: int = 1, seed: int = 0) -> Record:
+    """Train everything, mark the end, close the ledger, give the record."""
+    try:
+        train(plan, worker, workers=workers, seed=seed)
+    finally:
+        plan.ledger.close()
+    return plan.record
+
+
+def train(plan: Plan, worker: Worker, *, workers: int = 1, seed: int = 0) -> None:
+    """Train everything, `workers` segments at a time in an order drawn from `seed`, and mark the end."""
+    draw = random.Random(seed)
+    live: dict[str, list[Callable[[], None]]] = {}
+    while True:
+        while len(live) < workers and (segment := plan.next()) is not None:
+            assert segment.run not in live, "handed out while it is being trained"
+            live[segment.run] = worker.steps(plan, segment)
+        if not live:
+            break
+        run = draw.choice(list(live))
+        step, *left = live.pop(run)
+        step()
+        live |= {run: left} if left else {}
+    assert plan.done()
+    plan.close_search()
+    plan.ledger.append("finish", status="complete")
+
+
+def facts(record: Record) -> tuple[dict[int, Any], dict[tuple[str, int], Any]]:
+    """All that must not depend on interruptions: (trials by number, arms by name and replicate)."""
+    trials = {number: (key, *_facts(record.runs[key])) for number, key in enumerate(record.trial_keys)}
+    arms = {(run.arm, run.replicate): (run.key, *_facts(run)) for runs in record.arms().values() for run in runs}
+    return trials, arms
+
+
+def _facts(run: Run) -> tuple[Any, ...]:
+    epochs = [{name: value for name, value in epoch.items() if name != "time"} for epoch in run.epochs]
+    return run.config, run.knobs, run.asked, run.status, run.rungs, epochs, run.best_epoch, run.num_params, run.test_acc

@@ -1,0 +1,297 @@
+import argparse
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from pipeline.cli import chosen_study, guarded, parser, positive, seconds, share
+from pipeline.config import TrainConfig
+from pipeline.errors import UserError
+from pipeline.study import Study
+from tests.pictures import class_folder, save
+
+ROOT = Path(__file__).parents[1]
+COMMANDS = [
+    *(f"pipeline.{p.stem}" for p in sorted((ROOT / "pipeline").glob("*.py")) if "__main__" in p.read_text(encoding="utf-8")),
+    *(f"pipeline.{p.parent.name}" for p in sorted((ROOT / "pipeline").glob("*/__main__.py"))),
+]
+HEAVY = ("torch", "torchvision", "numpy", "ray", "optuna", "mlflow", "pandas", "matplotlib", "sklearn", "scipy", "PIL")
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory) -> Path:
+    """A working directory with studies and folders of pictures; no command here may leave anything in it."""
+    place = tmp_path_factory.mktemp("place")
+    (place / "studies").mkdir()
+    hw3 = (ROOT / "studies" / "hw3.py").read_text(encoding="utf-8")
+    (place / "studies" / "hw3.py").write_text(hw3, encoding="utf-8")
+    (place / "studies" / "broken.py").write_text("from pipeline.study import Study\nSTUDY = Study(", encoding="utf-8")
+    strict = (
+        'import dataclasses\nfrom studies.hw3 import STUDY\nSTUDY = STUDY.override({"fallback": None, "name": "strict"})\n'
+    )
+    (place / "studies" / "strict.py").write_text(strict, encoding="utf-8")
+    (place / "broken.json").write_text('{"name": "x"', encoding="utf-8")
+    (place / "empty").mkdir()
+    class_folder(place / "photos", num=6)
+    class_folder(place / "one-class", classes=("bread",), num=6)
+    save(place / "photo.jpg")
+    return place
+
+
+def run(place: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    paths = f"{place}{os.pathsep}{ROOT}"
+    variables = {**os.environ, "PYTHONPATH": paths, "PYTHONDONTWRITEBYTECODE": "1", "NO_COLOR": "1", **environment}
+    return subprocess.run(
+        [sys.executable, "-m", *arguments], cwd=place, env=variables, capture_output=True, text=True, check=False
+    )
+
+
+def contents(place: Path) -> dict[str, bytes]:
+    return {str(path): path.read_bytes() if path.is_file() else b"" for path in place.rglob("*")}
+
+
+def refused(place: Path, *arguments: str, code: int = 2, **environment: str) -> str:
+    """Run a command that must be refused; returns its message."""
+    before = contents(place)
+    found = run(place, *arguments, **environment)
+    assert found.returncode == code, found.stderr
+    assert "Traceback" not in found.stderr + found.stdout
+    assert found.stdout == ""
+    assert all(line.startswith(("error: ", "usage: ")) for line in found.stderr.splitlines()), found.stderr
+    assert contents(place) == before
+    return found.stderr
+
+
+BAD = {
+    "no study": ([], ["--study"]),
+    "unknown study": (["--study", "hw4"], ["--study", "'hw4'", "allowed: broken, hw3, strict", "did you mean 'hw3'?"]),
+    "path for a study": (["--study", "../hw3"], ["'../hw3'", "hw3"]),
+    "broken study": (["--study", "broken"], ["broken.py", "SyntaxError", "line 2"]),
+    "missing json": (["--study", "none.json"], ["none.json", "No such file"]),
+    "broken json": (["--study", "broken.json"], ["broken.json", "not JSON", "line 1"]),
+    "misspelt flag": (["--study", "hw3", "--trails", "5"], ["--trails", "did you mean '--trials'?"]),
+    "flag cut short": (["--study", "hw3", "--tri", "5"], ["--tri", "did you mean '--trials'?"]),
+    "stray word": (["--study", "hw3", "search"], ["unrecognized arguments: search"]),
+    "trials in words": (["--study", "hw3", "--trials", "five"], ["--trials", "'five'"]),
+    "negative trials": (["--study", "hw3", "--trials", "-1"], ["search.num_trials", "-1", "greater than or equal to 0"]),
+    "too many trials": (["--study", "hw3", "--trials", "1000000"], ["search.num_trials", "1000000", "100000"]),
+    "no epochs": (["--study", "hw3", "--epochs", "0"], ["--epochs", "'0'", "at least 1"]),
+    "half an epoch": (["--study", "hw3", "--epochs", "1.5"], ["--epochs", "'1.5'"]),
+    "no replicates": (["--study", "hw3", "--replicates", "0"], ["--replicates", "'0'"]),
+    "negative seed": (["--study", "hw3", "--seed", "-1"], ["search.seed", "-1"]),
+    "a time without a unit known": (["--study", "hw3", "--time", "6x"], ["--time", "'6x'", "6h, 90m, 1h30m or 45s"]),
+    "no time": (["--study", "hw3", "--time", "0"], ["--time", "'0'"]),
+    "an empty time": (["--study", "hw3", "--time", ""], ["--time", "''"]),
+    "no workers": (["--study", "hw3", "--workers", "0"], ["--workers", "'0'"]),
+    "a negative GPU": (["--study", "hw3", "--gpus-per-trial", "-1"], ["--gpus-per-trial", "-1"]),
+    "a GPU in words": (["--study", "hw3", "--gpus-per-trial", "all"], ["--gpus-per-trial", "'all'"]),
+    "more GPUs than there are": (["--study", "hw3", "--gpus-per-trial", "64"], ["--gpus-per-trial", "64", "usable GPUs"]),
+    "no assignment": (["--study", "hw3", "--set", "epochs"], ["--set", "KEY=VALUE", "'epochs'"]),
+    "no key": (["--study", "hw3", "--set", "=3"], ["--set", "KEY=VALUE", "'=3'"]),
+    "misspelt field": (
+        ["--study", "hw3", "--set", "optimizer.lrr=1"],
+        ["--set", "baseline.optimizer.lrr", "allowed: name, lr, weight_decay", "did you mean 'lr'?"],
+    ),
+    "misspelt part": (["--study", "hw3", "--set", "optimizr.lr=1"], ["--set: optimizr.lr", "did you mean 'optimizer'?"]),
+    "misspelt top-level field": (["--study", "hw3", "--set", "epoch=1"], ["--set: epoch", "did you mean 'epochs'?"]),
+    "a word for a number": (["--study", "hw3", "--set", "optimizer.lr=fast"], ["baseline.optimizer.lr", "'fast'"]),
+    "out of range": (["--study", "hw3", "--set", "optimizer.lr=-1"], ["baseline.optimizer.lr", "-1", "greater than 0"]),
+    "not a number": (["--study", "hw3", "--set", "optimizer.lr=NaN"], ["baseline.optimizer.lr", "nan", "finite"]),
+    "overflow": (["--study", "hw3", "--set", "optimizer.lr=1e999"], ["baseline.optimizer.lr", "inf", "finite"]),
+    "an abyss": (["--study", "hw3", "--set", "optimizer.lr=" + "[" * 50_000], ["baseline.optimizer.lr"]),
+    "unknown member": (
+        ["--study", "hw3", "--set", "model.name=resnet19"],
+        ["baseline.model.name", "'resnet19'", "did you mean 'resnet18'?"],
+    ),
+    "a part for its name": (["--study", "hw3", "--set", "model=resnet18"], ["did you mean 'baseline.model.name'?"]),
+    "unknown choice": (["--study", "hw3", "--set", "precision=fp16"], ["baseline.precision", "auto, fp32, bf16"]),
+    "a range beyond the config": (
+        ["--study", "hw3", "--set", "space.knobs.model.dropout.high=2"],
+        ["study 'hw3', space: model.dropout", "2.0"],
+    ),
+    "several mistakes": (
+        ["--study", "hw3", "--set", "epochs=0", "--set", "batch_size=1"],
+        ["baseline.epochs", "baseline.batch_size"],
+    ),
+    "a factor without effect": (["--study", "hw3", "--set", "augment.strength=1"], ["'augmentation'", "no effect"]),
+    "missing folder": (["--study", "hw3", "--data", "photo"], ["photo", "no such folder", "did you mean 'photos'?"]),
+    "empty folder": (["--study", "hw3", "--data", "empty"], ["empty", "no pictures"]),
+    "a file for a folder": (["--study", "hw3", "--data", "photo.jpg"], ["photo.jpg", "this is a file"]),
+    "one class": (["--study", "hw3", "--data", "one-class"], ["one-class", "at least 2 classes", "'bread'"]),
+    "no pictures anywhere": (["--study", "strict"], ["study 'strict'", "data/food-11", "--data"]),
+    "nothing to resume": (["--study", "hw3", "--resume"], ["--resume", "nothing is recorded in mlruns/hw3-digits"]),
+    "resume and fresh": (["--study", "hw3", "--resume", "--fresh"], ["--fresh", "not allowed with", "--resume"]),
+    "loud and quiet": (["--study", "hw3", "-v", "-q"], ["-q", "not allowed with", "-v"]),
+    "a hostile name": (["--study", "\x1b[2J"], ["\\x1b[2J"]),
+    "a hostile flag": (["--study", "hw3", "--\x1b[2J"], ["\\x1b[2J"]),
+    "a hostile key": (["--study", "hw3", "--set", "optimizer.\x1b[2J=1"], ["\\x1b[2J"]),
+    "a hostile folder": (["--study", "hw3", "--data", "\x1b[2J"], ["\\x1b[2J"]),
+}
+
+
+@pytest.mark.parametrize(("arguments", "words"), BAD.values(), ids=BAD)
+def test_bad_input_is_answered_and_leaves_nothing(place, arguments, words):
+    message = refused(place, "pipeline.search", *arguments)
+    for word in words:
+        assert word in message
+    assert all(line.isprintable() for line in message.splitlines())
+
+
+def test_a_folder_named_by_the_environment_is_checked_too(place):
+    assert "no such folder" in refused(place, "pipeline.search", "--study", "hw3", FOOD11="gone")
+
+
+def test_the_ablation_has_no_trials(place):
+    assert "unrecognized arguments: --trials" in refused(place, "pipeline.ablate", "--study", "hw3", "--trials", "5")
+
+
+def test_there_is_nothing_to_show_before_a_study_ran(place):
+    assert "no results yet in" in refused(place, "pipeline.ui")
+
+
+def test_a_place_that_cannot_be_written_to_is_the_surroundings_fault(place):
+    message = refused(place, "pipeline.search", "--study", "hw3", "--mlruns", "photo.jpg", code=4)
+    assert "photo.jpg" in message
+
+
+HELP = """
+import json, runpy, sys
+command, *heavy = sys.argv[1:]
+sys.argv = [command, "--help"]
+try:
+    runpy.run_module(command, run_name="__main__")
+except SystemExit as end:
+    print()
+    print(json.dumps([end.code, sorted(set(heavy) & set(sys.modules))]))
+"""
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_is_quick_since_it_imports_nothing_heavy(place, command):
+    found = subprocess.run(
+        [sys.executable, "-c", HELP, command, *HEAVY],
+        cwd=place,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert json.loads(found.stdout.splitlines()[-1]) == [0, []]
+    assert f"usage: python -m {command}" in found.stdout
+
+
+@pytest.mark.parametrize("arguments", [["--data", "photos"], []])
+def test_a_dry_run_shows_the_plan_and_writes_nothing(place, arguments):
+    before = contents(place)
+    found = run(place, "pipeline.search", "--study", "hw3", "--dry-run", "--trials", "7", "--epochs", "9", *arguments)
+    assert found.returncode == 0, found.stderr
+    assert found.stderr == ""
+    assert contents(place) == before
+    for word in ("7 trials", "optimizer.sgd.lr", "4 arms", "ResNet + augmentation", "nothing was trained or written"):
+        assert word in found.stdout
+    assert ("embedded default" in found.stdout) == (not arguments)
+    assert ("mlruns/hw3-photos" in found.stdout) == bool(arguments)
+
+
+def test_a_record_is_not_moved_aside_for_a_wrong_folder(place, tmp_path):
+    shutil.copytree(place, tmp_path, dirs_exist_ok=True)
+    recorded = tmp_path / "mlruns" / "hw3-empty"
+    recorded.mkdir(parents=True)
+    (recorded / "ledger.jsonl").write_text("what was found out before")
+    assert "no pictures" in refused(tmp_path, "pipeline.search", "--study", "hw3", "--data", "empty", "--fresh")
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [("6h", 21600), ("90m", 5400), ("1h30m", 5400), ("45s", 45), ("45", 45), ("1.5H", 5400), (" 2m5s ", 125), ("0.5", 0.5)],
+)
+def test_times(text, expected):
+    assert seconds(text) == expected
+
+
+@pytest.mark.parametrize("text", ["", "0", "0h0m", "-5", "h", "5d", "1m1h", "nan", "inf", "1e3", "6 h"])
+def test_what_is_no_time(text):
+    with pytest.raises(argparse.ArgumentTypeError, match="expected a time"):
+        seconds(text)
+
+
+@pytest.mark.parametrize("text", ["0", "-1", "1.0", "", "1_000", "٣", "1e3", "9" * 10])
+def test_what_is_no_whole_positive_number(text):
+    with pytest.raises(argparse.ArgumentTypeError, match="whole number"):
+        positive(text)
+
+
+@pytest.mark.parametrize("text", ["-0.1", "64.1", "nan", "inf", "", "1,5"])
+def test_what_is_no_share(text):
+    with pytest.raises(argparse.ArgumentTypeError, match="between 0 and 64"):
+        share(text)
+
+
+def chosen(place: Path, monkeypatch, *arguments: str) -> tuple[Study, Path | None, str]:
+    monkeypatch.chdir(place)
+    monkeypatch.syspath_prepend(str(ROOT))
+    flags = parser("pipeline.search", "", trains=True, searches=True)
+    return chosen_study(flags.parse_args(["--study", "hw3", *arguments]))
+
+
+def test_flags_reach_the_study(place, monkeypatch):
+    study, data, note = chosen(
+        place,
+        monkeypatch,
+        *("--data", "photos", "--trials", "7", "--epochs", "3", "--replicates", "4", "--seed", "5"),
+        *("--set", "optimizer.name=sgd", "--set", "optimizer.momentum=0.5", "--set", "search.sampler=random"),
+        *("--set", "space.knobs.batch_size.options=[16, 32]", "--set", "title=A title = with signs"),
+    )
+    assert (data, note) == (Path("photos"), "")
+    assert (study.search.num_trials, study.baseline.epochs, study.ablation.replicates, study.search.seed) == (7, 3, 4, 5)
+    assert study.baseline.optimizer.model_dump() == {
+        "name": "sgd",
+        "lr": 0.05,
+        "weight_decay": 0.0,
+        "momentum": 0.5,
+        "nesterov": False,
+    }
+    assert study.search.sampler == "random"
+    assert study.space.knobs["batch_size"].edges() == (16, 32)
+    assert study.title == "A title = with signs"
+
+
+def test_the_flag_comes_before_the_environment_and_both_before_the_fallback(place, monkeypatch):
+    monkeypatch.setenv("FOOD11", "/from/the/environment")
+    assert chosen(place, monkeypatch)[1] == Path("/from/the/environment")
+    assert chosen(place, monkeypatch, "--data", "photos")[1] == Path("photos")
+    monkeypatch.delenv("FOOD11")
+    study, data, note = chosen(place, monkeypatch)
+    assert data is None
+    assert "embedded default" in note
+    assert study.baseline.dataset.name == "digits"
+
+
+def test_flags_are_stronger_than_the_fallback(place, monkeypatch):
+    study, _, note = chosen(place, monkeypatch, "--epochs", "2", "--trials", "3", "--set", "model.width=4")
+    assert note
+    assert (study.baseline.epochs, study.search.num_trials, study.baseline.model.width) == (2, 3, 4)
+
+
+def test_a_short_key_means_the_baseline_and_no_field_has_two_meanings():
+    assert not TrainConfig.model_fields.keys() & Study.model_fields.keys()
+
+
+def test_a_home_folder_is_found(place, monkeypatch):
+    monkeypatch.setenv("HOME", str(place))
+    assert chosen(place, monkeypatch, "--data", "~/photos")[1] == place / "photos"
+
+
+@pytest.mark.parametrize("code", ["raise UserError('a\\nb')", "raise KeyboardInterrupt", "return 3"])
+def test_the_guard_gives_the_exit_code(code, capsys):
+    namespace = {"UserError": UserError}
+    exec(f"def main(argv):\n    {code}", namespace)
+    with pytest.raises(SystemExit) as end:
+        guarded(namespace["main"])
+    expected = {"raise K": 130, "return ": 3, "raise U": 2}[code[:7]]
+    assert end.value.code == expected
+    assert capsys.readouterr().err == ("error: a\nerror: b\n" if expected == 2 else "")

@@ -1,0 +1,92 @@
+import pickle
+
+import numpy as np
+import pytest
+import torch
+from scans import SMALL, digits
+from torch.nn.utils import parameters_to_vector
+
+from pipeline.config import TrainConfig
+from pipeline.core.loop import Diverged, Loop, Watch
+from pipeline.core.pictures import Pictures, cut
+from pipeline.core.pixels import Pixels
+from pipeline.core.train import Inputs
+
+CPU = torch.device("cpu")
+
+
+@pytest.mark.parametrize(
+    ("num", "size", "lengths"),
+    [(10, 4, [4, 4, 2]), (9, 4, [4, 5]), (8, 4, [4, 4]), (3, 4, [3]), (5, 4, [5]), (2, 2, [2]), (3, 2, [3])],
+)
+def test_batches_keep_every_sample_and_none_alone(num: int, size: int, lengths: list[int]) -> None:
+    cuts = cut(num, size)
+    assert [c.stop - c.start for c in cuts] == lengths
+    assert [i for c in cuts for i in range(num)[c]] == list(range(num))
+
+
+def loop(config: TrainConfig, inputs: Inputs) -> Loop:
+    torch.manual_seed(0)
+    model = config.model.build(1, 8, 10)
+    pixels = Pixels(inputs.mean, inputs.std, device=CPU)
+    return Loop(config, model, config.optimizer.build(model), Pictures(inputs.train, CPU), pixels, 0, False)
+
+
+@pytest.mark.parametrize(("clip", "expected"), [(1e-3, 1e-3), (1e-2, 1e-2), (0, None), (1e6, None)])
+def test_clipping_bounds_the_step(clip: float, expected: float | None) -> None:
+    knobs = {"optimizer.name": "sgd", "optimizer.lr": 1.0, "optimizer.momentum": 0.0, "batch_size": 4096}
+    moved = {}
+    for bound in (clip, 0):
+        run = loop(SMALL.override(knobs | {"clip_norm": bound}), digits())
+        before = parameters_to_vector(run.params).detach().clone()
+        run.run_epoch(1)
+        moved[bound] = (parameters_to_vector(run.params).detach() - before).norm().item()
+    assert moved[clip] == pytest.approx(expected or moved[0], rel=1e-3)
+    assert moved[0] > 0.1
+
+
+def test_augmentation_reaches_the_network_and_off_is_off() -> None:
+    def vector(strength: float, **fields: float) -> torch.Tensor:
+        augment = {"strength": strength} | fields
+        run = loop(SMALL.override({f"augment.{k}": v for k, v in augment.items()}), digits())
+        run.run_epoch(1)
+        return parameters_to_vector(run.params).detach()
+
+    off = {"flip": 0.0, "rotation": 0.0, "crop": 0.0, "jitter": 0.0}
+    assert torch.equal(vector(0.0), vector(2.0, **off))
+    assert not torch.equal(vector(0.0), vector(1.0))
+
+
+def test_a_gradient_that_is_not_finite_ends_the_epoch_at_its_step() -> None:
+    run = loop(SMALL, digits())
+    list(run.model.parameters())[-1].register_hook(lambda g: g * float("nan"))  # type: ignore[no-untyped-call]
+    with pytest.raises(Diverged) as error:
+        run.run_epoch(4)
+    assert (error.value.epoch, error.value.step, error.value.what) == (4, 1, "gradient norm")
+
+
+def test_values_kept_on_the_device_are_checked_at_the_end_of_the_epoch() -> None:
+    watch = Watch(3, 4, torch.device("meta"))
+    watch.seen = {"train_loss": torch.tensor([1.0, 2.0, float("nan"), float("inf")])}
+    with pytest.raises(Diverged) as error:
+        watch.check()
+    assert (error.value.epoch, error.value.step) == (3, 3)
+    watch.seen = {"train_loss": torch.ones(4)}
+    watch.check()
+
+
+def test_errors_survive_the_way_between_processes() -> None:
+    error = pickle.loads(pickle.dumps(Diverged(3, 7, "train_loss")))
+    assert (error.epoch, error.step, error.what) == (3, 7, "train_loss")
+
+
+def test_pictures_are_copies_in_the_order_asked_for() -> None:
+    inputs = digits()
+    pictures = Pictures(inputs.train, CPU)
+    order = np.random.default_rng(1).permutation(len(inputs.train))
+    for positions, images, labels in pictures.batches(order, cut(len(order), 32)):
+        rows = inputs.train.index[positions.numpy()]
+        assert np.array_equal(images.numpy(), inputs.train.images[rows])
+        assert np.array_equal(labels.numpy(), inputs.train.labels[rows])
+        images += 1  # would raise or show below if this were the source
+    assert np.array_equal(inputs.train.images, digits().train.images)

@@ -1,0 +1,145 @@
+"""The real command on real pictures: search, arms, report; going on, extending, being killed; two at once."""
+
+import os
+import signal
+import time
+from pathlib import Path
+
+import commands
+import pytest
+from pictures import hw3_folder
+
+RESNET = 'ablation.design.on.ResNet={"model.name":"resnet18","model.width":4}'
+SMALL = ("--epochs", 3, "--set", "dataset.size=16", "--set", "model.width=4", "--set", RESNET, "--set", "search.num_rungs=2")
+DIGITS = ("--study", "hw3", "--workers", 1, "--epochs", 3, "--trials", 4, "--replicates", 2, "--set", RESNET)
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, tuple[object, ...]]:
+    """A finished study of small photos: (its mlruns folder, the flags that made it)."""
+    home = tmp_path_factory.mktemp("photos") / "mlruns"
+    data = hw3_folder(home.with_name("tiny-food"), counts=(12, 5, 6))
+    flags = ("--study", "hw3", "--data", data, *SMALL)
+    code = commands.run("search", *flags, "--trials", 6, "--replicates", 3, home=home)
+    assert code == 0, commands.output(home)
+    return home, flags
+
+
+def test_ledger_mlflow_and_report_agree(photos: tuple[Path, tuple[object, ...]]) -> None:
+    home, _ = photos
+    record = commands.record(home)
+    assert len(record.trials()) == 6
+    assert {run.status for run in record.trials()} == {"complete", "stopped"}
+    assert {arm: len(runs) for arm, runs in record.arms().items()} == {
+        "baseline": 3,
+        "ResNet": 3,
+        "augmentation": 3,
+        "ResNet + augmentation": 3,
+    }
+    rows = {row["run"]: row for row in commands.table(home, "runs.csv")}
+    assert rows.keys() == record.runs.keys()
+    query = "select run_uuid, key, value from latest_metrics"
+    logged = {(run, key): value for run, key, value in commands.mlflow_rows(home, query)}
+    for key, run in record.runs.items():
+        assert run.best is not None
+        for name in ("val_acc", "val_loss", "train_acc", "train_loss"):
+            assert float(rows[key][name]) == run.best[name]
+            assert logged[run.mlflow_id, name] == run.epochs[-1][name]
+        assert rows[key]["mlflow_run"] == run.mlflow_id
+        if run.kind == "arm":
+            assert run.test_acc is not None
+            assert float(rows[key]["test_acc"]) == run.test_acc == logged[run.mlflow_id, "test_acc"]
+    for row in commands.table(home, "ablation.csv"):
+        accs = [run.test_acc for run in record.arms()[row["arm"]] if run.test_acc is not None]
+        mean = sum(accs) / len(accs)
+        arm = record.mlflow_ids[f"sqlite:///{home / 'mlflow.db'}|arm:{row['arm']}"]
+        assert float(row["test_acc_mean"]) == pytest.approx(mean, abs=1e-12)
+        assert logged[arm, "test_acc_mean"] == pytest.approx(mean, abs=1e-12)
+        assert logged[arm, "test_acc_n"] == len(accs) == 3
+
+
+def test_mlflow_holds_every_point_once_under_nested_runs(photos: tuple[Path, tuple[object, ...]]) -> None:
+    home, _ = photos
+    record = commands.record(home)
+    points = commands.mlflow_rows(home, "select run_uuid, key, step, count(*) from metrics group by 1, 2, 3")
+    assert {count for *_, count in points} == {1}
+    steps = {(run, step) for run, key, step, _ in points if key == "val_acc"}
+    assert steps == {(run.mlflow_id, epoch["epoch"]) for run in record.runs.values() for epoch in run.epochs}
+    tags = commands.mlflow_rows(home, "select run_uuid, key, value from tags")
+    tag = {(run, key): value for run, key, value in tags}
+    study = next(run for (run, key), value in tag.items() if (key, value) == ("kind", "study"))
+    for run in record.runs.values():
+        parent = tag[run.mlflow_id, "mlflow.parentRunId"]
+        assert tag[run.mlflow_id, "dataset.fingerprint"] == record.data["fingerprint"]
+        if run.kind == "arm":
+            assert tag[parent, "kind"] == "arm"
+            parent = tag[parent, "mlflow.parentRunId"]
+        assert parent == study
+        assert tag[run.mlflow_id, "status"] == ("pruned" if run.status == "stopped" else run.status)
+    assert commands.mlflow_rows(home, "select distinct status from runs") == [("FINISHED",)]
+    reported = {path.name for path in (home / "artifacts").rglob("report/*")}
+    assert {"report.html", "report.md", "ablation.tex", "ablation.csv"} <= reported
+
+
+def test_again_trains_nothing_and_a_larger_budget_only_what_is_missing(photos: tuple[Path, tuple[object, ...]]) -> None:
+    home, flags = photos
+    before = commands.results(home)
+    page = (commands.folder(home) / "report" / "ablation.csv").read_bytes()
+    assert commands.run("search", *flags, "--trials", 6, "--replicates", 3, home=home) == 0
+    assert commands.results(home) == before
+    assert (commands.folder(home) / "report" / "ablation.csv").read_bytes() == page
+    assert commands.run("search", *flags, "--trials", 8, "--replicates", 4, home=home) == 0
+    after = commands.results(home)
+    assert len(after) == len(before) + 2 + 4
+    arms = {key for key, result in before.items() if result[0] == "arm"}
+    assert {key: after[key] for key in arms} == {key: before[key] for key in arms}
+    assert commands.repeated_epochs(home) == 0
+    assert commands.run("report", "--study", "hw3", "--data", flags[3], home=home) == 0
+
+
+def test_other_settings_are_refused_and_fresh_moves_the_record_aside(photos: tuple[Path, tuple[object, ...]]) -> None:
+    home, flags = photos
+    assert commands.run("search", *flags, "--set", "batch_size=16", home=home) == 2
+    assert "baseline.batch_size: recorded 64, now 16" in commands.output(home)
+    kept = commands.folder(home)
+    code = commands.run("ablate", *flags, "--set", "batch_size=16", "--replicates", 1, "--fresh", home=home)
+    assert code == 0, commands.output(home)
+    assert (kept.with_name(f"{kept.name}.old1") / "ledger.jsonl").exists()
+
+
+def test_killed_at_three_moments_ends_as_if_undisturbed(tmp_path: Path) -> None:
+    """And with one worker the same study twice is the same, number for number."""
+    calm, killed = tmp_path / "calm", tmp_path / "killed"
+    assert commands.run("search", *DIGITS, home=calm) == 0, commands.output(calm)
+    for events in (5, 12, 25):
+        commands.kill_after("search", *DIGITS, home=killed, events=events)
+    assert commands.run("search", *DIGITS, home=killed) == 0, commands.output(killed)
+    assert commands.results(killed) == commands.results(calm)
+    assert commands.repeated_epochs(killed) == 0
+    assert len(commands.record(killed).sessions) == 4
+    for home in (calm, killed):
+        assert commands.mlflow_rows(home, "select distinct status from runs") == [("FINISHED",)]
+        repeated = "select count(*) from (select 1 from metrics group by run_uuid, key, step having count(*) > 1)"
+        assert commands.mlflow_rows(home, repeated) == [(0,)]
+    count = "select count(*), count(distinct value) from tags where key = 'pipeline.id'"
+    assert commands.mlflow_rows(killed, count) == commands.mlflow_rows(calm, count)
+    sizes = "select count(*) from metrics"
+    assert commands.mlflow_rows(killed, sizes) == commands.mlflow_rows(calm, sizes)
+
+
+def test_a_second_command_is_turned_away_and_an_interrupt_saves(tmp_path: Path) -> None:
+    home = tmp_path / "mlruns"
+    first = commands.start("search", *DIGITS, home=home)
+    while commands.num_lines(home) < 8:
+        assert first.poll() is None, commands.output(home)
+        time.sleep(0.05)
+    assert commands.run("search", *DIGITS, home=home) == 4
+    assert f"in use by process {first.pid}" in commands.output(home)
+    os.kill(first.pid, signal.SIGINT)
+    assert first.wait(60) == 130
+    assert "run the same command again" in commands.output(home)
+    done = sum(len(run.epochs) for run in commands.record(home).runs.values())
+    assert commands.mlflow_rows(home, "select count(*) from runs where status = 'RUNNING'") == [(0,)]
+    assert commands.run("search", *DIGITS, home=home) == 0, commands.output(home)
+    assert sum(len(run.epochs) for run in commands.record(home).runs.values()) > done
+    assert commands.repeated_epochs(home) == 0

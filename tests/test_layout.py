@@ -1,0 +1,185 @@
+"""The rules of the house, read from the code itself."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PACKAGE = ROOT / "pipeline"
+MAX_LINES = 250
+
+# From the ground up: a module imports from lower layers only, also inside functions. Modules of one package may share a
+# layer and import each other, but never in a circle.
+LAYERS = (
+    {"errors"},
+    {"frozen"},
+    {"space", "designs", "stats", "scheduler", "machine"},
+    {"data.listing", "data.folder"},
+    {"data.layouts", "data.decode"},
+    {"data.datasets", "data.checks"},
+    {"data.build", "data.cache", "data.splits"},
+    {"core.streams", "core.machine", "core.blocks", "core.augment", "core.checkpoints"},
+    {"core.models", "core.optimizers", "core.schedules", "core.pixels", "core.pictures"},
+    {"config"},
+    {"core.loop", "core.evaluate", "core.train", "study"},
+    {"ledger"},
+    {"record", "outbox"},
+    {"sampler", "tracking"},
+    {"plan"},
+    {"worker", "progress", "preview"},
+    {"runner"},
+    {"report"},
+    {"cli"},
+    {"session"},
+    {"search", "ablate", "ui", "report.__main__"},
+)
+DOORS = {"ray": "runner", "optuna": "sampler", "mlflow": "tracking"}
+LIGHT = ("config", "study", "cli", "core.models", "core.optimizers", "core.schedules", "core.augment", "data.datasets")
+HEAVY = {
+    "torch",
+    "torchvision",
+    "numpy",
+    "scipy",
+    "sklearn",
+    "pandas",
+    "PIL",
+    "matplotlib",
+    "ray",
+    "optuna",
+    "mlflow",
+    "timm",
+}
+
+
+def name_of(path: Path) -> str:
+    parts = path.relative_to(PACKAGE).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+PATHS = {name_of(path): path for path in sorted(PACKAGE.rglob("*.py"))}
+TREES = {name: ast.parse(path.read_text(encoding="utf-8")) for name, path in PATHS.items()}
+EVERY_MODULE = pytest.mark.parametrize("name", PATHS, ids=lambda name: name or "pipeline")
+
+
+def imported(tree: ast.AST) -> set[str]:
+    """Dotted names that the code imports; of `from a import b` both `a` and `a.b`."""
+    found: set[str] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "imports are absolute"
+            assert node.module
+            found |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
+    return found
+
+
+def ours(names: set[str]) -> set[str]:
+    """The modules of the package among imported names; of a module and its package only the module."""
+    found = {name.removeprefix("pipeline.") for name in names if name.startswith("pipeline.")} & PATHS.keys()
+    return {name for name in found if not any(other.startswith(f"{name}.") for other in found)}
+
+
+def at_import(tree: ast.Module) -> ast.Module:
+    """What runs when the module is imported: no bodies of functions, nothing for type checkers alone."""
+
+    class Strip(ast.NodeTransformer):
+        def visit_FunctionDef(self, _: ast.FunctionDef) -> None:
+            return None
+
+        visit_AsyncFunctionDef = visit_FunctionDef
+
+        def visit_If(self, node: ast.If) -> ast.AST | list[ast.stmt]:
+            if "TYPE_CHECKING" in ast.unparse(node.test):
+                return node.orelse
+            return self.generic_visit(node)
+
+    return Strip().visit(ast.parse(ast.unparse(tree)))
+
+
+GRAPH = {name: ours(imported(tree)) - {name} for name, tree in TREES.items()}
+
+
+def layer_of(name: str) -> int:
+    """The layer that names the module, or its package."""
+    for candidate in (name, name.rpartition(".")[0]):
+        places = [number for number, layer in enumerate(LAYERS) if candidate in layer]
+        if places:
+            assert len(places) == 1
+            return places[0]
+    raise AssertionError(f"pipeline/{name.replace('.', '/')}.py has no place in LAYERS: give it one")
+
+
+@EVERY_MODULE
+def test_a_module_imports_only_from_below(name):
+    if name in ("", "core", "data"):
+        assert not GRAPH[name]
+        return
+    for other in GRAPH[name]:
+        if layer_of(other) == layer_of(name):
+            assert other.split(".")[0] == name.split(".")[0], f"{name} and {other} share a layer"
+        assert layer_of(other) <= layer_of(name), f"pipeline.{name} must not import pipeline.{other}"
+
+
+def test_no_import_goes_in_a_circle():
+    left = {name: set(others) for name, others in GRAPH.items()}
+    while left:
+        free = {name for name, others in left.items() if not others & left.keys()}
+        assert free, f"imports in a circle among {sorted(left)}"
+        for name in free:
+            del left[name]
+
+
+@EVERY_MODULE
+def test_ray_optuna_and_mlflow_have_one_door_each(name):
+    packages = {found.split(".")[0] for found in imported(TREES[name])}
+    assert {package for package, door in DOORS.items() if package in packages} <= {
+        package for package, door in DOORS.items() if door == name
+    }
+
+
+def test_the_doors_are_in_use():
+    for package, door in DOORS.items():
+        assert package in {found.split(".")[0] for found in imported(TREES[door])}
+
+
+@pytest.mark.parametrize("name", LIGHT)
+def test_a_bad_command_line_is_answered_without_loading_torch(name):
+    reached, todo = set(), [name]
+    while todo:
+        module = todo.pop()
+        if module not in reached:
+            reached.add(module)
+            names = imported(at_import(TREES[module]))
+            heavy = HEAVY & {found.split(".")[0] for found in names}
+            assert not heavy, f"importing pipeline.{name} loads {heavy} in pipeline.{module}"
+            todo += ours(names)
+
+
+@EVERY_MODULE
+def test_a_module_is_short_and_says_what_it_is(name):
+    assert ast.get_docstring(TREES[name])
+    assert len(PATHS[name].read_text(encoding="utf-8").splitlines()) <= MAX_LINES
+
+
+@EVERY_MODULE
+def test_a_function_fits_a_screen(name):
+    long = [
+        node.name
+        for node in ast.walk(TREES[name])
+        if isinstance(node, ast.FunctionDef) and (node.end_lineno or 0) - node.lineno >= 40
+    ]
+    assert not long
+
+
+@pytest.mark.parametrize("folder", ["studies", "search_spaces"])
+def test_studies_and_spaces_are_data_alone(folder):
+    for path in (ROOT / folder).glob("*.py"):
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        assert ast.get_docstring(tree)
+        assert not any(
+            isinstance(node, (ast.FunctionDef, ast.ClassDef, ast.For, ast.While, ast.Lambda)) for node in ast.walk(tree)
+        )
+        outside = {name.split(".")[0] for name in imported(tree)}
+        assert outside <= {"pipeline", "search_spaces"}

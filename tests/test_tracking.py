@@ -1,0 +1,360 @@
+import os
+import statistics
+import subprocess
+import sys
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from mlflow import MlflowClient
+
+from pipeline import outbox
+from pipeline.designs import Arms
+from pipeline.frozen import flatten
+from pipeline.ledger import FILE, Event, Ledger, read_events
+from pipeline.plan import Plan
+from pipeline.record import Record
+from pipeline.study import Study
+from pipeline.tracking import METRICS, Tracker, redacted, tracking_uri
+from tests.driver import Worker, open_plan, train
+from tests.studies import small_study
+
+ROOT = Path(__file__).parents[1]
+pytestmark = pytest.mark.usefixtures("quick_disk")
+ODD_NAMES = ("plain", 'it\'s; DROP "runs" -- `x` %', "é\\ñ 漢字 \u202e \n", "x" * 100)
+
+
+@pytest.fixture(autouse=True)
+def _impatient(monkeypatch):
+    monkeypatch.setattr(outbox, "FLUSH_SECONDS", 0.05)
+    monkeypatch.setattr(outbox, "RETRY_SECONDS", 0.01)
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory) -> Path:
+    """One store for all tests, since making its tables takes seconds; every test has an experiment of its own."""
+    return tmp_path_factory.mktemp("mlruns")
+
+
+@dataclass
+class Session:
+    """A plan whose events go to MLflow, put together as a command does it."""
+
+    root: Path
+    folder: Path
+    study: Study
+
+    def __post_init__(self) -> None:
+        fresh: list[Event] = []
+        self.put: Any = fresh.append
+        self.plan: Plan = open_plan(self.folder, self.study, listener=lambda event: self.put(event), note="a note")
+        self.tracker = Tracker(self.root, self.folder, self.plan.ledger.events, self.plan.ledger.append)
+        for event in fresh:
+            self.tracker.put(event)
+        self.put = self.tracker.put
+
+    def close(self, report: Path | None = None) -> str:
+        problem = self.tracker.close(report)
+        self.plan.ledger.close()
+        return problem
+
+
+def whole(root: Path, folder: Path, study: Study, worker: Worker | None = None) -> Record:
+    session = Session(root, folder, study)
+    train(session.plan, worker or Worker())
+    assert session.close() == ""
+    return Record.of(read_events(folder))
+
+
+def seen(root: Path, name: str) -> dict[str, Any]:
+    """All that the store holds of an experiment, by our own identity; fails where two runs claim the same one."""
+    client = MlflowClient(tracking_uri(root))
+    found = client.search_runs([client.get_experiment_by_name(name).experiment_id], max_results=1000)
+    names = {run.info.run_id: run.data.tags["pipeline.id"].removeprefix("feedc0de/") for run in found}
+    assert max(Counter(names.values()).values()) == 1
+    view = {}
+    for run in found:
+        key = names[run.info.run_id]
+        histories = {
+            metric: [(p.step, p.value, p.timestamp) for p in client.get_metric_history(run.info.run_id, metric)]
+            for metric in run.data.metrics
+        }
+        tags = {tag: value for tag, value in run.data.tags.items() if tag != "mlflow.parentRunId"}
+        parent = names.get(run.data.tags.get("mlflow.parentRunId", ""), "")
+        view[key] = {"status": run.info.status, "parent": parent, "tags": tags, "metrics": histories}
+        view[key]["params"] = run.data.params
+    return view
+
+
+def trouble() -> Worker:
+    return Worker(
+        fails=lambda config, _: config.optimizer.name == "sgd" and config.batch_size == 16,
+        diverges=lambda config: config.optimizer.name == "sgd" and config.batch_size == 32,
+        retry=False,
+    )
+
+
+def test_a_whole_study_as_mlflow_shows_it(root, tmp_path):
+    study = small_study(epochs=4, num_trials=8, reduction=2)
+    folder = tmp_path / "whole-digits"
+    record = whole(root, folder, study, trouble())
+    view = seen(root, folder.name)
+    arms = [arm.name for arm, _ in study.arms()]
+    assert set(view) == {"study", *(f"arm:{arm}" for arm in arms), *record.runs}
+
+    assert view["study"]["parent"] == ""
+    assert view["study"]["status"] == "FINISHED"
+    assert view["study"]["params"] == {k: str(v) for k, v in flatten(study.baseline.model_dump(mode="json"))}
+    tags = {"kind": "study", "status": "complete", "study": "small", "dataset": "digits", "note": "a note"}
+    tags |= {"budget.search.num_trials": "8", "environment.python": "3", "mlflow.runName": folder.name}
+    assert tags.items() <= view["study"]["tags"].items()
+
+    for run in record.runs.values():
+        shown = view[run.key]
+        assert shown["parent"] == ("study" if run.kind == "trial" else f"arm:{run.arm}")
+        assert shown["params"] == {key: str(value) for key, value in flatten(run.config)}
+        for name in METRICS if run.epochs else ():
+            expected = [(epoch["epoch"], epoch[name], int(epoch["time"] * 1000)) for epoch in run.epochs]
+            assert shown["metrics"][name] == expected
+        status, tag = {
+            "complete": ("FINISHED", "complete"),
+            "stopped": ("FINISHED", "pruned"),
+            "diverged": ("FAILED", "diverged"),
+            "failed": ("FAILED", "failed"),
+        }[run.status]
+        assert (shown["status"], shown["tags"]["status"]) == (status, tag)
+        assert shown["tags"].get("error", "") == run.error
+    assert {run.status for run in record.trials()} == {"complete", "stopped", "diverged", "failed"}
+    assert {view[run.key]["tags"]["trial"] for run in record.trials()} == {str(number) for number in range(8)}
+
+    for arm in arms:
+        shown, runs = view[f"arm:{arm}"], record.arms()[arm]
+        assert (shown["parent"], shown["status"], shown["tags"]["arm"]) == ("study", "FINISHED", arm)
+        for name in ("val_acc", "val_loss", "test_acc", "test_loss"):
+            values = [run.metric(name) for run in runs]
+            assert shown["metrics"][f"{name}_mean"][-1][:2] == (2, pytest.approx(statistics.fmean(values)))
+            assert shown["metrics"][f"{name}_sd"][-1][:2] == (2, pytest.approx(statistics.stdev(values)))
+            assert [point[:2] for point in shown["metrics"][f"{name}_n"]] == [(1, 1), (2, 2)]
+        for run in runs:
+            assert view[run.key]["tags"]["replicate"] == str(run.replicate)
+            assert view[run.key]["metrics"]["test_acc"] == [(4, run.test_acc, view[run.key]["metrics"]["test_acc"][0][2])]
+            assert view[run.key]["metrics"]["num_params"][0][1] == 1234
+
+
+def again(root: Path, folder: Path) -> str:
+    """A process that has nothing to train, only to send what is owed."""
+    with Ledger(folder) as ledger:
+        tracker = Tracker(root, folder, ledger.events, ledger.append)
+        ledger.listener = tracker.put
+        return tracker.close()
+
+
+def test_sending_everything_again_changes_nothing(root, tmp_path):
+    study = small_study(num_trials=5)
+    folder = tmp_path / "again-digits"
+    whole(root, folder, study, trouble())
+    before = seen(root, folder.name)
+    for _ in range(2):
+        (folder / "mlflow.json").unlink()
+        assert again(root, folder) == ""
+        assert seen(root, folder.name) == before
+    assert again(root, folder) == ""
+    assert seen(root, folder.name) == before
+
+
+def test_runs_that_the_ledger_does_not_know_are_found_by_their_tag(root, tmp_path):
+    """As after a kill between MLflow's answer and the ledger's line, for every single run at once; names of all kinds."""
+    arms = Arms(arms={name: {"model.dropout": i / 10} for i, name in enumerate(ODD_NAMES)})
+    study = small_study(num_trials=2)
+    study = study.override({"ablation": study.ablation.override({"design": arms, "replicates": 1})})
+    folder = tmp_path / "lost-digits"
+    whole(root, folder, study)
+    before = seen(root, folder.name)
+    assert {f"arm:{name}".replace("'", "") for name in ODD_NAMES} < set(before)
+    events = list(read_events(folder))
+    (folder / FILE).unlink()
+    (folder / "mlflow.json").unlink()
+    with Ledger(folder) as ledger:
+        for event in events:
+            fields = {key: value for key, value in event.items() if key not in ("seq", "time", "type")}
+            if event["type"] != "mlflow":
+                ledger.append(event["type"], **fields)
+    assert again(root, folder) == ""
+    after = seen(root, folder.name)
+    assert set(after) == set(before)
+    assert {key: run["parent"] for key, run in after.items()} == {key: run["parent"] for key, run in before.items()}
+    ids = Record.of(read_events(folder)).mlflow_ids
+    assert len(ids) == len(before)
+
+
+KILLED = """
+import os, sys
+from pathlib import Path
+from pipeline import outbox
+outbox.FLUSH_SECONDS = 0.05
+from tests.driver import Worker
+from tests.studies import small_study
+from tests.test_tracking import Session
+session = Session(Path(sys.argv[1]), Path(sys.argv[2]), small_study(num_trials=2, replicates=1))
+append = session.tracker._append
+def die(kind, **fields):
+    if fields["what"] not in ("study", session.plan.record.trial_keys[0]):
+        os.kill(os.getpid(), 9)
+    return append(kind, **fields)
+session.tracker._append = die
+worker = Worker()
+while (segment := session.plan.next()) is not None:
+    worker.run(session.plan, segment)
+session.close()
+"""
+
+
+def test_a_process_killed_between_mlflow_and_the_ledger_leaves_no_second_run(root, tmp_path):
+    folder = tmp_path / "killed-digits"
+    killed = subprocess.run(
+        [sys.executable, "-c", KILLED, str(root), str(folder)],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert killed.returncode == -9, killed.stderr
+    study = small_study(num_trials=2, replicates=1)
+    left = seen(root, folder.name)
+    lost = set(left) - {key.split("|")[1] for key in Record.of(read_events(folder)).mlflow_ids}
+    assert len(lost) == 1
+    record = whole(root, folder, study)
+    view = seen(root, folder.name)
+    assert set(view) == {"study", *(f"arm:{arm.name}" for arm, _ in study.arms()), *record.runs}
+    for run in record.runs.values():
+        assert [point[0] for point in view[run.key]["metrics"]["val_acc"]] == list(range(1, len(run.epochs) + 1))
+        assert view[run.key]["status"] == "FINISHED"
+
+
+def test_a_ledger_that_refuses_a_line_leaves_no_second_run(root, tmp_path):
+    folder = tmp_path / "refused-digits"
+    session = Session(root, folder, small_study(num_trials=1, replicates=1))
+    append, refused = session.tracker._append, []
+
+    def full(kind: str, **fields: Any) -> Event:
+        if fields["what"] not in refused:
+            refused.append(fields["what"])
+            raise OSError("disk full")
+        return append(kind, **fields)
+
+    session.tracker._append = full
+    train(session.plan, Worker())
+    while session.tracker._outbox._thread.is_alive() and len(refused) < 1 + 1 + 4 + 4:
+        session.tracker._outbox._thread.join(0.01)
+    assert session.close() == ""
+    assert set(seen(root, folder.name)) == set(refused)
+
+
+def test_a_larger_budget_goes_on_in_the_same_runs(root, tmp_path):
+    folder = tmp_path / "larger-digits"
+    whole(root, folder, small_study(num_trials=3, replicates=1, reduction=2))
+    before = seen(root, folder.name)
+    record = whole(root, folder, small_study(num_trials=9, replicates=3, reduction=2))
+    view = seen(root, folder.name)
+    assert set(before) < set(view)
+    assert set(view) - set(before) == {run.key for run in record.runs.values()} - set(before)
+    for key, run in before.items():
+        for metric, points in run["metrics"].items():
+            assert view[key]["metrics"][metric][: len(points)] == points
+    for key, run in record.runs.items():
+        assert view[key]["status"] == "FINISHED", run.status
+    assert view["arm:baseline"]["metrics"]["val_acc_n"][-1][:2] == (3, 3)
+    assert "val_acc_sd" not in before["arm:baseline"]["metrics"]
+    assert view["study"]["tags"]["budget.search.num_trials"] == "9"
+
+
+def test_what_an_interruption_leaves_is_shown_as_waiting(root, tmp_path):
+    study = small_study(num_trials=3, replicates=1)
+    folder = tmp_path / "interrupted-digits"
+    session = Session(root, folder, study)
+    worker = Worker()
+    worker.run(session.plan, session.plan.next())
+    cut = session.plan.next()
+    session.plan.ledger.append("finish", status="interrupted")
+    assert session.close() == ""
+    view = seen(root, folder.name)
+    waiting = next(key for key in view if key not in ("study", cut.run))
+    assert (view[cut.run]["status"], view[cut.run]["tags"]["status"]) == ("SCHEDULED", "interrupted")
+    assert (view[waiting]["status"], view[waiting]["tags"]["status"]) == ("SCHEDULED", "waiting at rung 1")
+    assert view["study"]["tags"]["status"] == "interrupted"
+    whole(root, folder, study)
+    assert {run["status"] for run in seen(root, folder.name).values()} == {"FINISHED"}
+
+
+def test_a_run_of_a_killed_process_does_not_stay_running(root, tmp_path):
+    study = small_study(num_trials=3, replicates=1)
+    folder = tmp_path / "orphan-digits"
+    session = Session(root, folder, study)
+    cut = session.plan.next()
+    assert session.close() == ""
+    assert seen(root, folder.name)[cut.run]["status"] == "RUNNING"
+    session = Session(root, folder, study)
+    assert session.close() == ""
+    assert seen(root, folder.name)[cut.run]["status"] == "SCHEDULED"
+
+
+def test_the_report_becomes_artifacts_of_the_study(root, tmp_path):
+    folder, report = tmp_path / "report-digits", tmp_path / "report"
+    report.mkdir()
+    (report / "report.md").write_text("# done")
+    session = Session(root, folder, small_study(num_trials=1, replicates=1))
+    assert session.close(report) == ""
+    experiment, run = session.tracker.study_run()
+    client = MlflowClient(tracking_uri(root))
+    assert client.get_experiment(experiment).name == folder.name
+    assert [found.path for found in client.list_artifacts(run, "report")] == ["report/report.md"]
+    assert Path(client.download_artifacts(run, "report/report.md")).read_text() == "# done"
+    assert list((root / "artifacts" / folder.name).rglob("report.md"))
+
+
+def test_a_server_that_is_away_stops_nothing_and_everything_arrives_later(root, tmp_path, monkeypatch):
+    study = small_study(num_trials=2, replicates=1)
+    folder = tmp_path / "away-digits"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://someone:s3cr@t@127.0.0.1:9")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    session = Session(root, folder, study)
+    train(session.plan, Worker())
+    problem = session.close()
+    assert problem.startswith("MLflow at http://127.0.0.1:9: ")
+    assert "Nothing is lost" in problem
+    assert "s3cr" not in problem
+    assert session.tracker.study_run() == ("", "")
+    text = (folder / FILE).read_text()
+    assert "s3cr" not in text
+    assert '"type":"mlflow"' not in text
+    monkeypatch.delenv("MLFLOW_TRACKING_URI")
+    assert again(root, folder) == ""
+    record = Record.of(read_events(folder))
+    assert set(record.runs) < set(seen(root, folder.name))
+
+
+def test_the_store_is_at_the_same_place_from_everywhere(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "below").mkdir()
+    here = tracking_uri(Path("mlruns"))
+    monkeypatch.chdir("below")
+    assert tracking_uri(Path("../mlruns")) == here == f"sqlite:///{tmp_path.resolve()}/mlruns/mlflow.db"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://server")
+    assert tracking_uri(Path("mlruns")) == "http://server"
+
+
+@pytest.mark.parametrize(
+    ("uri", "shown"),
+    [
+        ("http://host:5000", "http://host:5000"),
+        ("https://user:pass@host/path", "https://host/path"),
+        ("postgresql://user:p@ss@host/db", "postgresql://host/db"),
+        ("http://host/a@b", "http://host/a@b"),
+        ("sqlite:////home/a@b/mlflow.db", "sqlite:////home/a@b/mlflow.db"),
+    ],
+)
+def test_no_password_is_shown(uri, shown):
+    assert redacted(uri) == shown
