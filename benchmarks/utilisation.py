@@ -243,7 +243,7 @@ def report(ours: Side, other: Side) -> None:
     for row, (name, value, form) in enumerate(ROWS):
         left, right = value(ours), value(other)
         ratio = f"{left / right:14.2f}" if row < RATIOS and right else ""
-        print(f"{name:32s} {left:>8{form[1:]}} {right:>8{form[1:]}} {ratio}")
+        print(f"{name:32s} {left:>8{form[1:]}} {right:>8{form[1:]}} {ratio}".rstrip())
     print(DIFFERENCE)
 
 

@@ -117,6 +117,15 @@ def take_lock(folder: Path) -> IO[str]:
     return file
 
 
+def set_aside(folder: Path) -> None:
+    """Move a recorded study out of the way, unless it is in use."""
+    take_lock(folder).close()
+    number = 1
+    while (aside := folder.with_name(f"{folder.name}.old{number}")).exists():
+        number += 1
+    folder.rename(aside)
+
+
 def _seal(text: str) -> bytes:
     return f'{text[:-1]}{_SEAL}{zlib.crc32(text.encode()):08x}"}}\n'.encode()
 

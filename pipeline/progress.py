@@ -118,7 +118,8 @@ class Progress:
         total, done = self._planned()
         grid = Table.grid(padding=(0, 2))
         spent = duration(time.monotonic() - self._begun)
-        grid.add_row("epochs", ProgressBar(total=total, completed=done, width=40), Text(f"{spent}{self._left()}"))
+        left = self._left() if self._first_epoch else "  · the workers are starting"
+        grid.add_row("epochs", ProgressBar(total=total, completed=done, width=40), Text(spent + left))
         if self.plan.num_trials:
             words = [f"{len(record.trial_keys)} of {self.plan.num_trials} trials"]
             shown = (("running", "running"), ("paused", "waiting"), ("stopped", "stopped"), ("complete", "complete"))

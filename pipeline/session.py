@@ -16,7 +16,7 @@ from rich.text import Text
 
 from pipeline.cli import chosen_study
 from pipeline.errors import UserError, printable
-from pipeline.ledger import FILE, Event, Ledger, take_lock
+from pipeline.ledger import FILE, Event, Ledger, set_aside
 from pipeline.machine import Resources, resources
 from pipeline.preview import preview
 from pipeline.record import Record
@@ -53,7 +53,7 @@ def conduct(args: argparse.Namespace, *, with_search: bool) -> int:
         study.baseline.dataset.scan(data)  # a wrong folder of pictures must leave everything as it was
     means = resources(args.workers, args.gpus_per_trial)
     if args.fresh and folder.exists():
-        _set_aside(folder)
+        set_aside(folder)
     ledger = Ledger(folder)
     try:
         return Session(args, study, data, note, ledger, console, means, with_search=with_search).run()
@@ -242,12 +242,3 @@ class Session:
 
     def _say(self, text: str) -> None:
         self.console.print(text, markup=False, soft_wrap=True)
-
-
-def _set_aside(folder: Path) -> None:
-    """Move a recorded study out of the way, unless it is in use."""
-    take_lock(folder).close()
-    number = 1
-    while (aside := folder.with_name(f"{folder.name}.old{number}")).exists():
-        number += 1
-    folder.rename(aside)
