@@ -56,6 +56,8 @@ def _sentence(contrast: Contrast, ablation: Ablation, shown: Points) -> str:
         return f"{name}: {bare(contrast, shown)} points, not tested ({contrast.reason})."
     head = f"{name}: {shown.signed(contrast.delta)} points {shown.interval(contrast.low, contrast.high)}, {contrast.verdict}"
     if contrast.verdict == "inconclusive":
+        if contrast.low > 0 or contrast.high < 0:
+            head += " once corrected for several comparisons"
         return f"{head} (a true difference below {shown.percent(contrast.mde)} is likely to be missed)."
     if contrast.verdict == "equivalent":
         return f"{head} within ±{margin}."
