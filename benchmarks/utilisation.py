@@ -1,6 +1,6 @@
 """How busy a search keeps its workers, side by side in one run: the product's command and stock Ray Tune.
 
-ours     `python -m pipeline.search`, its ablation cut down to two arms of one and two epochs that no figure counts.
+ours     `python -m pipeline.search`, its ablation cut down to two arms of very narrow networks that no figure counts.
 stock    Ray Tune as it is usually wired, with its defaults: OptunaSearch, ASHAScheduler, a function trainable in a new
          process for each trial, the default loggers, MLflowLoggerCallback on SQLite.
 
@@ -38,9 +38,9 @@ from pipeline.scheduler import rung_epochs
 from pipeline.session import study_folder
 from pipeline.study import Study, load_study
 
-LONGER = {"baseline.dataset.num_train": 1200, "baseline.dataset.num_valid": 400, "baseline.dataset.size": 32}
-"""The embedded digits for epochs of about a second, so that no start-up is measured against next to nothing."""
-SHORT_ARMS = {"name": "arms", "arms": {"one epoch": {"epochs": 1}, "two epochs": {"epochs": 2}}}
+LONGER = {"baseline.dataset.num_train": 1200, "baseline.dataset.num_valid": 400, "baseline.dataset.size": 24}
+"""The embedded digits with epochs of about half a second, so that start-up is not measured against next to nothing."""
+SHORT_ARMS = {"name": "arms", "arms": {"width 4": {"model.width": 4}, "width 5": {"model.width": 5}}}
 INCOMPLETE = 3  # the product's exit code where a run diverged, which a search may
 
 

@@ -108,6 +108,8 @@ def chosen_study(args: argparse.Namespace) -> tuple["Study", Path | None, str]:
         knobs["ablation.replicates"] = args.replicates
     study = study.override(knobs, source="flags")
     study = study.override(dict(_assignment(text) for text in getattr(args, "sets", ())), source="--set")
+    if args.data is not None and study.baseline.dataset.name == "digits":
+        raise UserError(f"--data: got {printable(repr(args.data))}, but this study's pictures are scikit-learn's digits")
     study.check()
     return study, data, note
 
@@ -123,6 +125,8 @@ def _assignment(text: str) -> tuple[str, Any]:
     head = key.split(".")[0]
     if head in TrainConfig.model_fields:
         key = f"baseline.{key}"
+    elif head in ("data", "data_env", "fallback"):
+        raise UserError(f"--set: {printable(key)}: give the folder of pictures with --data")
     elif head not in Study.model_fields:
         raise UserError(
             f"--set: {printable(key)}: unknown; {choices(head, (*TrainConfig.model_fields, *Study.model_fields))}"

@@ -24,7 +24,8 @@ class Frozen(BaseModel):
         """A copy with dotted paths set, validated as a whole.
 
         Setting a part's `name` starts that part from its own defaults, before its other knobs are set:
-        `override({"optimizer.name": "adamw", "optimizer.lr": 3e-4})`.
+        `override({"optimizer.name": "adamw", "optimizer.lr": 3e-4})`. Only the fields that all variants of a part share by
+        deriving from one base class (a network's width and dropout) keep their values.
 
         Raises UserError naming every wrong path and value at once; `source` says where they came from.
         """
@@ -32,7 +33,8 @@ class Frozen(BaseModel):
         wrong = []
         for path in sorted(knobs, key=lambda path: (not path.endswith(".name"), path)):
             value = knobs[path]
-            problem = _set(tree, path, value.model_dump(mode="json") if isinstance(value, BaseModel) else value)
+            plain = value.model_dump(mode="json") if isinstance(value, BaseModel) else value
+            problem = _set(tree, path, plain, kept=_shared(self, path))
             if problem:
                 wrong.append(f"{source}: {printable(path)}: {problem}")
         try:
@@ -70,14 +72,27 @@ def flatten(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Sc
             yield f"{prefix}{key}", json.dumps(value) if isinstance(value, (list, dict)) else value
 
 
-def _set(tree: dict[str, Any], path: str, value: Any) -> str:
-    """Set a dotted path in place; returns what is wrong with the path, or nothing."""
+def _shared(root: BaseModel, path: str) -> set[str]:
+    """The fields that the part which owns the last key of `path` shares with its other variants."""
+    part: Any = root
+    for key in path.split(".")[:-1]:
+        part = getattr(part, key, None)
+    base = type(part).__mro__[1]
+    return set(base.model_fields) if issubclass(base, Frozen) else set()
+
+
+def _set(tree: dict[str, Any], path: str, value: Any, kept: set[str]) -> str:
+    """Set a dotted path in place; returns what is wrong with the path, or nothing.
+
+    Another `name` leaves of its part nothing but the fields `kept`.
+    """
     node, rest = tree, path
     while True:
         key = next((k for k in sorted(node, key=len, reverse=True) if rest == k or rest.startswith(f"{k}.")), None)
         if key == rest or (key is None and "." not in rest):
             if rest == "name" and node is not tree and node.get("name") != value:
-                node.clear()
+                for field in node.keys() - kept:
+                    del node[field]
             node[rest] = value
             return ""
         if key is None or not isinstance(node[key], dict):

@@ -117,13 +117,14 @@ def take_lock(folder: Path) -> IO[str]:
     return file
 
 
-def set_aside(folder: Path) -> None:
-    """Move a recorded study out of the way, unless it is in use."""
+def set_aside(folder: Path) -> Path:
+    """Move a recorded study out of the way, unless it is in use; returns where it is now."""
     take_lock(folder).close()
     number = 1
     while (aside := folder.with_name(f"{folder.name}.old{number}")).exists():
         number += 1
     folder.rename(aside)
+    return aside
 
 
 def _seal(text: str) -> bytes:

@@ -4,7 +4,9 @@ import importlib.metadata
 import os
 import platform
 import subprocess
+import tempfile
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,10 @@ from pipeline.errors import UserError
 PACKAGES = ("torch", "torchvision", "ray", "optuna", "mlflow", "numpy", "pydantic")
 
 GPU_DEVICES = ("/dev/nvidiactl", "/dev/nvgpu", "/dev/nvhost-gpu", "/dev/dxg", "/dev/kfd")  # NVIDIA, Jetson, WSL, ROCm
+GPU_PARTS = 10_000  # Ray counts a GPU in these and drops fractions of them
+
+SOCKET_PATH_BYTES = 103  # macOS; Linux takes 107
+RAY_SOCKET = "session_2026-01-01_00-00-00_000000_4194304/sockets/plasma_store"  # the longest that Ray puts in its folder
 
 
 @dataclass(frozen=True)
@@ -30,16 +36,37 @@ class Resources:
 def resources(workers: int | None, gpus_per_trial: float | None) -> Resources:
     """All GPUs (one run each unless `gpus_per_trial` says otherwise), else all cores this process may use.
 
-    Raises UserError where more GPUs are asked for than there are.
+    A share of at most 1 lies on one GPU, a larger one is a number of whole GPUs. Raises UserError where it is neither,
+    and where more GPUs are asked for than there are.
     """
     num_gpus = _count_gpus()
     share = gpus_per_trial if gpus_per_trial is not None else float(num_gpus > 0)
     if share > num_gpus:
         raise UserError(f"--gpus-per-trial: got {share:g}, but this machine has {num_gpus} usable GPUs")
-    most = int(num_gpus / share) if share else len(os.sched_getaffinity(0))
+    if 0 < share < 1 / GPU_PARTS or (share > 1 and not share.is_integer()):
+        raise UserError(f"--gpus-per-trial: got {share:g}; allowed: 0, {1 / GPU_PARTS:g} to 1, or a whole number")
+    most = _count_slots(num_gpus, share) if share else num_cores()
     if share and workers and workers > most:
         raise UserError(f"--workers: got {workers}, but {num_gpus} GPUs at {share:g} each hold {most} runs")
     return Resources(workers or most, share)
+
+
+def num_cores() -> int:
+    """The CPU cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def temp_folder(study_folder: Path) -> Path:
+    """A study's own folder for Ray's sockets and logs, in /tmp where the system's folder is too long for a socket."""
+    name = f"pipeline-{os.getuid()}-{sha256(bytes(study_folder)).hexdigest()[:8]}"
+    usual = Path(tempfile.gettempdir()) / name
+    return usual if len(bytes(usual / RAY_SOCKET)) <= SOCKET_PATH_BYTES else Path("/tmp") / name
+
+
+def _count_slots(num_gpus: int, share: float) -> int:
+    if share > 1:
+        return num_gpus // int(share)
+    return num_gpus * (GPU_PARTS // int(share * GPU_PARTS))
 
 
 def _count_gpus() -> int:
@@ -82,4 +109,4 @@ def describe(device: str) -> dict[str, Any]:
         import torch
 
         name = torch.cuda.get_device_name(0)
-    return {"device": device, "name": name, "cpus": len(os.sched_getaffinity(0)), "system": platform.system()}
+    return {"device": device, "name": name, "cpus": num_cores(), "system": platform.system()}

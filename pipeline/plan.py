@@ -6,22 +6,20 @@ segment's epochs since its last checkpoint, and the segment is handed out again.
 
 import time
 from collections import Counter, deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from pipeline.config import TrainConfig
 from pipeline.errors import MachineError, PipelineError
-from pipeline.ledger import Event, Ledger
+from pipeline.ledger import Ledger
 from pipeline.record import Record, Run, run_key
-from pipeline.sampler import RungSampler
-from pipeline.scheduler import Ladder, Promotion, Scheduler, Stopping
 from pipeline.study import Study
+from pipeline.trials import Trials
 
 MAX_ATTEMPTS = 3
 MAX_FAILED_IN_A_ROW = 3
-SCHEDULERS: dict[str, type[Scheduler]] = {"promotion": Promotion, "stopping": Stopping}
 
 
 class TooManyFailures(PipelineError):
@@ -50,49 +48,33 @@ class Plan:
         """`record` must be kept up to date by the ledger's listener. `with_search` False trains the arms only."""
         self.study, self.ledger, self.record = study, ledger, record
         self.core_version = core_version
-        search = study.search
-        self.num_trials = search.num_trials if with_search else 0
-        self.ladder = Ladder(search.reduction, search.num_rungs)
-        self.scheduler = SCHEDULERS[search.scheduler](reduction=search.reduction, num_rungs=search.num_rungs)
-        self.sampler = RungSampler(study.space, kind=search.sampler, seed=search.seed, num_rungs=search.num_rungs)
+        self.trials = Trials(study, record, study.search.num_trials if with_search else 0)
         self.search_deadline = float("inf")
         self.live: set[str] = set()
-        self._ahead: Segment | None = None
         self.failed_in_a_row: list[str] = []
         for event in ledger.events:
-            self._replay(event)
+            self.trials.replay(event)
         self.attempts: Counter[str] = Counter()
         self.again = deque(r.key for r in record.runs.values() if r.unfinished and self._wanted(r, with_search))
         self.todo = deque(self._missing_arms())
 
     def next(self) -> Segment | None:
         """The next segment; None where all that is left waits for a running segment (or nothing is left: see `done`)."""
-        if self._ahead is not None:
-            ahead, self._ahead = self._ahead, None
-            return ahead
         if self.again:
             return self._begin(self.record.runs[self.again.popleft()])
-        segment = self._next_trial() if self.searching() else None
+        searching = self.trials.num_trials > 0 and time.monotonic() < self.search_deadline
+        segment = self._next_trial() if searching else None
         if segment is None and self.todo:
             segment = self._begin(self.record.runs[self._new_arm(*self.todo.popleft())])
         return segment
 
-    def peek(self) -> Segment | None:
-        """The segment that `next` will give."""
-        self._ahead = self._ahead or self.next()
-        return self._ahead
-
-    def searching(self) -> bool:
-        """Whether the search may still begin segments."""
-        return self.num_trials > 0 and time.monotonic() < self.search_deadline
-
     def done(self) -> bool:
-        """Whether everything planned has ended; call after `next` gave None."""
-        return not self.live and not self.again and not self.todo and self._ahead is None
+        """Whether all that was handed out has ended and nothing waits to be; call after `next` gave None."""
+        return not self.live and not self.again and not self.todo
 
-    def search_is_over(self) -> bool:
-        """Whether all trials have begun (those that wait at a rung may wait for good)."""
-        return len(self.record.trial_keys) >= self.num_trials
+    def outstanding(self) -> bool:
+        """Whether anything planned is left to train, time limits aside; changes nothing."""
+        return not self.done() or self.trials.outstanding()
 
     def epoch(self, key: str, metrics: Mapping[str, float]) -> None:
         """A worker finished an epoch."""
@@ -115,12 +97,13 @@ class Plan:
         facts = {name: outcome[name] for name in ("best_epoch", "num_params", "test_loss", "test_acc") if name in outcome}
         if outcome["status"] == "diverged":
             self._end(run, "diverged", error=outcome["error"], **facts)
+            if run.kind == "trial":
+                self.trials.diverged(run)
             return
         if run.kind == "trial" and run.rung not in run.rungs:
-            value = run.epochs[self.ladder.stop(run.config["epochs"], run.rung) - 1]["val_acc"]
+            value = run.epochs[self.trials.ladder.stop(run.config["epochs"], run.rung) - 1]["val_acc"]
             self.ledger.append("rung", run=key, rung=run.rung, value=value)
-            self.scheduler.record(run.number, run.rung, value)
-            self.sampler.tell(run.number, run.rung, value)
+            self.trials.reached(run, run.rung, value)
         if len(run.epochs) >= run.config["epochs"]:
             self._end(run, "complete", **facts)
 
@@ -133,7 +116,14 @@ class Plan:
     def total_epochs(self) -> tuple[float, int]:
         """Epochs that the whole plan takes: (of the search, expected; of the arms)."""
         arms = sum(config.epochs for _, config in self.study.arms()) * self.study.ablation.replicates
-        return self.num_trials * self.ladder.expected(self.study.baseline.epochs), arms
+        return self.trials.num_trials * self.trials.ladder.expected(self.study.baseline.epochs), arms
+
+    def remaining_epochs(self) -> tuple[float, int]:
+        """What is left of `total_epochs`; 0 for the search where no trial can be begun or sent on."""
+        search, arms = self.total_epochs()
+        search -= sum(len(run.epochs) for run in self.record.trials())
+        done = sum(len(run.epochs) for runs in self.record.arms().values() for run in runs if self._wanted(run, False))
+        return max(search, 1.0) if self.trials.outstanding() else 0.0, max(arms - done, 0)
 
     def _wanted(self, run: Run, with_search: bool) -> bool:
         if run.kind == "trial":
@@ -148,40 +138,29 @@ class Plan:
 
     def _next_trial(self) -> Segment | None:
         while True:
-            closing = len(self.record.trial_keys) >= self.num_trials
-            promoted = self.scheduler.next(closing=closing)
+            promoted = self.trials.promote()
             if promoted is not None:
-                trial, rung = promoted
-                return self._begin(self.record.runs[self.record.trial_keys[trial]], rung)
-            if closing:
+                return self._begin(*promoted)
+            if self.trials.all_begun:
                 return None
             key = self._new_trial(len(self.record.trial_keys))
             if key is not None:
-                run = self.record.runs[key]
-                return self._begin(run)
+                return self._begin(self.record.runs[key])
 
     def _new_trial(self, number: int) -> str | None:
-        """The key of the next trial's run; None where the sampler repeated itself (the twin's values are told instead)."""
-        if number == 0:
-            config, asked = self.study.baseline, None
-            knobs = self.study.space.point(config.flat()) or {}
-            self.sampler.replay(number, knobs, asked)
-        else:
-            knobs, asked = self.sampler.ask(number)
-            config = self.study.baseline.override(knobs, source=f"trial {number}")
+        """The key of the next trial's run; None where the sampler repeated itself: the trial takes its twin's values."""
+        knobs, asked = self.trials.propose(number)
+        config = self.study.baseline.override(knobs if number else {}, source=f"trial {number}")
         key = self._key(config, 0)
         facts = {"run": key, "trial": number, "knobs": knobs, "asked": asked}
         twin = self.record.runs.get(key)
         if twin is None:
             self.ledger.append("trial", **facts, config=config.model_dump(mode="json"))
             return key
-        self.ledger.append("twin", **facts, values=sorted(twin.rungs.items()))
-        self._tell_twin(number, twin.rungs.items())
+        values, diverged = sorted(twin.rungs.items()), twin.status == "diverged"
+        self.ledger.append("twin", **facts, values=values, diverged=diverged)
+        self.trials.twin(number, twin, values, diverged=diverged)
         return None
-
-    def _tell_twin(self, number: int, values: Iterable[tuple[int, float]]) -> None:
-        for rung, value in values:
-            self.sampler.tell(number, rung, value)
 
     def _missing_arms(self) -> list[tuple[str, int, TrainConfig]]:
         """(arm, replicate, config) not recorded yet, replicate by replicate so that a stop leaves complete rows."""
@@ -198,8 +177,9 @@ class Plan:
     def _begin(self, run: Run, rung: int | None = None) -> Segment:
         """Send a run on to `rung` (default: where it was being sent; arms have no rungs)."""
         config = TrainConfig.parse(run.config, source=f"run {run.key}")
-        rung = max(run.rung, self.ladder.first(config.epochs)) if rung is None else rung
-        stop = self.ladder.stop(config.epochs, rung)
+        ladder = self.trials.ladder
+        rung = max(run.rung, ladder.first(config.epochs)) if rung is None else rung
+        stop = ladder.stop(config.epochs, rung)
         if run.kind == "arm":
             rung, stop = -1, config.epochs
         self.ledger.append("start", run=run.key, rung=rung)
@@ -223,26 +203,6 @@ class Plan:
 
     def _end(self, run: Run, status: str, **fields: Any) -> None:
         self.ledger.append("end", run=run.key, status=status, **fields)
-        if run.kind == "trial" and status in ("diverged", "failed"):
-            self.scheduler.diverge(run.number, run.rung)
-            self.sampler.diverge(run.number, run.rung)
-
-    def _replay(self, event: Event) -> None:
-        """Bring sampler and scheduler to where they stood after this event."""
-        kind, run = event["type"], self.record.runs.get(event.get("run", ""))
-        if run is None or run.kind == "arm":
-            return
-        if kind in ("trial", "twin"):
-            self.sampler.replay(event["trial"], event["knobs"], event["asked"])
-            self._tell_twin(event["trial"], event.get("values", ()))
-        elif kind == "rung":
-            self.scheduler.record(run.number, event["rung"], event["value"])
-            self.sampler.tell(run.number, event["rung"], event["value"])
-        elif kind == "start" and event["rung"] > self.ladder.first(run.config["epochs"]):
-            self.scheduler.promoted(run.number, event["rung"] - 1)
-        elif kind == "end" and event["status"] in ("diverged", "failed"):
-            self.scheduler.diverge(run.number, run.rung)
-            self.sampler.diverge(run.number, run.rung)
 
 
 def checkpoint_folder(study_folder: Path, key: str) -> Path:

@@ -31,7 +31,7 @@ class Progress:
     """Follows the ledger's events. Use as a context manager; call `step` often, it draws at most twice a second."""
 
     def __init__(self, plan: Plan, console: Console, *, verbosity: int) -> None:
-        """`verbosity`: -1 nothing, 0 the block or a line per result, 1 also a line per epoch where there is no terminal."""
+        """`verbosity`: -1 nothing, 0 the block or, without a terminal, a line per result, 1 also a line per epoch."""
         self.plan, self.console, self.verbosity = plan, console, verbosity
         self._live = Live(console=console, auto_refresh=False, transient=True) if self._drawn() else None
         self._begun = self._last = time.monotonic()
@@ -54,7 +54,8 @@ class Progress:
             self._epochs += 1
             self._first_epoch = self._first_epoch or time.monotonic()
         line = self._line(event) if self.verbosity >= 0 else ""
-        if line and (self._live is None or event["type"] in ("fail", "end")) and not self._quiet(event):
+        loud = self.verbosity > 0 or event["type"] == "fail" or event.get("status") in ("diverged", "failed")
+        if line and (self._live is None or loud):
             self.console.print(line, markup=False, highlight=False, soft_wrap=True)
 
     def step(self, *, force: bool = False) -> None:
@@ -66,10 +67,6 @@ class Progress:
 
     def _drawn(self) -> bool:
         return self.console.is_terminal and self.verbosity >= 0 and sys.stdout.isatty()
-
-    def _quiet(self, event: Event) -> bool:
-        """With the block on the screen only what went wrong is worth a line of its own."""
-        return self._live is not None and event["type"] == "end" and event["status"] not in ("diverged", "failed")
 
     def _line(self, event: Event) -> str:
         run = self.plan.record.runs.get(event.get("run", ""))
@@ -120,8 +117,8 @@ class Progress:
         spent = duration(time.monotonic() - self._begun)
         left = self._left() if self._first_epoch else "  · the workers are starting"
         grid.add_row("epochs", ProgressBar(total=total, completed=done, width=40), Text(spent + left))
-        if self.plan.num_trials:
-            words = [f"{len(record.trial_keys)} of {self.plan.num_trials} trials"]
+        if self.plan.trials.num_trials:
+            words = [f"{len(record.trial_keys)} of {self.plan.trials.num_trials} trials"]
             shown = (("running", "running"), ("paused", "waiting"), ("stopped", "stopped"), ("complete", "complete"))
             words += [f"{counts[status]} {word}" for status, word in shown if counts[status]]
             words += [f"{counts[status]} {status}" for status in ("diverged", "failed") if counts[status]]

@@ -60,10 +60,10 @@ class Run:
 
     @property
     def unfinished(self) -> bool:
-        """Whether a new session takes it up: interrupted, an arm's run that failed (its cause may be mended), or a trial
-        that has reached the top rung but was killed before that was written."""
+        """Whether a new session takes it up: interrupted, failed (the cause may be mended), or a trial that has reached
+        the top rung but was killed before that was written."""
         at_top = self.status == "paused" and len(self.epochs) >= self.config["epochs"]
-        return self.status in ("new", "running") or at_top or (self.status == "failed" and self.kind == "arm")
+        return self.status in ("new", "running", "failed") or at_top
 
     def metric(self, name: str) -> float | None:
         """A result under the common vocabulary: test_* as recorded, the rest at the best epoch; None where missing."""

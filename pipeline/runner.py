@@ -9,16 +9,14 @@ import os
 import shutil
 import signal
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Callable
-from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 from pipeline.errors import MachineError
-from pipeline.machine import Resources
+from pipeline.machine import Resources, temp_folder
 from pipeline.plan import Plan, Segment, checkpoint_folder
 
 # Read by ray on import: loopback only, no telemetry, silence, no chdir, no nice 15, no snapshots, our own signal handlers.
@@ -177,12 +175,12 @@ def run(
     Raises MachineError where Ray fails, and whatever the plan raises.
     """
     folder = plan.ledger.folder.resolve()
-    temp = Path(tempfile.gettempdir()) / f"pipeline-{os.getuid()}-{sha256(bytes(folder)).hexdigest()[:8]}"
-    shutil.rmtree(temp, ignore_errors=True)  # what a killed run left
-    temp.mkdir(mode=0o700, parents=True)
+    temp = temp_folder(folder)
     segments = Segments(plan, folder, data, resources.device)
     over = threading.Event()
     try:
+        shutil.rmtree(temp, ignore_errors=True)  # what a killed run left
+        temp.mkdir(mode=0o700, parents=True)
         _start_ray(resources, temp)
         threading.Thread(target=_watch, args=(over,), name="ray watch", daemon=True).start()
         interrupts.install()

@@ -91,12 +91,16 @@ class Scheduler(ABC):
         `closing`: no new trial will start, and a search too small to fill a rung must still finish one: at least the best of
         every rung goes on.
         """
-        for rung in reversed(range(self.num_rungs - 1)):
-            trial = self._choose(rung, closing=closing)
-            if trial is not None:
-                self._go(trial, rung)
-                return trial, rung + 1
-        return None
+        found = self._find(closing=closing)
+        if found is None:
+            return None
+        trial, rung = found
+        self._go(trial, rung)
+        return trial, rung + 1
+
+    def has_next(self, *, closing: bool = False) -> bool:
+        """Whether `next` would send a trial on; changes nothing."""
+        return self._find(closing=closing) is not None
 
     def waiting(self) -> tuple[tuple[int, ...], ...]:
         """The trials that may still go on, for each rung below the top, best first."""
@@ -104,6 +108,14 @@ class Scheduler(ABC):
             tuple(trial for _, trial in self._standings[rung] if self._waits(trial, rung))
             for rung in range(self.num_rungs - 1)
         )
+
+    def _find(self, *, closing: bool) -> tuple[int, int] | None:
+        """(trial, rung where it waits) of the one to send on."""
+        for rung in reversed(range(self.num_rungs - 1)):
+            trial = self._choose(rung, closing=closing)
+            if trial is not None:
+                return trial, rung
+        return None
 
     @abstractmethod
     def _choose(self, rung: int, *, closing: bool) -> int | None: ...

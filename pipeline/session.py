@@ -1,6 +1,7 @@
 """One command on one study, from the lock to the last line on the screen: search, arms, report, always an end."""
 
 import argparse
+import json
 import re
 import shlex
 import sys
@@ -12,12 +13,15 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.panel import Panel
+from rich.progress import Progress as Bar
 from rich.text import Text
 
 from pipeline.cli import chosen_study
+from pipeline.core import CORE_VERSION
 from pipeline.errors import UserError, printable
+from pipeline.header import BUDGET, describe_data, require_same, with_kept_budget
 from pipeline.ledger import FILE, Event, Ledger, set_aside
-from pipeline.machine import Resources, resources
+from pipeline.machine import Resources, commit, describe, resources, versions
 from pipeline.preview import preview
 from pipeline.record import Record
 from pipeline.study import Study
@@ -28,7 +32,7 @@ if TYPE_CHECKING:
     from pipeline.runner import Interrupts
     from pipeline.tracking import Tracker
 
-BUDGET = ("search.num_trials", "ablation.replicates", "ablation.rope")  # may change from command to command
+PATIENCE_SECONDS, HURRY_SECONDS = 120.0, 5.0  # for MLflow to take what is left; after Ctrl-C
 
 
 def study_folder(root: Path, study: Study, data: Path | None) -> Path:
@@ -52,17 +56,18 @@ def conduct(args: argparse.Namespace, *, with_search: bool) -> int:
     if args.fresh or not folder.exists():
         study.baseline.dataset.scan(data)  # a wrong folder of pictures must leave everything as it was
     means = resources(args.workers, args.gpus_per_trial)
-    if args.fresh and folder.exists():
-        set_aside(folder)
+    aside = set_aside(folder) if args.fresh and folder.exists() else None
     ledger = Ledger(folder)
     try:
         return Session(args, study, data, note, ledger, console, means, with_search=with_search).run()
     finally:
         ledger.close()
-        if not (folder / FILE).stat().st_size:
+        if not (folder / FILE).stat().st_size:  # nothing was begun: leave everything as it was
             (folder / FILE).unlink()
             (folder / "lock").unlink()
             folder.rmdir()
+            if aside is not None:
+                aside.rename(folder)
 
 
 class Session:
@@ -84,6 +89,7 @@ class Session:
         self.ledger, self.console, self.means, self.with_search = ledger, console, means, with_search
         self.begun = time.monotonic()
         self.record = Record.of(ledger.events)
+        self.screen = Console(highlight=False)  # for the end, which -q leaves
 
     def run(self) -> int:
         """Train what is missing, write the report, say how it ended; returns the exit code."""
@@ -97,6 +103,9 @@ class Session:
         data = self._prepare(means.device)
         interrupts = Interrupts()
         interrupts.install()
+        if self.record.header:
+            require_same(self.record, self.study, data, self.ledger.folder)
+            self.study = with_kept_budget(self.record, self.study, self.args)
         tracker = Tracker(Path(self.args.mlruns), self.ledger.folder, self.ledger.events, self.ledger.append)
         listeners: list[Callable[[Event], None]] = [self.record.apply, tracker.put]
 
@@ -105,7 +114,7 @@ class Session:
                 listen(event)
 
         self.ledger.listener = tell_all
-        self._open(data, means)
+        self._open(data)
         plan = self._plan()
         problem: Exception | None = None
         with Progress(plan, self.console, verbosity=self.args.verbosity) as progress:
@@ -120,17 +129,19 @@ class Session:
             raise problem
         if interrupts.signal:
             return 128 + interrupts.signal
-        return 0 if status == "complete" and complete else 3
+        failed = any(run.status == "failed" for run in self.record.runs.values())
+        return 0 if status == "complete" and complete and not failed else 3
 
     def _write_up(self, status: str, tracker: "Tracker") -> bool:
         """The report on disk, in MLflow and on the screen; whether its table has no hole."""
         from pipeline.report import write_report
 
         self.ledger.append("finish", status=status)
-        tracker.flush()  # the report names the runs in MLflow
+        patience = HURRY_SECONDS if status == "interrupted" else PATIENCE_SECONDS
+        tracker.flush(patience)  # the report names the runs in MLflow
         folder = self.ledger.folder / "report"
         report = write_report(self.record, folder)
-        trouble = tracker.close(folder)
+        trouble = tracker.close(folder, patience)
         self._say(report.text)
         if trouble:
             self._say(f"warning: {trouble}")
@@ -149,59 +160,39 @@ class Session:
                 definite = resolve_precision(self.study.baseline, device)
             self.study = self.study.override({"baseline.precision": definite}, source="machine")
         began = time.monotonic()
-        data = prepare(self.study.baseline.dataset, self.data_folder, Path(self.args.mlruns) / "cache")
+        with Bar(console=self.console, transient=True) as bar:
+            task = bar.add_task("decoding the pictures once", visible=False)
+            data = prepare(
+                self.study.baseline.dataset,
+                self.data_folder,
+                Path(self.args.mlruns) / "cache",
+                on_progress=lambda done, total: bar.update(task, completed=done, total=total, visible=True),
+            )
         if time.monotonic() - began > 2:
-            self._say(f"decoded {len(data.labels)} pictures once in {time.monotonic() - began:.0f} s")
+            self.console.print(f"decoded {len(data.labels)} pictures once in {time.monotonic() - began:.0f} s")
         return data
 
-    def _open(self, data: "Data", means: Resources) -> None:
-        """Write the header of a new study, or see that this is the recorded one; then the session's own event."""
-        from pipeline.machine import commit, describe, versions
-
-        if self.record.header:
-            self._compare(data)
-        else:
-            facts = {
-                "title": data.title,
-                "fingerprint": data.fingerprint,
-                "classes": list(data.classes),
-                "counts": data.counts,
-                "is_food11": data.is_food11,
-                "channels": int(data.images.shape[1]),
-                "unreadable": [{"file": bad.file, "reason": bad.reason} for bad in data.unreadable],
-                "warnings": list(data.warnings),
-            }
-            tree = self.study.model_dump(mode="json")
-            self.ledger.append("study", id=uuid.uuid4().hex, study=tree, data=facts, note=self.note)
+    def _open(self, data: "Data") -> None:
+        """Write the header of a new study, then the session's own event; keep the resolved study as JSON."""
+        tree = self.study.model_dump(mode="json")
+        if not self.record.header:
+            facts = describe_data(data)
+            self.ledger.append(
+                "study", id=uuid.uuid4().hex, study=tree, data=facts, note=self.note, core_version=CORE_VERSION
+            )
         flat = self.study.flat()
         self.ledger.append(
             "session",
             command=shlex.join(["python", "-m", self.args.command, *sys.argv[1:]]),
             versions=versions(),
             commit=commit(),
-            machine=describe(means.device),
-            workers=means.workers,
+            machine=describe(self.means.device),
+            workers=self.means.workers,
             budget={key: flat[key] for key in BUDGET},
         )
-
-    def _compare(self, data: "Data") -> None:
-        """Raise UserError where the study or its pictures are not those recorded."""
-        ignored = ("data", "data_env", "title", "fallback")
-        old = Study.parse(self.record.header["study"], source=str(self.ledger.folder / FILE)).flat()
-        new = self.study.flat()
-        keys = [k for k in (*old, *new) if k not in BUDGET and k.split(".")[0] not in ignored and old.get(k) != new.get(k)]
-        lines = [f"{key}: recorded {old.get(key)!r}, now {new.get(key)!r}" for key in dict.fromkeys(keys)]
-        if self.record.data["fingerprint"] != data.fingerprint:
-            lines.append(f"pictures: recorded {self.record.data['counts']}, now {data.counts}, or their content changed")
-        if lines:
-            shown = "\n".join(printable(line, 300) for line in lines[:20])
-            raise UserError(
-                f"{self.ledger.folder}: recorded with other settings, and results of both must not mix:\n{shown}\n"
-                "take the change back to go on, or add --fresh to begin anew (what is recorded is moved aside, not deleted)"
-            )
+        (self.ledger.folder / "study.json").write_text(json.dumps(tree, indent=1) + "\n", encoding="utf-8")
 
     def _plan(self) -> "Plan":
-        from pipeline.core import CORE_VERSION
         from pipeline.plan import Plan
 
         return Plan(self.study, self.ledger, self.record, core_version=CORE_VERSION, with_search=self.with_search)
@@ -209,16 +200,16 @@ class Session:
     def _train(
         self, plan: "Plan", means: Resources, data: "Data", interrupts: "Interrupts", on_step: Callable[[], None]
     ) -> None:
-        """Run the plan under the time limit; with one, the search gets its share of the planned epochs."""
+        """Run the plan under the time limit; with one, the search gets its share of the epochs that are left."""
         from pipeline.runner import run
 
         deadline = float("inf")
         if self.args.time is not None:
             deadline = self.begun + self.args.time
-            search, arms = plan.total_epochs()
+            search, arms = plan.remaining_epochs()
             now = time.monotonic()
-            plan.search_deadline = now + (deadline - now) * search / max(search + arms, 1)
-        if plan.peek() is not None:
+            plan.search_deadline = now + (deadline - now) * search / (search + arms) if arms else deadline
+        if plan.outstanding():
             run(plan, means, data.path.resolve(), interrupts=interrupts, deadline=deadline, on_step=on_step)
 
     def _status(self, plan: "Plan", interrupts: "Interrupts", problem: Exception | None) -> str:
@@ -226,7 +217,7 @@ class Session:
             return "interrupted"
         if problem is not None:
             return "failed"
-        if plan.peek() is not None or not plan.done() or not plan.search_is_over():
+        if plan.outstanding():
             return "time limit"
         plan.close_search()
         return "complete"
@@ -238,7 +229,7 @@ class Session:
         self._say(f"compare in the MLflow UI: python -m pipeline.ui  (then http://127.0.0.1:5000/{page})")
         self._say(f"{status} after {spent:.0f} s; everything is in {folder}")
         if status != "complete":
-            self._say("to go on from here, run the same command again")
+            self._say("to go on from here, run the same command again" + (", without --fresh" if self.args.fresh else ""))
 
     def _say(self, text: str) -> None:
-        self.console.print(text, markup=False, soft_wrap=True)
+        self.screen.print(text, markup=False, soft_wrap=True)

@@ -1,5 +1,6 @@
 """Search spaces as data: Float | Int | Choice ranges over the dotted paths of a TrainConfig, with conditional branches."""
 
+import itertools
 import math
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Literal, Protocol
@@ -8,6 +9,8 @@ from pydantic import Field, model_validator
 
 from pipeline.errors import UserError
 from pipeline.frozen import Frozen, Scalar
+
+MAX_CORNERS = 256  # of one variant: enough for eight ranges
 
 
 class Suggests(Protocol):
@@ -184,11 +187,14 @@ class Space(Frozen):
     def _variant(self, part: str) -> Choice:
         return Choice(options=tuple(self.branches[part]))
 
-    def _corners(self) -> Iterator[Mapping[str, Scalar]]:
+    def _corners(self) -> Iterator[dict[str, Scalar]]:
+        """Every end of every range; within a branch, whose fields may exclude each other, every combination of ends."""
         for path, knob in self.knobs.items():
-            yield from ({path: edge} for edge in knob.edges())
+            for edge in knob.edges():
+                yield {path: edge}
         for part, variants in self.branches.items():
             for name, fields in variants.items():
-                yield {f"{part}.name": name}
-                for field, knob in fields.items():
-                    yield from ({f"{part}.name": name, f"{part}.{field}": edge} for edge in knob.edges())
+                ends = itertools.product(*(knob.edges() for knob in fields.values()))
+                for values in itertools.islice(ends, MAX_CORNERS):
+                    corner: dict[str, Scalar] = {f"{part}.{f}": v for f, v in zip(fields, values, strict=True)}
+                    yield {f"{part}.name": name, **corner}

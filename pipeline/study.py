@@ -15,6 +15,7 @@ from pipeline.errors import UserError, choices, printable
 from pipeline.frozen import Frozen, explain
 from pipeline.space import Space
 
+EQUAL = ("dataset", "split", "precision", "epochs")  # what a comparison of arms is void without
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
@@ -64,8 +65,9 @@ class Study(Frozen):
         seen: dict[str, str] = {}
         for arm in self.ablation.design.expand():
             config = self.baseline.override(arm.overrides, source=f"{source}, arm '{printable(arm.name)}'")
-            if config.dataset != self.baseline.dataset:
-                raise UserError(f"{source}, arm '{printable(arm.name)}': dataset.*: all arms must see the same pictures")
+            unequal = [part for part in EQUAL if getattr(config, part) != getattr(self.baseline, part)]
+            if unequal:
+                raise UserError(f"{source}, arm '{printable(arm.name)}': {unequal[0]}: it must be the same for all arms")
             twin = seen.setdefault(config.fingerprint(), arm.name)
             if twin != arm.name:
                 raise UserError(
@@ -78,8 +80,8 @@ class Study(Frozen):
         """Raise UserError unless every end of the space and every arm is a legal TrainConfig."""
         knobs = [*self.space.knobs, *(f"{part}.name" for part in self.space.branches)]
         for path in knobs:
-            if path.split(".")[0] in ("dataset", "split", "precision"):
-                raise UserError(f"study '{self.name}', space: {path}: all trials must see the same pictures and precision")
+            if path.split(".")[0] in EQUAL[:3]:
+                raise UserError(f"study '{self.name}', space: {path}: it must be the same for all trials")
         self.space.check(self.baseline, source=f"study '{self.name}', space")
         self.arms()
 

@@ -54,10 +54,10 @@ class Tracker:
         self._outbox = Outbox(self, folder / "mlflow.json", redacted(self.uri), events)
         self.put, self.flush = self._outbox.put, self._outbox.flush
 
-    def close(self, report: Path | None = None) -> str:
+    def close(self, report: Path | None = None, timeout_seconds: float = 300.0) -> str:
         """Send what is left, and folder `report` as artifacts of the study run; returns what went wrong, or ''."""
         self.report = report
-        problem = self._outbox.close()
+        problem = self._outbox.close(timeout_seconds)
         if not problem:
             return ""
         return (

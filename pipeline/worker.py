@@ -2,6 +2,7 @@
 
 import functools
 import logging
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -36,7 +37,8 @@ def work(order: dict[str, Any], on_epoch: Callable[[dict[str, float]], None]) ->
 
 def _train(config: TrainConfig, order: dict[str, Any], on_epoch: Callable[[dict[str, float]], None]) -> dict[str, Any]:
     data = _warm(order["data"])
-    parts = splits(data, order["replicate"], config.split)
+    # A run's seed is that of its study, times a constant, plus the replicate: the rest repeats a study with other splits.
+    parts = splits(data, order["replicate"], config.split, seed=order["seed"] - order["replicate"])
     inputs = Inputs(parts.train, parts.val, len(data.classes), data.mean, data.std)
     folder, device = Path(order["folder"]), order["device"]
     result = train(
@@ -52,6 +54,8 @@ def _train(config: TrainConfig, order: dict[str, Any], on_epoch: Callable[[dict[
     outcome = {"status": "reached", "best_epoch": result.best_epoch, "num_params": result.num_params}
     if order["test"] and parts.test is not None:
         loss, acc = evaluate_best(config, parts.test, inputs, seed=order["seed"], folder=folder, device=device)
+        if not math.isfinite(loss):
+            raise Diverged(result.best_epoch, 0, "test_loss")
         outcome |= {"test_loss": loss, "test_acc": acc}
     settle(folder, complete=len(result.history) == config.epochs)
     return outcome

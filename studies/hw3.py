@@ -48,7 +48,6 @@ STUDY = Study(
             "baseline.batch_size": 32,
             "baseline.optimizer.lr": 1e-3,
             "search.num_trials": 32,
-            "ablation.design.on.ResNet": {"model.name": "resnet18", "model.width": 8},
         },
     ),
 )

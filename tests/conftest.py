@@ -14,3 +14,9 @@ def _no_settings_from_outside(monkeypatch):
 def quick_disk(monkeypatch):
     """For tests that write hundreds of events and are not about surviving a power cut."""
     monkeypatch.setattr(os, "fsync", lambda _: None)
+
+
+def pytest_collection_modifyitems(items):
+    """The files that take minutes first, so that two workers end at about the same time."""
+    slow = ("test_faults", "test_end_to_end")
+    items.sort(key=lambda item: slow.index(item.path.stem) if item.path.stem in slow else len(slow))

@@ -103,15 +103,28 @@ class Scribe:
             self.best[run] = min(self.best.get(run, rank), rank)
         return round(val_acc, 5)
 
-    def arm(self, arm: str, replicate: int, acc: float | None = None, *, status: str = "complete", **end: Any) -> str:
-        """One replicate of an arm with test accuracy `acc`; status 'running' leaves it without an end."""
+    def arm(
+        self,
+        arm: str,
+        replicate: int,
+        acc: float | None = None,
+        *,
+        status: str = "complete",
+        epochs: int | None = None,
+        **end: Any,
+    ) -> str:
+        """One replicate of an arm with test accuracy `acc`; status 'running' leaves it without an end.
+
+        `epochs` plans another number of them than the baseline, as studies could before this was refused.
+        """
         configs = {a.name: config for a, config in self.study.arms()}
         run = f"arm-{list(configs).index(arm)}-r{replicate}"
-        config = configs[arm].model_dump(mode="json")
+        epochs = self.study.baseline.epochs if epochs is None else epochs
+        config = configs[arm].model_dump(mode="json") | {"epochs": epochs}
         self.ledger.append("arm", run=run, arm=arm, replicate=replicate, config=config)
         self.ledger.append("start", run=run, rung=-1)
         acc = EFFECTS.get(arm, 0.6) if acc is None else acc
-        self.epochs(run, self.study.baseline.epochs if status == "complete" else 2, acc)
+        self.epochs(run, epochs if status == "complete" else 2, acc)
         if status == "running":
             return run
         fields: dict[str, Any] = {"status": status, "num_params": 11_200_000 if "ResNet" in arm else 4_100_000}

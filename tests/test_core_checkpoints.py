@@ -265,3 +265,35 @@ def test_a_run_at_rest_keeps_its_newest_checkpoint_and_a_complete_one_its_best_w
     emitted: list[dict[str, float]] = []
     assert train(SMALL, inputs, seed=0, folder=tmp_path, on_epoch=emitted.append) == whole
     assert emitted == list(whole.history)
+
+
+@pytest.mark.parametrize("place", ["write_meta", "unlink"])
+def test_a_run_killed_while_it_settles_settles_the_next_time(
+    place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    inputs = digits()
+    whole = train(SMALL, inputs, seed=0, folder=tmp_path)
+    owner = Path if place == "unlink" else checkpoints
+
+    def killed(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(owner, place, killed)
+        with pytest.raises(KeyboardInterrupt):
+            settle(tmp_path, complete=True)
+    assert sorted(os.listdir(epochs(tmp_path)[-1])) == [BEST, META, STATE]
+    if place == "unlink":
+        truncate(epochs(tmp_path)[-1] / STATE)  # what the meta data no longer name is no longer read
+    assert train(SMALL, inputs, seed=0, folder=tmp_path) == whole
+    for _ in range(2):
+        settle(tmp_path, complete=True)
+        assert sorted(os.listdir(epochs(tmp_path)[-1])) == [BEST, META]
+    assert train(SMALL, inputs, seed=0, folder=tmp_path) == whole
+
+
+def test_a_disk_that_refuses_to_settle_is_the_machines_error(tmp_path: Path) -> None:
+    train(SMALL, digits(), seed=0, folder=tmp_path)
+    (epochs(tmp_path)[-1] / f"{META}.tmp").mkdir()
+    with pytest.raises(MachineError, match="checkpoint"):
+        settle(tmp_path, complete=True)

@@ -17,7 +17,6 @@ from pipeline.core.train import (
     Diverged,
     best_epoch,
     evaluate_best,
-    predict_best,
     resolve_precision,
     train,
 )
@@ -123,9 +122,6 @@ def test_evaluate_best_is_the_best_epochs_own_evaluation(tmp_path: Path) -> None
     best = result.history[result.best_epoch - 1]
     assert result.best_epoch < 6, "the best epoch should not be the last, or this test shows nothing"
     assert evaluate_best(config, inputs.val, inputs, seed=0, folder=tmp_path) == (best["val_loss"], best["val_acc"])
-    logits = predict_best(config, inputs.val, inputs, seed=0, folder=tmp_path)
-    assert logits.shape == (60, 10)
-    assert (logits.argmax(1) == inputs.val.labels[inputs.val.index]).mean() == pytest.approx(best["val_acc"])
     with pytest.raises(FileNotFoundError):
         evaluate_best(config, inputs.val, inputs, seed=7, folder=tmp_path / "nothing")
 

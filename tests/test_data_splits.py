@@ -56,6 +56,23 @@ def test_a_draw_is_pinned(digits):
     assert splits(digits, 1, "resplit").train.index[:8].tolist() == [2, 6, 12, 22, 23, 33, 34, 38]
 
 
+def test_another_seed_draws_other_replicates_and_the_same_official_split(digits):
+    drawn = {
+        (seed, r): splits(digits, r, "resplit", seed=seed).train.index.tolist()
+        for seed in (0, 1, 2, 1_000_003, 2**64 - 1)
+        for r in (1, 2, 3)
+    }
+    assert len({tuple(index) for index in drawn.values()}) == len(drawn)
+    assert drawn[0, 1] == splits(digits, 1, "resplit").train.index.tolist()
+    assert drawn[1_000_003, 1][:8] == [2, 8, 15, 31, 46, 57, 70, 75]
+    for replicate, scheme in ((0, "resplit"), (0, "official"), (3, "official")):
+        found = splits(digits, replicate, scheme, seed=1_000_003)
+        assert (found.train.index == np.flatnonzero(digits.parts == 0)).all()
+    test = splits(digits, 3, "resplit", seed=5).test
+    assert test is not None
+    assert (test.index == np.flatnonzero(digits.parts == 2)).all()
+
+
 def folder(tmp_path: Path, counts: tuple[int, int, int]) -> Path:
     return hw3_folder(tmp_path / "set", range(3), counts)
 

@@ -1,17 +1,12 @@
-"""The real command on real pictures: search, arms, report; going on, extending, being killed; two at once."""
+"""The real command on real pictures: search, arms, report; going on and extending; three records that must agree."""
 
-import os
-import signal
-import time
 from pathlib import Path
 
 import commands
 import pytest
 from pictures import hw3_folder
 
-RESNET = 'ablation.design.on.ResNet={"model.name":"resnet18","model.width":4}'
-SMALL = ("--epochs", 3, "--set", "dataset.size=16", "--set", "model.width=4", "--set", RESNET, "--set", "search.num_rungs=2")
-DIGITS = ("--study", "hw3", "--workers", 1, "--epochs", 3, "--trials", 4, "--replicates", 2, "--set", RESNET)
+SMALL = ("--epochs", 3, "--set", "dataset.size=16", "--set", "model.width=4", "--set", "search.num_rungs=2")
 
 
 @pytest.fixture(scope="module")
@@ -94,6 +89,11 @@ def test_again_trains_nothing_and_a_larger_budget_only_what_is_missing(photos: t
     arms = {key for key, result in before.items() if result[0] == "arm"}
     assert {key: after[key] for key in arms} == {key: before[key] for key in arms}
     assert commands.repeated_epochs(home) == 0
+    assert commands.run("search", *flags, "--quiet", home=home) == 0
+    assert commands.results(home) == after, "budgets that are left out stay as they were"
+    end = commands.output(home).rsplit("complete after", 2)[-2]
+    assert "mean ± sd (n)" in end
+    assert "rung 1/" not in end, "--quiet leaves the end alone"
     assert commands.run("report", "--study", "hw3", "--data", flags[3], home=home) == 0
 
 
@@ -105,41 +105,3 @@ def test_other_settings_are_refused_and_fresh_moves_the_record_aside(photos: tup
     code = commands.run("ablate", *flags, "--set", "batch_size=16", "--replicates", 1, "--fresh", home=home)
     assert code == 0, commands.output(home)
     assert (kept.with_name(f"{kept.name}.old1") / "ledger.jsonl").exists()
-
-
-def test_killed_at_three_moments_ends_as_if_undisturbed(tmp_path: Path) -> None:
-    """And with one worker the same study twice is the same, number for number."""
-    calm, killed = tmp_path / "calm", tmp_path / "killed"
-    assert commands.run("search", *DIGITS, home=calm) == 0, commands.output(calm)
-    for events in (5, 12, 25):
-        commands.kill_after("search", *DIGITS, home=killed, events=events)
-    assert commands.run("search", *DIGITS, home=killed) == 0, commands.output(killed)
-    assert commands.results(killed) == commands.results(calm)
-    assert commands.repeated_epochs(killed) == 0
-    assert len(commands.record(killed).sessions) == 4
-    for home in (calm, killed):
-        assert commands.mlflow_rows(home, "select distinct status from runs") == [("FINISHED",)]
-        repeated = "select count(*) from (select 1 from metrics group by run_uuid, key, step having count(*) > 1)"
-        assert commands.mlflow_rows(home, repeated) == [(0,)]
-    count = "select count(*), count(distinct value) from tags where key = 'pipeline.id'"
-    assert commands.mlflow_rows(killed, count) == commands.mlflow_rows(calm, count)
-    sizes = "select count(*) from metrics"
-    assert commands.mlflow_rows(killed, sizes) == commands.mlflow_rows(calm, sizes)
-
-
-def test_a_second_command_is_turned_away_and_an_interrupt_saves(tmp_path: Path) -> None:
-    home = tmp_path / "mlruns"
-    first = commands.start("search", *DIGITS, home=home)
-    while commands.num_lines(home) < 8:
-        assert first.poll() is None, commands.output(home)
-        time.sleep(0.05)
-    assert commands.run("search", *DIGITS, home=home) == 4
-    assert f"in use by process {first.pid}" in commands.output(home)
-    os.kill(first.pid, signal.SIGINT)
-    assert first.wait(60) == 130
-    assert "run the same command again" in commands.output(home)
-    done = sum(len(run.epochs) for run in commands.record(home).runs.values())
-    assert commands.mlflow_rows(home, "select count(*) from runs where status = 'RUNNING'") == [(0,)]
-    assert commands.run("search", *DIGITS, home=home) == 0, commands.output(home)
-    assert sum(len(run.epochs) for run in commands.record(home).runs.values()) > done
-    assert commands.repeated_epochs(home) == 0

@@ -4,7 +4,8 @@ import pytest
 from pydantic import ValidationError
 
 from pipeline.config import TrainConfig
-from pipeline.core.models import CNN, MODELS
+from pipeline.core.augment import Augment
+from pipeline.core.models import CNN, MODELS, ResNet18
 from pipeline.core.optimizers import OPTIMIZERS, SGD, Adam, AdamW
 from pipeline.core.schedules import SCHEDULES
 from pipeline.data.datasets import DATASETS
@@ -29,12 +30,19 @@ def name_of(member: type) -> str:
 
 @EVERY_MEMBER
 def test_a_part_starts_from_its_own_defaults(part, member):
-    others = [TrainConfig(optimizer=SGD(lr=0.5, nesterov=True)), TrainConfig(model=CNN(width=9))]
+    others = [TrainConfig(optimizer=SGD(lr=0.5, nesterov=True)), TrainConfig(augment=Augment(strength=1.5))]
     for config in others:
         made = getattr(config.override({f"{part}.name": name_of(member)}), part)
         assert isinstance(made, member)
         if getattr(config, part).name != made.name:
             assert made == member()
+
+
+def test_what_all_networks_share_is_kept_by_another_network():
+    """Otherwise a narrower baseline would stand beside a wide ResNet."""
+    config = TrainConfig(model=CNN(width=9, dropout=0.3))
+    assert config.override({"model.name": "resnet18"}).model == ResNet18(width=9, dropout=0.3)
+    assert config.override({"model.name": "resnet18", "model.width": 12}).model == ResNet18(width=12, dropout=0.3)
 
 
 @EVERY_MEMBER

@@ -194,9 +194,8 @@ def test_a_finished_study_has_nothing_left_to_do(tmp_path):
     drive(open_plan(tmp_path, study), trouble())
     worker = Worker()
     plan = open_plan(tmp_path, study)
-    assert plan.peek() is None
     assert plan.done()
-    assert plan.search_is_over()
+    assert not plan.outstanding()
     drive(plan, worker)
     assert worker.trained == []
 
@@ -239,20 +238,38 @@ def test_after_the_searchs_time_only_the_arms_begin(tmp_path):
     plan, worker = open_plan(tmp_path, search_study()), Worker()
     worker.run(plan, plan.next())
     plan.search_deadline = 0.0
-    assert not plan.searching()
     record = drive(plan, worker)
     assert len(record.trials()) == 1
     assert len(facts(record)[1]) == 8
+    assert plan.done()
+    assert plan.outstanding()
 
 
-def test_peek_gives_what_next_gives(tmp_path):
-    plan = open_plan(tmp_path, search_study())
-    segment = plan.peek()
-    assert plan.peek() is segment
-    assert not plan.done()
-    assert plan.next() is segment
-    assert plan.next() is not segment
+def test_asking_what_is_outstanding_changes_nothing(tmp_path):
+    study, worker = search_study(), Worker()
+    plan = open_plan(tmp_path / "asked", study)
+    while (segment := plan.next()) is not None:
+        assert plan.outstanding()
+        written = (tmp_path / "asked" / "ledger.jsonl").read_bytes()
+        plan.remaining_epochs()
+        assert (tmp_path / "asked" / "ledger.jsonl").read_bytes() == written
+        worker.run(plan, segment)
+    assert not plan.outstanding()
+    assert plan.remaining_epochs() == (0.0, 0)
+    plan.close_search()
     plan.ledger.close()
+    asked = Record.of(read_events(tmp_path / "asked"))
+    assert facts(asked) == facts(drive(open_plan(tmp_path / "plain", study), Worker()))
+
+
+def test_the_time_that_arms_are_spared_is_the_searchs(tmp_path):
+    plan = open_plan(tmp_path, search_study(), with_search=False)
+    drive(plan, Worker())
+    more = open_plan(tmp_path, search_study())
+    search, arms = more.remaining_epochs()
+    assert arms == 0
+    assert search == pytest.approx(more.total_epochs()[0])
+    more.ledger.close()
 
 
 def test_a_configuration_proposed_twice_is_trained_once(tmp_path):
@@ -323,7 +340,7 @@ def test_different_runs_failing_one_after_another_end_the_study(tmp_path):
         drive(open_plan(tmp_path, study), Worker(fails=lambda *_: True, retry=False))
     assert caught.value.exit_code == 3
     record = drive(open_plan(tmp_path, study), Worker())
-    assert Counter(run.status for run in record.trials())["failed"] == 3
+    assert Counter(run.status for run in record.trials())["failed"] == 0
     assert {run.status for runs in record.arms().values() for run in runs} == {"complete"}
 
 

@@ -230,6 +230,114 @@ def test_below_three_replicates_only_values_are_shown(tmp_path: Path, replicates
     assert "**" not in re.sub(r"\*\*(INCOMPLETE|best)", "", (tmp_path / "r/report.md").read_text().split("## Warnings")[0])
 
 
+@pytest.mark.parametrize("lost", ["ResNet", "baseline"])
+def test_an_arm_that_always_diverged_is_a_hole_and_not_beaten(tmp_path: Path, lost: str) -> None:
+    book = arms_only(tmp_path, without=tuple((lost, r) for r in (1, 2, 3)))
+    for replicate in (1, 2, 3):
+        book.arm(lost, replicate, status="diverged")
+    report = write_report(book.record(), tmp_path / "r")
+    assert not report.complete
+    assert f"INCOMPLETE: 3 of the 12 planned runs of the ablation have no result. Arms without any: {lost} (diverged)." in (
+        visible(report.text.split("\n\n")[0].replace("!! ", ""))
+    )
+    assert any(
+        f"INCOMPLETE, 3 of 12 planned runs without a result: {lost}, replicate 1 (diverged)" in w for w in report.warnings
+    )
+    assert any(w.startswith(f"{lost}: 3 runs diverged") and w.endswith("it has no numbers") for w in report.warnings)
+    text = visible(report.text)
+    assert "distinguishable from every other arm" not in text
+    assert f"Not compared with the highest mean: {lost} (diverged)." in text
+    assert "ResNet: not compared (diverged)." in text
+    assert f"{lost}: 3 runs diverged, none is complete." in text
+    notes = (tmp_path / "r/report.md").read_text()
+    assert "9 complete of 12 planned, 3 diverged, 0 failed, 0 not run to their end" in notes
+    assert f"Arms without any: {lost} (diverged)." in (tmp_path / "r/ablation.tex").read_text()
+
+
+@pytest.mark.parametrize("count", [0, 1, 2, 3])
+def test_the_best_arm_is_the_best_of_those_compared(tmp_path: Path, count: int) -> None:
+    """Far above all others; ResNet has `count` results, and is compared from 3 on."""
+    levels = {"baseline": 0.5, "ResNet": 0.51, "augmentation": 0.3, "ResNet + augmentation": 0.8}
+    book = arms_only(tmp_path, without=tuple((arm, r) for arm in levels for r in (1, 2, 3)))
+    for replicate in (1, 2, 3):
+        for i, (arm, level) in enumerate(levels.items()):
+            if arm != "ResNet" or replicate <= count:
+                book.arm(arm, replicate, level + 0.001 * replicate * i)
+    text = visible(write_texts(book.record(), tmp_path / "r").text)
+    best = "Best: ResNet + augmentation, distinguishable from"
+    if count == 3:
+        assert f"{best} every other arm. " in text
+        assert "Not compared" not in text
+        return
+    why = {0: "not run", 1: "only 1 replicate", 2: "only 2 replicates"}[count]
+    assert f"{best} each of the other arms compared. Not compared with the highest mean: ResNet ({why})." in text
+
+
+def test_few_results_are_blamed_on_the_arms_that_have_few(tmp_path: Path) -> None:
+    lost = (*(("ResNet", r) for r in (1, 2, 3)), ("baseline", 3), ("baseline", 4), ("augmentation", 1))
+    report = write_texts(arms_only(tmp_path, without=lost, replicates=5).record(), tmp_path / "r")
+    few = "ResNet has only 2 results: below 3 replicates values are shown, nothing is tested"
+    some = (
+        "baseline has only 3 results; augmentation has only 4 results: with fewer than 5 only very large effects are found"
+    )
+    assert [warning for warning in report.warnings if "has only" in warning] == [few, some]
+
+
+def test_hyperparameters_are_shared_but_for_what_an_arm_changes(tmp_path: Path) -> None:
+    arms = {"baseline": {}, "fast": {"optimizer.lr": 0.01}}
+    book = Scribe(tmp_path / "s", with_arms(make_study(replicates=1, num_trials=0, epochs=2), arms))
+    book.session()
+    book.arms()
+    report = write_texts(book.record(), tmp_path / "r")
+    notes = (tmp_path / "r/report.md").read_text()
+    for text in (visible(report.text), notes):
+        assert re.search("part from what an arm itself changes .* none was tuned for an arm", text)
+        assert not re.search("(?<!changes [(]its definition[)], )all arms use", text, re.IGNORECASE)
+    assert "Every run is planned for 2 epochs, without early stopping" in notes
+    assert not any("unequal" in warning for warning in report.warnings)
+
+
+@pytest.mark.parametrize("status", ["complete", "running"])
+def test_unequal_epochs_of_an_old_record_are_said(tmp_path: Path, status: str) -> None:
+    book = arms_only(tmp_path, without=tuple(("ResNet", r) for r in (1, 2, 3)))
+    for replicate in (1, 2, 3):
+        book.arm("ResNet", replicate, epochs=4, status=status)
+    report = write_texts(book.record(), tmp_path / "r")
+    stated = "baseline 2, ResNet 4, augmentation 2, ResNet + augmentation 2"
+    assert any(warning.startswith(f"unequal epochs: {stated}") for warning in report.warnings)
+    assert f"Unequal epochs: {stated}" in visible(report.text)
+    notes = (tmp_path / "r/report.md").read_text()
+    assert f"Planned for unequal epochs: {stated}, without early stopping" in notes
+    assert "Every run is planned" not in notes
+    assert not any("cut short" in warning for warning in report.warnings)
+
+
+SHA = "0123456789abcdef0123456789abcdef01234567"
+
+
+@pytest.mark.parametrize("dirty", [False, True])
+def test_the_recorded_command_and_commit(tmp_path: Path, dirty: bool) -> None:
+    book = arms_only(tmp_path, replicates=1)  # its own session is the search's too, but older
+    search = "python -m pipeline.search --study demo --trials 60"
+    book.session(search, commit=SHA + "+" * dirty)
+    book.session("python -m pipeline.ablate --study demo", commit="f" * 40)
+    write_texts(book.record(), tmp_path / "r")
+    text = (tmp_path / "r/report.md").read_text()
+    told = text[text.index("How to reproduce") :]
+    assert f"The recorded command:\n\n```sh\ngit checkout {SHA}\n{search}\n```" in told
+    assert ("Uncommitted changes came on top" in told) == dirty
+    assert f"{SHA[:12]}{'+' * dirty} |" in text.replace("\\+", "+")
+
+
+def test_without_a_search_the_newest_command_is_shown(tmp_path: Path) -> None:
+    book = Scribe(tmp_path / "study", make_study(replicates=1, num_trials=0, epochs=2))
+    for number in (1, 2):
+        book.session(f"python -m pipeline.ablate --study demo --workers {number}", commit="")
+    book.arms()
+    write_texts(book.record(), tmp_path / "r")
+    assert "```sh\npython -m pipeline.ablate --study demo --workers 2\n```" in (tmp_path / "r/report.md").read_text()
+
+
 def test_identical_arms_are_not_tested_and_the_reason_is_said(tmp_path: Path) -> None:
     book = arms_only(tmp_path, without=tuple((arm, r) for arm in EFFECTS for r in (1, 2, 3)))
     for replicate in (1, 2, 3):

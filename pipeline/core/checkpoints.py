@@ -1,11 +1,12 @@
 """Checkpoints: one folder per epoch, complete or ignored. safetensors and JSON only; nothing is ever unpickled."""
 
+import contextlib
 import hashlib
 import json
 import logging
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -34,19 +35,18 @@ class Identity:
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A valid checkpoint on disk: the state after `epoch`, and the weights of `best_epoch`."""
+    """A valid checkpoint on disk: the state after `epoch`, and the weights of `best_epoch`.
+
+    settled: only the best weights are left, the run is complete and cannot be gone on with.
+    """
 
     folder: Path
+    settled: bool
     epoch: int
     best_epoch: int
     precision: str
     history: tuple[dict[str, float], ...]
     scalars: dict[str, Any]
-
-    @property
-    def settled(self) -> bool:
-        """Whether only the best weights are left: the run is complete and cannot be gone on with."""
-        return not (self.folder / STATE).exists()
 
     def restore(self, model: nn.Module, optimizer: Optimizer) -> None:
         """Load weights and optimizer state in place, bit for bit, in the model's own memory layout."""
@@ -72,7 +72,7 @@ def save(
     """Write the checkpoint of the last epoch of `history` into `folder`; raises MachineError where the disk refuses."""
     epoch = len(history)
     final, temporary = folder / f"epoch_{epoch:04d}", folder / f".epoch_{epoch:04d}.tmp"
-    try:
+    with writing(folder):
         shutil.rmtree(temporary, ignore_errors=True)
         temporary.mkdir(parents=True)
         weights = {name: t.detach().cpu().contiguous() for name, t in model.state_dict().items()}
@@ -96,8 +96,6 @@ def save(
         os.replace(temporary, final)
         for old in epochs(folder)[:-KEEP]:
             shutil.rmtree(old, ignore_errors=True)
-    except OSError as error:
-        raise MachineError(f"cannot write a checkpoint to {printable(folder)}: {error.strerror or error}") from error
 
 
 def latest(folder: Path, identity: Identity) -> Checkpoint | None:
@@ -124,19 +122,35 @@ def read(folder: Path, identity: Identity) -> Checkpoint:
         if digest(folder / name) != expected:
             raise ValueError(f"{name} is damaged (its SHA-256 differs)")
     keys = ("epoch", "best_epoch", "precision", "scalars")
-    return Checkpoint(folder, history=tuple(meta["history"]), **{key: meta[key] for key in keys})
+    settled = STATE not in meta["sha256"]
+    return Checkpoint(folder, settled, history=tuple(meta["history"]), **{key: meta[key] for key in keys})
 
 
 def settle(folder: Path, *, complete: bool) -> None:
-    """Keep what may still be needed of a run that rests: the newest checkpoint, of a complete run its best weights alone."""
+    """Keep what may still be needed of a run that rests: the newest checkpoint, of a complete run its best weights alone.
+
+    May be interrupted anywhere and called again. Raises MachineError where the disk refuses.
+    """
     *older, newest = epochs(folder)
     for old in older:
         shutil.rmtree(old, ignore_errors=True)
-    if complete and (newest / STATE).exists():
-        meta = json.loads((newest / META).read_text(encoding="utf-8"))
-        del meta["check"], meta["sha256"][STATE]
-        write_meta(newest, {**meta, "scalars": {}})
-        (newest / STATE).unlink()
+    if complete:
+        with writing(folder):
+            meta = json.loads((newest / META).read_text(encoding="utf-8"))
+            if meta["sha256"].pop(STATE, None) is not None:
+                del meta["check"]
+                write_meta(newest, {**meta, "scalars": {}})
+            # The meta data first: a state that they do not name is ignored, one that they name must be there.
+            (newest / STATE).unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def writing(folder: Path) -> Iterator[None]:
+    """Raises MachineError where the disk refuses."""
+    try:
+        yield
+    except OSError as error:
+        raise MachineError(f"cannot write a checkpoint to {printable(folder)}: {error.strerror or error}") from error
 
 
 def write_meta(folder: Path, meta: dict[str, Any]) -> None:

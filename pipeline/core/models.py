@@ -10,7 +10,14 @@ if TYPE_CHECKING:
     from torch import nn
 
 
-class CNN(Frozen):
+class Network(Frozen):
+    """What every network has: these keep their values where an override names another network."""
+
+    width: int = Field(default=64, ge=4, le=512, description="channels of the first stage")
+    dropout: float = Field(default=0.0, ge=0, lt=1)
+
+
+class CNN(Network):
     """The baseline of the course's HW3: five stages of 3x3 convolution, batch norm, ReLU, pooling, then three linear layers.
 
     Channels are width x (1, 2, 4, 8, 8), hidden units 16 and 8 x width; at width 64 and 128 px that is
@@ -19,8 +26,6 @@ class CNN(Frozen):
     """
 
     name: Literal["cnn"] = "cnn"
-    width: int = Field(default=64, ge=4, le=512, description="channels of the first stage")
-    dropout: float = Field(default=0.0, ge=0, lt=1)
 
     def build(self, channels: int, size: int, num_classes: int) -> "nn.Module":
         """[B, channels, size, size] -> logits [B, num_classes]; initialised by torch's defaults and global seed."""
@@ -38,7 +43,7 @@ class CNN(Frozen):
         return nn.Sequential(*layers)
 
 
-class ResNet18(Frozen):
+class ResNet18(Network):
     """ResNet-18 (He et al. 2015, arXiv 1512.03385, table 1), with convolution biases as in the course's code.
 
     A 7x7 stem of stride 2, 3x3 max pooling, four stages of two basic blocks with width x (1, 2, 4, 8) channels, global
@@ -46,8 +51,6 @@ class ResNet18(Frozen):
     """
 
     name: Literal["resnet18"] = "resnet18"
-    width: int = Field(default=64, ge=4, le=512, description="channels of the first stage")
-    dropout: float = Field(default=0.0, ge=0, lt=1)
 
     def build(self, channels: int, size: int, num_classes: int) -> "nn.Module":  # noqa: ARG002
         """[B, channels, size, size] -> logits [B, num_classes]; initialised by torch's defaults and global seed."""

@@ -8,13 +8,12 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import nn
 
 from pipeline.config import TrainConfig
 from pipeline.core import CORE_VERSION, checkpoints
-from pipeline.core.evaluate import evaluate, predict
+from pipeline.core.evaluate import evaluate
 from pipeline.core.loop import Diverged, Loop
 from pipeline.core.machine import has_fast_bf16, tune_process
 from pipeline.core.pictures import Pictures, Rows
@@ -27,8 +26,6 @@ __all__ = [
     "Inputs",
     "Result",
     "evaluate_best",
-    "load_best",
-    "predict_best",
     "resolve_precision",
     "train",
     "tune_process",
@@ -163,32 +160,17 @@ def resolve_precision(config: TrainConfig, device: str | torch.device) -> Litera
     return "bf16" if pays and has_fast_bf16(device) else "fp32"
 
 
-def load_best(config: TrainConfig, inputs: Inputs, *, seed: int, folder: Path, device: str = "cpu") -> tuple[nn.Module, int]:
-    """(the model with the best epoch's weights, that epoch); raises FileNotFoundError without a valid checkpoint."""
-    found = checkpoints.latest(folder, _identity(config, seed))
-    if found is None:
-        raise FileNotFoundError(f"no valid checkpoint in {folder}")
-    with torch.random.fork_rng(devices=[]):
-        model = _build(config, inputs, torch.device(device))
-    model.load_state_dict(found.best())
-    return model.eval(), found.best_epoch
-
-
-def predict_best(
-    config: TrainConfig, split: Split, inputs: Inputs, *, seed: int, folder: Path, device: str = "cpu"
-) -> npt.NDArray[np.float32]:
-    """Logits [n, num_classes] of the best epoch's weights on `split`, in fp32."""
-    model, _ = load_best(config, inputs, seed=seed, folder=folder, device=device)
-    where = torch.device(device)
-    return predict(model, Pictures(split, where), _pixels(inputs, where, torch.float32))
-
-
 def evaluate_best(
     config: TrainConfig, split: Split, inputs: Inputs, *, seed: int, folder: Path, device: str = "cpu"
 ) -> tuple[float, float]:
-    """(loss, accuracy) of the best epoch's weights on `split`, in fp32."""
-    model, _ = load_best(config, inputs, seed=seed, folder=folder, device=device)
+    """(loss, accuracy) of the best epoch's weights on `split`, in fp32; raises FileNotFoundError without a checkpoint."""
+    found = checkpoints.latest(folder, _identity(config, seed))
+    if found is None:
+        raise FileNotFoundError(f"no valid checkpoint in {folder}")
     where = torch.device(device)
+    with torch.random.fork_rng(devices=[]):
+        model = _build(config, inputs, where)
+    model.load_state_dict(found.best())
     return evaluate(model, Pictures(split, where), _pixels(inputs, where, torch.float32), bf16=False)
 
 

@@ -21,6 +21,7 @@ from pipeline.data.datasets import Digits, Folder
 from pipeline.data.decode import VERSION
 from pipeline.data.listing import TRAIN, BadPicture, Listing, check_counts
 from pipeline.errors import MachineError, UserError, printable
+from pipeline.machine import num_cores
 
 IMAGES, META = "images.u8", "meta.json"
 CHUNK = 32  # pictures a task: small ones take less time than handing over a task
@@ -89,7 +90,7 @@ def _decode_all(
     def decode(start: int) -> list[tuple[str, str]]:
         return [_decode_one(dataset, listing, row, descriptor) for row in range(start, min(start + CHUNK, total))]
 
-    with _one_torch_thread(), warnings.catch_warnings(), ThreadPoolExecutor(_num_cores()) as pool:
+    with _one_torch_thread(), warnings.catch_warnings(), ThreadPoolExecutor(num_cores()) as pool:
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # our own cap is lower and names the file
         try:
             for results in pool.map(decode, range(0, total, CHUNK)):
@@ -198,7 +199,3 @@ def _one_torch_thread() -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
-
-
-def _num_cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

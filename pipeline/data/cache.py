@@ -66,7 +66,9 @@ def prepare(dataset: Folder | Digits, root: Path | None, cache: Path, on_progres
     """Scan, decode into `cache` if that was not done before, and open.
 
     Two processes that ask for the same pictures decode them once (file lock). `on_progress(done, total)` is called
-    from the calling thread. Raises UserError (pictures or folder) and MachineError (disk).
+    from the calling thread. `mean` and `std` come from the official train part and serve every replicate: where train
+    and validation are drawn again, some pictures that validate had a small part in the normalisation, the same for
+    every arm. Raises UserError (pictures or folder) and MachineError (disk).
     """
     listing = dataset.scan(root)
     path = cache / _key(dataset, listing)

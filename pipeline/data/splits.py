@@ -31,17 +31,17 @@ class Splits:
     test: Split | None
 
 
-def splits(data: Data, replicate: int, scheme: Literal["resplit", "official"]) -> Splits:
+def splits(data: Data, replicate: int, scheme: Literal["resplit", "official"], *, seed: int = 0) -> Splits:
     """The splits of one replicate, the same for all arms and on every machine.
 
     Replicate 0 (the search) and the scheme `official` take the parts as they are. `resplit` pools train and valid for
-    replicate r > 0 and draws again, with the official number of each class in each split, seeded by r alone. Splits
-    that differ between replicates let intervals cover the choice of the data, not only of the weights (Bouthillier et
+    replicate r > 0 and draws again, with the official number of each class in each split, keyed by (seed, r) alone.
+    Splits that differ between replicates let intervals cover the choice of the data, not only of the weights (Bouthillier et
     al. 2021, "Accounting for variance in machine learning benchmarks").
     """
     if replicate < 0:
         raise ValueError(f"replicate must be >= 0, got {replicate}")
-    parts = data.parts if replicate == 0 or scheme == "official" else _redraw(data, replicate)
+    parts = data.parts if replicate == 0 or scheme == "official" else _redraw(data, replicate, seed)
     known = data.labels != UNKNOWN
 
     def split(part: int) -> Split:
@@ -51,11 +51,11 @@ def splits(data: Data, replicate: int, scheme: Literal["resplit", "official"]) -
     return Splits(split(TRAIN), split(VALID), test if len(test) else None)
 
 
-def _redraw(data: Data, replicate: int) -> npt.NDArray[np.int8]:
+def _redraw(data: Data, replicate: int, seed: int) -> npt.NDArray[np.int8]:
     parts = data.parts.copy()
     pool = np.flatnonzero(parts != TEST)
     # Ranks of raw Philox words: the bit stream is fixed by NumPy's compatibility promise, `permutation` is not.
-    ranks = np.random.Philox(key=replicate).random_raw(len(pool))
+    ranks = np.random.Philox(key=(seed << 64) + replicate).random_raw(len(pool))
     for label in range(len(data.classes)):
         own = pool[data.labels[pool] == label]
         drawn = own[np.argsort(ranks[data.labels[pool] == label], kind="stable")]

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from pipeline.record import Record
 from pipeline.report.document import Block, Bullets, Cell, Column, Figure, Heading, Table, Tone, table
-from pipeline.report.sentences import bare, points, spread_text
+from pipeline.report.sentences import SHARED, bare, points, spread_text
 from pipeline.report.tables import Ablation, ArmRow, Metric
 from pipeline.report.wording import NONE, Points, aligned, duration, listed, millions, plural
 from pipeline.stats import Contrast
@@ -108,8 +108,8 @@ def footnotes(ablation: Ablation, record: Record, study: Study) -> Iterator[str]
     selected = "† Used for selection: each run is read at its epoch of highest val acc, so its val acc is optimistic. "
     yield selected + "Val acc and val loss are means over runs of that same epoch."
     yield (
-        f"Hyperparameters: all arms use those of {ablation.reference}; none was tuned for an arm. Tuned arms could rank "
-        f"differently. Every run is planned for {plural(baseline.epochs, 'epoch')}, without early stopping."
+        f"Hyperparameters: {SHARED}; none was tuned for an arm. Tuned arms could rank differently. "
+        f"{_planned(ablation, baseline.epochs)}, without early stopping."
     )
     yield "Runs: " + _tally(ablation)
     yield f"Scope: {_scope(ablation, record)}"
@@ -132,9 +132,19 @@ def notes_table(ablation: Ablation) -> Table:
     return table(caption, titles, rows, aligns="lrrrr")
 
 
+def _planned(ablation: Ablation, default: int) -> str:
+    """How long the runs were to train, from their own configs; `default` where none is recorded."""
+    if ablation.unequal_epochs:
+        return f"Planned for unequal epochs: {ablation.unequal_epochs}"
+    epochs = next((row.planned_epochs[0] for row in ablation.rows if row.planned_epochs), default)
+    return f"Every run is planned for {plural(epochs, 'epoch')}"
+
+
 def _bold(ablation: Ablation) -> str:
     if ablation.bold:
-        return "Bold: every arm that cannot be told from the highest mean (paired t, Holm over the other arms, 5 %)."
+        text = "Bold: every arm that cannot be told from the highest mean (paired t, Holm over the other arms, 5 %)"
+        apart = [arm for arm in ablation.uncompared if arm in ablation.bold]
+        return f"{text}, of which {listed(apart)} could not be compared with it." if apart else f"{text}."
     return "Nothing is bold: no arm can be told from the highest mean, or there are too few replicates."
 
 
@@ -168,9 +178,9 @@ def _tally(ablation: Ablation) -> str:
     done, diverged = sum(len(row.complete) for row in rows), sum(len(row.diverged) for row in rows)
     failed, pairs = sum(len(row.failed) for row in rows), sum(c.dropped for c in ablation.deltas.values())
     planned = len(rows) * ablation.planned
-    text = (
-        f"{done} complete of {planned} planned, {diverged} diverged, {failed} failed, {len(ablation.holes)} without a result"
-    )
+    ends = ("diverged", "failed")
+    unfinished = sum(not hole.why.startswith(ends) for hole in ablation.holes)
+    text = f"{done} complete of {planned} planned, {diverged} diverged, {failed} failed, {unfinished} not run to their end"
     if pairs:
         text += f"; {plural(pairs, 'pair')} left out of the differences because a run of it has no result"
     seconds = sum(run.seconds for row in rows for run in (*row.complete, *row.diverged, *row.failed))

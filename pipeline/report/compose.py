@@ -33,19 +33,14 @@ def read(record: Record) -> Findings:
         raise UserError("report: nothing has been recorded for this study yet; run the search or the ablation first")
     study = record.study
     ablation, search = read_ablation(record, study), read_search(record, study)
-    return Findings(record, study, ablation, search, provenance.warnings(record, study, ablation, search))
+    return Findings(record, study, ablation, search, provenance.warnings(record, ablation, search))
 
 
 def document(findings: Findings, drawn: frozenset[str]) -> Document:
     """The report as blocks; `drawn` names the figures there are."""
     record, study, ablation = findings.record, findings.study, findings.ablation
     banners = [record.note] if record.note else []
-    if ablation.holes:
-        total = len(ablation.rows) * ablation.planned
-        banners.append(
-            f"INCOMPLETE: the ablation has results of {total - len(ablation.holes)} of its {total} planned runs. "
-            f"The table below is provisional."
-        )
+    banners += [text] if (text := sentences.incomplete(ablation)) else []
     title = f"{study.title}, on {record.data['title']}" if record.note else study.title
     newest = max((run.epochs[-1]["time"] for run in record.runs.values() if run.epochs), default=record.header["time"])
     count = f"{plural(len(findings.warnings), 'warning')} below" if findings.warnings else "no warnings"
@@ -93,8 +88,7 @@ def _tex(findings: Findings) -> str:
     if ablation.effects:
         tables.append(ablation_text.effects_table(ablation))
         labels.append("effects")
-    incomplete = [f"INCOMPLETE: {plural(len(ablation.holes), 'planned run')} without a result."] if ablation.holes else []
-    notes = [*([record.note] if record.note else []), *incomplete]
+    notes = [text for text in (record.note, sentences.incomplete(ablation)) if text]
     notes += [*ablation_text.footnotes(ablation, record, findings.study)]
     return latex.render(tables, labels, notes)
 

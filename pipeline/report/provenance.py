@@ -3,11 +3,12 @@
 import math
 import re
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 from pipeline.record import Record
 from pipeline.report.document import Block, Bullets, Code, Heading, Text, table
-from pipeline.report.tables import STATUS, Ablation, Search
+from pipeline.report.tables import STATUS, Ablation, ArmRow, Search
 from pipeline.report.wording import NONE, duration, listed, moment, plural
 from pipeline.stats import MIN_REPLICATES, Contrast
 from pipeline.study import Study
@@ -32,9 +33,9 @@ def blocks(record: Record, study: Study) -> Iterator[Block]:
     yield from _reproduce(record)
 
 
-def warnings(record: Record, study: Study, ablation: Ablation, search: Search) -> tuple[str, ...]:
+def warnings(record: Record, ablation: Ablation, search: Search) -> tuple[str, ...]:
     """Everything that limits what the report may be taken for, the gravest first."""
-    found = [*_holes(ablation), *_lost(ablation), *_too_few(ablation), *_metric(ablation), *_epochs(ablation, study)]
+    found = [*_holes(ablation), *_lost(ablation), *_too_few(ablation), *_metric(ablation), *_epochs(ablation)]
     found += [f"{c.name}: not tested, {c.reason}" for c in _untested(ablation)]
     found += [*_trials(search), *_data(record), *_mixed(record)]
     return tuple(found)
@@ -66,7 +67,7 @@ def _sessions(record: Record) -> Block:
     rows = []
     for session in record.sessions[-LIMIT:]:
         budget = ", ".join(f"{key} {number}" for key, number in session["budget"].items())
-        rows.append((moment(session["time"]), session["command"], budget, (session["commit"] or NONE)[:12]))
+        rows.append((moment(session["time"]), session["command"], budget, _short(session["commit"]) or NONE))
     left = len(record.sessions) - len(rows)
     caption = "Sessions: the study is one record, however often it was stopped and continued."
     return table(
@@ -78,15 +79,27 @@ def _reproduce(record: Record) -> Iterator[Block]:
     if not record.sessions:
         yield Text("No session was recorded, so the command is not known.")
         return
-    session = record.sessions[-1]
-    yield Text("The last session's command asks for the whole study; in an empty folder it does everything again:")
-    commit = session["commit"]
-    yield Code(((f"git checkout {shlex.quote(commit)}",) if commit else ()) + (session["command"],))
+    session = next(filter(_searches, reversed(record.sessions)), record.sessions[-1])
+    commit = str(session["commit"])
+    sha = commit.removesuffix("+")
+    yield Text("The recorded command:")
+    yield Code(((f"git checkout {shlex.quote(sha)}",) if sha else ()) + (session["command"],))
+    if commit != sha:
+        yield Text("Uncommitted changes came on top of this commit. They are not recorded: the checkout lacks them.")
     yield Text(
         f"The numbers are the same only for the same pictures (fingerprint {record.data['fingerprint']}), versions and "
         f"kind of machine; on other hardware expect differences of the size of the spread over replicates.",
         small=True,
     )
+
+
+def _searches(session: dict[str, Any]) -> bool:
+    """Whether the session's command is that of the whole study: search, then arms."""
+    return str(session["command"]).split()[1:3] == ["-m", "pipeline.search"]
+
+
+def _short(commit: str) -> str:
+    return commit.removesuffix("+")[:12] + "+" * commit.endswith("+")
 
 
 def _holes(ablation: Ablation) -> Iterator[str]:
@@ -101,15 +114,26 @@ def _lost(ablation: Ablation) -> Iterator[str]:
         if row.diverged:
             runs = [f"replicate {run.replicate} ({run.error})" for run in row.diverged]
             lost = f"{row.arm}: {plural(len(runs), 'run')} diverged: {listed(runs)}"
-            yield f"{lost}; its numbers are about the runs that did not"
+            yield f"{lost}; its numbers are about the runs that did not" if row.complete else f"{lost}; it has no numbers"
 
 
 def _too_few(ablation: Ablation) -> Iterator[str]:
-    n = ablation.replicates
-    if n < MIN_REPLICATES:
-        yield f"An arm has only {plural(n, 'result')}: below {MIN_REPLICATES} replicates values are shown, nothing is tested"
-    elif n < GOOD_REPLICATES:
-        yield f"An arm has only {plural(n, 'result')}: with fewer than {GOOD_REPLICATES} only very large effects are found"
+    few = [row for row in ablation.rows if row.n < MIN_REPLICATES]
+    some = [row for row in ablation.rows if MIN_REPLICATES <= row.n < GOOD_REPLICATES]
+    if few:
+        yield f"{_sizes(few)}: below {MIN_REPLICATES} replicates values are shown, nothing is tested"
+    if some:
+        yield f"{_sizes(some)}: with fewer than {GOOD_REPLICATES} only very large effects are found"
+
+
+def _sizes(rows: Sequence[ArmRow]) -> str:
+    """a has only 1 result; b, c have only 2 results"""
+    texts = []
+    for n in sorted({row.n for row in rows}):
+        names = [row.arm for row in rows if row.n == n]
+        number = f"only {plural(n, 'result')}" if n else "no result"
+        texts.append(f"{listed(names)} {'has' if len(names) == 1 else 'have'} {number}")
+    return "; ".join(texts)
 
 
 def _metric(ablation: Ablation) -> Iterator[str]:
@@ -120,13 +144,15 @@ def _metric(ablation: Ablation) -> Iterator[str]:
         )
 
 
-def _epochs(ablation: Ablation, study: Study) -> Iterator[str]:
+def _epochs(ablation: Ablation) -> Iterator[str]:
+    if ablation.unequal_epochs:
+        yield f"unequal epochs: {ablation.unequal_epochs}: differences between these arms may be due to the epochs alone"
     for row in ablation.rows:
         short = [run for run in row.complete if len(run.epochs) < int(run.config["epochs"])]
         if short:
             count = plural(len(short), "run")
             yield f"{row.arm}: {count} cut short of the planned epochs; its budget is not that of the other arms"
-    late = [row.arm for row in ablation.rows if row.complete and row.best_epoch >= study.baseline.epochs > 1]
+    late = [row.arm for row in ablation.rows if row.complete and row.best_epoch >= max(row.planned_epochs) > 1]
     if late:
         yield f"{', '.join(late)}: the best epoch is usually the last; longer training could change the ranking"
 

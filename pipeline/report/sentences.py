@@ -1,12 +1,13 @@
 """The ablation in words. Every claim follows from a verdict of `pipeline.stats`."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from pipeline.record import Record
 from pipeline.report.tables import Ablation, ArmRow, Metric, spread
-from pipeline.report.wording import NONE, Points, plural
+from pipeline.report.wording import NONE, Points, listed, plural
 from pipeline.stats import MIN_REPLICATES, Contrast
 
+SHARED = "apart from what an arm itself changes (its definition), all arms use the hyperparameters of the study's baseline"
 LONG: dict[Metric, str] = {"test_acc": "test accuracy", "val_acc": "validation accuracy, which also chose each run's epoch"}
 
 
@@ -19,19 +20,35 @@ def summary(ablation: Ablation, record: Record) -> str:
     """One honest paragraph."""
     shown, rows = points(ablation), ablation.rows
     if not any(row.values for row in rows):
-        return f"No run of the {plural(len(rows), 'arm')} of the ablation has finished: there is nothing to compare yet."
+        none = f"No run of the {plural(len(rows), 'arm')} of the ablation has a result: there is nothing to compare yet."
+        return " ".join((none, *_diverged(ablation)))
     judged = f"on {record.data['title']}, judged by {LONG[ablation.metric]}"
     parts = [f"{plural(len(rows), 'arm')} with {_replicates(ablation)} {judged}."]
     if rows[0].values:
         parts.append(f"The reference, {rows[0].arm}, has {_in_words(rows[0], shown)}.")
+    else:
+        parts.append(f"The reference, {rows[0].arm}, has no result ({ablation.empty[rows[0].arm]}).")
     parts += [_sentence(contrast, ablation, shown) for contrast in ablation.deltas.values()]
     parts += [_interaction(contrast, shown) for contrast in ablation.effects if contrast.kind == "interaction"]
     parts.append(_best(ablation))
-    parts += [f"{row.arm}: {plural(len(row.diverged), 'run')} diverged, not in its numbers." for row in rows if row.diverged]
+    parts += _diverged(ablation)
     if any(contrast.family for contrast in ablation.deltas.values()):
         parts.append("Brackets are 95 % confidence intervals in percent points.")
-    parts.append("All arms use the hyperparameters of the reference; none was tuned for an arm.")
+    if ablation.unequal_epochs:
+        parts.append(f"Unequal epochs: {ablation.unequal_epochs}; differences may be due to these.")
+    parts.append(f"{SHARED[0].upper()}{SHARED[1:]}; none was tuned for an arm.")
     return " ".join(part for part in parts if part)
+
+
+def incomplete(ablation: Ablation) -> str:
+    """What must be said wherever the table is shown and does not hold the whole plan; else nothing."""
+    if not ablation.holes:
+        return ""
+    total = len(ablation.rows) * ablation.planned
+    text = f"INCOMPLETE: {len(ablation.holes)} of the {total} planned runs of the ablation have no result."
+    if ablation.empty:
+        text += f" Arms without any: {_with_reasons(ablation.empty)}."
+    return f"{text} The table is provisional."
 
 
 def bare(contrast: Contrast, shown: Points) -> str:
@@ -51,7 +68,8 @@ def spread_text(values: Sequence[float], shown: Points) -> str:
 def _sentence(contrast: Contrast, ablation: Ablation, shown: Points) -> str:
     name, margin = contrast.name, f"{ablation.rope * 100:g} points"
     if not contrast.n:
-        return f"{name}: no result to compare."
+        lacking = ablation.empty.get(name) or ablation.empty.get(ablation.reference)
+        return f"{name}: not compared ({lacking or contrast.reason})."
     if contrast.verdict == "not tested":
         return f"{name}: {bare(contrast, shown)} points, not tested ({contrast.reason})."
     head = f"{name}: {shown.signed(contrast.delta)} points {shown.interval(contrast.low, contrast.high)}, {contrast.verdict}"
@@ -78,13 +96,32 @@ def _interaction(contrast: Contrast, shown: Points) -> str:
 
 
 def _best(ablation: Ablation) -> str:
-    if not ablation.bold:
-        tested = any(contrast.family for contrast in ablation.deltas.values())
-        return "No arm can be singled out as the best." if tested else ""
-    names = [row.arm for row in ablation.rows if row.arm in ablation.bold]
-    if len(names) == 1:
-        return f"Best: {names[0]}, distinguishable from every other arm."
-    return f"Best: {' and '.join(names)}; they cannot be told from the highest mean."
+    """Of the arms that were compared with the highest mean, which cannot be told from it; then those that were not."""
+    apart = ablation.uncompared
+    names = [row.arm for row in ablation.rows if row.arm in ablation.bold and row.arm not in apart]
+    if len(names) > 1:
+        text = f"Best: {' and '.join(names)}; they cannot be told from the highest mean."
+    elif names:
+        others = "each of the other arms compared" if apart else "every other arm"
+        text = f"Best: {names[0]}, distinguishable from {others}."
+    elif any(contrast.family for contrast in ablation.deltas.values()):
+        text = "No arm can be singled out as the best."
+    else:
+        return ""
+    return f"{text} Not compared with the highest mean: {_with_reasons(apart)}." if apart else text
+
+
+def _with_reasons(arms: Mapping[str, str]) -> str:
+    return listed([f"{arm} ({why})" for arm, why in arms.items()])
+
+
+def _diverged(ablation: Ablation) -> list[str]:
+    ends = {True: "not in its numbers", False: "none is complete"}
+    return [
+        f"{row.arm}: {plural(len(row.diverged), 'run')} diverged, {ends[bool(row.complete)]}."
+        for row in ablation.rows
+        if row.diverged
+    ]
 
 
 def _replicates(ablation: Ablation) -> str:

@@ -12,6 +12,7 @@ import pandas as pd
 
 from pipeline.frozen import Scalar, flatten
 from pipeline.record import Record, Run
+from pipeline.report.gaps import Hole, has_numbers, holes, reasons, uncompared
 from pipeline.scheduler import rung_epochs
 from pipeline.space import Choice, Float
 from pipeline.stats import MIN_REPLICATES, NAN, Contrast, best_set, deltas, effects
@@ -23,14 +24,24 @@ EDGE = 0.02  # share of a range that counts as its end
 
 @dataclass(frozen=True)
 class ArmRow:
-    """An arm's runs by how they ended; statistics over the complete ones, each read at its own best epoch."""
+    """An arm's runs; statistics over the complete ones, each read at its own best epoch. `values` are their scores."""
 
     arm: str
     levels: Mapping[str, bool]
-    complete: tuple[Run, ...]
-    diverged: tuple[Run, ...]
-    failed: tuple[Run, ...]
+    runs: tuple[Run, ...]
     values: tuple[float, ...]
+
+    @cached_property
+    def complete(self) -> tuple[Run, ...]:
+        return tuple(run for run in self.runs if has_numbers(run))
+
+    @cached_property
+    def diverged(self) -> tuple[Run, ...]:
+        return tuple(run for run in self.runs if run.status == "diverged")
+
+    @cached_property
+    def failed(self) -> tuple[Run, ...]:
+        return tuple(run for run in self.runs if run.status == "failed")
 
     def metric(self, name: str) -> list[float]:
         return [metrics[name] for run in self.complete if (metrics := at_best(run))]
@@ -56,17 +67,13 @@ class ArmRow:
         return spread(self.values)
 
     @property
+    def planned_epochs(self) -> tuple[int, ...]:
+        """The epochs its runs were to train for, as their configs say; more than one number where these differ."""
+        return tuple(sorted({int(run.config["epochs"]) for run in self.runs}))
+
+    @property
     def num_params(self) -> int:
         return max((run.num_params for run in self.complete), default=0)
-
-
-@dataclass(frozen=True)
-class Hole:
-    """A planned run of an arm without a result."""
-
-    arm: str
-    replicate: int
-    why: str
 
 
 @dataclass(frozen=True)
@@ -82,6 +89,8 @@ class Ablation:
     effects: tuple[Contrast, ...]
     best: frozenset[str]
     holes: tuple[Hole, ...]
+    empty: Mapping[str, str]  # arms without a complete run → why
+    uncompared: Mapping[str, str]  # arms that were not compared with the highest mean → why
 
     @property
     def reference(self) -> str:
@@ -97,9 +106,12 @@ class Ablation:
         return self.best if any(row.values and row.arm not in self.best for row in self.rows) else frozenset()
 
     @property
-    def replicates(self) -> int:
-        """The smallest number of results among the arms."""
-        return min(row.n for row in self.rows)
+    def unequal_epochs(self) -> str:
+        """The planned epochs of every arm, as recorded, where they are not all the same; else nothing."""
+        planned = {row.arm: row.planned_epochs for row in self.rows if row.planned_epochs}
+        if len(set().union(*planned.values())) < 2:
+            return ""
+        return ", ".join(f"{arm} {' or '.join(map(str, epochs))}" for arm, epochs in planned.items())
 
 
 def at_best(run: Run) -> dict[str, float] | None:
@@ -116,29 +128,21 @@ def read_ablation(record: Record, study: Study) -> Ablation:
     """The ablation of `record`; runs without a result are left out of the numbers and kept in the counts."""
     levels = {arm.name: arm.levels for arm in study.ablation.design.expand()}
     runs = {arm: arm_runs for arm, arm_runs in record.arms().items() if arm in levels}
-    complete = {arm: [run for run in rs if run.status == "complete" and run.epochs] for arm, rs in runs.items()}
+    complete = {arm: [run for run in rs if has_numbers(run)] for arm, rs in runs.items()}
     metric = _metric(record, complete)
     columns = {arm: {run.replicate: _score(run, metric) for run in rs} for arm, rs in complete.items()}
     planned = study.ablation.replicates
     replicates = sorted(set(range(1, planned + 1)).union(*columns.values()))
     scores = pd.DataFrame({arm: [column.get(r, NAN) for r in replicates] for arm, column in columns.items()}, replicates)
     scores = scores.astype(float)
-    rows = tuple(
-        ArmRow(
-            arm,
-            levels[arm],
-            tuple(complete[arm]),
-            tuple(run for run in runs[arm] if run.status == "diverged"),
-            tuple(run for run in runs[arm] if run.status == "failed"),
-            tuple(columns[arm].values()),
-        )
-        for arm in levels
-    )
+    rows = tuple(ArmRow(arm, levels[arm], tuple(runs[arm]), tuple(columns[arm].values())) for arm in levels)
     rope = study.ablation.rope
     answers = {contrast.name: contrast for contrast in deltas(scores, rows[0].arm, rope)}
     factorial = effects(scores, levels, rope)
     best = frozenset(best_set(scores))
-    return Ablation(metric, rope, planned, rows, scores, answers, factorial, best, tuple(_holes(runs, planned)))
+    empty = {row.arm: reasons(runs[row.arm]) for row in rows if not row.complete}
+    apart = uncompared(scores, empty)
+    return Ablation(metric, rope, planned, rows, scores, answers, factorial, best, holes(runs, planned), empty, apart)
 
 
 @dataclass(frozen=True)
@@ -213,23 +217,6 @@ def _score(run: Run, metric: Metric) -> float:
     metrics = at_best(run)
     assert metrics is not None
     return metrics["val_acc"] if metric == "val_acc" or run.test_acc is None else run.test_acc
-
-
-def _holes(runs: Mapping[str, list[Run]], planned: int) -> list[Hole]:
-    """A diverged run is a result of its arm (and counted as such); one that failed or never ended is a hole."""
-    words = {"running": "not finished", "new": "not finished", "paused": "not finished", "stopped": "stopped early"}
-    holes = []
-    for arm, arm_runs in runs.items():
-        known = {run.replicate: run for run in arm_runs}
-        for replicate in range(1, planned + 1):
-            run = known.get(replicate)
-            if run is None or (run.status == "complete" and not run.epochs):
-                holes.append(Hole(arm, replicate, "not run"))
-            elif run.status == "failed":
-                holes.append(Hole(arm, replicate, f"failed: {run.error}"))
-            elif run.status in words:
-                holes.append(Hole(arm, replicate, words[run.status]))
-    return holes
 
 
 def _edges(study: Study, knobs: Mapping[str, Scalar]) -> tuple[str, ...]:

@@ -1,0 +1,61 @@
+"""A study's first event in the ledger: what is written of its pictures, and whether a study is the one recorded."""
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pipeline.core import CORE_VERSION
+from pipeline.errors import UserError, printable
+from pipeline.ledger import FILE
+from pipeline.record import Record
+from pipeline.study import Study
+
+if TYPE_CHECKING:
+    from pipeline.data.cache import Data
+
+BUDGET = ("search.num_trials", "ablation.replicates", "ablation.rope")  # may change from command to command
+FLAGS = {"search.num_trials": "trials", "ablation.replicates": "replicates"}
+IGNORED = ("data", "data_env", "title", "fallback")  # change nothing that is trained
+
+
+def describe_data(data: "Data") -> dict[str, Any]:
+    """What the ledger keeps of the pictures."""
+    return {
+        "title": data.title,
+        "fingerprint": data.fingerprint,
+        "classes": list(data.classes),
+        "counts": data.counts,
+        "is_food11": data.is_food11,
+        "channels": int(data.images.shape[1]),
+        "unreadable": [{"file": printable(bad.file), "reason": bad.reason} for bad in data.unreadable],
+        "warnings": list(data.warnings),
+    }
+
+
+def require_same(record: Record, study: Study, data: "Data", folder: Path) -> None:
+    """Raise UserError where the study, its pictures or the training core are not those recorded in `folder`."""
+    old = Study.parse(record.header["study"], source=str(folder / FILE)).flat()
+    new = study.flat()
+    keys = [k for k in (*old, *new) if k not in BUDGET and k.split(".")[0] not in IGNORED and old.get(k) != new.get(k)]
+    lines = [f"{key}: recorded {old.get(key)!r}, now {new.get(key)!r}" for key in dict.fromkeys(keys)]
+    if record.data["fingerprint"] != data.fingerprint:
+        lines.append(f"pictures: recorded {record.data['counts']}, now {data.counts}, or their content changed")
+    if record.header["core_version"] != CORE_VERSION:
+        lines.append(f"training core: recorded version {record.header['core_version']}, now {CORE_VERSION}")
+    if lines:
+        shown = "\n".join(printable(line, 300) for line in lines[:20])
+        raise UserError(
+            f"{folder}: recorded with other settings, and results of both must not mix:\n{shown}\n"
+            "take the change back to go on, or add --fresh to begin anew (what is recorded is moved aside, not deleted)"
+        )
+
+
+def with_kept_budget(record: Record, study: Study, args: argparse.Namespace) -> Study:
+    """The study with the budgets of the last session where this command says nothing else."""
+    header = Study.parse(record.header["study"], source="ledger").flat()
+    said = {text.partition("=")[0].strip() for text in args.sets}
+    said |= {key for key, flag in FLAGS.items() if getattr(args, flag, None) is not None}
+    now = study.flat()
+    last = record.sessions[-1]["budget"] if record.sessions else {}
+    kept = {key: value for key, value in last.items() if key not in said and now[key] == header[key]}
+    return study.override(kept, source="ledger")

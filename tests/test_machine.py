@@ -1,0 +1,114 @@
+"""Resources: how many runs fit the GPUs, which cores there are, where Ray's sockets go."""
+
+import os
+import socket
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from pipeline import machine
+from pipeline.errors import UserError
+from pipeline.machine import RAY_SOCKET, SOCKET_PATH_BYTES, num_cores, resources, temp_folder
+
+
+@pytest.fixture
+def gpus(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> int:
+    monkeypatch.setattr(machine, "_count_gpus", lambda: request.param)
+    return request.param
+
+
+@pytest.mark.parametrize(
+    ("gpus", "share", "workers"),
+    [
+        (2, None, 2),
+        (2, 1.0, 2),
+        (2, 0.6, 2),
+        (2, 0.5, 4),
+        (1, 0.1, 10),
+        (1, 0.2, 5),
+        (1, 0.3, 3),
+        (3, 0.3, 9),
+        (1, 1 / 3, 3),
+        (2, 0.3333, 6),
+        (1, 1 / 6, 6),
+        (1, 1 / 49, 49),
+        (4, 2.0, 2),
+        (5, 2.0, 2),
+        (3, 3.0, 1),
+    ],
+    indirect=["gpus"],
+)
+def test_a_run_lies_on_one_gpu_or_has_whole_ones(gpus, share, workers):
+    found = resources(None, share)
+    assert (found.workers, found.device) == (workers, "cuda")
+    assert found.gpus_per_trial == (share or 1.0)
+    assert resources(workers, share) == found
+    with pytest.raises(UserError, match=f"^--workers: got {workers + 1}, but {gpus} GPUs"):
+        resources(workers + 1, share)
+
+
+@pytest.mark.usefixtures("gpus")
+@pytest.mark.parametrize("gpus", [4], indirect=True)
+@pytest.mark.parametrize("share", [1.5, 2.0001, 0.00001])
+def test_a_share_that_no_gpu_can_give_is_refused(share):
+    with pytest.raises(UserError, match=rf"^--gpus-per-trial: got {share:g}; allowed: 0, 0.0001 to 1, or a whole number"):
+        resources(None, share)
+
+
+@pytest.mark.parametrize(("gpus", "share"), [(0, 0.5), (2, 3.0)], indirect=["gpus"])
+def test_more_gpus_than_there_are_are_refused(gpus, share):
+    with pytest.raises(UserError, match=f"got {share:g}, but this machine has {gpus} usable GPUs"):
+        resources(None, share)
+
+
+@pytest.mark.usefixtures("gpus")
+@pytest.mark.parametrize(("gpus", "share"), [(0, None), (2, 0.0)], indirect=["gpus"])
+def test_without_a_gpu_every_core_takes_a_run(share):
+    found = resources(None, share)
+    assert (found.workers, found.gpus_per_trial, found.device) == (num_cores(), 0.0, "cpu")
+    assert resources(64, share).workers == 64
+
+
+def test_cores_are_counted_with_and_without_an_affinity(monkeypatch):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 3, 5}, raising=False)
+    assert num_cores() == 3
+    assert machine.describe("cpu")["cpus"] == 3
+    monkeypatch.delattr(os, "sched_getaffinity")
+    monkeypatch.setattr(os, "cpu_count", lambda: 7)
+    assert num_cores() == 7
+    monkeypatch.setattr(os, "cpu_count", lambda: None)
+    assert num_cores() == 1
+
+
+def test_a_short_temporary_folder_is_kept_and_each_study_has_its_own(monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", "/var/tmp")
+    one, other = temp_folder(Path("/studies/a")), temp_folder(Path("/studies/b"))
+    assert one.parent == other.parent == Path("/var/tmp")
+    assert one != other
+    assert temp_folder(Path("/studies/a")) == one
+
+
+@pytest.mark.parametrize("uid", [0, 1000, 2**32 - 2])
+def test_rays_longest_socket_fits_under_any_temporary_folder(monkeypatch, uid):
+    monkeypatch.setattr(os, "getuid", lambda: uid)
+    parents = []
+    for length in range(2, 120):
+        monkeypatch.setattr(tempfile, "tempdir", "/" + "x" * (length - 1))
+        folder = temp_folder(Path("/studies/a"))
+        assert len(bytes(folder / RAY_SOCKET)) <= SOCKET_PATH_BYTES
+        parents.append(str(folder.parent))
+    kept = [parent for parent in parents if parent != "/tmp"]
+    assert kept == ["/" + "x" * n for n in range(1, len(kept) + 1)], "the short ones are kept, all longer ones replaced"
+    assert 8 <= len(kept) < 40
+
+
+def test_a_socket_of_that_length_can_be_bound(tmp_path):
+    """The limit is the system's own: a path of that many bytes works, one beyond Linux's 107 does not."""
+    room = SOCKET_PATH_BYTES - len(bytes(tmp_path)) - 1
+    if room < 1:
+        pytest.skip("the tests' own folder is too long")
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(tmp_path / ("s" * room)))
+    with socket.socket(socket.AF_UNIX) as listener, pytest.raises(OSError, match="too long"):
+        listener.bind(str(tmp_path / ("s" * (room + 5))))

@@ -1,0 +1,179 @@
+"""Segments as a worker trains them: real scans, real checkpoints, and each way that a segment can end."""
+
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from scans import SMALL
+
+from pipeline import worker
+from pipeline.core.checkpoints import BEST, META, epochs
+from pipeline.core.train import Inputs, evaluate_best
+from pipeline.data.build import IMAGES, checksum
+from pipeline.data.cache import open_data, prepare
+from pipeline.data.datasets import Digits
+from pipeline.data.listing import TEST
+from pipeline.data.splits import Splits, splits
+from pipeline.worker import work
+
+
+@pytest.fixture(autouse=True)
+def _own_process() -> Iterator[None]:
+    """A worker sets its process up for itself; other tests keep theirs."""
+    threads, benchmark = torch.get_num_threads(), torch.backends.cudnn.benchmark
+    worker._warm.cache_clear()
+    yield
+    worker._warm.cache_clear()
+    torch.set_num_threads(threads)
+    torch.set_flush_denormal(False)
+    torch.backends.cudnn.benchmark = benchmark
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return prepare(Digits(), None, tmp_path_factory.mktemp("cache")).path
+
+
+@pytest.fixture
+def order(cache: Path, tmp_path: Path) -> dict[str, Any]:
+    """The second replicate of an arm of study seed 0, through all its epochs and the test."""
+    return {
+        "config": SMALL.override({"epochs": 3}).model_dump(mode="json"),
+        "replicate": 2,
+        "seed": 2,
+        "stop": 3,
+        "reported": 0,
+        "test": True,
+        "folder": str(tmp_path / "run"),
+        "data": str(cache),
+        "device": "cpu",
+    }
+
+
+def refuse(_: dict[str, float]) -> None:
+    raise AssertionError("nothing is to be reported")
+
+
+def test_a_segment_reaches_its_stop_and_the_last_one_is_tested_and_settled(order, tmp_path):
+    seen: list[dict[str, float]] = []
+    first = work(order | {"stop": 2, "test": False}, seen.append)
+    assert first.keys() == {"status", "best_epoch", "num_params"}
+    assert first["status"] == "reached"
+    assert [path.name for path in epochs(tmp_path / "run")] == ["epoch_0002"]
+    last = work(order | {"reported": 2}, seen.append)
+    assert [epoch["epoch"] for epoch in seen] == [1, 2, 3]
+    best = max(seen, key=lambda epoch: (epoch["val_acc"], -epoch["val_loss"]))
+    assert (last["status"], last["best_epoch"], last["num_params"]) == ("reached", best["epoch"], first["num_params"])
+    assert [sorted(os.listdir(path)) for path in epochs(tmp_path / "run")] == [[BEST, META]]
+    assert (last["test_loss"], last["test_acc"]) == best_on_test(order, order["seed"])
+    assert json.loads(json.dumps(last)) == last
+    assert work(order | {"reported": 3}, refuse) == last, "a driver that lost the answer asks again"
+
+
+def own_splits(order: dict[str, Any], seed: int) -> Splits:
+    return splits(open_data(Path(order["data"])), order["replicate"], "resplit", seed=seed)
+
+
+def best_on_test(order: dict[str, Any], seed: int) -> tuple[float, float]:
+    data, parts = open_data(Path(order["data"])), own_splits(order, 0)
+    assert parts.test is not None
+    inputs = Inputs(parts.train, parts.val, 10, data.mean, data.std)
+    return evaluate_best(SMALL.override({"epochs": 3}), parts.test, inputs, seed=seed, folder=Path(order["folder"]))
+
+
+@pytest.mark.parametrize("study_seed", [0, 1, 5])
+def test_the_studys_seed_decides_the_split_as_well(order, study_seed, monkeypatch):
+    used: list[Inputs] = []
+
+    def look(config, inputs, **rest):
+        used.append(inputs)
+        return real(config, inputs, **rest)
+
+    real = worker.train
+    monkeypatch.setattr(worker, "train", look)
+    work(order | {"seed": study_seed * 1_000_003 + 2, "stop": 1, "test": False}, lambda _: None)
+    own = own_splits(order, study_seed * 1_000_003)
+    assert np.array_equal(used[0].train.index, own.train.index)
+    assert np.array_equal(used[0].val.index, own.val.index)
+    assert np.array_equal(own.train.index, own_splits(order, 0).train.index) == (study_seed == 0)
+
+
+def test_a_huge_learning_rate_diverges(order):
+    knobs = {"optimizer.name": "sgd", "optimizer.lr": 100.0, "clip_norm": 0.0, "epochs": 50}
+    outcome = work(order | {"config": SMALL.override(knobs).model_dump(mode="json"), "stop": 50}, lambda _: None)
+    assert outcome.keys() == {"status", "error"}
+    assert outcome["status"] == "diverged"
+    assert "is not finite in epoch" in outcome["error"]
+
+
+def test_a_test_loss_that_is_not_finite_is_a_divergence(order, cache, tmp_path):
+    """Trained and validated on black pictures, normalised by next to nothing: every other picture overflows."""
+    path = tmp_path / "overflowing"
+    path.mkdir()
+    document = json.loads((cache / META).read_text())
+    meta = document["meta"] | {"mean": [0.0], "std": [2e-38]}
+    (path / META).write_text(json.dumps({"sha256": checksum(meta), "meta": meta}))
+    images = np.fromfile(cache / IMAGES, np.uint8).reshape(meta["shape"])
+    images[np.array(meta["parts"]) != TEST] = 0
+    images.tofile(path / IMAGES)
+    seen: list[dict[str, float]] = []
+    outcome = work(order | {"data": str(path)}, seen.append)
+    assert len(seen) == 3, "all of training and validation was finite"
+    assert outcome.keys() == {"status", "error"}
+    assert outcome["status"] == "diverged"
+    assert "test_loss is not finite" in outcome["error"]
+
+
+@pytest.mark.parametrize(
+    ("error", "retry"),
+    [
+        (ValueError("wrong\nshape"), False),
+        (ConnectionError("gone"), True),
+        (OSError("bad block"), True),
+        (MemoryError("none left"), True),
+        (RuntimeError("CUDA out of memory"), True),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_an_error_within_a_segment_fails_it_and_says_whether_to_try_again(order, error, retry):
+    def raise_it(_: dict[str, float]) -> None:
+        raise error
+
+    outcome = work(order, raise_it)
+    text = f"{type(error).__name__}: {error}".replace("\n", "\\n")
+    assert outcome == {"status": "failed", "error": text, "retry": retry}
+    assert work(order | {"reported": 1}, lambda _: None)["status"] == "reached", "it goes on from its checkpoint"
+
+
+def test_a_device_that_there_is_not_fails_for_good(order):
+    outcome = work(order | {"device": "abacus"}, refuse)
+    assert (outcome["status"], outcome["retry"]) == ("failed", False)
+    assert "abacus" in outcome["error"]
+
+
+def test_a_disk_that_takes_no_checkpoint_is_the_machines_fault(order, tmp_path):
+    (tmp_path / "file").touch()
+    outcome = work(order | {"folder": str(tmp_path / "file" / "run")}, refuse)
+    assert outcome["status"] == "machine"
+    assert "cannot write a checkpoint" in outcome["error"]
+
+
+def test_a_disk_that_refuses_at_the_very_end_does_not_fail_a_trained_run(order, tmp_path):
+    def block(epoch: dict[str, float]) -> None:
+        if epoch["epoch"] == 3:
+            (tmp_path / "run" / "epoch_0003" / f"{META}.tmp").mkdir()
+
+    assert work(order, block)["status"] == "machine"
+    (tmp_path / "run" / "epoch_0003" / f"{META}.tmp").rmdir()
+    assert work(order | {"reported": 3}, refuse)["status"] == "reached"
+
+
+def test_missing_pictures_are_the_machines_fault(order, tmp_path):
+    outcome = work(order | {"data": str(tmp_path / "nowhere")}, refuse)
+    assert outcome["status"] == "machine"
+    assert "nowhere" in outcome["error"]
