@@ -100,6 +100,7 @@ def chosen_study(args: argparse.Namespace) -> tuple["Study", Path | None, str]:
     data, note, overrides = _data_folder(study, args.data)
     if note:
         study = study.override(overrides, source=f"study '{study.name}', fallback")
+    args.defaults = study.flat()  # what the study says before the flags do
     knobs: dict[str, Any] = {}
     for flag, key in (("trials", "search.num_trials"), ("epochs", "baseline.epochs"), ("seed", "search.seed")):
         if getattr(args, flag, None) is not None:

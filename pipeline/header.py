@@ -51,11 +51,11 @@ def require_same(record: Record, study: Study, data: "Data", folder: Path) -> No
 
 
 def with_kept_budget(record: Record, study: Study, args: argparse.Namespace) -> Study:
-    """The study with the budgets of the last session where this command says nothing else."""
-    header = Study.parse(record.header["study"], source="ledger").flat()
+    """The study with the budgets of the last session, where neither this command nor an edit of the study says otherwise."""
+    if not record.sessions:
+        return study
     said = {text.partition("=")[0].strip() for text in args.sets}
     said |= {key for key, flag in FLAGS.items() if getattr(args, flag, None) is not None}
-    now = study.flat()
-    last = record.sessions[-1]["budget"] if record.sessions else {}
-    kept = {key: value for key, value in last.items() if key not in said and now[key] == header[key]}
+    last, default = record.sessions[-1]["budget"], record.sessions[-1]["default"]
+    kept = {key: last[key] for key in BUDGET if key not in said and args.defaults[key] == default[key]}
     return study.override(kept, source="ledger")

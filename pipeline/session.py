@@ -189,6 +189,7 @@ class Session:
             machine=describe(self.means.device),
             workers=self.means.workers,
             budget={key: flat[key] for key in BUDGET},
+            default={key: self.args.defaults[key] for key in BUDGET},
         )
         (self.ledger.folder / "study.json").write_text(json.dumps(tree, indent=1) + "\n", encoding="utf-8")
 
