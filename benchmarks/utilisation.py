@@ -14,7 +14,7 @@ depend on it, but for the end of a search, when the last trials leave workers wi
 
     python -m benchmarks.utilisation [--trials 32] [--data FOLDER] [--workers N] [--set KEY=VALUE]
 
-For example `--data FOLDER --set dataset.size=32`. Exit status: 0 if it could measure.
+For example `--data FOLDER --set dataset.size=32`.
 """
 
 import argparse
