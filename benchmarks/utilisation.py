@@ -13,8 +13,6 @@ Utilisation is the share of (workers x seconds) spent in epochs, between the fir
 depend on it, but for the end of a search, when the last trials leave workers without work.
 
     python -m benchmarks.utilisation [--trials 32] [--data FOLDER] [--workers N] [--set KEY=VALUE]
-
-For example `--data FOLDER --set dataset.size=32`.
 """
 
 import argparse
