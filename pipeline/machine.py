@@ -36,16 +36,16 @@ class Resources:
 def resources(workers: int | None, gpus_per_trial: float | None) -> Resources:
     """All GPUs (one run each unless `gpus_per_trial` says otherwise), else all cores this process may use.
 
-    A share of at most 1 lies on one GPU, a larger one is a number of whole GPUs. Raises UserError where it is neither,
-    and where more GPUs are asked for than there are.
+    A run trains on one GPU, so a share is at most 1. Raises UserError where it is not, and where more is asked for than
+    there is.
     """
     num_gpus = _count_gpus()
     share = gpus_per_trial if gpus_per_trial is not None else float(num_gpus > 0)
     if share > num_gpus:
         raise UserError(f"--gpus-per-trial: got {share:g}, but this machine has {num_gpus} usable GPUs")
-    if 0 < share < 1 / GPU_PARTS or (share > 1 and not share.is_integer()):
-        raise UserError(f"--gpus-per-trial: got {share:g}; allowed: 0, {1 / GPU_PARTS:g} to 1, or a whole number")
-    most = _count_slots(num_gpus, share) if share else num_cores()
+    if 0 < share < 1 / GPU_PARTS or share > 1:
+        raise UserError(f"--gpus-per-trial: got {share:g}; allowed: 0, or {1 / GPU_PARTS:g} to 1: a run trains on one GPU")
+    most = num_gpus * (GPU_PARTS // int(share * GPU_PARTS)) if share else num_cores()
     if share and workers and workers > most:
         raise UserError(f"--workers: got {workers}, but {num_gpus} GPUs at {share:g} each hold {most} runs")
     return Resources(workers or most, share)
@@ -61,12 +61,6 @@ def temp_folder(study_folder: Path) -> Path:
     name = f"pipeline-{os.getuid()}-{sha256(bytes(study_folder)).hexdigest()[:8]}"
     usual = Path(tempfile.gettempdir()) / name
     return usual if len(bytes(usual / RAY_SOCKET)) <= SOCKET_PATH_BYTES else Path("/tmp") / name
-
-
-def _count_slots(num_gpus: int, share: float) -> int:
-    if share > 1:
-        return num_gpus // int(share)
-    return num_gpus * (GPU_PARTS // int(share * GPU_PARTS))
 
 
 def _count_gpus() -> int:

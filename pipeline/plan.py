@@ -47,6 +47,7 @@ class Plan:
     def __init__(self, study: Study, ledger: Ledger, record: Record, *, core_version: int, with_search: bool) -> None:
         """`record` must be kept up to date by the ledger's listener. `with_search` False trains the arms only."""
         self.study, self.ledger, self.record = study, ledger, record
+        self.arms = study.arms()
         self.core_version = core_version
         self.trials = Trials(study, record, study.search.num_trials if with_search else 0)
         self.search_deadline = float("inf")
@@ -108,14 +109,17 @@ class Plan:
             self._end(run, "complete", **facts)
 
     def close_search(self) -> None:
-        """Mark the trials that wait at a rung for good as stopped; a later, larger budget may still promote them."""
+        """Mark the trials that wait at a rung for good as stopped; a later, larger budget may still promote them.
+
+        Not where the arms alone were trained: the search may have been interrupted before.
+        """
         for run in self.record.trials():
-            if run.status == "paused":
+            if run.status == "paused" and self.trials.num_trials:
                 self.ledger.append("end", run=run.key, status="stopped")
 
     def total_epochs(self) -> tuple[float, int]:
         """Epochs that the whole plan takes: (of the search, expected; of the arms)."""
-        arms = sum(config.epochs for _, config in self.study.arms()) * self.study.ablation.replicates
+        arms = sum(config.epochs for _, config in self.arms) * self.study.ablation.replicates
         return self.trials.num_trials * self.trials.ladder.expected(self.study.baseline.epochs), arms
 
     def remaining_epochs(self) -> tuple[float, int]:
@@ -128,7 +132,7 @@ class Plan:
     def _wanted(self, run: Run, with_search: bool) -> bool:
         if run.kind == "trial":
             return with_search
-        return run.arm in {arm.name for arm, _ in self.study.arms()} and run.replicate <= self.study.ablation.replicates
+        return any(run.arm == arm.name for arm, _ in self.arms) and run.replicate <= self.study.ablation.replicates
 
     def _seed(self, replicate: int) -> int:
         return self.study.search.seed * 1_000_003 + replicate
@@ -164,9 +168,7 @@ class Plan:
 
     def _missing_arms(self) -> list[tuple[str, int, TrainConfig]]:
         """(arm, replicate, config) not recorded yet, replicate by replicate so that a stop leaves complete rows."""
-        wanted = [
-            (r, arm, config) for r in range(1, self.study.ablation.replicates + 1) for arm, config in self.study.arms()
-        ]
+        wanted = [(r, arm, config) for r in range(1, self.study.ablation.replicates + 1) for arm, config in self.arms]
         return [(arm.name, r, config) for r, arm, config in wanted if self._key(config, r) not in self.record.runs]
 
     def _new_arm(self, arm: str, replicate: int, config: TrainConfig) -> str:

@@ -35,6 +35,7 @@ class Progress:
         self.plan, self.console, self.verbosity = plan, console, verbosity
         self._live = Live(console=console, auto_refresh=False, transient=True) if self._drawn() else None
         self._begun = self._last = time.monotonic()
+        self._before = sum(len(run.epochs) for run in plan.record.runs.values())
         self._epochs = 0
         self._first_epoch = 0.0
 
@@ -95,10 +96,9 @@ class Progress:
         return f"{name}  done  val_acc {run.best['val_acc']:.4f} (epoch {run.best['epoch']}){test}{self._left()}"
 
     def _planned(self) -> tuple[float, int]:
-        """Epochs (done, planned) of the whole study, the search's expected."""
-        search, arms = self.plan.total_epochs()
-        done = sum(len(run.epochs) for run in self.plan.record.runs.values())
-        return max(float(done), search + arms), done
+        """Epochs (planned, done) of the whole study, the search's expected."""
+        done = self._before + self._epochs
+        return max(float(done), sum(self.plan.total_epochs())), done
 
     def _left(self) -> str:
         total, done = self._planned()
@@ -123,7 +123,7 @@ class Progress:
             words += [f"{counts[status]} {word}" for status, word in shown if counts[status]]
             words += [f"{counts[status]} {status}" for status in ("diverged", "failed") if counts[status]]
             grid.add_row("search", Text(" · ".join(words)))
-        num_runs = len(study.arms()) * study.ablation.replicates
+        num_runs = len(self.plan.arms) * study.ablation.replicates
         grid.add_row("ablation", Text(f"{arms['complete']} of {num_runs} runs · {arms['running']} running"))
         lines: list[Table | Text] = [grid]
         best = record.best_trial()

@@ -55,10 +55,6 @@ class Run:
         return min(self.epochs, key=lambda e: (-e["val_acc"], e["val_loss"], e["epoch"]))
 
     @property
-    def ended(self) -> bool:
-        return self.status in ("complete", "diverged", "failed")
-
-    @property
     def unfinished(self) -> bool:
         """Whether a new session takes it up: interrupted, failed (the cause may be mended), or a trial that has reached
         the top rung but was killed before that was written."""
@@ -81,6 +77,7 @@ class Record:
     header: Event = field(default_factory=dict)
     sessions: list[Event] = field(default_factory=list)
     runs: dict[str, Run] = field(default_factory=dict)
+    arm_names: list[str] = field(default_factory=list)  # of the study's design, in its order
     mlflow_ids: dict[str, str] = field(default_factory=dict)  # "uri|what" → run id
     trial_keys: list[str] = field(default_factory=list)  # by number; a configuration proposed twice keeps its first run
 
@@ -119,7 +116,7 @@ class Record:
 
     def arms(self) -> dict[str, list[Run]]:
         """Arm → its runs in order of replicates, arms in the order of the study's design."""
-        table: dict[str, list[Run]] = {arm.name: [] for arm in self.study.ablation.design.expand()}
+        table: dict[str, list[Run]] = {name: [] for name in self.arm_names}
         for run in self.runs.values():
             if run.kind == "arm":
                 table.setdefault(run.arm, []).append(run)
@@ -132,6 +129,8 @@ class Record:
 
     def _study(self, event: Event) -> None:
         self.header = event
+        study = Study.parse(event["study"], source="ledger")
+        self.arm_names = [arm.name for arm in study.ablation.design.expand()]
 
     def _session(self, event: Event) -> None:
         self.sessions.append(event)

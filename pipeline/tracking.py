@@ -176,7 +176,7 @@ class Tracker:
 
     def _rung(self, event: Event) -> None:
         self._status(self._known(event["run"]), "SCHEDULED")
-        self._tag(self._known(event["run"]), {"status": f"waiting at rung {event['rung']}"})
+        self._tag(self._known(event["run"]), {"status": f"waiting at rung {event['rung'] + 1}"})
 
     def _fail(self, event: Event) -> None:
         self._tag(self._known(event["run"]), {"error": event["error"]})

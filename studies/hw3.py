@@ -5,7 +5,7 @@ each (baseline 59.11 %, ResNet 59.30 %, augmentation 51.70 %, both 60.36 % valid
 from effect. Here: a search over seven knobs, then the 2x2 of the two components with replicates at the baseline's
 hyperparameters.
 
-Cost: about 800 epochs of 9,866 pictures in all. On a CPU core the CNN trains about 50 pictures of 128x128 a second, some
+Cost: about 900 epochs of 9,866 pictures in all. On a CPU core the CNN trains about 50 pictures of 128x128 a second, some
 200 s an epoch: without a GPU cut it down, e.g.
 `--set dataset.size=32 --set model.width=16 --epochs 9 --trials 12 --replicates 3`.
 """

@@ -228,7 +228,8 @@ def test_a_search_interrupted_by_the_arms_goes_on(tmp_path):
         worker.run(plan, plan.next())
     worker.steps(plan, plan.next())[0]()
     plan.ledger.close()
-    drive(open_plan(tmp_path, study, with_search=False), worker)
+    between = drive(open_plan(tmp_path, study, with_search=False), worker)
+    assert "stopped" not in {run.status for run in between.trials()}, "the search is not over"
     record = drive(open_plan(tmp_path, study), worker)
     check_whole(tmp_path, record, study)
     assert len(set(worker.trained)) == len(worker.trained)

@@ -54,8 +54,6 @@ def test_a_run_goes_through_its_states(ledger):
     run = record.runs["t0"]
     assert (run.attempts, run.error, run.rung, run.rungs) == (1, "", 1, {0: 0.5, 1: 0.7})
     assert (run.best_epoch, run.num_params, run.ended_seq, run.seconds) == (2, 9, end["seq"], 4.0)
-    assert run.ended
-    assert not record.runs["t1"].ended
     assert read(ledger) == record
 
 

@@ -283,7 +283,7 @@ def test_what_an_interruption_leaves_is_shown_as_waiting(root, tmp_path):
     view = seen(root, folder.name)
     waiting = next(key for key in view if key not in ("study", cut.run))
     assert (view[cut.run]["status"], view[cut.run]["tags"]["status"]) == ("SCHEDULED", "interrupted")
-    assert (view[waiting]["status"], view[waiting]["tags"]["status"]) == ("SCHEDULED", "waiting at rung 1")
+    assert (view[waiting]["status"], view[waiting]["tags"]["status"]) == ("SCHEDULED", "waiting at rung 2")
     assert view["study"]["tags"]["status"] == "interrupted"
     whole(root, folder, study)
     assert {run["status"] for run in seen(root, folder.name).values()} == {"FINISHED"}
