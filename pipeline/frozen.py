@@ -24,8 +24,8 @@ class Frozen(BaseModel):
         """A copy with dotted paths set, validated as a whole.
 
         Setting a part's `name` starts that part from its own defaults, before its other knobs are set:
-        `override({"optimizer.name": "adamw", "optimizer.lr": 3e-4})`. Only the fields that all variants of a part share by
-        deriving from one base class (a network's width and dropout) keep their values.
+        `override({"optimizer.name": "adamw", "optimizer.lr": 3e-4})`. Only the fields that both variants inherit from one
+        base class, with the same default (a network's width and dropout), keep their values.
 
         Raises UserError naming every wrong path and value at once; `source` says where they came from.
         """
@@ -34,7 +34,7 @@ class Frozen(BaseModel):
         for path in sorted(knobs, key=lambda path: (not path.endswith(".name"), path)):
             value = knobs[path]
             plain = value.model_dump(mode="json") if isinstance(value, BaseModel) else value
-            problem = _set(tree, path, plain, kept=_shared(self, path))
+            problem = _set(tree, path, plain, kept=_shared(self, path, plain))
             if problem:
                 wrong.append(f"{source}: {printable(path)}: {problem}")
         try:
@@ -72,13 +72,24 @@ def flatten(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Sc
             yield f"{prefix}{key}", json.dumps(value) if isinstance(value, (list, dict)) else value
 
 
-def _shared(root: BaseModel, path: str) -> set[str]:
-    """The fields that the part which owns the last key of `path` shares with its other variants."""
+def _shared(root: BaseModel, path: str, name: object) -> set[str]:
+    """The fields that the part which owns the last key of `path` has in common with its variant `name`.
+
+    In common is what both inherit from one base class with the same default: a value means the same in both, and where the
+    default differs, the variant's own is part of what it is.
+    """
     part: Any = root
+    node: Any = type(root)
     for key in path.split(".")[:-1]:
-        part = getattr(part, key, None)
-    base = type(part).__mro__[1]
-    return set(base.model_fields) if issubclass(base, Frozen) else set()
+        field = type(part).model_fields.get(key) if isinstance(part, BaseModel) else None
+        part, node = getattr(part, key, None), field.annotation if field else None
+    other = next((m for m in _models(node) if name in _tags(m)), None)
+    if not isinstance(part, BaseModel) or other is None:
+        return set()
+    old, new = type(part).model_fields, other.model_fields
+    base = next(cls for cls in type(part).__mro__ if issubclass(other, cls))
+    fields = getattr(base, "model_fields", {})
+    return {field for field in fields if old[field].default == new[field].default}
 
 
 def _set(tree: dict[str, Any], path: str, value: Any, kept: set[str]) -> str:

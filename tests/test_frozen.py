@@ -1,13 +1,16 @@
 import json
+import typing
 
 import pytest
 from pydantic import ValidationError
 
 from pipeline.config import TrainConfig
-from pipeline.core.augment import Augment
+from pipeline.core.augment import AUGMENTS, Notes
+from pipeline.core.losses import LOSSES
 from pipeline.core.models import CNN, MODELS, ResNet18
 from pipeline.core.optimizers import OPTIMIZERS, SGD, Adam, AdamW
 from pipeline.core.schedules import SCHEDULES
+from pipeline.core.transfer import Transfer
 from pipeline.data.datasets import DATASETS
 from pipeline.designs import Factorial
 from pipeline.errors import UserError
@@ -15,13 +18,26 @@ from pipeline.frozen import flatten
 from pipeline.study import Study
 from tests.studies import small_study
 
+UNIONS = {
+    "model": MODELS,
+    "optimizer": OPTIMIZERS,
+    "schedule": SCHEDULES,
+    "loss": LOSSES,
+    "augment": AUGMENTS,
+    "dataset": DATASETS,
+}
 PARTS = [
-    pytest.param(part, member, id=f"{part}-{member.__name__}")
-    for part, members in (("model", MODELS), ("optimizer", OPTIMIZERS), ("schedule", SCHEDULES), ("dataset", DATASETS))
-    for member in members
+    pytest.param(part, member, id=f"{part}-{member.__name__}") for part, members in UNIONS.items() for member in members
 ]
 EVERY_MEMBER = pytest.mark.parametrize(("part", "member"), PARTS)
-CANDIDATES = (0.25, 0.5, 3, 30, 150, True, "fp32", "official", "hw3")
+OPTIONS = {
+    option
+    for cls in (TrainConfig, Transfer, *(member for members in UNIONS.values() for member in members))
+    for field in cls.model_fields.values()
+    if typing.get_origin(field.annotation) is typing.Literal
+    for option in typing.get_args(field.annotation)
+}
+CANDIDATES = (False, 0.05, 0.25, 0.5, 1, 3, 30, 150, True, "MNIST", "resnet18", "weights.pth", *sorted(OPTIONS, key=repr))
 
 
 def name_of(member: type) -> str:
@@ -30,12 +46,12 @@ def name_of(member: type) -> str:
 
 @EVERY_MEMBER
 def test_a_part_starts_from_its_own_defaults(part, member):
-    others = [TrainConfig(optimizer=SGD(lr=0.5, nesterov=True)), TrainConfig(augment=Augment(strength=1.5))]
+    others = [TrainConfig(optimizer=SGD(lr=0.5, nesterov=True)), TrainConfig(augment=Notes(strength=1.5))]
     for config in others:
         made = getattr(config.override({f"{part}.name": name_of(member)}), part)
         assert isinstance(made, member)
         if getattr(config, part).name != made.name:
-            assert made == member()
+            assert made == (member(strength=1.5) if part == "augment" and config.augment.strength else member())
 
 
 def test_what_all_networks_share_is_kept_by_another_network():
@@ -73,7 +89,7 @@ def _legal(config, path, value):
 
 
 def test_members_differ_in_identity():
-    for part in ("model", "optimizer", "schedule", "dataset"):
+    for part in UNIONS:
         members = [member for name, member in (p.values for p in PARTS) if name == part]
         prints = {TrainConfig().override({f"{part}.name": name_of(m)}).fingerprint() for m in members}
         assert len(prints) == len(members) > 1
