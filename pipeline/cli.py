@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from pipeline.errors import PipelineError, UserError, choices, nearest, printable
 
 if TYPE_CHECKING:
+    from pipeline.data.datasets import PictureSet
     from pipeline.study import Study
 
 MLRUNS = "mlruns"
@@ -97,7 +98,8 @@ def chosen_study(args: argparse.Namespace) -> tuple["Study", Path | None, str]:
     from pipeline.study import load_study
 
     study = load_study(args.study)
-    data, note, overrides = _data_folder(study, args.data)
+    sets = dict(_assignment(text) for text in getattr(args, "sets", ()))
+    data, note, overrides = _data_folder(study, args.data, sets)
     if note:
         study = study.override(overrides, source=f"study '{study.name}', fallback")
     args.defaults = study.flat()  # what the study says before the flags do
@@ -108,9 +110,10 @@ def chosen_study(args: argparse.Namespace) -> tuple["Study", Path | None, str]:
     if getattr(args, "replicates", None) is not None:
         knobs["ablation.replicates"] = args.replicates
     study = study.override(knobs, source="flags")
-    study = study.override(dict(_assignment(text) for text in getattr(args, "sets", ())), source="--set")
-    if args.data is not None and study.baseline.dataset.name == "digits":
-        raise UserError(f"--data: got {printable(repr(args.data))}, but this study's pictures are scikit-learn's digits")
+    study = study.override(sets, source="--set")
+    if args.data is not None and study.baseline.dataset.folder == "unused":
+        name = study.baseline.dataset.name
+        raise UserError(f"--data: got {printable(repr(args.data))}, but this study's pictures ({name}) are in no folder")
     study.check()
     return study, data, note
 
@@ -138,20 +141,41 @@ def _assignment(text: str) -> tuple[str, Any]:
         return key, value
 
 
-def _data_folder(study: "Study", flag: str | None) -> tuple[Path | None, str, dict[str, Any]]:
-    """(folder, note, overrides): the flag, else the environment, else the study's own folder, else its fallback."""
-    if study.baseline.dataset.name == "digits" and flag is None:
-        return None, "", {}
+def _data_folder(study: "Study", flag: str | None, sets: dict[str, Any]) -> tuple[Path | None, str, dict[str, Any]]:
+    """(folder, note, overrides): the flag, else the environment, else the study's own folder, else its fallback.
+
+    A dataset that `--set` names in the study's place has neither the study's folder nor its fallback.
+    """
     if flag is not None:
         return Path(flag).expanduser(), "", {}
+    own, chosen = study.baseline.dataset, _chosen_dataset(study, sets)
+    if (chosen.name, chosen.folder) != (own.name, own.folder):
+        if chosen.folder == "needed":
+            raise UserError(f"--set: dataset.name: {chosen.name}: its pictures lie in a folder; give it with --data")
+        return None, "", {}
+    if own.folder == "unused":
+        return None, "", {}
     if study.data_env and os.environ.get(study.data_env):
         return Path(os.environ[study.data_env]).expanduser(), "", {}
     if study.data is not None and Path(study.data).is_dir():
         return Path(study.data), "", {}
+    if own.folder == "optional":
+        return None, "", {}
     if study.fallback is not None:
         return None, study.fallback.note, study.fallback.overrides
     looked = f"{study.data}/" if study.data else "(the study names no folder)"
     raise UserError(f"study '{study.name}': its pictures were not found at {printable(looked)}; give the folder with --data")
+
+
+def _chosen_dataset(study: "Study", sets: dict[str, Any]) -> "PictureSet":
+    """The study's dataset as `--set` has it; fields that it does not know may be meant for the fallback's."""
+    part = {key: value for key, value in sets.items() if key.startswith("baseline.dataset")}
+    try:
+        return study.override(part, source="--set").baseline.dataset
+    except UserError:
+        if "baseline.dataset.name" in part:
+            raise
+        return study.baseline.dataset
 
 
 def guarded(main: Callable[[Sequence[str] | None], int]) -> NoReturn:

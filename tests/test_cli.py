@@ -11,6 +11,7 @@ import pytest
 from pipeline.cli import chosen_study, guarded, parser, positive, seconds, share
 from pipeline.config import TrainConfig
 from pipeline.errors import UserError
+from pipeline.session import study_folder
 from pipeline.study import Study
 from tests.pictures import class_folder, save
 
@@ -269,6 +270,38 @@ def test_the_flag_comes_before_the_environment_and_both_before_the_fallback(plac
     assert data is None
     assert "embedded default" in note
     assert study.baseline.dataset.name == "digits"
+
+
+def test_a_dataset_that_lies_in_no_folder_needs_none(place, monkeypatch):
+    monkeypatch.setenv("FOOD11", "/from/the/environment")  # the study's pictures, not those of the set that is named
+    for sets in (["dataset.name=torchvision", "dataset.set=SVHN"], ["dataset.name=huggingface", "dataset.path=a/b"]):
+        study, data, note = chosen(place, monkeypatch, *(word for text in sets for word in ("--set", text)))
+        assert (data, note, study.baseline.dataset.name) == (None, "", sets[0].split("=")[1])
+    torchvision = ("--set", "dataset.name=torchvision", "--data", "photos")
+    study, data, _ = chosen(place, monkeypatch, *torchvision)
+    assert data == Path("photos")
+    assert study_folder(Path("mlruns"), study, data) == Path("mlruns/hw3-CIFAR10")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("--set", "dataset.name=csv"), "dataset.name: csv: its pictures lie in a folder; give it with --data"),
+        (("--set", "dataset.name=foldr"), "did you mean 'folder'?"),
+        (("--set", "dataset.name=digits", "--data", "photos"), "this study's pictures (digits) are in no folder"),
+        (("--set", "dataset.name=torchvision", "--set", "dataset.set=CIFAR-10"), "did you mean 'CIFAR10'?"),
+    ],
+)
+def test_a_dataset_and_a_folder_that_do_not_go_together(place, monkeypatch, arguments, words):
+    with pytest.raises(UserError) as caught:
+        chosen(place, monkeypatch, *arguments)
+    assert words in str(caught.value)
+
+
+def test_flags_of_the_fallbacks_dataset_reach_it(place, monkeypatch):
+    study, _, note = chosen(place, monkeypatch, "--set", "dataset.num_train=200")
+    assert note
+    assert study.baseline.dataset.num_train == 200
 
 
 def test_flags_are_stronger_than_the_fallback(place, monkeypatch):

@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from pictures import photo, save
-from PIL import Image
+from PIL import Image, features
 
-from pipeline.data.decode import MAX_PIXELS, read_picture, resize
+from pipeline.data.decode import MAX_PIXELS, fit, read_picture, resize
 from pipeline.data.listing import BadPicture
 
 
@@ -73,6 +73,15 @@ FRAMES = {"save_all": True, "append_images": [Image.new("RGB", (48, 32), "white"
         ("animated.gif", encoded(PALETTE, "GIF", **FRAMES), PALETTE, 1),
         ("animated.webp", encoded(smooth(), "WEBP", lossless=True, **FRAMES), smooth(), 1),
         ("animated.png", encoded(smooth(), "PNG", **FRAMES), smooth(), 1),
+        ("lossless.tif", encoded(smooth(), "TIFF", compression="tiff_deflate"), smooth(), 1),
+        ("cmyk.tiff", encoded(smooth().convert("CMYK"), "TIFF"), smooth(), 2),
+        ("float-255.tif", encoded(smooth().convert("F"), "TIFF"), smooth().convert("L"), 1),
+        ("float-1.tif", encoded(smooth().convert("F").point(lambda v: v / 255), "TIFF"), smooth().convert("L"), 1),
+        ("pages.tif", encoded(smooth(), "TIFF", **FRAMES), smooth(), 1),
+        ("exif.tif", encoded(TURNED, "TIFF", exif=EXIF), smooth(), 1),
+        ("rgb.ppm", encoded(smooth(), "PPM"), smooth(), 1),
+        ("grey.pgm", encoded(smooth().convert("L"), "PPM"), smooth().convert("L"), 1),
+        ("bilevel.pbm", encoded(smooth().convert("1"), "PPM"), smooth().convert("1"), 1),
         ("multi-picture.jpg", encoded(smooth(), "MPO", quality=95, **FRAMES), smooth(), 6),
     ],
 )
@@ -100,6 +109,37 @@ def test_16_bit_png_is_scaled_not_clipped(tmp_path, colour):
     pixels, _ = read_picture(tmp_path / "deep.png", 256)
     levels = np.round(values.astype(float) / 257)
     assert np.abs(pixels - levels[None, None, :]).max() == 0
+
+
+@pytest.mark.skipif(not features.check("avif"), reason="this build of Pillow reads no AVIF")
+def test_avif(tmp_path):
+    (tmp_path / "rgb.avif").write_bytes(encoded(smooth(), "AVIF", quality=95))
+    check(tmp_path / "rgb.avif", smooth(), 8)
+
+
+@pytest.mark.parametrize("name", ["deep.tif", "deep.pgm"])
+def test_16_bit_grey_is_scaled_in_other_formats_too(tmp_path, name):
+    values = np.linspace(0, 65535, 256).astype(np.uint16)
+    Image.fromarray(np.repeat(values[None], 256, axis=0)).save(tmp_path / name)
+    pixels, _ = read_picture(tmp_path / name, 256)
+    assert np.abs(pixels - np.round(values / 257)[None, None, :]).max() == 0
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L", "1", "LA", "P", "RGBA"])
+def test_grey_is_what_pillow_makes_of_it(tmp_path, mode):
+    smooth(16, 16).convert(mode).save(tmp_path / "picture.png")
+    pixels, _ = read_picture(tmp_path / "picture.png", 16, 1)
+    assert pixels.shape == (1, 16, 16)
+    with Image.open(tmp_path / "picture.png") as image:
+        assert (pixels[0] == np.asarray(image.convert("RGB").convert("L"))).all()
+    assert (read_picture(tmp_path / "picture.png", 8, 1)[0][0] == resize(pixels, 8)[0]).all()
+
+
+def test_grey_becomes_colour_by_repetition_and_back():
+    grey = np.arange(256, dtype=np.uint8).reshape(1, 16, 16)
+    colour = fit(grey, 16, 3)
+    assert (colour == grey).all()
+    assert (fit(colour, 16, 1) == grey).all()
 
 
 def test_the_aspect_ratio_is_not_kept(tmp_path):
@@ -130,8 +170,11 @@ JPEG, PNG, GIF = encoded(smooth(), "JPEG"), encoded(photo(0, 0), "PNG"), encoded
         (encoded(smooth(), "WEBP")[:60], ""),
         (encoded(smooth(), "BMP")[:300], "truncated"),
         (JPEG[:2], "not a JPEG"),
-        (encoded(smooth(), "TIFF"), "not a JPEG, PNG"),
-        (encoded(smooth().convert("F"), "TIFF"), "not a JPEG, PNG"),
+        (encoded(smooth().convert("F").point(lambda v: 1000 * v), "TIFF"), "float values that are not all in 0 … 1"),
+        (encoded(Image.fromarray(np.full((4, 4), np.nan, np.float32)), "TIFF"), "float values that are not all in 0 … 1"),
+        (encoded(Image.fromarray(np.full((4, 4), -1, np.int32)), "TIFF"), "values from -1 to -1"),
+        (encoded(smooth(), "TIFF")[:300], ""),
+        (encoded(smooth(), "PPM")[:300], ""),
         (b"%PDF-1.4\n%%EOF", "not a JPEG, PNG"),
         (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "not a JPEG, PNG"),
         (png(8000, 8000, 8, 0, b""), "8000 x 8000 pixels; the largest allowed is 50 megapixels"),

@@ -101,6 +101,49 @@ def test_only_test_pictures_with_a_label_count(tmp_path):
     assert [data.files[row] for row in test.index] == ["evaluation/1_0.jpg"]
 
 
+@pytest.mark.parametrize("folds", [2, 5, 7])
+def test_kfold_validates_every_picture_once_a_round(digits, folds):
+    pool = np.flatnonzero(digits.parts != 2)
+    for turn in range(2):
+        found = [splits(digits, 1 + turn * folds + fold, "kfold", folds=folds) for fold in range(folds)]
+        assert sorted(np.concatenate([own.val.index for own in found]).tolist()) == pool.tolist()
+        for own in found:
+            assert sorted([*own.train.index, *own.val.index]) == pool.tolist()
+            assert abs(len(own.val) - len(pool) / folds) < 1
+            spread = np.array(per_class(digits, own.val.index)) - np.bincount(digits.labels[pool]) / folds
+            assert np.abs(spread).max() < 1
+            assert own.test is not None
+            assert (own.test.index == np.flatnonzero(digits.parts == 2)).all()
+
+
+def test_kfold_draws_anew_every_round_and_for_every_seed(digits):
+    drawn = {
+        (seed, r): tuple(splits(digits, r, "kfold", seed=seed, folds=4).val.index) for seed in (0, 1) for r in range(1, 13)
+    }
+    assert len(set(drawn.values())) == len(drawn)
+    assert drawn[1, 7] == tuple(splits(digits, 7, "kfold", seed=1, folds=4).val.index)
+    assert drawn[0, 1][:6] == (3, 14, 15, 33, 44, 45)
+    assert (splits(digits, 0, "kfold", folds=4).val.index == np.flatnonzero(digits.parts == 1)).all()
+
+
+@pytest.mark.parametrize("scheme", ["resplit", "official", "kfold"])
+def test_unlabeled_pictures_stand_apart(tmp_path, digits, scheme):
+    root = folder(tmp_path, (6, 3, 2))
+    for n in range(8):
+        save(root / "training" / "unlabeled" / f"{n}.jpg", n, n)
+    data = prepare(Folder(size=4), root, tmp_path / "cache")
+    hidden = np.flatnonzero(data.labels == -1).tolist()
+    assert len(hidden) == 8
+    for replicate in (0, 1, 6):
+        found = splits(data, replicate, scheme)
+        assert found.unlabeled is not None
+        assert found.unlabeled.index.tolist() == hidden
+        assert sorted([*found.train.index, *found.val.index]) == sorted(
+            np.flatnonzero((data.parts != 2) & (data.labels >= 0))
+        )
+        assert splits(digits, replicate, scheme).unlabeled is None
+
+
 def test_a_negative_replicate_is_our_mistake(digits):
     with pytest.raises(ValueError, match="replicate"):
         splits(digits, -1, "resplit")

@@ -17,9 +17,9 @@ import numpy as np
 from PIL import Image
 
 from pipeline.data.checks import channel_statistics, fingerprint, is_food11, warn
-from pipeline.data.datasets import Digits, Folder
+from pipeline.data.datasets import PictureSet
 from pipeline.data.decode import VERSION
-from pipeline.data.listing import TRAIN, BadPicture, Listing, check_counts
+from pipeline.data.listing import TRAIN, UNKNOWN, BadPicture, Listing, check_counts
 from pipeline.errors import MachineError, UserError, printable
 from pipeline.machine import num_cores
 
@@ -45,7 +45,7 @@ def locked(path: Path) -> Iterator[None]:
         yield
 
 
-def build(dataset: Folder | Digits, listing: Listing, path: Path, on_progress: Callable[[int, int], None] | None) -> None:
+def build(dataset: PictureSet, listing: Listing, path: Path, on_progress: Callable[[int, int], None] | None) -> None:
     """Decode `listing` into the folder `path` (the caller holds its lock).
 
     Raises UserError where more pictures than `max_unreadable` cannot be read or a class loses too many,
@@ -80,7 +80,7 @@ def build(dataset: Folder | Digits, listing: Listing, path: Path, on_progress: C
 
 
 def _decode_all(
-    dataset: Folder | Digits, listing: Listing, descriptor: int, on_progress: Callable[[int, int], None] | None
+    dataset: PictureSet, listing: Listing, descriptor: int, on_progress: Callable[[int, int], None] | None
 ) -> tuple[list[str], dict[int, str]]:
     """Write each picture at its row; returns the hash of every file and, by row, why some could not be read."""
     total = len(listing.files)
@@ -92,6 +92,7 @@ def _decode_all(
 
     with _one_torch_thread(), warnings.catch_warnings(), ThreadPoolExecutor(num_cores()) as pool:
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # our own cap is lower and names the file
+        warnings.filterwarnings("ignore", module="PIL")  # of damaged meta data; whether the pixels can be read decides
         try:
             for results in pool.map(decode, range(0, total, CHUNK)):
                 reasons.update((len(hashes) + i, reason) for i, (_, reason) in enumerate(results) if reason)
@@ -104,7 +105,7 @@ def _decode_all(
     return hashes, reasons
 
 
-def _decode_one(dataset: Folder | Digits, listing: Listing, row: int, descriptor: int) -> tuple[str, str]:
+def _decode_one(dataset: PictureSet, listing: Listing, row: int, descriptor: int) -> tuple[str, str]:
     """Write one picture at its row; returns (hash, "") or ("", reason)."""
     try:
         pixels, digest = dataset.read(listing, row)
@@ -116,16 +117,16 @@ def _decode_one(dataset: Folder | Digits, listing: Listing, row: int, descriptor
     return digest, ""
 
 
-def _check_unreadable(dataset: Folder | Digits, listing: Listing, reasons: dict[int, str]) -> None:
-    where = f"data: {printable(listing.root)}"
+def _check_unreadable(dataset: PictureSet, listing: Listing, reasons: dict[int, str]) -> None:
+    where = f"data: {printable(listing.root or listing.title)}"
     total = len(listing.files)
-    allowed = max(1, int(dataset.max_unreadable * total)) if dataset.max_unreadable else 0
+    allowed = dataset.num_unreadable_allowed(total)
     if len(reasons) > allowed:
         shown = "".join(f"\n  {printable(listing.files[row])}: {why}" for row, why in list(reasons.items())[:10])
         more = f"\n  and {len(reasons) - 10} more" if len(reasons) > 10 else ""
         raise UserError(
             f"{where}: {len(reasons)} of {total} pictures cannot be read; allowed by "
-            f"dataset.max_unreadable={dataset.max_unreadable:g}: {allowed}{shown}{more}"
+            f"dataset.max_unreadable={getattr(dataset, 'max_unreadable', 0):g}: {allowed}{shown}{more}"
         )
     if reasons:
         kept = [row for row in range(total) if row not in reasons]
@@ -142,7 +143,7 @@ def _close_gaps(descriptor: int, rows: list[int], num_bytes: int) -> None:
 
 
 def _write_meta(
-    dataset: Folder | Digits,
+    dataset: PictureSet,
     listing: Listing,
     folder: Path,
     rows: list[int],
@@ -152,20 +153,21 @@ def _write_meta(
     shape = (len(rows), dataset.channels, dataset.size, dataset.size)
     images = np.memmap(folder / IMAGES, dtype=np.uint8, mode="r", shape=shape)
     parts = [listing.parts[row] for row in rows]
-    mean, std = channel_statistics(images, np.flatnonzero(np.array(parts) == TRAIN))
-    notes = warn(listing, rows, hashes)
+    labels = [listing.labels[row] for row in rows]
+    mean, std = channel_statistics(images, np.flatnonzero((np.array(parts) == TRAIN) & (np.array(labels) != UNKNOWN)))
+    notes = warn(listing, rows, hashes, images)
     if reasons:
         first = next(iter(reasons))
         example = f"{printable(listing.files[first])}: {reasons[first]}"
         notes = (f"{len(reasons)} pictures could not be read and are left out (the first: {example})", *notes)
     meta = {
         "shape": shape,
-        "labels": [listing.labels[row] for row in rows],
+        "labels": labels,
         "parts": parts,
         "files": [listing.files[row] for row in rows],
         "classes": listing.classes,
         "title": "Food-11" if is_food11(listing) else listing.title,
-        "fingerprint": fingerprint(listing, rows, hashes, dataset.size, VERSION),
+        "fingerprint": fingerprint(listing, rows, hashes, shape[1:], VERSION),
         "unreadable": [(listing.files[row], reason) for row, reason in reasons.items()],
         "is_food11": is_food11(listing),
         "warnings": notes,

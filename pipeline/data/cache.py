@@ -4,6 +4,7 @@
 hashes the dataset config and the names, sizes and times of the files, so a changed folder is decoded anew.
 """
 
+import contextlib
 import hashlib
 import json
 from collections.abc import Callable
@@ -15,9 +16,9 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.data import build
-from pipeline.data.datasets import Digits, Folder
+from pipeline.data.datasets import PictureSet
 from pipeline.data.decode import VERSION
-from pipeline.data.listing import PARTS, Listing
+from pipeline.data.listing import PARTS, TRAIN, UNKNOWN, Listing
 from pipeline.errors import MachineError, printable
 
 Progress = Callable[[int, int], None]
@@ -36,9 +37,10 @@ class Data:
     """A decoded dataset, mapped from the cache; rows are sorted by file name.
 
     images: uint8 [N, C, S, S] read-only; labels: int64 [N], -1 = unknown; parts: int8 [N], 0 train, 1 valid, 2 test;
-    mean, std: per channel over train, in units of 0 … 1; counts: pictures in train, valid, test (with and without
-    label); ignored: what the scan left out by rule; fingerprint: 16 hex digits of the content. `files` may hold any
-    bytes a file system allows: show them with `printable`.
+    mean, std: per channel over train with a label, in units of 0 … 1; counts: pictures in train, valid, test (with and
+    without label) and, where there are any, unlabeled: training pictures without a label, not counted in train;
+    ignored: what the scan left out by rule; fingerprint: 16 hex digits of the content. `files` may hold any bytes a file
+    system allows: show them with `printable`.
     """
 
     path: Path
@@ -62,7 +64,7 @@ class Damaged(MachineError):
     """A cache that is missing, truncated or altered."""
 
 
-def prepare(dataset: Folder | Digits, root: Path | None, cache: Path, on_progress: Progress | None = None) -> Data:
+def prepare(dataset: PictureSet, root: Path | None, cache: Path, on_progress: Progress | None = None) -> Data:
     """Scan, decode into `cache` if that was not done before, and open.
 
     Two processes that ask for the same pictures decode them once (file lock). `on_progress(done, total)` is called
@@ -70,17 +72,18 @@ def prepare(dataset: Folder | Digits, root: Path | None, cache: Path, on_progres
     and validation are drawn again, some pictures that validate had a small part in the normalisation, the same for
     every arm. Raises UserError (pictures or folder) and MachineError (disk).
     """
-    listing = dataset.scan(root)
-    path = cache / _key(dataset, listing)
     try:
-        return open_data(path)
-    except Damaged:
-        pass
-    with build.locked(path):
-        try:
+        listing = dataset.scan(root)
+        path = cache / _key(dataset, listing)
+        with contextlib.suppress(Damaged):
             return open_data(path)
-        except Damaged:
-            build.build(dataset, listing, path, on_progress)
+        with build.locked(path):
+            try:
+                return open_data(path)
+            except Damaged:
+                build.build(dataset, listing, path, on_progress)
+    finally:
+        dataset.close()
     return open_data(path)
 
 
@@ -99,18 +102,18 @@ def open_data(path: Path) -> Data:
     except (OSError, ValueError, KeyError, TypeError) as error:
         why = printable(error)
         raise Damaged(f"cache {printable(path)}: missing or damaged ({why}); prepare the data again") from error
-    parts = np.array(meta["parts"], dtype=np.int8)
+    parts, labels = np.array(meta["parts"], dtype=np.int8), np.array(meta["labels"], dtype=np.int64)
     return Data(
         path=path,
         images=images,
-        labels=np.array(meta["labels"], dtype=np.int64),
+        labels=labels,
         parts=parts,
         files=tuple(meta["files"]),
         classes=tuple(meta["classes"]),
         title=meta["title"],
         fingerprint=meta["fingerprint"],
         unreadable=tuple(Unreadable(file, reason) for file, reason in meta["unreadable"]),
-        counts={name: int((parts == part).sum()) for part, name in enumerate(PARTS)},
+        counts=_counts(parts, labels),
         is_food11=meta["is_food11"],
         warnings=tuple(meta["warnings"]),
         mean=tuple(meta["mean"]),
@@ -119,7 +122,13 @@ def open_data(path: Path) -> Data:
     )
 
 
-def _key(dataset: Folder | Digits, listing: Listing) -> str:
+def _counts(parts: npt.NDArray[np.int8], labels: npt.NDArray[np.int64]) -> dict[str, int]:
+    counts = {name: int((parts == part).sum()) for part, name in enumerate(PARTS)}
+    unlabeled = int(((parts == TRAIN) & (labels == UNKNOWN)).sum())
+    return counts | {"train": counts["train"] - unlabeled, "unlabeled": unlabeled} if unlabeled else counts
+
+
+def _key(dataset: PictureSet, listing: Listing) -> str:
     """32 hex digits: the decoder's version, the config and all that the scan found."""
     rows = zip(listing.files, listing.labels, listing.parts, listing.stamps, strict=True)
     found = [VERSION, dataset.model_dump(mode="json"), listing.title, listing.classes, listing.warnings, list(rows)]

@@ -10,18 +10,20 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.data.listing import PARTS, TEST, TRAIN, VALID, Listing
+from pipeline.data.twins import near_identical
 from pipeline.errors import printable
 
 NUM_FOOD11 = 16_643  # 9,866 + 3,430 + 3,347 as published (Singla et al. 2016); 10,000 + 3,643 + 3,000 in later courses
 CHUNK = 256
+Pair = tuple[int, int]
 
 
-def fingerprint(listing: Listing, rows: Sequence[int], hashes: Sequence[str], size: int, version: int) -> str:
-    """16 hex digits over the content used: of each picture its name, label, part and bytes; classes, size, decoder.
+def fingerprint(listing: Listing, rows: Sequence[int], hashes: Sequence[str], shape: Sequence[int], version: int) -> str:
+    """16 hex digits over the content used: of each picture its name, label, part and bytes; classes, shape, decoder.
 
     Neither times nor absolute paths enter: a copy of the folder elsewhere has the same fingerprint.
     """
-    digest = hashlib.sha256(json.dumps([version, size, listing.classes]).encode())
+    digest = hashlib.sha256(json.dumps([version, *shape, listing.classes]).encode())
     for row in rows:
         line = [listing.files[row], listing.labels[row], listing.parts[row], hashes[row]]
         digest.update(json.dumps(line).encode())
@@ -33,14 +35,19 @@ def is_food11(listing: Listing) -> bool:
     return len(listing.classes) == 11 and len(listing.files) == NUM_FOOD11
 
 
-def warn(listing: Listing, rows: Sequence[int], hashes: Sequence[str]) -> tuple[str, ...]:
-    """Everything to know before believing a number: the listing's warnings, then what the pictures used show."""
+def warn(listing: Listing, rows: Sequence[int], hashes: Sequence[str], images: npt.NDArray[np.uint8]) -> tuple[str, ...]:
+    """Everything to know before believing a number: the listing's warnings, then what the pictures used show.
+
+    `images` are the decoded pictures `rows`, in that order.
+    """
     labels, parts = [listing.labels[row] for row in rows], [listing.parts[row] for row in rows]
+    files, used = [listing.files[row] for row in rows], [hashes[row] for row in rows]
     return (
         *listing.warnings,
         *_warn_title(listing),
         *_warn_classes(listing.classes, labels, parts),
-        *_warn_copies(labels, parts, [hashes[row] for row in rows]),
+        *_warn_copies(labels, parts, used),
+        *_warn_twins(files, labels, parts, used, near_identical(images)),
     )
 
 
@@ -106,6 +113,33 @@ def _warn_copies(labels: Sequence[int], parts: Sequence[int], hashes: Iterable[s
     if contradicting:
         warnings.append(f"{contradicting} pictures have an exact copy with another label")
     return warnings
+
+
+def _warn_twins(
+    files: Sequence[str],
+    labels: Sequence[int],
+    parts: Sequence[int],
+    hashes: Sequence[str],
+    pairs: Iterable[tuple[int, int]],
+) -> list[str]:
+    """`pairs` of rows look the same; those of the same bytes have been reported already."""
+    new = [(a, b) for a, b in pairs if hashes[a] != hashes[b]]
+    leaking = [(a, b) for a, b in new if parts[a] != parts[b]]
+    contradicting = [(a, b) for a, b in new if labels[a] != labels[b] and min(labels[a], labels[b]) >= 0]
+    warnings = []
+    if leaking:
+        counts = Counter(parts[row] for row in {row for pair in leaking for row in pair})
+        shown = ", ".join(f"{counts[part]} of {name}" for part, name in enumerate(PARTS) if counts[part])
+        warnings.append(f"leak: pictures that look the same as one in another part: {shown} ({_examples(files, leaking)})")
+    if contradicting:
+        num = len({row for pair in contradicting for row in pair})
+        warnings.append(f"{num} pictures look the same as one with another label ({_examples(files, contradicting)})")
+    return warnings
+
+
+def _examples(files: Sequence[str], pairs: Sequence[Pair]) -> str:
+    shown = ", ".join(f"{printable(files[a], 60)} ~ {printable(files[b], 60)}" for a, b in pairs[:3])
+    return f"{shown} and {len(pairs) - 3} more pairs" if pairs[3:] else shown
 
 
 def _some(items: Sequence[str]) -> str:

@@ -8,7 +8,10 @@ from pathlib import Path
 
 from pipeline.errors import UserError, nearest, printable
 
-EXTENSIONS = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif"})
+EXTENSIONS = frozenset(
+    {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".gif", ".avif", ".tif", ".tiff"}
+    | {".ppm", ".pgm", ".pbm", ".pnm"}
+)
 ARCHIVES = (".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".7z", ".rar")
 MAX_FOLDERS = 100_000
 Names = tuple[str, ...]
@@ -64,21 +67,44 @@ def require_folder(root: Path | None) -> Path:
 def walk(root: Path) -> Tree:
     """List the pictures below the folder `root` (by extension; nothing is opened).
 
-    Links to files are followed, links to folders are not (they may form loops); hidden files, `__MACOSX`, sockets,
-    pipes and other files are left out and counted. Raises UserError where a folder may not be read.
+    Links to files are followed, links to folders too, but every real folder is entered once (links may form loops) and
+    under its own name where it has one below `root`; a link to a folder above `root` is left out. Hidden files,
+    `__MACOSX`, sockets, pipes and other files are left out and counted. Raises UserError where a folder may not be read.
     """
+    tree = Tree(root)
+    seen: set[tuple[int, int]] = {_identity(folder) for folder in root.resolve().parents}
+    links: list[Names] = [()]
+    while links:
+        links.sort(reverse=True)
+        start = links.pop()
+        if _identity(root.joinpath(*start)) in seen:
+            tree.ignored["links to folders that are read anyway"] += 1
+        else:
+            tree.folders.setdefault(start[:-1], [])
+            if start:
+                tree.folders[start[:-1]] = sorted({*tree.folders[start[:-1]], start[-1]})
+            _walk_one(tree, start, seen, links)
+    return tree
+
+
+def _walk_one(tree: Tree, start: Names, seen: set[tuple[int, int]], links: list[Names]) -> None:
+    """Read what lies below `start` without following links to folders: those are put into `links`."""
 
     def refuse(error: OSError) -> None:
         raise UserError(f"data: {printable(error.filename)}: cannot be listed: {error.strerror}") from error
 
-    tree = Tree(root)
-    for num, (where, folders, files) in enumerate(os.walk(root, onerror=refuse)):
-        if num >= MAX_FOLDERS:
-            raise UserError(f"data: {printable(root)}: more than {MAX_FOLDERS:,} folders; give the pictures' own folder")
-        here = Path(where).relative_to(root).parts
-        kinds = {name: _folder_kind(where, name) for name in folders}
-        tree.ignored.update(kind for kind in kinds.values() if kind)
-        folders[:] = sorted(name for name, kind in kinds.items() if not kind)
+    for where, folders, files in os.walk(tree.root.joinpath(*start), onerror=refuse):
+        here = Path(where).relative_to(tree.root).parts
+        seen.add(_identity(where))
+        if len(seen) > MAX_FOLDERS:
+            raise UserError(
+                f"data: {printable(tree.root)}: more than {MAX_FOLDERS:,} folders; give the pictures' own folder"
+            )
+        hidden = {name for name in folders if name.startswith(".") or name == "__MACOSX"}
+        linked = {name for name in folders if name not in hidden and os.path.islink(os.path.join(where, name))}
+        tree.ignored.update(["hidden folders"] * len(hidden))
+        links += [(*here, name) for name in linked]
+        folders[:] = sorted(set(folders) - hidden - linked)
         tree.folders[here] = list(folders)
         for name in files:
             found = _file_stamp(where, name)
@@ -87,13 +113,11 @@ def walk(root: Path) -> Tree:
             else:
                 tree.pictures[(*here, name)] = found
                 tree.num_below.update(here[:depth] for depth in range(len(here) + 1))
-    return tree
 
 
-def _folder_kind(where: str, name: str) -> str:
-    if name.startswith(".") or name == "__MACOSX":
-        return "hidden folders"
-    return "links to folders" if os.path.islink(os.path.join(where, name)) else ""
+def _identity(path: str | Path) -> tuple[int, int]:
+    found = os.stat(path)
+    return found.st_dev, found.st_ino
 
 
 def _file_stamp(where: str, name: str) -> tuple[int, int] | str:

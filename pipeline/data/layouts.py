@@ -1,13 +1,12 @@
 """Layouts: which split and which class a picture belongs to, read off its place in the folder."""
 
-import hashlib
 import json
 import re
 import unicodedata
-from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
 
+from pipeline.data.cut import cut, warn_test
 from pipeline.data.folder import EXTENSIONS, Names, Tree
 from pipeline.data.listing import TEST, TRAIN, UNKNOWN, VALID, Listing, check_counts, describe
 from pipeline.errors import UserError, printable
@@ -22,7 +21,8 @@ LAYOUTS = (
     "{train,valid,test}/CLASS/*.jpg; CLASS/*.jpg (split here)"
 )
 LABEL = re.compile(r"([0-9]{1,6})_.*", re.DOTALL)
-SALT = "fixed cut"
+UNLABELED = {"unlabeled", "unlabelled"}  # training pictures without a label; beside them the course's archive of 2021
+LABELED = {"labeled", "labelled"}  # has a folder between `training` and the classes
 
 
 @dataclass(frozen=True)
@@ -42,22 +42,25 @@ def list_pictures(tree: Tree, layout: str, valid_share: float, test_share: float
         raise UserError(f"{where}: no pictures ({kinds}) in it; found: {describe(tree.ignored)}; {LAYOUTS}")
     place = _find(tree, layout, where)
     found = _label(tree, place)
+    hidden = _hide_dummy_class(place, found)
     keys, classes = _classes(tree, place, found, where)
-    labels = {path: UNKNOWN if key is None else keys[key] for path, (key, _) in found.items()}
-    parts = {path: part for path, (_, part) in found.items()}
-    notes = _cut(labels, parts, place, valid_share, test_share)
     order = sorted(found, key="/".join)
+    labels = [UNKNOWN if key is None else keys[key] for key, _ in map(found.__getitem__, order)]
+    parts = [found[path][1] for path in order]
+    shares = {VALID: valid_share} if VALID not in place.splits.values() else {}
+    shares |= {TEST: test_share} if not place.splits and test_share else {}
+    notes = cut(["/".join(path[len(place.base) :]) for path in order], labels, parts, shares)
     listing = Listing(
         root=tree.root,
         title=printable(tree.root.name or "pictures", 80),
         layout=place.layout,
         files=tuple("/".join(path) for path in order),
-        labels=tuple(labels[path] for path in order),
-        parts=tuple(parts[path] for path in order),
+        labels=tuple(labels),
+        parts=tuple(parts),
         stamps=tuple(tree.pictures[path] for path in order),
         classes=classes,
         ignored=dict(tree.ignored),
-        warnings=(*notes, *_warn_left_out(tree), *_warn_test(labels, parts)),
+        warnings=(*notes, *hidden, *_warn_left_out(tree), *warn_test(labels, parts)),
     )
     where = f"{where}: read as layout '{place.layout}' (left out: {describe(listing.ignored)})"
     check_counts(where, listing.labels, listing.parts, listing.classes)
@@ -77,11 +80,12 @@ def _find(tree: Tree, layout: str, where: str) -> Place:
         if twins:
             raise UserError(f"{where}: two folders for the same split: {', '.join(twins)}; keep one")
         (train,) = (name for name, part in splits.items() if part == TRAIN)
-        style = "hw3" if 2 * tree.num_directly((*base, train)) > tree.num_below[(*base, train)] else "classes"
+        aside = sum(tree.num_below[(*base, train, n)] for n in tree.children((*base, train)) if n.lower() in UNLABELED)
+        style = "hw3" if 2 * tree.num_directly((*base, train)) > tree.num_below[(*base, train)] - aside else "classes"
         if layout in ("auto", style):
             return Place(style, base, splits)
     elif layout != "hw3":
-        holding = [name for name in tree.children(()) if tree.num_below[(name,)]]
+        holding = [n for n in tree.children(()) if tree.num_below[(n,)] and n.lower() not in UNLABELED]
         base = (holding[0],) if len(holding) == 1 and not tree.num_directly((*holding,)) else ()
         if holding:
             return Place("classes", base, {})
@@ -96,20 +100,30 @@ def _split_folders(tree: Tree, base: Names) -> dict[str, int]:
     """Folder name → part; empty where the folders in `base` are not splits (a *class* may be called 'train')."""
     children = tree.children(base)
     splits = {name: SPLITS[name.lower()] for name in children if name.lower() in SPLITS}
-    others = any(tree.num_below[(*base, name)] for name in children if name not in splits)
+    others = any(tree.num_below[(*base, n)] for n in children if n not in splits and n.lower() not in UNLABELED)
     return {} if TRAIN not in splits.values() or (len(splits) == 1 and others) else splits
+
+
+def _within(place: Place, path: Names) -> tuple[int, Names]:
+    """(part, what is left of the path below the split's folder); nothing is left of a path outside the layout."""
+    rest = path[len(place.base) :] if path[: len(place.base)] == place.base else ()
+    if not place.splits or (len(rest) > 1 and rest[0].lower() in UNLABELED):
+        return TRAIN, rest
+    if len(rest) < 2 or rest[0] not in place.splits:
+        return TRAIN, ()
+    part, rest = place.splits[rest[0]], rest[1:]
+    return part, rest[1:] if part == TRAIN and len(rest) > 2 and rest[0].lower() in LABELED else rest
 
 
 def _label(tree: Tree, place: Place) -> dict[Names, tuple[str | None, int]]:
     """Picture → (class as written in its path, part); what has no place in the layout is counted as left out."""
     found: dict[Names, tuple[str | None, int]] = {}
     for path in tree.pictures:
-        rest = path[len(place.base) :] if path[: len(place.base)] == place.base else ()
-        part = TRAIN
-        if place.splits and rest:
-            part, rest = place.splits.get(rest[0], UNKNOWN), rest[1:]
-        if not rest or part == UNKNOWN:
+        part, rest = _within(place, path)
+        if not rest:
             tree.ignored["pictures outside the split folders"] += 1
+        elif len(rest) > 1 and part == TRAIN and rest[0].lower() in UNLABELED:
+            found[path] = (None, TRAIN)
         elif place.layout == "classes" and len(rest) > 1:
             found[path] = (rest[0], part)
         elif len(rest) > 1:
@@ -123,17 +137,40 @@ def _label(tree: Tree, place: Place) -> dict[Names, tuple[str | None, int]]:
     return found
 
 
+def _hide_dummy_class(place: Place, found: dict[Names, tuple[str | None, int]]) -> list[str]:
+    """Take the label from test pictures that all lie in one class folder of at least three: `ImageFolder` needs a folder
+    even where nobody knows the classes. Changes `found`, returns what was done."""
+    tests = [path for path, (key, part) in found.items() if part == TEST and key is not None]
+    names = {str(found[path][0]) for path in tests}
+    num_classes = len({key for key, part in found.values() if part == TRAIN and key is not None})
+    if place.layout != "classes" or not place.splits or len(names) != 1 or num_classes < 3:
+        return []
+    found.update(dict.fromkeys(tests, (None, TEST)))
+    return [f"all test pictures lie in one folder ('{printable(names.pop())}'): they are taken as unlabeled"]
+
+
+def _class_folders(tree: Tree, place: Place, found: dict[Names, tuple[str | None, int]]) -> list[str]:
+    """The names of class folders, sorted; empty ones too, so that they are noticed."""
+    used = {key for key, _ in found.values()}
+    written: set[str] = set()
+    for parent, part in [((*place.base, name), part) for name, part in place.splits.items()] or [(place.base, TRAIN)]:
+        names = set(tree.children(parent))
+        for name in [n for n in names if n.lower() in LABELED and part == TRAIN and tree.children((*parent, n))]:
+            names = names - {name} | set(tree.children((*parent, name)))
+        written |= {n for n in names if n in used or not (n.lower() in UNLABELED or tree.num_below[(*parent, n)])}
+    return sorted(written)
+
+
 def _classes(
     tree: Tree, place: Place, found: dict[Names, tuple[str | None, int]], where: str
 ) -> tuple[dict[str, int], tuple[str, ...]]:
     """(class as written in a path → label, names of the classes)."""
     if place.layout == "classes":
-        parents = [(*place.base, name) for name in place.splits] or [place.base]
-        written = sorted({name for parent in parents for name in tree.children(parent)})
+        written = _class_folders(tree, place, found)
         names = tuple(printable(name, 100) for name in written)
     else:
         written = sorted({key for key, _ in found.values() if key is not None}, key=int)
-        listed = _read_classes(tree.root, place.base)
+        listed = read_classes(tree.root.joinpath(*place.base), tree.root)
         if listed is not None:
             beyond = [key for key in written if int(key) >= len(listed)]
             if beyond:
@@ -148,8 +185,9 @@ def _classes(
     return {key: label for label, key in enumerate(written)}, names
 
 
-def _read_classes(root: Path, base: Names) -> tuple[str, ...] | None:
-    for path in (root.joinpath(*base, "classes.json"), root / "classes.json"):
+def read_classes(*folders: Path) -> tuple[str, ...] | None:
+    """The names of the classes by the first `classes.json` there is; raises UserError where it is no list of names."""
+    for path in (folder / "classes.json" for folder in folders):
         if not path.is_file():
             continue
         try:
@@ -163,48 +201,7 @@ def _read_classes(root: Path, base: Names) -> tuple[str, ...] | None:
     return None
 
 
-def _cut(
-    labels: dict[Names, int], parts: dict[Names, int], place: Place, valid_share: float, test_share: float
-) -> list[str]:
-    """Move training pictures to the parts that are missing, class by class; changes `parts`, returns what was done.
-
-    Chosen by a hash of the path, so the cut is the same on every machine and hardly moves when pictures are added.
-    """
-    wanted = {VALID: valid_share} if VALID not in place.splits.values() else {}
-    if not place.splits and test_share:
-        wanted[TEST] = test_share
-    classes: defaultdict[int, list[Names]] = defaultdict(list)
-    for path in sorted(p for p, part in parts.items() if part == TRAIN and wanted):
-        classes[labels[path]].append(path)
-    for paths in classes.values():
-        paths.sort(key=lambda path: _lot(path[len(place.base) :]))
-        start = 0
-        for part, share in wanted.items():
-            num = max(1, int(len(paths) * share + 0.5)) if len(paths) >= 4 else 0
-            parts.update(dict.fromkeys(paths[start : start + num], part))
-            start += num
-    names = {VALID: "validation", TEST: "test"}
-    return [
-        f"no {names[part]} folder: {share:.0%} of each class was cut from the training pictures"
-        for part, share in wanted.items()
-    ]
-
-
-def _lot(path: Names) -> bytes:
-    return hashlib.sha256(f"{SALT}/{'/'.join(path)}".encode(errors="surrogateescape")).digest()
-
-
 def _warn_left_out(tree: Tree) -> list[str]:
     harmless = {"hidden files", "hidden folders", "other files"}
     odd = {kind: num for kind, num in tree.ignored.items() if kind not in harmless}
     return [f"left out: {describe(odd)}"] if odd else []
-
-
-def _warn_test(labels: dict[Names, int], parts: dict[Names, int]) -> list[str]:
-    tests = [labels[path] for path, part in parts.items() if part == TEST]
-    unknown = tests.count(UNKNOWN)
-    if not tests:
-        return ["no test pictures: there is no honest test number, validation numbers were used for selection"]
-    if unknown == len(tests):
-        return [f"none of the {unknown} test pictures has a label: there is no honest test number"]
-    return [f"{unknown} of {len(tests)} test pictures have no label and count for no number"] if unknown else []

@@ -1,5 +1,6 @@
 """Splits of a dataset by replicate: what is trained on, selected on, and tested on."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -8,6 +9,9 @@ import numpy.typing as npt
 
 from pipeline.data.cache import Data
 from pipeline.data.listing import TEST, TRAIN, UNKNOWN, VALID
+
+Rows = npt.NDArray[np.int64]
+Parts = npt.NDArray[np.int8]
 
 
 @dataclass(frozen=True)
@@ -24,42 +28,65 @@ class Split:
 
 @dataclass(frozen=True)
 class Splits:
-    """Disjoint splits; `test` is the same for every replicate, None where no test picture has a label."""
+    """Disjoint splits. `test` is the same for every replicate, None where no test picture has a label; `unlabeled`: the
+    training pictures of unknown label (-1), the same for every replicate, None where there are none."""
 
     train: Split
     val: Split
     test: Split | None
+    unlabeled: Split | None = None
 
 
-def splits(data: Data, replicate: int, scheme: Literal["resplit", "official"], *, seed: int = 0) -> Splits:
+def splits(
+    data: Data, replicate: int, scheme: Literal["resplit", "official", "kfold"], *, seed: int = 0, folds: int = 5
+) -> Splits:
     """The splits of one replicate, the same for all arms and on every machine.
 
     Replicate 0 (the search) and the scheme `official` take the parts as they are. `resplit` pools train and valid for
     replicate r > 0 and draws again, with the official number of each class in each split, keyed by (seed, r) alone.
-    Splits that differ between replicates let intervals cover the choice of the data, not only of the weights (Bouthillier et
-    al. 2021, "Accounting for variance in machine learning benchmarks").
+    `kfold` validates replicate r > 0 on fold (r - 1) mod `folds` of the pool, each class spread evenly over the folds;
+    after each full round the folds are drawn anew. Splits that differ between replicates let intervals cover the choice
+    of the data, not only of the weights (Bouthillier et al. 2021, "Accounting for variance in machine learning benchmarks").
     """
     if replicate < 0:
         raise ValueError(f"replicate must be >= 0, got {replicate}")
-    parts = data.parts if replicate == 0 or scheme == "official" else _redraw(data, replicate, seed)
-    known = data.labels != UNKNOWN
+    if replicate == 0 or scheme == "official":
+        parts = data.parts
+    else:
+        parts = _redraw(data, replicate, seed) if scheme == "resplit" else _fold(data, replicate, seed, folds)
 
-    def split(part: int) -> Split:
-        return Split(data.images, data.labels, np.flatnonzero((parts == part) & known))
+    def split(part: int, *, known: bool = True) -> Split:
+        return Split(data.images, data.labels, np.flatnonzero((parts == part) & ((data.labels != UNKNOWN) == known)))
 
-    test = split(TEST)
-    return Splits(split(TRAIN), split(VALID), test if len(test) else None)
+    test, unlabeled = split(TEST), split(TRAIN, known=False)
+    return Splits(split(TRAIN), split(VALID), test if len(test) else None, unlabeled if len(unlabeled) else None)
 
 
-def _redraw(data: Data, replicate: int, seed: int) -> npt.NDArray[np.int8]:
-    parts = data.parts.copy()
-    pool = np.flatnonzero(parts != TEST)
+def _shuffled_classes(data: Data, key: int) -> Iterator[Rows]:
+    """The rows of train and valid, class by class, each in an order drawn by `key`."""
+    pool = np.flatnonzero(data.parts != TEST)
     # Ranks of raw Philox words: the bit stream is fixed by NumPy's compatibility promise, `permutation` is not.
-    ranks = np.random.Philox(key=(seed << 64) + replicate).random_raw(len(pool))
+    ranks = np.random.Philox(key=key).random_raw(len(pool))
     for label in range(len(data.classes)):
-        own = pool[data.labels[pool] == label]
-        drawn = own[np.argsort(ranks[data.labels[pool] == label], kind="stable")]
-        num_valid = int((data.parts[own] == VALID).sum())
+        here = data.labels[pool] == label
+        yield pool[here][np.argsort(ranks[here], kind="stable")]
+
+
+def _redraw(data: Data, replicate: int, seed: int) -> Parts:
+    parts = data.parts.copy()
+    for drawn in _shuffled_classes(data, (seed << 64) + replicate):
+        num_valid = int((data.parts[drawn] == VALID).sum())
         parts[drawn[:num_valid]] = VALID
         parts[drawn[num_valid:]] = TRAIN
+    return parts
+
+
+def _fold(data: Data, replicate: int, seed: int, folds: int) -> Parts:
+    parts = data.parts.copy()
+    turn, fold = divmod(replicate - 1, folds)
+    dealt = 0  # like cards, on from class to class, so that the folds are of one size
+    for drawn in _shuffled_classes(data, (seed << 64) + turn):
+        here = (dealt + np.arange(len(drawn))) % folds == fold
+        parts[drawn] = np.where(here, VALID, TRAIN)
+        dealt += len(drawn)
     return parts

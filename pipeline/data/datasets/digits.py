@@ -1,16 +1,14 @@
-"""Datasets: one config class each; `scan` lists what is there, `read` gives one picture."""
+"""The scans of handwritten digits that come with scikit-learn."""
 
 import functools
 import hashlib
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field, model_validator
 
-from pipeline.data.folder import require_folder, walk
-from pipeline.data.layouts import list_pictures
+from pipeline.data.datasets.base import Channels, PictureSet, Side
 from pipeline.data.listing import TEST, TRAIN, VALID, Listing
-from pipeline.frozen import Frozen
 
 if TYPE_CHECKING:
     import numpy as np
@@ -19,41 +17,7 @@ if TYPE_CHECKING:
 NUM_DIGITS = 1797
 
 
-class Folder(Frozen):
-    """Photos in a folder, brought to `size` x `size` in RGB.
-
-    Both sides become `size`: the aspect ratio is not kept, as in the course's own `Resize((128, 128))`.
-    """
-
-    name: Literal["folder"] = "folder"
-    layout: Literal["auto", "hw3", "classes"] = "auto"
-    size: int = Field(default=128, ge=4, le=1024, description="side in pixels after resizing")
-    valid_share: float = Field(default=0.15, gt=0, le=0.4, description="cut from train where no validation is given")
-    test_share: float = Field(default=0.15, ge=0, le=0.4, description="cut where the folder is not split at all")
-    max_unreadable: float = Field(
-        default=0.01,
-        ge=0,
-        le=0.5,
-        description="share of unreadable pictures to go on without (at least one; 0: none)",
-    )
-
-    @property
-    def channels(self) -> int:
-        return 3
-
-    def scan(self, root: Path | None) -> Listing:
-        """List the pictures below `root` without decoding; raises UserError."""
-        return list_pictures(walk(require_folder(root)), self.layout, self.valid_share, self.test_share)
-
-    def read(self, listing: Listing, row: int) -> "tuple[npt.NDArray[np.uint8], str]":
-        """(pixels uint8 [3, size, size], SHA-256 of the file's bytes) of one picture; raises BadPicture."""
-        from pipeline.data.decode import read_picture
-
-        assert listing.root is not None
-        return read_picture(listing.root / listing.files[row], self.size)
-
-
-class Digits(Frozen):
+class Digits(PictureSet):
     """The 1,797 real 8x8 scans of handwritten digits that ship inside scikit-learn; needs no folder.
 
     UCI "Optical Recognition of Handwritten Digits" (test half), Kaynak 1995. Grey, 10 classes, stratified fixed cut
@@ -61,7 +25,8 @@ class Digits(Frozen):
     """
 
     name: Literal["digits"] = "digits"
-    size: int = Field(default=8, ge=4, le=1024, description="side in pixels; other than 8 is resized")
+    size: Side = 8
+    channels: Channels = 1
     num_train: int = Field(default=300, ge=20, le=1200)
     num_valid: int = Field(default=500, ge=20, le=1200)
 
@@ -73,12 +38,9 @@ class Digits(Frozen):
         return self
 
     @property
-    def channels(self) -> int:
-        return 1
-
-    @property
-    def max_unreadable(self) -> float:
-        return 0.0
+    def folder(self) -> Literal["needed", "optional", "unused"]:
+        """There is nothing to give."""
+        return "unused"
 
     def scan(self, root: Path | None) -> Listing:  # noqa: ARG002  (the same call for every dataset)
         """List the scans; `root` is not used."""
@@ -105,16 +67,12 @@ class Digits(Frozen):
         )
 
     def read(self, listing: Listing, row: int) -> "tuple[npt.NDArray[np.uint8], str]":  # noqa: ARG002
-        """(pixels uint8 [1, size, size], SHA-256 of the scan) of one picture."""
-        from pipeline.data.decode import resize
+        """(pixels uint8 [channels, size, size], SHA-256 of the scan) of one picture."""
+        from pipeline.data.decode import fit
 
         scan = _digits().images[row]  # float64 [8, 8], whole numbers 0 … 16
         pixels = (scan * (255 / 16)).round().astype("uint8")
-        return resize(pixels[None], self.size), hashlib.sha256(pixels.tobytes()).hexdigest()
-
-
-Dataset = Annotated[Folder | Digits, Field(discriminator="name")]
-DATASETS = (Folder, Digits)
+        return fit(pixels[None], self.size, self.channels), hashlib.sha256(pixels.tobytes()).hexdigest()
 
 
 @functools.cache

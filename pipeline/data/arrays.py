@@ -1,0 +1,151 @@
+"""Arrays of pictures: how blocks of rows become a listing, and arrays of any usual form pixels."""
+
+import hashlib
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from pipeline.data.cut import cut, warn_test
+from pipeline.data.decode import Pixels, fit
+from pipeline.data.listing import PARTS, UNKNOWN, Listing, check_counts
+from pipeline.errors import UserError, printable
+
+COLOURS = (1, 3, 4)
+
+
+@dataclass(frozen=True)
+class Block:
+    """Rows that belong to one part. part: TRAIN, VALID or TEST; labels: whole numbers, -1 = unknown; stamp: (bytes,
+    modification time in ns) of the source they come from."""
+
+    part: int
+    labels: Sequence[int]
+    stamp: tuple[int, int]
+
+
+def list_blocks(
+    root: Path | None,
+    title: str,
+    layout: str,
+    blocks: Sequence[Block],
+    classes: Sequence[str],
+    shares: dict[int, float],
+    warnings: Sequence[str] = (),
+) -> Listing:
+    """A listing whose rows are called `train-00012`, sorted by that name; raises UserError where there is not enough.
+
+    `shares`: of which parts how much is cut from train, class by class, where no block gives them.
+    """
+    ordered = sorted(blocks, key=lambda block: PARTS[block.part])
+    width = max(5, *(len(str(len(block.labels))) for block in blocks))
+    files = [f"{PARTS[block.part]}-{row:0{width}d}" for block in ordered for row in range(len(block.labels))]
+    labels = [int(label) for block in ordered for label in block.labels]
+    parts = [block.part for block in ordered for _ in block.labels]
+    given = {block.part for block in blocks if len(block.labels)}
+    notes = cut(files, labels, parts, {part: share for part, share in shares.items() if part not in given and share})
+    where = f"data: {printable(root or title)}"
+    check_counts(where, labels, parts, classes)
+    return Listing(
+        root=root,
+        title=title,
+        layout=layout,
+        files=tuple(files),
+        labels=tuple(labels),
+        parts=tuple(parts),
+        stamps=tuple(block.stamp for block in ordered for _ in block.labels),
+        classes=tuple(printable(name, 100) for name in classes),
+        ignored={},
+        warnings=(*warnings, *notes, *warn_test(labels, parts)),
+    )
+
+
+def place_of(file: str) -> tuple[int, int]:
+    """(part of the block, row in it) of a name that `list_blocks` gave."""
+    part, _, row = file.partition("-")
+    return PARTS.index(part), int(row)
+
+
+def row_pixels(pixels: Pixels, size: int, channels: int) -> tuple[Pixels, str]:
+    """(pixels uint8 [channels, size, size], SHA-256 of the source) of one row uint8 [C, H, W]."""
+    digest = hashlib.sha256(repr(pixels.shape).encode() + pixels.tobytes())
+    return fit(pixels, size, channels), digest.hexdigest()
+
+
+def encode(where: str, *columns: npt.NDArray[Any], names: Sequence[str] | None) -> tuple[list[list[int]], list[str]]:
+    """(labels of each column, names of the classes). Labels may be whole numbers (-1: unknown), one-hot rows or words.
+
+    `names` gives position → name; else words name themselves, sorted, and numbers are their own names. Raises UserError.
+    """
+    flat = [_flat(where, column) for column in columns]
+    words = any(column.dtype.kind in "US" for column in flat)
+    values = [[str(v) if words else int(v) for v in column.tolist()] for column in flat]
+    used = sorted({v for column in values for v in column if v not in (UNKNOWN, "")})
+    if names is not None and not words:
+        if used and (used[-1] >= len(names) or used[0] < 0):  # type: ignore[operator]
+            raise UserError(f"{where}: {len(names)} classes have names, but the labels are {used[0]} to {used[-1]}")
+        return [[int(v) for v in column] for column in values], list(names)
+    codes = {value: code for code, value in enumerate(used)} | {UNKNOWN: UNKNOWN, "": UNKNOWN}
+    return [[codes[v] for v in column] for column in values], [str(value) for value in used]
+
+
+def _flat(where: str, labels: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    if labels.ndim == 2 and labels.shape[1] == 1:
+        labels = labels[:, 0]
+    if labels.ndim == 2 and labels.dtype.kind in "buif" and ((labels != 0).sum(axis=1) == 1).all():
+        labels = labels.argmax(axis=1)
+    if labels.ndim != 1 or labels.dtype.kind not in "buifUS":
+        raise UserError(
+            f"{where}: labels must be one whole number or word for each picture, got {labels.dtype} {labels.shape}"
+        )
+    if labels.dtype.kind == "f" and not (np.isfinite(labels).all() and (labels == labels.round()).all()):
+        raise UserError(f"{where}: labels must be whole numbers, got others")
+    return np.char.decode(labels, "utf-8", "replace") if labels.dtype.kind == "S" else labels
+
+
+def standard_shape(where: str, shape: Sequence[int]) -> tuple[int, int, int, int]:
+    """[N, C, H, W] of [N, H, W], [N, H, W, C], [N, C, H, W] or [N, H * W] of squares; raises UserError."""
+    if len(shape) == 2 and math.isqrt(shape[1]) ** 2 == shape[1] > 1:
+        return shape[0], 1, math.isqrt(shape[1]), math.isqrt(shape[1])
+    if len(shape) == 3:
+        return shape[0], 1, shape[1], shape[2]
+    if len(shape) == 4 and shape[3] in COLOURS and not (shape[1] in COLOURS and shape[3] > shape[1]):
+        return shape[0], shape[3], shape[1], shape[2]
+    if len(shape) == 4 and shape[1] in COLOURS:
+        return shape[0], shape[1], shape[2], shape[3]
+    raise UserError(
+        f"{where}: pictures must be [N, H, W], [N, H, W, C] or [N, C, H, W] with C = 1, 3 or 4, got {list(shape)}"
+    )
+
+
+def standard(where: str, *arrays: npt.NDArray[Any]) -> list[Pixels]:
+    """uint8 [N, 1 or 3, H, W] of arrays in one scale: whole numbers to 255 or 65,535, floats in 0 … 1 or 0 … 255.
+
+    Raises UserError where the values fit none of these.
+    """
+    low, high = min(a.min() for a in arrays), max(a.max() for a in arrays)
+    kind = arrays[0].dtype.kind
+    top = next((top for top in ((1, 255) if kind == "f" else (1,) if kind == "b" else (255, 65535)) if high <= top), 0)
+    if kind not in "buif" or not low >= 0 or not top:  # NaN is neither
+        raise UserError(
+            f"{where}: values from {low} to {high} ({arrays[0].dtype}); expected: whole numbers in 0 … 255 or 0 … 65,535, "
+            "or floats in 0 … 1 or 0 … 255"
+        )
+    return [_standard(where, array, top) for array in arrays]
+
+
+def _standard(where: str, array: npt.NDArray[Any], top: int) -> Pixels:
+    num, channels, height, width = standard_shape(where, array.shape)
+    if array.ndim == 4 and array.shape[1:] != (channels, height, width):
+        array = array.transpose(0, 3, 1, 2)
+    array = array.reshape(num, channels, height, width)[:, : 3 if channels == 4 else channels]
+    if array.dtype == np.uint8:
+        return array
+    scaled = np.empty(array.shape, np.uint8)
+    for row in range(num):  # one at a time: floats of a large set twice would not fit
+        scaled[row] = (array[row].astype(np.float64) * (255 / top)).round()
+    return scaled

@@ -1,0 +1,49 @@
+"""Cut: pictures for validation and testing taken from the training part, the same ones on every machine."""
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Sequence
+
+from pipeline.data.listing import TEST, TRAIN, UNKNOWN, VALID
+
+SALT = "fixed cut"
+NAMES = {VALID: "validation", TEST: "test"}
+
+
+def cut(keys: Sequence[str], labels: Sequence[int], parts: list[int], shares: dict[int, float]) -> list[str]:
+    """Move training pictures to the parts that `shares` names, class by class; changes `parts`, returns what was done.
+
+    Chosen by a hash of the key, so the cut does not depend on the machine and hardly moves when pictures are added.
+    Classes of fewer than 4 pictures stay whole; pictures without a label stay where they are.
+    """
+    classes: defaultdict[int, list[int]] = defaultdict(list)
+    for row, (label, part) in enumerate(zip(labels, parts, strict=True)):
+        if part == TRAIN and label != UNKNOWN and shares:
+            classes[label].append(row)
+    for rows in classes.values():
+        rows.sort(key=lambda row: _lot(keys[row]))
+        start = 0
+        for part, share in shares.items():
+            num = max(1, int(len(rows) * share + 0.5)) if len(rows) >= 4 else 0
+            for row in rows[start : start + num]:
+                parts[row] = part
+            start += num
+    return [
+        f"no {NAMES[part]} part: {share:.0%} of each class was cut from the training pictures"
+        for part, share in shares.items()
+    ]
+
+
+def warn_test(labels: Sequence[int], parts: Sequence[int]) -> list[str]:
+    """What keeps the test pictures from giving an honest number."""
+    tests = [label for label, part in zip(labels, parts, strict=True) if part == TEST]
+    unknown = tests.count(UNKNOWN)
+    if not tests:
+        return ["no test pictures: there is no honest test number, validation numbers were used for selection"]
+    if unknown == len(tests):
+        return [f"none of the {unknown} test pictures has a label: there is no honest test number"]
+    return [f"{unknown} of {len(tests)} test pictures have no label and count for no number"] if unknown else []
+
+
+def _lot(key: str) -> bytes:
+    return hashlib.sha256(f"{SALT}/{key}".encode(errors="surrogateescape")).digest()

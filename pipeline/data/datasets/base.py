@@ -1,0 +1,72 @@
+"""What every dataset has in common."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from pydantic import Field
+
+from pipeline.data.listing import Listing
+from pipeline.errors import printable
+from pipeline.frozen import Frozen
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+Channels = Annotated[Literal[1, 3], Field(description="1: grey, 3: RGB; pictures are converted")]
+Side = Annotated[int, Field(ge=4, le=1024, description="side in pixels after resizing; the aspect ratio is not kept")]
+ValidShare = Annotated[float, Field(gt=0, le=0.4, description="cut from train where no validation is given")]
+TestShare = Annotated[float, Field(ge=0, le=0.4, description="cut from train where no test part is given")]
+MaxUnreadable = Annotated[
+    float, Field(ge=0, le=0.5, description="share of unreadable pictures to go on without (at least one; 0: none)")
+]
+
+
+class PictureSet(Frozen):
+    """A set of pictures: `scan` lists what is there, `read` gives one picture.
+
+    A member is one module of this package with a class that derives from this one and has a `name` of its own.
+    """
+
+    if TYPE_CHECKING:  # each member declares them, with its own defaults
+        name: str
+        size: int
+        channels: Literal[1, 3]
+
+    @property
+    def folder(self) -> Literal["needed", "optional", "unused"]:
+        """Whether the pictures lie in a folder that the user gives."""
+        return "needed"
+
+    def slug(self, root: Path | None) -> str:
+        """What a study on these pictures is filed under."""
+        return root.resolve().name if root else self.name
+
+    def num_unreadable_allowed(self, total: int) -> int:  # noqa: ARG002
+        """How many of `total` pictures may be unreadable before the set is refused."""
+        return 0
+
+    def scan(self, root: Path | None) -> Listing:
+        """List the pictures without decoding them; raises UserError or, where a download fails, MachineError."""
+        raise NotImplementedError
+
+    def read(self, listing: Listing, row: int) -> "tuple[npt.NDArray[np.uint8], str]":
+        """(pixels uint8 [channels, size, size], SHA-256 of the source) of one picture; raises BadPicture.
+
+        Called from several threads at once.
+        """
+        raise NotImplementedError
+
+    def close(self) -> None:
+        """Let go of what `read` keeps in memory; called when the pictures are in the cache."""
+        return None
+
+
+def share_of(total: int, share: float) -> int:
+    """How many of `total` a share of unreadable pictures allows: at least one unless it is 0."""
+    return max(1, int(share * total)) if share else 0
+
+
+def title_of(root: Path) -> str:
+    """What a folder's pictures are called."""
+    return printable(root.name or "pictures", 80)

@@ -1,0 +1,135 @@
+"""The four files that MNIST and its kin come in."""
+
+import functools
+import gzip
+import math
+import re
+import struct
+import threading
+import zlib
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Literal
+
+from pipeline.data.datasets.base import Channels, PictureSet, Side, ValidShare, title_of
+from pipeline.data.folder import require_folder
+from pipeline.data.layouts import read_classes
+from pipeline.data.listing import TEST, TRAIN, VALID, Listing
+from pipeline.errors import UserError, printable
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+STEMS = {(TRAIN, "images"): "train-images", (TRAIN, "labels"): "train-labels"}
+STEMS |= {(TEST, "images"): "t10k-images", (TEST, "labels"): "t10k-labels"}
+DEPTH = ("", "*/", "*/*/")  # as torchvision stores them: FashionMNIST/raw/
+MAX_BYTES = 4 * 2**30
+_LOCK = threading.Lock()
+
+
+class Idx(PictureSet):
+    """MNIST, Fashion-MNIST and their kin: `train-images-idx3-ubyte`, `train-labels-idx1-ubyte` and the same with `t10k`,
+    packed (.gz) or not (format: Y. LeCun, "The MNIST database of handwritten digits").
+
+    The official test set is the test part; validation is cut from train. Names of classes may stand in `classes.json`.
+    """
+
+    name: Literal["idx"] = "idx"
+    size: Side = 28
+    channels: Channels = 1
+    valid_share: ValidShare = 0.15
+
+    def scan(self, root: Path | None) -> Listing:
+        """List the rows; only labels and headers are read. Raises UserError."""
+        from pipeline.data.arrays import Block, encode, list_blocks
+
+        root = require_folder(root)
+        files = find_files(root)
+        columns, stamps = {}, {}
+        for part in (TRAIN, TEST):
+            if (part, "images") not in files:
+                continue
+            images = files[part, "images"]
+            with _opened(images) as file:
+                num = _header(file, images, 3)[0]
+            columns[part] = _read(files[part, "labels"], 1)
+            if len(columns[part]) != num:
+                raise UserError(f"data: {printable(images)}: {num} pictures, but {len(columns[part])} labels")
+            both = [files[part, kind].stat() for kind in ("images", "labels")]
+            stamps[part] = (sum(found.st_size for found in both), max(found.st_mtime_ns for found in both))
+        labels, classes = encode(f"data: {printable(root)}", *columns.values(), names=read_classes(root))
+        blocks = [Block(part, own, stamps[part]) for part, own in zip(columns, labels, strict=True)]
+        return list_blocks(root, title_of(root), "idx", blocks, classes, {VALID: self.valid_share})
+
+    def read(self, listing: Listing, row: int) -> "tuple[npt.NDArray[np.uint8], str]":
+        """(pixels uint8 [channels, size, size], SHA-256 of the row) of one picture."""
+        from pipeline.data.arrays import place_of, row_pixels
+
+        assert listing.root is not None
+        part, place = place_of(listing.files[row])
+        with _LOCK:  # the first thread loads for all
+            images = _images(listing.root, part, listing.stamps[row])
+        return row_pixels(images[place][None], self.size, self.channels)
+
+    def close(self) -> None:
+        """Let go of the arrays."""
+        _images.cache_clear()
+
+
+def find_files(root: Path) -> dict[tuple[int, str], Path]:
+    """(part, images or labels) → file, unpacked before packed; raises UserError where one is missing or ambiguous."""
+    found: dict[tuple[int, str], Path] = {}
+    there = sorted(path for pattern in DEPTH for path in root.glob(f"{pattern}*ubyte*"))
+    for key, stem in STEMS.items():
+        form = re.compile(rf"(?:.*-)?{stem}[-.]idx\d-ubyte(\.gz)?")
+        matches = [path for path in there if form.fullmatch(path.name)]
+        plain = [path for path in matches if path.suffix != ".gz"] or matches
+        if len(plain) > 1:
+            shown = ", ".join(printable(path.relative_to(root), 80) for path in plain)
+            raise UserError(f"data: {printable(root)}: several files for {stem}: {shown}; give the folder of one set")
+        if plain:
+            found[key] = plain[0]
+    missing = [STEMS[key] for key in STEMS if key not in found and (key[0] == TRAIN or len(found) == 3)]
+    if missing:
+        number = {"images": 3, "labels": 1}
+        names = ", ".join(f"{stem}-idx{number[stem.split('-')[1]]}-ubyte[.gz]" for stem in missing)
+        raise UserError(f"data: {printable(root)}: missing: {names}")
+    return found
+
+
+def _opened(path: Path) -> IO[bytes]:
+    try:
+        return gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb")  # type: ignore[return-value]
+    except OSError as error:
+        raise UserError(f"data: {printable(path)}: {error.strerror}") from error
+
+
+def _header(file: IO[bytes], path: Path, dimensions: int) -> tuple[int, ...]:
+    """The shape of an idx file of unsigned bytes; raises UserError where it is none."""
+    try:
+        head = file.read(4 + 4 * dimensions)
+        shape = struct.unpack(f">{dimensions}I", head[4:])
+    except (OSError, EOFError, zlib.error, struct.error) as error:
+        raise UserError(f"data: {printable(path)}: cannot be read: {printable(error)}") from error
+    if head[:4] != bytes([0, 0, 8, dimensions]) or not 0 < math.prod(shape) <= MAX_BYTES:
+        raise UserError(f"data: {printable(path)}: not an idx file of unsigned bytes in {dimensions} dimensions")
+    return shape
+
+
+def _read(path: Path, dimensions: int) -> "npt.NDArray[np.uint8]":
+    import numpy as np
+
+    with _opened(path) as file:
+        shape = _header(file, path, dimensions)
+        try:
+            content = file.read(math.prod(shape) + 1)
+        except (OSError, EOFError, zlib.error) as error:
+            raise UserError(f"data: {printable(path)}: cannot be read: {printable(error)}") from error
+    if len(content) != math.prod(shape):
+        raise UserError(f"data: {printable(path)}: {len(content)} bytes after its header, expected {math.prod(shape)}")
+    return np.frombuffer(content, dtype=np.uint8).reshape(shape)
+
+
+@functools.lru_cache(maxsize=2)
+def _images(root: Path, part: int, stamp: tuple[int, int]) -> "npt.NDArray[np.uint8]":  # noqa: ARG001  (part of the key)
+    return _read(find_files(root)[part, "images"], 3)
