@@ -1,0 +1,34 @@
+"""Finished models that were changed before they were judged: compressed, or averaged over views."""
+
+from math import nan
+from statistics import median
+
+from pipeline.report.document import Table, table
+from pipeline.report.sentences import points, spread_text
+from pipeline.report.tables import Ablation, ArmRow
+from pipeline.report.wording import NONE
+
+
+def finished_models(ablation: Ablation) -> Table:
+    """What compression and test-time views did to the trained models: each beside the same model as it was trained."""
+    shown, rows = points(ablation), []
+    for row in ablation.rows:
+        plain = _finals(row, f"plain_{ablation.metric}")
+        sizes, latencies = _finals(row, "size_bytes"), _finals(row, "latency_seconds")
+        share = sum(sizes) / sum(_finals(row, "plain_size_bytes")) if sizes else nan
+        before = _finals(row, "plain_latency_seconds")
+        cells = [row.arm, spread_text(row.values, shown), spread_text(plain, shown) if plain else NONE]
+        cells += [f"{median(sizes) / 1e6:.2f} ({share:.0%})" if sizes else NONE]
+        cells += [f"{median(before) * 1e3:.2f}" if before else NONE, f"{median(latencies) * 1e3:.2f}" if latencies else NONE]
+        rows.append(tuple(cells))
+    caption = (
+        "Finished models as they were judged, beside the same models as trained. Latency: median time to classify one picture "
+        "on one CPU thread, all its views; none where integers were only simulated."
+    )
+    name = ablation.metric.replace("_", " ")
+    titles = ("arm", f"{name} (%)", f"{name} as trained (%)", "size (MB, share)", "latency as trained (ms)", "latency (ms)")
+    return table(caption, titles, rows, aligns="lrrrrr")
+
+
+def _finals(row: ArmRow, name: str) -> list[float]:
+    return [run.final[name] for run in row.complete if run.final.get(name) is not None]
