@@ -1,0 +1,195 @@
+import re
+import shutil
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import commands
+import pytest
+import torch
+from pictures import class_folder
+
+from pipeline import surroundings as machine
+from pipeline.doctor import main
+from pipeline.findings import Finding
+from pipeline.machine import Resources
+from pipeline.surroundings import available_bytes, size, surroundings
+
+ROOT = Path(__file__).parents[1]
+
+
+Rows = list[tuple[str, str]]
+Doctor = Callable[..., tuple[int, Rows]]
+
+
+def rows_of(text: str) -> Rows:
+    """[(level, the rest of the line with those it was wrapped to)]."""
+    rows: Rows = []
+    for line in text.splitlines():
+        level = re.match(r"(ok|warning|error)  +", line)
+        if level:
+            rows.append((level[1], line[level.end() :].strip()))
+        elif line.startswith("        ") and rows:
+            rows[-1] = (rows[-1][0], f"{rows[-1][1]} {line.strip()}")
+    return [(level, re.sub(r"\s+", " ", said)) for level, said in rows]
+
+
+@pytest.fixture
+def doctor(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Iterator[Doctor]:
+    """The command in this process, which spares the seconds that it takes to load torch."""
+    monkeypatch.chdir(ROOT)
+    threads = torch.get_num_threads()
+
+    def ask(home: Path, *flags: object) -> tuple[int, Rows]:
+        code = main(["--study", "hw3", "--mlruns", str(home), *map(str, flags)])
+        return code, rows_of(capsys.readouterr().out)
+
+    yield ask
+    torch.set_num_threads(threads)
+
+
+def find(rows: Rows, start: str) -> tuple[str, str]:
+    return next(row for row in rows if row[1].startswith(start))
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the pictures are decoded once for all that look at the embedded default."""
+    return tmp_path_factory.mktemp("doctor") / "mlruns"
+
+
+def test_the_embedded_default_is_sound_and_nothing_is_recorded(home: Path) -> None:
+    code = commands.run("doctor", "--study", "hw3", home=home)
+    text = commands.output(home)
+    rows = rows_of(text)
+    assert code == 0, text
+    assert "error" not in {level for level, _ in rows}
+    for what in ("versions python 3", "processors", "memory", "results", "disk", "shared memory", "loopback", "sockets"):
+        assert find(rows, what)
+    assert "300 train, 500 valid, 997 test; 10 classes; 8x8" in find(rows, "found")[1]
+    assert find(rows, "embedded default")[0] == "warning"
+    assert text.count("network of") == 2, "arms with the same network and optimizer are looked at once"
+    assert "network of 'baseline', 'augmentation'" in text
+    assert "78,906 parameters" in find(rows, "size")[1]
+    assert "ln 10 = 2.303" in find(rows, "initial loss")[1]
+    assert float(find(rows, "learns one batch")[1].split(" to ")[1].split()[0]) < 0.2
+    assert re.search(r"0\.001; a range test suggests about \d\.\de-0[345]", find(rows, "learning rate")[1])
+    assert find(rows, "runs none yet")[0] == "ok"
+    assert {path.name for path in home.iterdir()} == {"cache"}
+
+
+@pytest.mark.parametrize(
+    ("faults", "expected"),
+    [
+        (["optimizer.lr=50"], [("error", "learning rate", "too high")]),
+        (["optimizer.name=sgd", "optimizer.lr=50", "model.norm=none"], [("error", "learns one batch", "nan")]),
+        (
+            ["optimizer.lr=1e-9", "final.tta=3", "model.init=he", "model.norm=none"],
+            [
+                ("warning", "initial loss", "look at the initialisation"),
+                ("warning", "learns one batch", "should come near 0"),
+                ("warning", "learning rate", "so low"),
+                ("warning", "final.tta", "changes nothing"),
+            ],
+        ),
+        (["model.norm=none", "model.activation=sigmoid"], [("warning", "gradients", "vanishing in 0.0")]),
+    ],
+)
+def test_planted_faults_are_found(
+    faults: list[str], expected: list[tuple[str, str, str]], home: Path, doctor: Doctor
+) -> None:
+    code, rows = doctor(home, *(word for fault in faults for word in ("--set", fault)))
+    assert code == (3 if "error" in {found for found, _ in rows} else 0)
+    for level, what, why in expected:
+        assert [said for found, said in rows if found == level and said.startswith(what) and why in said], rows
+
+
+def test_a_leak_between_the_parts_and_a_broken_picture_are_shown(tmp_path: Path, doctor: Doctor) -> None:
+    folder = class_folder(tmp_path / "food", num=14)
+    for split in ("train", "valid"):
+        for name in ("bread", "egg", "rice"):
+            for n in range(12) if split == "train" else range(12, 14):
+                (folder / split / name).mkdir(parents=True, exist_ok=True)
+                shutil.move(folder / name / f"{n}.jpg", folder / split / name / f"{n}.jpg")
+    for name in ("bread", "egg", "rice"):
+        (folder / name).rmdir()
+    shutil.copy(folder / "train" / "egg" / "0.jpg", folder / "valid" / "egg" / "copy.jpg")
+    (folder / "train" / "rice" / "0.jpg").write_bytes(b"\xff\xd8\xff\xe0 no picture")
+    small = ("dataset.size=16", "model.width=4", "batch_size=8")
+    flags = [word for fault in small for word in ("--set", fault)]
+    code, rows = doctor(tmp_path / "mlruns", "--data", folder, *flags)
+    assert code == 0
+    assert find(rows, "warning leak")[0] == "warning"
+    assert "rice/0.jpg" in find(rows, "unreadable")[1]
+    assert "16x16, 3 channels" in find(rows, "found")[1]
+
+
+def test_the_end_points_of_finished_arms_are_looked_at_and_left_alone(tmp_path: Path, doctor: Doctor) -> None:
+    home = tmp_path / "mlruns"
+    flags = ["--set", "epochs=2", "--set", "model.width=4"]
+    assert commands.run("ablate", "--study", "hw3", *flags, "--replicates", 1, "--workers", 1, home=home) == 0, (
+        commands.output(home)
+    )
+    folder = commands.folder(home)
+    (best,) = folder.glob(f"checkpoints/{commands.record(home).arms()['ResNet'][0].key}/*/best.safetensors")
+    best.write_bytes(best.read_bytes()[:-1])
+    before = {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
+    code, rows = doctor(home, *flags)
+    assert code == 0
+    for arm in ("baseline", "augmentation", "ResNet + augmentation"):
+        found = [said for level, said in rows if level == "ok" and re.match(rf"{re.escape(arm)} (saddle|minimum)", said)]
+        assert len(found) == 1, rows
+        numbers = re.search(r"eigenvalues (\S+) \(±\S+\) to (\S+) \(±\S+\), gradient norm (\S+), loss (\S+)", found[0])
+        assert numbers is not None
+        assert float(numbers[1]) < float(numbers[2])
+        assert float(numbers[2]) > 0
+    assert "SHA-256" in find(rows, "ResNet not computed")[1]
+    # what is damaged is for the training commands to judge
+    assert {path: path.stat().st_mtime_ns for path in folder.rglob("*")} == before
+
+
+def test_a_folder_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    found = {f.what: f for f in surroundings(tmp_path / "file" / "mlruns", Resources(1, 0.0))}
+    assert found["results"].level == "error"
+    assert {f.level for name, f in found.items() if name not in ("results", "disk")} == {"ok"}
+
+
+def test_more_workers_than_memory_holds_are_too_many(tmp_path: Path) -> None:
+    found = {f.what: f for f in surroundings(tmp_path, Resources(100_000, 0.0))}
+    assert found["memory"].level == "warning"
+    assert "--workers" in found["memory"].said
+    assert available_bytes() > 2**20
+
+
+def test_a_taken_port_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        monkeypatch.setattr(machine, "UI_PORT", server.getsockname()[1])
+        found = {f.what: f for f in surroundings(tmp_path, Resources(1, 0.0))}
+    assert "another --port" in found["port"].said
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_sizes_read_well() -> None:
+    assert [size(n) for n in (2**20, 1.5 * 2**30)] == ["1.0 MB", "1.5 GB"]
+    assert Finding("a", "b").level == "ok"
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (["--study", "hw3", "--dta", "x"], "did you mean '--data'"),
+        (["--study", "hw4"], "did you mean 'hw3'"),
+        (["--study", "hw3", "--set", "modell.width=3"], "did you mean 'model'"),
+        (["--study", "hw3", "--set", "model.name=resnet81"], "did you mean 'resnet18'"),
+    ],
+)
+def test_a_wrong_flag_is_answered_before_torch_is_loaded(flags: list[str], said: str, tmp_path: Path) -> None:
+    words = [sys.executable, "-X", "importtime", "-m", "pipeline.doctor", *flags, "--mlruns", str(tmp_path / "mlruns")]
+    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert said in done.stderr
+    assert not re.search(r"\| +(torch|numpy|ray|mlflow)$", done.stderr, re.MULTILINE)
+    assert not (tmp_path / "mlruns").exists()
