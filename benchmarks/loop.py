@@ -32,6 +32,7 @@ from torchvision.transforms import v2
 
 from pipeline.config import TrainConfig
 from pipeline.core.loop import Loop
+from pipeline.core.objective import Objective
 from pipeline.core.pictures import Pictures
 from pipeline.core.pixels import Pixels
 from pipeline.core.train import resolve_precision, tune_process
@@ -97,8 +98,11 @@ def loop(config: TrainConfig, split: Split) -> Measure:
     model, optimizer, bf16 = build(config, split.images.shape[-1])
     dtype = torch.bfloat16 if bf16 else torch.float32
     pixels = Pixels(MEAN, STD, device=device, dtype=dtype, channels_last=True)
-    run = Loop(config, model, optimizer, Pictures(split, device), pixels, 0, bf16)
-    return lambda: clock(lambda: run.run_epoch(1), len(split))
+    objective = Objective(config, model, model, pixels, bf16)
+    run = Loop(config, model, optimizer, objective, pixels, NUM_CLASSES, 0)
+    pictures = Pictures(split, device)
+    num_steps = len(run.cuts(len(split)))
+    return lambda: clock(lambda: run.run_epoch(1, pictures, num_steps, []), len(split))
 
 
 def pure(config: TrainConfig, size: int, steps: int) -> Measure:

@@ -23,7 +23,7 @@ RAY_SOCKET = "session_2026-01-01_00-00-00_000000_4194304/sockets/plasma_store"  
 
 @dataclass(frozen=True)
 class Resources:
-    """What runs may use: `workers` at once, each with a share of a GPU or with one CPU core."""
+    """What runs may use: `workers` at once, each with a share of a GPU, with whole GPUs, or with one CPU core."""
 
     workers: int
     gpus_per_trial: float
@@ -32,23 +32,34 @@ class Resources:
     def device(self) -> str:
         return "cuda" if self.gpus_per_trial else "cpu"
 
+    @property
+    def processes(self) -> int:
+        """How many processes train one run together: one for each of its GPUs."""
+        return max(1, int(self.gpus_per_trial))
+
 
 def resources(workers: int | None, gpus_per_trial: float | None) -> Resources:
     """All GPUs (one run each unless `gpus_per_trial` says otherwise), else all cores this process may use.
 
-    A run trains on one GPU, so a share is at most 1. Raises UserError where it is not, and where more is asked for than
-    there is.
+    Several GPUs for a run must be whole ones. Raises UserError where they are not, and where more is asked for than there
+    is.
     """
     num_gpus = _count_gpus()
     share = gpus_per_trial if gpus_per_trial is not None else float(num_gpus > 0)
     if share > num_gpus:
         raise UserError(f"--gpus-per-trial: got {share:g}, but this machine has {num_gpus} usable GPUs")
-    if 0 < share < 1 / GPU_PARTS or share > 1:
-        raise UserError(f"--gpus-per-trial: got {share:g}; allowed: 0, or {1 / GPU_PARTS:g} to 1: a run trains on one GPU")
-    most = num_gpus * (GPU_PARTS // int(share * GPU_PARTS)) if share else num_cores()
+    if 0 < share < 1 / GPU_PARTS or (share > 1 and share != int(share)):
+        allowed = f"0, {1 / GPU_PARTS:g} to 1, or several whole GPUs"
+        raise UserError(f"--gpus-per-trial: got {share:g}; allowed: {allowed}")
+    most = _places(num_gpus, share) if share else num_cores()
     if share and workers and workers > most:
         raise UserError(f"--workers: got {workers}, but {num_gpus} GPUs at {share:g} each hold {most} runs")
     return Resources(workers or most, share)
+
+
+def _places(num_gpus: int, share: float) -> int:
+    """Runs at once on the GPUs; a run does not lie across two that it shares with others."""
+    return int(num_gpus // share) if share >= 1 else num_gpus * (GPU_PARTS // int(share * GPU_PARTS))
 
 
 def num_cores() -> int:

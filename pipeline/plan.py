@@ -18,6 +18,7 @@ from pipeline.record import Record, Run, run_key
 from pipeline.study import Study
 from pipeline.trials import Trials
 
+FACTS = ("best_epoch", "num_params", "test_loss", "test_acc", "final", "early")
 MAX_ATTEMPTS = 3
 MAX_FAILED_IN_A_ROW = 3
 
@@ -95,18 +96,27 @@ class Plan:
             self._fail(run, outcome["error"], retry=outcome["retry"])
             return
         self.failed_in_a_row.clear()
-        facts = {name: outcome[name] for name in ("best_epoch", "num_params", "test_loss", "test_acc") if name in outcome}
+        facts = {name: outcome[name] for name in FACTS if name in outcome}
         if outcome["status"] == "diverged":
             self._end(run, "diverged", error=outcome["error"], **facts)
             if run.kind == "trial":
                 self.trials.diverged(run)
             return
-        if run.kind == "trial" and run.rung not in run.rungs:
-            value = run.epochs[self.trials.ladder.stop(run.config["epochs"], run.rung) - 1]["val_acc"]
-            self.ledger.append("rung", run=key, rung=run.rung, value=value)
-            self.trials.reached(run, run.rung, value)
-        if len(run.epochs) >= run.config["epochs"]:
+        early = outcome.get("early", False)
+        if run.kind == "trial":
+            self._reach(run, early=early)
+        if early or len(run.epochs) >= run.config["epochs"]:
             self._end(run, "complete", **facts)
+
+    def _reach(self, run: Run, *, early: bool) -> None:
+        """Record the rung that a trial was sent to; one that stopped early stands at the rungs above with what it has."""
+        ladder = self.trials.ladder
+        for rung in range(run.rung, ladder.num_rungs if early else run.rung + 1):
+            if rung not in run.rungs:
+                stop = min(ladder.stop(run.config["epochs"], rung), len(run.epochs))
+                value = run.epochs[stop - 1]["val_acc"]
+                self.ledger.append("rung", run=run.key, rung=rung, value=value, **({"early": True} if early else {}))
+                self.trials.reached(run, rung, value)
 
     def close_search(self) -> None:
         """Mark the trials that wait at a rung for good as stopped; a later, larger budget may still promote them.

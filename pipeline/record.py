@@ -38,6 +38,8 @@ class Run:
     num_params: int = 0
     test_loss: float | None = None
     test_acc: float | None = None
+    final: dict[str, Any] = field(default_factory=dict)  # of a finished model that was compressed or averaged over views
+    early: bool = False  # its patience ran out
     attempts: int = 0  # failures so far
     error: str = ""
     ended_seq: int = -1
@@ -58,15 +60,20 @@ class Run:
     def unfinished(self) -> bool:
         """Whether a new session takes it up: interrupted, failed (the cause may be mended), or a trial that has reached
         the top rung but was killed before that was written."""
-        at_top = self.status == "paused" and len(self.epochs) >= self.config["epochs"]
+        at_top = self.status == "paused" and (self.early or len(self.epochs) >= self.config["epochs"])
         return self.status in ("new", "running", "failed") or at_top
 
     def metric(self, name: str) -> float | None:
-        """A result under the common vocabulary: test_* as recorded, the rest at the best epoch; None where missing."""
+        """A result under the common vocabulary: test_* as recorded, the rest at the best epoch; None where missing.
+
+        Of a model that was changed after training, val_* are those of the model as changed.
+        """
         if name == "test_loss":
             return self.test_loss
         if name == "test_acc":
             return self.test_acc
+        if name in self.final:
+            return float(self.final[name])
         return self.best[name] if self.best else None
 
 
@@ -160,7 +167,7 @@ class Record:
     def _rung(self, event: Event) -> None:
         run = self.runs[event["run"]]
         run.rungs[event["rung"]] = event["value"]
-        run.status = "paused"
+        run.status, run.early = "paused", event.get("early", False)
 
     def _fail(self, event: Event) -> None:
         run = self.runs[event["run"]]
@@ -173,6 +180,7 @@ class Record:
         run.best_epoch = event.get("best_epoch", run.best_epoch)
         run.num_params = event.get("num_params", run.num_params)
         run.test_loss, run.test_acc = event.get("test_loss"), event.get("test_acc")
+        run.final, run.early = event.get("final", {}), event.get("early", run.early)
 
     def _finish(self, event: Event) -> None:
         """The end of a session; nothing about the runs."""

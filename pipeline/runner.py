@@ -66,9 +66,9 @@ class Interrupts:
 class Segments(Searcher):
     """Hands the plan's segments out as short Tune trials. Errors are kept in `error`, since Tune would bury them."""
 
-    def __init__(self, plan: Plan, folder: Path, data: Path, device: str) -> None:
+    def __init__(self, plan: Plan, folder: Path, data: Path, resources: Resources) -> None:
         super().__init__(metric=None, mode=None)
-        self.plan, self.folder, self.data, self.device = plan, folder, data, device
+        self.plan, self.folder, self.data, self.resources = plan, folder, data, resources
         self.error: Exception | None = None
         self.stopping = False  # segments that Tune ends from now on are to be continued, not failed
         self.runs: dict[str, str] = {}
@@ -121,7 +121,8 @@ class Segments(Searcher):
             "test": segment.test,
             "folder": str(checkpoint_folder(self.folder, segment.run)),
             "data": str(self.data),
-            "device": self.device,
+            "device": self.resources.device,
+            "num_processes": self.resources.processes,
         }
         return {"order": json.dumps(order)}
 
@@ -176,7 +177,7 @@ def run(
     """
     folder = plan.ledger.folder.resolve()
     temp = temp_folder(folder)
-    segments = Segments(plan, folder, data, resources.device)
+    segments = Segments(plan, folder, data, resources)
     over = threading.Event()
     try:
         shutil.rmtree(temp, ignore_errors=True)  # what a killed run left

@@ -22,6 +22,7 @@ from pipeline.errors import UserError, printable
 from pipeline.header import BUDGET, describe_data, require_same, with_kept_budget
 from pipeline.ledger import FILE, Event, Ledger, set_aside
 from pipeline.machine import Resources, commit, describe, resources, versions
+from pipeline.preflight import require_inputs
 from pipeline.preview import preview
 from pipeline.record import Record
 from pipeline.study import Study
@@ -37,8 +38,7 @@ PATIENCE_SECONDS, HURRY_SECONDS = 120.0, 5.0  # for MLflow to take what is left;
 
 def study_folder(root: Path, study: Study, data: Path | None) -> Path:
     """Where a study on these pictures keeps everything: `mlruns/hw3-food-11`."""
-    name = data.resolve().name if data else study.baseline.dataset.name
-    slug = re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-.")[:64] or "data"
+    slug = re.sub(r"[^A-Za-z0-9._-]+", "-", study.baseline.dataset.slug(data)).strip("-.")[:64] or "data"
     return root / f"{study.name}-{slug}"
 
 
@@ -48,7 +48,8 @@ def conduct(args: argparse.Namespace, *, with_search: bool) -> int:
     folder = study_folder(Path(args.mlruns), study, data)
     console = Console(quiet=args.verbosity < 0, highlight=False)
     if args.dry_run:
-        study.baseline.dataset.scan(data)
+        if study.baseline.dataset.folder == "needed":  # the others might begin a download
+            study.baseline.dataset.scan(data)
         console.print(preview(study, data, note, folder, with_search=with_search), markup=False, soft_wrap=True)
         return 0
     if args.resume and not (folder / FILE).exists():
@@ -168,6 +169,7 @@ class Session:
                 Path(self.args.mlruns) / "cache",
                 on_progress=lambda done, total: bar.update(task, completed=done, total=total, visible=True),
             )
+        require_inputs(self.study, data)
         if time.monotonic() - began > 2:
             self.console.print(f"decoded {len(data.labels)} pictures once in {time.monotonic() - began:.0f} s")
         return data

@@ -15,7 +15,7 @@ from pipeline.errors import UserError, choices, printable
 from pipeline.frozen import Frozen, explain
 from pipeline.space import Space
 
-EQUAL = ("dataset", "split", "precision", "epochs")  # what a comparison of arms is void without
+EQUAL = ("dataset", "split", "folds", "precision", "epochs")  # what a comparison of arms is void without
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
@@ -80,7 +80,7 @@ class Study(Frozen):
         """Raise UserError unless every end of the space and every arm is a legal TrainConfig."""
         knobs = [*self.space.knobs, *(f"{part}.name" for part in self.space.branches)]
         for path in knobs:
-            if path.split(".")[0] in EQUAL[:3]:
+            if path.split(".")[0] in EQUAL[:4]:
                 raise UserError(f"study '{self.name}', space: {path}: it must be the same for all trials")
         self.space.check(self.baseline, source=f"study '{self.name}', space")
         self.arms()

@@ -11,8 +11,9 @@ from pipeline.config import TrainConfig
 from pipeline.core.checkpoints import settle
 from pipeline.core.train import Diverged, Inputs, evaluate_best, train, tune_process
 from pipeline.data.cache import Data, open_data
-from pipeline.data.splits import splits
-from pipeline.errors import MachineError, printable
+from pipeline.data.splits import Splits, splits
+from pipeline.errors import MachineError, UserError, printable
+from pipeline.team import following, team
 
 RETRIED = (OSError, ConnectionError, MemoryError)  # deterministic errors (a wrong shape) are not worth a second try
 
@@ -25,6 +26,8 @@ def work(order: dict[str, Any], on_epoch: Callable[[dict[str, float]], None]) ->
     config = TrainConfig.parse(order["config"], source="segment")
     try:
         return _train(config, order, on_epoch)
+    except UserError as error:
+        return {"status": "failed", "error": printable(error, 500), "retry": False}
     except Diverged as error:
         return {"status": "diverged", "error": str(error)}
     except MachineError as error:
@@ -36,29 +39,54 @@ def work(order: dict[str, Any], on_epoch: Callable[[dict[str, float]], None]) ->
 
 
 def _train(config: TrainConfig, order: dict[str, Any], on_epoch: Callable[[dict[str, float]], None]) -> dict[str, Any]:
+    parts, inputs = _pictures(config, order)
+    folder, device, seed = Path(order["folder"]), order["device"], order["seed"]
+    with team(order) as group:
+        result = train(
+            config,
+            inputs,
+            seed=seed,
+            folder=folder,
+            stop=order["stop"],
+            reported=order["reported"],
+            on_epoch=on_epoch,
+            device=device,
+            group=group,
+        )
+    outcome = {"status": "reached", "best_epoch": result.best_epoch, "num_params": result.num_params}
+    if result.complete and len(result.history) < config.epochs:
+        outcome["early"] = True
+    if order["test"]:
+        outcome |= _finish(config, parts, inputs, result.best_epoch, order)
+    settle(folder, complete=result.complete)
+    return outcome
+
+
+def _pictures(config: TrainConfig, order: dict[str, Any]) -> tuple[Splits, Inputs]:
     data = _warm(order["data"])
     # A run's seed is that of its study, times a constant, plus the replicate: the rest repeats a study with other splits.
-    parts = splits(data, order["replicate"], config.split, seed=order["seed"] - order["replicate"])
-    inputs = Inputs(parts.train, parts.val, len(data.classes), data.mean, data.std)
-    folder, device = Path(order["folder"]), order["device"]
-    result = train(
-        config,
-        inputs,
-        seed=order["seed"],
-        folder=folder,
-        stop=order["stop"],
-        reported=order["reported"],
-        on_epoch=on_epoch,
-        device=device,
-    )
-    outcome = {"status": "reached", "best_epoch": result.best_epoch, "num_params": result.num_params}
-    if order["test"] and parts.test is not None:
-        loss, acc = evaluate_best(config, parts.test, inputs, seed=order["seed"], folder=folder, device=device)
-        if not math.isfinite(loss):
-            raise Diverged(result.best_epoch, 0, "test_loss")
-        outcome |= {"test_loss": loss, "test_acc": acc}
-    settle(folder, complete=len(result.history) == config.epochs)
-    return outcome
+    study_seed = order["seed"] - order["replicate"]
+    parts = splits(data, order["replicate"], config.split, seed=study_seed, folds=config.folds)
+    return parts, Inputs(parts.train, parts.val, len(data.classes), data.mean, data.std, parts.unlabeled)
+
+
+def _finish(config: TrainConfig, parts: Splits, inputs: Inputs, best_epoch: int, order: dict[str, Any]) -> dict[str, Any]:
+    """test_loss and test_acc; where the finished model is changed (compression, views), `final`: what that did to it."""
+    wanted = [("test", parts.test)] if config.final.is_plain else [("val", parts.val), ("test", parts.test)]
+    outcome: dict[str, Any] = {}
+    final: dict[str, Any] = {}
+    for name, split in wanted:
+        if split is None:
+            continue
+        seed, folder, device = order["seed"], Path(order["folder"]), order["device"]
+        facts = evaluate_best(config, split, inputs, seed=seed, folder=folder, device=device)
+        if not math.isfinite(facts["loss"]):
+            raise Diverged(best_epoch, 0, f"{name}_loss")
+        loss, acc = facts.pop("loss"), facts.pop("acc")
+        (outcome if name == "test" else final).update({f"{name}_loss": loss, f"{name}_acc": acc})
+        final |= {fact.replace("plain_acc", f"plain_{name}_acc"): value for fact, value in facts.items()}
+    final.pop("plain_loss", None)
+    return outcome | ({"final": final} if final else {})
 
 
 @functools.lru_cache(maxsize=1)
@@ -66,3 +94,12 @@ def _warm(path: str) -> Data:
     """The pictures, opened once per process, and the process tuned for one trial at a time."""
     tune_process()
     return open_data(Path(path))
+
+
+def follow(facts: dict[str, Any]) -> None:
+    """Train a run's share in a process beside the one that leads."""
+    with following(facts) as (order, group):
+        config = TrainConfig.parse(order["config"], source="segment")
+        _, inputs = _pictures(config, order)
+        folder, stop, device = Path(order["folder"]), order["stop"], order["device"]
+        train(config, inputs, seed=order["seed"], folder=folder, stop=stop, device=device, group=group)

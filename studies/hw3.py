@@ -11,7 +11,7 @@ Cost: about 900 epochs of 9,866 pictures in all. On a CPU core the CNN trains ab
 """
 
 from pipeline.config import TrainConfig
-from pipeline.core.augment import Augment
+from pipeline.core.augment import Notes
 from pipeline.core.models import CNN
 from pipeline.core.optimizers import Adam
 from pipeline.data.datasets import Folder
@@ -28,7 +28,7 @@ STUDY = Study(
         dataset=Folder(size=128),
         model=CNN(),
         optimizer=Adam(lr=3e-4, weight_decay=1e-5),
-        augment=Augment(strength=0.0),
+        augment=Notes(strength=0.0),
         epochs=30,
         batch_size=64,
     ),

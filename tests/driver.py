@@ -32,10 +32,12 @@ def never(*_: object) -> bool:
 
 @dataclass
 class Worker:
-    """`fails(config, attempts so far)` and `diverges(config)` say what goes wrong, always in a segment's second epoch."""
+    """`fails(config, attempts so far)` and `diverges(config)` say what goes wrong: the one in a segment's second epoch, the
+    other in the run's. `patience(config)` is the epoch after which a run stops early, or 0."""
 
     fails: Callable[[TrainConfig, int], bool] = never
     diverges: Callable[[TrainConfig], bool] = never
+    patience: Callable[[TrainConfig], int] = lambda _: 0
     retry: bool = True
     trained: list[tuple[str, int]] = field(default_factory=list)
 
@@ -51,13 +53,15 @@ class Worker:
         if segment.test:
             outcome |= {"test_loss": 0.5, "test_acc": quality(segment.config, segment.replicate)}
         last = segment.stop
+        if 0 < self.patience(segment.config) <= segment.stop:
+            outcome, last = outcome | {"early": True}, self.patience(segment.config)
         if self.fails(segment.config, plan.record.runs[key].attempts):
             outcome, last = (
                 {"status": "failed", "error": "the worker process died", "retry": self.retry},
                 segment.reported + 1,
             )
         elif self.diverges(segment.config):
-            outcome, last = {"status": "diverged", "error": "train_loss is NaN at step 3"}, segment.reported + 1
+            outcome, last = {"status": "diverged", "error": "train_loss is NaN at step 3"}, 1
         numbers = range(segment.reported + 1, min(last, segment.stop) + 1)
         steps = [self._epoch(plan, segment, number) for number in numbers]
         return [*steps, lambda: plan.finish(key, outcome)]

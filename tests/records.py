@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from pipeline.config import TrainConfig
-from pipeline.core.augment import Augment
+from pipeline.core.augment import Notes
 from pipeline.core.optimizers import Adam
 from pipeline.data.datasets import Folder
 from pipeline.designs import Arms, Factorial
@@ -29,7 +29,7 @@ def make_study(
     return Study(
         name="demo",
         title=title,
-        baseline=TrainConfig(dataset=Folder(size=32), optimizer=Adam(), augment=Augment(), epochs=epochs),
+        baseline=TrainConfig(dataset=Folder(size=32), optimizer=Adam(), augment=Notes(), epochs=epochs),
         space=Space(
             knobs={"model.dropout": Float(low=0.0, high=0.5), "batch_size": Choice(options=(32, 64, 128))},
             branches={

@@ -53,6 +53,7 @@ def write(folder: Path, num_epochs: int = 3, best: int = 2, config: Any = Adam) 
             precision="fp32",
             history=history,
             best_epoch=min(best, number),
+            about={"config": "{}"},
         )
     return model, optimizer
 

@@ -23,6 +23,9 @@ def gpus(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> int
     [
         (2, None, 2),
         (2, 1.0, 2),
+        (2, 2.0, 1),
+        (5, 2.0, 2),
+        (4, 4.0, 1),
         (2, 0.6, 2),
         (2, 0.5, 4),
         (1, 0.1, 10),
@@ -36,10 +39,11 @@ def gpus(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> int
     ],
     indirect=["gpus"],
 )
-def test_a_run_lies_on_one_gpu(gpus, share, workers):
+def test_a_run_lies_on_one_gpu_or_on_whole_ones(gpus, share, workers):
     found = resources(None, share)
     assert (found.workers, found.device) == (workers, "cuda")
     assert found.gpus_per_trial == (share or 1.0)
+    assert found.processes == max(1, int(share or 1))
     assert resources(workers, share) == found
     with pytest.raises(UserError, match=f"^--workers: got {workers + 1}, but {gpus} GPUs"):
         resources(workers + 1, share)
@@ -47,9 +51,9 @@ def test_a_run_lies_on_one_gpu(gpus, share, workers):
 
 @pytest.mark.usefixtures("gpus")
 @pytest.mark.parametrize("gpus", [4], indirect=True)
-@pytest.mark.parametrize("share", [1.5, 2.0, 4.0, 0.00001])
+@pytest.mark.parametrize("share", [1.5, 3.25, 0.00001])
 def test_a_share_that_no_gpu_can_give_is_refused(share):
-    with pytest.raises(UserError, match=rf"^--gpus-per-trial: got {share:g}; allowed: 0, or 0.0001 to 1"):
+    with pytest.raises(UserError, match=rf"^--gpus-per-trial: got {share:g}; allowed: 0, 0.0001 to 1"):
         resources(None, share)
 
 

@@ -33,6 +33,11 @@ def trouble() -> Worker:
     )
 
 
+def impatient() -> Worker:
+    """One run in two stops after its second epoch."""
+    return Worker(patience=lambda config: 2 * (int(config.fingerprint(), 16) % 2 == 0))
+
+
 def by_run(folder: Path, kind: str) -> Counter[str]:
     return Counter(event["run"] for event in read_events(folder) if event["type"] == kind)
 
@@ -47,7 +52,7 @@ def check_whole(folder: Path, record: Record, study: Study) -> None:
         assert run.status in ("complete", "stopped", "diverged", "failed")
         assert [epoch["epoch"] for epoch in run.epochs] == list(range(1, len(run.epochs) + 1))
         if run.status == "complete":
-            assert len(run.epochs) == run.config["epochs"]
+            assert len(run.epochs) == (2 if run.early else run.config["epochs"])
             assert run.num_params == 1234
     for arm, runs in record.arms().items():
         assert [run.replicate for run in runs] == list(range(1, study.ablation.replicates + 1)), arm
@@ -123,6 +128,7 @@ def prefixes(folder: Path, target: Path) -> list[Path]:
         pytest.param(search_study(replicates=1), Worker, id="promotion"),
         pytest.param(search_study(replicates=1, scheduler="stopping"), Worker, id="stopping"),
         pytest.param(search_study(replicates=1), trouble, id="trouble"),
+        pytest.param(search_study(replicates=1), impatient, id="early"),
         pytest.param(search_study(space=FEW_POINTS, num_trials=9, replicates=1), Worker, id="twins"),
     ],
 )
@@ -409,3 +415,19 @@ def test_the_expected_cost_is_near_the_cost(tmp_path):
     searched = sum(len(run.epochs) for run in plan.record.trials())
     assert arms == len(worker.trained) - searched
     assert abs(search - searched) <= 0.2 * search
+
+
+def test_a_trial_that_stops_early_is_judged_at_every_rung_by_what_it_has(tmp_path):
+    study = search_study(num_trials=12, replicates=1)
+    record = drive(open_plan(tmp_path, study), impatient())
+    early = [run for run in record.trials() if run.early]
+    assert early
+    assert len(early) < len(record.trials())
+    for run in early:
+        assert run.status == "complete"
+        assert set(run.rungs) == set(range(min(run.rungs), study.search.num_rungs))
+        assert set(run.rungs.values()) <= {epoch["val_acc"] for epoch in run.epochs}
+        assert run.rungs[study.search.num_rungs - 1] == run.epochs[-1]["val_acc"]
+    arms = [run for runs in record.arms().values() for run in runs]
+    assert {run.early for run in arms} == {True, False}
+    assert all(run.status == "complete" for run in arms)

@@ -8,7 +8,7 @@ import pytest
 from pydantic import ValidationError
 
 from pipeline.config import TrainConfig
-from pipeline.core.augment import Augment
+from pipeline.core.augment import Notes
 from pipeline.core.models import ResNet18
 from pipeline.core.optimizers import SGD
 from pipeline.core.schedules import Cosine
@@ -86,11 +86,11 @@ def test_a_changed_default_is_noticed():
         model=ResNet18(width=16, dropout=0.1),
         optimizer=SGD(lr=0.1, weight_decay=1e-4, momentum=0.9, nesterov=True),
         schedule=Cosine(warmup=0.1, floor=0.0),
-        augment=Augment(strength=1.0),
+        augment=Notes(strength=1.0),
         epochs=9,
         batch_size=32,
     )
-    assert config.fingerprint() == "5daed282ea1e6341"
+    assert config.fingerprint() == "54e2081b1b9b6666"
     assert TrainConfig().fingerprint() == "cd0b7185738f95b0"
 
 

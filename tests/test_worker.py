@@ -70,7 +70,7 @@ def test_a_segment_reaches_its_stop_and_the_last_one_is_tested_and_settled(order
     best = max(seen, key=lambda epoch: (epoch["val_acc"], -epoch["val_loss"]))
     assert (last["status"], last["best_epoch"], last["num_params"]) == ("reached", best["epoch"], first["num_params"])
     assert [sorted(os.listdir(path)) for path in epochs(tmp_path / "run")] == [[BEST, META]]
-    assert (last["test_loss"], last["test_acc"]) == best_on_test(order, order["seed"])
+    assert {"loss": last["test_loss"], "acc": last["test_acc"]} == best_on_test(order, order["seed"])
     assert json.loads(json.dumps(last)) == last
     assert work(order | {"reported": 3}, refuse) == last, "a driver that lost the answer asks again"
 
@@ -79,7 +79,7 @@ def own_splits(order: dict[str, Any], seed: int) -> Splits:
     return splits(open_data(Path(order["data"])), order["replicate"], "resplit", seed=seed)
 
 
-def best_on_test(order: dict[str, Any], seed: int) -> tuple[float, float]:
+def best_on_test(order: dict[str, Any], seed: int) -> dict[str, float]:
     data, parts = open_data(Path(order["data"])), own_splits(order, 0)
     assert parts.test is not None
     inputs = Inputs(parts.train, parts.val, 10, data.mean, data.std)

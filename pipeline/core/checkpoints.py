@@ -6,7 +6,7 @@ import json
 import logging
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.optim import Optimizer
+from torch.optim.swa_utils import AveragedModel
 
 from pipeline.errors import MachineError, printable
 
@@ -48,10 +49,13 @@ class Checkpoint:
     history: tuple[dict[str, float], ...]
     scalars: dict[str, Any]
 
-    def restore(self, model: nn.Module, optimizer: Optimizer) -> None:
-        """Load weights and optimizer state in place, bit for bit, in the model's own memory layout."""
+    def restore(self, model: nn.Module, optimizer: Optimizer, average: nn.Module | None = None) -> None:
+        """Load weights, their average and optimizer state in place, bit for bit, in the model's own memory layout."""
         tensors = load_file(self.folder / STATE)
-        model.load_state_dict({k.removeprefix("model."): v for k, v in tensors.items() if k.startswith("model.")})
+        for prefix, module in (("model.", model), ("average.", average)):
+            if module is not None:
+                own = {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
+                module.load_state_dict(own)
         load_optimizer(optimizer, tensors, self.scalars)
 
     def best(self) -> dict[str, Tensor]:
@@ -68,34 +72,31 @@ def save(
     precision: str,
     history: tuple[dict[str, float], ...],
     best_epoch: int,
+    about: Mapping[str, str],
+    average: AveragedModel | None = None,
 ) -> None:
-    """Write the checkpoint of the last epoch of `history` into `folder`; raises MachineError where the disk refuses."""
+    """Write the checkpoint of the last epoch of `history` into `folder`; raises MachineError where the disk refuses.
+
+    The best weights are those of `average` where there is one; `about` goes into their file (see `artifact`).
+    """
     epoch = len(history)
     final, temporary = folder / f"epoch_{epoch:04d}", folder / f".epoch_{epoch:04d}.tmp"
     with writing(folder):
         shutil.rmtree(temporary, ignore_errors=True)
         temporary.mkdir(parents=True)
-        weights = {name: t.detach().cpu().contiguous() for name, t in model.state_dict().items()}
         tensors, scalars = dump_optimizer(optimizer)
-        save_file({f"model.{name}": t for name, t in weights.items()} | tensors, temporary / STATE)
+        averages = {} if average is None else dump(average, "average.")
+        save_file(dump(model, "model.") | averages | tensors, temporary / STATE)
         if best_epoch == epoch:
-            save_file(weights, temporary / BEST)
+            save_file(dump(model if average is None else average.module), temporary / BEST, metadata=dict(about))
         else:
             link(folder / f"epoch_{epoch - 1:04d}" / BEST, temporary / BEST)
-        meta: dict[str, Any] = {
-            "identity": vars(identity),
-            "epoch": epoch,
-            "best_epoch": best_epoch,
-            "precision": precision,
-            "history": history,
-            "scalars": scalars,
-            "sha256": {name: digest(temporary / name) for name in (STATE, BEST)},
-        }
-        write_meta(temporary, meta)
+        meta = {"epoch": epoch, "best_epoch": best_epoch, "precision": precision, "history": history, "scalars": scalars}
+        hashes = {name: digest(temporary / name) for name in (STATE, BEST)}
+        write_meta(temporary, {"identity": vars(identity), **meta, "sha256": hashes})
         shutil.rmtree(final, ignore_errors=True)
         os.replace(temporary, final)
-        for old in epochs(folder)[:-KEEP]:
-            shutil.rmtree(old, ignore_errors=True)
+        _remove(epochs(folder)[:-KEEP])
 
 
 def latest(folder: Path, identity: Identity) -> Checkpoint | None:
@@ -132,8 +133,7 @@ def settle(folder: Path, *, complete: bool) -> None:
     May be interrupted anywhere and called again. Raises MachineError where the disk refuses.
     """
     *older, newest = epochs(folder)
-    for old in older:
-        shutil.rmtree(old, ignore_errors=True)
+    _remove(older)
     if complete:
         with writing(folder):
             meta = json.loads((newest / META).read_text(encoding="utf-8"))
@@ -142,6 +142,11 @@ def settle(folder: Path, *, complete: bool) -> None:
                 write_meta(newest, {**meta, "scalars": {}})
             # The meta data first: a state that they do not name is ignored, one that they name must be there.
             (newest / STATE).unlink(missing_ok=True)
+
+
+def _remove(folders: Iterable[Path]) -> None:
+    for old in folders:
+        shutil.rmtree(old, ignore_errors=True)
 
 
 @contextlib.contextmanager
@@ -184,10 +189,22 @@ def link(source: Path, target: Path) -> None:
         shutil.copyfile(source, target)
 
 
+def dump(module: nn.Module, prefix: str = "") -> dict[str, Tensor]:
+    """A module's state, ready to be saved."""
+    return {f"{prefix}{name}": t.detach().cpu().contiguous() for name, t in module.state_dict().items()}
+
+
 def dump_optimizer(optimizer: Optimizer) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """State as tensors and JSON scalars, both under `optimizer.<parameter>.<name>`."""
-    tensors, scalars = {}, {}
-    for number, state in optimizer.state_dict()["state"].items():
+    """State as tensors and JSON scalars: `optimizer.<parameter>.<name>` and, of groups of them, `group.<number>.<name>`.
+
+    A group's state is what it holds as tensors (LAMB's count of steps); its other entries come from the configuration.
+    """
+    whole = optimizer.state_dict()
+    tensors: dict[str, Tensor] = {}
+    scalars: dict[str, Any] = {}
+    for number, group in enumerate(whole["param_groups"]):
+        tensors |= {f"group.{number}.{name}": value.cpu() for name, value in group.items() if isinstance(value, Tensor)}
+    for number, state in whole["state"].items():
         for name, value in state.items():
             key = f"optimizer.{number}.{name}"
             if isinstance(value, Tensor):
@@ -200,12 +217,21 @@ def dump_optimizer(optimizer: Optimizer) -> tuple[dict[str, Tensor], dict[str, A
 def load_optimizer(optimizer: Optimizer, tensors: Mapping[str, Tensor], scalars: Mapping[str, Any]) -> None:
     """Undo `dump_optimizer`; a state shaped like its parameter gets its memory layout, which fused kernels rely on."""
     params = [p for group in optimizer.param_groups for p in group["params"]]
+    groups = optimizer.state_dict()["param_groups"]
     state: dict[int, dict[str, Any]] = {}
     for key, value in {**tensors, **scalars}.items():
-        if not key.startswith("optimizer."):
+        if not key.startswith(("optimizer.", "group.")):
             continue
-        _, number, name = key.split(".", 2)
+        kind, number, name = key.split(".", 2)
+        if kind == "group":
+            groups[int(number)][name] = value
+            continue
         if isinstance(value, Tensor) and value.shape == params[int(number)].shape:
             value = torch.empty_like(params[int(number)]).copy_(value)
         state.setdefault(int(number), {})[name] = value
-    optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+    optimizer.load_state_dict({"state": state, "param_groups": groups})
+    for own in optimizer.state.values():
+        for name, value in own.items():
+            # torch moves all but the step to the parameter's device; NAdam reads its product there in every step
+            if isinstance(value, Tensor) and value.ndim == 0 and "step" in own:
+                own[name] = value.to(own["step"].device)

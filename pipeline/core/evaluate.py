@@ -1,8 +1,10 @@
-"""Evaluation: mean loss and accuracy in eval mode, accumulated on the device."""
+"""Evaluation: logits, mean loss and accuracy in eval mode, accumulated on the device."""
+
+from collections.abc import Iterator
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn import functional
 
 from pipeline.core.pictures import Pictures, Rows, cut
@@ -14,16 +16,35 @@ BATCH = {"cpu": 64, "cuda": 512}  # of our own choice: a result must not depend 
 def evaluate(
     model: nn.Module, pictures: Pictures, pixels: Pixels, *, bf16: bool, positions: Rows | None = None
 ) -> tuple[float, float]:
-    """(mean cross entropy, accuracy) over the split, or over some `positions` of it; one transfer from the device."""
-    model.eval()
+    """(mean cross entropy, accuracy) over the split, or over some `positions` of it; one transfer from the device.
+
+    Plain cross entropy whatever a run was trained with: losses of two arms compare.
+    """
     order = np.arange(len(pictures)) if positions is None else positions
-    device = pictures.device.type
     with torch.inference_mode():
         totals = torch.zeros(2, dtype=torch.float64, device=pictures.device)
-        for _, images, labels in pictures.batches(order, cut(len(order), BATCH.get(device, 512))):
-            with torch.autocast(device, torch.bfloat16, enabled=bf16):
-                logits = model(pixels(images))
-            totals[0] += functional.cross_entropy(logits.float(), labels, reduction="sum")
+        for logits, labels in _logits(model, pictures, pixels, order, bf16=bf16):
+            totals[0] += functional.cross_entropy(logits, labels, reduction="sum")
             totals[1] += (logits.argmax(1) == labels).sum()
         loss, acc = (totals / len(order)).tolist()
     return loss, acc
+
+
+def predict(model: nn.Module, pictures: Pictures, pixels: Pixels, *, bf16: bool) -> Tensor:
+    """Logits float32 [N, K] of all pictures, in their order, on the device."""
+    order = np.arange(len(pictures))
+    with torch.inference_mode():
+        found = [logits for logits, _ in _logits(model, pictures, pixels, order, bf16=bf16)]
+    return torch.cat(found)
+
+
+def _logits(
+    model: nn.Module, pictures: Pictures, pixels: Pixels, order: Rows, *, bf16: bool
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Batch by batch: (logits float32 [B, K], labels [B])."""
+    model.eval()
+    device = pictures.device.type
+    for _, images, labels in pictures.batches(order, cut(len(order), BATCH.get(device, 512))):
+        with torch.autocast(device, torch.bfloat16, enabled=bf16):
+            logits = model(pixels(images))
+        yield logits.float(), labels

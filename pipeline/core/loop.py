@@ -1,16 +1,24 @@
 """The training loop of one epoch: nothing in a step waits for the device."""
 
+import itertools
 import math
-from dataclasses import dataclass
+from collections.abc import Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional, utils
+from torch.nn import utils
+from torch.nn.parallel import DistributedDataParallel
 from torch.optim import Optimizer
+from torch.optim.swa_utils import AveragedModel
 
 from pipeline.config import TrainConfig
+from pipeline.core.mixing import mix
+from pipeline.core.objective import Objective
+from pipeline.core.parallel import Group
 from pipeline.core.pictures import Pictures, cut
-from pipeline.core.pixels import Pixels, draw
+from pipeline.core.pixels import Draws, Pixels, draw
 from pipeline.core.streams import stream, torch_seed
 
 
@@ -28,57 +36,79 @@ class Diverged(Exception):
 
 @dataclass
 class Loop:
-    """What an epoch needs; the model's weights and the optimizer's state are all that one epoch leaves to the next."""
+    """What an epoch needs; weights, their average and the optimizer's state are all that one epoch leaves to the next."""
 
     config: TrainConfig
     model: nn.Module
     optimizer: Optimizer
-    pictures: Pictures
+    objective: Objective
     pixels: Pixels
+    num_classes: int
     seed: int
-    bf16: bool
+    average: AveragedModel | None = None
+    group: Group = field(default_factory=Group)
 
     def __post_init__(self) -> None:
-        self.cuts = cut(len(self.pictures), self.config.batch_size)
         self.params = [p for p in self.model.parameters() if p.requires_grad]
 
-    def run_epoch(self, epoch: int) -> float:
-        """Train through epoch `epoch` (from 1); returns the last step's learning rate.
+    def run_epoch(self, epoch: int, pictures: Pictures, num_steps: int, val_losses: Sequence[float]) -> float:
+        """Train through epoch `epoch` (from 1) of `pictures`; returns the last step's learning rate.
 
+        `num_steps` are those of a usual epoch, which the schedule is laid out over; `val_losses` of the epochs before.
         Raises Diverged at a non-finite loss or gradient norm: at that step on a CPU, at the epoch's end on a GPU.
         """
-        num, size = len(self.pictures), self.pictures.images.shape[-1]
+        num, size = len(pictures), pictures.images.shape[-1]
         order = stream(self.seed, "order", epoch).permutation(num)
         draws = draw(self.config.augment, seed=self.seed, epoch=epoch, num_samples=num, size=size)
-        draws = None if draws is None else draws.to(self.pictures.device)
-        torch.manual_seed(torch_seed(self.seed, "dropout", epoch))
+        draws = None if draws is None else draws.to(pictures.device)
+        torch.manual_seed(torch_seed(self.seed, "dropout", epoch) + self.group.rank)
         self.model.train()
-        watch = Watch(epoch, len(self.cuts), self.pictures.device)
+        cuts = self.cuts(num)
+        watch = Watch(epoch, len(cuts), pictures.device)
         rate = 0.0
-        for step, (rows, images, labels) in enumerate(self.pictures.batches(order, self.cuts)):
-            rate = self._set_rate((epoch - 1) * len(self.cuts) + step)
-            x = self.pixels(images, None if draws is None else draws.rows(rows))
-            watch.see("train_loss", step, self._backward(x, labels))
+        for step, (rows, images, labels) in enumerate(pictures.batches(order, cuts)):
+            done = (epoch - 1) * num_steps + step * num_steps / len(cuts)
+            rate = self._set_rate(done, self.config.epochs * num_steps, val_losses)
+            watch.see("train_loss", step, self._backward(images, labels, None if draws is None else draws.rows(rows)))
             if self.config.clip_norm > 0:
                 watch.see("gradient norm", step, self._clip())
             self.optimizer.step()
             self.optimizer.zero_grad(set_to_none=True)
+            if self.average is not None:
+                self.average.update_parameters(self.model)
         watch.check()
         return rate
 
-    def _set_rate(self, step: int) -> float:
-        total = self.config.epochs * len(self.cuts)
-        rate = self.config.optimizer.lr * self.config.schedule.factor(step, total)
+    def cuts(self, num_samples: int) -> list[slice]:
+        """Batches; where the last is too small for every process to get two samples it joins the one before."""
+        cuts = cut(num_samples, self.config.batch_size)
+        if len(cuts) > 1 and cuts[-1].stop - cuts[-1].start < 2 * self.group.size:
+            cuts[-2:] = [slice(cuts[-2].start, cuts[-1].stop)]
+        return cuts
+
+    def _set_rate(self, done: float, total: int, val_losses: Sequence[float]) -> float:
+        rate = self.config.optimizer.lr * self.config.schedule.factor(done, total, val_losses)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         return rate
 
-    def _backward(self, x: Tensor, labels: Tensor) -> Tensor:
-        with torch.autocast(x.device.type, torch.bfloat16, enabled=self.bf16):
-            logits = self.model(x)
-        loss = functional.cross_entropy(logits.float(), labels)
-        loss.backward()  # type: ignore[no-untyped-call]
-        return loss.detach()
+    def _backward(self, images: Tensor, labels: Tensor, draws: Draws | None) -> Tensor:
+        """Gradients of the batch's mean loss, part by part; returns the loss."""
+        parts = shares(len(images), self.config.accumulate, self.group)
+        total = torch.zeros((), device=images.device)
+        for number, part in enumerate(parts):
+            x, targets = self.pixels(images[part], None if draws is None else draws.rows(part)), labels[part]
+            if draws is not None:
+                x, targets = mix(x, targets, draws.rows(part), self.num_classes)
+            weight = (part.stop - part.start) / len(images)
+            network = self.objective.network
+            last = number == len(parts) - 1
+            with network.no_sync() if isinstance(network, DistributedDataParallel) and not last else nullcontext():
+                loss = self.objective(x, targets) if weight == 1 else self.objective(x, targets) * weight
+                # the group averages gradients, where the loss is a sum of shares
+                (loss if self.group.size == 1 else loss * self.group.size).backward()
+            total += loss.detach()
+        return self.group.add(total)
 
     def _clip(self) -> Tensor:
         """The gradient's norm before clipping. On a CPU, where looking costs nothing, gradients in bounds stay untouched."""
@@ -86,6 +116,18 @@ class Loop:
         if norm.is_cuda or norm.item() > self.config.clip_norm:
             utils.clip_grads_with_norm_(self.params, self.config.clip_norm, norm)
         return norm
+
+
+def shares(num_samples: int, accumulate: int, group: Group) -> list[slice]:
+    """This process's parts of a batch, one for each backward pass, as even as can be and of two samples or more.
+
+    A batch too small for that is cut into fewer parts, down to one for each process.
+    """
+    num_parts = group.size * max(1, min(accumulate, num_samples // (2 * group.size)))
+    edges = [num_samples * i // num_parts for i in range(num_parts + 1)]
+    parts = [slice(a, b) for a, b in itertools.pairwise(edges)]
+    each = num_parts // group.size
+    return parts[group.rank * each : (group.rank + 1) * each]
 
 
 class Watch:

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from pipeline.record import Record
 from pipeline.report.document import Block, Bullets, Cell, Column, Figure, Heading, Table, Tone, table
+from pipeline.report.finished import finished_models
 from pipeline.report.sentences import SHARED, bare, points, spread_text
 from pipeline.report.tables import Ablation, ArmRow, Metric
 from pipeline.report.wording import NONE, Points, aligned, duration, listed, millions, plural
@@ -26,6 +27,8 @@ def blocks(ablation: Ablation, record: Record, study: Study, *, dropped: frozens
     yield main_table(ablation)
     if ablation.effects:
         yield effects_table(ablation)
+    if any(run.final for row in ablation.rows for run in row.complete):
+        yield finished_models(ablation)
     yield Bullets(tuple(footnotes(ablation, record, study)), small=True)
     if record.data.get("is_food11") and {row.arm for row in ablation.rows} == set(NOTES):
         yield notes_table(ablation)
@@ -98,6 +101,8 @@ def footnotes(ablation: Ablation, record: Record, study: Study) -> Iterator[str]
     baseline = study.baseline
     if baseline.split == "official":
         varied = "initial weights and order of the pictures; the train/val split is the official one"
+    elif baseline.split == "kfold":
+        varied = f"the one of {baseline.folds} folds that validates, initial weights and order of the pictures, alike for all arms"
     else:
         varied = "train/val split, initial weights and order of the pictures, the same for every arm"
     test = "; the test pictures are fixed" if ablation.metric == "test_acc" else ""
@@ -109,7 +114,7 @@ def footnotes(ablation: Ablation, record: Record, study: Study) -> Iterator[str]
     yield selected + "Val acc and val loss are means over runs of that same epoch."
     yield (
         f"Hyperparameters: {SHARED}; none was tuned for an arm. Tuned arms could rank differently. "
-        f"{_planned(ablation, baseline.epochs)}, without early stopping."
+        f"{_planned(ablation, baseline.epochs)}, {_stopping(ablation)}."
     )
     yield "Runs: " + _tally(ablation)
     yield f"Scope: {_scope(ablation, record)}"
@@ -138,6 +143,16 @@ def _planned(ablation: Ablation, default: int) -> str:
         return f"Planned for unequal epochs: {ablation.unequal_epochs}"
     epochs = next((row.planned_epochs[0] for row in ablation.rows if row.planned_epochs), default)
     return f"Every run is planned for {plural(epochs, 'epoch')}"
+
+
+def _stopping(ablation: Ablation) -> str:
+    patience = sorted({int(run.config.get("patience", 0)) for row in ablation.rows for run in row.runs} - {0})
+    early = sum(run.early for row in ablation.rows for run in row.complete)
+    if not patience:
+        return "without early stopping"
+    return (
+        f"with early stopping after {listed(list(map(str, patience)))} epochs without a better one ({early} runs ended so)"
+    )
 
 
 def _bold(ablation: Ablation) -> str:

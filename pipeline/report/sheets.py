@@ -82,6 +82,7 @@ def _run(run: Run) -> dict[str, object]:
     line |= {"best_epoch": metrics.get("epoch")} | {name: metrics.get(name) for name in METRICS}
     line |= {"test_loss": run.test_loss, "test_acc": run.test_acc, "seconds": round(run.seconds, 3)}
     line |= {"num_params": run.num_params or None, "failures": run.attempts, "error": run.error, "mlflow_run": run.mlflow_id}
+    line |= {"stopped_early": int(run.early)} | {f"final.{name}": value for name, value in run.final.items()}
     return line | {f"config.{path}": scalar for path, scalar in flat_config(run).items()}
 
 

@@ -115,8 +115,12 @@ class Ablation:
 
 
 def at_best(run: Run) -> dict[str, float] | None:
-    """All metrics of one epoch: the one the run's test accuracy belongs to, else its best by val_acc."""
-    return run.epochs[run.best_epoch - 1] if 0 < run.best_epoch <= len(run.epochs) else run.best
+    """All metrics of one epoch: the one the run's test accuracy belongs to, else its best by val_acc.
+
+    Of a model that was changed after training, val_* are those of the model as changed.
+    """
+    epoch = run.epochs[run.best_epoch - 1] if 0 < run.best_epoch <= len(run.epochs) else run.best
+    return epoch and {**epoch, **{name: run.final[name] for name in ("val_loss", "val_acc") if name in run.final}}
 
 
 def spread(values: Sequence[float]) -> float:

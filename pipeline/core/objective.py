@@ -1,0 +1,68 @@
+"""What a training step minimises: the study's loss, of pictures that an adversary may have changed, and a teacher's."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from pipeline.config import TrainConfig
+from pipeline.core.adversary import attack
+from pipeline.core.pixels import Pixels
+from pipeline.core.regularize import Distill
+
+
+@dataclass(frozen=True)
+class Teacher:
+    """A finished network and its pictures' normalisation; `pixels` are the student's."""
+
+    model: nn.Module
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+    def logits(self, x: Tensor, pixels: Pixels) -> Tensor:
+        """The teacher's logits for pictures that were normalised for the student."""
+        shape = (-1, 1, 1)
+        scale = 1 / (255 * pixels.scale * torch.tensor(self.std, device=x.device).view(shape))
+        shift = torch.tensor(self.mean, device=x.device).view(shape) / torch.tensor(self.std, device=x.device).view(shape)
+        with torch.inference_mode():
+            logits: Tensor = self.model(((x - pixels.shift) * scale - shift).to(x.dtype))
+        return logits.float().clone()
+
+
+@dataclass(frozen=True)
+class Objective:
+    """Loss of a batch, ready for `backward`. `network` is `model`, or its wrapper that shares gradients among processes."""
+
+    config: TrainConfig
+    model: nn.Module
+    network: nn.Module
+    pixels: Pixels
+    bf16: bool
+    class_weights: Tensor | None = None
+    teacher: Teacher | None = None
+
+    def __call__(self, x: Tensor, targets: Tensor) -> Tensor:
+        """x: normalised [B, C, S, S]; targets: labels int64 [B] or probabilities [B, K]; returns a scalar."""
+        if self.config.adversary.epsilon > 0:
+            x = attack(self.config.adversary, self.model, x, targets, self.pixels, bf16=self.bf16)
+        with torch.autocast(x.device.type, torch.bfloat16, enabled=self.bf16):
+            logits = self.network(x)
+        logits = logits.float()
+        loss = self.config.loss.value(logits, targets, self.class_weights)
+        if self.teacher is None:
+            return loss
+        with torch.autocast(x.device.type, torch.bfloat16, enabled=self.bf16):
+            taught = self.teacher.logits(x, self.pixels)
+        share = self.config.distill.weight
+        return (1 - share) * loss + share * distance(self.config.distill, logits, taught)
+
+
+def distance(distill: Distill, logits: Tensor, taught: Tensor) -> Tensor:
+    """Temperature squared times the mean Kullback-Leibler divergence from the teacher's softened outputs to the student's.
+
+    It differs from the paper's cross entropy by the teacher's entropy, a constant: 0 where the student equals the teacher.
+    """
+    t = distill.temperature
+    student, teacher = functional.log_softmax(logits / t, 1), functional.log_softmax(taught / t, 1)
+    return functional.kl_div(student, teacher, reduction="batchmean", log_target=True) * t**2

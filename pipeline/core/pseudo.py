@@ -1,0 +1,33 @@
+"""Pseudo-labels: what a network is sure of among unlabeled pictures (Lee 2013, "Pseudo-label", ICML workshop)."""
+
+from dataclasses import replace
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import nn
+
+from pipeline.core.evaluate import predict
+from pipeline.core.pictures import Pictures
+from pipeline.core.pixels import Pixels
+from pipeline.data.splits import Split
+
+Rows = npt.NDArray[np.int64]
+
+
+def with_pseudo_labels(
+    labeled: Split, unlabeled: Split, model: nn.Module, pixels: Pixels, *, threshold: float, device: torch.device, bf16: bool
+) -> Pictures:
+    """The labeled pictures, then those unlabeled ones that `model` gives a class with at least `threshold`."""
+    sure, labels = _sure(Pictures(unlabeled, device), model, pixels, threshold, bf16=bf16)
+    known = labeled.labels.copy()
+    chosen = unlabeled.index[sure]
+    known[chosen] = labels
+    return Pictures(replace(labeled, labels=known, index=np.concatenate([labeled.index, chosen])), device)
+
+
+def _sure(pictures: Pictures, model: nn.Module, pixels: Pixels, threshold: float, *, bf16: bool) -> tuple[Rows, Rows]:
+    """(positions, labels) of the pictures whose largest probability is at least `threshold`."""
+    probabilities, labels = predict(model, pictures, pixels, bf16=bf16).softmax(1).max(1)
+    sure = probabilities >= threshold
+    return np.flatnonzero(sure.cpu().numpy()), labels[sure].cpu().numpy()

@@ -1,0 +1,70 @@
+"""The processes that train one run on several devices: the worker leads, the others follow from the same order."""
+
+import contextlib
+import ctypes
+import json
+import logging
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from pipeline.core.parallel import Group, joined
+
+FOLLOW = "import json, sys; from pipeline.worker import follow; follow(json.loads(sys.argv[1]))"
+PR_SET_PDEATHSIG = 1
+
+
+@contextlib.contextmanager
+def team(order: dict[str, Any]) -> Iterator[Group]:
+    """Start the order's other processes and join them; they end with this block.
+
+    If one of them dies this process ends too, since it would wait for it for ever: the segment is then handed out again.
+    """
+    size = order.get("num_processes", 1)
+    if size == 1:
+        yield Group()
+        return
+    with tempfile.TemporaryDirectory(prefix="team-") as folder:
+        meeting = Path(folder) / "meeting"
+        followers = [_start(order, rank, size, meeting) for rank in range(1, size)]
+        done = threading.Event()
+        threading.Thread(target=_watch, args=(followers, done), daemon=True).start()
+        try:
+            with joined(0, size, meeting, order["device"]) as group:
+                yield group
+        finally:
+            done.set()
+            for follower in followers:
+                follower.kill()
+                follower.wait()
+
+
+def _start(order: dict[str, Any], rank: int, size: int, meeting: Path) -> subprocess.Popen[bytes]:
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+    facts = {"order": order, "rank": rank, "size": size, "meeting": str(meeting)}
+    return subprocess.Popen([sys.executable, "-c", FOLLOW, json.dumps(facts)], env=environment)
+
+
+def _watch(followers: list[subprocess.Popen[bytes]], done: threading.Event) -> None:
+    while not done.wait(0.5):
+        for follower in followers:
+            if follower.poll() not in (None, 0) and not done.wait(5):  # if the leader fails too, it says why
+                logging.error("a process of the run's team died with exit code %s", follower.returncode)
+                os._exit(1)
+
+
+@contextlib.contextmanager
+def following(facts: dict[str, Any]) -> Iterator[tuple[dict[str, Any], Group]]:
+    """(order, group) in a process that `team` started; it is killed together with the one that started it."""
+    if sys.platform.startswith("linux"):
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    order, rank = facts["order"], facts["rank"]
+    device = f"cuda:{rank}" if order["device"].startswith("cuda") else order["device"]
+    with joined(rank, facts["size"], Path(facts["meeting"]), device) as group:
+        yield {**order, "device": device}, group

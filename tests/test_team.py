@@ -1,0 +1,77 @@
+"""One run in two processes: torch's data parallelism over gloo, as `--gpus-per-trial 2` does it over NCCL."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from safetensors.torch import load_file
+from scans import SMALL
+
+from pipeline.core.checkpoints import epochs
+from pipeline.data.cache import prepare
+from pipeline.data.datasets import Digits
+from pipeline.worker import work
+
+FREE = {"model.norm": "none", "model.width": 8, "optimizer.name": "sgd", "epochs": 3, "batch_size": 50, "clip_norm": 1.0}
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return prepare(Digits(), None, tmp_path_factory.mktemp("cache")).path
+
+
+def segment(
+    cache: Path, folder: Path, num_processes: int, stop: int = 3, **knobs: Any
+) -> tuple[dict[str, Any], list[dict[str, float]]]:
+    seen: list[dict[str, float]] = []
+    order = {
+        "config": SMALL.override(FREE | knobs).model_dump(mode="json"),
+        "replicate": 1,
+        "seed": 1,
+        "stop": stop,
+        "reported": 0,
+        "test": False,
+        "folder": str(folder),
+        "data": str(cache),
+        "device": "cpu",
+        "num_processes": num_processes,
+    }
+    return work(order, seen.append), seen
+
+
+@pytest.mark.parametrize("knobs", [{}, {"accumulate": 3, "augment.strength": 1.0}], ids=["plain", "accumulated"])
+def test_two_processes_have_the_loss_curve_of_one(knobs: dict[str, Any], cache: Path, tmp_path: Path) -> None:
+    """At the same effective batch, without batch norm and dropout, which depend on how a batch is shared out."""
+    outcomes, curves, final = [], [], []
+    for num in (1, 2):
+        outcome, seen = segment(cache, tmp_path / str(num), num, **knobs)
+        outcomes.append(outcome)
+        curves.append([[epoch["train_loss"], epoch["val_loss"], epoch["val_acc"]] for epoch in seen])
+        final.append(load_file(epochs(tmp_path / str(num))[-1] / "best.safetensors"))
+    assert outcomes[0] == outcomes[1]
+    assert outcomes[0]["status"] == "reached"
+    assert len(curves[0]) == 3
+    for one, two in zip(*curves, strict=True):
+        assert two == pytest.approx(one, abs=1e-4)
+    assert final[0].keys() == final[1].keys()
+    assert curves[0][-1][0] < curves[0][0][0]
+
+
+def test_a_team_goes_on_from_the_leaders_checkpoint(cache: Path, tmp_path: Path) -> None:
+    _, straight = segment(cache, tmp_path / "straight", 2)
+    segment(cache, tmp_path / "parts", 2, stop=1)
+    outcome, seen = segment(cache, tmp_path / "parts", 2)
+    assert outcome["status"] == "reached"
+    assert [epoch["val_loss"] for epoch in seen] == pytest.approx([epoch["val_loss"] for epoch in straight], abs=1e-6)
+
+
+def test_batch_norm_trains_in_a_team_too(cache: Path, tmp_path: Path) -> None:
+    """On CPUs each process norms by its own pictures; the leader's running statistics are evaluated."""
+    outcome, seen = segment(cache, tmp_path, 2, **{"model.norm": "batch"})
+    assert outcome["status"] == "reached"
+    assert seen[-1]["train_loss"] < seen[0]["train_loss"]
+
+
+def test_a_diverging_team_says_so_and_ends(cache: Path, tmp_path: Path) -> None:
+    outcome, _ = segment(cache, tmp_path, 2, **{"optimizer.lr": 100.0, "clip_norm": 0.0})
+    assert outcome["status"] == "diverged"
