@@ -1,0 +1,196 @@
+"""What every member of every union must do: take any size, learn, survive JSON and a crash, name its source."""
+
+import re
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from scans import SMALL, digits, numbers, weights
+from torch import nn
+
+from pipeline.config import TrainConfig
+from pipeline.core.augment import AUGMENTS
+from pipeline.core.final import COMPRESSIONS
+from pipeline.core.losses import LOSSES
+from pipeline.core.models import MODELS
+from pipeline.core.optimizers import OPTIMIZERS
+from pipeline.core.schedules import SCHEDULES
+from pipeline.core.setup import build_pixels
+from pipeline.core.train import evaluate_best, train
+from pipeline.data.datasets import DATASETS
+
+
+def name_of(member: Any) -> str:
+    name: str = member.model_fields["name"].default
+    return name
+
+
+def every(members: tuple[Any, ...]) -> pytest.MarkDecorator:
+    return pytest.mark.parametrize("member", members, ids=name_of)
+
+
+NARROW: dict[str, dict[str, Any]] = {
+    "lenet": {"model.width": 6},
+    "nin": {"model.width": 16},
+    "shufflenet": {"model.variant": "x0.5"},
+    "mobilenet": {"model.variant": "v3_small"},
+    "vit": {"model.patch_size": 8},
+    "timm": {"model.arch": "test_resnet.r160_in1k"},
+}
+RATES = {"sgd": 0.02, "adagrad": 0.02, "nadam": 2e-3, "lion": 1e-3, "mse": 3e-3}
+
+
+def narrow(member: Any, **knobs: Any) -> TrainConfig:
+    """The member in a run small enough for a test."""
+    name = name_of(member)
+    config = SMALL.override({"batch_size": 16, "optimizer.lr": 3e-3, "model.name": name})
+    if "width" in member.model_fields:
+        config = config.override({"model.width": 8})
+    return config.override(NARROW.get(name, {}) | knobs)
+
+
+@every(MODELS)
+@pytest.mark.parametrize(("channels", "num_classes"), [(1, 2), (3, 176)])
+@pytest.mark.parametrize("size", [28, 32, 64, 128, 224])
+def test_a_network_takes_every_size_and_number_of_classes(member: Any, size: int, channels: int, num_classes: int) -> None:
+    """As it is by default; on the meta device, which knows shapes alone."""
+    with torch.device("meta"):
+        model = member().build(channels, size, num_classes).eval()
+        assert model(torch.empty(2, channels, size, size)).shape == (2, num_classes)
+
+
+@every(MODELS)
+def test_a_network_gives_every_parameter_a_gradient(member: Any) -> None:
+    torch.manual_seed(0)
+    model = narrow(member).model.build(1, 28, 5)
+    model(torch.randn(4, 1, 28, 28)).square().sum().backward()
+    assert all(p.grad is not None and torch.isfinite(p.grad).all() for p in model.parameters())
+
+
+@every(MODELS)
+def test_the_seed_decides_a_networks_weights(member: Any) -> None:
+    def state(seed: int) -> torch.Tensor:
+        torch.manual_seed(seed)
+        return nn.utils.parameters_to_vector(narrow(member).model.build(1, 28, 3).parameters())
+
+    assert torch.equal(state(1), state(1))
+    assert not torch.equal(state(1), state(2))
+
+
+@every(MODELS)
+def test_dropout_acts_and_zero_draws_no_numbers(member: Any) -> None:
+    config = narrow(member).model
+
+    def outputs(p: float) -> list[torch.Tensor]:
+        torch.manual_seed(0)
+        model = config.override({"dropout": p}).build(1, 28, 3).train()
+        x = torch.randn(4, 1, 28, 28)
+        return [model(x).detach() for _ in range(2)]
+
+    assert torch.equal(*outputs(0.0))
+    assert not torch.equal(*outputs(0.5))
+
+
+RATE = {"lenet": 0.01, "vgg": 1e-3, "alexnet": 1e-3, "nin": 1e-3, "vit": 1e-3, "convnext": 1e-3}
+
+
+@every(MODELS)
+def test_a_network_learns_real_pictures(member: Any) -> None:
+    config = narrow(member, **{"model.dropout": 0.0, "optimizer.lr": RATE.get(name_of(member), 3e-3)})
+    inputs = digits(num_train=16, channels=3, size=32)
+    torch.manual_seed(0)
+    model = config.model.build(3, 32, 10).train()
+    optimizer = config.optimizer.build(model)
+    x = build_pixels(config, inputs, torch.device("cpu"), torch.float32)(
+        torch.tensor(inputs.train.images[inputs.train.index])
+    )
+    labels = torch.tensor(inputs.train.labels[inputs.train.index])
+    losses = []
+    for _ in range(25):
+        loss = config.loss.value(model(x), labels)
+        losses.append(loss.item())
+        loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+    assert min(losses) < 0.7 * losses[0], losses
+
+
+@every(MODELS)
+def test_a_network_goes_on_bit_for_bit(member: Any, tmp_path: Path) -> None:
+    config = narrow(member, **{"dataset.size": 32, "epochs": 3, "precision": "fp32", "model.dropout": 0.2})
+    _goes_on(config, digits(num_train=24, num_val=8, channels=3, size=32), tmp_path)
+
+
+PARTS = [("optimizer", m) for m in OPTIMIZERS] + [("schedule", m) for m in SCHEDULES]
+PARTS += [("loss", m) for m in LOSSES] + [("augment", m) for m in AUGMENTS]
+
+
+@pytest.mark.parametrize(("part", "member"), PARTS, ids=lambda value: value if isinstance(value, str) else name_of(value))
+def test_a_part_learns_real_pictures_and_goes_on_bit_for_bit(part: str, member: Any, tmp_path: Path) -> None:
+    name = name_of(member)
+    knobs: dict[str, Any] = {"model.width": 8, "model.dropout": 0.1, "epochs": 6, "batch_size": 16, f"{part}.name": name}
+    knobs["optimizer.lr"] = RATES.get(name, 0.01)
+    if part == "augment":
+        knobs |= {"augment.strength": 0.5}
+    losses = _goes_on(SMALL.override(knobs), digits(num_train=160), tmp_path)
+    assert min(losses) < 0.75 * losses[0], losses
+
+
+def _goes_on(config: TrainConfig, inputs: Any, tmp_path: Path) -> list[float]:
+    """A run that crashed in between ends with the same numbers and the same weights; returns its training losses."""
+    straight, crashed = tmp_path / "straight", tmp_path / "crashed"
+    middle = config.epochs // 2
+
+    def copy(epoch: dict[str, float]) -> None:
+        if epoch["epoch"] == middle:
+            shutil.copytree(straight, crashed)
+
+    first = train(config, inputs, seed=1, folder=straight, on_epoch=copy)
+    again = train(config, inputs, seed=1, folder=crashed)
+    assert numbers(again) == numbers(first)
+    assert weights(crashed, config.epochs) == weights(straight, config.epochs)
+    return [epoch["train_loss"] for epoch in first.history]
+
+
+@every(AUGMENTS)
+def test_augmentation_of_strength_0_is_none(member: Any) -> None:
+    inputs = digits()
+    off = SMALL.override({"augment.name": name_of(member), "augment.strength": 0.0})
+    assert numbers(train(off, inputs, seed=0)) == numbers(train(SMALL, inputs, seed=0))
+
+
+@every(COMPRESSIONS)
+def test_compression_is_of_the_finished_model_alone(member: Any, tmp_path: Path) -> None:
+    inputs = digits()
+    config = SMALL.override({"final.compress.name": name_of(member)})
+    assert numbers(train(config, inputs, seed=0, folder=tmp_path)) == numbers(train(SMALL, inputs, seed=0))
+    facts = evaluate_best(config, inputs.val, inputs, seed=0, folder=tmp_path)
+    plain = config.final.is_plain
+    assert 0 <= facts["acc"] <= 1
+    assert facts.get("size_bytes", 0) < facts.get("plain_size_bytes", 1)
+    assert plain or facts["plain_acc"] == max(e["val_acc"] for e in train(SMALL, inputs, seed=0).history)
+
+
+ALL = [("model", MODELS), ("optimizer", OPTIMIZERS), ("schedule", SCHEDULES), ("loss", LOSSES), ("augment", AUGMENTS)]
+ALL += [("final.compress", COMPRESSIONS), ("dataset", DATASETS)]
+EACH = [pytest.param(part, m, id=f"{part}-{name_of(m)}") for part, members in ALL for m in members]
+
+
+@pytest.mark.parametrize(("part", "member"), EACH)
+def test_a_member_survives_json_and_the_command_line(part: str, member: Any) -> None:
+    config = TrainConfig().override({f"{part}.name": name_of(member)})
+    assert TrainConfig.model_validate_json(config.model_dump_json()) == config
+    assert config.flat()[f"{part}.name"] == name_of(member)
+
+
+SOURCE = re.compile(r"arXiv \d{4}\.\d{4,5}|doi \S+|\b(19|20)\d\d\b|course|timm|torchvision|MNIST|Hugging Face|scikit-learn")
+PLAIN = {"none", "constant", "folder", "csv", "npz", "half"}  # nothing that anybody published
+
+
+@pytest.mark.parametrize(("part", "member"), EACH)
+def test_a_member_names_its_source(part: str, member: Any) -> None:
+    text = " ".join(cls.__doc__ or "" for cls in member.__mro__ if cls.__module__.startswith("pipeline."))
+    assert member.__doc__, f"{part} {name_of(member)} says nothing"
+    assert SOURCE.search(text) or name_of(member) in PLAIN
