@@ -1,6 +1,9 @@
 import argparse
+import os
 
+import numpy as np
 import pytest
+import torch
 
 from benchmarks.utilisation import Side, study_of
 from pipeline.study import load_study
@@ -42,3 +45,40 @@ def test_a_folder_keeps_the_settings_of_the_study(tmp_path):
     study, data = study_of(flags(data=str(tmp_path)), tmp_path)
     assert data == tmp_path
     assert study.baseline == load_study("hw3").baseline
+
+
+def test_augmentation_is_compared_on_equal_terms(tmp_path, capsys):
+    pytest.importorskip("kornia")
+    from benchmarks.augment import decoded, measured, num_distinct, report, split_difference, ways
+    from benchmarks.loop import photos
+
+    paths = photos(tmp_path, 6)
+    compared = ways(paths, 32, 4)
+    batches = {name: epoch() for name, epoch in compared.items()}
+    for found in batches.values():
+        assert [tuple(batch.shape) for batch in found] == [(4, 3, 32, 32), (2, 3, 32, 32)]
+    means = [torch.cat(batches[name]).mean().item() for name in ("notebook", "kornia", "ours, notes")]
+    assert max(means) - min(means) < 0.15  # the same pictures, normalised alike, with little of the border in black
+    images = decoded(paths, 32)
+    assert num_distinct(images[:1]) == 64
+    assert split_difference(images) == 0
+    report(measured(compared, 6, 1) | {"notebook": [1.0, 2.0], "kornia": [2.0, 2.0], "ours, notes": [8.0, 12.0]})
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[:4] for line in lines[-2:]] == [["ours", "/", "notebook", "7.00"], ["ours", "/", "kornia", "5.00"]]
+
+
+@pytest.mark.skipif(not hasattr(os, "posix_fadvise"), reason="this system takes no advice")
+def test_cold_reads_are_compared_on_equal_terms(tmp_path, capsys):
+    from benchmarks import memmap
+
+    num_rows = memmap.write(tmp_path / "images.u8", 1)
+    assert num_rows == memmap.BATCH * sum(memmap.NUM.values())
+    assert (tmp_path / "images.u8").stat().st_size == num_rows * 3 * 128 * 128
+    images = np.memmap(tmp_path / "images.u8", dtype=np.uint8, mode="r", shape=(num_rows, *memmap.SHAPE))
+    rows = np.random.default_rng(0).permutation(num_rows)[:200]
+    for ours, plain in zip(memmap.ours(images, rows), memmap.plain(images, rows), strict=True):
+        assert torch.equal(ours, plain)
+    assert memmap.cached(tmp_path / "images.u8") > 0.02
+    assert all(memmap.measure(way, tmp_path / "images.u8", num_rows, 1) > 0 for way in memmap.NUM)
+    memmap.report({"ours": [10.0, 12.0, 30.0], "plain": [2.0, 2.0, 3.0]})
+    assert capsys.readouterr().out.splitlines()[-1].split() == ["ratio", "6.0", "5.0", "…", "10.0"]
