@@ -119,7 +119,8 @@ def _networks(study: "Study") -> "list[tuple[str, TrainConfig]]":
     groups: dict[str, tuple[list[str], TrainConfig]] = {}
     for arm, config in study.arms():
         tree = config.model_dump(mode="json")
-        parts = ["model", "optimizer", "transfer", "final", "batch_size", *(["augment"] if config.final.tta else [])]
+        parts = ["model", "optimizer", "transfer", "final", "batch_size", "accumulate", "ema", "normalize", "precision"]
+        parts += ["augment"] if config.final.tta else []
         key = json.dumps([tree[part] for part in parts])
         groups.setdefault(key, ([], config))[0].append(arm.name)
     return [(", ".join(f"'{name}'" for name in names), config) for names, config in groups.values()]

@@ -45,11 +45,13 @@ class Patient:
     step_seconds: float
 
     @classmethod
-    def of(cls, config: TrainConfig, inputs: Inputs, device: torch.device, *, seed: int) -> "Patient":
+    def of(
+        cls, config: TrainConfig, inputs: Inputs, device: torch.device, *, seed: int, pretrained: bool = True
+    ) -> "Patient":
         """Built with the weights of `seed`; the batches are small enough for a step to take STEP_SECONDS."""
         with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
             torch.manual_seed(torch_seed(seed, "init"))
-            model = build_model(config, inputs, device, pretrained=True)
+            model = build_model(config, inputs, device, pretrained=pretrained)
         pictures = Pictures(inputs.train, device)
         pixels = build_pixels(config, inputs, device, torch.float32)
         order = stream(seed, "order", 1).permutation(len(pictures))
@@ -186,7 +188,7 @@ def end_point(run: Run, study_folder: Path, inputs: Inputs, device: torch.device
     *_, newest = checkpoints.epochs(checkpoint_folder(study_folder, run.key))
     seed = json.loads((newest / checkpoints.META).read_text(encoding="utf-8"))["identity"]["seed"]
     found = checkpoints.read(newest, identity(config, seed))
-    patient = Patient.of(config, inputs, device, seed=seed)
+    patient = Patient.of(config, inputs, device, seed=seed, pretrained=False)
     patient.model.load_state_dict(found.best())
     num_bytes = sum(p.nbytes for p in patient.model.parameters()) * LANCZOS_STEPS
     if num_bytes > KRYLOV_BYTES:

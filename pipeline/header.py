@@ -1,6 +1,7 @@
 """A study's first event in the ledger: what is written of its pictures, and whether a study is the one recorded."""
 
 import argparse
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,14 +33,16 @@ def describe_data(data: "Data") -> dict[str, Any]:
     }
 
 
-def require_same(record: Record, study: Study, data: "Data", folder: Path) -> None:
-    """Raise UserError where the study, its pictures or the training core are not those recorded in `folder`."""
+def require_same(record: Record, study: Study, data: "Data", files: Mapping[str, str], folder: Path) -> None:
+    """Raise UserError where the study, its pictures, its `files` or the training core are not those recorded in `folder`."""
     old = Study.parse(record.header["study"], source=str(folder / FILE)).flat()
     new = study.flat()
     keys = [k for k in (*old, *new) if k not in BUDGET and k.split(".")[0] not in IGNORED and old.get(k) != new.get(k)]
     lines = [f"{key}: recorded {old.get(key)!r}, now {new.get(key)!r}" for key in dict.fromkeys(keys)]
     if record.data["fingerprint"] != data.fingerprint:
         lines.append(f"pictures: recorded {record.data['counts']}, now {data.counts}, or their content changed")
+    recorded = record.header["files"]
+    lines += [f"{path}: its content is not the recorded one" for path in files if recorded.get(path) != files[path]]
     if record.header["core_version"] != CORE_VERSION:
         lines.append(f"training core: recorded version {record.header['core_version']}, now {CORE_VERSION}")
     if lines:

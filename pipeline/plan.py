@@ -64,8 +64,9 @@ class Plan:
         """The next segment; None where all that is left waits for a running segment (or nothing is left: see `done`)."""
         if self.again:
             return self._begin(self.record.runs[self.again.popleft()])
-        searching = self.trials.num_trials > 0 and time.monotonic() < self.search_deadline
-        segment = self._next_trial() if searching else None
+        # past its share of the time the search gives way to the arms, and takes up what they leave
+        searching = time.monotonic() < self.search_deadline or not self.todo
+        segment = self._next_trial() if searching and self.trials.num_trials > 0 else None
         if segment is None and self.todo:
             segment = self._begin(self.record.runs[self._new_arm(*self.todo.popleft())])
         return segment
@@ -109,12 +110,12 @@ class Plan:
             self._end(run, "complete", **facts)
 
     def _reach(self, run: Run, *, early: bool) -> None:
-        """Record the rung that a trial was sent to; one that stopped early stands at the rungs above with what it has."""
+        """Record the rung that a trial was sent to; one that stopped early stands there and above with its best."""
         ladder = self.trials.ladder
         for rung in range(run.rung, ladder.num_rungs if early else run.rung + 1):
             if rung not in run.rungs:
-                stop = min(ladder.stop(run.config["epochs"], rung), len(run.epochs))
-                value = run.epochs[stop - 1]["val_acc"]
+                stop = ladder.stop(run.config["epochs"], rung)
+                value = max(e["val_acc"] for e in run.epochs) if early else run.epochs[stop - 1]["val_acc"]
                 self.ledger.append("rung", run=run.key, rung=rung, value=value, **({"early": True} if early else {}))
                 self.trials.reached(run, rung, value)
 
@@ -135,8 +136,8 @@ class Plan:
     def remaining_epochs(self) -> tuple[float, int]:
         """What is left of `total_epochs`; 0 for the search where no trial can be begun or sent on."""
         search, arms = self.total_epochs()
-        search -= sum(len(run.epochs) for run in self.record.trials())
-        done = sum(len(run.epochs) for runs in self.record.arms().values() for run in runs if self._wanted(run, False))
+        search -= sum(_spent(run) for run in self.record.trials())
+        done = sum(_spent(run) for runs in self.record.arms().values() for run in runs if self._wanted(run, False))
         return max(search, 1.0) if self.trials.outstanding() else 0.0, max(arms - done, 0)
 
     def _wanted(self, run: Run, with_search: bool) -> bool:
@@ -215,6 +216,12 @@ class Plan:
 
     def _end(self, run: Run, status: str, **fields: Any) -> None:
         self.ledger.append("end", run=run.key, status=status, **fields)
+
+
+def _spent(run: Run) -> int:
+    """Epochs that a run no longer takes: all of them once it has ended for good, however early."""
+    ended = run.early or (run.kind == "arm" and run.status in ("complete", "diverged", "failed"))
+    return int(run.config["epochs"]) if ended else len(run.epochs)
 
 
 def checkpoint_folder(study_folder: Path, key: str) -> Path:

@@ -80,7 +80,8 @@ class Progress:
             return f"{name}  {place}  val_acc {metrics['val_acc']:.4f}  val_loss {metrics['val_loss']:.4f}"
         if kind == "rung":
             ranks = f"rung {event['rung'] + 1}/{self.plan.study.search.num_rungs}"
-            return f"{name}  {ranks} (epoch {len(run.epochs)})  val_acc {event['value']:.4f}{self._left()}"
+            place = f"epoch {len(run.epochs)}" + (", stopped early: its best" if event.get("early") else "")
+            return f"{name}  {ranks} ({place})  val_acc {event['value']:.4f}{self._left()}"
         if kind == "fail":
             return f"{name}  error: {printable(event['error'], 300)}"
         if kind == "end":

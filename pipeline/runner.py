@@ -183,7 +183,7 @@ def run(
         shutil.rmtree(temp, ignore_errors=True)  # what a killed run left
         temp.mkdir(mode=0o700, parents=True)
         _start_ray(resources, temp)
-        threading.Thread(target=_watch, args=(over,), name="ray watch", daemon=True).start()
+        threading.Thread(target=_watch, args=(over, interrupts), name="ray watch", daemon=True).start()
         interrupts.install()
         _tuner(segments, resources, temp, Stop(segments, interrupts, deadline), Heartbeat(interrupts, on_step)).fit()
     except Exception as error:
@@ -211,14 +211,18 @@ def _start_ray(resources: Resources, temp: Path) -> None:
     logging.getLogger("ray").setLevel(logging.CRITICAL)  # a worker's death is told by the plan
 
 
-def _watch(over: threading.Event) -> None:
-    """Leave at once when a process of Ray itself has died: the driver would wait for it for minutes, or for ever."""
+def _watch(over: threading.Event, interrupts: Interrupts) -> None:
+    """Leave at once when a process of Ray itself has died: the driver would wait for it for minutes, or for ever.
+
+    A signal to the whole process group ends Ray too: then it is the signal that ended the command.
+    """
     while not over.wait(WATCH_SECONDS):
         node = ray._private.worker._global_node
         if node is not None and node.dead_processes() and not over.wait(WATCH_SECONDS):
-            sys.stderr.write("error: a process of Ray died; nothing is lost, the same command goes on from here\n")
+            what = f"signal {interrupts.signal} ended Ray" if interrupts.signal else "a process of Ray died"
+            sys.stderr.write(f"error: {what}; nothing is lost, the same command goes on from here\n")
             sys.stderr.flush()
-            os._exit(MachineError.exit_code)
+            os._exit(128 + interrupts.signal if interrupts.signal else MachineError.exit_code)
 
 
 def _tuner(segments: Segments, resources: Resources, temp: Path, stop: Stop, heartbeat: Heartbeat) -> tune.Tuner:

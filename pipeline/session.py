@@ -22,7 +22,7 @@ from pipeline.errors import UserError, printable
 from pipeline.header import BUDGET, describe_data, require_same, with_kept_budget
 from pipeline.ledger import FILE, Event, Ledger, set_aside
 from pipeline.machine import Resources, commit, describe, resources, versions
-from pipeline.preflight import require_inputs
+from pipeline.preflight import external_files, require_inputs
 from pipeline.preview import preview
 from pipeline.record import Record
 from pipeline.study import Study
@@ -50,6 +50,7 @@ def conduct(args: argparse.Namespace, *, with_search: bool) -> int:
     if args.dry_run:
         if study.baseline.dataset.folder == "needed":  # the others might begin a download
             study.baseline.dataset.scan(data)
+        external_files(study)
         console.print(preview(study, data, note, folder, with_search=with_search), markup=False, soft_wrap=True)
         return 0
     if args.resume and not (folder / FILE).exists():
@@ -105,7 +106,7 @@ class Session:
         interrupts = Interrupts()
         interrupts.install()
         if self.record.header:
-            require_same(self.record, self.study, data, self.ledger.folder)
+            require_same(self.record, self.study, data, external_files(self.study), self.ledger.folder)
             self.study = with_kept_budget(self.record, self.study, self.args)
         tracker = Tracker(Path(self.args.mlruns), self.ledger.folder, self.ledger.events, self.ledger.append)
         listeners: list[Callable[[Event], None]] = [self.record.apply, tracker.put]
@@ -169,7 +170,7 @@ class Session:
                 Path(self.args.mlruns) / "cache",
                 on_progress=lambda done, total: bar.update(task, completed=done, total=total, visible=True),
             )
-        require_inputs(self.study, data)
+        require_inputs(self.study, data, self.means.processes)
         if time.monotonic() - began > 2:
             self.console.print(f"decoded {len(data.labels)} pictures once in {time.monotonic() - began:.0f} s")
         return data
@@ -180,7 +181,13 @@ class Session:
         if not self.record.header:
             facts = describe_data(data)
             self.ledger.append(
-                "study", id=uuid.uuid4().hex, study=tree, data=facts, note=self.note, core_version=CORE_VERSION
+                "study",
+                id=uuid.uuid4().hex,
+                study=tree,
+                data=facts,
+                files=external_files(self.study),
+                note=self.note,
+                core_version=CORE_VERSION,
             )
         flat = self.study.flat()
         self.ledger.append(

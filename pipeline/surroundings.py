@@ -86,7 +86,9 @@ def _writable(mlruns: Path) -> Finding:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
         return Finding("results", f"{folder}: cannot be written and locked: {error.strerror}", "error")
-    return Finding("results", f"{folder} can be written and locked" + ("" if folder == mlruns else f"; {mlruns} is new"))
+    return Finding(
+        "results", f"{folder} can be written and locked" + ("" if folder == mlruns.absolute() else f"; {mlruns} is new")
+    )
 
 
 def _disk(mlruns: Path) -> Finding:

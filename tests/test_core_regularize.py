@@ -19,7 +19,7 @@ from pipeline.core.evaluate import predict
 from pipeline.core.objective import Teacher, distance
 from pipeline.core.pictures import Pictures
 from pipeline.core.pixels import Pixels
-from pipeline.core.pseudo import with_pseudo_labels
+from pipeline.core.pseudo import pseudo_labels, with_pseudo_labels
 from pipeline.core.regularize import Adversary, Distill
 from pipeline.core.run import exhausted
 from pipeline.core.setup import build_pixels
@@ -194,7 +194,8 @@ def test_pseudo_labels_are_the_sure_ones_behind_the_labeled() -> None:
     pixels = build_pixels(PLAIN, inputs, CPU, torch.float32)
     probabilities = predict(model, Pictures(inputs.unlabeled, CPU), pixels, bf16=False).softmax(1)
     threshold = float(probabilities.max(1).values.median())
-    pictures = with_pseudo_labels(inputs.train, inputs.unlabeled, model, pixels, threshold=threshold, device=CPU, bf16=False)
+    chosen = pseudo_labels(Pictures(inputs.unlabeled, CPU), model, pixels, threshold=threshold, bf16=False)
+    pictures = with_pseudo_labels(inputs.train, inputs.unlabeled, *chosen, CPU)
     sure = (probabilities.max(1).values >= threshold).numpy()
     assert 90 < sure.sum() < 110
     assert np.array_equal(pictures.index, np.concatenate([inputs.train.index, inputs.unlabeled.index[sure]]))

@@ -216,19 +216,39 @@ def test_extremes_are_those_of_the_explicit_hessian(batches: list[tuple[Tensor, 
     assert found.extremes.bottom == pytest.approx(expected[0].item(), rel=1e-4)
     assert expected[0] < 0
     assert found.is_saddle
-    assert found.verdict.startswith("saddle")
+    assert found.verdict.startswith("no end point")
+    assert "; negative curvature; " in found.verdict
     assert f"{found.extremes.bottom:.3g}" in found.verdict
     assert model.training
     assert torch.equal(model[2].running_mean, before)  # type: ignore[union-attr, arg-type]
 
 
-def test_a_convex_problem_ends_in_a_minimum(batches: list[tuple[Tensor, Tensor]]) -> None:
+def test_a_convex_problem_ends_in_a_minimum_once_it_has_been_solved(batches: list[tuple[Tensor, Tensor]]) -> None:
     x, labels = batches[0]
+    torch.manual_seed(0)
     model = nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
-    found = curvature(model, x, labels, num_steps=40)
-    assert not found.is_saddle
-    assert found.verdict.startswith("minimum")
-    assert found.extremes.top > 0
+    begun = curvature(model, x, labels, num_steps=40)
+    assert not begun.is_saddle
+    assert begun.extremes.top > 0
+    assert begun.verdict.startswith("no end point")
+    optimizer = torch.optim.LBFGS(model.parameters(), max_iter=200)
+
+    def closure() -> Tensor:
+        """With a little decay, without which the loss has no minimum but an infimum."""
+        optimizer.zero_grad()
+        loss = functional.cross_entropy(model(x), labels) + 0.01 * model[1].weight.square().sum()
+        loss.backward()  # type: ignore[no-untyped-call]
+        return loss
+
+    optimizer.step(closure)  # type: ignore[no-untyped-call]
+    ended = Curvature(begun.extremes, 0.01 * begun.gradient_norm, begun.loss)
+    assert ended.verdict.startswith("minimum")
+    assert curvature(model, x, labels, num_steps=40).gain < begun.gain / 10
+
+
+def test_a_saddle_is_where_training_rests_and_the_curvature_is_negative() -> None:
+    assert Curvature(Extremes(10.0, -2.0, 0.0, 0.0, 30), 0.01, 0.2).verdict.startswith("saddle")
+    assert Curvature(Extremes(10.0, -2.0, 0.0, 0.0, 30), 3.0, 0.2).verdict.startswith("no end point")
 
 
 def test_noise_is_not_taken_for_a_saddle() -> None:

@@ -91,7 +91,7 @@ def test_missing_validation_is_cut_from_train(tmp_path):
     assert counts(listing) == [45, 15, 9]
     per_class = Counter(zip(listing.parts, listing.labels, strict=True))
     assert {per_class[VALID, c] for c in range(3)} == {5}
-    assert any("25% of each class was cut" in warning for warning in listing.warnings)
+    assert any("25 % of each class was cut" in warning for warning in listing.warnings)
 
 
 def test_class_folders_are_split_here_and_the_cut_is_stable(tmp_path):

@@ -91,7 +91,7 @@ def test_a_changed_default_is_noticed():
         batch_size=32,
     )
     assert config.fingerprint() == "54e2081b1b9b6666"
-    assert TrainConfig().fingerprint() == "cd0b7185738f95b0"
+    assert TrainConfig().fingerprint() == "4a68845a7d55b915"
 
 
 @pytest.mark.parametrize("name", ["hw4", "", "../hw3", "hw3.py", "studies/hw3", "-x", "hw3\n", "\x1b[2J", "x" * 5000])

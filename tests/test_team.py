@@ -4,10 +4,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pictures import class_folder
 from safetensors.torch import load_file
 from scans import SMALL
+from torch import nn
 
 from pipeline.core.checkpoints import epochs
+from pipeline.core.parallel import synchronise
 from pipeline.data.cache import prepare
 from pipeline.data.datasets import Digits
 from pipeline.worker import work
@@ -75,3 +78,31 @@ def test_batch_norm_trains_in_a_team_too(cache: Path, tmp_path: Path) -> None:
 def test_a_diverging_team_says_so_and_ends(cache: Path, tmp_path: Path) -> None:
     outcome, _ = segment(cache, tmp_path, 2, **{"optimizer.lr": 100.0, "clip_norm": 0.0})
     assert outcome["status"] == "diverged"
+
+
+def test_pseudo_labels_are_the_leaders_on_every_process(tmp_path: Path) -> None:
+    """Each process has running statistics of its own, so that alone they would choose other pictures."""
+    folder = class_folder(tmp_path / "photos", num=24)
+    class_folder(folder, classes=["unlabeled"], num=40)
+    knobs: dict[str, Any] = {"dataset.name": "folder", "dataset.size": 8, "model.norm": "batch", "batch_size": 16}
+    knobs |= {"pseudo.threshold": 0.4, "pseudo.start": 2, "precision": "fp32"}
+    data = prepare(SMALL.override(FREE | knobs).dataset, folder, tmp_path / "cache").path
+    outcome, seen = segment(data, tmp_path / "run", 2, **knobs)
+    assert outcome["status"] == "reached"
+    assert len(seen) == 3
+
+
+def test_only_plain_norms_that_are_trained_are_synchronised() -> None:
+    class Special(nn.BatchNorm2d):
+        """A norm that does more, as timm's do."""
+
+    model = nn.Sequential(nn.BatchNorm2d(3), nn.Sequential(Special(3), nn.BatchNorm2d(3)), nn.GroupNorm(1, 3))
+    frozen = model[1][1]
+    vars(frozen)["train"] = lambda mode=True: frozen  # noqa: ARG005  (as transfer learning freezes it)
+    synchronise(model)
+    assert [type(module) for module in (model[0], *model[1], model[2])] == [
+        nn.SyncBatchNorm,
+        Special,
+        nn.BatchNorm2d,
+        nn.GroupNorm,
+    ]

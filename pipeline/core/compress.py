@@ -111,7 +111,12 @@ def packed(model: nn.Module) -> dict[str, Tensor]:
 
 
 def _prune(model: nn.Module, amount: float) -> None:
-    """Zero the smallest `amount` of all kernels and matrices; ties go as torch's topk has them."""
+    """Zero the smallest `amount` of all kernels and matrices; ties go as torch's topk has them.
+
+    torch's pruning wants contiguous weights; the layout is given back afterwards.
+    """
+    layouts = {name: parameter.stride() for name, parameter in model.named_parameters()}
+    model.to(memory_format=torch.contiguous_format)
     weights = [
         (module, name)
         for module in model.modules()
@@ -121,6 +126,8 @@ def _prune(model: nn.Module, amount: float) -> None:
     prune.global_unstructured(weights, pruning_method=prune.L1Unstructured, amount=amount)
     for module, name in weights:
         prune.remove(module, name)  # type: ignore[no-untyped-call]
+    if any(parameter.stride() != layouts[name] for name, parameter in model.named_parameters()):
+        model.to(memory_format=torch.channels_last)
     model.requires_grad_(False)
 
 

@@ -16,6 +16,7 @@ from torch.nn import functional
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 NOISE = 1e-4  # of the largest eigenvalue: what fp32 leaves uncertain
+AT_REST = 0.01  # of the loss: what one step down the gradient may still win where training is said to have ended
 
 
 @dataclass(frozen=True)
@@ -42,9 +43,14 @@ class Curvature:
 
     @property
     def is_saddle(self) -> bool:
-        """Whether a direction of negative curvature was found, beyond the noise of the arithmetic: that is a proof."""
+        """Whether a direction of negative curvature was found, beyond the noise of the arithmetic."""
         top, bottom = self.extremes.top, self.extremes.bottom
         return bottom < -NOISE * max(abs(top), abs(bottom))
+
+    @property
+    def gain(self) -> float:
+        """What the best step down the gradient wins at least, were the loss a parabola: |g|² / (2 top)."""
+        return self.gradient_norm**2 / (2 * max(abs(self.extremes.top), 1e-12))
 
     @property
     def verdict(self) -> str:
@@ -54,6 +60,9 @@ class Curvature:
             f"Hessian eigenvalues {e.bottom:.3g} (±{e.bottom_residual:.1g}) to {e.top:.3g} (±{e.top_residual:.1g}), "
             f"gradient norm {self.gradient_norm:.2g}, loss {self.loss:.3g}"
         )
+        if self.gain > AT_REST * self.loss:
+            found = "negative" if self.is_saddle else "no negative"
+            return f"no end point: the gradient still leads down, training had not ended; {found} curvature; {numbers}"
         if self.is_saddle:
             return f"saddle: the loss still falls along some direction of negative curvature; {numbers}"
         return f"minimum: no negative curvature in {e.num_steps} Lanczos steps; {numbers}"

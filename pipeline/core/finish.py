@@ -35,7 +35,8 @@ def finish(
     small = compress(final.compress, model, _batches(calibration, pixels, num))
     loss, acc = evaluate_views(config, small, pictures, pixels, seed=seed)
     plain_loss, plain_acc = evaluate(model, pictures, pixels, bf16=False)
-    x, num_views = next(_batches(pictures, pixels, 1)), 1 + final.tta
+    x = next(_batches(pictures, pixels, 1))
+    num_views = 1 + (final.tta if has_views(config.augment, pictures.images.shape[-1]) else 0)
     plain, own = measure(model, x), measure(small, x.repeat(num_views, 1, 1, 1))
     facts = {
         "loss": loss,

@@ -93,7 +93,10 @@ class Loop:
         return rate
 
     def _backward(self, images: Tensor, labels: Tensor, draws: Draws | None) -> Tensor:
-        """Gradients of the batch's mean loss, part by part; returns the loss."""
+        """Gradients of the batch's mean loss, part by part; returns the loss.
+
+        Mixing pairs pictures, and a loss of the hardest ones picks them, within a part.
+        """
         parts = shares(len(images), self.config.accumulate, self.group)
         total = torch.zeros((), device=images.device)
         for number, part in enumerate(parts):

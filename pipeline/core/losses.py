@@ -27,7 +27,7 @@ class Criterion(Frozen):
         default=1.0,
         gt=0,
         le=1,
-        description="share of a batch's samples, those of the highest loss, that count; 1 = all",
+        description="share of a batch's samples (with accumulate: of each part), those of the highest loss, that count",
     )
 
     @abstractmethod

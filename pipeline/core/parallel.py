@@ -30,13 +30,14 @@ class Group:
     def wrap(self, model: nn.Module) -> nn.Module:
         """What forward passes go through: gradients are averaged over the group in `backward`.
 
-        Norm statistics are taken over all devices on GPUs; on CPUs, where torch cannot, over each process's own pictures.
+        Norm statistics are taken over all devices on GPUs; on CPUs, where torch cannot, over each process's own pictures. So
+        they are in norms that do more than torch's (timm's, with their activation), and frozen norms stay as they are.
         """
         if self.size == 1:
             return model
         device = next(model.parameters()).device
         if device.type == "cuda":
-            model = nn.SyncBatchNorm.convert_sync_batchnorm(model)  # type: ignore[no-untyped-call]
+            synchronise(model)
         return DistributedDataParallel(model, device_ids=[device.index] if device.type == "cuda" else None)
 
     def add(self, value: Tensor) -> Tensor:
@@ -52,6 +53,17 @@ class Group:
         box = [value]
         distributed.broadcast_object_list(box, src=0)
         return box[0]
+
+
+def synchronise(model: nn.Module) -> None:
+    """Put torch's synchronised batch norm in the place of each plain one that is trained."""
+    plain = {
+        name: module
+        for name, module in model.named_modules()
+        if type(module) is nn.BatchNorm2d and "train" not in vars(module)  # a frozen one has a `train` of its own
+    }
+    for name, module in plain.items():
+        model.set_submodule(name, nn.SyncBatchNorm.convert_sync_batchnorm(module))  # type: ignore[no-untyped-call]
 
 
 @contextmanager

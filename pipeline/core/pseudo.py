@@ -15,19 +15,18 @@ from pipeline.data.splits import Split
 Rows = npt.NDArray[np.int64]
 
 
-def with_pseudo_labels(
-    labeled: Split, unlabeled: Split, model: nn.Module, pixels: Pixels, *, threshold: float, device: torch.device, bf16: bool
-) -> Pictures:
-    """The labeled pictures, then those unlabeled ones that `model` gives a class with at least `threshold`."""
-    sure, labels = _sure(Pictures(unlabeled, device), model, pixels, threshold, bf16=bf16)
+def with_pseudo_labels(labeled: Split, unlabeled: Split, sure: Rows, labels: Rows, device: torch.device) -> Pictures:
+    """The labeled pictures, then those `sure` positions of the unlabeled ones with their pseudo-`labels`."""
     known = labeled.labels.copy()
     chosen = unlabeled.index[sure]
     known[chosen] = labels
     return Pictures(replace(labeled, labels=known, index=np.concatenate([labeled.index, chosen])), device)
 
 
-def _sure(pictures: Pictures, model: nn.Module, pixels: Pixels, threshold: float, *, bf16: bool) -> tuple[Rows, Rows]:
-    """(positions, labels) of the pictures whose largest probability is at least `threshold`."""
+def pseudo_labels(
+    pictures: Pictures, model: nn.Module, pixels: Pixels, *, threshold: float, bf16: bool
+) -> tuple[Rows, Rows]:
+    """(positions, labels) of the pictures to whose likeliest class `model` gives at least `threshold`."""
     probabilities, labels = predict(model, pictures, pixels, bf16=bf16).softmax(1).max(1)
     sure = probabilities >= threshold
     return np.flatnonzero(sure.cpu().numpy()), labels[sure].cpu().numpy()

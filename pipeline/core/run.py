@@ -16,7 +16,7 @@ from pipeline.core.loop import Diverged, Loop
 from pipeline.core.objective import Objective, Teacher
 from pipeline.core.parallel import Group
 from pipeline.core.pictures import Pictures, Rows
-from pipeline.core.pseudo import with_pseudo_labels
+from pipeline.core.pseudo import pseudo_labels, with_pseudo_labels
 from pipeline.core.setup import Inputs, build_model, build_pixels, describe, identity, resolve_precision
 from pipeline.core.streams import stream, torch_seed
 
@@ -106,15 +106,12 @@ class Run:
         pseudo, unlabeled = self.config.pseudo, self.inputs.unlabeled
         if not pseudo.threshold or epoch < pseudo.start or unlabeled is None:
             return self.train
-        return with_pseudo_labels(
-            self.inputs.train,
-            unlabeled,
-            self.evaluated,
-            self.pixels,
-            threshold=pseudo.threshold,
-            device=self.device,
-            bf16=self.bf16,
-        )
+        found = None
+        if self.group.leads:  # processes may differ in a rounding, and must train on the same pictures
+            pictures = Pictures(unlabeled, self.device)
+            found = pseudo_labels(pictures, self.evaluated, self.pixels, threshold=pseudo.threshold, bf16=self.bf16)
+        sure, labels = self.group.share(found)
+        return with_pseudo_labels(self.inputs.train, unlabeled, sure, labels, self.device)
 
     def _objective(self, model: nn.Module) -> Objective:
         config, teacher, weights = self.config, None, None

@@ -29,7 +29,7 @@ def cut(keys: Sequence[str], labels: Sequence[int], parts: list[int], shares: di
                 parts[row] = part
             start += num
     return [
-        f"no {NAMES[part]} part: {share:.0%} of each class was cut from the training pictures"
+        f"no {NAMES[part]} part: {share * 100:.0f} % of each class was cut from the training pictures"
         for part, share in shares.items()
     ]
 

@@ -33,11 +33,11 @@ def blocks(ablation: Ablation, record: Record, study: Study, *, dropped: frozens
     if record.data.get("is_food11") and {row.arm for row in ablation.rows} == set(NOTES):
         yield notes_table(ablation)
     rope = f"{ablation.rope * 100:g}"
+    effects = ", and the effects of the factorial" if ablation.effects else ""
     forest = Figure(
         "differences",
-        f"Differences from {ablation.reference}, and the effects of the factorial: mean and 95 % interval of each on its "
-        f"own; small dots are single replicates. The band is the margin of ±{rope} points within which a difference is "
-        f"of no practical interest.",
+        f"Differences from {ablation.reference}{effects}: mean and 95 % interval of each on its own; small dots are single "
+        f"replicates. The band is the margin of ±{rope} points within which a difference is of no practical interest.",
         "Forest plot of differences in accuracy with 95 percent intervals",
     )
     interaction = Figure(
@@ -102,7 +102,9 @@ def footnotes(ablation: Ablation, record: Record, study: Study) -> Iterator[str]
     if baseline.split == "official":
         varied = "initial weights and order of the pictures; the train/val split is the official one"
     elif baseline.split == "kfold":
-        varied = f"the one of {baseline.folds} folds that validates, initial weights and order of the pictures, alike for all arms"
+        varied = (
+            f"which of {baseline.folds} folds validates, initial weights and order of the pictures, the same for every arm"
+        )
     else:
         varied = "train/val split, initial weights and order of the pictures, the same for every arm"
     test = "; the test pictures are fixed" if ablation.metric == "test_acc" else ""
@@ -146,13 +148,12 @@ def _planned(ablation: Ablation, default: int) -> str:
 
 
 def _stopping(ablation: Ablation) -> str:
-    patience = sorted({int(run.config.get("patience", 0)) for row in ablation.rows for run in row.runs} - {0})
+    patience = sorted({int(run.config["patience"]) for row in ablation.rows for run in row.runs} - {0})
     early = sum(run.early for row in ablation.rows for run in row.complete)
     if not patience:
         return "without early stopping"
-    return (
-        f"with early stopping after {listed(list(map(str, patience)))} epochs without a better one ({early} runs ended so)"
-    )
+    after = listed([plural(epochs, "epoch") for epochs in patience])
+    return f"with early stopping after {after} without a better one ({plural(early, 'run')} ended so)"
 
 
 def _bold(ablation: Ablation) -> str:

@@ -73,7 +73,8 @@ def _blocks(findings: Findings, dropped: frozenset[str]) -> Iterator[Block]:
         yield Figure(
             "curves",
             "Thin: every run; thick: their mean. Train values are measured on a fixed part of the training pictures, "
-            "without augmentation and dropout, so train and val are comparable.",
+            "without augmentation and dropout, so train and val are comparable. Loss panels end where nearly all epochs do: "
+            "a single spike may leave them at the top.",
             "Learning curves of every arm: accuracy and loss on train and val against epoch",
         )
     yield from search_text.blocks(findings.search, study, dropped=dropped)

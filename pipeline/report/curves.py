@@ -37,15 +37,24 @@ def learning_curves(rows: Sequence[ArmRow]) -> Figure:
                 axis.set_ylabel("accuracy (%)" if kind == "acc" else "loss")
         axes[2 * (index // columns), index % columns].set_title(short(row.arm), loc="left")
         axes[2 * (index // columns) + 1, index % columns].set_xlabel("epoch")
-    for group in scales.values():
+    for kind, group in scales.items():
         low, high = min(a.get_ylim()[0] for a in group), max(a.get_ylim()[1] for a in group)
         for axis in group:
-            axis.set_ylim(low, high)
+            axis.set_ylim(low, min(high, _highest(rows)) if kind == "loss" else high)
+            axis.tick_params(labelbottom=kind == "loss")
     handles = [Line2D([], [], color=TRAIN, lw=2, label="train"), Line2D([], [], color=VAL, lw=2, label="val")]
     if any(row.diverged for row in rows):
         handles.append(Line2D([], [], color=MUTED, lw=1, ls=":", label="diverged"))
     figure.legend(handles=handles, loc="outside upper right", ncols=3)
     return figure
+
+
+def _highest(rows: Sequence[ArmRow]) -> float:
+    """Where the loss panels end: beyond what nearly all epochs have, so that a single spike does not flatten every curve."""
+    losses = [
+        epoch[key] for row in rows for run in row.complete for epoch in run.epochs for key in ("train_loss", "val_loss")
+    ]
+    return 1.3 * float(np.quantile(losses, 0.97)) if losses else np.inf
 
 
 def history(search: Search) -> Figure:

@@ -121,17 +121,19 @@ def _too_few(ablation: Ablation) -> Iterator[str]:
     few = [row for row in ablation.rows if row.n < MIN_REPLICATES]
     some = [row for row in ablation.rows if MIN_REPLICATES <= row.n < GOOD_REPLICATES]
     if few:
-        yield f"{_sizes(few)}: below {MIN_REPLICATES} replicates values are shown, nothing is tested"
+        yield f"{_sizes(few, len(ablation.rows))}: below {MIN_REPLICATES} replicates values are shown, nothing is tested"
     if some:
-        yield f"{_sizes(some)}: with fewer than {GOOD_REPLICATES} only very large effects are found"
+        yield f"{_sizes(some, len(ablation.rows))}: with fewer than {GOOD_REPLICATES} only very large effects are found"
 
 
-def _sizes(rows: Sequence[ArmRow]) -> str:
-    """a has only 1 result; b, c have only 2 results"""
+def _sizes(rows: Sequence[ArmRow], num_arms: int) -> str:
+    """a has only 1 result; b, c have only 2 results; or: all arms have only 3 results"""
     texts = []
     for n in sorted({row.n for row in rows}):
         names = [row.arm for row in rows if row.n == n]
         number = f"only {plural(n, 'result')}" if n else "no result"
+        if len(names) == num_arms > 1:
+            return f"all arms have {number}"
         texts.append(f"{listed(names)} {'has' if len(names) == 1 else 'have'} {number}")
     return "; ".join(texts)
 
@@ -148,7 +150,7 @@ def _epochs(ablation: Ablation) -> Iterator[str]:
     if ablation.unequal_epochs:
         yield f"unequal epochs: {ablation.unequal_epochs}: differences between these arms may be due to the epochs alone"
     for row in ablation.rows:
-        short = [run for run in row.complete if len(run.epochs) < int(run.config["epochs"])]
+        short = [run for run in row.complete if len(run.epochs) < int(run.config["epochs"]) and not run.early]
         if short:
             count = plural(len(short), "run")
             yield f"{row.arm}: {count} cut short of the planned epochs; its budget is not that of the other arms"

@@ -92,7 +92,9 @@ def _interaction(contrast: Contrast, shown: Points) -> str:
         return f"{contrast.name}: together they give {more} than the sum of each alone, {size}."
     if contrast.verdict == "equivalent":
         return f"{contrast.name}: their effects add up within the margin ({shown.signed(contrast.delta)} points {interval})."
-    return f"{contrast.name}: whether they interact is open ({shown.signed(contrast.delta)} points {interval})."
+    corrected = " once corrected for several comparisons" if contrast.low > 0 or contrast.high < 0 else ""
+    size = f"{shown.signed(contrast.delta)} points {interval}"
+    return f"{contrast.name}: whether they interact is open{corrected} ({size})."
 
 
 def _best(ablation: Ablation) -> str:
@@ -100,7 +102,7 @@ def _best(ablation: Ablation) -> str:
     apart = ablation.uncompared
     names = [row.arm for row in ablation.rows if row.arm in ablation.bold and row.arm not in apart]
     if len(names) > 1:
-        text = f"Best: {' and '.join(names)}; they cannot be told from the highest mean."
+        text = f"Best: {', '.join(names[:-1])} and {names[-1]}; they cannot be told from the highest mean."
     elif names:
         others = "each of the other arms compared" if apart else "every other arm"
         text = f"Best: {names[0]}, distinguishable from {others}."

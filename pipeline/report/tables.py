@@ -234,7 +234,7 @@ def _edges(study: Study, knobs: Mapping[str, Scalar]) -> tuple[str, ...]:
         if knob.log:
             low, high, x = math.log(low), math.log(high), math.log(x)
         share = (x - low) / (high - low)
-        off = number == 0 == knob.low  # nothing is below
+        off = knob.low == 0 and share < 0.5  # nothing is below
         if min(share, 1 - share) <= (EDGE if isinstance(knob, Float) else 0) and not off:
             end = "lower" if share < 0.5 else "upper"
             found.append(f"{name} = {number:.3g} at the {end} end of {knob.describe()}")

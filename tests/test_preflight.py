@@ -1,0 +1,101 @@
+"""What a study lacks is said before anything is trained, in one line that names the arm and the key."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pictures import class_folder
+from scans import SMALL, digits
+
+from pipeline.config import TrainConfig
+from pipeline.core.train import train
+from pipeline.data.cache import Data, prepare
+from pipeline.data.datasets import Digits
+from pipeline.errors import UserError
+from pipeline.preflight import external_files, require_inputs
+from pipeline.study import Study
+from tests.studies import small_study
+
+
+@pytest.fixture(scope="module")
+def scans(tmp_path_factory: pytest.TempPathFactory) -> Data:
+    return prepare(Digits(), None, tmp_path_factory.mktemp("cache"))
+
+
+@pytest.fixture(scope="module")
+def teacher(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("teacher")
+    train(SMALL.override({"epochs": 1}), digits(), seed=0, folder=folder)
+    return folder
+
+
+def study(**knobs: Any) -> Study:
+    return small_study().override({f"baseline.{key}": value for key, value in knobs.items()})
+
+
+def test_a_study_that_needs_nothing_passes(scans: Data) -> None:
+    assert external_files(study()) == {}
+    require_inputs(study(), scans)
+
+
+@pytest.mark.parametrize(
+    ("knobs", "message"),
+    [
+        ({"pseudo.threshold": 0.9}, "baseline: pseudo.threshold: pseudo-labels need unlabeled training pictures"),
+        ({"transfer.train": "last", "transfer.num_last": 500}, "baseline: transfer.num_last: "),
+        ({"split": "kfold", "folds": 100, "dataset.num_train": 20, "dataset.num_valid": 20}, ""),
+    ],
+    ids=["pseudo", "stages", "folds"],
+)
+def test_what_is_missing_is_named(knobs: dict[str, Any], message: str, scans: Data, tmp_path: Path) -> None:
+    asked = study(**knobs)
+    data = scans if message else prepare(asked.baseline.dataset, None, tmp_path)
+    with pytest.raises(UserError) as error:
+        require_inputs(asked, data)
+    message = message or "baseline: folds: got 100, but there are 40 labeled pictures"
+    assert f"study 'small', {message}" in str(error.value)
+
+
+def test_a_batch_must_do_for_all_processes_and_parts(scans: Data) -> None:
+    asked = study(batch_size=16, accumulate=4)
+    require_inputs(asked, scans, 2)
+    with pytest.raises(UserError, match="batch_size: got 16; each of 3 processes needs 2 pictures"):
+        require_inputs(asked, scans, 3)
+
+
+@pytest.mark.parametrize("key", ["distill.teacher", "transfer.weights"])
+def test_a_missing_file_is_found_without_the_pictures(key: str) -> None:
+    with pytest.raises(UserError, match=rf"study 'small', baseline: {key}: .*nowhere.*: no such file"):
+        external_files(study(**{key: "nowhere.safetensors"}))
+
+
+def test_files_are_known_by_their_content(teacher: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "copy.safetensors"
+    copy.write_bytes((teacher / "epoch_0001" / "best.safetensors").read_bytes())
+    asked = study(**{"distill.teacher": str(teacher), "transfer.weights": str(copy)})
+    files = external_files(asked)
+    assert files.keys() == {str(teacher), str(copy)}
+    assert len(set(files.values())) == 1
+    copy.write_bytes(copy.read_bytes() + b" ")
+    assert external_files(asked) != files
+
+
+def test_a_teacher_must_know_these_pictures(teacher: Path, tmp_path: Path) -> None:
+    data = prepare(Digits(size=16), None, tmp_path)
+    with pytest.raises(UserError, match=r"baseline: distill\.teacher: trained on other pictures than this study's"):
+        require_inputs(study(**{"distill.teacher": str(teacher), "dataset.size": 16}), data)
+
+
+def test_a_course_rule_forbids_weights_from_elsewhere() -> None:
+    for weights in ("pretrained", "file.safetensors"):
+        with pytest.raises(UserError, match="is refused, because allow_pretrained is false"):
+            TrainConfig().override({"transfer.weights": weights, "allow_pretrained": False, "model.name": "mobilenet"})
+
+
+def test_unlabeled_pictures_are_enough_for_pseudo_labels(tmp_path: Path) -> None:
+    folder = class_folder(tmp_path / "photos", num=8)
+    class_folder(folder, classes=["unlabeled"], num=4)
+    asked = study(**{"dataset.name": "folder", "dataset.size": 8, "pseudo.threshold": 0.9})
+    data = prepare(asked.baseline.dataset, folder, tmp_path / "cache")
+    assert data.counts["unlabeled"] == 4
+    require_inputs(asked, data)

@@ -1,0 +1,156 @@
+"""Every study in `studies/`: a lab note that says what it costs, arms that differ, and a fallback that anybody can run."""
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from pipeline.cli import chosen_study, parser
+from pipeline.designs import Arms
+from pipeline.errors import UserError
+from pipeline.scheduler import Ladder
+from pipeline.study import Study, load_study
+
+ROOT = Path(__file__).parents[1]
+FOLDER = ROOT / "studies"
+STUDIES = sorted(path.stem for path in FOLDER.glob("*.py"))
+EVERY_STUDY = pytest.mark.parametrize("name", STUDIES)
+
+
+def note(name: str) -> str:
+    text = (FOLDER / f"{name}.py").read_text(encoding="utf-8")
+    return text.split('"""')[1]
+
+
+def fallen(name: str) -> Study:
+    """The study as its fallback makes it."""
+    study = load_study(name, FOLDER)
+    assert study.fallback is not None
+    return study.override(study.fallback.overrides)
+
+
+def asked(*flags: str) -> tuple[Study, Path | None, str]:
+    """What the command line makes of the flags: study, folder of pictures, note."""
+    return chosen_study(parser("test", "", trains=True, searches=True).parse_args(flags))
+
+
+def commands(text: str, part: str) -> list[list[str]]:
+    """The flags of the commands in `text` that hold `part`, as a shell reads them, over the ends of lines too."""
+    return [shlex.split(words.replace("\n", " ")) for words in re.findall(r"`(--[^`]+)`", text) if part in words]
+
+
+def num_epochs(study: Study) -> float:
+    """Of the arms and, on average, of the search."""
+    arms = sum(config.epochs for _, config in study.arms()) * study.ablation.replicates
+    ladder = Ladder(study.search.reduction, study.search.num_rungs)
+    return arms + study.search.num_trials * ladder.expected(study.baseline.epochs)
+
+
+@EVERY_STUDY
+def test_a_study_is_legal_and_its_arms_differ(name):
+    for study in (load_study(name, FOLDER), fallen(name)):
+        study.check()
+        prints = [config.fingerprint() for _, config in study.arms()]
+        assert len(set(prints)) == len(prints) >= 2
+        assert len({arm.name for arm, _ in study.arms()}) == len(prints)
+
+
+@EVERY_STUDY
+def test_the_search_begins_at_the_baseline(name):
+    for study in (load_study(name, FOLDER), fallen(name)):
+        assert study.space.point(study.baseline.flat()) is not None
+
+
+@EVERY_STUDY
+def test_the_lab_note_has_its_parts(name):
+    text = note(name)
+    assert "Question:" in text
+    assert "Cost:" in text
+    assert name == "hw3" or "Expected reading:" in text
+    assert not re.search(r"(?<!\w)/(?:home|tmp|work|mnt|data)/", text)
+
+
+@EVERY_STUDY
+def test_the_lab_note_says_what_the_budget_costs(name):
+    """Within a tenth, so that whoever changes the budget changes the note."""
+    stated = re.search(r"Cost:\s+about\s+([\d,]+)\s+epochs", note(name))
+    assert stated is not None
+    assert int(stated[1].replace(",", "")) == pytest.approx(num_epochs(load_study(name, FOLDER)), rel=0.1)
+
+
+@EVERY_STUDY
+def test_the_cuts_of_the_lab_note_work(name, monkeypatch):
+    """What it gives for a machine without a GPU is legal and makes the study cheaper."""
+    monkeypatch.chdir(ROOT)
+    (flags,) = commands(note(name), "--epochs")
+    study, _, _ = asked("--study", name, "--data", "pictures", *flags)
+    assert num_epochs(study) < num_epochs(load_study(name, FOLDER)) / 2
+
+
+@EVERY_STUDY
+def test_without_pictures_the_study_falls_back(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    study = load_study(name, FOLDER)
+    monkeypatch.delenv(study.data_env or "", raising=False)
+    path = tmp_path / "study.json"
+    path.write_text(study.model_dump_json(), encoding="utf-8")
+    chosen, data, said = asked("--study", str(path))
+    assert data is None
+    assert said == study.fallback.note
+    assert "digits" in said
+    assert chosen.baseline.dataset.name == "digits"
+
+
+@EVERY_STUDY
+def test_pictures_lie_below_the_working_directory(name):
+    study = load_study(name, FOLDER)
+    assert study.data is not None
+    assert study.data_env is not None
+    assert not Path(study.data).is_absolute()
+
+
+def test_every_study_is_in_the_readme():
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| \[`(\w+)`\]\(studies/(\w+)\.py\) \|", text, re.MULTILINE)
+    assert sorted(rows) == [(name, name) for name in STUDIES]
+
+
+def test_degradation_compares_networks_of_the_same_layers():
+    arms = {arm.name: config.model for arm, config in load_study("degradation", FOLDER).arms()}
+    assert {(model.plain, model.depth) for model in arms.values()} == {(True, 18), (False, 18), (True, 34), (False, 34)}
+    assert arms["18 plain layers"].plain
+
+
+def test_regularizers_leaves_each_one_out():
+    study = load_study("regularizers", FOLDER)
+    assert isinstance(study.ablation.design, Arms)
+    arms = {arm.name: config for arm, config in study.arms()}
+    amounts = {
+        name: (c.model.dropout, c.optimizer.weight_decay, c.augment.mixup, c.loss.smoothing) for name, c in arms.items()
+    }
+    assert all(amounts["all four"])
+    assert not any(amounts["none"])
+    off = [amount.index(0.0) for name, amount in amounts.items() if name.startswith("without ")]
+    assert sorted(off) == [0, 1, 2, 3]
+    assert all(amount.count(0.0) == 1 for name, amount in amounts.items() if name.startswith("without "))
+
+
+def test_lenet_tuning_starts_from_the_original_network():
+    study = load_study("lenet_tuning", FOLDER)
+    model = study.baseline.model
+    assert (model.activation, model.pool, model.norm, model.width) == ("sigmoid", "avg", "none", 6)
+    rates = {config.model.activation: config.optimizer.lr for _, config in study.arms()}
+    assert rates["sigmoid"] > rates["relu"]
+
+
+def test_leaves_takes_transfer_as_its_note_says(monkeypatch):
+    """The command of the note, with a file in place of a download."""
+    monkeypatch.chdir(ROOT)
+    (words,) = commands(note("leaves"), '"pretrained"')
+    flags = ["--study", "leaves", "--data", "pictures", *(word.replace("pretrained", "other.pth") for word in words)]
+    study, _, _ = asked(*flags)
+    weights = {arm.name: config.transfer.weights for arm, config in study.arms()}
+    assert weights == {"baseline": "", "augmentation": "", "transfer": "other.pth", "augmentation + transfer": "other.pth"}
+    with pytest.raises(UserError, match="allow_pretrained"):
+        asked(*flags, "--set", "allow_pretrained=false")
