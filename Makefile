@@ -18,7 +18,10 @@ lint: $(READY)
 	$(BIN)/mypy
 
 bench: $(READY)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[bench]'
+	$(BIN)/python -m benchmarks.augment
 	$(BIN)/python -m benchmarks.loop
+	$(BIN)/python -m benchmarks.memmap
 	$(BIN)/python -m benchmarks.utilisation
 
 $(READY): pyproject.toml constraints.txt

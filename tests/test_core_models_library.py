@@ -1,6 +1,5 @@
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from pydantic import ValidationError
@@ -28,16 +27,6 @@ def num_params(model: nn.Module) -> int:
 
 
 @EVERY
-@pytest.mark.parametrize(("size", "channels", "num_classes"), [(28, 1, 2), (33, 3, 176)])
-def test_any_picture_gives_logits_and_gradients(config: Any, size: int, channels: int, num_classes: int) -> None:
-    model = config.build(channels, size, num_classes)
-    logits = model(torch.randn(2, channels, size, size))
-    assert logits.shape == (2, num_classes)
-    logits.square().sum().backward()
-    assert all(p.grad is not None and torch.isfinite(p.grad).all() for p in model.parameters())
-
-
-@EVERY
 @pytest.mark.parametrize("size", [64, 224])
 def test_larger_pictures_keep_their_size(config: Any, size: int) -> None:
     with torch.device("meta"):
@@ -47,20 +36,6 @@ def test_larger_pictures_keep_their_size(config: Any, size: int) -> None:
         first.register_forward_pre_hook(lambda _, args: seen.append(args[0].shape))
         assert model(torch.empty(2, 3, size, size)).shape == (2, 7)
     assert seen == [(2, 3, size, size)]
-
-
-@EVERY
-def test_the_seed_decides_the_weights_and_nothing_else_does(config: Any) -> None:
-    def weights(seed: int) -> torch.Tensor:
-        torch.manual_seed(seed)
-        np.random.seed(seed + 5)
-        return nn.utils.parameters_to_vector(config.build(1, 32, 3).parameters())
-
-    torch.manual_seed(0)
-    first, state = weights(1), torch.get_rng_state()
-    assert torch.equal(weights(1), first)
-    assert torch.equal(torch.get_rng_state(), state)
-    assert not torch.equal(weights(2), first)
 
 
 @EVERY
@@ -85,28 +60,6 @@ def test_dropout_acts_before_the_head_and_zero_draws_nothing(config: Any) -> Non
     one, other = twice(0.5)
     assert not torch.equal(one == 0, other == 0)
     assert (one == 0).float().mean() > 0.3
-
-
-@EVERY
-def test_configuration_survives_json(config: Any) -> None:
-    assert type(config).model_validate_json(config.model_dump_json()) == config
-
-
-@EVERY
-def test_loss_falls(config: Any) -> None:
-    torch.manual_seed(0)
-    model = config.build(3, 32, 2).train()
-    labels = torch.arange(8) % 2
-    x = torch.randn(8, 3, 32, 32) * 0.3 + labels[:, None, None, None]
-    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
-    losses = []
-    for _ in range(6):
-        loss = nn.functional.cross_entropy(model(x), labels)
-        loss.backward()
-        optimizer.step()
-        optimizer.zero_grad()
-        losses.append(loss.item())
-    assert losses[-1] < 0.7 * losses[0]
 
 
 @pytest.mark.parametrize(

@@ -1,23 +1,11 @@
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
-import torch
 from scans import SMALL, digits, numbers, weights
 
 from pipeline.core.train import train
-
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
 
 KILLED = """
 import sys; sys.path[:0] = ["tests"]

@@ -397,7 +397,9 @@ def test_a_study_without_any_result_still_has_a_report(tmp_path: Path) -> None:
     assert not report.complete
     assert "there is nothing to compare yet" in visible(report.text)
     assert not (tmp_path / "r/figures").exists()
-    assert any("0 of 40 planned trials" in warning for warning in report.warnings)
+    assert not any("planned trials" in warning for warning in report.warnings), "nobody asked for a search"
+    assert any("planned runs without a result" in warning for warning in report.warnings)
+    assert "Best configuration" not in report.text
 
 
 def test_an_empty_record_is_the_users_error(tmp_path: Path) -> None:

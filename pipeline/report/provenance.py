@@ -166,7 +166,7 @@ def _untested(ablation: Ablation) -> Iterator[Contrast]:
 
 def _trials(search: Search) -> Iterator[str]:
     counts = search.counts
-    if search.proposed < search.planned:
+    if 0 < search.proposed < search.planned:  # none at all: the arms were asked for alone
         yield f"The search has {search.proposed} of {plural(search.planned, 'planned trial')}"
     for status in ("failed", "diverged", "unfinished"):
         if counts[status]:

@@ -53,8 +53,9 @@ def winner(search: Search, best: Run) -> str:
     """The best trial, with the reason why its value is not a result."""
     rung, acc = top_value(best) or (-1, 0.0)
     place = "at the top rung" if rung == search.num_rungs - 1 else f"at rung {rung + 1} of {search.num_rungs}"
+    whose = f"number {best.number}" + (", the baseline itself" if best.number == 0 else "")
     text = (
-        f"The best trial is number {best.number}: val acc {SHOWN.percent(acc)} % {place}. It was selected by this very "
+        f"The best trial is {whose}: val acc {SHOWN.percent(acc)} % {place}. It was selected by this very "
         f"number, among {plural(search.reached(rung), 'trial')} that reached this rung, so it is optimistic; one run, "
         f"no spread, no test."
     )

@@ -20,7 +20,8 @@ def render(findings: Findings, page: Path) -> str:
     content = document(findings, frozenset())
     lines = [f"!! {line}" for banner in content.banners for line in textwrap.wrap(clean(banner), WIDTH - 3)]
     lines += ["", clean(content.title), *textwrap.wrap(clean(content.summary), WIDTH)]
-    lines += ["", *_best(findings.search, findings.study)]
+    if findings.search.trials:
+        lines += ["", *_best(findings.search, findings.study)]
     lines += ["", *_grid(_compact(main_table(findings.ablation), findings.ablation))]
     if findings.warnings:
         lines += ["", f"Warnings ({len(findings.warnings)})"]
@@ -38,7 +39,8 @@ def _best(search: Search, study: Study) -> Iterator[str]:
         return
     where = f"rung {top[0] + 1} of {search.num_rungs}"
     acc = Points(2).percent(top[1])
-    yield f"Best configuration: trial {best.number}, val acc {acc} % at {where} (selected by it, so optimistic)"
+    whose = f"trial {best.number}" + (", the baseline" if best.number == 0 else "")
+    yield f"Best configuration: {whose}, val acc {acc} % at {where} (selected by it, so optimistic)"
     for path, mine, baseline in configuration(best, study).rows:
         differs = f"   (baseline {clean(baseline.text)})" if mine.bold else ""
         yield f"  {clean(path.text):<24} {clean(mine.text)}{differs}"
