@@ -41,7 +41,7 @@ def require_same(record: Record, study: Study, data: "Data", files: Mapping[str,
     lines = [f"{key}: recorded {old.get(key)!r}, now {new.get(key)!r}" for key in dict.fromkeys(keys)]
     if record.data["fingerprint"] != data.fingerprint:
         lines.append(f"pictures: recorded {record.data['counts']}, now {data.counts}, or their content changed")
-    recorded = record.header["files"]
+    recorded = record.header.get("files", {})
     lines += [f"{path}: its content is not the recorded one" for path in files if recorded.get(path) != files[path]]
     if record.header["core_version"] != CORE_VERSION:
         lines.append(f"training core: recorded version {record.header['core_version']}, now {CORE_VERSION}")

@@ -10,7 +10,7 @@ from pipeline.core.models import MODELS
 from pipeline.core.models.convnext import ConvNeXt
 from pipeline.core.models.densenet import DenseNet
 from pipeline.core.models.efficientnet import EfficientNet
-from pipeline.core.models.library import Library
+from pipeline.core.models.external import Library
 from pipeline.core.models.mobilenet import MobileNet
 from pipeline.core.models.shufflenet import ShuffleNet
 from pipeline.core.models.timm_arch import Timm

@@ -16,7 +16,7 @@ from torch import nn
 
 from pipeline.core import libraries, weights
 from pipeline.core.models import CNN, MODELS
-from pipeline.core.models.library import Library
+from pipeline.core.models.external import Library
 from pipeline.core.models.mobilenet import MobileNet
 from pipeline.core.models.resnet import ResNet
 from pipeline.core.models.shufflenet import ShuffleNet

@@ -6,7 +6,7 @@ from pydantic import Field, field_validator
 
 from pipeline.core.models import MODELS
 from pipeline.core.models.base import Network
-from pipeline.core.models.library import Library
+from pipeline.core.models.external import Library
 from pipeline.core.models.resnet import ResNet
 from pipeline.errors import UserError, nearest, printable
 from pipeline.frozen import Frozen

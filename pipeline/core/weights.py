@@ -13,7 +13,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from pipeline.core.blocks import dropout, find_head, initialise
 from pipeline.core.models.base import Network
-from pipeline.core.models.library import Library
+from pipeline.core.models.external import Library
 from pipeline.core.transfer import PUBLISHED, SUFFIXES, Transfer, published_source, refuse_unpublished
 from pipeline.errors import UserError, printable
 

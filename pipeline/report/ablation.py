@@ -148,7 +148,7 @@ def _planned(ablation: Ablation, default: int) -> str:
 
 
 def _stopping(ablation: Ablation) -> str:
-    patience = sorted({int(run.config["patience"]) for row in ablation.rows for run in row.runs} - {0})
+    patience = sorted({int(run.config.get("patience", 0)) for row in ablation.rows for run in row.runs} - {0})
     early = sum(run.early for row in ablation.rows for run in row.complete)
     if not patience:
         return "without early stopping"

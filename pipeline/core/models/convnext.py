@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from pipeline.core.models.library import Library
+from pipeline.core.models.external import Library
 
 
 class ConvNeXt(Library):

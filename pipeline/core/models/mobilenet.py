@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from pipeline.core.models.library import Library
+from pipeline.core.models.external import Library
 
 NAMES = {"v2": "mobilenetv2_100", "v3_small": "mobilenetv3_small_100", "v3_large": "mobilenetv3_large_100"}
 

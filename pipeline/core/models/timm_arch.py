@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field, field_validator
 
-from pipeline.core.models.library import Library
+from pipeline.core.models.external import Library
 from pipeline.errors import nearest, printable
 
 if TYPE_CHECKING:

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from pipeline.core.models.library import Library
+from pipeline.core.models.external import Library
 
 if TYPE_CHECKING:
     from torch import nn
