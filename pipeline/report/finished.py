@@ -22,8 +22,8 @@ def finished_models(ablation: Ablation) -> Table:
         cells += [f"{median(before) * 1e3:.2f}" if before else NONE, f"{median(latencies) * 1e3:.2f}" if latencies else NONE]
         rows.append(tuple(cells))
     caption = (
-        "Finished models as they were judged, beside the same models as trained. Latency: median time to classify one picture "
-        "on one CPU thread, all its views; none where integers were only simulated."
+        "Finished models as they were judged, beside the same models as trained. Latency: median time to classify one "
+        "picture on one CPU thread, all its views; none where integers were only simulated."
     )
     name = ablation.metric.replace("_", " ")
     titles = ("arm", f"{name} (%)", f"{name} as trained (%)", "size (MB, share)", "latency as trained (ms)", "latency (ms)")
