@@ -1,4 +1,4 @@
-"""Which hyperparameters to try next: a model of each rung's own values. The only import of optuna.
+"""Which hyperparameters to try next: a model of each rung's own values. Beside `evaluators`, the only import of optuna.
 
 A value after a third of the training says little about the end and must never stand for it, so each rung has its own Optuna
 study and a value is told to its rung's study alone; suggestions come from the highest rung that knows enough, as in BOHB

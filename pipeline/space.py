@@ -184,6 +184,13 @@ class Space(Frozen):
             rows += [(f"{part}.{name}.{f}", k.describe()) for name, fs in variants.items() for f, k in fs.items()]
         return rows
 
+    def paths(self) -> dict[str, str]:
+        """Qualified name → the path that it sets, for every knob."""
+        names = {path: path for path in (*self.knobs, *(f"{part}.name" for part in self.branches))}
+        for part, variants in self.branches.items():
+            names |= {f"{part}.{name}.{field}": f"{part}.{field}" for name, fields in variants.items() for field in fields}
+        return names
+
     def _variant(self, part: str) -> Choice:
         return Choice(options=tuple(self.branches[part]))
 

@@ -6,7 +6,7 @@ Question: which of the four does the work, and which is idle beside the others? 
 
 The design is leave-one-out: the reference has all four, each arm lacks one, the last lacks all. It takes 6 arms where the
 full factorial takes 16, and answers what a recipe's reader asks (may I drop this?), not how each does on its own; for
-that, make the design below a `Factorial(reference="all four", on=…)` of the four. Flips and padded crops are in every arm.
+that, make the design below a `Factorial(reference="none", off=OFF)` of the four. Flips and padded crops are in every arm.
 
 Expected reading: "without X" worse means that X contributes beside the other three, equivalent that it may go. "none" says
 what all four are worth together: the worst arm, once training is long enough to overfit. Look at the learning curves first:
@@ -27,7 +27,7 @@ from pipeline.core.models import CNN
 from pipeline.core.optimizers import SGD
 from pipeline.core.schedules import Cosine
 from pipeline.data.datasets import Folder
-from pipeline.designs import Arms
+from pipeline.designs import LeaveOneOut
 from pipeline.study import Ablation, Fallback, Search, Study
 from search_spaces.regularizers import SPACE
 
@@ -56,13 +56,7 @@ STUDY = Study(
     space=SPACE,
     search=Search(num_trials=20),
     ablation=Ablation(
-        design=Arms(
-            arms={
-                "all four": {},
-                **{f"without {name}": off for name, off in OFF.items()},
-                "none": {path: value for off in OFF.values() for path, value in off.items()},
-            }
-        ),
+        design=LeaveOneOut(reference="none", off=OFF, with_none=True),
         replicates=5,
     ),
     fallback=Fallback(

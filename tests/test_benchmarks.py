@@ -82,3 +82,18 @@ def test_cold_reads_are_compared_on_equal_terms(tmp_path, capsys):
     assert all(memmap.measure(way, tmp_path / "images.u8", num_rows, 1) > 0 for way in memmap.NUM)
     memmap.report({"ours": [10.0, 12.0, 30.0], "plain": [2.0, 2.0, 3.0]})
     assert capsys.readouterr().out.splitlines()[-1].split() == ["ratio", "6.0", "5.0", "…", "10.0"]
+
+
+def test_the_intervals_that_ship_are_simulated_and_a_wrong_test_is_seen(capsys):
+    from benchmarks.coverage import Condition, main, measure, normal
+    from pipeline.stats import PAIRED, basis
+
+    folds = Condition("folds", normal, replicates_share=0.2)
+    naive = measure(folds, PAIRED, 5, 3000, np.random.default_rng(0))
+    assert not naive.good  # overlapping folds taken for independent replicates
+    assert naive.cover["delta"][0] < 0.9
+    assert measure(folds, basis("kfold", folds=5), 5, 3000, np.random.default_rng(0)).good
+    assert main(["--tables", "1000"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[-1].startswith("goal met")
+    assert len(lines) == 2 + 3 * 16

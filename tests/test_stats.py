@@ -9,15 +9,20 @@ from scipy import stats as reference
 
 from pipeline.stats import (
     NAN,
+    PAIRED,
+    Basis,
     Question,
     answer,
+    basis,
     best_set,
+    by_family,
     deltas,
     detectable,
     effects,
     estimate,
     factorial_questions,
     holm,
+    winners_curse,
 )
 
 LEVELS = {
@@ -230,3 +235,133 @@ def test_a_lone_arm_has_no_contrasts() -> None:
     assert deltas(table(x=0.6), "x", 0.01) == ()
     assert answer(table(x=0.6), [], 0.01) == ()
     assert best_set(table(x=0.6)) == ("x",)
+
+
+WELCH, FOLDS = basis("official"), basis("kfold", folds=5)
+
+
+@pytest.mark.parametrize("n", [3, 5, 10])
+def test_replicates_that_share_a_seed_alone_are_compared_by_welchs_t_test_of_scipy(n: int) -> None:
+    y = table(n=n)
+    y["y"] = y["y"].mean() + 3 * (y["y"] - y["y"].mean())
+    got = estimate(y, difference("y", "x"), WELCH)
+    want = reference.ttest_ind(y["y"], y["x"], equal_var=False)
+    interval = want.confidence_interval(0.95)
+    assert (got.p, got.low, got.high, got.df) == pytest.approx((want.pvalue, interval.low, interval.high, want.df))
+    assert (got.n, got.dropped, got.test) == (n, 0, "Welch's t")
+
+
+def test_welch_uses_every_result_where_a_replicate_lacks_an_arm() -> None:
+    y = table(n=6)
+    y.loc[1, "x"] = y.loc[[0, 4], "y"] = NAN
+    got = estimate(y, difference("y", "x"), WELCH)
+    want = reference.ttest_ind(y["y"], y["x"], equal_var=False, nan_policy="omit")
+    assert (got.p, got.df) == pytest.approx((want.pvalue, want.df))
+    assert (got.n, got.dropped) == (4, 0)
+    assert got.delta == pytest.approx(y["y"].mean() - y["x"].mean())
+
+
+def test_welch_of_a_weighted_sum_is_satterthwaites() -> None:
+    y = table(n=4, a=0.5, b=0.6, c=0.55, d=0.7) * [1, 1.01, 0.98, 1.2]
+    weights = {"a": 1.0, "b": -1.0, "c": -1.0, "d": 1.0}
+    got = estimate(y, Question("q", "interaction", weights), WELCH)
+    parts = y.var(ddof=1) / 4
+    df = parts.sum() ** 2 / (parts**2 / 3).sum()
+    t = abs(y["a"] - y["b"] - y["c"] + y["d"]).mean() / math.sqrt(parts.sum())
+    assert (got.df, got.p) == pytest.approx((df, 2 * reference.t.sf(t, df)))
+    assert got.sd == pytest.approx(math.sqrt(y.var(ddof=1).sum()))
+
+
+@pytest.mark.parametrize(("folds", "n"), [(5, 5), (10, 10), (3, 6)])
+def test_folds_are_compared_by_the_corrected_t_of_nadeau_and_bengio(folds: int, n: int) -> None:
+    y = table(n=n)
+    d = y["y"] - y["x"]
+    error = math.sqrt((1 / n + (1 / folds) / (1 - 1 / folds)) * d.var(ddof=1))
+    got = estimate(y, difference("y", "x"), basis("kfold", folds=folds))
+    assert got.error == pytest.approx(error)
+    assert got.p == pytest.approx(2 * reference.t.sf(abs(d.mean()) / error, n - 1))
+    interval = reference.t.interval(0.95, n - 1, d.mean(), error)
+    assert (got.low, got.high) == pytest.approx(interval)
+    assert got.high - got.low > (naive := estimate(y, difference("y", "x"))).high - naive.low
+
+
+def test_the_plan_alone_decides_test_and_scope() -> None:
+    assert basis("resplit") == PAIRED == Basis("paired t", 0.0, "this test set, these hyperparameters")
+    assert (WELCH.test, FOLDS.test, FOLDS.ratio) == ("Welch's t", "corrected t", 0.25)
+    assert basis("resplit", held_out=False).scope == "this pool of train and val pictures, these hyperparameters"
+    assert basis("official", tuning="per_arm").scope == "this test set, these hyperparameters"
+    assert basis("resplit", tuning="replicated").scope == "recipe incl. tuning"
+    for plan in (PAIRED, WELCH, FOLDS, basis("resplit", tuning="replicated")):
+        assert {c.scope for c in deltas(table(a=0.5, b=0.6, c=0.7), "a", 0.01, plan)} == {plan.scope}
+
+
+@pytest.mark.parametrize("plan", [PAIRED, WELCH, FOLDS])
+@pytest.mark.parametrize("n", [3, 10])
+def test_a_difference_of_the_size_said_to_be_detectable_is(plan: Basis, n: int) -> None:
+    """`mde` speaks of the standard error seen: against the power of a noncentral t at that many errors."""
+    for contrast in deltas(table(n=n, a=0.5, b=0.6, c=0.7), "a", 0.01, plan):
+        shift, critical = contrast.mde / contrast.error, reference.t.ppf(1 - 0.025 / 2, contrast.df)
+        assert reference.nct.sf(critical, contrast.df, shift) == pytest.approx(0.8)
+
+
+@pytest.mark.parametrize("plan", [WELCH, FOLDS])
+def test_identical_runs_are_called_out_whatever_the_test(plan: Basis) -> None:
+    y = table()
+    y["y"] = y["x"]
+    got = deltas(y, "x", 0.01, plan)[0]
+    assert (got.verdict, got.test) == ("not tested", plan.test)
+    assert "exactly 0" in got.reason
+
+
+def test_unpaired_arms_without_spread_are_not_tested() -> None:
+    y = pd.DataFrame({"x": [0.5, 0.5, 0.5, NAN, NAN, NAN], "y": [NAN, NAN, NAN, 0.6, 0.6, 0.6]})
+    got = estimate(y, difference("y", "x"), WELCH)
+    assert (got.verdict, got.reason) == ("not tested", "no arm varies over its replicates")
+    assert got.delta == pytest.approx(0.1)
+
+
+def test_holm_takes_tables_of_families() -> None:
+    rows = [[0.01, 0.04, 0.03], [0.04, NAN, 0.01], [0.9, 0.6, NAN]]
+    np.testing.assert_allclose(holm(np.array(rows)), [holm(row) for row in rows])
+
+
+def test_families_are_corrected_apart_and_keep_their_order() -> None:
+    y = table(seed=3, n=6, a=0.6, b=0.61, c=0.615, d=0.6)
+    asked = [
+        Question("b", "delta", {"b": 1.0, "a": -1.0}, "one", "a"),
+        Question("c", "delta", {"c": 1.0, "d": -1.0}, "two", "d"),
+        Question("c", "delta", {"c": 1.0, "a": -1.0}, "one", "a"),
+    ]
+    got = answer(y, asked, 0.01)
+    assert [(c.name, c.against, c.family_name, c.family) for c in got] == [
+        ("b", "a", "one", 2),
+        ("c", "d", "two", 1),
+        ("c", "a", "one", 2),
+    ]
+    assert got[1].p_holm == got[1].p
+    assert [got[0].p_holm, got[2].p_holm] == pytest.approx(holm([got[0].p, got[2].p]))
+    assert by_family(got) == {"one": (got[0], got[2]), "two": (got[1],)}
+
+
+def test_the_winner_beside_itself_again() -> None:
+    fresh, test = [0.80, 0.82, NAN, 0.81, 0.79], [0.78, 0.80]
+    got = winners_curse(0.86, fresh, test)
+    assert (got.search_val, got.fresh_val, got.test, got.n, got.num_tested) == pytest.approx((0.86, 0.805, 0.79, 4, 2))
+    assert got.optimism == pytest.approx(0.055)
+    interval = reference.ttest_1samp(0.86 - np.array([0.80, 0.82, 0.81, 0.79]), 0).confidence_interval(0.95)
+    assert (got.low, got.high) == pytest.approx((interval.low, interval.high))
+
+
+def test_a_winner_without_fresh_runs_has_no_optimism() -> None:
+    alone, pair = winners_curse(0.9, [], []), winners_curse(0.9, [0.8, 0.84])
+    assert alone.n == 0
+    assert all(math.isnan(x) for x in (alone.fresh_val, alone.test, alone.optimism, alone.low, pair.low, pair.test))
+    assert pair.optimism == pytest.approx(0.08)
+
+
+def test_the_best_of_many_equals_is_optimistic_by_what_the_simulation_knows() -> None:
+    """50 equal configurations, each seen once: the winner's lead is all luck, and fresh runs show it."""
+    rng = np.random.default_rng(0)
+    seen = rng.normal(0.6, 0.01, (300, 50)).max(axis=1)
+    found = [winners_curse(float(top), list(rng.normal(0.6, 0.01, 5))).optimism for top in seen]
+    assert np.mean(found) == pytest.approx(0.0225, abs=0.001)  # expected maximum of 50 standard normals: 2.249

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.cli import chosen_study, parser
-from pipeline.designs import Arms
+from pipeline.designs import LeaveOneOut
 from pipeline.errors import UserError
 from pipeline.scheduler import Ladder
 from pipeline.study import Study, load_study
@@ -124,12 +124,12 @@ def test_degradation_compares_networks_of_the_same_layers():
 
 def test_regularizers_leaves_each_one_out():
     study = load_study("regularizers", FOLDER)
-    assert isinstance(study.ablation.design, Arms)
+    assert isinstance(study.ablation.design, LeaveOneOut)
     arms = {arm.name: config for arm, config in study.arms()}
     amounts = {
         name: (c.model.dropout, c.optimizer.weight_decay, c.augment.mixup, c.loss.smoothing) for name, c in arms.items()
     }
-    assert all(amounts["all four"])
+    assert all(amounts["all 4"])
     assert not any(amounts["none"])
     off = [amount.index(0.0) for name, amount in amounts.items() if name.startswith("without ")]
     assert sorted(off) == [0, 1, 2, 3]

@@ -22,7 +22,7 @@ class Report:
 
 
 def write_report(record: Record, folder: Path) -> Report:
-    """Write report.html, report.md, ablation.tex, three CSVs and the figures into `folder`.
+    """Write report.html, report.md, ablation.tex, the CSVs and the figures into `folder`.
 
     All is drawn up before anything is written, and each file is replaced as a whole: a failure leaves the last report as it
     was. Raises UserError where nothing is recorded, MachineError where the disk refuses.
@@ -30,7 +30,8 @@ def write_report(record: Record, folder: Path) -> Report:
     from pipeline.report import compose, figures, terminal  # matplotlib and pandas take a second to import
 
     findings = compose.read(record)
-    drawings = {drawing.name: drawing for drawing in figures.draw_all(findings.ablation, findings.search)}
+    shown = findings.ablation, findings.search, findings.importance, findings.tuning
+    drawings = {drawing.name: drawing for drawing in figures.draw_all(*shown)}
     files: dict[str, bytes] = {}
     for name, drawing in drawings.items():
         files |= {f"figures/{name}.svg": drawing.svg, f"figures/{name}.png": drawing.png}

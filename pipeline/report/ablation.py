@@ -3,16 +3,15 @@
 from collections.abc import Iterator
 
 from pipeline.record import Record
-from pipeline.report.document import Block, Bullets, Cell, Column, Figure, Heading, Table, Tone, table
+from pipeline.report import effects, families
+from pipeline.report.document import Block, Bullets, Cell, Column, Figure, Heading, Table, table
 from pipeline.report.finished import finished_models
-from pipeline.report.sentences import SHARED, bare, points, spread_text
+from pipeline.report.sentences import SHARED, points, spread_text
 from pipeline.report.tables import Ablation, ArmRow, Metric
-from pipeline.report.wording import NONE, Points, aligned, duration, listed, millions, plural
-from pipeline.stats import Contrast
+from pipeline.report.wording import NONE, Points, duration, listed, millions, plural
 from pipeline.study import Study
 
 NAMES: dict[Metric, str] = {"test_acc": "test acc", "val_acc": "val acc†"}
-TONES: dict[str, Tone] = {"better": "good", "worse": "bad", "equivalent": "even", "inconclusive": "open"}
 NOTES = {  # one run each: val acc in percent, val loss
     "baseline": ("59.11", "1.2219"),
     "ResNet": ("59.30", "1.2785"),
@@ -25,19 +24,18 @@ def blocks(ablation: Ablation, record: Record, study: Study, *, dropped: frozens
     """The section; `dropped` holds figures that could not be drawn."""
     yield Heading("Ablation")
     yield main_table(ablation)
-    if ablation.effects:
-        yield effects_table(ablation)
+    yield from (found for _, found in effects.tables(ablation))
     if any(run.final for row in ablation.rows for run in row.complete):
         yield finished_models(ablation)
     yield Bullets(tuple(footnotes(ablation, record, study)), small=True)
     if record.data.get("is_food11") and {row.arm for row in ablation.rows} == set(NOTES):
         yield notes_table(ablation)
-    rope = f"{ablation.rope * 100:g}"
-    effects = ", and the effects of the factorial" if ablation.effects else ""
+    groups = listed(list(dict.fromkeys(contrast.family_name for contrast in ablation.contrasts)))
     forest = Figure(
         "differences",
-        f"Differences from {ablation.reference}{effects}: mean and 95 % interval of each on its own; small dots are single "
-        f"replicates. The band is the margin of ±{rope} points within which a difference is of no practical interest.",
+        f"What the design asks: {groups}. Mean and 95 % interval of each on its own; small dots are single replicates. The "
+        f"band is the margin of ±{ablation.rope * 100:g} points within which a difference is of no practical interest. "
+        f"{' '.join(filter(None, (families.cautions(ablation.contrasts), families.setting(ablation.contrasts))))}",
         "Forest plot of differences in accuracy with 95 percent intervals",
     )
     interaction = Figure(
@@ -56,9 +54,11 @@ def main_table(ablation: Ablation) -> Table:
     if metric == "test_acc":
         columns.append(Column("val acc† (%)", "right"))
     columns += [Column("val loss†", "right"), Column(f"{NAMES[metric]} (%), mean ± sd (n)", "right")]
-    columns += [Column(f"Δ vs {ablation.reference} [95 % CI]", "right"), Column("verdict")]
-    answers = [ablation.deltas.get(row.arm) for row in ablation.rows]
-    differences = _differences(answers, shown)
+    asked = effects.in_table(ablation)
+    against = tuple(dict.fromkeys(contrast.against for contrast in asked.values()))
+    columns += _delta_columns(against)
+    answers = [asked.get(row.arm) for row in ablation.rows]
+    differences = effects.differences(answers, shown)
     rows = []
     for row, contrast, difference in zip(ablation.rows, answers, differences, strict=True):
         bold = row.arm in ablation.bold
@@ -66,34 +66,26 @@ def main_table(ablation: Ablation) -> Table:
         cells += [Cell(row.arm, bold), Cell(millions(row.num_params)), Cell(_epochs(row))]
         if metric == "test_acc":
             cells.append(Cell(_mean(row, "val_acc", shown)))
-        cells += [Cell(_mean(row, "val_loss", None)), Cell(spread_text(row.values, shown), bold), Cell(difference)]
-        rows.append((*cells, _verdict(contrast)))
-    caption = f"Ablation: {len(rows)} arms, reference first. Differences in percent points of {NAMES[metric].rstrip('†')}."
-    return Table(caption, tuple(columns), tuple(rows))
+        cells += [Cell(_mean(row, "val_loss", None)), Cell(spread_text(row.values, shown), bold)]
+        cells += [Cell(contrast.against if contrast else NONE)] if len(against) > 1 else []
+        rows.append((*cells, *((Cell(difference), effects.verdict(contrast)) if against else ())))
+    caption = f"Ablation: {len(rows)} arms, reference first."
+    if against:
+        caption += (
+            f" Differences in percent points of {NAMES[metric].rstrip('†')}. {families.setting(tuple(asked.values()))}"
+        )
+    sides = [contrast.against if contrast else "" for contrast in answers]
+    rules = {i for i in range(2, len(sides)) if sides[i] != sides[i - 1]} if len(against) > 1 else ()
+    return Table(caption, tuple(columns), tuple(rows), frozenset(rules))
 
 
-def effects_table(ablation: Ablation) -> Table:
-    """Main effects and two-way interactions of the factorial, from the same runs."""
-    shown = points(ablation)
-    kinds = {
-        "main": "main effect (mean over the others off and on)",
-        "interaction": "interaction (more together than alone)",
-    }
-    columns = (
-        Column("effect"),
-        Column("what it is"),
-        Column("n", "right"),
-        Column("points [95 % CI]", "right"),
-        Column("verdict"),
-    )
-    differences = _differences(list(ablation.effects), shown)
-    rows = tuple(
-        (Cell(c.name), Cell(kinds[c.kind]), Cell(str(c.n)), Cell(text), _verdict(c))
-        for c, text in zip(ablation.effects, differences, strict=True)
-    )
-    kinds_in_order = [c.kind for c in ablation.effects]
-    rule = frozenset({kinds_in_order.index("interaction")} if "interaction" in kinds_in_order else ())
-    return Table("Main effects and interactions of the factorial, from the same runs.", columns, rows, rule)
+def _delta_columns(against: tuple[str, ...]) -> list[Column]:
+    """Of the differences: none where a design asks for none; what they are against in a column where that varies."""
+    if not against:
+        return []
+    if len(against) > 1:
+        return [Column("Δ is against"), Column("Δ [95 % CI]", "right"), Column("verdict")]
+    return [Column(f"Δ vs {against[0]} [95 % CI]", "right"), Column("verdict")]
 
 
 def footnotes(ablation: Ablation, record: Record, study: Study) -> Iterator[str]:
@@ -109,8 +101,8 @@ def footnotes(ablation: Ablation, record: Record, study: Study) -> Iterator[str]
         varied = "train/val split, initial weights and order of the pictures, the same for every arm"
     test = "; the test pictures are fixed" if ablation.metric == "test_acc" else ""
     yield f"n counts replicates. A replicate varies: {varied}{test}. ± is the standard deviation over replicates (ddof 1)."
-    yield from _testing(ablation)
-    yield from _mde(ablation)
+    yield from effects.testing(ablation)
+    yield from effects.detectable(ablation)
     yield _bold(ablation)
     selected = "† Used for selection: each run is read at its epoch of highest val acc, so its val acc is optimistic. "
     yield selected + "Val acc and val loss are means over runs of that same epoch."
@@ -158,47 +150,27 @@ def _stopping(ablation: Ablation) -> str:
 
 def _bold(ablation: Ablation) -> str:
     if ablation.bold:
-        text = "Bold: every arm that cannot be told from the highest mean (paired t, Holm over the other arms, 5 %)"
+        text = "Bold: every arm that cannot be told from the highest mean "
+        text += f"({ablation.basis.test}, Holm over the other arms, 5 %)"
         apart = [arm for arm in ablation.uncompared if arm in ablation.bold]
         return f"{text}, of which {listed(apart)} could not be compared with it." if apart else f"{text}."
+    if not ablation.deltas:
+        return "Nothing is bold: a fraction of the factorial is read by its main effects, its arms are not compared."
     return "Nothing is bold: no arm can be told from the highest mean, or there are too few replicates."
-
-
-def _testing(ablation: Ablation) -> Iterator[str]:
-    first = max((c.family for c in ablation.deltas.values()), default=0)
-    if not first:
-        return
-    second = max((c.family for c in ablation.effects), default=0)
-    also = f"; the {plural(second, 'effect')} of the factorial are a family of their own" if second else ""
-    yield (
-        f"Δ is the mean of the differences within replicates, with Student's 95 % interval of that one comparison. "
-        f"better / worse: paired t-test at 5 % after Holm's correction over the {plural(first, 'difference')} from "
-        f"{ablation.reference}{also}. equivalent: the 90 % interval lies inside ±{ablation.rope * 100:g} points (two "
-        f"one-sided tests, uncorrected). inconclusive: neither, which is not evidence of no effect."
-    )
-
-
-def _mde(ablation: Ablation) -> Iterator[str]:
-    shown = points(ablation)
-    kinds = {"delta": "", "main": "main effect ", "interaction": ""}
-    tests = [c for c in (*ablation.deltas.values(), *ablation.effects) if c.family]
-    sizes = [f"{kinds[c.kind]}{c.name} {shown.percent(c.mde)}" for c in tests]
-    if sizes:
-        yield f"Smallest true difference found with 80 % power at this spread, in points: {listed(sizes, 16)}."
-    if any(c.kind == "interaction" and c.verdict != "equivalent" for c in ablation.effects if c.family):
-        yield "A main effect is an average over unlike cases where its factor interacts: read it with the differences above."
 
 
 def _tally(ablation: Ablation) -> str:
     rows = ablation.rows
     done, diverged = sum(len(row.complete) for row in rows), sum(len(row.diverged) for row in rows)
-    failed, pairs = sum(len(row.failed) for row in rows), sum(c.dropped for c in ablation.deltas.values())
+    failed, pairs = sum(len(row.failed) for row in rows), sum(c.dropped for c in ablation.deltas)
     planned = len(rows) * ablation.planned
     ends = ("diverged", "failed")
     unfinished = sum(not hole.why.startswith(ends) for hole in ablation.holes)
     text = f"{done} complete of {planned} planned, {diverged} diverged, {failed} failed, {unfinished} not run to their end"
     if pairs:
         text += f"; {plural(pairs, 'pair')} left out of the differences because a run of it has no result"
+    if not ablation.deltas and (lost := max((c.dropped for c in ablation.effects), default=0)):
+        text += f"; {plural(lost, 'replicate')} left out of the effects because a run of it has no result"
     seconds = sum(run.seconds for row in rows for run in (*row.complete, *row.diverged, *row.failed))
     return f"{text}. Training time of the arms, summed: {duration(seconds)}."
 
@@ -209,22 +181,7 @@ def _scope(ablation: Ablation, record: Record) -> str:
     machine = record.sessions[-1]["machine"] if record.sessions else {}
     commit = (record.sessions[-1]["commit"] if record.sessions else "") or "unknown"
     hardware = ", ".join(str(machine[key]) for key in ("name", "device") if key in machine) or "unknown"
-    return f"{images}, these hyperparameters, this data pool. Hardware: {hardware}; commit {commit}."
-
-
-def _differences(contrasts: list[Contrast | None], shown: Points) -> list[str]:
-    """Δ [low, high] with every number under its like."""
-    real = [c for c in contrasts if c is not None and c.family]
-    triples = [(shown.signed(c.delta), *shown.interval(c.low, c.high)[1:-1].split(", ")) for c in real]
-    texts = iter(f"{delta} [{low}, {high}]" for delta, low, high in aligned(triples))
-    return [NONE if c is None or not c.n else next(texts) if c.family else bare(c, shown) for c in contrasts]
-
-
-def _verdict(contrast: Contrast | None) -> Cell:
-    if contrast is None:
-        return Cell("reference")
-    words = {"better": "positive", "worse": "negative"} if contrast.kind == "interaction" else {}
-    return Cell(words.get(contrast.verdict, contrast.verdict), tone=TONES.get(contrast.verdict, ""))
+    return f"{ablation.basis.scope}; here: {images}, this data pool. Hardware: {hardware}; commit {commit}."
 
 
 def _epochs(row: ArmRow) -> str:

@@ -4,16 +4,20 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from pipeline.errors import UserError
+from pipeline.fidelity import Sample, choose
+from pipeline.importance import Importance, measure
 from pipeline.record import Record
 from pipeline.report import ablation as ablation_text
-from pipeline.report import html, latex, markdown, provenance, sentences, sheets
+from pipeline.report import effects, html, latex, markdown, provenance, sentences, sheets, winner
+from pipeline.report import importance as importance_text
 from pipeline.report import search as search_text
 from pipeline.report.document import Block, Bullets, Cell, Document, Figure, Heading, Table
 from pipeline.report.tables import Ablation, Search, read_ablation, read_search
+from pipeline.report.tuning import Tuning, read_tuning
 from pipeline.report.wording import moment, plural
 from pipeline.study import Study
 
-FIGURES = frozenset({"curves", "differences", "interaction", "search"})
+FIGURES = frozenset({"curves", "differences", "interaction", "search", "importance", "slices", "parallel", "tuning"})
 
 
 @dataclass(frozen=True)
@@ -24,6 +28,9 @@ class Findings:
     study: Study
     ablation: Ablation
     search: Search
+    sample: Sample  # the trials of one rung
+    importance: Importance | None  # None: too few of them
+    tuning: Tuning | None  # None: not a random search
     warnings: tuple[str, ...]
 
 
@@ -33,7 +40,10 @@ def read(record: Record) -> Findings:
         raise UserError("report: nothing has been recorded for this study yet; run the search or the ablation first")
     study = record.study
     ablation, search = read_ablation(record, study), read_search(record, study)
-    return Findings(record, study, ablation, search, provenance.warnings(record, ablation, search))
+    sample = choose(search.trials, study)
+    importance = measure(sample) if sample.enough else None
+    warnings = provenance.warnings(record, ablation, search)
+    return Findings(record, study, ablation, search, sample, importance, read_tuning(search, study), warnings)
 
 
 def document(findings: Findings, drawn: frozenset[str]) -> Document:
@@ -52,7 +62,8 @@ def document(findings: Findings, drawn: frozenset[str]) -> Document:
 def texts(findings: Findings, svgs: Mapping[str, bytes]) -> dict[str, str]:
     """File name → text, for every file but the figures; `svgs` holds the drawn figures by name."""
     content = document(findings, frozenset(svgs))
-    return {
+    measured = {"importance.csv": sheets.importance(findings.importance)} if findings.importance else {}
+    return measured | {
         "report.md": markdown.render(content),
         "ablation.tex": _tex(findings),
         "ablation.csv": sheets.arms(findings.ablation, findings.record.note),
@@ -77,18 +88,20 @@ def _blocks(findings: Findings, dropped: frozenset[str]) -> Iterator[Block]:
             "a single spike may leave them at the top.",
             "Learning curves of every arm: accuracy and loss on train and val against epoch",
         )
-    yield from search_text.blocks(findings.search, study, dropped=dropped)
+    again = winner.sentence(findings.search, findings.ablation)
+    yield from search_text.blocks(findings.search, study, again=again, dropped=dropped)
+    yield from importance_text.blocks(findings.sample, findings.importance, findings.tuning, study, dropped=dropped)
     yield from provenance.blocks(findings.record, study)
 
 
 def _tex(findings: Findings) -> str:
     ablation, record = findings.ablation, findings.record
     tables, labels = [ablation_text.main_table(ablation)], ["ablation"]
-    if ablation.factors:  # the check marks say what the arm's name would
-        tables = [_without(tables[0], len(ablation.factors))]
-    if ablation.effects:
-        tables.append(ablation_text.effects_table(ablation))
-        labels.append("effects")
+    if ablation.factors and len({contrast.against for contrast in ablation.deltas}) < 2:
+        tables = [_without(tables[0], len(ablation.factors))]  # the check marks say what the arm's name would
+    for label, found in effects.tables(ablation):
+        tables.append(found)
+        labels.append(label)
     notes = [text for text in (record.note, sentences.incomplete(ablation)) if text]
     notes += [*ablation_text.footnotes(ablation, record, findings.study)]
     return latex.render(tables, labels, notes)

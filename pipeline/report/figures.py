@@ -13,9 +13,13 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
+from pipeline.importance import Importance
+from pipeline.questions import SCREEN
 from pipeline.report.curves import history, learning_curves
+from pipeline.report.knobs import importance_bars, parallel, slices
 from pipeline.report.style import BAD, BAND, GOOD, INK, MUTED, STYLE, TRAIN, VAL, short
 from pipeline.report.tables import Ablation, Search
+from pipeline.report.tuning import Tuning, tuning_curve
 from pipeline.stats import Contrast
 
 
@@ -26,26 +30,30 @@ class Drawing:
     png: bytes
 
 
-def draw_all(ablation: Ablation, search: Search) -> Iterator[Drawing]:
+def draw_all(ablation: Ablation, search: Search, importance: Importance | None, tuning: Tuning | None) -> Iterator[Drawing]:
     """Every figure that has something to show."""
     with mpl.rc_context(STYLE):
         trained = [row for row in ablation.rows if any(run.epochs for run in (*row.complete, *row.diverged))]
         if trained:
             yield _render("curves", learning_curves(trained))
-        if any(contrast.n for contrast in ablation.deltas.values()):
+        if any(contrast.n for contrast in ablation.contrasts):
             yield _render("differences", differences(ablation))
-        if ablation.effects and all(row.values for row in ablation.rows):
+        if any(c.kind == "interaction" for c in ablation.effects) and all(row.values for row in ablation.rows):
             yield _render("interaction", interactions(ablation))
         if any(run.rungs for run in search.trials):
             yield _render("search", history(search))
+        if importance:
+            yield _render("importance", importance_bars(importance))
+            yield _render("slices", slices(importance))
+            yield _render("parallel", parallel(importance))
+        if tuning:
+            yield _render("tuning", tuning_curve(tuning))
 
 
 def differences(ablation: Ablation) -> Figure:
-    """Forest plot: deltas from the reference, then the effects of the factorial; the band is the margin."""
-    groups: list[tuple[str, list[Contrast]]] = [(f"vs {short(ablation.reference)}", list(ablation.deltas.values()))]
-    groups += [("main effects", [c for c in ablation.effects if c.kind == "main"])]
-    groups += [("interactions", [c for c in ablation.effects if c.kind == "interaction"])]
-    lines = sum(len(contrasts) + 1 for _, contrasts in groups if contrasts)
+    """Forest plot: one group a family and kind of contrasts; the band is the margin."""
+    groups = _groups(ablation)
+    lines = sum(len(contrasts) + 1 for contrasts in groups.values())
     figure = Figure(figsize=(8.2, 0.36 * lines + 0.8), layout="constrained")
     axis = figure.subplots()
     rope = 100 * ablation.rope
@@ -53,18 +61,16 @@ def differences(ablation: Ablation) -> Figure:
     axis.axvline(0, color=MUTED, lw=0.9, zorder=1)
     ticks: list[tuple[float, str]] = []
     y = 0.0
-    for title, contrasts in groups:
-        if contrasts:
-            ticks.append((y, title))
-            y -= 1
+    for title, contrasts in groups.items():
+        ticks.append((y, title))
+        y -= 1
         for contrast in contrasts:
             _estimate(axis, contrast, y)
             ticks.append((y, f"{short(contrast.name)} (n = {contrast.n})"))
             y -= 1
     axis.set_yticks([at for at, _ in ticks], [text for _, text in ticks])
-    headings = {title for title, _ in groups}
     for label, (_, text) in zip(axis.get_yticklabels(), ticks, strict=True):
-        label.set_color(MUTED if text in headings else INK)
+        label.set_color(MUTED if text in groups else INK)
     axis.tick_params(axis="y", length=0)
     axis.grid(axis="y", visible=False)
     axis.spines["left"].set_visible(False)
@@ -98,6 +104,17 @@ def interactions(ablation: Ablation) -> Figure:
         axis.set_visible(False)
     axes[0].set_ylabel(f"{'test' if ablation.metric == 'test_acc' else 'val'} accuracy (%)")
     return figure
+
+
+def _groups(ablation: Ablation) -> dict[str, list[Contrast]]:
+    """Heading → contrasts, in the order asked."""
+    headings = {"step": "steps, in this order", "interaction": "interactions", "shapley": "Shapley shares"}
+    groups: dict[str, list[Contrast]] = {}
+    for contrast in ablation.contrasts:
+        main = "main effects (aliased)" if contrast.family_name == SCREEN else "main effects"
+        title = f"vs {short(contrast.against)}" if contrast.kind == "delta" else headings.get(contrast.kind, main)
+        groups.setdefault(title, []).append(contrast)
+    return groups
 
 
 def _estimate(axis: Axes, contrast: Contrast, y: float) -> None:

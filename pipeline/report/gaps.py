@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from pipeline.record import Run
-from pipeline.stats import MIN_REPLICATES, Question, estimate
+from pipeline.stats import MIN_REPLICATES, Basis, Question, estimate
 
 ENDS = {"stopped": "stopped early", "diverged": "diverged"}
 
@@ -47,7 +47,7 @@ def reasons(runs: Sequence[Run]) -> str:
     return ", ".join(sorted({run.status if run.status == "failed" else _why(run) for run in runs})) or "not run"
 
 
-def uncompared(scores: pd.DataFrame, empty: Mapping[str, str]) -> dict[str, str]:
+def uncompared(scores: pd.DataFrame, empty: Mapping[str, str], basis: Basis) -> dict[str, str]:
     """Arm → why it was not compared with the highest mean; `empty` names the arms without a result, and why.
 
     The highest mean is that of `pipeline.stats.best_set`, among arms with at least 3 results; where there is none, nothing
@@ -60,7 +60,7 @@ def uncompared(scores: pd.DataFrame, empty: Mapping[str, str]) -> dict[str, str]
     found = dict(empty)
     for arm in scores.columns:
         if arm != top and arm not in empty:
-            test = estimate(scores, Question(arm, "delta", {top: 1.0, arm: -1.0}))
+            test = estimate(scores, Question(arm, "delta", {top: 1.0, arm: -1.0}), basis)
             if math.isnan(test.p):
                 found[arm] = test.reason.split(" (")[0]
     return {arm: found[arm] for arm in scores.columns if arm in found}

@@ -36,7 +36,7 @@ def blocks(record: Record, study: Study) -> Iterator[Block]:
 def warnings(record: Record, ablation: Ablation, search: Search) -> tuple[str, ...]:
     """Everything that limits what the report may be taken for, the gravest first."""
     found = [*_holes(ablation), *_lost(ablation), *_too_few(ablation), *_metric(ablation), *_epochs(ablation)]
-    found += [f"{c.name}: not tested, {c.reason}" for c in _untested(ablation)]
+    found += [f"{c.name} ({c.family_name}): not tested, {c.reason}" for c in _untested(ablation)]
     found += [*_trials(search), *_data(record), *_mixed(record)]
     return tuple(found)
 
@@ -160,8 +160,7 @@ def _epochs(ablation: Ablation) -> Iterator[str]:
 
 
 def _untested(ablation: Ablation) -> Iterator[Contrast]:
-    tests = [*ablation.deltas.values(), *ablation.effects]
-    yield from (c for c in tests if not c.family and c.n >= MIN_REPLICATES and not math.isnan(c.delta))
+    yield from (c for c in ablation.contrasts if not c.family and c.n >= MIN_REPLICATES and not math.isnan(c.delta))
 
 
 def _trials(search: Search) -> Iterator[str]:

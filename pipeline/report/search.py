@@ -12,8 +12,8 @@ SHOWN = Points(2)
 NUM_TOP = 10
 
 
-def blocks(search: Search, study: Study, *, dropped: frozenset[str]) -> Iterator[Block]:
-    """The section; `dropped` holds figures that could not be drawn."""
+def blocks(search: Search, study: Study, *, again: str, dropped: frozenset[str]) -> Iterator[Block]:
+    """The section; `again`: what the best trial does when trained again; `dropped`: figures that could not be drawn."""
     yield Heading("Search")
     if not search.trials:
         yield Text("No trial has been recorded.")
@@ -21,6 +21,7 @@ def blocks(search: Search, study: Study, *, dropped: frozenset[str]) -> Iterator
     yield Text(overview(search, study))
     if search.best:
         yield Text(winner(search, search.best))
+        yield Text(again)
         yield configuration(search.best, study)
     if "search" not in dropped:
         caption = (

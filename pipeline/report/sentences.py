@@ -2,7 +2,9 @@
 
 from collections.abc import Mapping, Sequence
 
+from pipeline.questions import SCREEN
 from pipeline.record import Record
+from pipeline.report.families import cautions, setting
 from pipeline.report.tables import Ablation, ArmRow, Metric, spread
 from pipeline.report.wording import NONE, Points, listed, plural
 from pipeline.stats import MIN_REPLICATES, Contrast
@@ -28,12 +30,14 @@ def summary(ablation: Ablation, record: Record) -> str:
         parts.append(f"The reference, {rows[0].arm}, has {_in_words(rows[0], shown)}.")
     else:
         parts.append(f"The reference, {rows[0].arm}, has no result ({ablation.empty[rows[0].arm]}).")
-    parts += [_sentence(contrast, ablation, shown) for contrast in ablation.deltas.values()]
-    parts += [_interaction(contrast, shown) for contrast in ablation.effects if contrast.kind == "interaction"]
+    told = [contrast for contrast in ablation.contrasts if _is_told(contrast)]
+    parts += [_sentence(contrast, ablation, shown) for contrast in told if contrast.kind != "interaction"]
+    parts.append(cautions(told))
+    parts += [_interaction(contrast, shown) for contrast in told if contrast.kind == "interaction"]
     parts.append(_best(ablation))
     parts += _diverged(ablation)
-    if any(contrast.family for contrast in ablation.deltas.values()):
-        parts.append("Brackets are 95 % confidence intervals in percent points.")
+    if any(contrast.family for contrast in told):
+        parts.append(f"Brackets are 95 % confidence intervals in percent points. {setting(told)}")
     if ablation.unequal_epochs:
         parts.append(f"Unequal epochs: {ablation.unequal_epochs}; differences may be due to these.")
     parts.append(f"{SHARED[0].upper()}{SHARED[1:]}; none was tuned for an arm.")
@@ -65,10 +69,17 @@ def spread_text(values: Sequence[float], shown: Points) -> str:
     return f"{shown.percent(sum(values) / len(values))} ± {shown.percent(spread(values))} ({len(values)})"
 
 
+def _is_told(contrast: Contrast) -> bool:
+    """Whether the summary says it: main effects and shares of a full factorial are left to their tables."""
+    return contrast.kind in ("delta", "step", "interaction") or contrast.family_name == SCREEN
+
+
 def _sentence(contrast: Contrast, ablation: Ablation, shown: Points) -> str:
     name, margin = contrast.name, f"{ablation.rope * 100:g} points"
+    if contrast.kind == "delta" and contrast.against != ablation.reference:
+        name = f"{name} against {contrast.against}"
     if not contrast.n:
-        lacking = ablation.empty.get(name) or ablation.empty.get(ablation.reference)
+        lacking = ablation.empty.get(contrast.name) or ablation.empty.get(contrast.against)
         return f"{name}: not compared ({lacking or contrast.reason})."
     if contrast.verdict == "not tested":
         return f"{name}: {bare(contrast, shown)} points, not tested ({contrast.reason})."
@@ -106,7 +117,7 @@ def _best(ablation: Ablation) -> str:
     elif names:
         others = "each of the other arms compared" if apart else "every other arm"
         text = f"Best: {names[0]}, distinguishable from {others}."
-    elif any(contrast.family for contrast in ablation.deltas.values()):
+    elif any(contrast.family for contrast in ablation.deltas):
         text = "No arm can be singled out as the best."
     else:
         return ""

@@ -1,4 +1,4 @@
-"""The numbers as CSV: arms, contrasts, runs. Accuracies are shares of 1; missing numbers are empty."""
+"""The numbers as CSV: arms, contrasts, runs, importance. Accuracies are shares of 1; missing numbers are empty."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -6,6 +6,7 @@ from statistics import fmean
 
 import pandas as pd
 
+from pipeline.importance import Importance
 from pipeline.record import Record, Run
 from pipeline.report.tables import Ablation, at_best, flat_config, spread, top_value
 
@@ -42,12 +43,15 @@ def arms(ablation: Ablation, note: str) -> str:
 
 
 def contrasts(ablation: Ablation) -> str:
-    """One row a contrast: differences from the reference, main effects, interactions."""
+    """One row a contrast; `family` and the `kind` and `name` in it tell them apart. `family_size` counts the tested."""
     rows = [
         {
             "kind": contrast.kind,
             "name": contrast.name,
-            "reference": ablation.reference if contrast.kind == "delta" else "",
+            "family": contrast.family_name,
+            "against": contrast.against,
+            "test": contrast.test,
+            "scope": contrast.scope,
             "metric": ablation.metric,
             "n": contrast.n,
             "dropped": contrast.dropped,
@@ -57,13 +61,14 @@ def contrasts(ablation: Ablation) -> str:
             "ci95_high": contrast.high,
             "p": contrast.p,
             "p_holm": contrast.p_holm,
-            "family": contrast.family,
+            "family_size": contrast.family,
             "mde80": contrast.mde,
             "margin": ablation.rope,
             "verdict": contrast.verdict,
             "reason": contrast.reason,
+            "aliases": "; ".join(f"{alias.interaction}: {alias.share / 2:+.4g}" for alias in contrast.aliases),
         }
-        for contrast in (*ablation.deltas.values(), *ablation.effects)
+        for contrast in ablation.contrasts
     ]
     return _csv(rows)
 
@@ -71,6 +76,21 @@ def contrasts(ablation: Ablation) -> str:
 def runs(record: Record) -> str:
     """One row a run, trials and arms: every metric at the best epoch, how it ended, the whole configuration."""
     return _csv([_run(run) for run in record.runs.values()])
+
+
+def importance(found: Importance) -> str:
+    """One row a knob and measure; `num_trials` are those in which the knob is in force, `used` all at this rung."""
+    sample = found.sample
+    rows = []
+    for knob in found.knobs:
+        for measure, share in (("ped_anova", knob.ped_anova), ("fanova", knob.fanova)):
+            if share is not None:
+                line: dict[str, object] = {"knob": knob.name, "measure": measure, "share": share.share}
+                line |= {"ci95_low": share.low, "ci95_high": share.high, "noise_floor": share.floor}
+                line |= {"above_noise": int(share.clear), "num_trials": knob.num_trials, "rung": sample.rung + 1}
+                line |= {"first_epoch": min(sample.epochs), "last_epoch": max(sample.epochs), "used": len(sample.trials)}
+                rows.append(line | {"excluded": sample.total - len(sample.trials), "quantile": found.quantile})
+    return _csv(rows)
 
 
 def _run(run: Run) -> dict[str, object]:

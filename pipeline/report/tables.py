@@ -1,6 +1,5 @@
 """What a Record says, as the figures and the text need it: the ablation's results and the search's."""
 
-import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,14 +11,13 @@ import pandas as pd
 
 from pipeline.frozen import Scalar, flatten
 from pipeline.record import Record, Run
+from pipeline.report.edges import edges
 from pipeline.report.gaps import Hole, has_numbers, holes, reasons, uncompared
 from pipeline.scheduler import rung_epochs
-from pipeline.space import Choice, Float
-from pipeline.stats import MIN_REPLICATES, NAN, Contrast, best_set, deltas, effects
+from pipeline.stats import MIN_REPLICATES, NAN, Basis, Contrast, answer, basis, best_set
 from pipeline.study import Study
 
 Metric = Literal["test_acc", "val_acc"]
-EDGE = 0.02  # share of a range that counts as its end
 
 
 @dataclass(frozen=True)
@@ -85,9 +83,9 @@ class Ablation:
     planned: int  # replicates of each arm
     rows: tuple[ArmRow, ...]
     scores: pd.DataFrame  # replicates × arms
-    deltas: Mapping[str, Contrast]
-    effects: tuple[Contrast, ...]
-    best: frozenset[str]
+    basis: Basis
+    contrasts: tuple[Contrast, ...]  # the design's questions, answered; a name is unique within a family and kind
+    best: frozenset[str]  # empty where the design compares no arms
     holes: tuple[Hole, ...]
     empty: Mapping[str, str]  # arms without a complete run → why
     uncompared: Mapping[str, str]  # arms that were not compared with the highest mean → why
@@ -95,6 +93,15 @@ class Ablation:
     @property
     def reference(self) -> str:
         return self.rows[0].arm
+
+    @cached_property
+    def deltas(self) -> tuple[Contrast, ...]:
+        """Differences of arms, each from the arm that it is `against`."""
+        return tuple(contrast for contrast in self.contrasts if contrast.kind == "delta")
+
+    @cached_property
+    def effects(self) -> tuple[Contrast, ...]:
+        return tuple(contrast for contrast in self.contrasts if contrast.kind != "delta")
 
     @property
     def factors(self) -> tuple[str, ...]:
@@ -130,6 +137,7 @@ def spread(values: Sequence[float]) -> float:
 
 def read_ablation(record: Record, study: Study) -> Ablation:
     """The ablation of `record`; runs without a result are left out of the numbers and kept in the counts."""
+    base = study.baseline
     levels = {arm.name: arm.levels for arm in study.ablation.design.expand()}
     runs = {arm: arm_runs for arm, arm_runs in record.arms().items() if arm in levels}
     complete = {arm: [run for run in rs if has_numbers(run)] for arm, rs in runs.items()}
@@ -140,13 +148,15 @@ def read_ablation(record: Record, study: Study) -> Ablation:
     scores = pd.DataFrame({arm: [column.get(r, NAN) for r in replicates] for arm, column in columns.items()}, replicates)
     scores = scores.astype(float)
     rows = tuple(ArmRow(arm, levels[arm], tuple(runs[arm]), tuple(columns[arm].values())) for arm in levels)
+    way = basis(base.split, folds=base.folds, tuning="fixed", held_out=metric == "test_acc")
+    questions = study.ablation.design.questions()
     rope = study.ablation.rope
-    answers = {contrast.name: contrast for contrast in deltas(scores, rows[0].arm, rope)}
-    factorial = effects(scores, levels, rope)
-    best = frozenset(best_set(scores))
+    answers = answer(scores, questions, rope, way)
     empty = {row.arm: reasons(runs[row.arm]) for row in rows if not row.complete}
-    apart = uncompared(scores, empty)
-    return Ablation(metric, rope, planned, rows, scores, answers, factorial, best, holes(runs, planned), empty, apart)
+    compares = any(question.kind == "delta" for question in questions)  # a fraction is read by its effects alone
+    best = frozenset(best_set(scores, way) if compares else ())
+    apart = uncompared(scores, empty, way) if compares else {}
+    return Ablation(metric, rope, planned, rows, scores, way, answers, best, holes(runs, planned), empty, apart)
 
 
 @dataclass(frozen=True)
@@ -198,7 +208,7 @@ def read_search(record: Record, study: Study) -> Search:
         epochs_at=epochs_at,
         num_rungs=budget.num_rungs,
         best=best,
-        edges=_edges(study, best.knobs) if best else (),
+        edges=edges(study, best.knobs) if best else (),
     )
 
 
@@ -221,21 +231,3 @@ def _score(run: Run, metric: Metric) -> float:
     metrics = at_best(run)
     assert metrics is not None
     return metrics["val_acc"] if metric == "val_acc" or run.test_acc is None else run.test_acc
-
-
-def _edges(study: Study, knobs: Mapping[str, Scalar]) -> tuple[str, ...]:
-    if not knobs:
-        return ()
-    found = []
-    for name, (knob, number) in study.space.active(knobs).items():
-        if isinstance(knob, Choice) or not isinstance(number, (int, float)):
-            continue
-        low, high, x = float(knob.low), float(knob.high), float(number)
-        if knob.log:
-            low, high, x = math.log(low), math.log(high), math.log(x)
-        share = (x - low) / (high - low)
-        off = knob.low == 0 and share < 0.5  # nothing is below
-        if min(share, 1 - share) <= (EDGE if isinstance(knob, Float) else 0) and not off:
-            end = "lower" if share < 0.5 else "upper"
-            found.append(f"{name} = {number:.3g} at the {end} end of {knob.describe()}")
-    return tuple(found)

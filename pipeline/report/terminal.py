@@ -4,6 +4,7 @@ import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 
+from pipeline.report import effects
 from pipeline.report.ablation import main_table
 from pipeline.report.compose import Findings, document
 from pipeline.report.document import PAD, Table, clean
@@ -16,13 +17,14 @@ WIDTH = 100
 
 
 def render(findings: Findings, page: Path) -> str:
-    """Banners, summary, best configuration, ablation table, warnings, where the report is."""
+    """Banners, summary, best configuration, ablation tables, warnings, where the report is."""
     content = document(findings, frozenset())
     lines = [f"!! {line}" for banner in content.banners for line in textwrap.wrap(clean(banner), WIDTH - 3)]
     lines += ["", clean(content.title), *textwrap.wrap(clean(content.summary), WIDTH)]
     if findings.search.trials:
         lines += ["", *_best(findings.search, findings.study)]
-    lines += ["", *_grid(_compact(main_table(findings.ablation), findings.ablation))]
+    for table in _tables(findings.ablation):
+        lines += ["", *textwrap.wrap(clean(table.caption), WIDTH), *_grid(table)]
     if findings.warnings:
         lines += ["", f"Warnings ({len(findings.warnings)})"]
         for warning in findings.warnings:
@@ -46,19 +48,27 @@ def _best(search: Search, study: Study) -> Iterator[str]:
         yield f"  {clean(path.text):<24} {clean(mine.text)}{differs}"
 
 
-def _compact(table: Table, ablation: Ablation) -> list[list[str]]:
-    """Arm, metric, difference, verdict; * instead of bold."""
-    keep = [len(ablation.factors), len(table.columns) - 3, len(table.columns) - 2, len(table.columns) - 1]
-    rows = [[table.columns[i].title for i in keep]]
-    for row in table.rows:
-        rows.append([row[i].text + (" *" if row[i].bold and i == keep[0] else "") for i in keep])
-    return rows
+def _tables(ablation: Ablation) -> Iterator[Table]:
+    """The ablation table without what a line has no room for, then the families it does not show, where they are tested."""
+    whole = main_table(ablation)
+    first = len(ablation.factors)
+    keep = (first, *range([column.title.endswith("(n)") for column in whole.columns].index(True), len(whole.columns)))
+    rows = tuple(tuple(row[i] for i in keep) for row in whole.rows)
+    yield Table(whole.caption, tuple(whole.columns[i] for i in keep), rows)
+    if any(contrast.family for contrast in ablation.effects):
+        yield from (table for _, table in effects.tables(ablation))
 
 
-def _grid(rows: list[list[str]]) -> Iterator[str]:
-    cells = [[clean(text).replace(PAD, " ") for text in row] for row in rows]
+def _grid(table: Table) -> Iterator[str]:
+    """Lines of aligned columns; * instead of bold."""
+    marked = [[cell.text + " *" * (cell.bold and i == 0) for i, cell in enumerate(row)] for row in table.rows]
+    cells = [[clean(text).replace(PAD, " ") for text in row] for row in ([c.title for c in table.columns], *marked)]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    for number, (arm, level, delta, verdict) in enumerate(cells):
-        yield f"{arm:<{widths[0]}}  {level:>{widths[1]}}  {delta:>{widths[2]}}  {verdict}".rstrip()
+    for number, row in enumerate(cells):
+        pieces = [
+            text.rjust(width) if column.align == "right" else text.ljust(width)
+            for text, width, column in zip(row, widths, table.columns, strict=True)
+        ]
+        yield "  ".join(pieces).rstrip()
         if number == 0:
             yield "  ".join("-" * width for width in widths)

@@ -1,0 +1,152 @@
+"""What a design asks beyond the differences of its table: families of contrasts as tables, and how they were judged."""
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from pipeline.questions import EFFECTS, SCREEN, SHAPLEY, STEPS
+from pipeline.report.document import Cell, Column, Table, Tone
+from pipeline.report.families import ORDER, screening, setting
+from pipeline.report.sentences import bare, points
+from pipeline.report.tables import Ablation
+from pipeline.report.wording import NONE, Points, aligned, listed, plural
+from pipeline.stats import Contrast, by_family
+
+TONES: dict[str, Tone] = {"better": "good", "worse": "bad", "equivalent": "even", "inconclusive": "open"}
+SHOWN_ALIASES = 12
+
+CAPTIONS = {  # of the families that a design names; those of differences are named by their reference
+    EFFECTS: "Main effects and interactions of the factorial, from the same runs.",
+    STEPS: f"Steps: every arm minus the one before it. {ORDER}",
+    SHAPLEY: "Shapley shares: what all factors together gain over none, shared out in percent points; they sum to it.",
+}
+LABELS = {EFFECTS: "effects", STEPS: "steps", SHAPLEY: "shapley", SCREEN: "screening"}
+WAYS = {
+    "paired t": (
+        "Each estimate is the mean of the differences within replicates, with Student's 95 % interval of that one comparison"
+    ),
+    "Welch's t": (
+        "Replicates share no split, so arms are not paired: each estimate is a difference of means, with the 95 % interval "
+        "of Welch's t of that one comparison"
+    ),
+    "corrected t": (
+        "Each estimate is the mean of the differences within replicates, with the 95 % interval of that one comparison by "
+        "Student's t, corrected for folds that share training pictures (Nadeau & Bengio 2003)"
+    ),
+}
+
+
+def in_table(ablation: Ablation) -> dict[str, Contrast]:
+    """Arm → the difference that its row of the main table shows: the first that the design asks of it."""
+    found: dict[str, Contrast] = {}
+    for contrast in ablation.deltas:
+        found.setdefault(contrast.name, contrast)
+    return found
+
+
+def tables(ablation: Ablation) -> Iterator[tuple[str, Table]]:
+    """(label, table) of every family that the main table does not show, then the alias table."""
+    shown = in_table(ablation)
+    for number, (family, contrasts) in enumerate(by_family(ablation.contrasts).items()):
+        if any(shown.get(c.name) is not c for c in contrasts):
+            yield LABELS.get(family, f"differences{number}"), _table(family, contrasts, ablation)
+    if any(contrast.aliases for contrast in ablation.effects):
+        yield "aliases", _alias_table(ablation.effects)
+
+
+def differences(contrasts: Sequence[Contrast | None], shown: Points) -> list[str]:
+    """Δ [low, high] with every number under its like."""
+    real = [c for c in contrasts if c is not None and c.family]
+    triples = [(shown.signed(c.delta), *shown.interval(c.low, c.high)[1:-1].split(", ")) for c in real]
+    texts = iter(f"{delta} [{low}, {high}]" for delta, low, high in aligned(triples))
+    return [NONE if c is None or not c.n else next(texts) if c.family else bare(c, shown) for c in contrasts]
+
+
+def verdict(contrast: Contrast | None) -> Cell:
+    if contrast is None:
+        return Cell("reference")
+    signs = {"better": "positive", "worse": "negative"} if contrast.kind in ("interaction", "shapley") else {}
+    return Cell(signs.get(contrast.verdict, contrast.verdict), tone=TONES.get(contrast.verdict, ""))
+
+
+def testing(ablation: Ablation) -> Iterator[str]:
+    """How intervals and verdicts come about, in a footnote."""
+    sizes = {name: max(c.family for c in group) for name, group in by_family(ablation.contrasts).items()}
+    families = [_family(name, size, ablation) for name, size in sizes.items() if size]
+    if families:
+        also = f"; each a family of its own: {', '.join(families[1:])}" if families[1:] else ""
+        yield (
+            f"{WAYS[ablation.basis.test]}. better / worse (positive / negative): {ablation.basis.test} at 5 % after Holm's "
+            f"correction over the {families[0]}{also}. equivalent: the 90 % interval lies inside ±{ablation.rope * 100:g} "
+            f"points (two one-sided tests, uncorrected). inconclusive: neither, which is not evidence of no effect."
+        )
+
+
+def detectable(ablation: Ablation) -> Iterator[str]:
+    """What would have been found, and how to read a main effect beside interactions."""
+    shown = points(ablation)
+    tests = [contrast for contrast in ablation.contrasts if contrast.family]
+    sizes = [f"{_long_name(contrast, ablation)} {shown.percent(contrast.mde)}" for contrast in tests]
+    if sizes:
+        yield f"Smallest true difference found with 80 % power at this spread, in points: {listed(sizes, 16)}."
+    if any(c.kind == "interaction" and c.verdict != "equivalent" for c in tests):
+        yield "A main effect is an average over unlike cases where its factor interacts: read it with the differences above."
+
+
+def _table(family: str, contrasts: Sequence[Contrast], ablation: Ablation) -> Table:
+    columns = (
+        Column("difference" if contrasts[0].against else "effect"),
+        Column("against" if contrasts[0].against else "what it is"),
+        Column("n", "right"),
+        Column("points [95 % CI]", "right"),
+        Column("verdict"),
+    )
+    texts = differences(contrasts, points(ablation))
+    rows = tuple(
+        (Cell(c.name), Cell(_what(c)), Cell(str(c.n)), Cell(text), verdict(c))
+        for c, text in zip(contrasts, texts, strict=True)
+    )
+    kinds = [contrast.kind for contrast in contrasts]
+    rule = frozenset({kinds.index("interaction")} if "interaction" in kinds else ())
+    if family == SCREEN:
+        title = f"Main effects of the fraction: means of the arms with a factor minus those without. {screening(contrasts)}"
+    else:
+        title = CAPTIONS.get(family, f"{family[:1].upper()}{family[1:]}.")
+    return Table(f"{title} {setting(contrasts)}", columns, rows, rule)
+
+
+def _what(contrast: Contrast) -> str:
+    if contrast.against:
+        return contrast.against
+    if contrast.family_name == SCREEN:
+        count = plural(len(contrast.aliases), "two-way interaction")
+        return f"main effect, aliased with {count}" if contrast.aliases else "main effect, free of two-way interactions"
+    kinds = {
+        "main": "main effect (mean over the others off and on)",
+        "interaction": "interaction (more together than alone)",
+        "shapley": "share of the whole gain (mean over all orders)",
+    }
+    return kinds[contrast.kind]
+
+
+def _alias_table(effects: Sequence[Contrast]) -> Table:
+    rows = []
+    for contrast in effects:
+        shares = [f"{'+' if a.share > 0 else '−'}{abs(a.share) / 2:.3g} of {a.interaction}" for a in contrast.aliases]
+        rows.append((Cell(contrast.name), Cell(listed(shares, SHOWN_ALIASES) or NONE)))
+    caption = "Alias table: what the estimate of each main effect holds besides it, as shares of two-way interactions"
+    return Table(f"{caption} (all of them: contrasts.csv).", (Column("estimate of"), Column("also holds")), tuple(rows))
+
+
+def _family(name: str, size: int, ablation: Ablation) -> str:
+    against: Mapping[str, str] = {contrast.family_name: contrast.against for contrast in ablation.deltas}
+    if name in against:
+        return f"{plural(size, 'difference')} from {against[name]}"
+    nouns = {EFFECTS: "main effects and interactions", SHAPLEY: "Shapley shares", STEPS: "steps"}
+    return f"{size:,} {nouns.get(name, name)}"
+
+
+def _long_name(contrast: Contrast, ablation: Ablation) -> str:
+    """A name that stands alone: a factor may be an arm, a main effect and a share."""
+    if contrast.kind == "delta" and contrast.against != ablation.reference:
+        return f"{contrast.name} (against {contrast.against})"
+    kinds = {"main": "main effect ", "shapley": "share of "}
+    return kinds.get(contrast.kind, "") + contrast.name

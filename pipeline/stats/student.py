@@ -1,0 +1,145 @@
+"""Student's t, three ways: paired, unpaired with unequal variances (Welch), corrected for overlapping folds. Pure.
+
+Everything takes leading batch axes, so that a simulation runs the code that judges the tables.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+from scipy import optimize, stats
+
+Floats = npt.NDArray[np.float64]
+Test = Literal["paired t", "Welch's t", "corrected t"]
+Scope = Literal[
+    "this test set, these hyperparameters",
+    "this pool of train and val pictures, these hyperparameters",
+    "recipe incl. tuning",
+]
+
+ALPHA = 0.05
+POWER = 0.8
+MIN_REPLICATES = 3
+NAN = math.nan
+
+
+@dataclass(frozen=True)
+class Basis:
+    """How the replicates of a study come about: what test that calls for, and what its intervals speak about.
+
+    `ratio` is n_test / n_train of the corrected t.
+    """
+
+    test: Test = "paired t"
+    ratio: float = 0.0
+    scope: Scope = "this test set, these hyperparameters"
+
+
+PAIRED = Basis()
+
+
+def basis(
+    split: Literal["resplit", "official", "kfold"],
+    *,
+    folds: int = 5,
+    tuning: Literal["fixed", "per_arm", "replicated"] = "fixed",
+    held_out: bool = True,
+) -> Basis:
+    """What a study's plan calls for; chosen by design, never by looking at results.
+
+    resplit: arms share each replicate's split, so they are compared within it. official: replicates share the seed alone,
+    which correlates nothing across configurations, so pairing would only cost degrees of freedom: Welch. kfold: training
+    sets overlap, so runs are not independent: the t of Nadeau & Bengio 2003 (Machine Learning 52). `tuning` says whether
+    every replicate was tuned anew; `held_out` whether arms are judged on pictures that chose nothing.
+    """
+    pool: Scope = "this pool of train and val pictures, these hyperparameters"
+    scope: Scope = "this test set, these hyperparameters" if held_out else pool
+    if tuning == "replicated":
+        scope = "recipe incl. tuning"
+    if split == "kfold":
+        return Basis("corrected t", 1 / (folds - 1), scope)
+    return Basis("Welch's t" if split == "official" else "paired t", 0.0, scope)
+
+
+@dataclass(frozen=True)
+class Fit:
+    """An estimated contrast, or a batch of them: mean, sd and standard error [...], degrees of freedom (one, or [...])."""
+
+    delta: Floats
+    sd: Floats
+    error: Floats
+    df: Floats
+
+    @property
+    def p(self) -> Floats:
+        """Two-sided, of no difference."""
+        p: Floats = 2 * stats.t.sf(np.abs(self.delta) / self.error, self.df)
+        return p
+
+    def half(self, confidence: float = 1 - ALPHA) -> Floats:
+        """Half the width of the interval."""
+        half: Floats = stats.t.ppf((1 + confidence) / 2, self.df) * self.error
+        return half
+
+    def within(self, rope: float) -> npt.NDArray[np.bool_]:
+        """Two one-sided tests at 5 % (Schuirmann 1987): whether the 90 % interval lies inside ±rope."""
+        inside: npt.NDArray[np.bool_] = np.abs(self.delta) + self.half(1 - 2 * ALPHA) < rope
+        return inside
+
+
+def fit(table: Floats, weights: Floats, basis: Basis = PAIRED) -> Fit:
+    """The contrast `weights` [A] of `table` [..., R, A], replicates × arms.
+
+    Paired and corrected: the t of the weighted sums within replicates, which must all be there; exact for normal sums
+    whatever the arms' variances and correlation. Welch: each arm by itself, NaN left out, with the degrees of freedom of
+    Welch 1947 and Satterthwaite 1946.
+    """
+    if basis.test == "Welch's t":
+        n = np.isfinite(table).sum(axis=-2)
+        variances = weights**2 * np.nanvar(table, axis=-2, ddof=1)
+        errors = variances / n
+        total = errors.sum(axis=-1)
+        with np.errstate(invalid="ignore"):
+            df = total**2 / (errors**2 / (n - 1)).sum(axis=-1)
+        return Fit(np.nanmean(table, axis=-2) @ weights, np.sqrt(variances.sum(axis=-1)), np.sqrt(total), df)
+    values = table @ weights
+    n = values.shape[-1]
+    sd = values.std(axis=-1, ddof=1)
+    error = sd * math.sqrt(1 / n + basis.ratio)
+    return Fit(values.mean(axis=-1), sd, error, np.asarray(n - 1.0))
+
+
+def holm(p_values: Sequence[float] | Floats) -> Floats:
+    """p-values [..., M] adjusted over the last axis by Holm's step-down method (Holm 1979).
+
+    NaN (not tested) stays NaN and is not counted.
+    """
+    p = np.asarray(p_values, dtype=float)
+    order = np.argsort(p, axis=-1, kind="stable")  # NaN last
+    num_tested = (~np.isnan(p)).sum(axis=-1, keepdims=True)
+    steps = np.take_along_axis(p, order, axis=-1) * (num_tested - np.arange(p.shape[-1]))
+    adjusted = np.empty_like(p)
+    np.put_along_axis(adjusted, order, np.minimum(np.maximum.accumulate(steps, axis=-1), 1.0), axis=-1)
+    return adjusted
+
+
+@lru_cache(maxsize=256)
+def noncentrality(df: float, alpha: float = ALPHA, power: float = POWER) -> float:
+    """The true difference, in standard errors, that a two-sided t test finds with the given power.
+
+    From the noncentral t distribution, its far tail left out (negligible at any useful power).
+    """
+    critical: Any = stats.t.ppf(1 - alpha / 2, df)
+    return float(optimize.brentq(lambda shift: stats.nct.sf(critical, df, shift) - power, 1e-3, 1000.0))
+
+
+def detectable(n: int, alpha: float = ALPHA, power: float = POWER) -> float:
+    """The smallest true difference, in sd of the differences, that a two-sided paired t test on n replicates finds.
+
+    NaN below 3 replicates.
+    """
+    return noncentrality(n - 1, alpha, power) / math.sqrt(n) if n >= MIN_REPLICATES else NAN
