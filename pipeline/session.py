@@ -16,7 +16,7 @@ from rich.panel import Panel
 from rich.progress import Progress as Bar
 from rich.text import Text
 
-from pipeline.cli import chosen_study
+from pipeline.cli import MLRUNS, chosen_study
 from pipeline.core import CORE_VERSION
 from pipeline.errors import UserError, printable
 from pipeline.header import BUDGET, describe_data, require_same, with_kept_budget
@@ -147,7 +147,7 @@ class Session:
         self._say(report.text)
         if trouble:
             self._say(f"warning: {trouble}")
-        self._farewell(status, tracker.study_run()[0])
+        self._farewell(status, tracker.shown_uri, tracker.study_run()[0])
         return report.complete
 
     def _prepare(self, device: str) -> "Data":
@@ -232,11 +232,13 @@ class Session:
         plan.close_search()
         return "complete"
 
-    def _farewell(self, status: str, experiment: str) -> None:
+    def _farewell(self, status: str, uri: str, experiment: str) -> None:
         folder = self.ledger.folder
         spent = time.monotonic() - self.begun
-        page = f"#/experiments/{experiment}" if experiment else ""
-        self._say(f"compare in the MLflow UI: python -m pipeline.ui  (then http://127.0.0.1:5000/{page})")
+        from pipeline.comparison import invitation
+
+        mlruns = "" if self.args.mlruns == MLRUNS else f" --mlruns {shlex.quote(self.args.mlruns)}"
+        self._say(invitation(uri, experiment, mlruns))
         self._say(f"{status} after {spent:.0f} s; everything is in {folder}")
         if status != "complete":
             self._say("to go on from here, run the same command again" + (", without --fresh" if self.args.fresh else ""))

@@ -7,12 +7,12 @@ an equal point once: sending the same events again changes nothing. MLflow being
 import logging
 import os
 import re
-import statistics
 from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from pipeline import comparison
 from pipeline.frozen import flatten
 from pipeline.ledger import Event
 from pipeline.outbox import Outbox
@@ -51,7 +51,8 @@ class Tracker:
         self._points: dict[str, list[Any]] = defaultdict(list)
         self._client: Any = None
         self._experiment = ""
-        self._outbox = Outbox(self, folder / "mlflow.json", redacted(self.uri), events)
+        self.shown_uri = redacted(self.uri)
+        self._outbox = Outbox(self, folder / "mlflow.json", self.shown_uri, events)
         self.put, self.flush = self._outbox.put, self._outbox.flush
 
     def close(self, report: Path | None = None, timeout_seconds: float = 300.0) -> str:
@@ -160,6 +161,7 @@ class Tracker:
     def _arm(self, event: Event) -> None:
         name, replicate = event["arm"], event["replicate"]
         tags: dict[str, Any] = {"kind": "arm", "trial": "", "arm": name, "replicate": "", "status": "running"}
+        tags |= comparison.factor_tags(self._record.study).get(name, {})
         parent = self._run_id(f"arm:{name}", event, f"arm {name}", self._known("study"), tags)
         tags |= {"kind": "replicate", "replicate": replicate}
         run_id = self._run_id(event["run"], event, f"#{replicate} {name}", parent, tags)
@@ -201,13 +203,15 @@ class Tracker:
             if self._known(what):
                 self._tag(self._known(what), {"status": event["status"]})
                 self._client.set_terminated(self._known(what), "FINISHED", int(event["time"] * 1000))
+        tested = any(run.test_acc is not None for run in self._record.runs.values())
+        self._client.set_experiment_tag(self._experiment, comparison.VIEW_TAG, comparison.saved_view(tested=tested))
         for run in self._record.runs.values():
             if run.status == "running" and self._known(run.key):
                 self._status(self._known(run.key), "SCHEDULED")
                 self._tag(self._known(run.key), {"status": "interrupted"})
 
     def _arm_summary(self, arm: str, event: Event) -> None:
-        """Mean, sd (n - 1) and n of the arm so far, at its runs' best epochs; step = n, so that a replay changes nothing."""
+        """Mean, sd, interval and n of the arm so far, at its best epochs; step = n, so that a replay changes nothing."""
         runs = [
             run
             for run in self._record.arms()[arm]
@@ -215,12 +219,8 @@ class Tracker:
         ]
         for name in ("val_acc", "val_loss", "test_acc", "test_loss"):
             values = [value for run in runs if (value := run.metric(name)) is not None]
-            if values:
-                facts = {"mean": statistics.fmean(values), "n": len(values)}
-                if len(values) > 1:
-                    facts["sd"] = statistics.stdev(values)
-                for fact, value in facts.items():
-                    self._point(self._known(f"arm:{arm}"), f"{name}_{fact}", value, event["time"], len(values))
+            for fact, value in comparison.summary(name, values, self._record.study).items() if values else ():
+                self._point(self._known(f"arm:{arm}"), fact, value, event["time"], len(values))
 
     def _dataset(self, run_id: str) -> None:
         from mlflow.entities import Dataset, DatasetInput

@@ -72,7 +72,7 @@ LAYERS = (
         "study",
     },
     {"ledger"},
-    {"record", "outbox"},
+    {"record", "outbox", "comparison"},
     {"sampler", "evaluators", "fidelity", "tracking"},
     {"header", "trials", "importance", "surroundings", "preflight", "team"},
     {"plan"},

@@ -1,3 +1,4 @@
+import json
 import os
 import statistics
 import subprocess
@@ -9,8 +10,9 @@ from typing import Any
 
 import pytest
 from mlflow import MlflowClient
+from scipy import stats
 
-from pipeline import outbox
+from pipeline import comparison, outbox
 from pipeline.designs import Arms
 from pipeline.frozen import flatten
 from pipeline.ledger import FILE, Event, Ledger, read_events
@@ -135,12 +137,49 @@ def test_a_whole_study_as_mlflow_shows_it(root, tmp_path):
         for name in ("val_acc", "val_loss", "test_acc", "test_loss"):
             values = [run.metric(name) for run in runs]
             assert shown["metrics"][f"{name}_mean"][-1][:2] == (2, pytest.approx(statistics.fmean(values)))
-            assert shown["metrics"][f"{name}_sd"][-1][:2] == (2, pytest.approx(statistics.stdev(values)))
+            assert f"{name}_sd" not in shown["metrics"]  # of two runs: no spread is claimed
             assert [point[:2] for point in shown["metrics"][f"{name}_n"]] == [(1, 1), (2, 2)]
         for run in runs:
             assert view[run.key]["tags"]["replicate"] == str(run.replicate)
             assert view[run.key]["metrics"]["test_acc"] == [(4, run.test_acc, view[run.key]["metrics"]["test_acc"][0][2])]
             assert view[run.key]["metrics"]["num_params"][0][1] == 1234
+
+
+def test_arms_can_be_grouped_and_their_comparison_is_saved(root, tmp_path):
+    study = small_study(num_trials=1, replicates=3)
+    folder = tmp_path / "grouped-digits"
+    record = whole(root, folder, study)
+    client, view = MlflowClient(tracking_uri(root)), seen(root, folder.name)
+    arms = [arm for arm, _ in study.arms()]
+    keys = {frozenset(view[f"arm:{arm.name}"]["tags"]) for arm in arms}
+    keys |= {frozenset(view[run.key]["tags"]) for runs in record.arms().values() for run in runs}
+    assert len(keys) == 1
+    for arm in arms:
+        tags = view[f"arm:{arm.name}"]["tags"]
+        assert {name: tags[f"factor.{name}"] for name in arm.levels} == {
+            name: "on" if on else "off" for name, on in arm.levels.items()
+        }
+        values = [run.test_acc for run in record.arms()[arm.name]]
+        low, high = stats.ttest_1samp(values, 0).confidence_interval(0.95)
+        metrics = view[f"arm:{arm.name}"]["metrics"]
+        assert metrics["test_acc_sd"][-1][1] == pytest.approx(statistics.stdev(values))
+        assert [metrics[f"test_acc_ci95_{end}"][-1][1] for end in ("low", "high")] == pytest.approx([low, high])
+    saved = client.get_experiment_by_name(folder.name).tags[comparison.VIEW_TAG]
+    state = json.loads(saved)
+    assert state["groupBy"]["groupByKeys"] == [{"mode": "tag", "groupByData": "arm"}]
+    assert state["orderByKey"] == "metrics.`test_acc`"
+    found = client.search_runs([client.get_experiment_by_name(folder.name).experiment_id], state["searchFilter"])
+    assert len(found) == 3 * len(arms)
+
+
+def test_the_line_that_invites_to_compare():
+    uri = "sqlite:////somewhere/mlflow.db"
+    line = comparison.invitation(uri, "7", " --mlruns out")
+    assert (
+        "python -m pipeline.ui --mlruns out, then http://127.0.0.1:5000/#/experiments/7/runs?viewStateShareKey=arms" in line
+    )
+    assert "https://lab:5000/#/experiments/7/" in comparison.invitation("https://lab:5000/", "7", "")
+    assert comparison.invitation(uri, "", "").endswith("http://127.0.0.1:5000/")
 
 
 def again(root: Path, folder: Path) -> str:

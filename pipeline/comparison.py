@@ -1,0 +1,61 @@
+"""How a study's arms are compared in the MLflow UI: numbers of each arm, tags to group by, a saved view and its address."""
+
+import json
+from collections.abc import Sequence
+from statistics import fmean
+
+import numpy as np
+
+from pipeline.stats import MIN_REPLICATES, basis, fit
+from pipeline.study import Study
+
+VIEW_TAG = "mlflow.sharedViewState.arms"  # where the UI keeps views that were saved to be shared
+
+
+def summary(name: str, values: Sequence[float], study: Study) -> dict[str, float]:
+    """NAME_mean and NAME_n of an arm's replicates; from 3 on also NAME_sd (n - 1) and the 95 % t interval of the mean.
+
+    The interval is that of the arm by itself: arms are compared by the contrasts of the report, not by whether two of
+    these overlap.
+    """
+    facts = {f"{name}_mean": fmean(values), f"{name}_n": float(len(values))}
+    if len(values) >= MIN_REPLICATES:
+        base = study.baseline
+        found = fit(np.asarray(values, dtype=float)[:, None], np.ones(1), basis(base.split, folds=base.folds))
+        half = float(found.half())
+        facts |= {f"{name}_sd": float(found.sd)}
+        facts |= {f"{name}_ci95_low": facts[f"{name}_mean"] - half, f"{name}_ci95_high": facts[f"{name}_mean"] + half}
+    return facts
+
+
+def factor_tags(study: Study) -> dict[str, dict[str, str]]:
+    """Arm → its tags `factor.NAME` on or off: every arm has the same keys, so that runs can be grouped by them."""
+    return {
+        arm.name: {f"factor.{name}": "on" if on else "off" for name, on in arm.levels.items()}
+        for arm in study.ablation.design.expand()
+    }
+
+
+def saved_view(*, tested: bool) -> str:
+    """The state of the runs page with the replicates grouped by arm, as the UI stores it (MLflow 3)."""
+    metrics = [*(["test_acc", "test_loss"] if tested else []), "val_acc", "val_loss", "best_epoch"]
+    state = {
+        "searchFilter": "tags.kind = 'replicate'",
+        "orderByKey": f"metrics.`{metrics[0]}`",
+        "orderByAsc": False,
+        "groupBy": {"aggregateFunction": "average", "groupByKeys": [{"mode": "tag", "groupByData": "arm"}]},
+        "selectedColumns": [*(f"metrics.`{name}`" for name in metrics), "tags.`status`"],
+    }
+    return json.dumps(state)
+
+
+def invitation(uri: str, experiment: str, mlruns: str) -> str:
+    """The line that says where the arms stand side by side; `mlruns` is the flag of the UI's command where it needs one.
+
+    `experiment` is empty where MLflow was never reached.
+    """
+    served = uri.startswith("http")
+    server = uri.rstrip("/") if served else "http://127.0.0.1:5000"
+    start = "" if served else f"python -m pipeline.ui{mlruns}, then "
+    view = f"#/experiments/{experiment}/runs?viewStateShareKey=arms&compareRunsMode=TABLE" if experiment else ""
+    return f"compare the arms in the MLflow UI: {start}{server}/{view}"
