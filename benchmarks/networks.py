@@ -18,8 +18,8 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.graph import saved_tensors_hooks
 from torch.nn import functional
-from torch.utils.flop_counter import FlopCounterMode
 
+from pipeline.core import macs
 from pipeline.core.machine import tune_process
 from pipeline.core.models import MODELS
 from pipeline.core.models.base import Network
@@ -62,11 +62,10 @@ def configs() -> Iterator[tuple[str, Network]]:
 def counted(network: Network) -> tuple[int, int, int]:
     """Parameters, MACs and activation bytes, both per picture; nothing is computed."""
     with torch.device("meta"):
-        model = network.build(3, SIZE, NUM_CLASSES).train()
-        with FlopCounterMode(display=False) as counter:
-            saved = saved_bytes(model, torch.empty(BATCH, 3, SIZE, SIZE))
-    macs = counter.get_total_flops() // 2 // BATCH
-    return sum(p.numel() for p in model.parameters()), macs, saved // BATCH
+        model = network.build(3, SIZE, NUM_CLASSES)
+        num_macs = macs.count(model, 3, SIZE)
+        saved = saved_bytes(model.train(), torch.empty(BATCH, 3, SIZE, SIZE))
+    return sum(p.numel() for p in model.parameters()), num_macs, saved // BATCH
 
 
 def saved_bytes(model: nn.Module, x: Tensor) -> int:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.errors import MachineError
+from pipeline.evidence import evidence_path
 from pipeline.machine import Resources, temp_folder
 from pipeline.plan import Plan, Segment, checkpoint_folder
 
@@ -120,6 +121,7 @@ class Segments(Searcher):
             "reported": segment.reported,
             "test": segment.test,
             "folder": str(checkpoint_folder(self.folder, segment.run)),
+            "evidence": str(evidence_path(self.folder, segment.run)),
             "data": str(self.data),
             "device": self.resources.device,
             "num_processes": self.resources.processes,

@@ -7,11 +7,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from pipeline import evidence
 from pipeline.config import TrainConfig
 from pipeline.core.checkpoints import settle
+from pipeline.core.evidence import gather
+from pipeline.core.finish import Finished
+from pipeline.core.macs import num_macs
+from pipeline.core.setup import describe
 from pipeline.core.train import Diverged, Inputs, evaluate_best, train, tune_process
 from pipeline.data.cache import Data, open_data
-from pipeline.data.splits import Splits, splits
+from pipeline.data.splits import Split, Splits, splits
 from pipeline.errors import MachineError, UserError, printable
 from pipeline.team import following, team
 
@@ -71,22 +76,56 @@ def _pictures(config: TrainConfig, order: dict[str, Any]) -> tuple[Splits, Input
 
 
 def _finish(config: TrainConfig, parts: Splits, inputs: Inputs, best_epoch: int, order: dict[str, Any]) -> dict[str, Any]:
-    """test_loss and test_acc; where the finished model is changed (compression, views), `final`: what that did to it."""
+    """test_loss and test_acc; where the finished model is changed (compression, views), `final`: what that did to it;
+    num_macs of a picture, num_train, and the SHA-256 of the evidence that is on disk by now."""
     wanted = [("test", parts.test)] if config.final.is_plain else [("val", parts.val), ("test", parts.test)]
     outcome: dict[str, Any] = {}
     final: dict[str, Any] = {}
+    judged: dict[str, Finished] = {}
     for name, split in wanted:
         if split is None:
             continue
-        seed, folder, device = order["seed"], Path(order["folder"]), order["device"]
-        facts = evaluate_best(config, split, inputs, seed=seed, folder=folder, device=device)
+        judged[name] = _judge(config, split, inputs, order)
+        facts = dict(judged[name].facts)
         if not math.isfinite(facts["loss"]):
             raise Diverged(best_epoch, 0, f"{name}_loss")
         loss, acc = facts.pop("loss"), facts.pop("acc")
         (outcome if name == "test" else final).update({f"{name}_loss": loss, f"{name}_acc": acc})
         final |= {fact.replace("plain_acc", f"plain_{name}_acc"): value for fact, value in facts.items()}
     final.pop("plain_loss", None)
-    return outcome | ({"final": final} if final else {})
+    outcome |= {"num_train": len(parts.train)} | ({"final": final} if final else {})
+    return outcome | _macs(config, inputs) | _evidence(config, parts, inputs, judged, order)
+
+
+def _judge(config: TrainConfig, split: Split, inputs: Inputs, order: dict[str, Any]) -> Finished:
+    return evaluate_best(config, split, inputs, seed=order["seed"], folder=Path(order["folder"]), device=order["device"])
+
+
+def _macs(config: TrainConfig, inputs: Inputs) -> dict[str, int]:
+    try:
+        return {"num_macs": num_macs(describe(config, inputs))}
+    except Exception:  # a network that cannot be followed without being computed was trained all the same
+        logging.warning("the network's multiplications cannot be counted", exc_info=True)
+        return {}
+
+
+def _evidence(
+    config: TrainConfig, parts: Splits, inputs: Inputs, judged: dict[str, Finished], order: dict[str, Any]
+) -> dict[str, str]:
+    """Write the run's evidence, of test where it is labelled; nothing where it cannot be had: the run is trained.
+
+    Embeddings for the first replicate of an arm alone. Raises MachineError where the disk refuses.
+    """
+    try:
+        split = "val" if parts.test is None else "test"
+        finished = judged.get(split) or _judge(config, parts.val, inputs, order)
+        if not math.isfinite(finished.facts["loss"]):
+            return {}
+        found = gather(finished, split=split, files=_warm(order["data"]).files, embed=order["replicate"] == 1)
+    except Exception:
+        logging.warning("no evidence of the run", exc_info=True)
+        return {}
+    return {"evidence": evidence.write(Path(order["evidence"]), found)}
 
 
 @functools.lru_cache(maxsize=1)

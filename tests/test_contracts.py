@@ -166,7 +166,7 @@ def test_compression_is_of_the_finished_model_alone(member: Any, tmp_path: Path)
     inputs = digits()
     config = SMALL.override({"final.compress.name": name_of(member)})
     assert numbers(train(config, inputs, seed=0, folder=tmp_path)) == numbers(train(SMALL, inputs, seed=0))
-    facts = evaluate_best(config, inputs.val, inputs, seed=0, folder=tmp_path)
+    facts = evaluate_best(config, inputs.val, inputs, seed=0, folder=tmp_path).facts
     plain = config.final.is_plain
     assert 0 <= facts["acc"] <= 1
     assert facts.get("size_bytes", 0) < facts.get("plain_size_bytes", 1)

@@ -258,11 +258,11 @@ def test_a_run_at_rest_keeps_its_newest_checkpoint_and_a_complete_one_its_best_w
     assert [folder.name for folder in epochs(tmp_path)] == ["epoch_0003"]
     whole = train(SMALL, inputs, seed=0, folder=tmp_path)
     assert numbers(whole)[:3] == numbers(half)
-    before = evaluate_best(SMALL, inputs.val, inputs, seed=0, folder=tmp_path)
+    before = evaluate_best(SMALL, inputs.val, inputs, seed=0, folder=tmp_path).facts
     settle(tmp_path, complete=True)
     settle(tmp_path, complete=True)
     assert [sorted(os.listdir(folder)) for folder in epochs(tmp_path)] == [[BEST, META]]
-    assert evaluate_best(SMALL, inputs.val, inputs, seed=0, folder=tmp_path) == before
+    assert evaluate_best(SMALL, inputs.val, inputs, seed=0, folder=tmp_path).facts == before
     emitted: list[dict[str, float]] = []
     assert train(SMALL, inputs, seed=0, folder=tmp_path, on_epoch=emitted.append) == whole
     assert emitted == list(whole.history)

@@ -235,7 +235,7 @@ def test_without_views_it_is_the_plain_evaluation_bit_for_bit(learned: Any) -> N
     model, train, val, pixels = learned
     loss, acc = evaluate(model, val, pixels, bf16=False)
     assert evaluate_views(CONFIG, model, val, pixels, seed=0) == (loss, acc)
-    assert finish(CONFIG, model, val, train, pixels, seed=0) == {"loss": loss, "acc": acc}
+    assert finish(CONFIG, model, val, train, pixels, seed=0).facts == {"loss": loss, "acc": acc}
 
 
 def test_views_need_an_augmentation_of_the_picture_itself(learned: Any) -> None:
@@ -278,15 +278,16 @@ def test_the_average_is_of_probabilities(learned: Any) -> None:
 
 def test_finish_says_what_it_gained_and_what_it_costs(learned: Any) -> None:
     model, train, val, pixels = learned
-    facts = finish(with_final(Final(tta=2, compress=Int8Static())), model, val, train, pixels, seed=0)
+    facts = finish(with_final(Final(tta=2, compress=Int8Static())), model, val, train, pixels, seed=0).facts
     latencies = {"latency_seconds", "plain_latency_seconds"} if has_int8() else set()
     assert set(facts) == {"loss", "acc", "plain_loss", "plain_acc", "size_bytes", "plain_size_bytes"} | latencies
     assert (facts["plain_loss"], facts["plain_acc"]) == evaluate(model, val, pixels, bf16=False)
     assert facts["loss"] != facts["plain_loss"]
     assert 0 < facts["size_bytes"] < 0.5 * facts["plain_size_bytes"]
-    only_views = finish(with_final(Final(tta=2)), model, val, train, pixels, seed=0)
+    only_views = finish(with_final(Final(tta=2)), model, val, train, pixels, seed=0).facts
     assert only_views["size_bytes"] == only_views["plain_size_bytes"]
-    assert finish(with_final(Final(compress=NoCompression())), model, val, train, pixels, seed=0).keys() == {"loss", "acc"}
+    plain = finish(with_final(Final(compress=NoCompression())), model, val, train, pixels, seed=0).facts
+    assert plain.keys() == {"loss", "acc"}
 
 
 def test_calibration_is_spread_over_the_split(learned: Any) -> None:

@@ -76,7 +76,7 @@ def test_evaluate_best_is_the_best_epochs_own_evaluation(tmp_path: Path) -> None
     result = train(config, inputs, seed=0, folder=tmp_path)
     best = result.history[result.best_epoch - 1]
     assert result.best_epoch < 6, "the best epoch should not be the last, or this test shows nothing"
-    found = evaluate_best(config, inputs.val, inputs, seed=0, folder=tmp_path)
+    found = evaluate_best(config, inputs.val, inputs, seed=0, folder=tmp_path).facts
     assert found == {"loss": best["val_loss"], "acc": best["val_acc"]}
     with pytest.raises(FileNotFoundError):
         evaluate_best(config, inputs.val, inputs, seed=7, folder=tmp_path / "nothing")
@@ -87,7 +87,7 @@ def test_train_loss_is_taken_on_a_fixed_part_of_train_without_augmentation(tmp_p
     inputs = digits(num_train=60, num_val=60)
     config = SMALL.override({"augment.strength": 3.0, "model.dropout": 0.5, "epochs": 1})
     result = train(config, inputs, seed=0, folder=tmp_path)
-    found = evaluate_best(config, inputs.train, inputs, seed=0, folder=tmp_path)
+    found = evaluate_best(config, inputs.train, inputs, seed=0, folder=tmp_path).facts
     assert (result.history[0]["train_loss"], result.history[0]["train_acc"]) == pytest.approx((found["loss"], found["acc"]))
 
 

@@ -50,6 +50,7 @@ def order(cache: Path, tmp_path: Path) -> dict[str, Any]:
         "reported": 0,
         "test": True,
         "folder": str(tmp_path / "run"),
+        "evidence": str(tmp_path / "evidence" / "run.npz"),
         "data": str(cache),
         "device": "cpu",
     }
@@ -83,7 +84,7 @@ def best_on_test(order: dict[str, Any], seed: int) -> dict[str, float]:
     data, parts = open_data(Path(order["data"])), own_splits(order, 0)
     assert parts.test is not None
     inputs = Inputs(parts.train, parts.val, 10, data.mean, data.std)
-    return evaluate_best(SMALL.override({"epochs": 3}), parts.test, inputs, seed=seed, folder=Path(order["folder"]))
+    return evaluate_best(SMALL.override({"epochs": 3}), parts.test, inputs, seed=seed, folder=Path(order["folder"])).facts
 
 
 @pytest.mark.parametrize("study_seed", [0, 1, 5])

@@ -9,16 +9,40 @@ from torch.nn import functional
 
 from pipeline.core.pictures import Pictures, Rows, cut
 from pipeline.core.pixels import Pixels
+from pipeline.evidence import Judged
 
 BATCH = {"cpu": 64, "cuda": 512}  # of our own choice: a result must not depend on the config's batch size
 
 
+class Answers:
+    """Takes down what a model answers, batch by batch, on the device."""
+
+    def __init__(self) -> None:
+        self._batches: list[tuple[Tensor, ...]] = []
+
+    def take(self, scores: Tensor, labels: Tensor) -> None:
+        """A batch: logits or logarithms of probabilities, float32 [B, K], and the labels [B]."""
+        probs, pred = scores.softmax(1), scores.argmax(1)
+        both = (probs.gather(1, chosen[:, None])[:, 0] for chosen in (labels, pred))
+        self._batches.append((labels, pred, *both))
+
+    def judged(self) -> Judged:
+        """All that was taken down, in its order."""
+        return Judged(*(torch.cat(part).cpu().numpy() for part in zip(*self._batches, strict=True)))
+
+
 def evaluate(
-    model: nn.Module, pictures: Pictures, pixels: Pixels, *, bf16: bool, positions: Rows | None = None
+    model: nn.Module,
+    pictures: Pictures,
+    pixels: Pixels,
+    *,
+    bf16: bool,
+    positions: Rows | None = None,
+    answers: Answers | None = None,
 ) -> tuple[float, float]:
     """(mean cross entropy, accuracy) over the split, or over some `positions` of it; one transfer from the device.
 
-    Plain cross entropy whatever a run was trained with: losses of two arms compare.
+    Plain cross entropy whatever a run was trained with: losses of two arms compare. `answers` takes down the rest.
     """
     order = np.arange(len(pictures)) if positions is None else positions
     with torch.inference_mode():
@@ -26,6 +50,8 @@ def evaluate(
         for logits, labels in _logits(model, pictures, pixels, order, bf16=bf16):
             totals[0] += functional.cross_entropy(logits, labels, reduction="sum")
             totals[1] += (logits.argmax(1) == labels).sum()
+            if answers is not None:
+                answers.take(logits, labels)
         loss, acc = (totals / len(order)).tolist()
     return loss, acc
 

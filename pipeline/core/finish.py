@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -10,30 +11,42 @@ from torch import Tensor, nn
 from pipeline.config import TrainConfig
 from pipeline.core.augment import Augmentation
 from pipeline.core.compress import compress, measure
-from pipeline.core.evaluate import BATCH, evaluate
+from pipeline.core.evaluate import BATCH, Answers, evaluate
 from pipeline.core.final import Int8Static
-from pipeline.core.pictures import Pictures, cut
+from pipeline.core.pictures import Pictures, cut, evenly
 from pipeline.core.pixels import Draws, Pixels, draw
+from pipeline.evidence import Judged
 
 VIEWS = 1 << 31  # where the views' random streams begin: no epoch of training has such a number
 
 
+@dataclass(frozen=True)
+class Finished:
+    """A finished model as it was judged on `pictures`: its facts (see `finish`), the model itself, its answers."""
+
+    facts: dict[str, float]
+    model: nn.Module
+    pictures: Pictures
+    pixels: Pixels
+    judged: Judged
+
+
 def finish(
     config: TrainConfig, model: nn.Module, pictures: Pictures, calibration: Pictures, pixels: Pixels, *, seed: int
-) -> dict[str, float]:
+) -> Finished:
     """loss and acc of the finished model on `pictures`; `calibration` is the train split, for int8's ranges.
 
     Where `config.final` is on, what it is compared with and what both cost, too: plain_loss, plain_acc, size_bytes,
     plain_size_bytes (see compress.packed), latency_seconds, plain_latency_seconds (to classify one picture on one thread
     of this machine's CPU: all its views, without making them). Latency is left out where integers are only simulated.
     """
-    final = config.final
+    final, answers = config.final, Answers()
     if final.is_plain:
-        loss, acc = evaluate(model, pictures, pixels, bf16=False)
-        return {"loss": loss, "acc": acc}
+        loss, acc = evaluate(model, pictures, pixels, bf16=False, answers=answers)
+        return Finished({"loss": loss, "acc": acc}, model, pictures, pixels, answers.judged())
     num = final.compress.num_calibration if isinstance(final.compress, Int8Static) else 1
     small = compress(final.compress, model, _batches(calibration, pixels, num))
-    loss, acc = evaluate_views(config, small, pictures, pixels, seed=seed)
+    loss, acc = evaluate_views(config, small, pictures, pixels, seed=seed, answers=answers)
     plain_loss, plain_acc = evaluate(model, pictures, pixels, bf16=False)
     x = next(_batches(pictures, pixels, 1))
     num_views = 1 + (final.tta if has_views(config.augment, pictures.images.shape[-1]) else 0)
@@ -49,11 +62,17 @@ def finish(
     if plain.seconds_per_picture is not None and own.seconds_per_picture is not None:
         facts["latency_seconds"] = own.seconds_per_picture * num_views
         facts["plain_latency_seconds"] = plain.seconds_per_picture
-    return facts
+    return Finished(facts, small, pictures, pixels, answers.judged())
 
 
 def evaluate_views(
-    config: TrainConfig, model: nn.Module, pictures: Pictures, pixels: Pixels, *, seed: int
+    config: TrainConfig,
+    model: nn.Module,
+    pictures: Pictures,
+    pixels: Pixels,
+    *,
+    seed: int,
+    answers: Answers | None = None,
 ) -> tuple[float, float]:
     """(mean cross entropy, accuracy) of the probabilities averaged over the plain picture and `config.final.tta` views.
 
@@ -62,7 +81,7 @@ def evaluate_views(
     """
     num, size = len(pictures), pictures.images.shape[-1]
     if config.final.tta == 0 or not has_views(config.augment, size):
-        return evaluate(model, pictures, pixels, bf16=False)
+        return evaluate(model, pictures, pixels, bf16=False, answers=answers)
     views = [
         draw(config.augment, seed=seed, epoch=VIEWS + view, num_samples=num, size=size) for view in range(config.final.tta)
     ]
@@ -75,6 +94,8 @@ def evaluate_views(
             scores = _log_mean(model, pixels, images, [None, *(view.rows(positions) for view in drawn)])
             totals[0] -= scores.gather(1, labels[:, None]).sum()
             totals[1] += (scores.argmax(1) == labels).sum()
+            if answers is not None:
+                answers.take(scores, labels)
         loss, acc = (totals / num).tolist()
     return loss, acc
 
@@ -92,7 +113,7 @@ def _log_mean(model: nn.Module, pixels: Pixels, images: Tensor, views: list[Draw
 
 
 def _batches(pictures: Pictures, pixels: Pixels, num: int) -> Iterator[Tensor]:
-    """At most `num` pictures as the model takes them, spread evenly over the split: rows are sorted by file name."""
-    order = np.unique(np.linspace(0, len(pictures) - 1, min(num, len(pictures))).round().astype(np.int64))
+    """At most `num` pictures as the model takes them, spread evenly over the split."""
+    order = evenly(len(pictures), num)
     for _, images, _ in pictures.batches(order, cut(len(order), BATCH.get(pictures.device.type, 512))):
         yield pixels(images)

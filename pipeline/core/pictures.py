@@ -108,6 +108,11 @@ def resident(images: npt.NDArray[np.uint8], device: torch.device) -> Tensor | No
     return _resident[key][1]
 
 
+def evenly(total: int, num: int) -> Rows:
+    """At most `num` places among `total`, spread evenly: rows are sorted by file name."""
+    return np.unique(np.linspace(0, total - 1, min(num, total)).round().astype(np.int64))
+
+
 def cut(num_samples: int, batch_size: int) -> list[slice]:
     """Batches as slices; the last one is kept, but a lone last sample joins the batch before (batch norm needs two)."""
     stops = list(range(batch_size, num_samples, batch_size))

@@ -8,7 +8,7 @@ import torch
 
 from pipeline.config import TrainConfig
 from pipeline.core import checkpoints
-from pipeline.core.finish import finish
+from pipeline.core.finish import Finished, finish
 from pipeline.core.loop import Diverged
 from pipeline.core.machine import tune_process
 from pipeline.core.parallel import Group
@@ -82,8 +82,8 @@ def train(
 
 def evaluate_best(
     config: TrainConfig, split: Split, inputs: Inputs, *, seed: int, folder: Path, device: str = "cpu"
-) -> dict[str, float]:
-    """What `finish` says of the best epoch's weights on `split`, in fp32; raises FileNotFoundError without a checkpoint."""
+) -> Finished:
+    """What `finish` makes of the best epoch's weights on `split`, in fp32; raises FileNotFoundError without a checkpoint."""
     found = checkpoints.latest(folder, identity(config, seed))
     if found is None:
         raise FileNotFoundError(f"no valid checkpoint in {folder}")

@@ -1,0 +1,190 @@
+"""What a finished run of an arm leaves behind for the report, in one small file: answers, mistakes, embeddings."""
+
+import contextlib
+import hashlib
+import io
+import json
+import os
+import zipfile
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from pipeline.errors import MachineError, printable
+
+Ints = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float32]
+Bytes = npt.NDArray[np.uint8]
+MAX_WRONG, MAX_SIDE, MAX_POINTS = 24, 64, 400
+MAX_BYTES = 2**30  # of a member when unpacked: twenty million pictures' answers take less
+ABOUT, LAYERS = "about", ("middle", "top")
+EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest date that a zip file knows
+
+
+@dataclass(frozen=True)
+class Judged:
+    """The judged model's answers on a split, a row a picture, in the split's order.
+
+    true, pred: int64 [N], the label and the likeliest class; true_prob, pred_prob: float32 [N], their probabilities.
+    """
+
+    true: Ints
+    pred: Ints
+    true_prob: Floats
+    pred_prob: Floats
+
+
+@dataclass(frozen=True)
+class Wrong:
+    """The pictures it got most wrong: the highest pred_prob - true_prob among the wrong ones, at most MAX_WRONG.
+
+    rows: int64 [M], of `Judged`; pictures: uint8 [M, 3, S, S], S <= MAX_SIDE; files: their names relative to the data
+    folder, which may hold any bytes a file system allows: show them with `printable`.
+    """
+
+    rows: Ints
+    pictures: Bytes
+    files: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Embedding:
+    """A layer's activations as points of a plane. layer: "middle" or "top"; module: its path in the network; points:
+    float32 [P, 2], at most MAX_POINTS; true: int64 [P], the labels."""
+
+    layer: str
+    module: str
+    points: Floats
+    true: Ints
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """Of one run. split: "test" where test pictures have labels, else "val"; embeddings of some runs alone."""
+
+    split: str
+    judged: Judged
+    wrong: Wrong
+    embeddings: tuple[Embedding, ...]
+
+
+def evidence_path(study_folder: Path, key: str) -> Path:
+    """Where the evidence of a run lies."""
+    return study_folder / "evidence" / f"{key}.npz"
+
+
+def write(path: Path, evidence: Evidence) -> str:
+    """Write the file as a whole or not at all, make sure that it is on disk, return its SHA-256.
+
+    The same evidence makes the same bytes. Raises MachineError where the disk refuses.
+    """
+    content = _pack(evidence)
+    scratch = path.with_name(f".{path.name}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with scratch.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(scratch, path)
+        _sync(path.parent)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            scratch.unlink(missing_ok=True)
+        raise MachineError(f"cannot write evidence to {printable(path)}: {error.strerror or error}") from error
+    return hashlib.sha256(content).hexdigest()
+
+
+def read(path: Path) -> Evidence | None:
+    """What `write` wrote; None where the file is missing, damaged or no evidence. Nothing is unpickled."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return _unpack(archive)
+    except (OSError, ValueError, KeyError, TypeError, LookupError, RuntimeError, EOFError, SyntaxError):
+        return None
+    except (zipfile.BadZipFile, zlib.error, MemoryError):
+        return None
+
+
+def _pack(evidence: Evidence) -> bytes:
+    """An .npz file without the dates and permissions that would make two of them differ."""
+    judged, wrong = evidence.judged, evidence.wrong
+    shown = [{"layer": e.layer, "module": e.module} for e in evidence.embeddings]
+    about = {"split": evidence.split, "files": wrong.files, "embeddings": shown}  # ASCII: holds any file name
+    members: dict[str, npt.NDArray[Any]] = {
+        ABOUT: np.frombuffer(json.dumps(about).encode("ascii"), np.uint8),
+        "true": judged.true.astype("<i8"),
+        "pred": judged.pred.astype("<i8"),
+        "true_prob": judged.true_prob.astype("<f4"),
+        "pred_prob": judged.pred_prob.astype("<f4"),
+        "rows": wrong.rows.astype("<i8"),
+        "pictures": wrong.pictures.astype(np.uint8),
+    }
+    for number, embedding in enumerate(evidence.embeddings):
+        members[f"points{number}"] = embedding.points.astype("<f4")
+        members[f"labels{number}"] = embedding.true.astype("<i8")
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as archive:
+        for name, array in members.items():
+            plain = io.BytesIO()
+            np.lib.format.write_array(plain, np.ascontiguousarray(array), version=(1, 0), allow_pickle=False)
+            member = zipfile.ZipInfo(f"{name}.npy", EPOCH)
+            member.create_system = 3
+            archive.writestr(member, plain.getvalue(), zipfile.ZIP_DEFLATED, 6)
+    return packed.getvalue()
+
+
+def _unpack(archive: zipfile.ZipFile) -> Evidence:
+    """Raises ValueError and others where anything is not as `_pack` makes it."""
+    about = json.loads(_array(archive, ABOUT, np.uint8, 1).tobytes())
+    _require(about["split"] in ("test", "val"))
+    true, pred = (_array(archive, name, np.int64, 1) for name in ("true", "pred"))
+    true_prob, pred_prob = (_array(archive, name, np.float32, 1) for name in ("true_prob", "pred_prob"))
+    _require(len(true) == len(pred) == len(true_prob) == len(pred_prob))
+    _require(all((part >= 0).all() for part in (true, pred)))
+    _require(all(((part >= 0) & (part <= 1.001)).all() for part in (true_prob, pred_prob)))
+    rows, pictures = _array(archive, "rows", np.int64, 1), _array(archive, "pictures", np.uint8, 4)
+    files = tuple(about["files"])
+    _require(len(rows) == len(pictures) == len(files) <= MAX_WRONG and all(isinstance(file, str) for file in files))
+    _require(bool(((rows >= 0) & (rows < len(true))).all()))
+    _require(pictures.shape[1] == 3 and pictures.shape[2] == pictures.shape[3] <= MAX_SIDE)
+    judged, wrong = Judged(true, pred, true_prob, pred_prob), Wrong(rows, pictures, files)
+    embeddings = tuple(_embedding(archive, number, shown) for number, shown in enumerate(about["embeddings"]))
+    return Evidence(about["split"], judged, wrong, embeddings)
+
+
+def _embedding(archive: zipfile.ZipFile, number: int, shown: dict[str, str]) -> Embedding:
+    points = _array(archive, f"points{number}", np.float32, 2)
+    labels = _array(archive, f"labels{number}", np.int64, 1)
+    _require(shown["layer"] in LAYERS and isinstance(shown["module"], str))
+    _require(points.shape == (len(labels), 2) and len(labels) <= MAX_POINTS)
+    _require(bool(np.isfinite(points).all()) and bool((labels >= 0).all()))
+    return Embedding(shown["layer"], shown["module"], points, labels)
+
+
+def _array(archive: zipfile.ZipFile, name: str, kind: type[np.generic], ndim: int) -> npt.NDArray[Any]:
+    """A member whose header says exactly what is there; nothing is set aside for what a header merely claims."""
+    _require(archive.getinfo(f"{name}.npy").file_size <= MAX_BYTES)
+    file = io.BytesIO(archive.read(f"{name}.npy"))
+    _require(np.lib.format.read_magic(file) == (1, 0))
+    shape, by_column, dtype = np.lib.format.read_array_header_1_0(file)
+    _require(dtype == np.dtype(kind).newbyteorder("<") and len(shape) == ndim and not by_column)
+    values = np.frombuffer(file.read(), dtype)
+    return values.reshape(shape).astype(kind)
+
+
+def _require(truth: bool | np.bool) -> None:
+    if not truth:
+        raise ValueError("not as it was written")
+
+
+def _sync(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
