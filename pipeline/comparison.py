@@ -1,7 +1,7 @@
 """How a study's arms are compared in the MLflow UI: numbers of each arm, tags to group by, a saved view and its address."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from statistics import fmean
 
 import numpy as np
@@ -34,6 +34,13 @@ def factor_tags(study: Study) -> dict[str, dict[str, str]]:
         arm.name: {f"factor.{name}": "on" if on else "off" for name, on in arm.levels.items()}
         for arm in study.ablation.design.expand()
     }
+
+
+def run_tags(study: Study, kind: str, arm: str, facts: Mapping[str, object]) -> dict[str, object]:
+    """The tags of a run of an arm (of none: of a trial of the study's own search): the same keys on all."""
+    tags = {"kind": kind, "trial": "", "search": "", "arm": arm, "replicate": 0 if kind == "trial" else ""}
+    own = {name: facts[name] for name in tags.keys() & facts.keys() - {"kind", "arm"}}
+    return {**tags, **own, "status": "running", **factor_tags(study).get(arm, {})}
 
 
 def saved_view(*, tested: bool) -> str:

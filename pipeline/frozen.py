@@ -55,12 +55,17 @@ class Frozen(BaseModel):
 
     def fingerprint(self) -> str:
         """16 hex digits of the SHA-256 over all fields, defaults included: editing a default is another experiment."""
-        text = json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"), ensure_ascii=True)
-        return hashlib.sha256(text.encode()).hexdigest()[:16]
+        return digest(self.model_dump(mode="json"))
 
     def flat(self) -> dict[str, Scalar]:
         """Dotted path → scalar, in field order; lists and tuples are written as JSON."""
         return dict(flatten(self.model_dump(mode="json")))
+
+
+def digest(tree: Mapping[str, Any]) -> str:
+    """The `fingerprint` of a dumped object, as recorded."""
+    text = json.dumps(tree, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def flatten(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Scalar]]:

@@ -35,10 +35,7 @@ def describe_data(data: "Data") -> dict[str, Any]:
 
 def require_same(record: Record, study: Study, data: "Data", files: Mapping[str, str], folder: Path) -> None:
     """Raise UserError where the study, its pictures, its `files` or the training core are not those recorded in `folder`."""
-    old = Study.parse(record.header["study"], source=str(folder / FILE)).flat()
-    new = study.flat()
-    keys = [k for k in (*old, *new) if k not in BUDGET and k.split(".")[0] not in IGNORED and old.get(k) != new.get(k)]
-    lines = [f"{key}: recorded {old.get(key)!r}, now {new.get(key)!r}" for key in dict.fromkeys(keys)]
+    lines = changed_settings(record, study)
     if record.data["fingerprint"] != data.fingerprint:
         lines.append(f"pictures: recorded {record.data['counts']}, now {data.counts}, or their content changed")
     recorded = record.header.get("files", {})
@@ -53,12 +50,42 @@ def require_same(record: Record, study: Study, data: "Data", files: Mapping[str,
         )
 
 
+def changed_settings(record: Record, study: Study) -> list[str]:
+    """Where the study is not the recorded one, budgets and what changes no training aside; a line each."""
+    old, new = Study.parse(record.header["study"], source=FILE).flat(), study.flat()
+    keys = [k for k in (*old, *new) if k not in BUDGET and k.split(".")[0] not in IGNORED and old.get(k) != new.get(k)]
+    return [f"{key}: recorded {old.get(key)!r}, now {new.get(key)!r}" for key in dict.fromkeys(keys)]
+
+
+def as_recorded(record: Record, study: Study) -> Study:
+    """The study with what the recorded one's machine and pictures decided: its `auto` precision, its matched arms."""
+    if not record.header:
+        return study
+    old = Study.parse(record.header["study"], source=FILE)
+    known: dict[str, Any] = {}
+    if study.baseline.precision == "auto":
+        known["baseline.precision"] = old.baseline.precision
+    if study.ablation.match and study.ablation.match == old.ablation.match:
+        known["ablation.matched"] = old.ablation.matched
+    return study.override(known, source="ledger")
+
+
 def with_kept_budget(record: Record, study: Study, args: argparse.Namespace) -> Study:
-    """The study with the budgets of the last session, where neither this command nor an edit of the study says otherwise."""
+    """The study with the budgets of the last session, where neither this command nor an edit of the study says otherwise.
+
+    Raises UserError where it asks for other replicates of arms that were tuned replicate by replicate.
+    """
     if not record.sessions:
         return study
     said = {text.partition("=")[0].strip() for text in args.sets}
     said |= {key for key, flag in FLAGS.items() if getattr(args, flag, None) is not None}
     last, default = record.sessions[-1]["budget"], record.sessions[-1]["default"]
     kept = {key: last[key] for key in BUDGET if key not in said and args.defaults[key] == default[key]}
-    return study.override(kept, source="ledger")
+    study = study.override(kept, source="ledger")
+    begun = record.header["study"]["ablation"]["replicates"]
+    if study.ablation.tuning.name == "replicated" and study.ablation.replicates != begun:
+        raise UserError(
+            f"ablation.replicates: recorded {begun}, now {study.ablation.replicates}: with tuning 'replicated' each has a "
+            "search of its own, whose trials would be other ones; take the change back to go on, or add --fresh"
+        )
+    return study

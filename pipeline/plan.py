@@ -1,4 +1,4 @@
-"""What to train next: the trials of the search rung by rung, then every arm's replicates. Rebuilt from the ledger alone.
+"""What to train next: the trials of the searches rung by rung, then every arm's replicates. Rebuilt from the ledger alone.
 
 The plan deals in segments: a piece of one run, from where it stands to an epoch. A worker that dies loses at most the
 segment's epochs since its last checkpoint, and the segment is handed out again.
@@ -14,11 +14,13 @@ from typing import Any
 from pipeline.config import TrainConfig
 from pipeline.errors import MachineError, PipelineError
 from pipeline.ledger import Ledger
-from pipeline.record import Record, Run, run_key
+from pipeline.prospect import PILOT_RUNS
+from pipeline.record import Record, Run, run_key, run_seed
+from pipeline.searches import Searches
 from pipeline.study import Study
-from pipeline.trials import Trials
+from pipeline.trials import Trials, spent
 
-FACTS = ("best_epoch", "num_params", "test_loss", "test_acc", "final", "early")
+FACTS = ("best_epoch", "num_params", "num_macs", "num_train", "test_loss", "test_acc", "final", "early", "evidence")
 MAX_ATTEMPTS = 3
 MAX_FAILED_IN_A_ROW = 3
 
@@ -50,14 +52,15 @@ class Plan:
         self.study, self.ledger, self.record = study, ledger, record
         self.arms = study.arms()
         self.core_version = core_version
-        self.trials = Trials(study, record, study.search.num_trials if with_search else 0)
+        self.searches = Searches(study, record, with_search=with_search)
+        self.trials = self.searches.main
         self.search_deadline = float("inf")
         self.live: set[str] = set()
         self.failed_in_a_row: list[str] = []
-        for event in ledger.events:
-            self.trials.replay(event)
+        self.searches.replay(ledger.events)
         self.attempts: Counter[str] = Counter()
-        self.again = deque(r.key for r in record.runs.values() if r.unfinished and self._wanted(r, with_search))
+        self.again = deque(r.key for r in record.runs.values() if r.unfinished and self._wanted(r))
+        self.searches.settle(self.again)
         self.todo = deque(self._missing_arms())
 
     def next(self) -> Segment | None:
@@ -65,11 +68,10 @@ class Plan:
         if self.again:
             return self._begin(self.record.runs[self.again.popleft()])
         # past its share of the time the search gives way to the arms, and takes up what they leave
-        searching = time.monotonic() < self.search_deadline or not self.todo
-        segment = self._next_trial() if searching and self.trials.num_trials > 0 else None
-        if segment is None and self.todo:
-            segment = self._begin(self.record.runs[self._new_arm(*self.todo.popleft())])
-        return segment
+        in_time = time.monotonic() < self.search_deadline
+        ways = (self._next_of_search, self._next_of_arms) if in_time else (self._next_of_arms, self._next_of_search)
+        segment = next((found for way in ways if (found := way())), None)
+        return self.next() if segment is None and self.again else segment
 
     def done(self) -> bool:
         """Whether all that was handed out has ended and nothing waits to be; call after `next` gave None."""
@@ -101,7 +103,7 @@ class Plan:
         if outcome["status"] == "diverged":
             self._end(run, "diverged", error=outcome["error"], **facts)
             if run.kind == "trial":
-                self.trials.diverged(run)
+                self.searches.diverged(run)
             return
         early = outcome.get("early", False)
         if run.kind == "trial":
@@ -117,74 +119,98 @@ class Plan:
                 stop = ladder.stop(run.config["epochs"], rung)
                 value = max(e["val_acc"] for e in run.epochs) if early else run.epochs[stop - 1]["val_acc"]
                 self.ledger.append("rung", run=run.key, rung=rung, value=value, **({"early": True} if early else {}))
-                self.trials.reached(run, rung, value)
+                self.searches.reached(run, rung, value)
 
     def close_search(self) -> None:
         """Mark the trials that wait at a rung for good as stopped; a later, larger budget may still promote them.
 
-        Not where the arms alone were trained: the search may have been interrupted before.
+        Not those of the study's own search where the arms alone were trained: it may have been interrupted before.
         """
-        for run in self.record.trials():
-            if run.status == "paused" and self.trials.num_trials:
+        for run in self.record.runs.values():
+            if run.status == "paused" and self.searches.all_known(run):
                 self.ledger.append("end", run=run.key, status="stopped")
 
     def total_epochs(self) -> tuple[float, int]:
-        """Epochs that the whole plan takes: (of the search, expected; of the arms)."""
+        """Epochs that the whole plan takes: (of the search, expected; of the arms and their searches)."""
         arms = sum(config.epochs for _, config in self.arms) * self.study.ablation.replicates
-        return self.trials.num_trials * self.trials.ladder.expected(self.study.baseline.epochs), arms
+        return self.trials.expected_epochs(), arms + round(sum(t.expected_epochs() for t in self.searches.arms))
 
     def remaining_epochs(self) -> tuple[float, int]:
-        """What is left of `total_epochs`; 0 for the search where no trial can be begun or sent on."""
-        search, arms = self.total_epochs()
-        search -= sum(_spent(run) for run in self.record.trials())
-        done = sum(_spent(run) for runs in self.record.arms().values() for run in runs if self._wanted(run, False))
-        return max(search, 1.0) if self.trials.outstanding() else 0.0, max(arms - done, 0)
+        """What is left of `total_epochs`; 0 for a search where no trial can be begun or sent on."""
+        arms = sum(config.epochs for _, config in self.arms) * self.study.ablation.replicates
+        arms -= sum(spent(run) for runs in self.record.arms().values() for run in runs if self._wanted(run))
+        return self.trials.left_epochs(), max(arms, 0) + round(sum(t.left_epochs() for t in self.searches.open))
 
-    def _wanted(self, run: Run, with_search: bool) -> bool:
+    def _wanted(self, run: Run) -> bool:
         if run.kind == "trial":
-            return with_search
+            return self.searches.wanted(run)
         return any(run.arm == arm.name for arm, _ in self.arms) and run.replicate <= self.study.ablation.replicates
 
     def _seed(self, replicate: int) -> int:
-        return self.study.search.seed * 1_000_003 + replicate
+        return run_seed(self.study.search.seed, replicate)
 
     def _key(self, config: TrainConfig, replicate: int) -> str:
         return run_key(config, self.record.data["fingerprint"], replicate, self._seed(replicate), self.core_version)
 
-    def _next_trial(self) -> Segment | None:
+    def _next_of_search(self) -> Segment | None:
+        return self._next_trial(self.trials) if self.trials.num_trials else None
+
+    def _next_of_arms(self) -> Segment | None:
+        """Of the arms' searches, one after another; then of the replicates whose configuration is settled."""
+        for trials in self.searches.open:
+            segment = self._next_trial(trials)
+            if segment is not None:
+                return segment
+        self.searches.settle({*self.live, *self.again})
+        for arm, replicate in tuple(self.todo):
+            config = self.searches.config(arm, replicate)
+            if config is not None or self.searches.hopeless(arm, replicate):
+                self.todo.remove((arm, replicate))
+            if config is not None:
+                return self._begin(self.record.runs[self._new_arm(arm, replicate, config)])
+        return None
+
+    def _next_trial(self, trials: Trials) -> Segment | None:
         while True:
-            promoted = self.trials.promote()
+            promoted = trials.promote()
             if promoted is not None:
                 return self._begin(*promoted)
-            if self.trials.all_begun:
+            if trials.all_begun:
                 return None
-            key = self._new_trial(len(self.record.trial_keys))
+            key = self._new_trial(trials)
             if key is not None:
                 return self._begin(self.record.runs[key])
 
-    def _new_trial(self, number: int) -> str | None:
-        """The key of the next trial's run; None where the sampler repeated itself: the trial takes its twin's values."""
-        knobs, asked = self.trials.propose(number)
-        config = self.study.baseline.override(knobs if number else {}, source=f"trial {number}")
-        key = self._key(config, 0)
-        facts = {"run": key, "trial": number, "knobs": knobs, "asked": asked}
+    def _new_trial(self, trials: Trials) -> str | None:
+        """The key of the next trial's run; None where that exists: the trial takes its twin's values."""
+        target, number = trials.target, trials.num_begun
+        knobs, asked = trials.propose(number)
+        config = target.config.override(knobs if number else {}, source=f"trial {number}")
+        key = self._key(config, target.replicate)
+        facts = {"run": key, "search": target.name, "arm": target.arm, "trial": number, "knobs": knobs, "asked": asked}
         twin = self.record.runs.get(key)
         if twin is None:
-            self.ledger.append("trial", **facts, config=config.model_dump(mode="json"))
+            self.ledger.append("trial", **facts, replicate=target.replicate, config=config.model_dump(mode="json"))
+            self.searches.begin(trials, number, self.record.runs[key])
             return key
         values, diverged = sorted(twin.rungs.items()), twin.status == "diverged"
-        self.ledger.append("twin", **facts, values=values, diverged=diverged)
-        self.trials.twin(number, twin, values, diverged=diverged)
+        sent = None if twin.rung in twin.rungs else twin.rung
+        self.searches.twin(trials, self.ledger.append("twin", **facts, values=values, diverged=diverged, sent=sent), twin)
+        if twin.unfinished and key not in self.live and key not in self.again and not self.attempts[key]:
+            self.again.append(key)  # of a search that has no part in this session
         return None
 
-    def _missing_arms(self) -> list[tuple[str, int, TrainConfig]]:
-        """(arm, replicate, config) not recorded yet, replicate by replicate so that a stop leaves complete rows."""
-        wanted = [(r, arm, config) for r in range(1, self.study.ablation.replicates + 1) for arm, config in self.arms]
-        return [(arm.name, r, config) for r, arm, config in wanted if self._key(config, r) not in self.record.runs]
+    def _missing_arms(self) -> list[tuple[str, int]]:
+        """(arm, replicate) not recorded yet: the pilot, then replicate by replicate so that a stop leaves whole rows."""
+        wanted = [(r, arm.name) for r in range(1, self.study.ablation.replicates + 1) for arm, _ in self.arms]
+        wanted.sort(key=lambda run: run[1] != self.arms[0][0].name or run[0] > PILOT_RUNS)
+        known = {(run.replicate, run.arm) for run in self.record.runs.values() if run.kind == "arm"}
+        return [(arm, r) for r, arm in wanted if (r, arm) not in known and not self.searches.hopeless(arm, r)]
 
     def _new_arm(self, arm: str, replicate: int, config: TrainConfig) -> str:
         key = self._key(config, replicate)
-        self.ledger.append("arm", run=key, arm=arm, replicate=replicate, config=config.model_dump(mode="json"))
+        facts = {"data": self.record.data["fingerprint"], "core_version": self.core_version}
+        self.ledger.append("arm", run=key, arm=arm, replicate=replicate, config=config.model_dump(mode="json"), **facts)
         return key
 
     def _begin(self, run: Run, rung: int | None = None) -> Segment:
@@ -196,9 +222,10 @@ class Plan:
         if run.kind == "arm":
             rung, stop = -1, config.epochs
         self.ledger.append("start", run=run.key, rung=rung)
+        self.searches.sent(run, rung)
         self.live.add(run.key)
-        reported, test = len(run.epochs), run.kind == "arm"
-        return Segment(run.key, config, run.replicate, self._seed(run.replicate), stop, reported, test)
+        seed, test = self._seed(run.replicate), run.kind == "arm"
+        return Segment(run.key, config, run.replicate, seed, stop, len(run.epochs), test)
 
     def _fail(self, run: Run, error: str, *, retry: bool) -> None:
         self.ledger.append("fail", run=run.key, error=error)
@@ -216,12 +243,6 @@ class Plan:
 
     def _end(self, run: Run, status: str, **fields: Any) -> None:
         self.ledger.append("end", run=run.key, status=status, **fields)
-
-
-def _spent(run: Run) -> int:
-    """Epochs that a run no longer takes: all of them once it has ended for good, however early."""
-    ended = run.early or (run.kind == "arm" and run.status in ("complete", "diverged", "failed"))
-    return int(run.config["epochs"]) if ended else len(run.epochs)
 
 
 def checkpoint_folder(study_folder: Path, key: str) -> Path:

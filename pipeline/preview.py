@@ -3,8 +3,11 @@
 from pathlib import Path
 
 from pipeline.errors import printable
-from pipeline.scheduler import rung_epochs
+from pipeline.prospect import column, outline
+from pipeline.prospect import lines as lines_of
+from pipeline.scheduler import Ladder, rung_epochs
 from pipeline.study import Study
+from pipeline.tuning import Fixed, num_trials
 
 
 def preview(study: Study, data: Path | None, note: str, folder: Path, *, with_search: bool) -> str:
@@ -18,9 +21,33 @@ def preview(study: Study, data: Path | None, note: str, folder: Path, *, with_se
         way = f"{search.sampler}, {search.scheduler}, seed {search.seed}"
         lines.append(f"search     {search.num_trials} trials ({way}); rungs at epochs {', '.join(map(str, rungs))}")
         lines += [f"             {name}: {ranges}" for name, ranges in study.space.table()]
+    lines += _tuning(study)
     epochs = sum(config.epochs for _, config in arms) * ablation.replicates
     runs = f"{len(arms)} arms x {ablation.replicates} replicates = {len(arms) * ablation.replicates} runs"
     lines.append(f"ablation   {runs}, {epochs} epochs")
     lines += [f"             {arm.name}: {dict(arm.overrides) or 'the baseline'}" for arm, _ in arms]
+    said = [line for line in lines_of(outline(study)) if line[0] not in ("runs", "arms")]
+    lines += ["plan.md would say, before anything is trained:", *(f"  {line}" for line in column(said))]
     lines += [f"writes to  {folder}", "dry run: nothing was trained or written"]
     return "\n".join(printable(line, 500) for line in lines)
+
+
+def _tuning(study: Study) -> list[str]:
+    """The searches of the arms: how many trials of what, arm by arm."""
+    targets, ladder = study.targets(), Ladder(study.search.reduction, study.search.num_rungs)
+    if isinstance(study.ablation.tuning, Fixed):
+        return ["tuning     fixed: every arm takes the baseline's hyperparameters"]
+    trials = sum(target.num_trials for target in targets)
+    epochs = sum(target.num_trials * ladder.expected(target.config.epochs) for target in targets)
+    sizes = " + ".join(map(str, num_trials(study.ablation.tuning, study.ablation.replicates)))
+    lines = [
+        f"tuning     {study.ablation.tuning.name}: {sizes} trials for each arm, {trials} in all, about {epochs:.0f} epochs"
+    ]
+    arms: dict[tuple[tuple[str, str], ...], list[str]] = {}
+    for arm, (_, space) in study.spaces().items():
+        arms.setdefault(tuple(space.table()) if space else (), []).append(arm)
+    for ranges, names in arms.items():
+        whose = "every arm" if len(arms) == 1 else ", ".join(names)
+        lines.append(f"             {whose}:" + ("" if ranges else " nothing of the space is left to tune"))
+        lines += [f"               {name}: {text}" for name, text in ranges]
+    return lines

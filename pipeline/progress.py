@@ -124,6 +124,11 @@ class Progress:
             words += [f"{counts[status]} {word}" for status, word in shown if counts[status]]
             words += [f"{counts[status]} {status}" for status in ("diverged", "failed") if counts[status]]
             grid.add_row("search", Text(" · ".join(words)))
+        tuning = self.plan.searches.arms
+        if tuning:
+            begun, planned = sum(t.num_begun for t in tuning), sum(t.num_trials for t in tuning)
+            running = sum(run.status == "running" for run in record.runs.values() if run.search)
+            grid.add_row("tuning", Text(f"{begun} of {planned} trials of the arms' own searches · {running} running"))
         num_runs = len(self.plan.arms) * study.ablation.replicates
         grid.add_row("ablation", Text(f"{arms['complete']} of {num_runs} runs · {arms['running']} running"))
         lines: list[Table | Text] = [grid]
@@ -138,5 +143,8 @@ class Progress:
 
 
 def label(run: Run) -> str:
-    """`trial 7` or `ResNet · replicate 2`, safe for a terminal."""
-    return f"trial {run.number}" if run.kind == "trial" else f"{printable(run.arm, 60)} · replicate {run.replicate}"
+    """`trial 7`, `ResNet · trial 7` of the arm's own search, or `ResNet · replicate 2`, safe for a terminal."""
+    if run.kind == "trial":
+        study = run.search.removeprefix(f"arm:{run.arm}")  # `#2` of several
+        return f"{printable(run.arm, 60)}{study} · trial {run.number}" if run.search else f"trial {run.number}"
+    return f"{printable(run.arm, 60)} · replicate {run.replicate}"

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from pipeline.config import TrainConfig
@@ -18,9 +18,14 @@ def run_key(config: TrainConfig, data_fingerprint: str, replicate: int, seed: in
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
+def run_seed(study_seed: int, replicate: int) -> int:
+    """What weights and order of the pictures of a run are drawn by; with them its split, where one is drawn."""
+    return study_seed * 1_000_003 + replicate
+
+
 @dataclass
 class Run:
-    """One training run: a trial of the search, or one replicate of an arm."""
+    """One training run: a trial of a search, or one replicate of an arm. The trials of an arm's search name the arm too."""
 
     key: str
     kind: Literal["trial", "arm"]
@@ -28,22 +33,28 @@ class Run:
     number: int = -1  # trials count from 0, the baseline; arms have -1
     knobs: dict[str, Any] = field(default_factory=dict)
     asked: int | None = None  # the rung whose sampler proposed the trial
+    search: str = ""  # the search that a trial was begun for; "" is the study's own
     arm: str = ""
-    replicate: int = 0  # trials use replicate 0, arms 1 … n
+    replicate: int = 0  # arms use replicates 1 … n, trials 0 or one above all of these
     status: Status = "new"
     rung: int = -1  # the rung it was last sent to
     epochs: list[dict[str, float]] = field(default_factory=list)  # epochs[i]["epoch"] == i + 1
     rungs: dict[int, float] = field(default_factory=dict)  # rung → val_acc at that rung
     best_epoch: int = 0
     num_params: int = 0
+    num_macs: int = 0  # multiply-accumulates of one picture's forward pass; 0: not recorded
+    num_train: int = 0  # training pictures; 0: not recorded
     test_loss: float | None = None
     test_acc: float | None = None
     final: dict[str, Any] = field(default_factory=dict)  # of a finished model that was compressed or averaged over views
     early: bool = False  # its patience ran out
     attempts: int = 0  # failures so far
     error: str = ""
+    evidence: str = ""  # SHA-256 of the file that it left for the report (see `evidence`)
     ended_seq: int = -1
     mlflow_id: str = ""
+    data: str = ""  # fingerprint of the pictures it was trained on; '' and 0: not recorded
+    core_version: int = 0
 
     @property
     def seconds(self) -> float:
@@ -86,7 +97,12 @@ class Record:
     runs: dict[str, Run] = field(default_factory=dict)
     arm_names: list[str] = field(default_factory=list)  # of the study's design, in its order
     mlflow_ids: dict[str, str] = field(default_factory=dict)  # "uri|what" → run id
-    trial_keys: list[str] = field(default_factory=list)  # by number; a configuration proposed twice keeps its first run
+    plans: list[Event] = field(default_factory=list)  # what was planned, and how that changed; empty in older records
+    pilot: Event = field(default_factory=dict)
+    mlflow_experiments: dict[str, str] = field(default_factory=dict)  # uri → id of the study's experiment there
+    # search → runs by number; a configuration proposed twice keeps its first run, whichever search that was begun for
+    searches: dict[str, list[str]] = field(default_factory=lambda: {"": []})
+    _adopted: dict[str, dict[str, dict[str, Any]]] = field(default_factory=dict)  # search → run begun elsewhere → its place
 
     @classmethod
     def of(cls, events: Iterable[Event]) -> "Record":
@@ -117,9 +133,18 @@ class Record:
         """What must be said wherever results are shown (the embedded default), or an empty string."""
         return str(self.header["note"])
 
-    def trials(self) -> list[Run]:
-        """The trials in order of their numbers."""
-        return [self.runs[key] for key in dict.fromkeys(self.trial_keys)]
+    @property
+    def trial_keys(self) -> list[str]:
+        """The runs of the study's own search by number."""
+        return self.searches[""]
+
+    def trials(self, search: str = "") -> list[Run]:
+        """The trials of a search in order of their numbers.
+
+        One that was begun for another search is a copy, with the number and knobs that it has in this one.
+        """
+        keys, adopted = dict.fromkeys(self.searches.get(search, ())), self._adopted.get(search, {})
+        return [replace(self.runs[key], **adopted[key]) if key in adopted else self.runs[key] for key in keys]
 
     def arms(self) -> dict[str, list[Run]]:
         """Arm → its runs in order of replicates, arms in the order of the study's design."""
@@ -129,9 +154,9 @@ class Record:
                 table.setdefault(run.arm, []).append(run)
         return {arm: sorted(runs, key=lambda run: run.replicate) for arm, runs in table.items()}
 
-    def best_trial(self) -> Run | None:
+    def best_trial(self, search: str = "") -> Run | None:
         """The trial with the highest val_acc among those that went furthest; ties go to the earlier trial."""
-        ranked = [run for run in self.trials() if run.rungs and run.status not in ("diverged", "failed")]
+        ranked = [run for run in self.trials(search) if run.rungs and run.status not in ("diverged", "failed")]
         return max(ranked, key=lambda run: (max(run.rungs), run.rungs[max(run.rungs)], -run.number), default=None)
 
     def _study(self, event: Event) -> None:
@@ -142,17 +167,30 @@ class Record:
     def _session(self, event: Event) -> None:
         self.sessions.append(event)
 
+    def _plan(self, event: Event) -> None:
+        self.plans.append(event)
+
+    def _pilot(self, event: Event) -> None:
+        self.pilot = event
+
     def _trial(self, event: Event) -> None:
         run = Run(event["run"], "trial", event["config"], number=event["trial"], knobs=event["knobs"])
-        run.asked = event["asked"]
+        run.asked, run.search = event["asked"], event.get("search", "")
+        run.arm, run.replicate = event.get("arm", ""), event.get("replicate", 0)
         self.runs[run.key] = run
-        self.trial_keys.append(run.key)
+        self.searches.setdefault(run.search, []).append(run.key)
 
     def _twin(self, event: Event) -> None:
-        self.trial_keys.append(event["run"])
+        key, search = event["run"], event.get("search", "")
+        keys = self.searches.setdefault(search, [])
+        if self.runs[key].search != search and key not in keys:
+            place = {"number": event["trial"], "knobs": event["knobs"], "asked": event["asked"]}
+            self._adopted.setdefault(search, {})[key] = place | {"search": search, "arm": event.get("arm", "")}
+        keys.append(key)
 
     def _arm(self, event: Event) -> None:
         run = Run(event["run"], "arm", event["config"], arm=event["arm"], replicate=event["replicate"])
+        run.data, run.core_version = event.get("data", ""), event.get("core_version", 0)
         self.runs[run.key] = run
 
     def _start(self, event: Event) -> None:
@@ -179,6 +217,9 @@ class Record:
         run.status, run.error, run.ended_seq = event["status"], event.get("error", ""), event["seq"]
         run.best_epoch = event.get("best_epoch", run.best_epoch)
         run.num_params = event.get("num_params", run.num_params)
+        run.num_macs = event.get("num_macs", run.num_macs)
+        run.num_train = event.get("num_train", run.num_train)
+        run.evidence = event.get("evidence", run.evidence)
         run.test_loss, run.test_acc = event.get("test_loss"), event.get("test_acc")
         run.final, run.early = event.get("final", {}), event.get("early", run.early)
 
@@ -187,5 +228,7 @@ class Record:
 
     def _mlflow(self, event: Event) -> None:
         self.mlflow_ids[f"{event['uri']}|{event['what']}"] = event["id"]
+        if "experiment" in event:
+            self.mlflow_experiments[event["uri"]] = event["experiment"]
         if event["what"] in self.runs:
             self.runs[event["what"]].mlflow_id = event["id"]

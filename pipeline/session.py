@@ -1,35 +1,36 @@
 """One command on one study, from the lock to the last line on the screen: search, arms, report, always an end."""
 
 import argparse
-import json
+import functools
 import re
 import shlex
-import sys
 import time
-import uuid
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.panel import Panel
-from rich.progress import Progress as Bar
 from rich.text import Text
 
 from pipeline.cli import MLRUNS, chosen_study
 from pipeline.core import CORE_VERSION
 from pipeline.errors import UserError, printable
-from pipeline.header import BUDGET, describe_data, require_same, with_kept_budget
-from pipeline.ledger import FILE, Event, Ledger, set_aside
-from pipeline.machine import Resources, commit, describe, resources, versions
-from pipeline.preflight import external_files, require_inputs
+from pipeline.header import as_recorded, changed_settings, require_same, with_kept_budget
+from pipeline.ledger import FILE, Event, Ledger, read_events, set_aside
+from pipeline.machine import Resources, resources
+from pipeline.opening import open_record, prepare
+from pipeline.ordered_path import derive, path_name
+from pipeline.preflight import external_files
 from pipeline.preview import preview
+from pipeline.prospect import Outlook
 from pipeline.record import Record
 from pipeline.study import Study
 
 if TYPE_CHECKING:
     from pipeline.data.cache import Data
     from pipeline.plan import Plan
+    from pipeline.progress import Progress
     from pipeline.runner import Interrupts
     from pipeline.tracking import Tracker
 
@@ -45,6 +46,8 @@ def study_folder(root: Path, study: Study, data: Path | None) -> Path:
 def conduct(args: argparse.Namespace, *, with_search: bool) -> int:
     """Run a training command to its end; returns the exit code. Raises PipelineError for expected ends."""
     study, data, note = chosen_study(args)
+    if getattr(args, "path", False):
+        study = path_study(args, study, data)
     folder = study_folder(Path(args.mlruns), study, data)
     console = Console(quiet=args.verbosity < 0, highlight=False)
     if args.dry_run:
@@ -70,6 +73,28 @@ def conduct(args: argparse.Namespace, *, with_search: bool) -> int:
             folder.rmdir()
             if aside is not None:
                 aside.rename(folder)
+
+
+def path_study(args: argparse.Namespace, study: Study, data: Path | None) -> Study:
+    """The study of the path to the best configuration of `study`'s search: the recorded one, else derived from the search.
+
+    Raises UserError where no search of this very study is recorded, or it found nothing better than the baseline.
+    """
+    root = Path(args.mlruns)
+    path = study.model_copy(update={"name": path_name(study.name)})
+    folders = (study_folder(root, one, data) for one in (study, path))
+    searched, own = (Record.of(read_events(folder)) if (folder / FILE).exists() else Record() for folder in folders)
+    if searched.header and (lines := changed_settings(searched, as_recorded(searched, study))):
+        shown = "\n".join(printable(line, 300) for line in lines[:20])
+        raise UserError(f"--path: the search of '{study.name}' was recorded with other settings:\n{shown}")
+    if own.header and not args.fresh:
+        asked = {"ablation.replicates": study.ablation.replicates, "ablation.rope": study.ablation.rope}
+        made = own.study.override(asked, source="flags")
+    else:
+        made = derive(searched, with_kept_budget(searched, study, args) if searched.header else study)
+        args.fingerprint = searched.data["fingerprint"]
+    args.defaults |= {"search.num_trials": 0}
+    return made
 
 
 class Session:
@@ -99,10 +124,8 @@ class Session:
         from pipeline.runner import Interrupts
         from pipeline.tracking import Tracker
 
-        if self.note:
-            self.console.print(Panel(Text(self.note), title="embedded default", style="bold yellow"))
         means = self.means
-        data = self._prepare(means.device)
+        data = self._prepare()
         interrupts = Interrupts()
         interrupts.install()
         if self.record.header:
@@ -110,19 +133,17 @@ class Session:
             self.study = with_kept_budget(self.record, self.study, self.args)
         tracker = Tracker(Path(self.args.mlruns), self.ledger.folder, self.ledger.events, self.ledger.append)
         listeners: list[Callable[[Event], None]] = [self.record.apply, tracker.put]
-
-        def tell_all(event: Event) -> None:
-            for listen in listeners:
-                listen(event)
-
-        self.ledger.listener = tell_all
-        self._open(data)
+        self.ledger.listener = functools.partial(_tell_all, listeners)
+        open_record(self.study, data, self.ledger, self.record, self.args, means, self.note)
         plan = self._plan()
+        outlook = Outlook(self.study, self.ledger, self.record, means.workers, self._tell)
+        listeners.append(outlook.event)
         problem: Exception | None = None
         with Progress(plan, self.console, verbosity=self.args.verbosity) as progress:
             listeners.append(progress.event)
             try:
-                self._train(plan, means, data, interrupts, progress.step)
+                self._train(plan, means, data, interrupts, functools.partial(_step_all, (outlook, progress)))
+                outlook.step()
             except Exception as error:  # reported below, after what is done has been written up
                 problem = error
         status = self._status(plan, interrupts, problem)
@@ -133,6 +154,15 @@ class Session:
             return 128 + interrupts.signal
         failed = any(run.status == "failed" for run in self.record.runs.values())
         return 0 if status == "complete" and complete and not failed else 3
+
+    def _prepare(self) -> "Data":
+        if self.note:
+            self.console.print(Panel(Text(self.note), title="embedded default", style="bold yellow"))
+        root = Path(self.args.mlruns)
+        self.study, data = prepare(self.study, self.data_folder, self.record, root, self.means, self.console)
+        if getattr(self.args, "fingerprint", data.fingerprint) != data.fingerprint:
+            raise UserError("--path: the pictures are not those of the recorded search, or their content changed")
+        return data
 
     def _write_up(self, status: str, tracker: "Tracker") -> bool:
         """The report on disk, in MLflow and on the screen; whether its table has no hole."""
@@ -149,58 +179,6 @@ class Session:
             self._say(f"warning: {trouble}")
         self._farewell(status, tracker.shown_uri, tracker.study_run()[0])
         return report.complete
-
-    def _prepare(self, device: str) -> "Data":
-        """The pictures, decoded once; the study's `auto` precision made definite and kept for good."""
-        from pipeline.data.cache import prepare
-
-        if self.study.baseline.precision == "auto":
-            definite = self.record.header.get("study", {}).get("baseline", {}).get("precision")
-            if definite is None:
-                from pipeline.core.train import resolve_precision  # torch takes seconds to import
-
-                definite = resolve_precision(self.study.baseline, device)
-            self.study = self.study.override({"baseline.precision": definite}, source="machine")
-        began = time.monotonic()
-        with Bar(console=self.console, transient=True) as bar:
-            task = bar.add_task("decoding the pictures once", visible=False)
-            data = prepare(
-                self.study.baseline.dataset,
-                self.data_folder,
-                Path(self.args.mlruns) / "cache",
-                on_progress=lambda done, total: bar.update(task, completed=done, total=total, visible=True),
-            )
-        require_inputs(self.study, data, self.means.processes)
-        if time.monotonic() - began > 2:
-            self.console.print(f"decoded {len(data.labels)} pictures once in {time.monotonic() - began:.0f} s")
-        return data
-
-    def _open(self, data: "Data") -> None:
-        """Write the header of a new study, then the session's own event; keep the resolved study as JSON."""
-        tree = self.study.model_dump(mode="json")
-        if not self.record.header:
-            facts = describe_data(data)
-            self.ledger.append(
-                "study",
-                id=uuid.uuid4().hex,
-                study=tree,
-                data=facts,
-                files=external_files(self.study),
-                note=self.note,
-                core_version=CORE_VERSION,
-            )
-        flat = self.study.flat()
-        self.ledger.append(
-            "session",
-            command=shlex.join(["python", "-m", self.args.command, *sys.argv[1:]]),
-            versions=versions(),
-            commit=commit(),
-            machine=describe(self.means.device),
-            workers=self.means.workers,
-            budget={key: flat[key] for key in BUDGET},
-            default={key: self.args.defaults[key] for key in BUDGET},
-        )
-        (self.ledger.folder / "study.json").write_text(json.dumps(tree, indent=1) + "\n", encoding="utf-8")
 
     def _plan(self) -> "Plan":
         from pipeline.plan import Plan
@@ -243,5 +221,19 @@ class Session:
         if status != "complete":
             self._say("to go on from here, run the same command again" + (", without --fresh" if self.args.fresh else ""))
 
+    def _tell(self, text: str) -> None:
+        self.console.print(text, markup=False, soft_wrap=True)
+
     def _say(self, text: str) -> None:
         self.screen.print(text, markup=False, soft_wrap=True)
+
+
+def _tell_all(listeners: list[Callable[[Event], None]], event: Event) -> None:
+    """To each in its turn, those that joined after the ledger was opened included."""
+    for listen in listeners:
+        listen(event)
+
+
+def _step_all(followers: tuple["Outlook", "Progress"]) -> None:
+    for follower in followers:
+        follower.step()

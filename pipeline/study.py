@@ -4,6 +4,7 @@ import importlib.util
 import json
 import re
 import traceback
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -12,8 +13,9 @@ from pydantic import Field, ValidationError
 from pipeline.config import TrainConfig
 from pipeline.designs import Arm, Design, Overrides
 from pipeline.errors import UserError, choices, printable
-from pipeline.frozen import Frozen, explain
+from pipeline.frozen import Frozen, explain, flatten
 from pipeline.space import Space
+from pipeline.tuning import Fixed, Replicated, Target, Tuning, nuisance, num_trials, targets
 
 EQUAL = ("dataset", "split", "folds", "precision", "epochs")  # what a comparison of arms is void without
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
@@ -36,6 +38,9 @@ class Ablation(Frozen):
     design: Design
     replicates: int = Field(default=5, ge=1, le=1000)
     rope: float = Field(default=0.01, gt=0, lt=1, description="smallest accuracy difference of practical interest")
+    tuning: Tuning = Fixed()
+    match: str = Field(default="", description="path of a whole number that gives every arm the reference's parameters")
+    matched: dict[str, int] = Field(default={}, description="arm → that number, found when the study begins")
 
 
 class Fallback(Frozen):
@@ -61,9 +66,10 @@ class Study(Frozen):
     def arms(self) -> tuple[tuple[Arm, TrainConfig], ...]:
         """The arms with their configs; raises UserError where an arm is illegal or equals another."""
         source = f"study '{self.name}'"
-        pairs = []
+        pairs: list[tuple[Arm, TrainConfig]] = []
         seen: dict[str, str] = {}
         for arm in self.ablation.design.expand():
+            arm = self._matched(arm, reference=not pairs)
             config = self.baseline.override(arm.overrides, source=f"{source}, arm '{printable(arm.name)}'")
             unequal = [part for part in EQUAL if getattr(config, part) != getattr(self.baseline, part)]
             if unequal:
@@ -76,6 +82,21 @@ class Study(Frozen):
             pairs.append((arm, config))
         return tuple(pairs)
 
+    def _matched(self, arm: Arm, *, reference: bool) -> Arm:
+        """The arm with the number that gives it the reference's parameters, once that is known."""
+        path, where = self.ablation.match, f"study '{self.name}', arm '{printable(arm.name)}': ablation.match"
+        if not path or reference:
+            return arm
+        if path in dict(flatten(arm.overrides)):
+            raise UserError(f"{where}: {printable(path)}: the arm sets it itself, so it cannot be chosen for it")
+        flat = self.baseline.override(arm.overrides, source=where).flat()
+        if type(flat.get(path)) is not int:
+            numbers = [known for known, value in flat.items() if type(value) is int and known.startswith("model.")]
+            raise UserError(f"{where}: no whole number in its configuration; {choices(path, numbers)}")
+        if arm.name not in self.ablation.matched:
+            return arm
+        return replace(arm, overrides={**arm.overrides, path: self.ablation.matched[arm.name]})
+
     def check(self) -> None:
         """Raise UserError unless every end of the space and every arm is a legal TrainConfig."""
         knobs = [*self.space.knobs, *(f"{part}.name" for part in self.space.branches)]
@@ -83,7 +104,34 @@ class Study(Frozen):
             if path.split(".")[0] in EQUAL[:4]:
                 raise UserError(f"study '{self.name}', space: {path}: it must be the same for all trials")
         self.space.check(self.baseline, source=f"study '{self.name}', space")
-        self.arms()
+        self._check_tuning()
+
+    def spaces(self) -> dict[str, tuple[TrainConfig, Space | None]]:
+        """Arm → its config and the part of the space that is its to tune, where arms are tuned; None: nothing is."""
+        arms = self.arms()
+        alike = (*EQUAL, "patience", *filter(None, (self.ablation.match,)))
+        scientific = {*alike, *(path for arm, _ in arms for path, _ in flatten(arm.overrides))}
+        return {arm.name: (config, nuisance(self.space, config.flat(), scientific)) for arm, config in arms}
+
+    def targets(self) -> tuple[Target, ...]:
+        """The searches of the arms, in the order they are run; none where they are not tuned."""
+        if isinstance(self.ablation.tuning, Fixed):
+            return ()
+        return targets(self.ablation.tuning, self.spaces(), replicates=self.ablation.replicates, seed=self.search.seed)
+
+    def _check_tuning(self) -> None:
+        source, tuning = f"study '{self.name}'", self.ablation.tuning
+        if isinstance(tuning, Replicated) and min(num_trials(tuning, self.ablation.replicates)) < 2:
+            raise UserError(
+                f"{source}: ablation.tuning.num_trials: each of {self.ablation.replicates} replicates needs a search of at "
+                f"least 2 trials (got {tuning.num_trials}); allowed: at least {2 * self.ablation.replicates}"
+            )
+        if isinstance(tuning, Fixed):
+            self.arms()
+            return
+        for arm, (config, space) in self.spaces().items():
+            if space is not None:
+                space.check(config, source=f"{source}, space of arm '{printable(arm)}'")
 
 
 def load_study(name: str, folder: Path = Path("studies")) -> Study:

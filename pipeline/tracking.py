@@ -128,7 +128,7 @@ class Tracker:
             self._tried.add(what)
             run_id = self._client.create_run(self._experiment, start_time=started, tags=text, run_name=name).info.run_id
         self._dataset(run_id)
-        self._record.apply(self._append("mlflow", uri=redacted(self.uri), what=what, id=run_id))
+        self._record.apply(self._append("mlflow", uri=redacted(self.uri), what=what, id=run_id, experiment=self._experiment))
         return run_id
 
     def _common_tags(self) -> dict[str, Any]:
@@ -154,18 +154,20 @@ class Tracker:
                 self._status(known, "SCHEDULED")
 
     def _trial(self, event: Event) -> None:
-        tags = {"kind": "trial", "trial": event["trial"], "arm": "", "replicate": 0, "status": "running"}
-        run_id = self._run_id(event["run"], event, f"trial {event['trial']:03d}", self._known("study"), tags)
-        self._params(run_id, event["config"])
+        arm, search, number = event.get("arm", ""), event.get("search", ""), event["trial"]
+        tags = comparison.run_tags(self._record.study, "trial", arm, event)
+        parent, name = self._arm_run(arm, event) if search else self._known("study"), search.replace("arm:", " of ", 1)
+        self._params(self._run_id(event["run"], event, f"trial {number:03d}{name}", parent, tags), event["config"])
 
     def _arm(self, event: Event) -> None:
         name, replicate = event["arm"], event["replicate"]
-        tags: dict[str, Any] = {"kind": "arm", "trial": "", "arm": name, "replicate": "", "status": "running"}
-        tags |= comparison.factor_tags(self._record.study).get(name, {})
-        parent = self._run_id(f"arm:{name}", event, f"arm {name}", self._known("study"), tags)
-        tags |= {"kind": "replicate", "replicate": replicate}
+        tags, parent = comparison.run_tags(self._record.study, "replicate", name, event), self._arm_run(name, event)
         run_id = self._run_id(event["run"], event, f"#{replicate} {name}", parent, tags)
         self._params(run_id, event["config"])
+
+    def _arm_run(self, arm: str, event: Event) -> str:
+        tags = comparison.run_tags(self._record.study, "arm", arm, {})
+        return self._run_id(f"arm:{arm}", event, f"arm {arm}", self._known("study"), tags)
 
     def _start(self, event: Event) -> None:
         self._status(self._known(event["run"]), "RUNNING")

@@ -1,84 +1,129 @@
-"""What the search knows: who waits at which rung, and what the sampler has been told. Rebuilt from the ledger's events."""
+"""What a search knows: who waits at which rung, and what the sampler has been told. Rebuilt from the ledger's events."""
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from pipeline.frozen import Scalar
 from pipeline.ledger import Event
 from pipeline.record import Record, Run
 from pipeline.sampler import RungSampler
 from pipeline.scheduler import Ladder, Promotion, Scheduler, Stopping
-from pipeline.study import Study
+from pipeline.study import Search
+from pipeline.tuning import Target
 
 SCHEDULERS: dict[str, type[Scheduler]] = {"promotion": Promotion, "stopping": Stopping}
 
 
 class Trials:
-    """Scheduler and sampler of a study, kept in step. `record` is kept up to date by the ledger's listener."""
+    """Scheduler and sampler of a search, kept in step. `record` is kept up to date by the ledger's listener.
 
-    def __init__(self, study: Study, record: Record, num_trials: int) -> None:
-        search = study.search
-        self.study, self.record, self.num_trials = study, record, num_trials
+    A run may have been begun for another search; here it counts as the trial that proposed it.
+    """
+
+    def __init__(self, target: Target, search: Search, record: Record) -> None:
+        self.target, self.record, self.num_trials = target, record, target.num_trials
         self.ladder = Ladder(search.reduction, search.num_rungs)
         self.scheduler = SCHEDULERS[search.scheduler](reduction=search.reduction, num_rungs=search.num_rungs)
-        self.sampler = RungSampler(study.space, kind=search.sampler, seed=search.seed, num_rungs=search.num_rungs)
+        self.sampler = RungSampler(target.space, kind=search.sampler, seed=target.seed, num_rungs=search.num_rungs)
+        self.numbers: dict[str, int] = {}  # run → the trial that it is here
         self._twins: dict[str, list[int]] = defaultdict(list)  # run → later trials of the same configuration
+
+    @property
+    def num_begun(self) -> int:
+        return len(self.record.searches.get(self.target.name, ()))
 
     @property
     def all_begun(self) -> bool:
         """Whether no new trial will be proposed."""
-        return len(self.record.trial_keys) >= self.num_trials
+        return self.num_begun >= self.num_trials
 
     def promote(self) -> tuple[Run, int] | None:
         """(run, next rung) of the waiting trial to send on now, marked as gone; None where a new trial is better."""
         promoted = self.scheduler.next(closing=self.all_begun)
-        return None if promoted is None else (self.record.runs[self.record.trial_keys[promoted[0]]], promoted[1])
+        if promoted is None:
+            return None
+        return self.record.runs[self.record.searches[self.target.name][promoted[0]]], promoted[1]
 
     def outstanding(self) -> bool:
         """Whether a trial could be begun or sent on now; changes nothing."""
         return self.num_trials > 0 and (not self.all_begun or self.scheduler.has_next(closing=True))
 
+    def over(self, busy: Collection[str]) -> bool:
+        """Whether nothing is left to do, where `busy` are the runs being trained or about to be."""
+        return not self.outstanding() and not any(key in self.numbers for key in busy)
+
+    def expected_epochs(self) -> float:
+        """Epochs that the whole search takes."""
+        return self.num_trials * self.ladder.expected(self.target.config.epochs)
+
+    def left_epochs(self) -> float:
+        """Of `expected_epochs`, what is left; 0 where no trial can be begun or sent on."""
+        left = self.expected_epochs() - sum(spent(run) for run in self.record.trials(self.target.name))
+        return max(left, 1.0) if self.outstanding() else 0.0
+
     def propose(self, number: int) -> tuple[dict[str, Scalar], int | None]:
-        """(knobs, the rung that proposed them) of trial `number`; trial 0 is the baseline, which nobody proposes."""
+        """(knobs, the rung that proposed them) of trial `number`; trial 0 is the target's own, which nobody proposes."""
         if number:
             return self.sampler.ask(number)
-        knobs = self.study.space.point(self.study.baseline.flat()) or {}
+        knobs = self.target.space.point(self.target.config.flat()) or {}
         self.sampler.replay(number, knobs, None)
         return knobs, None
 
+    def begin(self, number: int, run: Run) -> None:
+        """Trial `number` is `run`, which is new."""
+        self.numbers[run.key] = number
+
+    def twin(self, number: int, run: Run, values: Iterable[tuple[int, float]], *, diverged: bool, sent: int | None) -> None:
+        """Trial `number` proposes `run`'s configuration again: it takes the values it has by now, and those to come.
+
+        `sent`: the rung that the run is on its way to. One that was begun for another search stands in the rungs here too.
+        """
+        known = dict(values)
+        first = self.numbers.setdefault(run.key, number) == number
+        if not first:
+            self._twins[run.key].append(number)
+        for rung, value in sorted(known.items()):
+            self.sampler.tell(number, rung, value)
+            if first:
+                self.scheduler.record(number, rung, value)
+        if diverged:
+            self.sampler.diverge(number, run.rung)
+            if first:
+                self.scheduler.diverge(number, run.rung)
+        elif first and sent is not None:
+            self.sent(run, sent)
+
+    def sent(self, run: Run, rung: int) -> None:
+        """`run` is on its way to `rung`."""
+        if rung > self.ladder.first(run.config["epochs"]):
+            self.scheduler.promoted(self.numbers[run.key], rung - 1)
+
     def reached(self, run: Run, rung: int, value: float) -> None:
         """`run` has this val_acc at `rung`; so have its twins."""
-        self.scheduler.record(run.number, rung, value)
-        for number in (run.number, *self._twins[run.key]):
-            self.sampler.tell(number, rung, value)
+        number = self.numbers[run.key]
+        self.scheduler.record(number, rung, value)
+        for one in (number, *self._twins[run.key]):
+            self.sampler.tell(one, rung, value)
 
     def diverged(self, run: Run) -> None:
         """`run` diverged on its way to the rung it was sent to."""
-        self.scheduler.diverge(run.number, run.rung)
-        for number in (run.number, *self._twins[run.key]):
-            self.sampler.diverge(number, run.rung)
+        number = self.numbers[run.key]
+        self.scheduler.diverge(number, run.rung)
+        for one in (number, *self._twins[run.key]):
+            self.sampler.diverge(one, run.rung)
 
-    def twin(self, number: int, run: Run, values: Iterable[tuple[int, float]], *, diverged: bool) -> None:
-        """Trial `number` proposes `run`'s configuration again: it takes the values it has by now, and those to come."""
-        self._twins[run.key].append(number)
-        for rung, value in values:
-            self.sampler.tell(number, rung, value)
-        if diverged:
-            self.sampler.diverge(number, run.rung)
-
-    def replay(self, event: Event) -> None:
-        """Bring scheduler and sampler to where they stood after this event (already folded into the record)."""
-        kind, run = event["type"], self.record.runs.get(event.get("run", ""))
-        if run is None or run.kind == "arm":
-            return
-        if kind == "trial":
-            self.sampler.replay(event["trial"], event["knobs"], event["asked"])
-        elif kind == "twin":
-            self.sampler.replay(event["trial"], event["knobs"], event["asked"])
-            self.twin(event["trial"], run, event["values"], diverged=event["diverged"])
-        elif kind == "rung":
+    def replay(self, event: Event, run: Run) -> None:
+        """Bring scheduler and sampler to where they stood after this event of `run` (already folded into the record)."""
+        kind = event["type"]
+        if kind == "rung":
             self.reached(run, event["rung"], event["value"])
-        elif kind == "start" and event["rung"] > self.ladder.first(run.config["epochs"]):
-            self.scheduler.promoted(run.number, event["rung"] - 1)
+        elif kind == "start":
+            self.sent(run, event["rung"])
         elif kind == "end" and event["status"] == "diverged":
             self.diverged(run)
+
+
+def spent(run: Run) -> int:
+    """Epochs that a run no longer takes: all of them once it has ended for good, however early."""
+    ended = run.early or (run.kind == "arm" and run.status in ("complete", "diverged", "failed"))
+    return int(run.config["epochs"]) if ended else len(run.epochs)

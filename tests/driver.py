@@ -33,12 +33,14 @@ def never(*_: object) -> bool:
 @dataclass
 class Worker:
     """`fails(config, attempts so far)` and `diverges(config)` say what goes wrong: the one in a segment's second epoch, the
-    other in the run's. `patience(config)` is the epoch after which a run stops early, or 0."""
+    other in the run's. `patience(config)` is the epoch after which a run stops early, or 0. `acc(config, replicate)` is what
+    a run reaches; drawn from both where it is left out."""
 
     fails: Callable[[TrainConfig, int], bool] = never
     diverges: Callable[[TrainConfig], bool] = never
     patience: Callable[[TrainConfig], int] = lambda _: 0
     retry: bool = True
+    acc: Callable[[TrainConfig, int], float] = lambda config, replicate: quality(config, replicate)
     trained: list[tuple[str, int]] = field(default_factory=list)
 
     def run(self, plan: Plan, segment: Segment) -> None:
@@ -51,7 +53,7 @@ class Worker:
         key = segment.run
         outcome: dict[str, Any] = {"status": "reached", "best_epoch": segment.stop, "num_params": 1234}
         if segment.test:
-            outcome |= {"test_loss": 0.5, "test_acc": quality(segment.config, segment.replicate)}
+            outcome |= {"test_loss": 0.5, "test_acc": self.acc(segment.config, segment.replicate)}
         last = segment.stop
         if 0 < self.patience(segment.config) <= segment.stop:
             outcome, last = outcome | {"early": True}, self.patience(segment.config)
@@ -69,7 +71,8 @@ class Worker:
     def _epoch(self, plan: Plan, segment: Segment, number: int) -> Callable[[], None]:
         def step() -> None:
             self.trained.append((segment.run, number))
-            plan.epoch(segment.run, metrics(segment, number))
+            reached = self.acc(segment.config, segment.replicate)
+            plan.epoch(segment.run, metrics(reached, number))
 
         return step
 
@@ -80,8 +83,8 @@ def quality(config: TrainConfig, replicate: int) -> float:
     return round(0.3 + 0.6 * int.from_bytes(digest[:4]) / 2**32, 6)
 
 
-def metrics(segment: Segment, epoch: int) -> dict[str, float]:
-    acc = round(quality(segment.config, segment.replicate) * (1 - math.exp(-epoch)), 6)
+def metrics(reached: float, epoch: int) -> dict[str, float]:
+    acc = round(reached * (1 - math.exp(-epoch)), 6)
     return {
         "epoch": epoch,
         "train_loss": 1 - acc,

@@ -172,6 +172,22 @@ def test_arms_can_be_grouped_and_their_comparison_is_saved(root, tmp_path):
     assert len(found) == 3 * len(arms)
 
 
+def test_the_trials_of_an_arms_own_search_lie_under_the_arm(root, tmp_path):
+    study = small_study(num_trials=2).override({"ablation.tuning.name": "per_arm", "ablation.tuning.num_trials": 2})
+    folder = tmp_path / "tuned-digits"
+    record = whole(root, folder, study)
+    view = seen(root, folder.name)
+    for arm, _ in study.arms():
+        for run in record.trials(f"arm:{arm.name}"):
+            shown = view[run.key]
+            own = "" if run.key in record.trial_keys else f"arm:{arm.name}"  # the baseline is the study's own trial 0 too
+            assert (shown["parent"], shown["tags"]["search"]) == (own or "study", own)
+            assert shown["tags"]["arm"] == ("" if not own else arm.name)
+    assert len(view) == 1 + 4 + len(record.runs)
+    assert again(root, folder) == ""
+    assert seen(root, folder.name) == view
+
+
 def test_the_line_that_invites_to_compare():
     uri = "sqlite:////somewhere/mlflow.db"
     line = comparison.invitation(uri, "7", " --mlruns out")

@@ -1,0 +1,190 @@
+"""The path from the baseline to the best configuration of a search: steps, order, a study of its own."""
+
+from argparse import Namespace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from driver import DATA, Worker, drive, open_plan
+
+from pipeline.ablate import main as ablate
+from pipeline.cli import chosen_study, parser
+from pipeline.designs import OrderedPath
+from pipeline.errors import UserError
+from pipeline.header import BUDGET
+from pipeline.ledger import FILE, Ledger, read_events
+from pipeline.ordered_path import derive, path_name
+from pipeline.record import Record
+from pipeline.report.__main__ import main as report
+from pipeline.session import path_study, study_folder
+from pipeline.study import Study
+from studies import small_study
+
+BEST = {
+    "model.dropout": 0.5,
+    "batch_size": 16,
+    "optimizer.name": "sgd",
+    "optimizer.lr": 0.1,
+    "optimizer.momentum": 0.9,
+}
+
+
+def searched(folder: Path, trials: list[dict[str, Any]], values: list[float], study: Study | None = None) -> Record:
+    """A recorded search: the baseline as trial 0, then `trials`, each with its val_acc at the top rung."""
+    study = study or small_study(num_rungs=1)
+    with Ledger(folder) as ledger:
+        ledger.append("study", id="feed", study=study.model_dump(mode="json"), data=DATA, note="", files={}, core_version=1)
+        budget = {key: study.flat()[key] for key in BUDGET}
+        facts = {"versions": {}, "commit": "", "machine": {}, "workers": 1}
+        ledger.append("session", command="test", budget=budget, default=budget, **facts)
+        for number, (knobs, value) in enumerate(zip([{}, *trials], values, strict=True)):
+            config = study.baseline.override(knobs)
+            ledger.append(
+                "trial", run=f"t{number}", trial=number, knobs=knobs, asked=None, config=config.model_dump(mode="json")
+            )
+            ledger.append("start", run=f"t{number}", rung=0)
+            ledger.append("rung", run=f"t{number}", rung=0, value=value)
+            ledger.append("end", run=f"t{number}", status="complete")
+    return Record.of(read_events(folder))
+
+
+def steps(study: Study) -> list[list[str]]:
+    assert isinstance(study.ablation.design, OrderedPath)
+    return [list(step) for step in study.ablation.design.steps]
+
+
+def test_the_path_ends_at_the_best_configuration(tmp_path: Path) -> None:
+    record = searched(tmp_path, [BEST], [0.5, 0.8])
+    study = derive(record, record.study)
+    arms = study.arms()
+    assert arms[0][1] == record.study.baseline
+    assert arms[-1][1].model_dump(mode="json") == record.runs["t1"].config
+    assert study.name == "small-path"
+    assert study.search.num_trials == 0
+    assert study.ablation.replicates == record.study.ablation.replicates
+    assert study.baseline.dataset == record.study.baseline.dataset
+    assert "trial 1, the best of 2 trials" in study.title
+
+
+def test_another_variant_of_a_part_is_one_step(tmp_path: Path) -> None:
+    record = searched(tmp_path, [BEST], [0.5, 0.8])
+    assert steps(derive(record, record.study)) == [
+        ["model.dropout"],
+        ["batch_size"],
+        ["optimizer.name", "optimizer.lr", "optimizer.momentum"],
+    ]
+
+
+def test_of_the_same_variant_each_knob_is_a_step_and_equal_ones_are_none(tmp_path: Path) -> None:
+    knobs = {"model.dropout": 0.0, "batch_size": 32, "optimizer.name": "adam", "optimizer.lr": 0.009}
+    record = searched(tmp_path, [knobs], [0.5, 0.8])
+    assert steps(derive(record, record.study)) == [["optimizer.lr"]]
+
+
+def test_few_trials_leave_the_order_of_the_space_and_say_so(tmp_path: Path) -> None:
+    record = searched(tmp_path, [BEST], [0.5, 0.8])
+    title = derive(record, record.study).title
+    assert "order of the search space (at most 1 of its trials at one rung lie in it, importance needs 20)" in title
+
+
+def test_the_most_important_step_comes_first(tmp_path: Path) -> None:
+    """Batch size decides everything here; the space names it after dropout."""
+    rng = np.random.default_rng(3)
+    trials, values = [], [0.2]
+    for number in range(60):
+        dropout, lr = rng.uniform(0, 0.5), 10 ** rng.uniform(-2.9, -0.6)
+        trials.append(BEST | {"model.dropout": dropout, "batch_size": (32, 16)[number % 2], "optimizer.lr": lr})
+        trials[-1]["optimizer.momentum"] = rng.uniform(0.5, 0.98)
+        values.append(0.5 + 0.4 * (number % 2) + rng.normal(0, 0.002))
+    record = searched(tmp_path, trials, values)
+    study = derive(record, record.study)
+    assert steps(study)[0] == ["batch_size"]
+    assert len(steps(study)) == 3
+    assert "importance in that search (PED-ANOVA" in study.title
+    assert derive(record, record.study) == study
+
+
+def test_searched_epochs_are_those_of_every_arm(tmp_path: Path) -> None:
+    study = small_study(num_rungs=1)
+    space = study.space.model_dump(mode="json")
+    space["knobs"]["epochs"] = {"kind": "int", "low": 2, "high": 9}
+    study = study.override({"space": space})
+    record = searched(tmp_path, [BEST | {"epochs": 7}], [0.5, 0.8], study)
+    path = derive(record, study)
+    assert {config.epochs for _, config in path.arms()} == {7}
+    assert all("epochs" not in step for step in steps(path))
+
+
+def test_a_baseline_that_won_has_no_path(tmp_path: Path) -> None:
+    record = searched(tmp_path, [BEST], [0.9, 0.8])
+    with pytest.raises(UserError, match=r"'small': --path: .* number 0, is the baseline"):
+        derive(record, record.study)
+
+
+def test_without_a_search_there_is_no_path() -> None:
+    with pytest.raises(UserError, match=r"'small': --path: no search of it is recorded"):
+        derive(Record(), small_study())
+
+
+def test_a_long_name_stays_a_name() -> None:
+    assert len(path_name("x" * 64)) == 64
+    assert path_name("x" * 64).endswith("-path")
+
+
+def asked(root: Path, study: Study, *sets: str, fresh: bool = False, replicates: int | None = None) -> Namespace:
+    """The command line as `path_study` sees it."""
+    flags = {"mlruns": str(root), "fresh": fresh, "sets": list(sets), "replicates": replicates, "trials": None}
+    return Namespace(**flags, defaults=study.flat())
+
+
+def test_the_recorded_path_goes_on_even_if_the_search_finds_another_best(tmp_path: Path) -> None:
+    study = small_study(num_rungs=1)
+    searched(study_folder(tmp_path, study, None), [BEST], [0.5, 0.8])
+    args = asked(tmp_path, study)
+    path = path_study(args, study, None)
+    assert args.fingerprint == DATA["fingerprint"]
+    plan = open_plan(study_folder(tmp_path, path, None), path, with_search=False)
+    drive(plan, Worker())
+    assert len(plan.record.runs) == 4 * study.ablation.replicates
+    assert all(run.replicate for run in plan.record.runs.values()), "no step is measured on a trial of the search"
+    folder = study_folder(tmp_path, study, None)
+    (folder / FILE).unlink()
+    searched(folder, [BEST, BEST | {"batch_size": 32}], [0.5, 0.8, 0.9])
+    assert path_study(asked(tmp_path, study), study, None).arms() == path.arms()
+    longer = study.override({"ablation.replicates": 4})
+    again = path_study(asked(tmp_path, study, replicates=4), longer, None)
+    assert again.ablation.replicates == 4
+    assert again.arms() == path.arms()
+    anew = path_study(asked(tmp_path, study, fresh=True), study, None)
+    assert [len(steps(one)) for one in (path, anew)] == [3, 2]
+
+
+def test_flags_other_than_those_of_the_search_are_refused(tmp_path: Path) -> None:
+    study = small_study(num_rungs=1)
+    searched(study_folder(tmp_path, study, None), [BEST], [0.5, 0.8])
+    other = study.override({"baseline.epochs": 9})
+    with pytest.raises(UserError, match=r"baseline\.epochs: recorded 3, now 9"):
+        path_study(asked(tmp_path, other), other, None)
+
+
+def test_the_command_says_what_is_missing_and_creates_nothing(tmp_path: Path) -> None:
+    args = ["--study", "hw3", "--path", "--mlruns", str(tmp_path / "mlruns")]
+    with pytest.raises(UserError, match=r"'hw3': --path: no search of it is recorded"):
+        ablate(args)
+    assert not (tmp_path / "mlruns").exists()
+
+
+def test_the_report_of_the_path_is_written_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("FOOD11", raising=False)
+    study, _, note = chosen_study(parser("x", "x", trains=True).parse_args(["--study", "hw3"]))
+    study = study.override({"baseline.precision": "fp32", "baseline.epochs": 2})
+    searched(study_folder(tmp_path, study, None), [{"batch_size": 64, "augment.strength": 1.5}], [0.5, 0.8], study)
+    path = path_study(asked(tmp_path, study), study, None)
+    folder = study_folder(tmp_path, path, None)
+    drive(open_plan(folder, path, with_search=False, note=note), Worker())
+    assert report(["--study", "hw3", "--path", "--mlruns", str(tmp_path)]) == 0
+    page = (folder / "report" / "report.md").read_text()
+    assert "the path from the baseline to trial 1, the best of 2 trials" in page
+    assert "order of the search space" in page
+    assert "Steps: every arm minus the one before it" in page

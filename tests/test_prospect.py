@@ -1,0 +1,201 @@
+"""The plan written before results, and the pilot: from the commands' own plan over a real ledger."""
+
+import json
+import math
+from pathlib import Path
+from statistics import stdev
+
+import pytest
+from driver import Worker, open_plan, train
+from records import Scribe, make_study
+from scipy import stats
+
+from pipeline.designs import Arms
+from pipeline.ledger import read_events
+from pipeline.pilot import detectable, sentence
+from pipeline.preview import preview
+from pipeline.prospect import Outlook, expected, lines, outline
+from pipeline.record import Record
+from pipeline.report import write_report
+from pipeline.study import Study
+from studies import small_study
+
+PLAN, JSON = "plan.md", "plan.json"
+
+
+def conduct(folder: Path, study: Study, worker: Worker | None = None, *, workers: int = 1) -> tuple[Record, list[str]]:
+    """Train the arms as a session does, the outlook following; returns the record and what was said."""
+    said: list[str] = []
+    holder: list[Outlook] = []
+    plan = open_plan(folder, study, with_search=False, listener=lambda event: [one.event(event) for one in holder])
+    holder.append(Outlook(study, plan.ledger, plan.record, workers, said.append))
+    step = plan.finish
+
+    def finish(key: str, outcome: dict[str, object]) -> None:
+        step(key, outcome)
+        holder[0].step()
+
+    plan.finish = finish  # type: ignore[method-assign]
+    try:
+        train(plan, worker or Worker(), workers=workers)
+    finally:
+        plan.ledger.close()
+    return plan.record, said
+
+
+def kinds(folder: Path) -> list[str]:
+    return [event["type"] for event in read_events(folder)]
+
+
+def test_the_plan_is_written_once_and_before_any_run(tmp_path: Path) -> None:
+    study = small_study(replicates=4)
+    conduct(tmp_path, study)
+    events = kinds(tmp_path)
+    assert events.count("plan") == 1
+    assert events.index("plan") < events.index("arm")
+    conduct(tmp_path, study)
+    assert kinds(tmp_path).count("plan") == 1
+    tree = json.loads((tmp_path / JSON).read_text())
+    plan = tree["plan"]
+    assert (plan["runs"], plan["epochs"], plan["epochs_per_run"], plan["replicates"]) == (16, 48, 3, 4)
+    assert plan["arms"]["dropout + augmentation"] == {"model.dropout": 0.25, "augment.strength": 1.0}
+    assert {family: len(asked) for family, asked in plan["questions"].items()} == {
+        "differences from baseline": 3,
+        "main effects and interactions": 3,
+    }
+    assert (plan["reports"], plan["margin"], plan["tuning"]) == ("test_acc", 0.01, {"policy": "fixed"})
+    assert not tree["after_results"]
+    assert tree["changed"] == []
+
+
+def test_a_changed_plan_is_written_again_and_marked(tmp_path: Path) -> None:
+    conduct(tmp_path, small_study(replicates=3))
+    record, _ = conduct(tmp_path, small_study(replicates=4))
+    first, second = record.plans
+    assert not first["after_results"]
+    assert second["after_results"]
+    assert second["changed"] == ["epochs", "replicates", "runs"]
+    text = (tmp_path / PLAN).read_text()
+    assert "epochs, replicates, runs; after results of the arms existed" in text
+    write_report(record, tmp_path / "report")
+    page = (tmp_path / "report/report.md").read_text()
+    assert "Written at" in page
+    assert "before any arm had a result" in page
+    assert "(epochs, replicates, runs): what follows from the change is exploratory" in page
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_the_pilot_goes_first_and_is_told_once(tmp_path: Path, workers: int) -> None:
+    study = small_study(replicates=5)
+    record, said = conduct(tmp_path, study, workers=workers)
+    begun = [(event["arm"], event["replicate"]) for event in read_events(tmp_path) if event["type"] == "arm"]
+    assert begun[:3] == [("baseline", 1), ("baseline", 2), ("baseline", 3)]
+    assert begun[3:6] == [("dropout", 1), ("augmentation", 1), ("dropout + augmentation", 1)]
+    assert begun[-4] == ("baseline", 5)
+    assert len(set(begun)) == 20
+    assert kinds(tmp_path).count("pilot") == 1
+    values = [run.test_acc for run in record.arms()["baseline"][:3] if run.test_acc is not None]
+    pilot = record.pilot
+    assert pilot["sd"] == pytest.approx(stdev(values))
+    assert pilot["metric"] == "test_acc"
+    assert pilot["seconds_per_epoch"] == 0.5
+    assert said == [sentence(pilot)]
+    assert f"pilot: sd {100 * pilot['sd']:.2g} points over 3 runs of baseline" in said[0]
+    assert "with 5 replicates a true difference of" in said[0]
+    assert "after correction over 3" in said[0]
+    assert said[0].removeprefix("pilot: ") in (tmp_path / PLAN).read_text()
+    assert json.loads((tmp_path / JSON).read_text())["pilot"]["sd"] == pilot["sd"]
+    conduct(tmp_path, study)
+    assert kinds(tmp_path).count("pilot") == 1
+
+
+def test_hours_are_measured_or_said_to_be_unknown(tmp_path: Path) -> None:
+    study = small_study(replicates=5)
+    record, _ = conduct(tmp_path, study, workers=2)
+    assert record.plans[0]["expected"] == {"epochs_left": 60, "hours": None}
+    ahead = record.pilot["expected"]
+    assert (ahead["seconds_per_epoch"], ahead["workers"]) == (0.5, 2)
+    assert ahead["hours"] == pytest.approx(ahead["epochs_left"] * 0.5 / 2 / 3600, abs=1e-5)
+    assert ahead["epochs_left"] <= 60 - 9
+    assert expected(study, record, 2)["epochs_left"] == 0
+
+
+@pytest.mark.parametrize("replicates", [1, 2])
+def test_no_pilot_of_fewer_than_three_replicates(tmp_path: Path, replicates: int) -> None:
+    record, said = conduct(tmp_path, small_study(replicates=replicates))
+    assert (record.pilot, said) == ({}, [])
+    assert "pilot         not measured yet" in (tmp_path / PLAN).read_text()
+
+
+def test_no_pilot_where_a_run_of_it_diverged(tmp_path: Path) -> None:
+    worker = Worker(diverges=lambda config: config.model.dropout == 0 and getattr(config.augment, "strength", 0) == 0)
+    record, said = conduct(tmp_path, small_study(replicates=3), worker)
+    assert (record.pilot, said) == ({}, [])
+
+
+def test_the_detectable_difference_is_what_a_t_test_finds() -> None:
+    """Against a simulation-free reference: power of the paired t at the stated difference is 80 %."""
+    study = small_study(replicates=5)
+    (differences, effects) = detectable(study, 0.012, "test_acc")
+    for alpha, size in ((0.05, differences["alone"]), (0.05 / 3, differences["corrected"])):
+        shift = size / (math.sqrt(2) * 0.012 / math.sqrt(5))
+        power = stats.nct.sf(stats.t.ppf(1 - alpha / 2, 4), 4, shift)
+        assert power == pytest.approx(0.8, abs=1e-3)
+    assert (differences["size"], effects["size"]) == (3, 3)
+    assert effects["alone"] == pytest.approx(differences["alone"] * 2 / math.sqrt(2))  # the interaction adds up four arms
+    official = study.override({"baseline.split": "official"})
+    assert detectable(official, 0.012, "test_acc")[0]["alone"] < differences["alone"]  # more degrees of freedom
+    folds = study.override({"baseline.split": "kfold"})
+    assert detectable(folds, 0.012, "test_acc")[0]["alone"] > differences["alone"]
+
+
+def test_an_older_record_is_reported_and_gone_on_with(tmp_path: Path) -> None:
+    scribe = Scribe(tmp_path / "study", make_study(replicates=3, num_trials=0, epochs=2))
+    scribe.session()
+    scribe.arms()
+    record = scribe.record()
+    assert record.plans == []
+    write_report(record, tmp_path / "report")
+    assert "The plan" not in (tmp_path / "report/report.md").read_text()
+
+
+def test_results_that_were_there_before_make_no_pilot(tmp_path: Path) -> None:
+    study = small_study(replicates=3)
+    plan = open_plan(tmp_path, study, with_search=False)
+    train(plan, Worker())
+    plan.ledger.close()
+    record, said = conduct(tmp_path, study)
+    assert record.plans[0]["after_results"]
+    assert (record.pilot, said) == ({}, [])
+
+
+def test_the_report_shows_the_pilot_beside_the_results(tmp_path: Path) -> None:
+    record, said = conduct(tmp_path, small_study(replicates=5))
+    write_report(record, tmp_path / "report")
+    page = (tmp_path / "report/report.md").read_text()
+    section = page[page.index("## The plan") :]
+    assert "pilot, corrected" in section
+    assert "results, corrected" in section
+    assert "Pilot: sd" in section
+    assert said
+
+
+def test_a_dry_run_says_what_the_plan_would(tmp_path: Path) -> None:
+    study = small_study(replicates=5)
+    text = preview(study, None, "", tmp_path / "none", with_search=False)
+    assert "4 arms x 5 replicates = 20 runs, 60 epochs" in text
+    for what, said in lines(outline(study)):
+        assert said in text or what in ("runs", "arms")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_hostile_names_stay_inert_in_the_plan(tmp_path: Path) -> None:
+    hostile = "<script>|# x\n# y\x1b[31m"
+    study = small_study(replicates=1)
+    ablation = study.ablation.model_copy(update={"design": Arms(arms={"baseline": {}, hostile: {"model.dropout": 0.1}})})
+    conduct(tmp_path, study.model_copy(update={"ablation": ablation}))
+    text = (tmp_path / PLAN).read_text()
+    assert "\x1b" not in text
+    first, blank, *rest = text.splitlines()
+    assert (first, blank) == ("# Plan of the study", "")
+    assert all(line.startswith("    ") for line in rest)
