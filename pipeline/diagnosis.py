@@ -1,0 +1,134 @@
+"""Over- and underfitting, divergence, too few epochs: what the recorded curves show, per arm and for the best trial."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from statistics import fmean
+from typing import Any
+
+from pipeline.core.transfer import PUBLISHED
+from pipeline.record import Record, Run
+from pipeline.study import Study
+from pipeline.symptoms import Flag, diagnose
+from pipeline.trends import RULES, Rules
+
+__all__ = ["RULES", "ArmFlag", "Flag", "Rules", "diagnose", "judge_arms", "judge_best", "unlike"]
+
+LOW = 0.1  # of the highest learning rate: the schedule ends low
+NOT_LEARNING = ("diverged", "not_learning")  # one rule, two ends
+
+
+@dataclass(frozen=True)
+class ArmFlag:
+    """A flag that more than half of an arm's runs have; `flag` is that of `replicate`, the first of them."""
+
+    flag: Flag
+    replicate: int
+    count: int
+    num_runs: int
+    runs: tuple[str, ...]  # keys of those that have it
+
+    @property
+    def name(self) -> str:
+        return self.flag.name
+
+
+def judge_arms(record: Record, study: Study) -> dict[str, tuple[ArmFlag, ...]]:
+    """Arm → its flags, over its complete runs; of rule 1 over the diverged ones too. Arms with neither are left out."""
+    names = {arm.name for arm in study.ablation.design.expand()}
+    arms = {arm: _ended(runs) for arm, runs in record.arms().items() if arm in names}
+    target = _target(arms)
+    return {arm: _majority([(run, _flags(run, record, target)) for run in runs]) for arm, runs in arms.items() if runs}
+
+
+def judge_best(record: Record, study: Study) -> tuple[Flag, ...]:
+    """The flags of the search's best trial; it is held against the arms only where it was trained as long as they."""
+    best = record.best_trial()
+    if best is None:
+        return ()
+    as_long = len(best.epochs) >= study.baseline.epochs
+    return _flags(best, record, _target({arm: _ended(runs) for arm, runs in record.arms().items()}) if as_long else None)
+
+
+def unlike(judged: Mapping[str, Sequence[ArmFlag]]) -> tuple[str, ...]:
+    """The arms that still improve, where not all of them do: their differences from the others may be due to the budget."""
+    improving = tuple(arm for arm, flags in judged.items() if any(flag.name == "still_improving" for flag in flags))
+    others = [arm for arm, flags in judged.items() if arm not in improving and not _lost(flags)]
+    return improving if others else ()
+
+
+def _lost(flags: Sequence[ArmFlag]) -> bool:
+    return any(flag.name in NOT_LEARNING for flag in flags)
+
+
+def _ended(runs: Sequence[Run]) -> list[Run]:
+    return [run for run in runs if run.status == "diverged" or (run.status == "complete" and run.epochs)]
+
+
+def _majority(judged: Sequence[tuple[Run, tuple[Flag, ...]]]) -> tuple[ArmFlag, ...]:
+    complete = sum(run.status == "complete" for run, _ in judged)
+    having: dict[str, list[tuple[Run, Flag]]] = {}
+    for run, flags in judged:
+        for flag in flags:
+            having.setdefault(NOT_LEARNING[1] if flag.name in NOT_LEARNING else flag.name, []).append((run, flag))
+    found = []
+    for name, pairs in having.items():
+        of = len(judged) if name in NOT_LEARNING else complete
+        if 2 * len(pairs) > of:
+            run, flag = pairs[0]
+            found.append(ArmFlag(flag, run.replicate, len(pairs), of, tuple(run.key for run, _ in pairs)))
+    return tuple(found)
+
+
+def _flags(run: Run, record: Record, target: float | None) -> tuple[Flag, ...]:
+    num_train, num_val = _sizes(run, record)
+    rates = [epoch["lr"] for epoch in run.epochs]
+    return diagnose(
+        run.epochs,
+        num_classes=len(record.data["classes"]),
+        num_val=num_val,
+        num_train_subset=min(num_train, num_val),
+        planned_epochs=int(run.config["epochs"]),
+        status=run.status,
+        target_train_acc=target,
+        schedule_ends_low=bool(rates) and rates[-1] <= LOW * max(rates),
+        gap_void=_gap_void(run.config),
+        soft_targets=_soft_targets(run.config),
+    )
+
+
+def _sizes(run: Run, record: Record) -> tuple[int, int]:
+    """Train and val pictures of the run; `train_*` are taken on as many of the former as there are of the latter."""
+    counts = record.data["counts"]
+    train, val = int(counts["train"]), int(counts["valid"])
+    if run.config.get("split") == "kfold" and run.replicate > 0:
+        val, train = (train + val) // int(run.config["folds"]), train + val - (train + val) // int(run.config["folds"])
+    return max(1, train), max(1, val)
+
+
+def _gap_void(config: Mapping[str, Any]) -> str:
+    """Why train and val do not compare: on which pictures its source was trained is not known."""
+    if config["distill"]["teacher"]:
+        return "its teacher may have been trained on the val pictures"
+    if config["transfer"]["weights"] not in ("", PUBLISHED):
+        return "the weights that it began with may have been trained on the val pictures"
+    return ""
+
+
+def _soft_targets(config: Mapping[str, Any]) -> bool:
+    """Whether it was trained on anything else than plain cross entropy of whole labels on plain pictures."""
+    loss, augment = config["loss"], config["augment"]
+    mixed = augment["strength"] > 0 and (augment["mixup"] > 0 or augment["cutmix"] > 0)
+    plain = loss["name"] == "cross_entropy" and not loss["smoothing"] and not loss["balanced"] and loss["hardest"] == 1
+    return not plain or mixed or bool(config["distill"]["teacher"]) or config["adversary"]["epsilon"] > 0
+
+
+def _target(arms: Mapping[str, Sequence[Run]]) -> float | None:
+    """Train acc that an arm should reach: a little below that of the arm with the highest val acc, at its best epochs."""
+    best: dict[str, list[dict[str, float]]] = {}
+    for arm, runs in arms.items():
+        best[arm] = [epoch for run in runs if run.status == "complete" and (epoch := run.best)]
+    known = {arm: epochs for arm, epochs in best.items() if epochs}
+    if len(known) < 2:
+        return None
+    top = max(known.values(), key=lambda epochs: fmean(epoch["val_acc"] for epoch in epochs))
+    return fmean(epoch["train_acc"] for epoch in top) - RULES.short_of_best
