@@ -22,11 +22,12 @@ bench: $(READY)
 	$(BIN)/python -m benchmarks.augment
 	$(BIN)/python -m benchmarks.loop
 	$(BIN)/python -m benchmarks.memmap
+	$(BIN)/python -m benchmarks.report
 	$(BIN)/python -m benchmarks.utilisation
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,onnx]'
 	touch $@
 
 clean:

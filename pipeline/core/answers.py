@@ -1,0 +1,32 @@
+"""What a finished model says of pictures without labels, as it was judged: compressed and averaged over its views."""
+
+import numpy as np
+import numpy.typing as npt
+from torch import nn
+
+from pipeline.config import TrainConfig
+from pipeline.core.compress import compress
+from pipeline.core.evaluate import BATCH, Answers
+from pipeline.core.final import Int8Static
+from pipeline.core.finish import evaluate_views
+from pipeline.core.pictures import Pictures, cut, evenly
+from pipeline.core.pixels import Pixels
+from pipeline.data.splits import Split
+
+
+def classify(
+    config: TrainConfig, model: nn.Module, split: Split, calibration: Pictures, pixels: Pixels, *, seed: int
+) -> npt.NDArray[np.int64]:
+    """The likeliest class of every picture of `split`, in its order, whose labels are not looked at.
+
+    `model` has the run's weights; `calibration` is the run's train split, for int8's ranges; seed: the run's, for its views.
+    """
+    small = config.final.compress
+    order = evenly(len(calibration), small.num_calibration if isinstance(small, Int8Static) else 1)
+    cuts = cut(len(order), BATCH.get(calibration.device.type, 512))
+    model = compress(small, model, (pixels(images) for _, images, _ in calibration.batches(order, cuts)))
+    unknown = Split(split.images, np.zeros(len(split.images), dtype=np.int64), split.index)  # a loss needs some label
+    answers = Answers()
+    evaluate_views(config, model, Pictures(unknown, calibration.device), pixels, seed=seed, answers=answers)
+    found: npt.NDArray[np.int64] = answers.judged().pred
+    return found

@@ -1,0 +1,102 @@
+"""`python -m pipeline.export --study hw3`: the best model with its card, and predictions of pictures without labels."""
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pipeline.cli import chosen_study, guarded, parser, positive
+from pipeline.errors import UserError, choices, printable
+
+if TYPE_CHECKING:
+    from pipeline.data.cache import Data
+    from pipeline.handover import Handover
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """0 where everything is written; 3 where the ONNX file is not, though it was wanted."""
+    flags = parser(
+        "pipeline.export",
+        "Write the best model of a recorded study with its model card, and predictions of a test folder without labels.",
+        trains=False,
+    )
+    which = flags.add_mutually_exclusive_group()
+    which.add_argument("--arm", metavar="NAME", help="an arm of the study (default: the best by mean validation accuracy)")
+    which.add_argument("--trial", metavar="N", help="a trial of the search by its number, or 'best'")
+    flags.add_argument("--replicate", type=positive, metavar="N", help="of --arm (default: the best by validation accuracy)")
+    flags.add_argument("--to", metavar="FOLDER", help="where to (default: the folder export/ of the study)")
+    flags.add_argument("--predict", metavar="FOLDER", help="pictures to classify (default: the study's unlabeled test part)")
+    flags.add_argument("--names", action="store_true", help="predictions by the name of the class, not by its index")
+    flags.add_argument("--no-onnx", action="store_true", help="leave model.onnx out")
+    args = flags.parse_args(argv)
+    if args.replicate is not None and args.arm is None:
+        raise UserError("--replicate: of which arm? give it with --arm NAME")
+    return export(args)
+
+
+def export(args: argparse.Namespace) -> int:
+    """Choose, verify, write; returns the exit code. Raises PipelineError where nothing is written."""
+    study, data_folder, _ = chosen_study(args)
+    from pipeline.ledger import FILE, read_events
+    from pipeline.record import Record
+    from pipeline.selection import select
+    from pipeline.session import study_folder
+
+    root = Path(args.mlruns)
+    folder = study_folder(root, study, data_folder)
+    if not (folder / FILE).exists():
+        known = sorted(path.parent.name for path in root.glob(f"*/{FILE}"))
+        raise UserError(f"--study: nothing is recorded in {printable(folder)}; {choices(folder.name, known)}")
+    record = Record.of(read_events(folder))
+    selection = select(record, arm=args.arm, replicate=args.replicate, trial=args.trial)
+    from pipeline.core.onnx import require_packages
+    from pipeline.handover import Handover, require_ours
+
+    if not args.no_onnx:
+        require_packages()
+    target = Path(args.to).expanduser() if args.to else folder / "export"
+    require_ours(target)
+    handover = Handover(record, selection, folder)  # the model is looked for before pictures are decoded
+    data = _pictures(handover, data_folder, root)
+    return _write(args, handover, data, data_folder, target)
+
+
+def _pictures(handover: "Handover", data_folder: Path | None, root: Path) -> "Data":
+    from pipeline.data.cache import prepare
+
+    data = prepare(handover.config.dataset, data_folder, root / "cache")
+    recorded = handover.record.data["fingerprint"]
+    if data.fingerprint != recorded:
+        raise UserError(
+            f"data: these are not the pictures of the study (recorded {recorded}, now {data.fingerprint}); "
+            "put them back as they were"
+        )
+    return data
+
+
+def _write(args: argparse.Namespace, handover: "Handover", data: "Data", data_folder: Path | None, target: Path) -> int:
+    from pipeline.core.machine import tune_process
+    from pipeline.handover import replace_folder
+    from pipeline.machine import resources
+    from pipeline.model_card import PREDICTIONS
+    from pipeline.predictions import in_folder, in_study
+
+    means = resources(None, None)
+    tune_process()
+    artifact = handover.artifact
+    if args.predict is None:
+        wanted = in_study(data, handover.config.dataset, data_folder)
+    else:
+        wanted = in_folder(args.predict, channels=artifact.channels, size=artifact.size)
+    if wanted is None and args.names:
+        raise UserError("--names: no predictions are made: the study has no unlabeled test part; give --predict FOLDER")
+    files = handover.files(data, with_onnx=not args.no_onnx)
+    if wanted is not None:
+        files[PREDICTIONS] = handover.predictions(data, wanted, device=means.device, names=args.names).encode()
+    replace_folder(target, files)
+    print("\n".join(handover.summary(target, files)))
+    return 3 if handover.problem else 0
+
+
+if __name__ == "__main__":
+    guarded(main)

@@ -1,0 +1,205 @@
+"""A recorded run made ready to be handed on: its files in memory, then the folder, replaced as a whole."""
+
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from pipeline.config import TrainConfig
+from pipeline.core import artifact, checkpoints
+from pipeline.core.answers import classify
+from pipeline.core.onnx import TOLERANCE, Unexportable, compare, to_onnx
+from pipeline.core.pictures import Pictures, evenly
+from pipeline.core.setup import Inputs, build_model, build_pixels
+from pipeline.data.cache import Data
+from pipeline.data.splits import Splits, splits
+from pipeline.errors import MachineError, UserError, printable
+from pipeline.model_card import CARD, CONFIG, MODEL, ONNX, PREDICTIONS, Facts, card, config_json
+from pipeline.plan import checkpoint_folder
+from pipeline.predictions import Unlabeled, table
+from pipeline.record import Record, run_seed
+from pipeline.selection import Selection
+
+CHECKED = 256  # pictures that torch and onnxruntime are compared on
+OURS = (MODEL, CONFIG, ONNX, CARD, PREDICTIONS)
+
+
+class Handover:
+    """Files of the selected run. `problem`: why there is no ONNX file though one was wanted; `warnings`: what to know."""
+
+    def __init__(self, record: Record, selection: Selection, study_folder: Path) -> None:
+        """Raises UserError where the run's model file is missing or damaged."""
+        self.record, self.selection = record, selection
+        run = selection.run
+        self.config = TrainConfig.parse(run.config, source=f"run {run.key}")
+        self.seed = run_seed(record.study.search.seed, run.replicate)
+        self.folder = checkpoint_folder(study_folder, run.key)
+        self.checkpoint = self._checkpoint()
+        self.model_file = self.checkpoint.folder / checkpoints.BEST
+        self.artifact, _ = artifact.read(str(self.model_file), key="export")
+        self.problem = ""
+        self.lines: list[str] = []
+        self.warnings: list[str] = []
+
+    def files(self, data: Data, *, with_onnx: bool) -> dict[str, bytes]:
+        """Name → content, without the predictions."""
+        parts = self._splits(data)
+        files = {MODEL: self.model_file.read_bytes()}
+        if with_onnx:
+            content = self._onnx(parts)
+            if content is not None:
+                files[ONNX] = content
+        facts = Facts(self.record, self.selection, self.artifact, len(parts.train), len(parts.val), ONNX in files)
+        return files | {CONFIG: config_json(facts).encode(), CARD: card(facts).encode("utf-8", "replace")}
+
+    def predictions(self, data: Data, wanted: Unlabeled, *, device: str, names: bool) -> str:
+        """The CSV, by the model as it was judged; unreadable pictures get the most frequent class of the training part."""
+        where, parts, config = torch.device(device), self._splits(data), self.config
+        inputs = Inputs(parts.train, parts.val, len(data.classes), data.mean, data.std)
+        with torch.random.fork_rng(devices=[]):
+            model = build_model(config, inputs, where, pretrained=False)
+        try:
+            model.load_state_dict(self.checkpoint.best())
+        except RuntimeError as error:
+            raise UserError(
+                f"export: {printable(self.model_file)}: does not fit its network ({printable(error)})"
+            ) from error
+        pixels = build_pixels(config, inputs, where, torch.float32)
+        found = classify(config, model, wanted.split, Pictures(parts.train, where), pixels, seed=self.seed)
+        classes = dict(zip(wanted.files, found.tolist(), strict=True))
+        usual = int(np.bincount(parts.train.labels[parts.train.index]).argmax())
+        shown = {label: printable(name) for label, name in enumerate(data.classes)}
+        for file, reason in wanted.unreadable.items():
+            self.warnings.append(f"{printable(file)} cannot be read ({reason}): given the class '{shown[usual]}', a guess")
+        classes |= dict.fromkeys(wanted.unreadable, usual)
+        self.lines.append(f"predictions of {len(classes):,} pictures; classes they use: {len(set(classes.values()))}")
+        return table({file: shown[label] if names else label for file, label in classes.items()})
+
+    def summary(self, target: Path, files: Mapping[str, bytes]) -> list[str]:
+        """What was done, for the screen."""
+        run = self.selection.run
+        values = [f"{name} {value:.4f}" for name in ("val_acc", "test_acc") if (value := run.metric(name)) is not None]
+        lines = [f"{self.selection.title}: {', '.join(values)}", f"chosen thus: {self.selection.why}"]
+        if not self.config.final.is_plain:
+            lines.append("model files: the weights as trained, in fp32; predictions: as judged, compressed and by views")
+        lines += self.lines
+        lines += [f"warning: {self.problem}"] if self.problem else []
+        lines += [f"warning: {text}" for text in self.warnings[:20]]
+        lines += [f"warning: {len(self.warnings) - 20} more pictures"] if len(self.warnings) > 20 else []
+        return [
+            *lines,
+            *(f"{printable(target / name, 1000)}  ({len(files[name]):,} bytes)" for name in OURS if name in files),
+        ]
+
+    def _splits(self, data: Data) -> Splits:
+        config, replicate = self.config, self.selection.run.replicate
+        return splits(data, replicate, config.split, seed=self.seed - replicate, folds=config.folds)
+
+    def _checkpoint(self) -> checkpoints.Checkpoint:
+        run = self.selection.run
+        version = run.core_version or self.record.header["core_version"]
+        identity = checkpoints.Identity(self.config.fingerprint(), self.seed, version)
+        reasons = []
+        for folder in reversed(checkpoints.epochs(self.folder)):
+            try:
+                return checkpoints.read(folder, identity)
+            except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+                reasons.append(f"{folder.name}: {printable(error)}")
+        have = [
+            r for r in self.record.runs.values() if any(checkpoints.epochs(self.folder.with_name(r.key))) and r is not run
+        ]
+        others = ", ".join(
+            sorted({f"--arm '{printable(r.arm)}'" if r.kind == "arm" else f"--trial {r.number}" for r in have})[:6]
+        )
+        raise UserError(
+            f"{self.selection.title}: no sound model file in {printable(self.folder)} "
+            f"({'; '.join(reasons) or 'not there'}); put the folder back from where the study ran, "
+            f"or train the study anew with --fresh; there are files of: {others or 'no run'}"
+        )
+
+    def _onnx(self, parts: Splits) -> bytes | None:
+        """The file, where it agrees with torch on pictures of the test part (of validation without one)."""
+        own, model = artifact.load(str(self.model_file), key="export", device=torch.device("cpu"))
+        split = parts.val if parts.test is None else parts.test
+        rows = split.index[evenly(len(split), CHECKED)]
+        try:
+            content = to_onnx(own, model, [printable(name, 200) for name in self.record.data["classes"]])
+            found = compare(content, own, model, np.asarray(split.images[rows]))
+        except Unexportable as error:
+            self.problem = f"model.onnx is not written: {error}"
+            return None
+        said = f"on {found.num_pictures} pictures its probabilities differ from torch's by at most {found.difference:.1e}"
+        if not found.holds:
+            self.problem = (
+                f"model.onnx is not written: {said} (allowed: {TOLERANCE:g}), and {found.num_flipped} answers are others"
+            )
+            return None
+        self.lines.append(f"model.onnx: {said}")
+        return content
+
+
+def require_ours(target: Path) -> None:
+    """Raise UserError unless `target` is new, empty, or was written by an export."""
+    try:
+        if not target.exists() and not target.is_symlink():
+            return
+        names = sorted(path.name for path in target.iterdir())
+    except OSError as error:
+        raise UserError(f"--to: {printable(target)}: {error.strerror}; give a new or an empty folder") from error
+    foreign = [name for name in names if name not in OURS]
+    if foreign or (names and not _has_our_config(target / CONFIG)):
+        shown = ", ".join(printable(name, 60) for name in (foreign or names)[:5])
+        raise UserError(
+            f"--to: {printable(target)}: holds files that no export wrote ({shown}); give a new or an empty folder"
+        )
+
+
+def _has_our_config(path: Path) -> bool:
+    try:
+        tree = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return False
+    return isinstance(tree, dict) and {"study", "run", "classes", "pictures"} <= tree.keys()
+
+
+def replace_folder(target: Path, files: Mapping[str, bytes]) -> None:
+    """Write a folder beside `target`, then put it in its place; raises MachineError, leaving the last one as it was."""
+    target = target.resolve()
+    fresh = None
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        fresh = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}."))
+        for name, content in files.items():
+            with (fresh / name).open("wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+        fresh.chmod(0o755)
+        _swap(fresh, target)
+    except OSError as error:
+        raise MachineError(f"{printable(target)}: cannot be written: {error.strerror or error}") from error
+    finally:
+        if fresh is not None:
+            shutil.rmtree(fresh, ignore_errors=True)
+
+
+def _swap(fresh: Path, target: Path) -> None:
+    if not target.exists():
+        os.replace(fresh, target)
+        return
+    aside = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}.old."))
+    try:
+        os.replace(target, aside)
+        os.replace(fresh, target)
+    except BaseException:  # Ctrl-C, too
+        if target.exists():
+            aside.rmdir()
+        else:
+            os.replace(aside, target)
+        raise
+    shutil.rmtree(aside, ignore_errors=True)

@@ -1,0 +1,427 @@
+"""The export command on studies that were really trained: files that load, agree with what was judged, and lie to nobody."""
+
+import csv
+import json
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+import pytest
+import torch
+from driver import Worker, drive, open_plan
+from pictures import hw3_folder, save
+from PIL import Image
+from test_contracts import every, narrow
+
+from pipeline import handover
+from pipeline.core import CORE_VERSION, onnx
+from pipeline.core.artifact import Artifact, load
+from pipeline.core.checkpoints import BEST, epochs
+from pipeline.core.models import MODELS
+from pipeline.core.pixels import Pixels
+from pipeline.data.cache import Data, prepare
+from pipeline.data.datasets import Folder
+from pipeline.data.splits import splits
+from pipeline.designs import Arms
+from pipeline.errors import MachineError, UserError
+from pipeline.evidence import evidence_path
+from pipeline.evidence import read as read_evidence
+from pipeline.export import main
+from pipeline.handover import replace_folder
+from pipeline.header import describe_data
+from pipeline.ledger import Ledger
+from pipeline.plan import Plan, checkpoint_folder
+from pipeline.predictions import ids, natural, table
+from pipeline.record import Record
+from pipeline.selection import select
+from pipeline.session import study_folder
+from pipeline.study import Study
+from pipeline.worker import work
+from studies import small_study
+
+ROOT = Path(__file__).parents[1]
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A finished study on disk, and the flags that name it."""
+
+    folder: Path
+    flags: tuple[str, ...]
+    record: Record
+    data: Data
+
+    def export(self, *more: object) -> int:
+        return main([*self.flags, *map(str, more)])
+
+    def predictions(self) -> list[tuple[str, str]]:
+        with (self.folder / "export" / "predictions.csv").open(encoding="utf-8", newline="") as file:
+            head, *rows = csv.reader(file)
+        assert head == ["Id", "Category"]
+        return [(name, category) for name, category in rows]
+
+
+def trained(study: Study, root: Path, pictures: Path | None) -> Trained:
+    """Train the study in this process: a session's ledger, real workers, real checkpoints."""
+    mlruns, folder = root / "mlruns", study_folder(root / "mlruns", study, pictures)
+    data = prepare(study.baseline.dataset, pictures, mlruns / "cache")
+    ledger = Ledger(folder)
+    record = Record.of([])
+    ledger.listener = record.apply
+    tree, facts = study.model_dump(mode="json"), describe_data(data)
+    ledger.append("study", id="feed", study=tree, data=facts, files={}, note="", core_version=CORE_VERSION)
+    ledger.append("session", command="", versions={"torch": "2"}, commit="c0ffee", machine={}, workers=1, budget={})
+    plan = Plan(study, ledger, record, core_version=CORE_VERSION, with_search=study.search.num_trials > 0)
+    while (segment := plan.next()) is not None:
+        order: dict[str, Any] = {name: getattr(segment, name) for name in ("replicate", "seed", "stop", "reported", "test")}
+        order |= {"config": segment.config.model_dump(mode="json"), "data": str(data.path), "device": "cpu"}
+        order |= {"evidence": str(evidence_path(folder, segment.run)), "num_processes": 1}
+        outcome = work(
+            {**order, "folder": str(checkpoint_folder(folder, segment.run))},
+            lambda metrics, key=segment.run: plan.epoch(key, metrics),  # type: ignore[misc]
+        )
+        assert outcome["status"] == "reached", outcome
+        plan.finish(segment.run, outcome)
+    plan.close_search()
+    ledger.close()
+    (root / "study.json").write_text(json.dumps(tree))
+    flags = ("--study", str(root / "study.json"), "--mlruns", str(mlruns))
+    return Trained(folder, flags if pictures is None else (*flags, "--data", str(pictures)), record, data)
+
+
+HOSTILE = '<b>=cmd|"|!A1 \x1b[31m`x`'
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> Trained:
+    """HW3's layout whose test pictures have no labels, two of them unreadable; one arm has a hostile name."""
+    root = tmp_path_factory.mktemp("photos")
+    pictures = hw3_folder(root / "food", counts=(12, 6, 0))
+    for n in range(30):
+        save(pictures / "evaluation" / f"{n:04d}.jpg", n % 3, 5000 + n)
+    (pictures / "evaluation" / "0007.jpg").write_bytes(b"")
+    (pictures / "classes.json").write_text(json.dumps(["bread", "=2+5", "<i>soup</i> | \\`"]))
+    study = small_study(num_trials=0).override(
+        {"baseline.dataset": Folder(size=16, max_unreadable=0.1), "baseline.optimizer.lr": 0.01}
+    )
+    arms = Arms(arms={"baseline": {}, HOSTILE: {"model.dropout": 0.2}})
+    study = study.model_copy(update={"ablation": study.ablation.model_copy(update={"design": arms})})
+    return trained(study, root, pictures)
+
+
+@pytest.fixture(autouse=True)
+def _own_process() -> Iterator[None]:
+    """Workers and the command set their process up for themselves; other tests keep theirs."""
+    threads, benchmark = torch.get_num_threads(), torch.backends.cudnn.benchmark
+    yield
+    torch.set_num_threads(threads)
+    torch.set_flush_denormal(False)
+    torch.backends.cudnn.benchmark = benchmark
+
+
+@pytest.fixture(scope="module")
+def digits(tmp_path_factory: pytest.TempPathFactory) -> Trained:
+    """Scans with labelled test pictures; models are judged in int8 and by views; two trials of a search."""
+    final: dict[str, Any] = {
+        "baseline.final.tta": 1,
+        "baseline.final.compress.name": "int8_static",
+        "baseline.optimizer.lr": 0.01,
+    }
+    final |= {"baseline.final.compress.num_calibration": 40}
+    study = small_study(num_trials=2, num_rungs=2, epochs=6).override(final)
+    arms = Arms(arms={"plain": {}, "augmentation": {"augment.strength": 1.0}})
+    study = study.model_copy(update={"ablation": study.ablation.model_copy(update={"design": arms})})
+    return trained(study, tmp_path_factory.mktemp("digits"), None)
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def test_the_same_record_gives_the_same_bytes_and_nothing_else_is_left(photos: Trained) -> None:
+    assert photos.export() == 0
+    first = contents(photos.folder / "export")
+    assert first.keys() == {"model.safetensors", "config.json", "model.onnx", "README.md", "predictions.csv"}
+    assert photos.export() == 0
+    assert contents(photos.folder / "export") == first
+    assert photos.export("--no-onnx") == 0
+    assert contents(photos.folder / "export").keys() == first.keys() - {"model.onnx"}
+    assert "model.onnx" not in (photos.folder / "export" / "README.md").read_text().partition("## How to load it")[2]
+    assert [path.name for path in photos.folder.iterdir() if path.name.startswith(".")] == []
+
+
+def test_predictions_cover_every_unlabeled_test_picture(photos: Trained, capsys: pytest.CaptureFixture[str]) -> None:
+    assert photos.export("--no-onnx") == 0
+    said = capsys.readouterr().out
+    assert "warning: evaluation/0007.jpg cannot be read (zero bytes): given the class 'bread', a guess" in said
+    rows = photos.predictions()
+    assert [name for name, _ in rows] == [f"{n:04d}" for n in range(30)]
+    assert dict(rows)["0007"] == "0"
+    readable = [(n, int(dict(rows)[f"{n:04d}"])) for n in range(30) if n != 7]
+    artifact, model = load(str(photos.folder / "export" / "model.safetensors"), key="x", device=torch.device("cpu"))
+    pixels = Pixels(artifact.mean, artifact.std, device=torch.device("cpu"))
+    row = {name: number for number, name in enumerate(photos.data.files)}
+    images = torch.from_numpy(np.stack([photos.data.images[row[f"evaluation/{n:04d}.jpg"]] for n, _ in readable]))
+    assert model(pixels(images)).argmax(1).tolist() == [label for _, label in readable]
+    assert photos.export("--no-onnx", "--names") == 0
+    assert {name for _, name in photos.predictions()} <= {"bread", "'=2+5", "<i>soup</i> | \\`"}
+
+
+def test_a_folder_of_any_pictures_is_predicted(photos: Trained, tmp_path: Path) -> None:
+    save(tmp_path / "a" / "10.png", 0)
+    save(tmp_path / "b" / "10.webp", 1)
+    save(tmp_path / "2.jpg", 2)
+    save(tmp_path / "=cmd.bmp", 2)
+    (tmp_path / "3.gif").write_text("no picture")
+    assert photos.export("--no-onnx", "--predict", tmp_path) == 0
+    assert [name for name, _ in photos.predictions()] == ["2", "3", "'=cmd", "a/10.png", "b/10.webp"]
+    assert {category for _, category in photos.predictions()} <= {"0", "1", "2"}
+
+
+def test_predictions_are_those_that_were_judged(digits: Trained, tmp_path: Path) -> None:
+    run = digits.record.arms()["augmentation"][1]
+    test = splits(digits.data, run.replicate, "resplit").test
+    assert test is not None
+    for place, index in enumerate(test.index):
+        Image.fromarray(np.asarray(digits.data.images[index][0])).save(tmp_path / f"{place:05d}.png")
+    assert digits.export("--no-onnx", "--arm", "augmentation", "--replicate", 2, "--predict", tmp_path) == 0
+    found = np.array([int(category) for _, category in digits.predictions()])
+    assert (found == digits.data.labels[test.index]).mean() == pytest.approx(run.test_acc, abs=1e-9)
+    evidence = read_evidence(evidence_path(digits.folder, run.key))
+    assert evidence is not None
+    assert found.tolist() == evidence.judged.pred.tolist()
+    assert run.final["plain_test_acc"] != run.test_acc, "the views must matter, or this shows nothing"
+    text = (digits.folder / "export" / "README.md").read_text()
+    assert "the files hold the weights as trained" in text
+    assert f"test_acc {run.final['plain_test_acc']:.4f}" in text
+
+
+def test_the_card_leads_with_the_arms_mean_and_its_code_runs(digits: Trained, tmp_path: Path) -> None:
+    assert digits.export("--arm", "augmentation", "--to", tmp_path / "out") == 0
+    text = (tmp_path / "out" / "README.md").read_text()
+    accs = [run.test_acc for run in digits.record.arms()["augmentation"]]
+    best = max(digits.record.arms()["augmentation"], key=lambda run: run.metric("val_acc"))
+    expected = f"| test_acc | {np.mean(accs):.4f} (2) | {best.test_acc:.4f} |"  # of two runs no spread is claimed
+    assert expected in text
+    assert "own validation numbers are optimistic" in text
+    assert digits.record.data["fingerprint"] in text
+    Image.fromarray(np.asarray(digits.data.images[5][0])).resize((40, 40)).save(tmp_path / "out" / "picture.jpg")
+    said = []
+    for code in re.findall(r"```python\n(.*?)```", text, re.DOTALL):
+        done = subprocess.run(
+            [sys.executable, "-c", code], cwd=tmp_path / "out", env={"PYTHONPATH": str(ROOT)}, capture_output=True, text=True
+        )
+        assert done.returncode == 0, done.stderr
+        said.append(done.stdout.strip())
+    assert len(said) == 2
+    about = json.loads((tmp_path / "out" / "config.json").read_text())
+    assert about["classes"][int(said[0])] == said[1]
+    assert about["run"] == {
+        "key": best.key,
+        "kind": "arm",
+        "arm": "augmentation",
+        "replicate": best.replicate,
+        "best_epoch": best.best_epoch,
+    }
+
+
+def test_the_model_file_is_the_runs_own(photos: Trained) -> None:
+    assert photos.export("--no-onnx", "--arm", HOSTILE, "--replicate", 2) == 0
+    run = photos.record.arms()[HOSTILE][1]
+    own = epochs(checkpoint_folder(photos.folder, run.key))[-1] / BEST
+    assert (photos.folder / "export" / "model.safetensors").read_bytes() == own.read_bytes()
+
+
+def test_hostile_names_are_inert(photos: Trained, capsys: pytest.CaptureFixture[str]) -> None:
+    assert photos.export("--no-onnx", "--arm", HOSTILE) == 0
+    assert "\x1b" not in capsys.readouterr().out
+    text = (photos.folder / "export" / "README.md").read_text()
+    prose = re.sub(r"```.*?```", "", text, flags=re.DOTALL)
+    assert "\x1b" not in text
+    assert not re.search(r"<[a-z/]", prose)
+    assert r"&lt;i&gt;soup&lt;/i&gt; \| \\\`" in prose
+    table_rows = [line for line in prose.splitlines() if line.startswith("|")]
+    assert {len(re.findall(r"(?<!\\)\|", line)) for line in table_rows} == {4}
+
+
+def test_ids_are_unique_natural_and_no_formulas() -> None:
+    files = ["b/1.jpg", "a/1.png", "x/10.jpg", "x/9.jpg", "-5.jpg", "-cmd.jpg", "tab\tnew\nline.jpg", "@x.jpg"]
+    lines = list(csv.reader(table(dict.fromkeys(files, 3)).splitlines()))
+    assert [line[0] for line in lines] == [
+        *("Id", "9", "10", "'-cmd", "'@x", "-5", "a/1.png", "b/1.jpg", r"tab\tnew\nline"),
+    ]
+    assert sorted(["10", "9", "007", "7a"], key=natural) == ["007", "7a", "9", "10"]
+    with pytest.raises(UserError, match="the same Id"):
+        ids(["a\tb.jpg", "a\\tb.jpg", "a\tb.png", "a\\tb.png"])
+
+
+@every(MODELS)
+def test_every_network_answers_alike_in_onnx(member: Any) -> None:
+    config, channels, size = narrow(member), 3, 32
+    own = Artifact(config, channels, size, 5, (0.4,) * channels, (0.2,) * channels)
+    torch.manual_seed(3)
+    model = own.build().eval()
+    content = onnx.to_onnx(own, model, ["a", "b", "c", "d", "é"])
+    images = np.random.default_rng(0).integers(0, 256, (3, channels, size, size), dtype=np.uint8)
+    found = onnx.compare(content, own, model, images)
+    assert found.holds, found
+    session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
+    assert json.loads(session.get_modelmeta().custom_metadata_map["classes"])[4] == "é"
+    for num in (1, 7):
+        (logits,) = session.run(None, {"pixels": np.zeros((num, channels, size, size), np.uint8)})
+        assert logits.shape == (num, 5)
+
+
+def test_an_onnx_file_that_disagrees_is_not_written(
+    photos: Trained, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    right = onnx.to_onnx
+
+    def wrong(own: Artifact, model: torch.nn.Module, classes: Any) -> bytes:
+        with torch.no_grad():
+            for parameter in model.parameters():
+                parameter.add_(0.01 * torch.randn_like(parameter))
+        content = right(own, model, classes)
+        model.load_state_dict(load(str(model_file), key="x", device=torch.device("cpu"))[1].state_dict())
+        return content
+
+    run = select(photos.record).run
+    model_file = epochs(checkpoint_folder(photos.folder, run.key))[-1] / BEST
+    monkeypatch.setattr(handover, "to_onnx", wrong)
+    assert photos.export() == 3
+    assert "warning: model.onnx is not written: on 18 pictures" in capsys.readouterr().out
+    assert not (photos.folder / "export" / "model.onnx").exists()
+    assert (photos.folder / "export" / "model.safetensors").exists()
+
+
+def test_an_operation_without_a_counterpart_is_said() -> None:
+    class Odd(torch.nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return torch.linalg.eigvals(x.mean(1)).real
+
+    own = Artifact(narrow(MODELS[0]), 1, 8, 8, (0.4,), (0.2,))
+    with pytest.raises(onnx.Unexportable, match="linalg_eigvals"):
+        onnx.to_onnx(own, Odd().eval(), ["x"] * 8)
+
+
+def test_missing_packages_are_named(photos: Trained, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(onnx, "NEEDED", ("onnx", "no_such_package"))
+    with pytest.raises(UserError, match=r"needs no_such_package.*--no-onnx"):
+        photos.export()
+
+
+BAD = {
+    "unknown arm": (("--arm", "basline"), "did you mean 'baseline'"),
+    "replicate of no arm": (("--replicate", 1), "--replicate: of which arm"),
+    "missing replicate": (("--arm", "baseline", "--replicate", 9), "--replicate: not complete; got 9; allowed: 1, 2"),
+    "no trials": (("--trial", 0), "no trial is recorded"),
+    "odd trial": (("--trial", "²"), "no such trial"),
+    "no best trial": (("--trial", "best"), "nothing to export"),
+    "missing pictures": (("--predict", "/no/such/folder"), "no such folder"),
+    "no pictures": (("--predict", ROOT / "docs"), "no pictures"),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_bad_input_is_refused_and_nothing_changes(photos: Trained, name: str) -> None:
+    words, message = BAD[name]
+    assert photos.export("--no-onnx") == 0
+    before = contents(photos.folder / "export")
+    with pytest.raises(UserError, match=re.escape(message)):
+        photos.export("--no-onnx", *words)
+    assert contents(photos.folder / "export") == before
+
+
+def test_a_folder_with_other_files_is_not_replaced(photos: Trained, tmp_path: Path) -> None:
+    (tmp_path / "thesis.tex").write_text("years of work")
+    with pytest.raises(UserError, match=r"holds files that no export wrote \(thesis.tex\)"):
+        photos.export("--to", tmp_path)
+    (tmp_path / "thesis.tex").rename(tmp_path / "README.md")
+    with pytest.raises(UserError, match=r"README\.md"):
+        photos.export("--to", tmp_path)
+    with pytest.raises(UserError, match="--to"):
+        photos.export("--to", tmp_path / "README.md")
+    assert (tmp_path / "README.md").read_text() == "years of work"
+
+
+def test_names_without_predictions_are_refused(digits: Trained) -> None:
+    with pytest.raises(UserError, match="--names: no predictions are made"):
+        digits.export("--no-onnx", "--names")
+
+
+def test_a_missing_or_damaged_model_file_says_how_to_get_it(digits: Trained, tmp_path: Path) -> None:
+    run = digits.record.trials()[1]
+    place = epochs(checkpoint_folder(digits.folder, run.key))[-1]
+    kept = shutil.copytree(place, tmp_path / "kept")
+    (place / BEST).write_bytes((place / BEST).read_bytes()[:-1] + b"?")
+    with pytest.raises(UserError, match=r"trial 1 .*no sound model file.*SHA-256 differs.*--fresh.*--arm 'augmentation'"):
+        digits.export("--trial", 1)
+    assert place.is_dir(), "looking must not remove it"
+    shutil.rmtree(place)
+    with pytest.raises(UserError, match="not there"):
+        digits.export("--trial", 1)
+    shutil.copytree(kept, place)
+    assert digits.export("--trial", 1, "--no-onnx") == 0
+    text = (digits.folder / "export" / "README.md").read_text()
+    assert "trial 1 of the search" in text
+    assert "A trial of a search has no replicates" in text
+
+
+def test_other_pictures_are_refused(photos: Trained, tmp_path: Path) -> None:
+    other = shutil.copytree(Path(photos.flags[-1]), tmp_path / "food")
+    save(other / "training" / "0_3.jpg", 1, 77)
+    with pytest.raises(UserError, match="not the pictures of the study"):
+        main([*photos.flags[:-1], str(other)])
+
+
+def test_a_full_disk_leaves_the_last_export(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    target = tmp_path / "export"
+    replace_folder(target, {"a": b"1", "b": b"2"})
+
+    def full(_: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("os.fsync", full)
+        with pytest.raises(MachineError, match="No space left"):
+            replace_folder(target, {"a": b"3"})
+    assert contents(target) == {"a": b"1", "b": b"2"}
+    moves = []
+
+    def stopped(source: Path, place: Path) -> None:
+        moves.append(source)
+        if len(moves) == 2:
+            raise KeyboardInterrupt
+        Path(source).rename(place)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("os.replace", stopped)
+        with pytest.raises(KeyboardInterrupt):
+            replace_folder(target, {"a": b"4"})
+    assert contents(target) == {"a": b"1", "b": b"2"}
+    assert [path.name for path in tmp_path.iterdir()] == ["export"]
+
+
+def test_the_best_arm_is_by_mean_and_an_arm_with_a_hole_does_not_win(tmp_path: Path) -> None:
+    study = small_study(num_trials=0, replicates=3, epochs=2)
+    reached = {(0.0, 0.0): (0.5, 0.9, 0.5), (0.25, 0.0): (0.7, 0.7, 0.71), (0.0, 1.0): (0.1, 0.1, 0.1)}
+
+    def acc(config: Any, replicate: int) -> float:
+        return reached.get((config.model.dropout, config.augment.strength), (0.99,) * 3)[replicate - 1]
+
+    def hole(config: Any) -> bool:
+        return (config.model.dropout, config.augment.strength) == (0.25, 1.0)
+
+    plan = open_plan(tmp_path, study, with_search=False)
+    record = drive(plan, Worker(acc=acc, diverges=hole))
+    found = select(record)
+    assert (found.run.arm, found.run.replicate, len(found.peers)) == ("dropout", 3, 3)
+    with pytest.raises(UserError, match="no complete replicate"):
+        select(record, arm="dropout + augmentation")
