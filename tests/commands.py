@@ -66,7 +66,7 @@ def num_lines(home: Path) -> int:
 
 
 def table(home: Path, name: str) -> list[dict[str, str]]:
-    with (folder(home) / "report" / name).open(encoding="utf-8", newline="") as file:
+    with (folder(home) / "report" / "frames" / name).open(encoding="utf-8", newline="") as file:
         return list(csv.DictReader(file))
 
 

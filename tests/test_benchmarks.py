@@ -97,3 +97,26 @@ def test_the_intervals_that_ship_are_simulated_and_a_wrong_test_is_seen(capsys):
     lines = capsys.readouterr().out.splitlines()
     assert lines[-1].startswith("goal met")
     assert len(lines) == 2 + 3 * 16
+
+
+def test_a_made_up_study_is_reported_stage_by_stage(tmp_path, capsys):
+    from benchmarks.report import STAGES, Scribe, Timed, measure, report
+    from pipeline.ledger import read_events
+    from pipeline.record import Record
+
+    Scribe(tmp_path, 40, 4).write()
+    record = Record.of(read_events(tmp_path))
+    assert len(record.trials()) == 12
+    assert {arm: len(runs) for arm, runs in record.arms().items()} == dict.fromkeys(record.arm_names, 7)
+    assert {len(run.epochs) for run in record.runs.values()} == {30}
+    timed = measure(tmp_path, 1)
+    assert timed.stages.keys() == {"ledger", "disk", *STAGES}
+    assert all(seconds > 0 for seconds in timed.stages.values())
+    assert timed.page == (tmp_path / "report" / "report.html").stat().st_size
+    assert (tmp_path / "report" / "frames" / "confusion.parquet").exists()
+    assert report({1000: Timed({"judge": 9.0}, 8.0, 10**6), 10_000: Timed({"judge": 99.0}, 80.0, 10**6)})
+    assert not report({1000: Timed({"judge": 9.0}, 8.0, 10**6), 10_000: Timed({"judge": 99.0}, 99.0, 10**6)})
+    assert not report({1000: Timed({"judge": 11.0}, 8.0, 10**6)})
+    assert not report({1000: Timed({"judge": 9.0}, 8.0, 6 * 10**6)})
+    told = [line[:9] for line in capsys.readouterr().out.splitlines() if line.startswith("goal")]
+    assert told == ["goal met:", *["goal MISS"] * 3]

@@ -44,7 +44,7 @@ def test_ledger_mlflow_and_report_agree(photos: tuple[Path, tuple[object, ...]])
         if run.kind == "arm":
             assert run.test_acc is not None
             assert float(rows[key]["test_acc"]) == run.test_acc == logged[run.mlflow_id, "test_acc"]
-    for row in commands.table(home, "ablation.csv"):
+    for row in commands.table(home, "arms.csv"):
         accs = [run.test_acc for run in record.arms()[row["arm"]] if run.test_acc is not None]
         mean = sum(accs) / len(accs)
         arm = record.mlflow_ids[f"sqlite:///{home / 'mlflow.db'}|arm:{row['arm']}"]
@@ -73,16 +73,16 @@ def test_mlflow_holds_every_point_once_under_nested_runs(photos: tuple[Path, tup
         assert tag[run.mlflow_id, "status"] == ("pruned" if run.status == "stopped" else run.status)
     assert commands.mlflow_rows(home, "select distinct status from runs") == [("FINISHED",)]
     reported = {path.name for path in (home / "artifacts").rglob("report/*")}
-    assert {"report.html", "report.md", "ablation.tex", "ablation.csv"} <= reported
+    assert {"report.html", "report.md", "ablation.tex", "arms.csv"} <= reported
 
 
 def test_again_trains_nothing_and_a_larger_budget_only_what_is_missing(photos: tuple[Path, tuple[object, ...]]) -> None:
     home, flags = photos
     before = commands.results(home)
-    page = (commands.folder(home) / "report" / "ablation.csv").read_bytes()
+    page = (commands.folder(home) / "report" / "frames" / "arms.csv").read_bytes()
     assert commands.run("search", *flags, "--trials", 6, "--replicates", 3, home=home) == 0
     assert commands.results(home) == before
-    assert (commands.folder(home) / "report" / "ablation.csv").read_bytes() == page
+    assert (commands.folder(home) / "report" / "frames" / "arms.csv").read_bytes() == page
     assert commands.run("search", *flags, "--trials", 8, "--replicates", 4, home=home) == 0
     after = commands.results(home)
     assert len(after) == len(before) + 2 + 4
@@ -94,7 +94,9 @@ def test_again_trains_nothing_and_a_larger_budget_only_what_is_missing(photos: t
     end = commands.output(home).rsplit("complete after", 2)[-2]
     assert "mean ± sd (n)" in end
     assert "rung 1/" not in end, "--quiet leaves the end alone"
-    assert commands.run("report", "--study", "hw3", "--data", flags[3], home=home) == 0
+    study = ("--study", "hw3", "--data", flags[3])
+    assert commands.run("report", *study, "--check", home=home) == 0, "the command's own report is that of its ledger"
+    assert commands.run("report", *study, home=home) == 0
 
 
 def test_other_settings_are_refused_and_fresh_moves_the_record_aside(photos: tuple[Path, tuple[object, ...]]) -> None:

@@ -11,6 +11,7 @@ import pytest
 from pipeline.designs import AddOneIn, Both, Factorial, Fractional, Ladder, LeaveOneOut, OrderedPath, Scheme
 from pipeline.report import Report, write_report
 from pipeline.report.compose import Findings, read, texts
+from pipeline.report.sheets import files
 from pipeline.report.terminal import render
 from pipeline.study import Study, load_study
 from tests.records import Scribe, make_study
@@ -54,11 +55,12 @@ def world(folder: Path, design: Scheme, *, noise: float = 0.0005, **baseline: An
 def told(book: Scribe) -> tuple[Findings, dict[str, str]]:
     """The findings, and every text of the report by file name; `screen` is what the terminal shows."""
     findings = read(book.record())
-    return findings, texts(findings, {}) | {"screen": render(findings, Path("report.html"))}
+    sheets_of = {name: content.decode() for name, content in files(findings).items() if name.endswith(".csv")}
+    return findings, texts(findings, {}) | sheets_of | {"screen": render(findings, Path("report.html"))}
 
 
 def rows_of(found: dict[str, str]) -> dict[tuple[str, str, str], dict[str, str]]:
-    rows = csv.DictReader(io.StringIO(found["contrasts.csv"]))
+    rows = csv.DictReader(io.StringIO(found["frames/contrasts.csv"]))
     return {(row["family"], row["kind"], row["name"]): row for row in rows}
 
 
@@ -119,9 +121,9 @@ def test_arms_without_a_factor_are_compared_with_the_arm_that_has_all(tmp_path: 
     assert rows["differences from baseline", "delta", "all 4"]["family_size"] == "5"
     assert row["family_size"] == "4"
     table = found["report.md"].split("Δ is against", 1)[1].split("\n\n")[0]
-    line = next(line for line in table.splitlines() if "| without deep |" in line)
+    line = next(line for line in table.splitlines() if "| [without deep](" in line)
     assert re.search(r"\| all 4 \|", line)
-    assert re.search(r"\| baseline \| \+5\.\d", next(line for line in table.splitlines() if "| **deep** |" in line))
+    assert re.search(r"\| baseline \| \+5\.\d", next(line for line in table.splitlines() if "| [**deep**](" in line))
     assert "Δ vs" not in found["report.md"]
     assert "without deep against all 4: −7.0" in flat(found["screen"])
     assert "all 4" in found["ablation.tex"]
@@ -280,19 +282,20 @@ def test_hostile_factor_names_stay_text(scheme: Any, tmp_path: Path) -> None:
     options = {"resolution": "III"} if scheme is Fractional else {}
     design = scheme(on=dict(zip(names, ON.values(), strict=False)), reference=HOSTILE, **options)
     report = write_report(world(tmp_path, design, replicates=3).record(), tmp_path / "r")
-    files = {path.name: path.read_text() for path in report.paths if path.suffix in (".html", ".md", ".tex", ".csv", ".svg")}
+    kinds = (".html", ".md", ".tex", ".csv", ".svg")
+    written = {path.name: path.read_text() for path in report.paths if path.suffix in kinds}
     for name in ("report.html", "report.md", "ablation.tex", "differences.svg"):
-        assert not re.search("[\x00-\x08\x1b\u202e]", files[name]), name
+        assert not re.search("[\x00-\x08\x1b\u202e]", written[name]), name
     assert not re.search("[\x00-\x09\x1b\u202e]", report.text)
     for name in ("report.html", "report.md"):
-        assert "<b>" not in files[name]
-    for line in csv.reader(io.StringIO(files["contrasts.csv"])):
+        assert "<b>" not in written[name]
+    for line in csv.reader(io.StringIO(written["contrasts.csv"])):
         for cell in line:
             assert not cell.startswith(("=", "+", "@")), cell
             assert not cell.startswith("-") or float(cell) < 0
-    bare = re.sub(r"\\[{}\\$&%#_]", "", files["ablation.tex"])
+    bare = re.sub(r"\\[{}\\$&%#_]", "", written["ablation.tex"])
     assert bare.count("{") == bare.count("}")
-    for body in re.findall(r"\\begin\{tabular\}(.*?)\\end\{tabular\}", files["ablation.tex"], re.DOTALL):
+    for body in re.findall(r"\\begin\{tabular\}(.*?)\\end\{tabular\}", written["ablation.tex"], re.DOTALL):
         columns = len(re.match(r"\{@\{\}([lrc]+)@\{\}\}", body)[1])  # type: ignore[index]
         rows = [line for line in body.splitlines() if line.endswith(r"\\")]
         assert rows

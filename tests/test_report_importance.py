@@ -11,9 +11,10 @@ import pytest
 
 from pipeline.record import Run
 from pipeline.report import figures, write_report
-from pipeline.report.compose import Findings, document, read, texts
+from pipeline.report.compose import Findings, document, read
 from pipeline.report.document import Bullets, Figure, Heading, Table, Text
 from pipeline.report.importance import NOISE, blocks
+from pipeline.report.sheets import files
 from pipeline.report.tables import Search
 from pipeline.report.tuning import Tuning, caption, expected_best, read_tuning
 from pipeline.study import Study
@@ -75,7 +76,7 @@ def test_a_row_a_knob_with_interval_floor_and_verdict(findings: Findings) -> Non
 
 
 def test_the_sheet_holds_the_numbers_of_the_table(findings: Findings) -> None:
-    rows = list(csv.DictReader(io.StringIO(texts(findings, {})["importance.csv"])))
+    rows = list(csv.DictReader(io.StringIO(files(findings)["frames/importance.csv"].decode())))
     assert findings.importance is not None
     expected = {
         (knob.name, measure)
@@ -122,7 +123,7 @@ def test_few_trials_are_refused_with_the_number_needed(tmp_path: Path) -> None:
     assert not any(isinstance(part, (Table, Figure)) for part in parts)
     assert "at least 20 trials" in words(parts)
     assert "the most there are at one rung is 11 (rung 1 of 3, after epoch 1)" in words(parts)
-    assert "importance.csv" not in texts(found, {})
+    assert "frames/importance.csv" not in files(found)
     drawings = figures.draw_all(found.ablation, found.search, found.importance, found.tuning)
     assert not set(DRAWN) & {drawing.name for drawing in drawings}
 

@@ -74,4 +74,6 @@ def climb(arms: tuple[Arm, ...], factors: tuple[str, ...]) -> tuple[Question, ..
 
 def _shown(value: Any) -> str:
     text = value if isinstance(value, str) else json.dumps(value)
+    if isinstance(value, float) and len(text) > len("0.0001"):
+        text = f"{value:.3g}"
     return text if len(text) <= 40 else f"{text[:39]}…"

@@ -1,29 +1,55 @@
 """`python -m pipeline.report --study hw3`: the report once more, from what is recorded; trains nothing."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from pipeline.cli import chosen_study, guarded, parser
 from pipeline.errors import UserError, choices, printable
+from pipeline.report.catalogue import LANGUAGES
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     flags = parser("pipeline.report", "Write the report of a recorded study again; nothing is trained.", trains=False)
+    flags.add_argument("--path", action="store_true", help="of the path that pipeline.ablate --path trained")
+    flags.add_argument("--check", action="store_true", help="write nothing; fail where the report is not what is recorded")
+    flags.add_argument("--lang", choices=LANGUAGES, default="en", help="of the pages; zh (Chinese) goes to report-zh/")
     args = flags.parse_args(argv)
     from pipeline.ledger import FILE, read_events
+    from pipeline.ordered_path import path_name
     from pipeline.record import Record
-    from pipeline.report import write_report
+    from pipeline.report import drift, write_report
     from pipeline.session import study_folder
 
     study, data, _ = chosen_study(args)
+    if args.path:
+        study = study.model_copy(update={"name": path_name(study.name)})
     root = Path(args.mlruns)
     folder = study_folder(root, study, data)
     if not (folder / FILE).exists():
         known = sorted(path.parent.name for path in root.glob(f"*/{FILE}"))
         raise UserError(f"--study: nothing is recorded in {printable(folder)}; {choices(folder.name, known)}")
-    report = write_report(Record.of(read_events(folder)), folder / "report")
+    record = Record.of(read_events(folder))
+    pages = folder / ("report" if args.lang == "en" else f"report-{args.lang}")
+    if args.check:
+        found = drift(record, pages, args.lang)
+        print("\n".join(_verdict(found, pages)))
+        return 3 if found else 0
+    report = write_report(record, pages, args.lang)
     print(report.text)
     return 0 if report.complete else 3
+
+
+def _verdict(found: Sequence[str], folder: Path) -> Iterator[str]:
+    """What `--check` has to say."""
+    yield from found
+    if not found:
+        yield f"{printable(folder)}: every file is what the ledger gives"
+        return
+    yield (
+        f"{printable(folder)}: {len(found)} {'file is' if len(found) == 1 else 'files are'} not what the ledger gives; "
+        f"write the report again without --check. Other versions of the libraries may draw figures (also those inside "
+        f"report.html) and pack parquet files in other bytes; report.md, ablation.tex and the CSV files must be the same"
+    )
 
 
 if __name__ == "__main__":

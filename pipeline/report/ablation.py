@@ -1,16 +1,24 @@
 """The ablation's section: tables, footnotes, figures."""
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from statistics import fmean, median
+from types import MappingProxyType
+from typing import Literal
 
 from pipeline.record import Record
-from pipeline.report import effects, families
+from pipeline.report import costs, effects, families, tuned
 from pipeline.report.document import Block, Bullets, Cell, Column, Figure, Heading, Table, table
 from pipeline.report.finished import finished_models
-from pipeline.report.sentences import SHARED, points, spread_text
+from pipeline.report.footnotes import footnotes
+from pipeline.report.sentences import points, spread_text
 from pipeline.report.tables import Ablation, ArmRow, Metric
-from pipeline.report.wording import NONE, Points, duration, listed, millions, plural
+from pipeline.report.wording import NONE, Points, listed, millions, size
+from pipeline.stats import MIN_REPLICATES, NAN, Contrast
 from pipeline.study import Study
 
+Align = Literal["left", "right", "center"]
+Part = tuple[Column, list[Cell]]
 NAMES: dict[Metric, str] = {"test_acc": "test acc", "val_acc": "val acc†"}
 NOTES = {  # one run each: val acc in percent, val loss
     "baseline": ("59.11", "1.2219"),
@@ -23,7 +31,10 @@ NOTES = {  # one run each: val acc in percent, val loss
 def blocks(ablation: Ablation, record: Record, study: Study, *, dropped: frozenset[str]) -> Iterator[Block]:
     """The section; `dropped` holds figures that could not be drawn."""
     yield Heading("Ablation")
-    yield main_table(ablation)
+    efforts = tuned.efforts(record, study)
+    yield main_table(ablation, tuned.column(efforts))
+    if efforts:
+        yield tuned.tuning_table(efforts, {row.arm: row.keys for row in ablation.rows})
     yield from (found for _, found in effects.tables(ablation))
     if any(run.final for row in ablation.rows for run in row.complete):
         yield finished_models(ablation)
@@ -46,72 +57,86 @@ def blocks(ablation: Ablation, record: Record, study: Study, *, dropped: frozens
     yield from (figure for figure in (forest, interaction) if figure.name not in dropped)
 
 
-def main_table(ablation: Ablation) -> Table:
-    """Reference first; check marks of the factors; val acc and val loss of a row come from the same epochs."""
-    shown, metric = points(ablation), ablation.metric
-    columns = [Column(factor, "center") for factor in ablation.factors]
-    columns += [Column("arm"), Column("params (M)", "right"), Column("best epoch", "right")]
-    if metric == "test_acc":
-        columns.append(Column("val acc† (%)", "right"))
-    columns += [Column("val loss†", "right"), Column(f"{NAMES[metric]} (%), mean ± sd (n)", "right")]
+def main_table(ablation: Ablation, efforts: Mapping[str, str] = MappingProxyType({})) -> Table:
+    """Reference first; check marks of the factors; val acc and val loss of a row come from the same epochs.
+
+    `efforts` is what tuning each arm took, in words. A column that has nothing to say of any arm is left out.
+    """
     asked = effects.in_table(ablation)
     against = tuple(dict.fromkeys(contrast.against for contrast in asked.values()))
-    columns += _delta_columns(against)
     answers = [asked.get(row.arm) for row in ablation.rows]
-    differences = effects.differences(answers, shown)
-    rows = []
-    for row, contrast, difference in zip(ablation.rows, answers, differences, strict=True):
-        bold = row.arm in ablation.bold
-        cells = [Cell("✓" if row.levels[factor] else "") for factor in ablation.factors]
-        cells += [Cell(row.arm, bold), Cell(millions(row.num_params)), Cell(_epochs(row))]
-        if metric == "test_acc":
-            cells.append(Cell(_mean(row, "val_acc", shown)))
-        cells += [Cell(_mean(row, "val_loss", None)), Cell(spread_text(row.values, shown), bold)]
-        cells += [Cell(contrast.against if contrast else NONE)] if len(against) > 1 else []
-        rows.append((*cells, *((Cell(difference), effects.verdict(contrast)) if against else ())))
-    caption = f"Ablation: {len(rows)} arms, reference first."
+    parts = [*_marks(ablation), _named(ablation, "arm", "left", [row.arm for row in ablation.rows], bold=True)]
+    parts += [part for part in _measured(ablation, efforts) if any(cell.text != NONE for cell in part[1])]
+    texts = [spread_text(row.values, points(ablation)) for row in ablation.rows]
+    spread = "mean ± sd (n)" if any(row.n >= MIN_REPLICATES for row in ablation.rows) else "each run"
+    title = f"{NAMES[ablation.metric]} (%), {spread}"
+    parts.append(_named(ablation, title, "right", texts, [row.mean for row in ablation.rows], bold=True))
+    parts += _differences(ablation, answers, against)
+    caption = f"Ablation: {len(ablation.rows)} arms, reference first."
     if against:
         caption += (
-            f" Differences in percent points of {NAMES[metric].rstrip('†')}. {families.setting(tuple(asked.values()))}"
+            f" Differences in percent points of {NAMES[ablation.metric].rstrip('†')}. "
+            f"{families.setting(tuple(asked.values()))}"
         )
     sides = [contrast.against if contrast else "" for contrast in answers]
     rules = {i for i in range(2, len(sides)) if sides[i] != sides[i - 1]} if len(against) > 1 else ()
-    return Table(caption, tuple(columns), tuple(rows), frozenset(rules))
+    rows = tuple(zip(*(cells for _, cells in parts), strict=True))
+    return Table(caption, tuple(column for column, _ in parts), rows, frozenset(rules), key=len(ablation.factors))
 
 
-def _delta_columns(against: tuple[str, ...]) -> list[Column]:
+def _named(
+    ablation: Ablation, title: str, align: Align, texts: Sequence[str], values: Sequence[float] = (), *, bold: bool = False
+) -> Part:
+    """A column with one cell an arm; `bold` where the arms that lead are to stand out in it."""
+    numbers = [None if math.isnan(value) else value for value in values] or [None] * len(texts)
+    cells = [
+        Cell(text, bold and row.arm in ablation.bold, runs=row.keys, value=number)
+        for row, text, number in zip(ablation.rows, texts, numbers, strict=True)
+    ]
+    return Column(title, align), cells
+
+
+def _marks(ablation: Ablation) -> Iterator[Part]:
+    for factor in ablation.factors:
+        on = [row.levels[factor] for row in ablation.rows]
+        yield _named(ablation, factor, "center", ["✓" if level else "" for level in on], [float(level) for level in on])
+
+
+def _measured(ablation: Ablation, efforts: Mapping[str, str]) -> Iterator[Part]:
+    """What an arm costs, and the numbers that its runs were selected by."""
+    rows, shown = ablation.rows, points(ablation)
+    macs = [costs.num_macs(row) or NAN for row in rows]
+    unit, letter = (1e9, "G") if any(number >= 1e9 for number in macs) else (1e6, "M")
+    speeds = [median(costs.speeds(row) or [NAN]) for row in rows]
+    params = [float(row.num_params or NAN) for row in rows]
+    yield _named(ablation, "params (M)", "right", [millions(row.num_params) for row in rows], params)
+    yield _named(ablation, f"MACs ({letter})", "right", [size(number / unit) for number in macs], macs)
+    yield _named(ablation, "images/s", "right", list(map(size, speeds)), speeds)
+    yield _named(ablation, "tuning", "right", [efforts.get(row.arm, NONE) for row in rows])
+    yield _named(ablation, "best epoch", "right", list(map(_epochs, rows)), [row.best_epoch for row in rows])
+    for name, title, scale in (("val_acc", "val acc† (%)", shown), ("val_loss", "val loss†", None)):
+        if name != ablation.metric:
+            means = [fmean(row.metric(name) or [NAN]) for row in rows]
+            yield _named(ablation, title, "right", [_mean(row, name, scale) for row in rows], means)
+
+
+def _differences(ablation: Ablation, answers: Sequence[Contrast | None], against: tuple[str, ...]) -> Iterator[Part]:
     """Of the differences: none where a design asks for none; what they are against in a column where that varies."""
     if not against:
-        return []
+        return
+    keys = [
+        ablation.keys(row.arm, contrast.against) if contrast else row.keys
+        for row, contrast in zip(ablation.rows, answers, strict=True)
+    ]
     if len(against) > 1:
-        return [Column("Δ is against"), Column("Δ [95 % CI]", "right"), Column("verdict")]
-    return [Column(f"Δ vs {against[0]} [95 % CI]", "right"), Column("verdict")]
-
-
-def footnotes(ablation: Ablation, record: Record, study: Study) -> Iterator[str]:
-    """What one must know to read the table."""
-    baseline = study.baseline
-    if baseline.split == "official":
-        varied = "initial weights and order of the pictures; the train/val split is the official one"
-    elif baseline.split == "kfold":
-        varied = (
-            f"which of {baseline.folds} folds validates, initial weights and order of the pictures, the same for every arm"
-        )
-    else:
-        varied = "train/val split, initial weights and order of the pictures, the same for every arm"
-    test = "; the test pictures are fixed" if ablation.metric == "test_acc" else ""
-    yield f"n counts replicates. A replicate varies: {varied}{test}. ± is the standard deviation over replicates (ddof 1)."
-    yield from effects.testing(ablation)
-    yield from effects.detectable(ablation)
-    yield _bold(ablation)
-    selected = "† Used for selection: each run is read at its epoch of highest val acc, so its val acc is optimistic. "
-    yield selected + "Val acc and val loss are means over runs of that same epoch."
-    yield (
-        f"Hyperparameters: {SHARED}; none was tuned for an arm. Tuned arms could rank differently. "
-        f"{_planned(ablation, baseline.epochs)}, {_stopping(ablation)}."
-    )
-    yield "Runs: " + _tally(ablation)
-    yield f"Scope: {_scope(ablation, record)}"
+        cells = [Cell(c.against, runs=ablation.keys(c.against)) if c else Cell(NONE) for c in answers]
+        yield Column("Δ is against"), cells
+    interval = " [95 % CI]" if any(c and c.n >= MIN_REPLICATES for c in answers) else ""
+    title = f"Δ{interval}" if len(against) > 1 else f"Δ vs {against[0]}{interval}"
+    texts = effects.differences(answers, points(ablation))
+    cells = [Cell(text, runs=runs, value=effects.order(c)) for text, runs, c in zip(texts, keys, answers, strict=True)]
+    yield Column(title, "right"), cells
+    yield Column("verdict"), [effects.verdict(c, runs) for c, runs in zip(answers, keys, strict=True)]
 
 
 def notes_table(ablation: Ablation) -> Table:
@@ -129,59 +154,6 @@ def notes_table(ablation: Ablation) -> Table:
     )
     titles = ("arm", "notes: val acc (%), one run", "notes: val loss, one run", "here: val acc† (%)", "here: val loss†")
     return table(caption, titles, rows, aligns="lrrrr")
-
-
-def _planned(ablation: Ablation, default: int) -> str:
-    """How long the runs were to train, from their own configs; `default` where none is recorded."""
-    if ablation.unequal_epochs:
-        return f"Planned for unequal epochs: {ablation.unequal_epochs}"
-    epochs = next((row.planned_epochs[0] for row in ablation.rows if row.planned_epochs), default)
-    return f"Every run is planned for {plural(epochs, 'epoch')}"
-
-
-def _stopping(ablation: Ablation) -> str:
-    patience = sorted({int(run.config.get("patience", 0)) for row in ablation.rows for run in row.runs} - {0})
-    early = sum(run.early for row in ablation.rows for run in row.complete)
-    if not patience:
-        return "without early stopping"
-    after = listed([plural(epochs, "epoch") for epochs in patience])
-    return f"with early stopping after {after} without a better one ({plural(early, 'run')} ended so)"
-
-
-def _bold(ablation: Ablation) -> str:
-    if ablation.bold:
-        text = "Bold: every arm that cannot be told from the highest mean "
-        text += f"({ablation.basis.test}, Holm over the other arms, 5 %)"
-        apart = [arm for arm in ablation.uncompared if arm in ablation.bold]
-        return f"{text}, of which {listed(apart)} could not be compared with it." if apart else f"{text}."
-    if not ablation.deltas:
-        return "Nothing is bold: a fraction of the factorial is read by its main effects, its arms are not compared."
-    return "Nothing is bold: no arm can be told from the highest mean, or there are too few replicates."
-
-
-def _tally(ablation: Ablation) -> str:
-    rows = ablation.rows
-    done, diverged = sum(len(row.complete) for row in rows), sum(len(row.diverged) for row in rows)
-    failed, pairs = sum(len(row.failed) for row in rows), sum(c.dropped for c in ablation.deltas)
-    planned = len(rows) * ablation.planned
-    ends = ("diverged", "failed")
-    unfinished = sum(not hole.why.startswith(ends) for hole in ablation.holes)
-    text = f"{done} complete of {planned} planned, {diverged} diverged, {failed} failed, {unfinished} not run to their end"
-    if pairs:
-        text += f"; {plural(pairs, 'pair')} left out of the differences because a run of it has no result"
-    if not ablation.deltas and (lost := max((c.dropped for c in ablation.effects), default=0)):
-        text += f"; {plural(lost, 'replicate')} left out of the effects because a run of it has no result"
-    seconds = sum(run.seconds for row in rows for run in (*row.complete, *row.diverged, *row.failed))
-    return f"{text}. Training time of the arms, summed: {duration(seconds)}."
-
-
-def _scope(ablation: Ablation, record: Record) -> str:
-    tests = record.data["counts"].get("test", 0)
-    images = f"these {tests:,} test pictures" if ablation.metric == "test_acc" else "this pool of train and val pictures"
-    machine = record.sessions[-1]["machine"] if record.sessions else {}
-    commit = (record.sessions[-1]["commit"] if record.sessions else "") or "unknown"
-    hardware = ", ".join(str(machine[key]) for key in ("name", "device") if key in machine) or "unknown"
-    return f"{ablation.basis.scope}; here: {images}, this data pool. Hardware: {hardware}; commit {commit}."
 
 
 def _epochs(row: ArmRow) -> str:

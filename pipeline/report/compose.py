@@ -2,22 +2,33 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from pipeline.errors import UserError
 from pipeline.fidelity import Sample, choose
 from pipeline.importance import Importance, measure
 from pipeline.record import Record
 from pipeline.report import ablation as ablation_text
-from pipeline.report import effects, html, latex, markdown, provenance, sentences, sheets, winner
+from pipeline.report import classes as classes_text
+from pipeline.report import diagnosis as diagnosis_text
+from pipeline.report import effects, html, latex, markdown, planned, provenance, sentences, translate, tuned, winner
 from pipeline.report import importance as importance_text
 from pipeline.report import search as search_text
-from pipeline.report.document import Block, Bullets, Cell, Document, Figure, Heading, Table
+from pipeline.report.answers import Answers, read_answers
+from pipeline.report.catalogue import catalogue
+from pipeline.report.curves import what_is_drawn
+from pipeline.report.document import Block, Bullets, Document, Figure, Heading, Text
+from pipeline.report.fairness import mismatched, post_hoc, refusal
+from pipeline.report.footnotes import footnotes
+from pipeline.report.runs import runs
 from pipeline.report.tables import Ablation, Search, read_ablation, read_search
+from pipeline.report.translator import Translator
 from pipeline.report.tuning import Tuning, read_tuning
 from pipeline.report.wording import moment, plural
 from pipeline.study import Study
 
 FIGURES = frozenset({"curves", "differences", "interaction", "search", "importance", "slices", "parallel", "tuning"})
+FIGURES |= {f"{kind}_{arm}" for kind in ("confusion", "embedding") for arm in ("reference", "highest")}
 
 
 @dataclass(frozen=True)
@@ -31,26 +42,38 @@ class Findings:
     sample: Sample  # the trials of one rung
     importance: Importance | None  # None: too few of them
     tuning: Tuning | None  # None: not a random search
+    diagnosis: diagnosis_text.Diagnosis
+    answers: Answers  # of the arms, picture by picture
     warnings: tuple[str, ...]
 
 
-def read(record: Record) -> Findings:
-    """Everything the report says follows from this; raises UserError where nothing is recorded."""
+def read(record: Record, home: Path | None = None) -> Findings:
+    """Everything the report says follows from this; `home` is the study's folder, with the evidence of its runs.
+
+    Raises UserError where nothing is recorded.
+    """
     if not record.header:
         raise UserError("report: nothing has been recorded for this study yet; run the search or the ablation first")
     study = record.study
     ablation, search = read_ablation(record, study), read_search(record, study)
     sample = choose(search.trials, study)
     importance = measure(sample) if sample.enough else None
-    warnings = provenance.warnings(record, ablation, search)
-    return Findings(record, study, ablation, search, sample, importance, read_tuning(search, study), warnings)
+    found = diagnosis_text.read_diagnosis(record, study)
+    answers = read_answers(record, ablation, study, home)
+    params = {row.arm: row.num_params for row in ablation.rows}
+    warnings = (*provenance.warnings(record, ablation, search), *mismatched(study, params))
+    warnings = (*warnings, *diagnosis_text.warnings(found, ablation))
+    warnings += (*filter(None, [post_hoc(record)]), *answers.warnings, *tuned.warnings(tuned.efforts(record, study)))
+    return Findings(
+        record, study, ablation, search, sample, importance, read_tuning(search, study), found, answers, warnings
+    )
 
 
 def document(findings: Findings, drawn: frozenset[str]) -> Document:
     """The report as blocks; `drawn` names the figures there are."""
     record, study, ablation = findings.record, findings.study, findings.ablation
     banners = [record.note] if record.note else []
-    banners += [text] if (text := sentences.incomplete(ablation)) else []
+    banners += [text for text in (refusal(ablation.unequal), sentences.incomplete(ablation)) if text]
     title = f"{study.title}, on {record.data['title']}" if record.note else study.title
     newest = max((run.epochs[-1]["time"] for run in record.runs.values() if run.epochs), default=record.header["time"])
     count = f"{plural(len(findings.warnings), 'warning')} below" if findings.warnings else "no warnings"
@@ -59,16 +82,15 @@ def document(findings: Findings, drawn: frozenset[str]) -> Document:
     return Document(title, subtitle, tuple(banners), summary, tuple(_blocks(findings, FIGURES - drawn)))
 
 
-def texts(findings: Findings, svgs: Mapping[str, bytes]) -> dict[str, str]:
-    """File name → text, for every file but the figures; `svgs` holds the drawn figures by name."""
+def texts(findings: Findings, svgs: Mapping[str, bytes], lang: str = "en") -> dict[str, str]:
+    """File name → text, for every page; `svgs` holds the drawn figures by name."""
     content = document(findings, frozenset(svgs))
-    measured = {"importance.csv": sheets.importance(findings.importance)} if findings.importance else {}
-    return measured | {
+    say = Translator(catalogue(lang), findings.ablation.scores) if lang != "en" else None
+    if say:
+        content = translate.translated(content, say, title=findings.study.title)
+    return {
         "report.md": markdown.render(content),
-        "ablation.tex": _tex(findings),
-        "ablation.csv": sheets.arms(findings.ablation, findings.record.note),
-        "contrasts.csv": sheets.contrasts(findings.ablation),
-        "runs.csv": sheets.runs(findings.record),
+        "ablation.tex": _tex(findings, say),
         "report.html": html.render(content, svgs),
     }
 
@@ -83,33 +105,33 @@ def _blocks(findings: Findings, dropped: frozenset[str]) -> Iterator[Block]:
         yield Heading("Learning curves")
         yield Figure(
             "curves",
-            "Thin: every run; thick: their mean. Train values are measured on a fixed part of the training pictures, "
+            f"{what_is_drawn(findings.ablation.rows)} Train values are measured on a fixed part of the training pictures, "
             "without augmentation and dropout, so train and val are comparable. Loss panels end where nearly all epochs do: "
             "a single spike may leave them at the top.",
             "Learning curves of every arm: accuracy and loss on train and val against epoch",
         )
+    yield from diagnosis_text.blocks(findings.diagnosis, findings.ablation)
+    yield from classes_text.blocks(findings.answers, findings.ablation, dropped=dropped)
     again = winner.sentence(findings.search, findings.ablation)
     yield from search_text.blocks(findings.search, study, again=again, dropped=dropped)
     yield from importance_text.blocks(findings.sample, findings.importance, findings.tuning, study, dropped=dropped)
+    yield from planned.blocks(findings.record, findings.ablation)
     yield from provenance.blocks(findings.record, study)
+    if (found := runs(findings.ablation, findings.record)).trails:
+        yield Heading("Runs")
+        yield Text("Every number of the tables above leads to the runs of its arm.", small=True)
+        yield found
 
 
-def _tex(findings: Findings) -> str:
+def _tex(findings: Findings, say: Translator | None) -> str:
     ablation, record = findings.ablation, findings.record
-    tables, labels = [ablation_text.main_table(ablation)], ["ablation"]
-    if ablation.factors and len({contrast.against for contrast in ablation.deltas}) < 2:
-        tables = [_without(tables[0], len(ablation.factors))]  # the check marks say what the arm's name would
+    efforts = tuned.efforts(record, findings.study)
+    tables, labels = [ablation_text.main_table(ablation, tuned.column(efforts))], ["ablation"]
     for label, found in effects.tables(ablation):
         tables.append(found)
         labels.append(label)
-    notes = [text for text in (record.note, sentences.incomplete(ablation)) if text]
-    notes += [*ablation_text.footnotes(ablation, record, findings.study)]
-    return latex.render(tables, labels, notes)
-
-
-def _without(table: Table, column: int) -> Table:
-    def cut(row: tuple[Cell, ...]) -> tuple[Cell, ...]:
-        return row[:column] + row[column + 1 :]
-
-    columns = table.columns[:column] + table.columns[column + 1 :]
-    return Table(table.caption, columns, tuple(cut(row) for row in table.rows), table.rules)
+    notes = [text for text in (record.note, refusal(ablation.unequal), sentences.incomplete(ablation)) if text]
+    notes += [*footnotes(ablation, record, findings.study)]
+    if say:
+        tables, notes = [translate.table(found, say) for found in tables], list(map(say.text, notes))
+    return latex.render(tables, labels, notes, say.catalogue.lang if say else "en")

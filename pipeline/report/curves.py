@@ -16,37 +16,64 @@ from pipeline.report.tables import ArmRow, Search, top_value
 
 SHAPES = {"complete": ("o", "complete"), "diverged": ("x", "diverged"), "failed": ("+", "failed")}
 WAITING = ("v", "stopped or waiting")
+NUM_PANELS, NUM_LINES, NUM_POINTS = 24, 200, 60  # arms, thin lines of all arms together, points of a thin line
 
 
 def learning_curves(rows: Sequence[ArmRow]) -> Figure:
-    """Accuracy above, loss below, one column an arm, at most four arms a band; every run thin, their mean thick."""
+    """Accuracy above, loss below, one column an arm, at most four arms a band; runs thin, the mean of all of them thick."""
+    rows = [row for row in rows if _trained(row)][:NUM_PANELS]
     columns = min(4, len(rows))
     bands = -(-len(rows) // columns)
-    figure = Figure(figsize=(2.55 * columns + 0.6, 4.4 * bands + 0.3), layout="constrained")
-    axes = figure.subplots(2 * bands, columns, sharex=True, sharey=False, squeeze=False)
-    for spare in range(len(rows), bands * columns):
-        for line in (0, 1):
-            axes[2 * (spare // columns) + line, spare % columns].set_visible(False)
-    scales: dict[str, list[Axes]] = {"acc": [], "loss": []}
-    for index, row in enumerate(rows):
-        for line, kind in enumerate(("acc", "loss")):
-            axis = axes[2 * (index // columns) + line, index % columns]
-            _curves(axis, row, kind)
-            scales[kind].append(axis)
+    width, height = 2.55 * columns + 0.3, 4.4 * bands + 0.35
+    figure = Figure(figsize=(width, height))
+    last = max(len(run.epochs) for row in rows for run in _trained(row))
+    for line, kind in enumerate(("acc", "loss")):
+        low, high = _limits(rows, kind)
+        for index, row in enumerate(rows):
+            left, top = 0.65 + 2.55 * (index % columns), 0.7 + 4.4 * (index // columns) + 1.87 * line  # inches
+            axis = figure.add_axes((left / width, 1 - (top + 1.72) / height, 2.08 / width, 1.72 / height))
+            _curves(axis, row, kind, max(1, NUM_LINES // len(rows)))
+            axis.set_xlim(1 - 0.05 * last, last + 0.05 * last)
+            axis.set_ylim(low, high)
+            axis.tick_params(labelbottom=kind == "loss", labelleft=index % columns == 0)
+            axis.xaxis.set_major_locator(MaxNLocator(integer=True))
             if index % columns == 0:
                 axis.set_ylabel("accuracy (%)" if kind == "acc" else "loss")
-        axes[2 * (index // columns), index % columns].set_title(short(row.arm), loc="left")
-        axes[2 * (index // columns) + 1, index % columns].set_xlabel("epoch")
-    for kind, group in scales.items():
-        low, high = min(a.get_ylim()[0] for a in group), max(a.get_ylim()[1] for a in group)
-        for axis in group:
-            axis.set_ylim(low, min(high, _highest(rows)) if kind == "loss" else high)
-            axis.tick_params(labelbottom=kind == "loss")
+            if kind == "acc":
+                axis.set_title(short(row.arm), loc="left")
+            else:
+                axis.set_xlabel("epoch")
     handles = [Line2D([], [], color=TRAIN, lw=2, label="train"), Line2D([], [], color=VAL, lw=2, label="val")]
     if any(row.diverged for row in rows):
         handles.append(Line2D([], [], color=MUTED, lw=1, ls=":", label="diverged"))
-    figure.legend(handles=handles, loc="outside upper right", ncols=3)
+    figure.legend(handles=handles, loc="upper right", ncols=3, borderaxespad=0.2)
     return figure
+
+
+def what_is_drawn(rows: Sequence[ArmRow]) -> str:
+    """Which lines of the learning curves there are, for the caption."""
+    rows = [row for row in rows if _trained(row)]
+    shown = rows[:NUM_PANELS]
+    sizes = [(len(row.complete), len([run for run in row.diverged if run.epochs])) for row in shown]
+    most = max(1, NUM_LINES // max(1, len(shown)))
+    drawn, total = sum(min(n, most) for pair in sizes for n in pair), sum(map(sum, sizes))
+    thin = "every run" if drawn == total else f"{drawn:,} of {total:,} runs, evenly chosen"
+    text = f"Thin: {thin}; thick: the mean of all complete runs of an arm."
+    return text if len(shown) == len(rows) else f"{text} Drawn are the first {len(shown)} of {len(rows)} arms."
+
+
+def _limits(rows: Sequence[ArmRow], kind: str) -> tuple[float, float]:
+    """Of a panel's height, the same for all arms; of losses only beyond what nearly all epochs have."""
+    keys = [f"{split}_{kind}" for split in ("train", "val")]
+    values = np.array([epoch[key] for row in rows for run in _trained(row) for epoch in run.epochs for key in keys])
+    values *= 100 if kind == "acc" else 1
+    low, high = float(values.min()), float(values.max())
+    margin = 0.05 * (high - low) or 0.05
+    return low - margin, min(high + margin, _highest(rows)) if kind == "loss" else high + margin
+
+
+def _trained(row: ArmRow) -> list[Run]:
+    return [run for run in (*row.complete, *row.diverged) if run.epochs]
 
 
 def _highest(rows: Sequence[ArmRow]) -> float:
@@ -71,9 +98,9 @@ def history(search: Search) -> Figure:
         x, y = np.array(values).T
         axis.plot(x, y, shape, ms=5, mew=1.2 if shape in "x+" else 0, color=colours[rung], alpha=0.85)
     bottom = axis.get_ylim()[0]
-    for run in search.trials:
-        if not run.rungs and run.status in ("diverged", "failed"):
-            axis.plot(run.number, bottom, _shape(run), ms=5, mew=1.2, color=BAD, clip_on=False)
+    for status in ("diverged", "failed"):
+        lost = [run.number for run in search.trials if not run.rungs and run.status == status]
+        axis.plot(lost, [bottom] * len(lost), SHAPES[status][0], ms=5, mew=1.2, color=BAD, clip_on=False)
     handles = [Line2D([], [], marker="o", ls="", mew=0, color=c, label=f"rung {i + 1}") for i, c in enumerate(colours)]
     shapes = {_shape(run): SHAPES.get(run.status, WAITING)[1] for run in search.trials}
     handles += [Line2D([], [], marker=shape, ls="", color=MUTED, label=words) for shape, words in sorted(shapes.items())]
@@ -101,23 +128,30 @@ def _best_so_far(search: Search) -> tuple[list[int], list[float]] | None:
     return [*(number for number, _ in done), search.trials[-1].number], [*best, best[-1]]
 
 
-def _curves(axis: Axes, row: ArmRow, kind: str) -> None:
+def _curves(axis: Axes, row: ArmRow, kind: str, most: int) -> None:
+    """`most`: of each way of ending so many runs are drawn, evenly chosen; the mean is that of all."""
     scale = 100 if kind == "acc" else 1
     for split, colour in (("train", TRAIN), ("val", VAL)):
         key = f"{split}_{kind}"
         lines = [_line(run, key, scale) for run in row.complete]
-        alpha = max(0.12, 0.45 / max(1, len(lines) / 5))
-        axis.add_collection(LineCollection(lines, alpha=alpha, colors=colour, linewidths=0.7))
-        broken = [_line(run, key, scale) for run in row.diverged if run.epochs]
-        axis.add_collection(LineCollection(broken, linestyles=":", colors=colour, linewidths=0.7))
+        drawn = [line[evenly(len(line), NUM_POINTS)] for line in (lines[i] for i in evenly(len(lines), most))]
+        alpha = max(0.12, 0.45 / max(1, len(drawn) / 5))
+        axis.add_collection(LineCollection(drawn, alpha=alpha, colors=colour, linewidths=0.7), autolim=False)
+        broken = [run for run in row.diverged if run.epochs]
+        ends = [_line(broken[i], key, scale) for i in evenly(len(broken), most)]
+        dotted = [line[evenly(len(line), NUM_POINTS)] for line in ends]
+        axis.add_collection(LineCollection(dotted, linestyles=":", colors=colour, linewidths=0.7), autolim=False)
         if lines:
             width = max(len(line) for line in lines)
             values = np.full((len(lines), width), np.nan)
             for values_row, line in zip(values, lines, strict=True):
                 values_row[: len(line)] = line[:, 1]
             axis.plot(np.arange(1, width + 1), np.nanmean(values, axis=0), color=colour, lw=2)
-    axis.autoscale_view()
-    axis.xaxis.set_major_locator(MaxNLocator(integer=True))
+
+
+def evenly(num: int, most: int) -> list[int]:
+    """At most so many of the places 0 … num - 1, evenly spaced, the first and the last among them."""
+    return list(range(num)) if num <= most else [round(i * (num - 1) / max(1, most - 1)) for i in range(most)]
 
 
 def _line(run: Run, key: str, scale: float) -> "np.ndarray[tuple[int, int], np.dtype[np.float64]]":

@@ -39,9 +39,13 @@ class Code:
 
 @dataclass(frozen=True)
 class Cell:
+    """`runs` are the keys of the runs it speaks about, those of the arm in question first; `value` is what it sorts by."""
+
     text: str
     bold: bool = False
     tone: Tone = ""
+    runs: tuple[str, ...] = ()
+    value: float | None = None
 
 
 @dataclass(frozen=True)
@@ -52,12 +56,40 @@ class Column:
 
 @dataclass(frozen=True)
 class Table:
-    """`rules` are the rows that a thin line stands above."""
+    """`rules` are the rows that a thin line stands above; `key` is the column that names the row."""
 
     caption: str
     columns: tuple[Column, ...]
     rows: tuple[tuple[Cell, ...], ...]
     rules: frozenset[int] = frozenset()
+    key: int | None = None
+
+
+@dataclass(frozen=True)
+class Trace:
+    """One run: where it is kept. `mlflow` is its place in the store; `url` the same as an address, where it has one."""
+
+    key: str
+    cells: tuple[str, ...]
+    mlflow: str = ""
+    url: str = ""
+
+
+@dataclass(frozen=True)
+class Trail:
+    """The runs of one arm."""
+
+    title: str
+    about: str
+    runs: tuple[Trace, ...]
+
+
+@dataclass(frozen=True)
+class Runs:
+    """What the cells lead to: every run of the tables, arm by arm. `titles` are those of the cells of a run."""
+
+    titles: tuple[str, ...]
+    trails: tuple[Trail, ...]
 
 
 @dataclass(frozen=True)
@@ -69,7 +101,25 @@ class Figure:
     alt: str
 
 
-Block = Heading | Text | Bullets | Code | Table | Figure
+@dataclass(frozen=True)
+class Thumb:
+    """A small picture; `name` is the file's stem in figures/."""
+
+    png: bytes
+    label: str
+    alt: str
+    name: str
+
+
+@dataclass(frozen=True)
+class Gallery:
+    """Pictures side by side; formats without room for them leave it out."""
+
+    caption: str
+    items: tuple[Thumb, ...]
+
+
+Block = Heading | Text | Bullets | Code | Table | Figure | Runs | Gallery
 
 
 @dataclass(frozen=True)
@@ -81,6 +131,13 @@ class Document:
     banners: tuple[str, ...]
     summary: str
     blocks: tuple[Block, ...] = field(default=())
+    lang: str = "en"
+
+
+def homes(document: Document) -> dict[str, tuple[int, str]]:
+    """Key of a run → (number from 1, title) of the trail that holds it."""
+    trails = [trail for block in document.blocks if isinstance(block, Runs) for trail in block.trails]
+    return {trace.key: (number, trail.title) for number, trail in enumerate(trails, 1) for trace in trail.runs}
 
 
 def table(caption: str, titles: Sequence[str], rows: Sequence[Sequence[object]], *, aligns: str = "") -> Table:

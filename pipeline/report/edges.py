@@ -1,21 +1,20 @@
-"""Knobs of the best trial that lie at an end of the search space."""
+"""Knobs of a search's best trial that lie at an end of its space."""
 
 import math
 from collections.abc import Mapping
 
 from pipeline.frozen import Scalar
-from pipeline.space import Choice, Float
-from pipeline.study import Study
+from pipeline.space import Choice, Float, Space
 
 EDGE = 0.02  # share of a range that counts as its end
 
 
-def edges(study: Study, knobs: Mapping[str, Scalar]) -> tuple[str, ...]:
+def edges(space: Space, knobs: Mapping[str, Scalar]) -> tuple[str, ...]:
     """The knobs that lie at an end of their range, in words; not those at 0 where nothing is below."""
     if not knobs:
         return ()
     found = []
-    for name, (knob, number) in study.space.active(knobs).items():
+    for name, (knob, number) in space.active(knobs).items():
         if isinstance(knob, Choice) or not isinstance(number, (int, float)):
             continue
         low, high, x = float(knob.low), float(knob.high), float(number)

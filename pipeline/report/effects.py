@@ -1,5 +1,6 @@
 """What a design asks beyond the differences of its table: families of contrasts as tables, and how they were judged."""
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 
 from pipeline.questions import EFFECTS, SCREEN, SHAPLEY, STEPS
@@ -60,11 +61,17 @@ def differences(contrasts: Sequence[Contrast | None], shown: Points) -> list[str
     return [NONE if c is None or not c.n else next(texts) if c.family else bare(c, shown) for c in contrasts]
 
 
-def verdict(contrast: Contrast | None) -> Cell:
+def order(contrast: Contrast | None) -> float | None:
+    """What its cell is sorted by."""
+    return None if contrast is None or math.isnan(contrast.delta) else contrast.delta
+
+
+def verdict(contrast: Contrast | None, runs: tuple[str, ...] = ()) -> Cell:
+    """`runs` are those it rests on."""
     if contrast is None:
-        return Cell("reference")
+        return Cell("reference", runs=runs)
     signs = {"better": "positive", "worse": "negative"} if contrast.kind in ("interaction", "shapley") else {}
-    return Cell(signs.get(contrast.verdict, contrast.verdict), tone=TONES.get(contrast.verdict, ""))
+    return Cell(signs.get(contrast.verdict, contrast.verdict), tone=TONES.get(contrast.verdict, ""), runs=runs)
 
 
 def testing(ablation: Ablation) -> Iterator[str]:
@@ -100,17 +107,27 @@ def _table(family: str, contrasts: Sequence[Contrast], ablation: Ablation) -> Ta
         Column("verdict"),
     )
     texts = differences(contrasts, points(ablation))
-    rows = tuple(
-        (Cell(c.name), Cell(_what(c)), Cell(str(c.n)), Cell(text), verdict(c))
-        for c, text in zip(contrasts, texts, strict=True)
-    )
+    rows = tuple(_row(c, text, ablation) for c, text in zip(contrasts, texts, strict=True))
     kinds = [contrast.kind for contrast in contrasts]
     rule = frozenset({kinds.index("interaction")} if "interaction" in kinds else ())
     if family == SCREEN:
         title = f"Main effects of the fraction: means of the arms with a factor minus those without. {screening(contrasts)}"
     else:
         title = CAPTIONS.get(family, f"{family[:1].upper()}{family[1:]}.")
-    return Table(f"{title} {setting(contrasts)}", columns, rows, rule)
+    return Table(f"{title} {setting(contrasts)}", columns, rows, rule, key=0)
+
+
+def _row(contrast: Contrast, text: str, ablation: Ablation) -> tuple[Cell, ...]:
+    """A difference leads to the runs of its two arms, an effect of the whole design to all."""
+    arms = (contrast.name, contrast.against) if contrast.against else ()
+    runs = ablation.keys(*arms)
+    return (
+        Cell(contrast.name, runs=ablation.keys(*arms[:1])),
+        Cell(_what(contrast), runs=ablation.keys(*arms[1:])),
+        Cell(str(contrast.n), runs=runs, value=contrast.n),
+        Cell(text, runs=runs, value=order(contrast)),
+        verdict(contrast, runs),
+    )
 
 
 def _what(contrast: Contrast) -> str:
@@ -133,7 +150,8 @@ def _alias_table(effects: Sequence[Contrast]) -> Table:
         shares = [f"{'+' if a.share > 0 else '−'}{abs(a.share) / 2:.3g} of {a.interaction}" for a in contrast.aliases]
         rows.append((Cell(contrast.name), Cell(listed(shares, SHOWN_ALIASES) or NONE)))
     caption = "Alias table: what the estimate of each main effect holds besides it, as shares of two-way interactions"
-    return Table(f"{caption} (all of them: contrasts.csv).", (Column("estimate of"), Column("also holds")), tuple(rows))
+    columns = (Column("estimate of"), Column("also holds"))
+    return Table(f"{caption} (all of them: frames/contrasts.csv).", columns, tuple(rows))
 
 
 def _family(name: str, size: int, ablation: Ablation) -> str:

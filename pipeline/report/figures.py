@@ -15,6 +15,8 @@ from matplotlib.figure import Figure
 
 from pipeline.importance import Importance
 from pipeline.questions import SCREEN
+from pipeline.report import confusions
+from pipeline.report.answers import Answers
 from pipeline.report.curves import history, learning_curves
 from pipeline.report.knobs import importance_bars, parallel, slices
 from pipeline.report.style import BAD, BAND, GOOD, INK, MUTED, STYLE, TRAIN, VAL, short
@@ -30,7 +32,13 @@ class Drawing:
     png: bytes
 
 
-def draw_all(ablation: Ablation, search: Search, importance: Importance | None, tuning: Tuning | None) -> Iterator[Drawing]:
+def draw_all(
+    ablation: Ablation,
+    search: Search,
+    importance: Importance | None,
+    tuning: Tuning | None,
+    answers: Answers | None = None,
+) -> Iterator[Drawing]:
     """Every figure that has something to show."""
     with mpl.rc_context(STYLE):
         trained = [row for row in ablation.rows if any(run.epochs for run in (*row.complete, *row.diverged))]
@@ -38,7 +46,8 @@ def draw_all(ablation: Ablation, search: Search, importance: Importance | None, 
             yield _render("curves", learning_curves(trained))
         if any(contrast.n for contrast in ablation.contrasts):
             yield _render("differences", differences(ablation))
-        if any(c.kind == "interaction" for c in ablation.effects) and all(row.values for row in ablation.rows):
+        asked = any(c.kind == "interaction" for c in ablation.effects) and not ablation.unequal
+        if asked and all(row.values for row in ablation.rows):
             yield _render("interaction", interactions(ablation))
         if any(run.rungs for run in search.trials):
             yield _render("search", history(search))
@@ -48,6 +57,8 @@ def draw_all(ablation: Ablation, search: Search, importance: Importance | None, 
             yield _render("parallel", parallel(importance))
         if tuning:
             yield _render("tuning", tuning_curve(tuning))
+        if answers:
+            yield from (_render(name, figure) for name, figure in confusions.draw(answers, ablation))
 
 
 def differences(ablation: Ablation) -> Figure:

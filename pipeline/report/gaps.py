@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import pandas as pd
 
@@ -21,8 +22,10 @@ class Hole:
     why: str
 
 
-def holes(runs: Mapping[str, Sequence[Run]], planned: int) -> tuple[Hole, ...]:
-    """Where the table has nothing to show of a plan of `planned` replicates.
+def holes(
+    runs: Mapping[str, Sequence[Run]], planned: int, untuned: Mapping[tuple[str, int], str] = MappingProxyType({})
+) -> tuple[Hole, ...]:
+    """Where the table has nothing to show of a plan of `planned` replicates; `untuned`: why some could not be begun.
 
     A diverged run is a result of its arm (and counted as such) as long as another run of the arm is complete: an arm that
     always diverged has no number, and is as open as one that never ran.
@@ -34,7 +37,7 @@ def holes(runs: Mapping[str, Sequence[Run]], planned: int) -> tuple[Hole, ...]:
         for replicate in range(1, planned + 1):
             run = known.get(replicate)
             if run is None or (not has_numbers(run) and (run.status != "diverged" or hopeless)):
-                found.append(Hole(arm, replicate, _why(run)))
+                found.append(Hole(arm, replicate, _why(run, untuned.get((arm, replicate)))))
     return tuple(found)
 
 
@@ -42,9 +45,9 @@ def has_numbers(run: Run) -> bool:
     return run.status == "complete" and bool(run.epochs)
 
 
-def reasons(runs: Sequence[Run]) -> str:
-    """Why an arm of these runs has no result at all, in a word or two."""
-    return ", ".join(sorted({run.status if run.status == "failed" else _why(run) for run in runs})) or "not run"
+def reasons(runs: Sequence[Run], untuned: str | None = None) -> str:
+    """Why an arm of these runs has no result at all, in a word or two; `untuned`: why none could be begun."""
+    return ", ".join(sorted({run.status if run.status == "failed" else _why(run) for run in runs})) or _why(None, untuned)
 
 
 def uncompared(scores: pd.DataFrame, empty: Mapping[str, str], basis: Basis) -> dict[str, str]:
@@ -66,9 +69,9 @@ def uncompared(scores: pd.DataFrame, empty: Mapping[str, str], basis: Basis) -> 
     return {arm: found[arm] for arm in scores.columns if arm in found}
 
 
-def _why(run: Run | None) -> str:
+def _why(run: Run | None, untuned: str | None = None) -> str:
     if run is None or run.status == "complete":
-        return "not run"
+        return untuned or "not run"
     if run.status == "failed":
         return f"failed: {run.error}"
     return ENDS.get(run.status, "not finished")

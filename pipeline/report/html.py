@@ -1,14 +1,18 @@
 """The report as one HTML page that needs nothing else: figures inline, light and dark, phone to print."""
 
+import base64
+import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from xml.etree import ElementTree
 
 import jinja2
 from markupsafe import Markup
 
 from pipeline.report import style
-from pipeline.report.document import Document, Figure, clean
+from pipeline.report.catalogue import WIDE
+from pipeline.report.document import Cell, Document, Figure, clean, homes
+from pipeline.report.translator import Say, words
 
 SVG, XLINK = "http://www.w3.org/2000/svg", "http://www.w3.org/1999/xlink"
 PIXELS = 1.5  # of the page to a point of a drawing
@@ -20,6 +24,7 @@ DARK = {
     style.MUTED: "#98a2b0",
     style.RULE: "#363c46",
     style.BAND: "#232b38",
+    style.PAPER: "#14171c",
     style.TRAIN: "#f0955a",
     style.VAL: "#62b0f0",
     style.GOOD: "#45c496",
@@ -37,15 +42,53 @@ def render(document: Document, svgs: Mapping[str, bytes]) -> str:
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("pipeline.report"),
         autoescape=True,
-        finalize=lambda value: clean(value) if isinstance(value, str) and not isinstance(value, Markup) else value,
+        finalize=lambda value: (
+            _unbroken(clean(value), document.lang) if isinstance(value, str) and not isinstance(value, Markup) else value
+        ),
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.filters["encoded"] = lambda png: Markup(base64.b64encode(png).decode())
     drawn = [block for block in document.blocks if isinstance(block, Figure)]
     inline = {figure.name: _inline(figure, svgs[figure.name]) for figure in drawn}
     dark = [(_variable(light), light, twin) for light, twin in DARK.items()]
-    return environment.get_template("report.html").render(document=document, figures=inline, colours=dark)
+    say = words(document.lang)
+    script, _, _ = environment.loader.get_source(environment, "report.js")  # type: ignore[union-attr]
+    script = script.replace('title = "sort"', f'title = "{say("sort")}"')
+    policy = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()  # nothing but this script may run
+    return environment.get_template("report.html").render(
+        document=document,
+        figures=inline,
+        colours=dark,
+        pieces=_linker(document, say),
+        say=say,
+        script=Markup(script),
+        policy=policy,
+    )
+
+
+def _linker(document: Document, say: Say) -> Callable[[Cell], list[tuple[str, str, str]]]:
+    """Cell → its text in pieces with the place and the name of what each leads to; empty where it leads nowhere."""
+    home = homes(document)
+
+    def pieces(cell: Cell) -> list[tuple[str, str, str]]:
+        found = list(dict.fromkeys(home[key] for key in cell.runs if key in home))
+        if not found or not cell.text:
+            return [(cell.text, "", "")]
+        if len(found) > 2:
+            return [(cell.text, "#runs", say("all runs"))]
+        texts = cell.text.split(" ", 1) if len(found) > 1 else [cell.text]
+        return [(text, f"#runs-{n}", say(f"runs of {title}")) for text, (n, title) in zip(texts, found, strict=False)]
+
+    return pieces
+
+
+def _unbroken(text: str, lang: str) -> str:
+    """No line ends within an interval, or between a number and its unit."""
+    text = re.sub(r"(\[[−\d.\u2007]+,) ([−\d.\u2007]+\])", "\\1\u00a0\\2", text)
+    text = re.sub(r"(\d) (%|points?\b|±)", "\\1\u00a0\\2", text).replace("± ", "±\u00a0")
+    return text if lang == "en" else re.sub(rf"(\d) (?=[{WIDE}])", "\\1\u00a0", text)
 
 
 def _variable(colour: str) -> str:

@@ -147,16 +147,7 @@ def _metric(ablation: Ablation) -> Iterator[str]:
 
 
 def _epochs(ablation: Ablation) -> Iterator[str]:
-    if ablation.unequal_epochs:
-        yield f"unequal epochs: {ablation.unequal_epochs}: differences between these arms may be due to the epochs alone"
-    for row in ablation.rows:
-        short = [run for run in row.complete if len(run.epochs) < int(run.config["epochs"]) and not run.early]
-        if short:
-            count = plural(len(short), "run")
-            yield f"{row.arm}: {count} cut short of the planned epochs; its budget is not that of the other arms"
-    late = [row.arm for row in ablation.rows if row.complete and row.best_epoch >= max(row.planned_epochs) > 1]
-    if late:
-        yield f"{', '.join(late)}: the best epoch is usually the last; longer training could change the ranking"
+    yield from (f"The arms are not compared: {difference}" for difference in ablation.unequal)
 
 
 def _untested(ablation: Ablation) -> Iterator[Contrast]:

@@ -4,18 +4,19 @@ from collections.abc import Mapping, Sequence
 
 from pipeline.questions import SCREEN
 from pipeline.record import Record
+from pipeline.report.fairness import refusal
 from pipeline.report.families import cautions, setting
 from pipeline.report.tables import Ablation, ArmRow, Metric, spread
+from pipeline.report.tuned import hyperparameters
 from pipeline.report.wording import NONE, Points, listed, plural
 from pipeline.stats import MIN_REPLICATES, Contrast
 
-SHARED = "apart from what an arm itself changes (its definition), all arms use the hyperparameters of the study's baseline"
 LONG: dict[Metric, str] = {"test_acc": "test accuracy", "val_acc": "validation accuracy, which also chose each run's epoch"}
 
 
 def points(ablation: Ablation) -> Points:
     """The report's number of decimals, from the spread of its runs."""
-    return Points.fit([row.sd for row in ablation.rows])
+    return Points.fit([row.sd for row in ablation.rows], ablation.num_tested)
 
 
 def summary(ablation: Ablation, record: Record) -> str:
@@ -30,6 +31,8 @@ def summary(ablation: Ablation, record: Record) -> str:
         parts.append(f"The reference, {rows[0].arm}, has {_in_words(rows[0], shown)}.")
     else:
         parts.append(f"The reference, {rows[0].arm}, has no result ({ablation.empty[rows[0].arm]}).")
+    if ablation.unequal:
+        return " ".join((*parts, refusal(ablation.unequal), *_diverged(ablation)))
     told = [contrast for contrast in ablation.contrasts if _is_told(contrast)]
     parts += [_sentence(contrast, ablation, shown) for contrast in told if contrast.kind != "interaction"]
     parts.append(cautions(told))
@@ -38,9 +41,7 @@ def summary(ablation: Ablation, record: Record) -> str:
     parts += _diverged(ablation)
     if any(contrast.family for contrast in told):
         parts.append(f"Brackets are 95 % confidence intervals in percent points. {setting(told)}")
-    if ablation.unequal_epochs:
-        parts.append(f"Unequal epochs: {ablation.unequal_epochs}; differences may be due to these.")
-    parts.append(f"{SHARED[0].upper()}{SHARED[1:]}; none was tuned for an arm.")
+    parts.append(hyperparameters(record.study))
     return " ".join(part for part in parts if part)
 
 

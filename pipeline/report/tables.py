@@ -12,7 +12,9 @@ import pandas as pd
 from pipeline.frozen import Scalar, flatten
 from pipeline.record import Record, Run
 from pipeline.report.edges import edges
+from pipeline.report.fairness import not_compared, unequal
 from pipeline.report.gaps import Hole, has_numbers, holes, reasons, uncompared
+from pipeline.report.tuned import untuned
 from pipeline.scheduler import rung_epochs
 from pipeline.stats import MIN_REPLICATES, NAN, Basis, Contrast, answer, basis, best_set
 from pipeline.study import Study
@@ -73,6 +75,10 @@ class ArmRow:
     def num_params(self) -> int:
         return max((run.num_params for run in self.complete), default=0)
 
+    @cached_property
+    def keys(self) -> tuple[str, ...]:
+        return tuple(run.key for run in self.runs)
+
 
 @dataclass(frozen=True)
 class Ablation:
@@ -89,10 +95,17 @@ class Ablation:
     holes: tuple[Hole, ...]
     empty: Mapping[str, str]  # arms without a complete run → why
     uncompared: Mapping[str, str]  # arms that were not compared with the highest mean → why
+    num_tested: int = 0  # pictures of the test set, where arms are judged by it
+    unequal: tuple[str, ...] = ()  # what was not the same for all arms; where anything, nothing is compared
 
     @property
     def reference(self) -> str:
         return self.rows[0].arm
+
+    def keys(self, *arms: str) -> tuple[str, ...]:
+        """The runs of these arms, arm after arm; of all arms where none is named."""
+        found = {row.arm: row.keys for row in self.rows}
+        return tuple(key for arm in arms or found for key in found.get(arm, ()))
 
     @cached_property
     def deltas(self) -> tuple[Contrast, ...]:
@@ -111,14 +124,6 @@ class Ablation:
     def bold(self) -> frozenset[str]:
         """The best set, where it leaves an arm out; a set of all arms says nothing."""
         return self.best if any(row.values and row.arm not in self.best for row in self.rows) else frozenset()
-
-    @property
-    def unequal_epochs(self) -> str:
-        """The planned epochs of every arm, as recorded, where they are not all the same; else nothing."""
-        planned = {row.arm: row.planned_epochs for row in self.rows if row.planned_epochs}
-        if len(set().union(*planned.values())) < 2:
-            return ""
-        return ", ".join(f"{arm} {' or '.join(map(str, epochs))}" for arm, epochs in planned.items())
 
 
 def at_best(run: Run) -> dict[str, float] | None:
@@ -148,15 +153,18 @@ def read_ablation(record: Record, study: Study) -> Ablation:
     scores = pd.DataFrame({arm: [column.get(r, NAN) for r in replicates] for arm, column in columns.items()}, replicates)
     scores = scores.astype(float)
     rows = tuple(ArmRow(arm, levels[arm], tuple(runs[arm]), tuple(columns[arm].values())) for arm in levels)
-    way = basis(base.split, folds=base.folds, tuning="fixed", held_out=metric == "test_acc")
-    questions = study.ablation.design.questions()
-    rope = study.ablation.rope
-    answers = answer(scores, questions, rope, way)
-    empty = {row.arm: reasons(runs[row.arm]) for row in rows if not row.complete}
-    compares = any(question.kind == "delta" for question in questions)  # a fraction is read by its effects alone
+    way = basis(base.split, folds=base.folds, tuning=study.ablation.tuning.name, held_out=metric == "test_acc")
+    questions, rope = study.ablation.design.questions(), study.ablation.rope
+    unlike = unequal(record, study)
+    answers = not_compared(questions, way) if unlike else answer(scores, questions, rope, way)
+    lost = untuned(record, study)
+    empty = {row.arm: reasons(runs[row.arm], lost.get((row.arm, 1))) for row in rows if not row.complete}
+    compares = not unlike and any(q.kind == "delta" for q in questions)  # a fraction is read by its effects alone
     best = frozenset(best_set(scores, way) if compares else ())
     apart = uncompared(scores, empty, way) if compares else {}
-    return Ablation(metric, rope, planned, rows, scores, way, answers, best, holes(runs, planned), empty, apart)
+    tested = record.data["counts"].get("test", 0) if metric == "test_acc" else 0
+    lacks = holes(runs, planned, lost)
+    return Ablation(metric, rope, planned, rows, scores, way, answers, best, lacks, empty, apart, tested, unlike)
 
 
 @dataclass(frozen=True)
@@ -208,7 +216,7 @@ def read_search(record: Record, study: Study) -> Search:
         epochs_at=epochs_at,
         num_rungs=budget.num_rungs,
         best=best,
-        edges=edges(study, best.knobs) if best else (),
+        edges=edges(study.space, best.knobs) if best else (),
     )
 
 

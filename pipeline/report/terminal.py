@@ -52,7 +52,10 @@ def _tables(ablation: Ablation) -> Iterator[Table]:
     """The ablation table without what a line has no room for, then the families it does not show, where they are tested."""
     whole = main_table(ablation)
     first = len(ablation.factors)
-    keep = (first, *range([column.title.endswith("(n)") for column in whole.columns].index(True), len(whole.columns)))
+    keep = (
+        first,
+        *range([column.title.endswith(("(n)", "each run")) for column in whole.columns].index(True), len(whole.columns)),
+    )
     rows = tuple(tuple(row[i] for i in keep) for row in whole.rows)
     yield Table(whole.caption, tuple(whole.columns[i] for i in keep), rows)
     if any(contrast.family for contrast in ablation.effects):

@@ -17,10 +17,14 @@ class Points:
     decimals: int = 1
 
     @classmethod
-    def fit(cls, spreads: Iterable[float]) -> "Points":
-        """As many decimals as the smallest standard deviation has (1 or 2): more would be noise."""
+    def fit(cls, spreads: Iterable[float], num_pictures: int = 0) -> "Points":
+        """As many decimals as the smallest standard deviation has (1 or 2): more would be noise.
+
+        Two only where `num_pictures` (0: unknown) make one picture worth no more than the last of them: 10,000.
+        """
         real = [spread * 100 for spread in spreads if spread > 1e-9]
-        return cls(min(2, max(1, -math.floor(math.log10(min(real))))) if real else 1)
+        most = 1 if 0 < num_pictures < 10_000 else 2
+        return cls(min(most, max(1, -math.floor(math.log10(min(real))))) if real else 1)
 
     def percent(self, share: float | None) -> str:
         return NONE if share is None or math.isnan(share) else self._number(share)
@@ -53,6 +57,13 @@ def value(scalar: object) -> str:
 def millions(num_params: int) -> str:
     size = num_params / 1e6
     return NONE if not num_params else f"{size:.2f}" if size >= 0.1 else f"{size:.4f}"
+
+
+def size(number: float) -> str:
+    """A positive number with about three digits."""
+    if math.isnan(number):
+        return NONE
+    return f"{number:,.0f}" if number >= 100 else f"{number:.1f}" if number >= 10 else f"{number:.2f}"
 
 
 def duration(seconds: float) -> str:

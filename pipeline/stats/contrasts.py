@@ -103,7 +103,11 @@ def estimate(scores: pd.DataFrame, question: Question, basis: Basis = PAIRED) ->
     if len(whole) >= MIN_REPLICATES and (whole @ weights).std(ddof=1) <= NO_SPREAD:
         zero = abs(bare.delta) <= NO_SPREAD
         same = "every difference is exactly 0" if zero else "every replicate gives the same difference"
-        return replace(bare, sd=0.0, reason=f"{same} (no variance): does the component change anything?")
+        return replace(
+            bare,
+            sd=0.0,
+            reason=f"{same} (no variance), usually a wiring mistake: the change does not reach the training",
+        )
     found = fit(whole if paired else table, weights, basis)
     if found.error <= NO_SPREAD:
         return replace(bare, sd=0.0, reason="no arm varies over its replicates")

@@ -1,0 +1,194 @@
+"""What tuning the arms took and what it chose; under every policy, what that means for the comparison."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from pipeline.frozen import Scalar, flatten
+from pipeline.record import Record, Run
+from pipeline.report.document import Cell, Column, Table
+from pipeline.report.edges import edges
+from pipeline.report.wording import NONE, duration, listed, plural, value
+from pipeline.space import Space
+from pipeline.study import Study
+from pipeline.tuning import Fixed, PerArm, Replicated, Target, num_trials
+
+LOST = ("diverged", "failed")
+
+
+@dataclass(frozen=True)
+class Effort:
+    """What an arm's searches took: trials proposed, and epochs and seconds of their runs (one that several arms share counts
+    for each).
+
+    `chosen`: the values that differ from the arm's definition, of several searches one after another. `edges`: those at an
+    end of their range. `planned` trials; 0: nothing of the space is the arm's to tune. `failed` trials were lost.
+    """
+
+    num_trials: int
+    num_epochs: int
+    seconds: float
+    chosen: dict[str, Scalar]
+    edges: tuple[str, ...]
+    planned: int = 0
+    failed: int = 0
+    settled: bool = False
+
+
+def efforts(record: Record, study: Study) -> dict[str, Effort]:
+    """Arm → what was spent on tuning it; nothing where arms are not tuned."""
+    if isinstance(study.ablation.tuning, Fixed):
+        return {}
+    targets, runs = study.targets(), record.arms()
+    found = {}
+    for arm, (_, space) in study.spaces().items():
+        own = [target for target in targets if target.arm == arm]
+        settled = [(target, run) for target in own if (run := _chosen(runs.get(arm, ()), target)) is not None]
+        found[arm] = _effort(record, own, settled, space) if space else Effort(0, 0, 0.0, {}, (), settled=True)
+    return found
+
+
+def untuned(record: Record, study: Study) -> dict[tuple[str, int], str]:
+    """(arm, replicate) that has no configuration → why: every trial of its search was lost."""
+    found: dict[tuple[str, int], str] = {}
+    for target in study.targets():
+        trials = record.trials(target.name)
+        if len(record.searches.get(target.name, ())) >= target.num_trials and all(run.status in LOST for run in trials):
+            ways = " or ".join(sorted({run.status for run in trials}))
+            why = f"no configuration: all {plural(target.num_trials, 'trial')} of its search {ways}"
+            found |= {(target.arm, replicate): why for replicate in _served(target, study)}
+    return found
+
+
+def hyperparameters(study: Study) -> str:
+    """Whose hyperparameters the arms have, and what follows."""
+    tuning = study.ablation.tuning
+    rest = "What no search tuned is the baseline's in all arms, apart from what an arm itself changes (its definition)."
+    if isinstance(tuning, PerArm):
+        return (
+            f"Each arm was tuned by a search of its own, of {plural(tuning.num_trials, 'trial')} on one split; "
+            f"all its replicates have the configuration found. {rest} The intervals are about these configurations, not "
+            "about the luck of the search that found them."
+        )
+    if isinstance(tuning, Replicated):
+        (size, *_) = num_trials(tuning, study.ablation.replicates)
+        return (
+            f"Each replicate of each arm was tuned by a search of its own, of {plural(size, 'trial')} with initial weights "
+            "and, unless the split is the official one, a split that no arm is trained with. "
+            f"{rest} The intervals cover the luck of the tuning."
+        )
+    return (
+        "Apart from what an arm itself changes (its definition), all arms use the hyperparameters of the study's baseline; "
+        "none was tuned for an arm. Tuned arms could rank differently."
+    )
+
+
+def column(found: Mapping[str, Effort]) -> dict[str, str]:
+    """Arm → its effort in a table's cell."""
+    return {
+        arm: f"{plural(effort.num_trials, 'trial')}, {plural(effort.num_epochs, 'epoch')}" if effort.planned else "none"
+        for arm, effort in found.items()
+    }
+
+
+def sheet(found: Mapping[str, Effort]) -> dict[str, dict[str, object]]:
+    """Arm → its columns in the frame of arms."""
+    return {
+        arm: {
+            "tune_trials": effort.num_trials,
+            "tune_epochs": effort.num_epochs,
+            "tune_seconds": round(effort.seconds, 3),
+            "edge_flag": "; ".join(effort.edges),
+        }
+        for arm, effort in found.items()
+    }
+
+
+def tuning_table(found: Mapping[str, Effort], runs: Mapping[str, Sequence[str]]) -> Table:
+    """A row an arm; `runs`: arm → the runs that its cells lead to."""
+    rows = []
+    for arm, effort in found.items():
+        of = f" of {effort.planned}" if effort.num_trials != effort.planned else ""
+        chosen = ", ".join(f"{path} = {value(scalar)}" for path, scalar in effort.chosen.items())
+        none = "as defined" if effort.settled else NONE
+        texts = [arm, f"{effort.num_trials}{of}", f"{effort.num_epochs:,}", duration(effort.seconds), chosen or none]
+        texts.append("; ".join(effort.edges) or ("none" if effort.settled else NONE))
+        if not effort.planned:
+            texts[4:] = ["nothing to tune", NONE]
+        rows.append(tuple(Cell(text, runs=tuple(runs.get(arm, ()))) for text in texts))
+    columns = (
+        Column("arm"),
+        Column("trials", "right"),
+        Column("epochs", "right"),
+        Column("training time", "right"),
+        Column("chosen, where it differs from the arm's definition"),
+        Column("at an end of its range"),
+    )
+    caption = (
+        "Tuning: what each arm's own search took, and what it chose on val. Trials that two searches propose alike are "
+        "trained once and count for both. Chosen: the highest val acc among the trials that went furthest."
+    )
+    return Table(caption, columns, tuple(rows), key=0)
+
+
+def warnings(found: Mapping[str, Effort]) -> Iterator[str]:
+    """Arms whose tuning was not that of the others, or whose best values lie at an end of the space."""
+    for arm, effort in found.items():
+        if effort.num_trials < effort.planned:
+            done = f"{effort.num_trials} of {plural(effort.planned, 'trial')}"
+            yield f"{arm}: its search was cut short, {done}: it was tuned less than planned"
+        if effort.failed:
+            lost = f"{plural(effort.failed, 'trial')} of its search failed"
+            yield f"{arm}: {lost}: it was tuned less than arms whose trials all ran"
+    tuned = [arm for arm, effort in found.items() if effort.planned]
+    bare = [arm for arm, effort in found.items() if not effort.planned]
+    if bare and tuned:
+        yield f"{listed(bare)}: nothing of the space is left to tune, while {listed(tuned)} had a search: unequal effort"
+    elif bare:
+        yield "No arm was tuned: the design sets all that the space holds"
+    for arm, effort in found.items():
+        for edge in effort.edges:
+            yield f"{arm}: its best value lies at the end of a range, {edge}: a wider range may hold a better one"
+
+
+def _effort(record: Record, targets: Sequence[Target], settled: Sequence[tuple[Target, Run]], space: Space) -> Effort:
+    """`settled`: the searches that are over, each with a run that was begun with what it chose."""
+    runs = {run.key: run for target in targets for run in record.trials(target.name)}
+    several = len(targets) > 1
+    found = []
+    for target, best in settled:
+        knobs = space.point(dict(flatten(best.config))) or {}
+        found += [f"replicate {target.serves}: {edge}" if several else edge for edge in edges(space, knobs)]
+    return Effort(
+        num_trials=sum(len(record.searches.get(target.name, ())) for target in targets),
+        num_epochs=sum(len(run.epochs) for run in runs.values()),
+        seconds=sum(run.seconds for run in runs.values()),
+        chosen=_differing(settled, space),
+        edges=tuple(found),
+        planned=sum(target.num_trials for target in targets),
+        failed=sum(run.status == "failed" for run in runs.values()),
+        settled=bool(settled),
+    )
+
+
+def _chosen(runs: Sequence[Run], target: Target) -> Run | None:
+    """Of the arm's runs, one with the configuration that the search chose; None where nothing was begun with it."""
+    return next((run for run in runs if target.serves in (0, run.replicate)), None)
+
+
+def _differing(settled: Sequence[tuple[Target, Run]], space: Space) -> dict[str, Scalar]:
+    """Path → the chosen value, where one differs from the arm's definition; of several searches all, in their order."""
+    flats = [dict(flatten(run.config)) for _, run in settled]
+    points = [space.point(flat) or {} for flat in flats]  # without what the chosen variant of a part has beyond the space
+    defined = settled[0][0].config.flat() if settled else {}
+    found: dict[str, Scalar] = {}
+    for path in dict.fromkeys(space.paths().values()):
+        values = [point.get(path) for point in points]
+        if any(path in point and point[path] != defined.get(path) for point in points):
+            found[path] = values[0] if len(values) == 1 else " | ".join(map(value, values))
+    return found
+
+
+def _served(target: Target, study: Study) -> range:
+    if target.serves:
+        return range(target.serves, target.serves + 1)
+    return range(1, study.ablation.replicates + 1)
