@@ -15,7 +15,7 @@ from pipeline.report import html, markdown
 from pipeline.report.ablation import main_table
 from pipeline.report.compose import document, read, texts
 from pipeline.report.costs import speeds
-from pipeline.report.document import Cell, Column, Document, Runs, Table, Trace, Trail
+from pipeline.report.document import Bullets, Cell, Column, Document, Runs, Table, Text, Trace, Trail
 from pipeline.report.footnotes import footnotes
 from pipeline.report.wording import Points
 from pipeline.study import Study
@@ -222,7 +222,7 @@ def test_names_in_links_and_runs_are_inert() -> None:
     bad = '"><img src=x onerror=alert(1)> [a](http://e) | \n</details>'
     runs = Runs(("replicate", "status"), (Trail(bad, bad, (Trace(bad, (bad, bad), bad, ""),)),))
     table = Table(bad, (Column(bad), Column(bad)), ((Cell(bad, runs=(bad,)), Cell(bad, runs=(bad,))),), key=0)
-    content = Document(bad, bad, (bad,), bad, (table, runs))
+    content = Document(bad, bad, (bad,), (Text(bad), Bullets((bad,))), (table, runs))
     page = Cells(html.render(content, {}))
     assert not {tag for tag, _ in page.tags} & {"img"}
     assert not any(name.startswith("on") for _, attributes in page.tags for name in attributes)

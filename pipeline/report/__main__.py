@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from pipeline.cli import chosen_study, guarded, parser
-from pipeline.errors import UserError, choices, printable
+from pipeline.errors import UserError, printable
 from pipeline.report.catalogue import LANGUAGES
 
 
@@ -18,7 +18,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     from pipeline.ordered_path import path_name
     from pipeline.record import Record
     from pipeline.report import drift, write_report
-    from pipeline.session import study_folder
+    from pipeline.session import elsewhere, study_folder
 
     study, data, _ = chosen_study(args)
     if args.path:
@@ -26,8 +26,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     root = Path(args.mlruns)
     folder = study_folder(root, study, data)
     if not (folder / FILE).exists():
-        known = sorted(path.parent.name for path in root.glob(f"*/{FILE}"))
-        raise UserError(f"--study: nothing is recorded in {printable(folder)}; {choices(folder.name, known)}")
+        raise UserError(f"--study: nothing is recorded in {printable(folder)}; {elsewhere(root)}")
     record = Record.of(read_events(folder))
     pages = folder / ("report" if args.lang == "en" else f"report-{args.lang}")
     if args.check:

@@ -129,7 +129,7 @@ class Document:
     title: str
     subtitle: str
     banners: tuple[str, ...]
-    summary: str
+    summary: tuple[Text | Bullets, ...]
     blocks: tuple[Block, ...] = field(default=())
     lang: str = "en"
 

@@ -36,10 +36,10 @@ def render(document: Document) -> str:
     """One file; figures are linked as figures/NAME.svg."""
     parts = [f"# {escape(document.title)}"]
     parts += [f"> **{escape(banner)}**" for banner in document.banners]
-    parts += [escape(document.subtitle), escape(document.summary)]
+    parts += [escape(document.subtitle)]
     home = {key: number for key, (number, _) in homes(document).items()}
     say = words(document.lang)
-    parts += [_block(block, home, say) for block in document.blocks]
+    parts += [_block(block, home, say) for block in (*document.summary, *document.blocks)]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from pipeline.questions import SCREEN
 from pipeline.record import Record
+from pipeline.report.document import Bullets, Text
 from pipeline.report.fairness import refusal
 from pipeline.report.families import cautions, setting
 from pipeline.report.tables import Ablation, ArmRow, Metric, spread
@@ -19,12 +20,12 @@ def points(ablation: Ablation) -> Points:
     return Points.fit([row.sd for row in ablation.rows], ablation.num_tested)
 
 
-def summary(ablation: Ablation, record: Record) -> str:
-    """One honest paragraph."""
+def summary(ablation: Ablation, record: Record) -> tuple[Text | Bullets, ...]:
+    """What was compared and which arms lead; each answer; what the answers hold for."""
     shown, rows = points(ablation), ablation.rows
     if not any(row.values for row in rows):
         none = f"No run of the {plural(len(rows), 'arm')} of the ablation has a result: there is nothing to compare yet."
-        return " ".join((none, *_diverged(ablation)))
+        return (_together(none, *_diverged(ablation)),)
     judged = f"on {record.data['title']}, judged by {LONG[ablation.metric]}"
     parts = [f"{plural(len(rows), 'arm')} with {_replicates(ablation)} {judged}."]
     if rows[0].values:
@@ -32,17 +33,22 @@ def summary(ablation: Ablation, record: Record) -> str:
     else:
         parts.append(f"The reference, {rows[0].arm}, has no result ({ablation.empty[rows[0].arm]}).")
     if ablation.unequal:
-        return " ".join((*parts, refusal(ablation.unequal), *_diverged(ablation)))
+        return (_together(*parts, refusal(ablation.unequal), *_diverged(ablation)),)
     told = [contrast for contrast in ablation.contrasts if _is_told(contrast)]
-    parts += [_sentence(contrast, ablation, shown) for contrast in told if contrast.kind != "interaction"]
-    parts.append(cautions(told))
-    parts += [_interaction(contrast, shown) for contrast in told if contrast.kind == "interaction"]
-    parts.append(_best(ablation))
-    parts += _diverged(ablation)
+    answers = [_sentence(contrast, ablation, shown) for contrast in told if contrast.kind != "interaction"]
+    answers += [_interaction(contrast, shown) for contrast in told if contrast.kind == "interaction"]
+    terms = [cautions(told)]
     if any(contrast.family for contrast in told):
-        parts.append(f"Brackets are 95 % confidence intervals in percent points. {setting(told)}")
-    parts.append(hyperparameters(record.study))
-    return " ".join(part for part in parts if part)
+        terms.append(f"Brackets are 95 % confidence intervals in percent points. {setting(told)}")
+    return (
+        _together(*parts, _best(ablation), *_diverged(ablation)),
+        Bullets(tuple(filter(None, answers))),
+        _together(*terms, hyperparameters(record.study), small=True),
+    )
+
+
+def _together(*sentences: str, small: bool = False) -> Text:
+    return Text(" ".join(filter(None, sentences)), small=small)
 
 
 def incomplete(ablation: Ablation) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 from pipeline.report import effects
 from pipeline.report.ablation import main_table
 from pipeline.report.compose import Findings, document
-from pipeline.report.document import PAD, Table, clean
+from pipeline.report.document import PAD, Document, Table, Text, clean
 from pipeline.report.search import configuration
 from pipeline.report.tables import Ablation, Search, top_value
 from pipeline.report.wording import Points
@@ -20,7 +20,7 @@ def render(findings: Findings, page: Path) -> str:
     """Banners, summary, best configuration, ablation tables, warnings, where the report is."""
     content = document(findings, frozenset())
     lines = [f"!! {line}" for banner in content.banners for line in textwrap.wrap(clean(banner), WIDTH - 3)]
-    lines += ["", clean(content.title), *textwrap.wrap(clean(content.summary), WIDTH)]
+    lines += ["", clean(content.title), *_summary(content)]
     if findings.search.trials:
         lines += ["", *_best(findings.search, findings.study)]
     for table in _tables(findings.ablation):
@@ -31,6 +31,15 @@ def render(findings: Findings, page: Path) -> str:
             lines += textwrap.wrap(clean(warning), WIDTH, initial_indent="  ! ", subsequent_indent="    ")
     lines += ["", f"Report: {clean(page)}"]
     return "\n".join(lines).strip("\n") + "\n"
+
+
+def _summary(content: Document) -> Iterator[str]:
+    for block in content.summary:
+        if isinstance(block, Text):
+            yield from textwrap.wrap(clean(block.text), WIDTH)
+            continue
+        for item in block.items:
+            yield from textwrap.wrap(clean(item), WIDTH, initial_indent="  - ", subsequent_indent="    ")
 
 
 def _best(search: Search, study: Study) -> Iterator[str]:

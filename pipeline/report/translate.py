@@ -29,7 +29,7 @@ def translated(document: Document, say: Translator, *, title: str) -> Document:
         title + (say.phrase("title", rest) if rest else ""),
         say.text(document.subtitle),
         tuple(map(say.text, document.banners)),
-        say.text(document.summary),
+        tuple(_short(block, say) for block in document.summary),
         tuple(blocks),
         say.catalogue.lang,
     )
@@ -52,14 +52,18 @@ def table(block: Table, say: Translator) -> Table:
     return replace(block, caption=say.text(block.caption), columns=columns, rows=rows)
 
 
+def _short(block: Text | Bullets, say: Translator) -> Text | Bullets:
+    if isinstance(block, Text):
+        return Text(say.text(block.text), block.small)
+    return Bullets(tuple(map(say.text, block.items)), block.small)
+
+
 def _block(block: Block, say: Translator) -> Block:
     match block:
         case Heading(text, level):
             return Heading(say.phrase("headings" if level == 2 else "subheadings", text), level)
-        case Text(text, small):
-            return Text(say.text(text), small)
-        case Bullets(items, small):
-            return Bullets(tuple(map(say.text, items)), small)
+        case Text() | Bullets():
+            return _short(block, say)
         case Table():
             return table(block, say)
         case Figure(name, caption, alt):
