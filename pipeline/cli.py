@@ -126,7 +126,8 @@ def _assignment(text: str) -> tuple[str, Any]:
     key, equals, value = (part.strip() for part in text.partition("="))
     if not equals or not key:
         raise UserError(f"--set: expected KEY=VALUE, got {printable(repr(text))}")
-    key = "ablation.tuning.name" if key == "ablation.tuning" else key
+    if key == "ablation.tuning" and not value.startswith("{"):
+        key = "ablation.tuning.name"
     head = key.split(".")[0]
     if head in TrainConfig.model_fields:
         key = f"baseline.{key}"

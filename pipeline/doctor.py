@@ -64,7 +64,8 @@ def examine_study(args: argparse.Namespace) -> int:
         show(f"network of {names}", _network(config, inputs, means, study.search.seed))
     show("curvature where training ended", _end_points(study_folder(mlruns, study, folder), data, means))
     counts = {level: sum(found.level == level for found in seen) for level in ("ok", "warning", "error")}
-    console.print(f"{counts['ok']} ok, {counts['warning']} warnings, {counts['error']} errors", markup=False)
+    said = [f"{number} {level}{'s' * (number != 1 and level != 'ok')}" for level, number in counts.items()]
+    console.print(", ".join(said), markup=False)
     return 3 if counts["error"] else 0
 
 

@@ -30,9 +30,9 @@ def printable(text: object, limit: int = 200) -> str:
 
 def nearest(value: object, allowed: Iterable[object]) -> str:
     """`; did you mean 'x'?`, or an empty string where nothing is near."""
-    names = [str(name) for name in allowed]
-    close = difflib.get_close_matches(str(value), names, n=1, cutoff=0.5)
-    return f"; did you mean '{printable(close[0])}'?" if close else ""
+    names = {str(name).casefold(): str(name) for name in allowed}
+    close = difflib.get_close_matches(str(value).casefold(), names, n=1, cutoff=0.5)
+    return f"; did you mean '{printable(names[close[0]])}'?" if close else ""
 
 
 def choices(value: object, allowed: Iterable[object]) -> str:

@@ -5,6 +5,7 @@ import hashlib
 import io
 import json
 import os
+import tokenize
 import zipfile
 import zlib
 from dataclasses import dataclass
@@ -106,7 +107,7 @@ def read(path: Path) -> Evidence | None:
             return _unpack(archive)
     except (OSError, ValueError, KeyError, TypeError, LookupError, RuntimeError, EOFError, SyntaxError):
         return None
-    except (zipfile.BadZipFile, zlib.error, MemoryError):
+    except (zipfile.BadZipFile, zlib.error, tokenize.TokenError, MemoryError):
         return None
 
 

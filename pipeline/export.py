@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeline.cli import chosen_study, guarded, parser, positive
-from pipeline.errors import UserError, choices, printable
+from pipeline.errors import UserError, printable
 
 if TYPE_CHECKING:
     from pipeline.data.cache import Data
@@ -37,6 +37,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def export(args: argparse.Namespace) -> int:
     """Choose, verify, write; returns the exit code. Raises PipelineError where nothing is written."""
     study, data_folder, _ = chosen_study(args)
+    from pipeline.header import elsewhere
     from pipeline.ledger import FILE, read_events
     from pipeline.record import Record
     from pipeline.selection import select
@@ -45,8 +46,7 @@ def export(args: argparse.Namespace) -> int:
     root = Path(args.mlruns)
     folder = study_folder(root, study, data_folder)
     if not (folder / FILE).exists():
-        known = sorted(path.parent.name for path in root.glob(f"*/{FILE}"))
-        raise UserError(f"--study: nothing is recorded in {printable(folder)}; {choices(folder.name, known)}")
+        raise UserError(f"--study: nothing is recorded in {printable(folder)}; {elsewhere(root)}")
     record = Record.of(read_events(folder))
     selection = select(record, arm=args.arm, replicate=args.replicate, trial=args.trial)
     from pipeline.core.onnx import require_packages

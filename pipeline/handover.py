@@ -110,8 +110,11 @@ class Handover:
                 return checkpoints.read(folder, identity)
             except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
                 reasons.append(f"{folder.name}: {printable(error)}")
+        arms = (r for runs in self.record.arms().values() for r in runs)
         have = [
-            r for r in self.record.runs.values() if any(checkpoints.epochs(self.folder.with_name(r.key))) and r is not run
+            r
+            for r in (*arms, *self.record.trials())
+            if checkpoints.epochs(self.folder.with_name(r.key)) and r.key != run.key
         ]
         others = ", ".join(
             sorted({f"--arm '{printable(r.arm)}'" if r.kind == "arm" else f"--trial {r.number}" for r in have})[:6]

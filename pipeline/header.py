@@ -16,7 +16,16 @@ if TYPE_CHECKING:
 
 BUDGET = ("search.num_trials", "ablation.replicates", "ablation.rope")  # may change from command to command
 FLAGS = {"search.num_trials": "trials", "ablation.replicates": "replicates"}
+GO_ON = "to go on, give the same flags as before (or --study FOLDER/study.json of the recorded study's folder)"
 IGNORED = ("data", "data_env", "title", "fallback")  # change nothing that is trained
+
+
+def elsewhere(root: Path) -> str:
+    """What to do where nothing is recorded in a study's folder: the folders of `root` that have something."""
+    known = sorted(printable(path.parent.name, 60) for path in root.glob(f"*/{FILE}"))
+    if not known:
+        return "run pipeline.search or pipeline.ablate first, or name their folder with --mlruns"
+    return f"recorded there: {', '.join(known)}; --study and --data must be those of the recorded study"
 
 
 def describe_data(data: "Data") -> dict[str, Any]:
@@ -42,11 +51,20 @@ def require_same(record: Record, study: Study, data: "Data", files: Mapping[str,
     lines += [f"{path}: its content is not the recorded one" for path in files if recorded.get(path) != files[path]]
     if record.header["core_version"] != CORE_VERSION:
         lines.append(f"training core: recorded version {record.header['core_version']}, now {CORE_VERSION}")
+    _refuse(lines, folder)
+
+
+def require_settings(record: Record, study: Study, folder: Path) -> None:
+    """Raise UserError where the study is not the one recorded in `folder`: seen at once, before pictures are decoded."""
+    _refuse(changed_settings(record, as_recorded(record, study)) if record.header else [], folder)
+
+
+def _refuse(lines: list[str], folder: Path) -> None:
     if lines:
         shown = "\n".join(printable(line, 300) for line in lines[:20])
         raise UserError(
-            f"{folder}: recorded with other settings, and results of both must not mix:\n{shown}\n"
-            "take the change back to go on, or add --fresh to begin anew (what is recorded is moved aside, not deleted)"
+            f"{printable(folder)}: recorded with other settings, and results of both must not mix:\n{shown}\n"
+            f"{GO_ON}, or add --fresh to begin anew (what is recorded is moved aside, not deleted)"
         )
 
 

@@ -79,8 +79,8 @@ def ranked(steps: Steps, record: Record, best: Run) -> tuple[Steps, str]:
         return steps, f"its steps are in the order of the search space ({few})"
     shares = _shares(sample, study.space.active(best.knobs))
     ordered = sorted(steps, key=lambda step: -math.fsum(shares.get(path, 0.0) for path in step))
-    epochs = " or ".join(map(str, sample.epochs))
-    at = f"{len(sample.trials)} trials after {epochs} epochs, rung {sample.rung + 1} of {sample.num_rungs}"
+    epochs = " or ".join(map(str, sample.epochs)) + (" epoch" if sample.epochs == (1,) else " epochs")
+    at = f"{len(sample.trials)} trials after {epochs}, rung {sample.rung + 1} of {sample.num_rungs}"
     return tuple(ordered), f"its steps are in the order of their importance in that search (PED-ANOVA, {at})"
 
 

@@ -19,6 +19,7 @@ from pipeline.tuning import Fixed
 __all__ = ["PILOT_RUNS", "Outlook", "column", "expected", "hours", "lines", "outline", "write"]
 
 Prospect = dict[str, Any]
+UNCHANGED = "the study's configuration, unchanged"
 VARIES = {
     "resplit": "train/val split, initial weights, order of the pictures; the test pictures are fixed",
     "official": "initial weights, order of the pictures; the train/val split is the official one",
@@ -101,7 +102,7 @@ def lines(plan: Prospect) -> Iterator[tuple[str, str]]:
     if plan["patience"]:
         yield "patience", f"a run ends after {plan['patience']} epochs without a better one"
     for arm, overrides in plan["arms"].items():
-        yield "arms", f"{arm}: {json.dumps(overrides, ensure_ascii=False) if overrides else 'the baseline'}"
+        yield "arms", f"{arm}: {json.dumps(overrides, ensure_ascii=False) if overrides else UNCHANGED}"
     if "match" in plan:
         numbers = ", ".join(f"{arm} {number}" for arm, number in plan["match"]["numbers"].items())
         yield "matched", f"{plan['match']['path']} by number of parameters: {numbers or 'found once the pictures are known'}"
@@ -111,7 +112,8 @@ def lines(plan: Prospect) -> Iterator[tuple[str, str]]:
     yield "reports", plan.get("reports", "test_acc where the test pictures are labelled, else val_acc")
     for family, asked in plan["questions"].items():
         yield "questions", f"{family} ({len(asked)}): {'; '.join(asked)}"
-    yield "margin", f"{plan['margin'] * 100:g} points: smaller differences are of no practical interest"
+    margin = f"{plan['margin'] * 100:g}"
+    yield "margin", f"{margin} point{'' if margin == '1' else 's'}: smaller differences are of no practical interest"
     trials = plan["tuning"].get("trials_per_arm")
     yield "tuning", plan["tuning"]["policy"] + (f", {trials} trials for each arm" if trials else "")
 

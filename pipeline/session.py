@@ -16,7 +16,7 @@ from rich.text import Text
 from pipeline.cli import MLRUNS, chosen_study
 from pipeline.core import CORE_VERSION
 from pipeline.errors import UserError, printable
-from pipeline.header import as_recorded, changed_settings, require_same, with_kept_budget
+from pipeline.header import GO_ON, as_recorded, changed_settings, require_same, require_settings, with_kept_budget
 from pipeline.ledger import FILE, Event, Ledger, read_events, set_aside
 from pipeline.machine import Resources, resources
 from pipeline.opening import open_record, prepare
@@ -50,7 +50,10 @@ def conduct(args: argparse.Namespace, *, with_search: bool) -> int:
         study = path_study(args, study, data)
     folder = study_folder(Path(args.mlruns), study, data)
     console = Console(quiet=args.verbosity < 0, highlight=False)
+    recorded = Record.of(read_events(folder)) if (folder / FILE).exists() and not args.fresh else Record()
+    require_settings(recorded, study, folder)
     if args.dry_run:
+        study = with_kept_budget(recorded, study, args)
         if study.baseline.dataset.folder == "needed":  # the others might begin a download
             study.baseline.dataset.scan(data)
         external_files(study)
@@ -86,7 +89,7 @@ def path_study(args: argparse.Namespace, study: Study, data: Path | None) -> Stu
     searched, own = (Record.of(read_events(folder)) if (folder / FILE).exists() else Record() for folder in folders)
     if searched.header and (lines := changed_settings(searched, as_recorded(searched, study))):
         shown = "\n".join(printable(line, 300) for line in lines[:20])
-        raise UserError(f"--path: the search of '{study.name}' was recorded with other settings:\n{shown}")
+        raise UserError(f"--path: the search of '{study.name}' was recorded with other settings:\n{shown}\n{GO_ON}")
     if own.header and not args.fresh:
         asked = {"ablation.replicates": study.ablation.replicates, "ablation.rope": study.ablation.rope}
         made = own.study.override(asked, source="flags")

@@ -12,7 +12,7 @@ from pydantic import Field, ValidationError
 
 from pipeline.config import TrainConfig
 from pipeline.designs import Arm, Design, Overrides
-from pipeline.errors import UserError, choices, printable
+from pipeline.errors import UserError, choices, nearest, printable
 from pipeline.frozen import Frozen, explain, flatten
 from pipeline.space import Space
 from pipeline.tuning import Fixed, Replicated, Target, Tuning, nuisance, num_trials, targets
@@ -140,7 +140,9 @@ def load_study(name: str, folder: Path = Path("studies")) -> Study:
         return _read_json(Path(name))
     known = sorted(p.stem for p in folder.glob("*.py") if NAME.fullmatch(p.stem))
     if not NAME.fullmatch(name) or name not in known:
-        raise UserError(f"--study: no study of that name in {folder}/; {choices(name, known)}")
+        asked = choices(name, known)
+        asked += "" if "did you mean" in asked else nearest(Path(name).stem, known)  # studies/hw3.py
+        raise UserError(f"--study: no study of that name in {folder}/; {asked}")
     path = folder / f"{name}.py"
     spec = importlib.util.spec_from_file_location(f"studies.{name}", path)
     assert spec is not None

@@ -244,5 +244,5 @@ def _saturated_early(curves: Curves, setting: Setting) -> Iterator[Flag]:
     then, later = float(accs[:half].max()), float(accs[half:].max())
     if len(curves) >= setting.planned_epochs and reached < RULES.early * len(curves) and later - then <= setting.error(then):
         seen = f"val loss was at its level of {low:.2f} from epoch {reached} of {len(curves)} on"
-        advice = "nothing was gained after that; a shorter budget would do"
+        advice = "in the second half nothing was gained beyond noise; a shorter budget would do"
         yield Flag("saturated_early", seen, advice, {"epoch": reached, "epochs": len(curves), "low": low})

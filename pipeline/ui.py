@@ -2,12 +2,13 @@
 
 import argparse
 import os
+import socket
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from pipeline.cli import MLRUNS, Parser, guarded, positive
-from pipeline.errors import UserError, printable
+from pipeline.errors import MachineError, UserError, printable
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -24,11 +25,22 @@ def main(argv: Sequence[str] | None = None) -> int:
         if not store.exists():
             raise UserError(f"--mlruns: no results yet in {printable(store.parent)}; run a study first")
         uri = f"sqlite:///{store}"
-    print(f"MLflow UI on http://127.0.0.1:{args.port} (Ctrl-C ends it)", flush=True)
+    _require_free(args.port)
+    print(f"MLflow UI on http://127.0.0.1:{args.port} in a few seconds (Ctrl-C ends it)", flush=True)
     # One worker, no job processes and no telemetry: a viewer needs none of them, and they take over 1 GB of memory.
     environment = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
     command = [sys.executable, "-m", "mlflow", "ui", "--backend-store-uri", uri, "--host", "127.0.0.1"]
     os.execve(sys.executable, [*command, "--port", str(args.port), "--workers", "1"], environment)
+
+
+def _require_free(port: int) -> None:
+    """MLflow would say it in the middle of its log."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as the server does: a port that was just left is free
+        try:
+            probe.bind(("127.0.0.1", port))
+        except (OSError, OverflowError) as error:
+            raise MachineError(f"--port: {port} cannot be had on 127.0.0.1 ({error}); give another one") from error
 
 
 if __name__ == "__main__":

@@ -104,6 +104,7 @@ BAD = {
     "not a number": (["--study", "hw3", "--set", "optimizer.lr=NaN"], ["baseline.optimizer.lr", "nan", "finite"]),
     "overflow": (["--study", "hw3", "--set", "optimizer.lr=1e999"], ["baseline.optimizer.lr", "inf", "finite"]),
     "an abyss": (["--study", "hw3", "--set", "optimizer.lr=" + "[" * 50_000], ["baseline.optimizer.lr"]),
+    "a study's file": (["--study", "studies/hw3.py"], ["'studies/hw3.py'", "did you mean 'hw3'?"]),
     "unknown member": (
         ["--study", "hw3", "--set", "model.name=resnet19"],
         ["baseline.model.name", "'resnet19'", "did you mean 'resnet18'?"],
@@ -152,6 +153,11 @@ def test_the_ablation_has_no_trials(place):
 
 def test_there_is_nothing_to_show_before_a_study_ran(place):
     assert "no results yet in" in refused(place, "pipeline.ui")
+
+
+@pytest.mark.parametrize("command", ["pipeline.report", "pipeline.export"])
+def test_what_reads_a_record_says_what_to_do_where_there_is_none(place, command):
+    assert "run pipeline.search or pipeline.ablate first" in refused(place, command, "--study", "hw3")
 
 
 def test_a_place_that_cannot_be_written_to_is_the_surroundings_fault(place):

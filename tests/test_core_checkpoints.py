@@ -1,6 +1,7 @@
 import json
 import logging
 import os
+import resource
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -239,6 +240,19 @@ def test_a_failed_write_leaves_the_last_checkpoint(tmp_path: Path, monkeypatch: 
     with pytest.raises(MachineError, match="No space left"):
         write(tmp_path)
     monkeypatch.undo()
+    assert newest(tmp_path).epoch == 2
+
+
+def test_tensors_that_the_disk_does_not_take_are_the_machines_error(tmp_path: Path) -> None:
+    """The writer of tensors has an exception of its own for it."""
+    write(tmp_path, num_epochs=2)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (200, limits[1]))
+    try:
+        with pytest.raises(MachineError, match="cannot write a checkpoint"):
+            write(tmp_path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert newest(tmp_path).epoch == 2
 
 

@@ -182,6 +182,13 @@ def test_a_shapley_share_is_the_mean_gain_over_all_orders():
         assert share.delta == pytest.approx(np.mean([value[b | {share.name}] - value[b] for b in before]))
 
 
+def test_what_is_left_of_a_baseline_that_lost_every_factor_is_not_called_the_baseline():
+    off = {"dropout": {"model.dropout": 0.0}, "mixup": {"augment.mixup": 0.0}}
+    assert LeaveOneOut(off=off, with_none=True).expand()[-1].name == "none"
+    assert LeaveOneOut(off=off, with_none=True, reference="plain").expand()[-1].name == "plain"
+    assert Factorial(on=off).expand()[0].name == "baseline"
+
+
 def test_arms_stay_as_given():
     design = Arms(arms={"b": {"epochs": 2}, "a": {}})
     assert [(arm.name, dict(arm.overrides)) for arm in design.expand()] == [("b", {"epochs": 2}), ("a", {})]

@@ -22,6 +22,7 @@ def test_long_texts_are_cut_to_the_limit(length):
 def test_the_nearest_name_is_named_and_a_far_one_is_not():
     assert nearest("optimzer", ["model", "optimizer"]) == "; did you mean 'optimizer'?"
     assert nearest("zzz", ["model", "optimizer"]) == ""
+    assert nearest("HW3", ["hw3", "leaves"]) == "; did you mean 'hw3'?", "capitals are a usual slip"
 
 
 def test_choices_show_what_was_given_and_at_most_twenty_names():

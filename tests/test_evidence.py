@@ -96,7 +96,7 @@ def test_a_whole_file_with_impossible_contents_is_no_evidence(change: Any, tmp_p
     assert read(tmp_path / "a.npz") is None
 
 
-@pytest.mark.parametrize("content", ["pickle", "claim", "words"])
+@pytest.mark.parametrize("content", ["pickle", "claim", "words", "brackets"])
 def test_a_hostile_array_is_neither_run_nor_believed(content: str, tmp_path: Path) -> None:
     """Objects would be unpickled; a header may claim more than there is."""
     path = tmp_path / "a.npz"
@@ -109,6 +109,9 @@ def test_a_hostile_array_is_neither_run_nor_believed(content: str, tmp_path: Pat
     elif content == "claim":
         shape = {"descr": "<i8", "fortran_order": False, "shape": (2**50,)}
         np.lib.format.write_array_header_1_0(bad, shape)
+    elif content == "brackets":
+        np.lib.format.write_array(bad, np.zeros(3, np.int64), version=(1, 0))
+        bad = io.BytesIO(bad.getvalue().replace(b"}", b"{", 1))
     else:
         bad.write(b"not an array")
     with zipfile.ZipFile(path, "w") as archive:

@@ -7,7 +7,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +36,7 @@ from pipeline.evidence import read as read_evidence
 from pipeline.export import main
 from pipeline.handover import replace_folder
 from pipeline.header import describe_data
-from pipeline.ledger import Ledger
+from pipeline.ledger import Ledger, read_events
 from pipeline.plan import Plan, checkpoint_folder
 from pipeline.predictions import ids, natural, table
 from pipeline.record import Record
@@ -367,6 +367,12 @@ def test_a_missing_or_damaged_model_file_says_how_to_get_it(digits: Trained, tmp
     shutil.rmtree(place)
     with pytest.raises(UserError, match="not there"):
         digits.export("--trial", 1)
+    record = Record.of(read_events(digits.folder))  # a trial of an arm's search has the number of another one of the study's
+    record.runs["of-an-arm"] = replace(record.runs[run.key], key="of-an-arm", number=77, search="arm:both", arm="both")
+    shutil.copytree(kept, digits.folder / "checkpoints" / "of-an-arm" / place.name)
+    with pytest.raises(UserError, match=r"there are files of: .*--trial 0(?!.*--trial (1|77)\b)"):
+        handover.Handover(record, select(record, trial="1"), digits.folder)
+    shutil.rmtree(digits.folder / "checkpoints" / "of-an-arm")
     shutil.copytree(kept, place)
     assert digits.export("--trial", 1, "--no-onnx") == 0
     text = (digits.folder / "export" / "README.md").read_text()

@@ -84,10 +84,13 @@ def test_the_command_checks_and_writes_nothing(
     assert main(flags) == 3
     said = capsys.readouterr().out.splitlines()
     assert said[0] == "frames/arms.csv: differs"
-    assert len(said) == 2
+    assert len(said) == 3
     assert "1 file is not what the ledger gives" in said[1]
-    assert "Other versions of the libraries" in said[1]
+    assert "Other versions of the libraries" in said[2]
     assert snapshot(folder) == before
+    (folder / "report/mine.txt").write_text("a note of the reader's")
+    assert main(flags) == 3
+    assert "stay when it is written again: move them" in capsys.readouterr().out.splitlines()[3]
 
 
 def test_what_a_later_report_lacks_is_removed_and_only_that(tmp_path: Path) -> None:

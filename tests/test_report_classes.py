@@ -247,6 +247,14 @@ def test_it_holds_from_two_to_many_classes(num_classes: int, tmp_path: Path) -> 
     assert "figures/wrong-01.png" in linked
 
 
+@pytest.mark.parametrize("moved", [0, 1], ids=["all right", "all wrong"])
+def test_an_arm_that_makes_no_mistake_or_nothing_else_is_drawn(moved: int, tmp_path: Path) -> None:
+    true = np.repeat(np.arange(2), 6)
+    record = study_with(tmp_path, lambda *_: answers_of(true, (true + moved) % 2), **with_classes("cat", "dog"))
+    written = {path.name for path in write_report(record, tmp_path / "report").paths}
+    assert {"report.html", "confusion_reference.svg"} <= written
+
+
 def test_hostile_names_of_classes_and_files_are_inert(tmp_path: Path) -> None:
     file = HOSTILE.replace("{", "").replace("}", "") + "\x1b[31m{}.jpg"
 

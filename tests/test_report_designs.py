@@ -3,16 +3,22 @@
 import csv
 import io
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from pipeline.designs import AddOneIn, Both, Factorial, Fractional, Ladder, LeaveOneOut, OrderedPath, Scheme
+from pipeline.ledger import read_events
+from pipeline.record import Record
 from pipeline.report import Report, write_report
 from pipeline.report.compose import Findings, read, texts
+from pipeline.report.figures import differences
 from pipeline.report.sheets import files
 from pipeline.report.terminal import render
+from pipeline.report.winner import sentence
 from pipeline.study import Study, load_study
 from tests.records import Scribe, make_study
 
@@ -188,6 +194,41 @@ def test_shapley_shares_are_points_that_sum_to_the_gain(tmp_path: Path) -> None:
     assert "contributes" not in found["report.md"]
 
 
+def test_of_three_factors_an_interaction_is_said_to_be_an_average(tmp_path: Path) -> None:
+    for count, words in ((2, "than the sum of each alone, +"), (3, "alone, on average over the other factors, +")):
+        _, found = told(world(tmp_path / str(count), Factorial(on=some(count))))
+        assert f"deep × flips: together they give more than the sum of each alone{words.split('alone', 1)[1]}" in flat(
+            found["report.md"]
+        )
+        assert ("mean over the others)" in found["report.md"]) == (count == 3)
+
+
+def test_an_arm_that_equals_the_highest_run_by_run_is_among_the_best(tmp_path: Path) -> None:
+    book = Scribe(tmp_path / "study", planned(AddOneIn(on=some(3))))
+    book.session()
+    for replicate in range(1, 6):
+        for (arm, _), acc in zip(book.study.arms(), (0.9, 1.0, 1.0, 0.8), strict=True):
+            book.arm(arm.name, replicate, acc if acc == 1.0 else acc + 0.002 * replicate + float(book.rng.normal(0, 0.001)))
+    _, found = told(book)
+    text = flat(found["report.md"])
+    assert "Highest mean: deep; not distinguishable from it: flips." in text
+    assert "Not compared with the highest mean" not in text
+
+
+def test_unpaired_runs_are_not_paired_in_words_or_dots(tmp_path: Path) -> None:
+    book = Scribe(tmp_path / "study", planned(AddOneIn(on=some(2)), split="official"))
+    book.session()
+    accs = {"baseline": (0.5, 0.51, 0.56, 0.54, 0.53), "deep": (0.6, 0.63), "flips": (0.5, 0.57, 0.55, 0.56, 0.58)}
+    for arm, values in accs.items():
+        for replicate, acc in enumerate(values, 1):
+            book.arm(arm, replicate, acc)
+    findings, found = told(book)
+    assert f"deep: +{100 * (0.615 - 0.528):.1f} points, not tested (only 2 replicates)." in flat(found["report.md"])
+    assert "small dots are single replicates" not in found["report.md"]
+    (axis,) = differences(findings.ablation).axes
+    assert not [line for line in axis.get_lines() if line.get_markersize() == 2.6 and len(np.atleast_1d(line.get_xdata()))]
+
+
 @pytest.mark.parametrize("resolution", ["III", "plackett_burman"])
 def test_a_screen_is_its_main_effects_with_their_aliases_and_no_more(resolution: Any, tmp_path: Path) -> None:
     findings, found = told(world(tmp_path, Fractional(on=some(5), resolution=resolution)))
@@ -327,9 +368,6 @@ def searched(folder: Path, *, knobs: dict[str, Any], rung: int = 2, count: int =
 
 def test_the_winner_stands_beside_its_fresh_replicates_and_test(tmp_path: Path) -> None:
     book, text = searched(tmp_path, knobs={"model.dropout": 0.2})
-    from pipeline.ledger import read_events
-    from pipeline.record import Record
-
     runs = Record.of(read_events(book.folder)).arms()["dropout"]
     fresh = sum(run.epochs[-1]["val_acc"] for run in runs) / 4
     line = re.search(r"Winner's curse: trial 1 .*?Scope: [^.]*\.", text)
@@ -338,6 +376,21 @@ def test_the_winner_stands_beside_its_fresh_replicates_and_test(tmp_path: Path) 
     assert f"as the arm dropout its configuration has {100 * fresh:.2f} % at that epoch (4 fresh replicates)" in line[0]
     assert "test acc 60.00 % (4, at each run's best epoch by val acc)" in line[0]
     assert f"+{70 - 100 * fresh:.2f} points \\[" in line[0]
+
+
+def test_only_replicates_with_the_winners_configuration_are_its_fresh_runs(tmp_path: Path) -> None:
+    """Where each replicate is tuned by itself, an arm's runs differ: those of another configuration say nothing of it."""
+    book, _ = searched(tmp_path, knobs={"model.dropout": 0.2})
+    findings = read(Record.of(read_events(book.folder)))
+    row = next(row for row in findings.ablation.rows if row.arm == "dropout")
+    last = row.complete[-1]
+    other = replace(last, config={**last.config, "batch_size": 32}, epochs=[{**last.epochs[-1], "val_acc": 0.0}])
+    changed = replace(row, runs=(*row.complete[:-1], other))
+    ablation = replace(findings.ablation, rows=tuple(changed if r is row else r for r in findings.ablation.rows))
+    fresh = np.mean([run.epochs[-1]["val_acc"] for run in row.complete[:-1]])
+    said = sentence(findings.search, ablation)
+    assert f"its configuration has {100 * fresh:.2f} % at that epoch (3 fresh replicates)" in said
+    assert "(3, at each run's best epoch by val acc)" in said
 
 
 @pytest.mark.parametrize(

@@ -261,6 +261,15 @@ def test_welch_uses_every_result_where_a_replicate_lacks_an_arm() -> None:
     assert got.delta == pytest.approx(y["y"].mean() - y["x"].mean())
 
 
+def test_unpaired_arms_differ_by_their_means_also_where_nothing_is_tested() -> None:
+    y = table(n=6)
+    y.loc[2:, "y"] = NAN
+    got = estimate(y, difference("y", "x"), WELCH)
+    assert (got.n, got.verdict) == (2, "not tested")
+    assert got.delta == pytest.approx(y["y"].mean() - y["x"].mean())
+    assert got.delta != pytest.approx(float(np.mean(got.values)))
+
+
 def test_welch_of_a_weighted_sum_is_satterthwaites() -> None:
     y = table(n=4, a=0.5, b=0.6, c=0.55, d=0.7) * [1, 1.01, 0.98, 1.2]
     weights = {"a": 1.0, "b": -1.0, "c": -1.0, "d": 1.0}

@@ -158,9 +158,12 @@ def test_a_policy_can_be_named_and_survives_json(tuning):
     assert named.ablation.tuning == Replicated(num_trials=8)
 
 
-@pytest.mark.parametrize("order", [1, -1])
-def test_a_command_names_the_policy(order):
-    sets = ["ablation.tuning=per_arm", "ablation.tuning.num_trials=6"][::order]
+POLICY = ["ablation.tuning=per_arm", "ablation.tuning.num_trials=6"]
+WHOLE = ['ablation.tuning={"name": "per_arm", "num_trials": 6}']
+
+
+@pytest.mark.parametrize("sets", [POLICY, POLICY[::-1], WHOLE], ids=["name first", "name last", "as a whole"])
+def test_a_command_names_the_policy(sets):
     flags = parser("pipeline.ablate", "", trains=True)
     study, *_ = chosen_study(flags.parse_args(["--study", "hw3", *(word for text in sets for word in ("--set", text))]))
     assert study.ablation.tuning == PerArm(num_trials=6)

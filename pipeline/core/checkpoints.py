@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.optim import Optimizer
@@ -154,8 +155,9 @@ def writing(folder: Path) -> Iterator[None]:
     """Raises MachineError where the disk refuses."""
     try:
         yield
-    except OSError as error:
-        raise MachineError(f"cannot write a checkpoint to {printable(folder)}: {error.strerror or error}") from error
+    except (OSError, SafetensorError) as error:  # a full disk comes as the latter from the tensors' own writer
+        reason = getattr(error, "strerror", None) or error
+        raise MachineError(f"cannot write a checkpoint to {printable(folder)}: {reason}") from error
 
 
 def write_meta(folder: Path, meta: dict[str, Any]) -> None:

@@ -59,13 +59,23 @@ class Factors(Scheme):
     factors if few are on, by those it lacks if few are off.
     """
 
-    reference: Label = Field(default="baseline", description="what the arm with every factor off is called")
+    reference: Label = Field(
+        default="baseline",
+        description="what the arm with every factor off is called; 'none' unless set where `off` alone is given",
+    )
     on: dict[Label, Overrides] = Field(default={})
     off: dict[Label, Overrides] = Field(default={})
 
     MIN: ClassVar[int] = 1
     MAX: ClassVar[int] = 20
     ORDERED: ClassVar[bool] = False  # whether factors come one after another, so that a later one may replace an earlier
+
+    @model_validator(mode="before")
+    @classmethod
+    def _named(cls, given: Any) -> Any:
+        """Where every factor is taken away from the baseline, what is left of it may not be called the baseline."""
+        bare = isinstance(given, Mapping) and given.get("off") and not given.get("on") and "reference" not in given
+        return {**given, "reference": "none"} if bare else given
 
     @model_validator(mode="after")
     def _compatible(self) -> "Factors":

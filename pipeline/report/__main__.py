@@ -6,6 +6,7 @@ from pathlib import Path
 from pipeline.cli import chosen_study, guarded, parser
 from pipeline.errors import UserError, printable
 from pipeline.report.catalogue import LANGUAGES
+from pipeline.report.files import STRANGE
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -14,11 +15,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     flags.add_argument("--check", action="store_true", help="write nothing; fail where the report is not what is recorded")
     flags.add_argument("--lang", choices=LANGUAGES, default="en", help="of the pages; zh (Chinese) goes to report-zh/")
     args = flags.parse_args(argv)
+    from pipeline.header import elsewhere
     from pipeline.ledger import FILE, read_events
     from pipeline.ordered_path import path_name
     from pipeline.record import Record
     from pipeline.report import drift, write_report
-    from pipeline.session import elsewhere, study_folder
+    from pipeline.session import study_folder
 
     study, data, _ = chosen_study(args)
     if args.path:
@@ -44,11 +46,14 @@ def _verdict(found: Sequence[str], folder: Path) -> Iterator[str]:
     if not found:
         yield f"{printable(folder)}: every file is what the ledger gives"
         return
-    yield (
-        f"{printable(folder)}: {len(found)} {'file is' if len(found) == 1 else 'files are'} not what the ledger gives; "
-        f"write the report again without --check. Other versions of the libraries may draw figures (also those inside "
-        f"report.html) and pack parquet files in other bytes; report.md, ablation.tex and the CSV files must be the same"
-    )
+    yield f"{printable(folder)}: {len(found)} {'file is' if len(found) == 1 else 'files are'} not what the ledger gives"
+    if any(line.endswith(STRANGE) for line in found):
+        yield "files that are not of this report stay when it is written again: move them elsewhere"
+    if not all(line.endswith(STRANGE) for line in found):
+        yield (
+            "write the report again without --check. Other versions of the libraries may draw figures (also those inside "
+            "report.html) and pack parquet files in other bytes; report.md, ablation.tex and the CSV files must be the same"
+        )
 
 
 if __name__ == "__main__":

@@ -42,9 +42,10 @@ def blocks(ablation: Ablation, record: Record, study: Study, *, dropped: frozens
     if record.data.get("is_food11") and {row.arm for row in ablation.rows} == set(NOTES):
         yield notes_table(ablation)
     groups = listed(list(dict.fromkeys(contrast.family_name for contrast in ablation.contrasts)))
+    dots = "; small dots are single replicates" if any(contrast.paired for contrast in ablation.contrasts) else ""
     forest = Figure(
         "differences",
-        f"What the design asks: {groups}. Mean and 95 % interval of each on its own; small dots are single replicates. The "
+        f"What the design asks: {groups}. Mean and 95 % interval of each on its own{dots}. The "
         f"band is the margin of ±{ablation.rope * 100:g} points within which a difference is of no practical interest. "
         f"{' '.join(filter(None, (families.cautions(ablation.contrasts), families.setting(ablation.contrasts))))}",
         "Forest plot of differences in accuracy with 95 percent intervals",

@@ -44,6 +44,8 @@ def confusion(classes: Classes, names: Sequence[str]) -> Figure:
     axis = figure.subplots()
     for colour, diagonal in ((VAL, True), (TRAIN, False)):
         cells = [(i, j) for i in range(size) for j in range(size) if (i == j) is diagonal and shares[i, j] > 0]
+        if not cells:  # all answers right, or all wrong
+            continue
         patches = [Rectangle((j - 0.5, i - 0.5), 1, 1) for i, j in cells]
         strength = [_strength(shares[i, j]) for i, j in cells]
         axis.add_collection(PatchCollection(patches, facecolors=colour, linewidths=0, alpha=np.array(strength)))

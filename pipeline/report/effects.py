@@ -93,7 +93,8 @@ def detectable(ablation: Ablation) -> Iterator[str]:
     tests = [contrast for contrast in ablation.contrasts if contrast.family]
     sizes = [f"{_long_name(contrast, ablation)} {shown.percent(contrast.mde)}" for contrast in tests]
     if sizes:
-        yield f"Smallest true difference found with 80 % power at this spread, in points: {listed(sizes, 16)}."
+        level = "at this spread and the Bonferroni level of its family"
+        yield f"Smallest true difference found with 80 % power {level}, in points: {listed(sizes, 16)}."
     if any(c.kind == "interaction" and c.verdict != "equivalent" for c in tests):
         yield "A main effect is an average over unlike cases where its factor interacts: read it with the differences above."
 
@@ -123,14 +124,14 @@ def _row(contrast: Contrast, text: str, ablation: Ablation) -> tuple[Cell, ...]:
     runs = ablation.keys(*arms)
     return (
         Cell(contrast.name, runs=ablation.keys(*arms[:1])),
-        Cell(_what(contrast), runs=ablation.keys(*arms[1:])),
+        Cell(_what(contrast, ablation), runs=ablation.keys(*arms[1:])),
         Cell(str(contrast.n), runs=runs, value=contrast.n),
         Cell(text, runs=runs, value=order(contrast)),
         verdict(contrast, runs),
     )
 
 
-def _what(contrast: Contrast) -> str:
+def _what(contrast: Contrast, ablation: Ablation) -> str:
     if contrast.against:
         return contrast.against
     if contrast.family_name == SCREEN:
@@ -138,7 +139,7 @@ def _what(contrast: Contrast) -> str:
         return f"main effect, aliased with {count}" if contrast.aliases else "main effect, free of two-way interactions"
     kinds = {
         "main": "main effect (mean over the others off and on)",
-        "interaction": "interaction (more together than alone)",
+        "interaction": f"interaction (more together than alone{', mean over the others' * (len(ablation.factors) > 2)})",
         "shapley": "share of the whole gain (mean over all orders)",
     }
     return kinds[contrast.kind]

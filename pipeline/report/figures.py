@@ -130,7 +130,8 @@ def _groups(ablation: Ablation) -> dict[str, list[Contrast]]:
 
 def _estimate(axis: Axes, contrast: Contrast, y: float) -> None:
     colour = {"better": GOOD, "worse": BAD}.get(contrast.verdict, INK)
-    axis.plot(np.multiply(contrast.values, 100), np.full(contrast.n, y - 0.24), "o", ms=2.6, mew=0, color=MUTED, alpha=0.7)
+    dots = np.multiply(contrast.values if contrast.paired else (), 100)
+    axis.plot(dots, np.full(len(dots), y - 0.24), "o", ms=2.6, mew=0, color=MUTED, alpha=0.7)
     if contrast.family:
         axis.plot((100 * contrast.low, 100 * contrast.high), (y, y), "-", lw=1.8, color=colour, solid_capstyle="butt")
     if contrast.n:

@@ -15,6 +15,7 @@ from pathlib import Path
 from pipeline.errors import MachineError
 
 LIST = "files.txt"
+STRANGE = "not of this report"
 Files = Mapping[str, bytes]  # name relative to the folder → content
 
 
@@ -56,7 +57,7 @@ def differences(folder: Path, files: Files) -> Iterator[tuple[str, str]]:
             if name not in found:
                 yield name, "missing"
             elif name not in files:
-                yield name, "not of this report"
+                yield name, STRANGE
             elif found[name].read_bytes() != files[name]:
                 yield name, "differs"
     except OSError as error:

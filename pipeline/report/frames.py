@@ -7,13 +7,14 @@ Whole numbers are Int64 and texts string, both with missing values; other number
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain
-from statistics import fmean, median
+from statistics import median
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from pipeline.classes import confusion_rows, per_class_rows
+from pipeline.comparison import summary
 from pipeline.frozen import digest
 from pipeline.importance import Importance
 from pipeline.ledger import Event
@@ -23,14 +24,30 @@ from pipeline.report.answers import Answers
 from pipeline.report.compose import Findings
 from pipeline.report.costs import run_speeds
 from pipeline.report.fairness import later_changes
-from pipeline.report.tables import Ablation, at_best, flat_config, spread, top_value
+from pipeline.report.tables import Ablation, at_best, flat_config, top_value
 from pipeline.study import Study
 
 METRICS = ("train_loss", "train_acc", "val_loss", "val_acc", "lr")
 NUMBERS = {*METRICS, "test_loss", "test_acc", "last_val_loss", "last_val_acc", "val_acc_at_rung", "images_per_s", "mde80"}
-NUMBERS |= {"delta", "sd", "ci95_low", "ci95_high", "p", "p_holm", "share", "noise_floor", "recall", "precision", "f1"}
 NUMBERS |= {
-    f"{name}_{part}" for name in ("val_acc", "val_loss", "test_acc", "test_loss") for part in ("mean", "sd", "min", "max")
+    "delta",
+    "sd",
+    "se",
+    "df",
+    "ci95_low",
+    "ci95_high",
+    "p",
+    "p_holm",
+    "share",
+    "noise_floor",
+    "recall",
+    "precision",
+    "f1",
+}
+NUMBERS |= {
+    f"{name}_{part}"
+    for name in ("val_acc", "val_loss", "test_acc", "test_loss")
+    for part in ("mean", "sd", "ci95_low", "ci95_high", "min", "max")
 }
 NUMBERS |= {"best_epoch_median", "seconds", "time"}
 COUNTS = {"trial", "replicate", "rung", "epoch", "best_epoch", "best_epoch_min", "best_epoch_max", "split_seed", "init_seed"}
@@ -44,7 +61,7 @@ def read(findings: Findings) -> dict[str, pd.DataFrame]:
     found = {
         "runs": _frame(_runs(record, study)),
         "arms": _frame(
-            _arms(ablation, record.note, findings.diagnosis.in_cells(), tuned.sheet(tuned.efforts(record, study)))
+            _arms(ablation, study, record.note, findings.diagnosis.in_cells(), tuned.sheet(tuned.efforts(record, study)))
         ),
         "contrasts": _frame(_contrasts(ablation, "; ".join(later_changes(record)))),
         "curves": _curves(record),
@@ -103,7 +120,7 @@ def _session(run: Run, record: Record, seqs: Sequence[int], times: Sequence[floa
 
 
 def _arms(
-    ablation: Ablation, note: str, diagnosis: Mapping[str, str], tuning: Mapping[str, Mapping[str, object]]
+    ablation: Ablation, study: Study, note: str, diagnosis: Mapping[str, str], tuning: Mapping[str, Mapping[str, object]]
 ) -> Iterator[dict[str, object]]:
     """`diagnosis` holds what the curves of each show, `tuning` what tuning each took."""
     for row in ablation.rows:
@@ -117,18 +134,19 @@ def _arms(
         line |= {"images_per_s": median(speeds or [np.nan]), "best_epoch_median": row.best_epoch}
         line |= {"best_epoch_min": min(epochs, default=None), "best_epoch_max": max(epochs, default=None)}
         for name in ("val_acc", "val_loss"):
-            line |= _moments(name, row.metric(name))
+            line |= _moments(name, row.metric(name), study)
         for name in ("test_acc", "test_loss"):
             found = [getattr(run, name) for run in row.complete]
-            line |= _moments(name, [number for number in found if number is not None])
+            line |= _moments(name, [number for number in found if number is not None], study)
         line |= {"judged_by": ablation.metric, "in_best_set": row.arm in ablation.best}
         yield line | {"diagnosis": diagnosis.get(row.arm, ""), "note": note}
 
 
-def _moments(name: str, values: Sequence[float]) -> dict[str, object]:
-    found = {"mean": fmean(values) if values else None, "sd": spread(values)}
-    found |= {"min": min(values, default=None), "max": max(values, default=None)}
-    return {f"{name}_{part}": number for part, number in found.items()}
+def _moments(name: str, values: Sequence[float], study: Study) -> dict[str, object]:
+    found: dict[str, object] = dict.fromkeys(f"{name}_{part}" for part in ("mean", "sd", "ci95_low", "ci95_high"))
+    found |= summary(name, values, study) if values else {}
+    found.pop(f"{name}_n", None)
+    return found | {f"{name}_min": min(values, default=None), f"{name}_max": max(values, default=None)}
 
 
 def _contrasts(ablation: Ablation, changed_later: str) -> Iterator[dict[str, object]]:
@@ -137,6 +155,7 @@ def _contrasts(ablation: Ablation, changed_later: str) -> Iterator[dict[str, obj
         line: dict[str, object] = {"kind": contrast.kind, "name": contrast.name, "family": contrast.family_name}
         line |= {"against": contrast.against, "test": contrast.test, "scope": contrast.scope, "metric": ablation.metric}
         line |= {"n": contrast.n, "dropped": contrast.dropped, "delta": contrast.delta, "sd": contrast.sd}
+        line |= {"se": contrast.error, "df": contrast.df}
         line |= {"ci95_low": contrast.low, "ci95_high": contrast.high, "p": contrast.p, "p_holm": contrast.p_holm}
         line |= {"family_size": contrast.family, "mde80": contrast.mde, "margin": ablation.rope}
         line |= {"verdict": contrast.verdict, "reason": contrast.reason, "changed_later": changed_later}

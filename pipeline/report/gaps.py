@@ -8,7 +8,7 @@ from types import MappingProxyType
 import pandas as pd
 
 from pipeline.record import Run
-from pipeline.stats import MIN_REPLICATES, Basis, Question, estimate
+from pipeline.stats import MIN_REPLICATES, NO_SPREAD, Basis, Contrast, Question, estimate
 
 ENDS = {"stopped": "stopped early", "diverged": "diverged"}
 
@@ -54,7 +54,7 @@ def uncompared(scores: pd.DataFrame, empty: Mapping[str, str], basis: Basis) -> 
     """Arm → why it was not compared with the highest mean; `empty` names the arms without a result, and why.
 
     The highest mean is that of `pipeline.stats.best_set`, among arms with at least 3 results; where there is none, nothing
-    was compared and the mapping is empty.
+    was compared and the mapping is empty. An arm whose every run equals that of the highest mean is not named either.
     """
     rivals = scores.loc[:, scores.notna().sum() >= MIN_REPLICATES]
     if rivals.empty:
@@ -64,9 +64,14 @@ def uncompared(scores: pd.DataFrame, empty: Mapping[str, str], basis: Basis) -> 
     for arm in scores.columns:
         if arm != top and arm not in empty:
             test = estimate(scores, Question(arm, "delta", {top: 1.0, arm: -1.0}), basis)
-            if math.isnan(test.p):
+            if math.isnan(test.p) and not _same(test):
                 found[arm] = test.reason.split(" (")[0]
     return {arm: found[arm] for arm in scores.columns if arm in found}
+
+
+def _same(test: Contrast) -> bool:
+    """Whether an arm equals another run by run: it shares its place, and there is nothing to compare."""
+    return test.sd == 0 and abs(test.delta) <= NO_SPREAD
 
 
 def _why(run: Run | None, untuned: str | None = None) -> str:

@@ -87,7 +87,8 @@ def _linker(document: Document, say: Say) -> Callable[[Cell], list[tuple[str, st
 def _unbroken(text: str, lang: str) -> str:
     """No line ends within an interval, or between a number and its unit."""
     text = re.sub(r"(\[[−\d.\u2007]+,) ([−\d.\u2007]+\])", "\\1\u00a0\\2", text)
-    text = re.sub(r"(\d) (%|points?\b|±)", "\\1\u00a0\\2", text).replace("± ", "±\u00a0")
+    text = re.sub(r"(\d) (%|points?\b|±|\(\d+\)|trials?\b|epochs?\b)", "\\1\u00a0\\2", text)
+    text = text.replace("± ", "±\u00a0").replace("% CI]", "%\u00a0CI]")
     return text if lang == "en" else re.sub(rf"(\d) (?=[{WIDE}])", "\\1\u00a0", text)
 
 

@@ -33,11 +33,12 @@ PANEL = r"""{%(size)s\begin{tabular}{@{}%(columns)s@{}}
 \end{tabular}}"""
 LINE, PAGE = 345.0, 500.0  # points: a line of the article class at 10 pt, what a float may take of its page
 NORMAL, SMALL = ("", 1.18, 12.0, 12.0), (r"\footnotesize\setlength{\tabcolsep}{3pt}", 1.0, 6.0, 9.5)
+TIE = "\N{NO-BREAK SPACE}"
 BOLD = 1.15  # as wide as plain text
 LETTER = 4.4  # points of most small letters and digits at 8 pt
 WIDTHS = dict.fromkeys(" .,;:'|!()[]ijl", 2.8) | dict.fromkeys("fIrst-–/", 3.5) | dict.fromkeys("mwMW%@&Δ±×+−✓=<>#_", 7.0)
 NARROW, ROWS = 100.0, 40  # points that a name is given at least; rows of a float
-MOST_KEYS = 100
+MOST_KEYS, RESULTS = 100, 3  # test accuracy, difference, verdict: together or not at all
 Size = tuple[str, float, float, float]  # command; scale of its letters; points between columns, from line to line
 
 
@@ -116,20 +117,21 @@ def _listed(keys: Sequence[str]) -> str:
 
 
 def _cuts(block: Table, size: Size, limit: float) -> list[list[int]]:
-    """The columns of each panel, filled from the last column on: results first, then what the arms are and cost."""
+    """The columns of each panel, filled from the last column on: results first, then costs; the marks where they fit."""
     columns = list(range(len(block.columns)))
     if block.key is None or _wide(block, columns, size, limit) <= LINE:
         return [columns]
     marks, rest = columns[: block.key], columns[block.key + 1 :]
     cuts: list[list[int]] = []
     while rest:
-        if _wide(block, [*marks, block.key, *rest], size, limit) <= LINE:
-            return [*cuts, [*marks, block.key, *rest]]
+        least = rest[-RESULTS:] if not cuts else rest  # the marks stand beside the results, else with what is last
+        beside = bool(marks) and _wide(block, [*marks, block.key, *least], size, limit) <= LINE
+        lead = [*marks, block.key] if beside else [block.key]
         first = len(rest) - 1
-        while first and _wide(block, [block.key, *rest[first - 1 :]], size, limit) <= LINE:
+        while first and _wide(block, [*lead, *rest[first - 1 :]], size, limit) <= LINE:
             first -= 1
-        cuts.append([block.key, *rest[first:]])
-        rest = rest[:first]
+        cuts.append([*lead, *rest[first:]])
+        marks, rest = [] if beside else marks, rest[:first]
     return [*cuts, [*marks, block.key]] if marks else cuts
 
 
@@ -182,6 +184,8 @@ def _points(text: str) -> float:
 
 def _title(block: Table, column: int) -> list[str]:
     """A title in as many lines as keep it from widening its column by much."""
-    title = shown(block.columns[column].title)
+    title = shown(block.columns[column].title).replace(" %", f"{TIE}%").replace("% CI", f"%{TIE}CI")
     width = max([len(shown(row[column].text)) for row in block.rows] + [9])
-    return textwrap.wrap(title, min(width, 30), break_long_words=len(max(title.split(), key=len, default="")) > 16) or [""]
+    longest = max(title.split(), key=len, default="")
+    lines = textwrap.wrap(title, min(width, 30), break_long_words=len(longest) > 16) or [""]
+    return [line.replace(TIE, " ") for line in lines]

@@ -55,6 +55,7 @@ def _sizes(record: Record, ablation: Ablation) -> Block:
     titles = ("family", "questions", "pilot, one alone", "pilot, corrected", "results, corrected")
     caption = (
         "Smallest true effect found with 80 % power, in points: what the pilot said, from the spread of the reference's "
-        "runs with arms taken as independent, and what the spread of the differences themselves says."
+        "runs with arms taken as independent (of a family, for the question that takes most), and what the spread of the "
+        "differences themselves says."
     )
     return table(caption, titles, rows, aligns="lrrrr")

@@ -36,7 +36,7 @@ def summary(ablation: Ablation, record: Record) -> tuple[Text | Bullets, ...]:
         return (_together(*parts, refusal(ablation.unequal), *_diverged(ablation)),)
     told = [contrast for contrast in ablation.contrasts if _is_told(contrast)]
     answers = [_sentence(contrast, ablation, shown) for contrast in told if contrast.kind != "interaction"]
-    answers += [_interaction(contrast, shown) for contrast in told if contrast.kind == "interaction"]
+    answers += [_interaction(contrast, ablation, shown) for contrast in told if contrast.kind == "interaction"]
     terms = [cautions(told)]
     if any(contrast.family for contrast in told):
         terms.append(f"Brackets are 95 % confidence intervals in percent points. {setting(told)}")
@@ -63,8 +63,8 @@ def incomplete(ablation: Ablation) -> str:
 
 
 def bare(contrast: Contrast, shown: Points) -> str:
-    """The values alone where there are too few for an interval, else their mean."""
-    if contrast.n < MIN_REPLICATES:
+    """The values alone where there are too few for an interval, else their mean; of unpaired arms that of their means."""
+    if contrast.n < MIN_REPLICATES and contrast.paired:
         return ", ".join(shown.signed(value) for value in contrast.values)
     return shown.signed(contrast.delta)
 
@@ -94,20 +94,21 @@ def _sentence(contrast: Contrast, ablation: Ablation, shown: Points) -> str:
     if contrast.verdict == "inconclusive":
         if contrast.low > 0 or contrast.high < 0:
             head += " once corrected for several comparisons"
-        return f"{head} (a true difference below {shown.percent(contrast.mde)} is likely to be missed)."
+        return f"{head} (a true difference below {shown.percent(contrast.mde)} is found with less than 80 % power)."
     if contrast.verdict == "equivalent":
         return f"{head} within ±{margin}."
     return f"{head}, though by less than the margin of {margin}." if abs(contrast.delta) < ablation.rope else f"{head}."
 
 
-def _interaction(contrast: Contrast, shown: Points) -> str:
+def _interaction(contrast: Contrast, ablation: Ablation, shown: Points) -> str:
     if not contrast.family:
         return ""
     interval = shown.interval(contrast.low, contrast.high)
     if contrast.verdict in ("better", "worse"):
         more = "more" if contrast.verdict == "better" else "less"
         size = f"{shown.signed(contrast.delta)} points {interval}"
-        return f"{contrast.name}: together they give {more} than the sum of each alone, {size}."
+        over = ", on average over the other factors" if len(ablation.factors) > 2 else ""
+        return f"{contrast.name}: together they give {more} than the sum of each alone{over}, {size}."
     if contrast.verdict == "equivalent":
         return f"{contrast.name}: their effects add up within the margin ({shown.signed(contrast.delta)} points {interval})."
     corrected = " once corrected for several comparisons" if contrast.low > 0 or contrast.high < 0 else ""
@@ -118,12 +119,14 @@ def _interaction(contrast: Contrast, shown: Points) -> str:
 def _best(ablation: Ablation) -> str:
     """Of the arms that were compared with the highest mean, which cannot be told from it; then those that were not."""
     apart = ablation.uncompared
-    names = [row.arm for row in ablation.rows if row.arm in ablation.bold and row.arm not in apart]
-    if len(names) > 1:
-        text = f"Best: {', '.join(names[:-1])} and {names[-1]}; they cannot be told from the highest mean."
-    elif names:
-        others = "each of the other arms compared" if apart else "every other arm"
-        text = f"Best: {names[0]}, distinguishable from {others}."
+    rows = [row for row in ablation.rows if row.arm in ablation.bold and row.arm not in apart]
+    first = max(rows, key=lambda row: row.mean, default=None)
+    if first and len(rows) > 1:
+        others = [row.arm for row in rows if row is not first]
+        text = f"Highest mean: {first.arm}; not distinguishable from it: {listed(others, len(others))}."
+    elif first:
+        others_word = "each of the other arms compared" if apart else "every other arm"
+        text = f"Best: {first.arm}, distinguishable from {others_word}."
     elif any(contrast.family for contrast in ablation.deltas):
         text = "No arm can be singled out as the best."
     else:

@@ -16,8 +16,9 @@ def sentence(search: Search, ablation: Ablation) -> str:
     if row is None or rung < top:
         why = "no arm trains its configuration again" if row is None else "it never reached the top rung"
         return f"What choosing it added to this number (the winner's curse) is not measured: {why}."
-    fresh = [run.epochs[-1]["val_acc"] for run in row.complete]  # at the last epoch, as the search reads its trials
-    tests = [run.test_acc for run in row.complete if run.test_acc is not None]
+    runs = [run for run in row.complete if run.config == best.config]  # where each replicate is tuned, not all of them
+    fresh = [run.epochs[-1]["val_acc"] for run in runs]  # at the last epoch, as the search reads its trials
+    tests = [run.test_acc for run in runs if run.test_acc is not None]
     found = winners_curse(value, fresh, tests, ablation.basis)
     return _told(best.number, row, found, ablation)
 

@@ -1,7 +1,7 @@
 """Statistics of an ablation table: contrasts with Student intervals, Holm, equivalence, verdicts. Pure."""
 
 from pipeline.questions import Alias, Kind, Question, factorial_questions, shapley_questions
-from pipeline.stats.contrasts import Contrast, Verdict, answer, best_set, by_family, deltas, effects, estimate
+from pipeline.stats.contrasts import NO_SPREAD, Contrast, Verdict, answer, best_set, by_family, deltas, effects, estimate
 from pipeline.stats.student import (
     ALPHA,
     MIN_REPLICATES,
@@ -23,6 +23,7 @@ __all__ = [
     "ALPHA",
     "MIN_REPLICATES",
     "NAN",
+    "NO_SPREAD",
     "PAIRED",
     "POWER",
     "Alias",

@@ -41,8 +41,8 @@ class Contrast:
     `low` and `high` are the 95 % interval of this contrast alone, from its standard `error` and `df`; the verdict follows
     `p_holm`, which accounts for the `family` of contrasts tested together, called `family_name`. `mde` is the smallest true
     difference found with 80 % power at the Bonferroni level of that family, given the spread seen here. `values` are the
-    contrast replicate by replicate; of unpaired arms, in the order of their results. `scope` is what the interval speaks
-    about.
+    contrast replicate by replicate; of unpaired arms, in the order of their results, while `delta` is of all of
+    them. `scope` is what the interval speaks about.
     """
 
     name: str
@@ -72,6 +72,11 @@ class Contrast:
         """Replicates; of unpaired arms, those of the arm that has fewest."""
         return len(self.values)
 
+    @property
+    def paired(self) -> bool:
+        """Whether `values` are differences within replicates; else who stands with whom in them is chance."""
+        return self.test != "Welch's t"
+
 
 def estimate(scores: pd.DataFrame, question: Question, basis: Basis = PAIRED) -> Contrast:
     """One contrast on its own: mean, sd (ddof 1), 95 % Student interval and two-sided p, without correction or verdict.
@@ -89,7 +94,7 @@ def estimate(scores: pd.DataFrame, question: Question, basis: Basis = PAIRED) ->
         kind=question.kind,
         values=tuple(map(float, values)),
         dropped=len(table) - len(whole) if paired else 0,
-        delta=float(values.mean()) if n else NAN,
+        delta=NAN if not n else float(values.mean() if paired else np.nanmean(table, axis=0) @ weights),
         family_name=question.family,
         against=question.against,
         aliases=question.aliases,
@@ -101,7 +106,7 @@ def estimate(scores: pd.DataFrame, question: Question, basis: Basis = PAIRED) ->
         return replace(bare, reason=few)
     # within replicates also where they are not paired: runs that agree one by one are the same runs
     if len(whole) >= MIN_REPLICATES and (whole @ weights).std(ddof=1) <= NO_SPREAD:
-        zero = abs(bare.delta) <= NO_SPREAD
+        zero = abs((whole @ weights).mean()) <= NO_SPREAD
         same = "every difference is exactly 0" if zero else "every replicate gives the same difference"
         return replace(
             bare,
