@@ -6,8 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from scipy import stats
-
 from pipeline.frozen import Scalar
 from pipeline.record import Run
 from pipeline.scheduler import Ladder
@@ -52,6 +50,8 @@ class Sample:
         pairs = [(t.run.rungs[self.rung - 1], t.value) for t in self.trials if self.rung - 1 in t.run.rungs]
         if len(pairs) < MIN_TRIALS // 2 or any(len(set(column)) < 2 for column in zip(*pairs, strict=True)):
             return None
+        from scipy import stats  # takes a moment to import
+
         return float(stats.spearmanr(*zip(*pairs, strict=True)).statistic), len(pairs)
 
 

@@ -18,10 +18,7 @@ NEIGHBOURS = 64  # numbers tried next to one that a network refuses (a width tha
 
 
 def matched(study: Study, channels: int, size: int, num_classes: int) -> dict[str, int]:
-    """Arm → the whole number at `ablation.match`, for every arm but the reference; empty where no match is asked for.
-
-    Raises UserError where the number of parameters does not depend on it.
-    """
+    """Arm → the whole number at `ablation.match`, for every arm but the reference; empty where no match is asked for."""
     path = study.ablation.match
     if not path:
         return {}
@@ -75,10 +72,7 @@ def _nearest(config: TrainConfig, path: str, goal: int, count: Callable[[TrainCo
     start = legal(low, high) if is_legal(own) else None
     if start is None:
         raise UserError(f"{where}: {path}: a network with {own} cannot be built")
-    legal(start + 1, high)  # a second number, to see whether it matters
     _bisect(start, high, goal, legal, known)
-    if len(set(known.values())) < 2 and low < high:
-        raise UserError(f"{where}: {path}: the number of parameters does not depend on it")
     return min(known, key=lambda number: (abs(known[number] - goal), number != own, number))
 
 

@@ -94,7 +94,7 @@ def sentence(pilot: Mapping[str, Any]) -> str:
     for first in pilot["detectable"][:1]:
         text += (
             f"; with {pilot['replicates']} replicates a true difference of {100 * first['alone']:.2g} points or more will "
-            "be seen with 80 % power"
+            "be found with at least 80 % power"
         )
         if first["size"] > 1:
             text += f", of {100 * first['corrected']:.2g} after correction over {first['size']}"

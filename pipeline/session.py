@@ -175,8 +175,10 @@ class Session:
         patience = HURRY_SECONDS if status == "interrupted" else PATIENCE_SECONDS
         tracker.flush(patience)  # the report names the runs in MLflow
         folder = self.ledger.folder / "report"
-        report = write_report(self.record, folder)
-        trouble = tracker.close(folder, patience)
+        try:
+            report = write_report(self.record, folder)
+        finally:
+            trouble = tracker.close(folder, patience)
         self._say(report.text)
         if trouble:
             self._say(f"warning: {trouble}")

@@ -90,15 +90,17 @@ class Study(Frozen):
         if path in dict(flatten(arm.overrides)):
             raise UserError(f"{where}: {printable(path)}: the arm sets it itself, so it cannot be chosen for it")
         flat = self.baseline.override(arm.overrides, source=where).flat()
-        if type(flat.get(path)) is not int:
+        if type(flat.get(path)) is not int or not path.startswith("model."):
             numbers = [known for known, value in flat.items() if type(value) is int and known.startswith("model.")]
-            raise UserError(f"{where}: no whole number in its configuration; {choices(path, numbers)}")
+            raise UserError(f"{where}: no whole number of its network; {choices(path, numbers)}")
         if arm.name not in self.ablation.matched:
             return arm
         return replace(arm, overrides={**arm.overrides, path: self.ablation.matched[arm.name]})
 
     def check(self) -> None:
         """Raise UserError unless every end of the space and every arm is a legal TrainConfig."""
+        if self.ablation.matched and not self.ablation.match:
+            raise UserError(f"study '{self.name}', ablation.matched: found when a study begins; set ablation.match instead")
         knobs = [*self.space.knobs, *(f"{part}.name" for part in self.space.branches)]
         for path in knobs:
             if path.split(".")[0] in EQUAL[:4]:

@@ -98,6 +98,7 @@ def test_nothing_is_matched_unless_it_is_asked_for() -> None:
         (RESNET | {"narrow": {"model.width": 4}}, "model.width", "'narrow': ablation.match: model.width: the arm sets it"),
         (RESNET | {"whole": {"model": {"name": "cnn", "width": 4}}}, "model.width", "'whole': ablation.match: model.width"),
         ({"baseline": {}, "vit": {"model.name": "vit"}}, "model.width", "arm 'vit': ablation.match: no whole number"),
+        (RESNET, "batch_size", "got 'batch_size'; allowed: model.width"),
     ],
 )
 def test_what_cannot_be_matched_is_refused_before_anything_is_read(
@@ -106,11 +107,6 @@ def test_what_cannot_be_matched_is_refused_before_anything_is_read(
     with pytest.raises(UserError, match=r"arm '") as error:
         study_of(arms, match).check()
     assert said in str(error.value)
-
-
-def test_a_number_that_changes_no_parameters_is_refused() -> None:
-    with pytest.raises(UserError, match="batch_size: the number of parameters does not depend on it"):
-        matched(study_of(RESNET, "batch_size"), *SHAPE)
 
 
 def test_a_reference_out_of_reach_is_warned_of_in_report_and_terminal(tmp_path: Path) -> None:
