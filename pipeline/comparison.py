@@ -6,6 +6,7 @@ from statistics import fmean
 
 import numpy as np
 
+from pipeline.ledger import Event
 from pipeline.stats import MIN_REPLICATES, basis, fit
 from pipeline.study import Study
 
@@ -28,6 +29,14 @@ def summary(name: str, values: Sequence[float], study: Study) -> dict[str, float
     return facts
 
 
+def results(end: Event, best: Mapping[str, float]) -> dict[str, float]:
+    """What a run came to, from its last event and its best epoch; its curves end with its last epoch instead."""
+    facts = {name: end.get(name) for name in ("test_loss", "test_acc", "best_epoch", "num_params")}
+    facts |= {f"best_{name}": best.get(name) for name in ("val_acc", "val_loss")}
+    facts |= {f"final.{name}": value for name, value in end.get("final", {}).items()}
+    return {name: float(value) for name, value in facts.items() if value is not None}
+
+
 def factor_tags(study: Study) -> dict[str, dict[str, str]]:
     """Arm → its tags `factor.NAME` on or off: every arm has the same keys, so that runs can be grouped by them."""
     return {
@@ -45,7 +54,7 @@ def run_tags(study: Study, kind: str, arm: str, facts: Mapping[str, object]) -> 
 
 def saved_view(*, tested: bool) -> str:
     """The state of the runs page with the replicates grouped by arm, as the UI stores it (MLflow 3)."""
-    metrics = [*(["test_acc", "test_loss"] if tested else []), "val_acc", "val_loss", "best_epoch"]
+    metrics = [*(["test_acc", "test_loss"] if tested else []), "best_val_acc", "best_val_loss", "best_epoch"]
     state = {
         "searchFilter": "tags.kind = 'replicate'",
         "orderByKey": f"metrics.`{metrics[0]}`",

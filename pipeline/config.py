@@ -48,6 +48,17 @@ class TrainConfig(Frozen):
     folds: int = Field(default=5, ge=2, le=100, description="of split kfold")
     allow_pretrained: bool = Field(default=True, description="false: weights trained on other data are refused")
 
+    def in_force(self) -> "TrainConfig":
+        """The same training run without what is switched off, such as amounts of augmentation at strength 0."""
+        on = {
+            "augment": self.augment.strength,
+            "distill": self.distill.teacher,
+            "adversary": self.adversary.epsilon,
+            "pseudo": self.pseudo.threshold,
+        }
+        plain = TrainConfig()
+        return self.override({part: getattr(plain, part).model_dump() for part, switch in on.items() if not switch})
+
     @model_validator(mode="after")
     def _parts_agree(self) -> "TrainConfig":
         if self.transfer.weights and not self.allow_pretrained:

@@ -41,7 +41,10 @@ class Unlabeled:
 
 def in_folder(given: str, *, channels: int, size: int) -> Unlabeled:
     """The pictures below a folder, decoded as those of training were; raises UserError where none can be read."""
-    root = require_folder(Path(given))
+    try:
+        root = require_folder(Path(given))
+    except UserError as error:
+        raise UserError(str(error).replace("data:", "--predict:", 1)) from None
     tree = walk(root)
     files = sorted("/".join(path) for path in tree.pictures)
     if not files:

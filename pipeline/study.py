@@ -74,10 +74,11 @@ class Study(Frozen):
             unequal = [part for part in EQUAL if getattr(config, part) != getattr(self.baseline, part)]
             if unequal:
                 raise UserError(f"{source}, arm '{printable(arm.name)}': {unequal[0]}: it must be the same for all arms")
-            twin = seen.setdefault(config.fingerprint(), arm.name)
+            twin = seen.setdefault(config.in_force().fingerprint(), arm.name)
             if twin != arm.name:
                 raise UserError(
-                    f"{source}: arms '{twin}' and '{arm.name}' are the same configuration: a factor has no effect"
+                    f"{source}: arms '{printable(twin)}' and '{printable(arm.name)}' are the same configuration: a factor "
+                    "has no effect (amounts of augmentation have none while augment.strength is 0)"
                 )
             pairs.append((arm, config))
         return tuple(pairs)

@@ -188,11 +188,8 @@ class Tracker:
     def _end(self, event: Event) -> None:
         run = self._record.runs[event["run"]]
         run_id = self._known(run.key)
-        for name in ("test_loss", "test_acc", "best_epoch", "num_params"):
-            if event.get(name) is not None:
-                self._point(run_id, name, event[name], event["time"], len(run.epochs))
-        for name, value in event.get("final", {}).items():
-            self._point(run_id, f"final.{name}", value, event["time"], len(run.epochs))
+        for name, value in comparison.results(event, run.best or {}).items():
+            self._point(run_id, name, value, event["time"], len(run.epochs))
         status, tag = END[event["status"]]
         self._tag(run_id, {"status": tag} | ({"error": event["error"]} if event.get("error") else {}))
         last = run.epochs[-1]["time"] if event["status"] == "stopped" and run.epochs else event["time"]  # not its wait

@@ -3,6 +3,7 @@
 import csv
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -156,7 +157,17 @@ def test_a_factor_that_changes_nothing_is_called_a_wiring_mistake(tmp_path: Path
     assert [row["verdict"] for row in rows if row["name"] == "idle"] == ["not tested"]
 
 
-def test_arms_of_one_configuration_are_refused_before_anything_is_trained(tmp_path: Path) -> None:
-    design = Arms(arms={"baseline": {}, "same": {"model.dropout": 0.0}})
+@pytest.mark.parametrize(
+    "same",
+    [
+        {"model.dropout": 0.0},
+        {"augment.mixup": 0.3},  # the strength is 0
+        {"distill.weight": 0.7},
+        {"adversary.steps": 5},
+        {"pseudo.start": 3},
+    ],
+)
+def test_arms_of_one_configuration_are_refused_before_anything_is_trained(same: dict[str, Any], tmp_path: Path) -> None:
+    design = Arms(arms={"baseline": {}, "same": same})
     with pytest.raises(UserError, match="'baseline' and 'same' are the same configuration"):
         reported(tmp_path, design, Worker())

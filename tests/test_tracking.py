@@ -143,6 +143,7 @@ def test_a_whole_study_as_mlflow_shows_it(root, tmp_path):
             assert view[run.key]["tags"]["replicate"] == str(run.replicate)
             assert view[run.key]["metrics"]["test_acc"] == [(4, run.test_acc, view[run.key]["metrics"]["test_acc"][0][2])]
             assert view[run.key]["metrics"]["num_params"][0][1] == 1234
+            assert view[run.key]["metrics"]["best_val_acc"][0][1] == max(epoch["val_acc"] for epoch in run.epochs)
 
 
 def test_arms_can_be_grouped_and_their_comparison_is_saved(root, tmp_path):

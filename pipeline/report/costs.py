@@ -38,8 +38,8 @@ def measured(ablation: Ablation, record: Record) -> Iterator[str]:
     runs = [run for row in ablation.rows for run in row.complete]
     yield (
         f"images/s: training pictures a second over whole epochs with their evaluation, median of {epochs} an arm, the "
-        f"first epoch of each run left out as warm-up; batch size {_batch_sizes(runs)}; runs trained {at_once} on "
-        f"{hardware(record)}."
+        f"first epoch of each run left out as warm-up; what else the machine did is in it; batch size {_batch_sizes(runs)}; "
+        f"runs trained {at_once} on {hardware(record)}."
     )
 
 
