@@ -7,9 +7,10 @@ of pictures. Plain and residual networks have the same layers, but for the 1x1 p
 
 Expected reading: "34 layers" worse than the reference, "residual + 34 layers" not, the interaction positive. The claim is
 about optimization, so look at the learning curves before the table: the deeper plain network must be behind on its training
-pictures too (train_acc and train_loss are also in frames/runs.csv). Where only its test accuracy is, that is overfitting and not
-degradation. At 18 layers shortcuts mostly speed training up; over few epochs "residual" alone is better already. All arms
-share one learning rate; the search covers both networks, so look there whether the plain one would have liked another.
+pictures too (train_acc and train_loss are also in frames/runs.csv). Where only its test accuracy is, that is overfitting
+and not degradation. At 18 layers shortcuts mostly speed training up; over few epochs "residual" alone is better already.
+All arms share one learning rate; the search covers both networks, so look there whether the plain one would have liked
+another.
 
 Cost: about 1,500 epochs of the training pictures, four fifths of it in the arms, half of them with 34 layers. A CPU core
 trains about 150 pictures of 64x64 a second with 18 layers and 75 with 34: for 10,000 pictures, 70 and 130 s an epoch.
