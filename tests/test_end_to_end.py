@@ -72,7 +72,7 @@ def test_mlflow_holds_every_point_once_under_nested_runs(photos: tuple[Path, tup
         assert parent == study
         assert tag[run.mlflow_id, "status"] == ("pruned" if run.status == "stopped" else run.status)
     assert commands.mlflow_rows(home, "select distinct status from runs") == [("FINISHED",)]
-    reported = {path.name for path in (home / "artifacts").rglob("report/*")}
+    reported = {path.name for path in (home / "artifacts").rglob("report/**/*")}
     assert {"report.html", "report.md", "ablation.tex", "arms.csv"} <= reported
 
 
