@@ -289,12 +289,16 @@ def test_a_path_ends_at_the_given_configuration():
     arms = OrderedPath(steps=STEPPED).expand()
     assert [arm.name for arm in arms] == [
         "baseline",
-        "up to optimizer.name=sgd, optimizer.lr=0.05",
-        "up to model.dropout=0.2",
-        "up to optimizer.lr=0.1",
+        "up to sgd",
+        "up to dropout=0.2",
+        "up to lr=0.1",
     ]
     assert arms[-1].overrides == {"optimizer.name": "sgd", "optimizer.lr": 0.1, "model.dropout": 0.2}
     assert [sum(arm.levels.values()) for arm in arms] == [0, 1, 2, 3]
+
+
+def test_steps_that_are_alike_in_short_are_named_in_full():
+    assert OrderedPath(steps=({"ema": 0.9}, {"model.ema": 0.9})).factors() == ("ema=0.9", "model.ema=0.9")
 
 
 SIZES = {  # the standard tables (Box, Hunter & Hunter, table 12.15): factors → arms

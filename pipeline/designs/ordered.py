@@ -1,6 +1,7 @@
 """Arms in an order, each the one before it with one more change."""
 
 import json
+from collections.abc import Mapping
 from typing import Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
@@ -31,7 +32,8 @@ class OrderedPath(Scheme):
 
     Which few changes make the difference (after Fawcett & Hoos 2016, doi:10.1007/s10732-014-9275-9): there each step is
     the best of those left, chosen by the very runs that measure it. Here the order is given beforehand and each step is
-    measured on replicates of its own, so that its size is not the luckiest of several. Steps are named by what they set.
+    measured on replicates of its own, so that its size is not the luckiest of several. Steps are named by what they set, in
+    short where that tells them apart.
     """
 
     name: Literal["path"] = "path"
@@ -40,9 +42,9 @@ class OrderedPath(Scheme):
 
     @model_validator(mode="after")
     def _compatible(self) -> "OrderedPath":
-        factors = self.factors()
         if not all(self.steps):
             raise ValueError("a step must change something")
+        factors = self.factors()
         if len(set(factors)) < len(factors):
             raise ValueError("two steps are the same")
         check_paths(dict(zip(factors, self.steps, strict=True)), ordered=True)
@@ -50,6 +52,9 @@ class OrderedPath(Scheme):
         return self
 
     def factors(self) -> tuple[str, ...]:
+        short = tuple(map(_label, self.steps))
+        if len(set(short)) == len(short):
+            return short
         return tuple(", ".join(f"{path}={_shown(value)}" for path, value in step.items()) for step in self.steps)
 
     def expand(self) -> tuple[Arm, ...]:
@@ -70,6 +75,12 @@ def climb(arms: tuple[Arm, ...], factors: tuple[str, ...]) -> tuple[Question, ..
     """What every step gives, and what all up to each arm give together."""
     names = [arm.name for arm in arms]
     return (*differences(names, names[0]), *steps(names, factors))
+
+
+def _label(step: Mapping[str, Any]) -> str:
+    """A step by the variants that it names, else by the last part of what it sets."""
+    variants = [str(value) for path, value in step.items() if path.endswith(".name")]
+    return ", ".join(variants or [f"{path.rpartition('.')[2]}={_shown(value)}" for path, value in step.items()])
 
 
 def _shown(value: Any) -> str:
