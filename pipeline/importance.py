@@ -19,7 +19,7 @@ from pipeline.space import Choice, Float
 if TYPE_CHECKING:
     from pipeline.evaluators import Point
 
-NUM_RESAMPLES = 32
+NUM_RESAMPLES = 40
 MAX_RESAMPLED = 200
 """Trials in a resample; of more trials it takes so many (m-out-of-n bootstrap: intervals come out wider, not narrower)."""
 NUM_TREES, NUM_TREES_RESAMPLED = 64, 8

@@ -16,7 +16,7 @@ from pipeline.report.tables import ArmRow, Search, top_value
 
 SHAPES = {"complete": ("o", "complete"), "diverged": ("x", "diverged"), "failed": ("+", "failed")}
 WAITING = ("v", "stopped or waiting")
-NUM_PANELS, NUM_LINES, NUM_POINTS = 24, 200, 60  # arms, thin lines of all arms together, points of a thin line
+NUM_PANELS, NUM_LINES, NUM_POINTS = 20, 200, 60  # arms, thin lines of all arms together, points of a thin line
 
 
 def learning_curves(rows: Sequence[ArmRow]) -> Figure:
