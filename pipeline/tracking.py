@@ -1,10 +1,9 @@
-"""MLflow as a projection of the ledger: one thread, batches, replayable. The only import of mlflow.
+"""MLflow as a projection of the ledger: one thread, batches, replayable. Beside `store`, the only import of mlflow.
 
 A run is created once and its id goes into the ledger; metric points carry the ledger's own step and time, and MLflow stores
 an equal point once: sending the same events again changes nothing. MLflow being slow or away never stops training.
 """
 
-import logging
 import os
 import re
 from collections import defaultdict
@@ -17,6 +16,7 @@ from pipeline.frozen import flatten
 from pipeline.ledger import Event
 from pipeline.outbox import Outbox
 from pipeline.record import Record
+from pipeline.store import connect
 
 METRICS = ("train_loss", "train_acc", "val_loss", "val_acc", "lr", "seconds")
 END = {  # status in the ledger → (MLflow's run status, our tag)
@@ -88,14 +88,7 @@ class Tracker:
             self._client.log_artifacts(self._known("study"), str(self.report), "report")
 
     def _connect(self) -> None:
-        os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-        os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
-        os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
-        import mlflow
-
-        for name in ("alembic", "mlflow", "mlflow.store.db.utils"):  # mlflow sets levels of its own on import
-            logging.getLogger(name).setLevel(logging.ERROR)
-        client = mlflow.MlflowClient(self.uri)
+        client = connect(self.uri, self._root / "mlflow.db", self._folder / "mlflow.new")
         name = self._folder.name
         experiment = client.get_experiment_by_name(name)
         local = self.uri.startswith("sqlite:")

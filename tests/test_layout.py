@@ -78,7 +78,7 @@ LAYERS = (
         "study",
     },
     {"ledger"},
-    {"record", "outbox", "comparison"},
+    {"record", "outbox", "comparison", "store"},
     {"sampler", "evaluators", "fidelity", "tracking", "selection", "diagnosis", "classes"},
     {"header", "trials", "importance", "surroundings", "preflight", "team", "pilot", "matching"},
     {"searches"},
@@ -92,7 +92,7 @@ LAYERS = (
     {"session"},
     {"search", "ablate", "doctor", "export", "ui", "report.__main__"},
 )
-DOORS = {"ray": ("runner",), "optuna": ("sampler", "evaluators"), "mlflow": ("tracking",)}
+DOORS = {"ray": ("runner",), "optuna": ("sampler", "evaluators"), "mlflow": ("store", "tracking")}
 LIGHT = (
     "config",
     "study",

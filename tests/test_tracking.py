@@ -3,6 +3,7 @@ import os
 import statistics
 import subprocess
 import sys
+import time
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -243,6 +244,28 @@ def test_runs_that_the_ledger_does_not_know_are_found_by_their_tag(root, tmp_pat
     assert {key: run["parent"] for key, run in after.items()} == {key: run["parent"] for key, run in before.items()}
     ids = Record.of(read_events(folder)).mlflow_ids
     assert len(ids) == len(before)
+
+
+def test_a_kill_while_the_store_is_made_leaves_none(tmp_path):
+    root, folder = tmp_path / "mlruns", tmp_path / "mlruns" / "new-digits"
+    code = f"""
+from pathlib import Path
+from tests.studies import small_study
+from tests.test_tracking import Session
+Session(Path({str(root)!r}), Path({str(folder)!r}), small_study(num_trials=1, replicates=1)).close()
+"""
+    process = subprocess.Popen([sys.executable, "-c", code], cwd=ROOT)
+    scratch = folder / "mlflow.new"
+    while not (scratch.exists() and scratch.stat().st_size):
+        assert process.poll() is None
+        time.sleep(0.01)
+    process.kill()
+    process.wait()
+    assert not (root / "mlflow.db").exists()
+    study = small_study(num_trials=1, replicates=1)
+    record = whole(root, folder, study)
+    assert {run.key for run in record.runs.values()} < set(seen(root, folder.name))
+    assert not list(folder.glob("mlflow.new*"))
 
 
 KILLED = """
