@@ -50,9 +50,9 @@ def conduct(args: argparse.Namespace, *, with_search: bool) -> int:
         study = path_study(args, study, data)
     folder = study_folder(Path(args.mlruns), study, data)
     console = Console(quiet=args.verbosity < 0, highlight=False)
-    recorded = Record.of(read_events(folder)) if (folder / FILE).exists() and not args.fresh else Record()
-    require_settings(recorded, study, folder)
     if args.dry_run:
+        recorded = Record.of(read_events(folder)) if (folder / FILE).exists() and not args.fresh else Record()
+        require_settings(recorded, study, folder)
         study = with_kept_budget(recorded, study, args)
         if study.baseline.dataset.folder == "needed":  # the others might begin a download
             study.baseline.dataset.scan(data)
@@ -128,6 +128,7 @@ class Session:
         from pipeline.tracking import Tracker
 
         means = self.means
+        require_settings(self.record, self.study, self.ledger.folder)
         data = self._prepare()
         interrupts = Interrupts()
         interrupts.install()
