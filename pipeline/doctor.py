@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from pipeline.data.cache import Data
     from pipeline.findings import Finding
     from pipeline.machine import Resources
+    from pipeline.record import Record
     from pipeline.study import Study
 
 
@@ -42,6 +43,7 @@ def examine_study(args: argparse.Namespace) -> int:
     from pipeline.findings import Finding, table
     from pipeline.machine import resources
     from pipeline.preflight import require_inputs
+    from pipeline.record import Record
     from pipeline.session import study_folder
     from pipeline.surroundings import surroundings
 
@@ -56,20 +58,36 @@ def examine_study(args: argparse.Namespace) -> int:
 
     means = resources(None, None)
     show("machine", surroundings(mlruns, means))
-    data = _pictures(study, folder, mlruns)
+    recorded = study_folder(mlruns, study, folder)
+    record = _record(recorded)
+    data = _pictures(study, folder, mlruns, record.data["classes"] if isinstance(record, Record) else ())
     show("pictures", _pictures_findings(data, folder, note))
     require_inputs(study, data)
     inputs = _inputs(study, data)
     for names, config in _networks(study):
         show(f"network of {names}", _network(config, inputs, means, study.search.seed))
-    show("curvature where training ended", _end_points(study_folder(mlruns, study, folder), data, means))
+    show("curvature where training ended", _end_points(record, recorded, data, means))
     counts = {level: sum(found.level == level for found in seen) for level in ("ok", "warning", "error")}
     said = [f"{number} {level}{'s' * (number != 1 and level != 'ok')}" for level, number in counts.items()]
     console.print(", ".join(said), markup=False)
     return 3 if counts["error"] else 0
 
 
-def _pictures(study: "Study", folder: Path | None, mlruns: Path) -> "Data":
+def _record(folder: Path) -> "Record | Finding":
+    """What is recorded of the study, or why there is nothing to look at."""
+    from pipeline.errors import MachineError
+    from pipeline.findings import Finding
+    from pipeline.ledger import FILE, read_events
+    from pipeline.record import Record
+
+    try:
+        record = Record.of(read_events(folder)) if (folder / FILE).exists() else Record()
+    except MachineError as error:
+        return Finding("ledger", str(error), "error")
+    return record if record.header else Finding("runs", "none yet: come back when the study has been run")
+
+
+def _pictures(study: "Study", folder: Path | None, mlruns: Path, classes: Sequence[str]) -> "Data":
     """The pictures, decoded into the cache that training reads: this is done once, here or there."""
     from rich.progress import Progress
 
@@ -82,6 +100,7 @@ def _pictures(study: "Study", folder: Path | None, mlruns: Path) -> "Data":
             folder,
             mlruns / "cache",
             on_progress=lambda done, total: bar.update(task, completed=done, total=total, visible=True),
+            classes=classes,
         )
 
 
@@ -145,20 +164,12 @@ def _network(config: "TrainConfig", inputs: "Inputs", means: "Resources", seed: 
         yield Finding("network", f"{type(error).__name__}: {error}", "error")
 
 
-def _end_points(folder: Path, data: "Data", means: "Resources") -> "Iterator[Finding]":
+def _end_points(record: "Record | Finding", folder: Path, data: "Data", means: "Resources") -> "Iterator[Finding]":
     """Of every arm, its first replicate that is complete."""
-    from pipeline.errors import MachineError
     from pipeline.findings import Finding
-    from pipeline.ledger import FILE, read_events
-    from pipeline.record import Record
 
-    if not (folder / FILE).exists():
-        yield Finding("runs", "none yet: come back when the study has been run")
-        return
-    try:
-        record = Record.of(read_events(folder))
-    except MachineError as error:
-        yield Finding("ledger", str(error), "error")
+    if isinstance(record, Finding):
+        yield record
         return
     complete = [next((run for run in runs if run.status == "complete"), None) for runs in record.arms().values()]
     if not any(complete):

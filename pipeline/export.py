@@ -64,8 +64,8 @@ def export(args: argparse.Namespace) -> int:
 def _pictures(handover: "Handover", data_folder: Path | None, root: Path) -> "Data":
     from pipeline.data.cache import prepare
 
-    data = prepare(handover.config.dataset, data_folder, root / "cache")
     recorded = handover.record.data["fingerprint"]
+    data = prepare(handover.config.dataset, data_folder, root / "cache", classes=handover.record.data["classes"])
     if data.fingerprint != recorded:
         raise UserError(
             f"data: these are not the pictures of the study (recorded {recorded}, now {data.fingerprint}); "

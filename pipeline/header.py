@@ -47,6 +47,9 @@ def require_same(record: Record, study: Study, data: "Data", files: Mapping[str,
     lines = changed_settings(record, study)
     if record.data["fingerprint"] != data.fingerprint:
         lines.append(f"pictures: recorded {record.data['counts']}, now {data.counts}, or their content changed")
+    if record.data["classes"] != list(data.classes):
+        now, then = (", ".join(f"'{name}'" for name in names[:12]) for names in (data.classes, record.data["classes"]))
+        lines.append(f"classes: recorded {printable(then, 130)}, now {printable(now, 130)}")
     recorded = record.header.get("files", {})
     lines += [f"{path}: its content is not the recorded one" for path in files if recorded.get(path) != files[path]]
     if record.header["core_version"] != CORE_VERSION:

@@ -6,6 +6,7 @@ import shlex
 import sys
 import time
 import uuid
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,11 +27,18 @@ if TYPE_CHECKING:
 
 
 def prepare(
-    study: Study, folder: Path | None, record: Record, mlruns: Path, means: Resources, console: Console
+    study: Study,
+    folder: Path | None,
+    record: Record,
+    mlruns: Path,
+    means: Resources,
+    console: Console,
+    classes: Sequence[str] = (),
 ) -> tuple[Study, "Data"]:
     """(the study with `auto` precision and matched arms made definite, once for good; the pictures, decoded once).
 
-    `folder` holds the pictures. Raises UserError where the study cannot be trained on them.
+    `folder` holds the pictures; `classes`: in the order of another record, that of a search whose path this is.
+    Raises UserError where the study cannot be trained on them.
     """
     from pipeline.data.cache import prepare as decode
 
@@ -47,6 +55,7 @@ def prepare(
             folder,
             mlruns / "cache",
             on_progress=lambda done, total: bar.update(task, completed=done, total=total, visible=True),
+            classes=record.data["classes"] if record.header else classes,
         )
     if study.ablation.match and not record.header:
         study = _with_matched(study, data, console)

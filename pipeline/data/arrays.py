@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from pipeline.data.cut import cut, warn_test
 from pipeline.data.decode import Pixels, fit
-from pipeline.data.listing import PARTS, UNKNOWN, Listing, check_counts
+from pipeline.data.listing import PARTS, UNKNOWN, Listing, check_counts, in_order
 from pipeline.errors import UserError, printable
 
 COLOURS = (1, 3, 4)
@@ -79,12 +79,13 @@ def row_pixels(pixels: Pixels, size: int, channels: int) -> tuple[Pixels, str]:
 def encode(where: str, *columns: npt.NDArray[Any], names: Sequence[str] | None) -> tuple[list[list[int]], list[str]]:
     """(labels of each column, names of the classes). Labels may be whole numbers (-1: unknown), one-hot rows or words.
 
-    `names` gives position → name; else words name themselves, sorted, and numbers are their own names. Raises UserError.
+    `names` gives position → name; else words name themselves, in order, and numbers are their own names. Raises UserError.
     """
     flat = [_flat(where, column) for column in columns]
     words = any(column.dtype.kind in "US" for column in flat)
     values = [[str(v) if words else int(v) for v in column.tolist()] for column in flat]
-    used = sorted({v for column in values for v in column if v not in (UNKNOWN, "")})
+    there = {v for column in values for v in column if v not in (UNKNOWN, "")}
+    used = in_order(there) if words else sorted(there)  # type: ignore[arg-type]
     if names is not None and not words:
         if used and (used[-1] >= len(names) or used[0] < 0):  # type: ignore[operator]
             raise UserError(f"{where}: {len(names)} classes have names, but the labels are {used[0]} to {used[-1]}")

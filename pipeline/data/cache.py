@@ -7,7 +7,7 @@ hashes the dataset config and the names, sizes and times of the files, so a chan
 import contextlib
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ import numpy.typing as npt
 from pipeline.data import build
 from pipeline.data.datasets import PictureSet
 from pipeline.data.decode import VERSION
-from pipeline.data.listing import PARTS, TRAIN, UNKNOWN, Listing
+from pipeline.data.listing import PARTS, TRAIN, UNKNOWN, Listing, as_recorded
 from pipeline.errors import MachineError, printable
 
 Progress = Callable[[int, int], None]
@@ -64,16 +64,24 @@ class Damaged(MachineError):
     """A cache that is missing, truncated or altered."""
 
 
-def prepare(dataset: PictureSet, root: Path | None, cache: Path, on_progress: Progress | None = None) -> Data:
+def prepare(
+    dataset: PictureSet,
+    root: Path | None,
+    cache: Path,
+    on_progress: Progress | None = None,
+    *,
+    classes: Sequence[str] = (),
+) -> Data:
     """Scan, decode into `cache` if that was not done before, and open.
 
     Two processes that ask for the same pictures decode them once (file lock). `on_progress(done, total)` is called
-    from the calling thread. `mean` and `std` come from the official train part and serve every replicate: where train
-    and validation are drawn again, some pictures that validate had a small part in the normalisation, the same for
-    every arm. Raises UserError (pictures or folder) and MachineError (disk).
+    from the calling thread. `classes`: of an earlier record, whose order is kept where they are the same.
+    `mean` and `std` come from the official train part and serve every replicate: where train and validation are drawn
+    again, some pictures that validate had a small part in the normalisation, the same for every arm.
+    Raises UserError (pictures or folder) and MachineError (disk).
     """
     try:
-        listing = dataset.scan(root)
+        listing = as_recorded(dataset.scan(root), classes)
         path = cache / _key(dataset, listing)
         with contextlib.suppress(Damaged):
             return open_data(path)

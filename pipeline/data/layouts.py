@@ -8,7 +8,7 @@ from pathlib import Path
 
 from pipeline.data.cut import cut, warn_test
 from pipeline.data.folder import EXTENSIONS, Names, Tree
-from pipeline.data.listing import TEST, TRAIN, UNKNOWN, VALID, Listing, check_counts, describe
+from pipeline.data.listing import TEST, TRAIN, UNKNOWN, VALID, Listing, check_counts, describe, in_order
 from pipeline.errors import UserError, printable
 
 SPLITS = {
@@ -150,7 +150,7 @@ def _hide_dummy_class(place: Place, found: dict[Names, tuple[str | None, int]]) 
 
 
 def _class_folders(tree: Tree, place: Place, found: dict[Names, tuple[str | None, int]]) -> list[str]:
-    """The names of class folders, sorted; empty ones too, so that they are noticed."""
+    """The names of class folders, in order; empty ones too, so that they are noticed."""
     used = {key for key, _ in found.values()}
     written: set[str] = set()
     for parent, part in [((*place.base, name), part) for name, part in place.splits.items()] or [(place.base, TRAIN)]:
@@ -158,7 +158,7 @@ def _class_folders(tree: Tree, place: Place, found: dict[Names, tuple[str | None
         for name in [n for n in names if n.lower() in LABELED and part == TRAIN and tree.children((*parent, n))]:
             names = names - {name} | set(tree.children((*parent, name)))
         written |= {n for n in names if n in used or not (n.lower() in UNLABELED or tree.num_below[(*parent, n)])}
-    return sorted(written)
+    return in_order(written)
 
 
 def _classes(

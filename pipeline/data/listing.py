@@ -1,8 +1,10 @@
 """Listing: names, labels and parts of a set of pictures, before anything is decoded."""
 
+import re
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from decimal import Decimal
 from pathlib import Path
 
 from pipeline.errors import UserError, printable
@@ -10,6 +12,7 @@ from pipeline.errors import UserError, printable
 TRAIN, VALID, TEST = 0, 1, 2
 PARTS = ("train", "valid", "test")
 UNKNOWN = -1
+NUMBER = re.compile(r"([+-]?[0-9]{1,18})(\.[0-9]+)?")
 
 
 class BadPicture(Exception):
@@ -35,6 +38,27 @@ class Listing:
     classes: tuple[str, ...]
     ignored: dict[str, int]
     warnings: tuple[str, ...]
+
+
+def in_order(names: Iterable[str]) -> list[str]:
+    """The names of classes in the order that their labels count in: numbers by value, then words by letters."""
+    return sorted(names, key=lambda name: (0, Decimal(name), name) if NUMBER.fullmatch(name) else (1, Decimal(0), name))
+
+
+def plain(label: str) -> str:
+    """A label without the zeros that a table of floats gives it: `3.0` is 3."""
+    match = NUMBER.fullmatch(label)
+    return match[1] if match and not (match[2] or "").strip(".0") else label
+
+
+def as_recorded(listing: Listing, classes: Sequence[str]) -> Listing:
+    """The listing with its classes as an earlier record has them, where they are the same ones: in another order ('10'
+    before '2' in earlier ones), or 3.0 for 3. Its labels follow, so that they mean what they meant."""
+    codes = {plain(name): code for code, name in enumerate(classes)}
+    if len(codes) != len(classes) or codes.keys() != set(listing.classes):
+        return listing
+    labels = (label if label == UNKNOWN else codes[listing.classes[label]] for label in listing.labels)
+    return replace(listing, classes=tuple(classes), labels=tuple(labels))
 
 
 def check_counts(where: str, labels: Sequence[int], parts: Sequence[int], classes: Sequence[str]) -> None:

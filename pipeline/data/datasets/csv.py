@@ -18,7 +18,7 @@ from pipeline.data.datasets.base import (
     title_of,
 )
 from pipeline.data.folder import require_folder
-from pipeline.data.listing import TEST, TRAIN, UNKNOWN, VALID, Listing, check_counts
+from pipeline.data.listing import TEST, TRAIN, UNKNOWN, VALID, Listing, check_counts, in_order
 from pipeline.data.tables import Row, read_table
 from pipeline.errors import UserError, nearest, printable
 
@@ -109,7 +109,7 @@ class Csv(PictureSet):
         files = sorted(found)
         written = [found[file][0].label for file in files]
         parts = [found[file][1] for file in files]
-        classes = sorted({label for label, part in zip(written, parts, strict=True) if label}, key=_natural)
+        classes = in_order({label for label in written if label})
         codes = {name: code for code, name in enumerate(classes)} | {"": UNKNOWN}
         labels = [codes[label] for label in written]
         shares = {VALID: self.valid_share} | ({} if TEST in parts or not self.test_share else {TEST: self.test_share})
@@ -145,8 +145,3 @@ def _inside(row: Row, where: str) -> str:
     if path.is_absolute() or ".." in path.parts or "\0" in row.file:
         raise UserError(f"{where}: line {row.line}: {printable(row.file)}: files must lie below the table's folder")
     return str(path)
-
-
-def _natural(name: str) -> tuple[int, int, str]:
-    """Numbers by value before words by letters."""
-    return (0, int(name), name) if name.isdecimal() and len(name) < 19 else (1, 0, name)
