@@ -1,31 +1,25 @@
-"""How often the intervals and verdicts of the ablation table are right, by simulation of the code that makes them.
-
-    python -m benchmarks.coverage
+"""Intervals and families of one design, each test on the replicates that it is chosen for.
 
 Accuracies of the eight arms of a 2x2x2 factorial are drawn around equal means; the design's own questions are answered by
-`pipeline.stats`. A cover is the share of 95 % intervals that hold the truth, in percent; a family error is a table in which
-Holm's correction lets at least one difference that is not there pass; a false "equivalent" is a true difference of exactly
-the margin called equivalent. Behind ± is the Monte-Carlo standard error. Each test is simulated for what it is chosen for:
-paired t for replicates with splits of their own, Welch's for seeds on one split, the corrected t for overlapping folds,
-whose correlation is that of Nadeau & Bengio 2003. Rows in brackets are shown alone: worse than the goal asks, or a test
-where the plan would choose another. Exit status: 0 if the goal is met (cover 94 to 96.5 %, both errors at most 5 %, each
-within three standard errors), 1 if not.
+`pipeline.stats`.
 """
 
-import argparse
 import math
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
+from benchmarks.coverage.rows import Floats, Row, at_most, share, within
 from pipeline.designs import Factorial
 from pipeline.questions import Kind, Question
 from pipeline.stats import ALPHA, PAIRED, Basis, Fit, basis, fit, holm
 
-Floats = npt.NDArray[np.float64]
+TITLE = "Intervals and families of a 2x2x2 factorial"
+NOTE = (
+    "cover: 95 % intervals that hold the truth; family error: a table in which at least one difference that is not there is "
+    "found; false equivalent: a true difference of exactly the margin"
+)
 Draw = Callable[[np.random.Generator, tuple[int, ...]], Floats]  # numbers of mean 0 and sd 1
 
 DESIGN = Factorial(on={name: {name: 1} for name in "ABC"})
@@ -33,7 +27,6 @@ ARMS = [arm.name for arm in DESIGN.expand()]
 KINDS: tuple[Kind, ...] = ("delta", "main", "interaction", "shapley")
 REPLICATES = (3, 5, 10)
 COVER = (0.94, 0.965)
-SLACK = 3  # standard errors of the simulation
 MARGIN = 2.0  # in sd of a run
 UNEQUAL = (1.0, 1.0, 2.0, 3.0, 1.0, 2.0, 3.0, 1.0)
 
@@ -115,36 +108,17 @@ CONDITIONS: tuple[tuple[Basis, tuple[Condition, ...]], ...] = (
 )
 
 
-@dataclass(frozen=True)
-class Row:
-    """Shares of one condition at n replicates, each with its Monte-Carlo standard error."""
-
-    test: str
-    condition: str
-    n: int
-    counts: bool
-    cover: dict[Kind, tuple[float, float]]
-    family_error: tuple[float, float]
-    false_equivalent: tuple[float, float]
-
-    @property
-    def good(self) -> bool:
-        low, high = COVER
-        covered = all(low - SLACK * error <= share <= high + SLACK * error for share, error in self.cover.values())
-        errors = (self.family_error, self.false_equivalent)
-        return covered and all(share <= ALPHA + SLACK * error for share, error in errors)
-
-
 def measure(condition: Condition, plan: Basis, n: int, num: int, rng: np.random.Generator) -> Row:
     """`num` tables of one condition."""
     scores = condition.scores(rng, num, n)
     questions = DESIGN.questions()
     fits = [fit(scores, weights_of(question), plan) for question in questions]
     missed = [np.abs(found.delta) > found.half() for found in fits]
-    cover = {}
+    figures = {}
     for kind in KINDS:
         held = np.stack([~m for m, question in zip(missed, questions, strict=True) if question.kind == kind])
-        cover[kind] = share(held.mean(axis=0))
+        figures[f"cover: {kind}"] = share(held.mean(axis=0))
+    good = all(within(cover, *COVER) for cover in figures.values())
     families = dict.fromkeys(question.family for question in questions)
     wrong = []
     for family in families:
@@ -152,50 +126,19 @@ def measure(condition: Condition, plan: Basis, n: int, num: int, rng: np.random.
         wrong.append(np.asarray((holm(np.stack(p, axis=-1)) < ALPHA).any(axis=-1)))
     edge = fits[0]
     edge = Fit(edge.delta + MARGIN, edge.sd, edge.error, edge.df)
-    worst = max((share(errors) for errors in wrong), key=lambda found: found[0])
-    return Row(plan.test, condition.name, n, condition.counts, cover, worst, share(edge.within(MARGIN)))
+    figures["family error"] = max((share(errors) for errors in wrong), key=lambda found: found[0])
+    figures['false "equivalent"'] = share(edge.within(MARGIN))
+    good &= at_most(figures["family error"], ALPHA) and at_most(figures['false "equivalent"'], ALPHA)
+    return Row(plan.test, condition.name, n, figures, good, condition.counts)
 
 
 def weights_of(question: Question) -> Floats:
     return np.array([question.weights.get(arm, 0.0) for arm in ARMS])
 
 
-def share(found: npt.NDArray[np.float64] | npt.NDArray[np.bool_]) -> tuple[float, float]:
-    """(mean, its standard error)"""
-    return float(found.mean()), float(found.std() / math.sqrt(len(found)))
-
-
-def simulate(num: int, seed: int) -> Iterator[Row]:
-    rng = np.random.default_rng(seed)
+def simulate(num: int, rng: np.random.Generator) -> Iterator[Row]:
+    """`num` tables for each condition and number of replicates."""
     for plan, conditions in CONDITIONS:
         for condition in conditions:
             for n in REPLICATES:
                 yield measure(condition, plan, n, num, rng)
-
-
-def report(rows: Sequence[Row]) -> str:
-    """The table, tests apart; what does not count towards the goal in brackets."""
-    titles = [*(f"cover: {kind}" for kind in KINDS), "family error", 'false "equivalent"']
-    lines = [f"{'test':12}{'condition':24}{'n':>3}  " + "".join(f"{title:>21}" for title in titles)]
-    for row in rows:
-        name = row.condition if row.counts else f"({row.condition})"
-        cells = (*row.cover.values(), row.family_error, row.false_equivalent)
-        text = "".join(f"{100 * mean:14.2f} ± {100 * error:4.2f}" for mean, error in cells)
-        lines.append(f"{row.test:12}{name:24}{row.n:>3}  {text}{'  <- off' if row.counts and not row.good else ''}")
-    return "\n".join(lines)
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.coverage", description="Are the intervals right?")
-    parser.add_argument("--tables", type=int, default=20_000, help="simulated tables a row (default: 20000)")
-    parser.add_argument("--seed", type=int, default=0)
-    given = parser.parse_args(argv)
-    rows = list(simulate(given.tables, given.seed))
-    print(report(rows))
-    met = all(row.good for row in rows if row.counts)
-    print(f"goal {'met' if met else 'MISSED'}: cover {COVER[0]:.1%} to {COVER[1]:.1%}, errors at most {ALPHA:.0%}")
-    return 0 if met else 1
-
-
-if __name__ == "__main__":
-    sys.exit(main())
