@@ -13,6 +13,7 @@ from pipeline.errors import MachineError, UserError
 from pipeline.record import Record
 from pipeline.report import Report, latex, markdown, sheets, style, write_report
 from pipeline.report.compose import read, texts
+from pipeline.report.sentences import points
 from pipeline.report.terminal import render as on_screen
 from tests.records import EFFECTS, Scribe, full_record, make_study, with_arms
 
@@ -99,11 +100,11 @@ def test_the_same_record_gives_the_same_bytes(finished: tuple[Record, Report, Pa
 
 
 def test_summary_states_the_verdicts_of_the_contrasts(finished: tuple[Record, Report, Path]) -> None:
-    _, report, folder = finished
-    text = (folder / "report.md").read_text()
+    record, report, folder = finished
+    shown, text = points(read(record).ablation), (folder / "report.md").read_text()
     for row in sheet(folder, "contrasts.csv"):
         if row["kind"] == "delta":
-            number = f"{abs(100 * float(row['delta'])):.1f}"
+            number = shown.percent(abs(float(row["delta"])))
             assert re.search(rf"{re.escape(row['name'])}: [+−]{number} points \\\[.*?\\\], {row['verdict']}", text)
     assert "none was tuned for an arm" in text
     assert "Holm's correction over the 3 differences" in text

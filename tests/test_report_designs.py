@@ -16,6 +16,7 @@ from pipeline.record import Record
 from pipeline.report import Report, write_report
 from pipeline.report.compose import Findings, read, texts
 from pipeline.report.figures import differences
+from pipeline.report.sentences import points
 from pipeline.report.sheets import files
 from pipeline.report.terminal import render
 from pipeline.report.winner import sentence
@@ -131,7 +132,9 @@ def test_arms_without_a_factor_are_compared_with_the_arm_that_has_all(tmp_path: 
     assert re.search(r"\| all 4 \|", line)
     assert re.search(r"\| baseline \| \+5\.\d", next(line for line in table.splitlines() if "| [**deep**](" in line))
     assert "Δ vs" not in found["report.md"]
-    assert "without deep against all 4: −7.0" in flat(found["screen"])
+    assert f"without deep against all 4: {points(findings.ablation).signed(float(row['delta']))} points" in flat(
+        found["screen"]
+    )
     assert "all 4" in found["ablation.tex"]
     assert not any(contrast.kind == "main" for contrast in findings.ablation.contrasts)
 

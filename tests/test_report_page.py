@@ -19,7 +19,7 @@ from pipeline.report.document import Bullets, Cell, Column, Document, Runs, Tabl
 from pipeline.report.footnotes import footnotes
 from pipeline.report.wording import Points
 from pipeline.study import Study
-from tests.records import EFFECTS, Scribe, make_study
+from tests.records import EFFECTS, Scribe, make_study, with_arms
 
 pytestmark = pytest.mark.usefixtures("quick_disk")
 MEASURED: dict[str, Any] = {"num_macs": 556_000_000, "num_train": 640}
@@ -171,9 +171,34 @@ def test_numbers_sort_by_value(tmp_path: Path) -> None:
     assert 'data-sort="nan"' not in source
 
 
-@pytest.mark.parametrize(("pictures", "want"), [(0, 2), (300, 1), (9_999, 1), (10_000, 2), (50_000, 2)])
-def test_decimals_end_at_one_picture(pictures: int, want: int) -> None:
-    assert Points.fit([0.0004], pictures).decimals == want
+@pytest.mark.parametrize(
+    ("halves", "want"),
+    [((), 1), ((0.14,), 1), ((0.06,), 1), ((0.014, 0.06), 1), ((0.0098,), 2), ((0.0004,), 3), ((1e-6,), 4)],
+)
+def test_decimals_show_two_digits_of_the_smallest_half_width(halves: tuple[float, ...], want: int) -> None:
+    assert Points.fit(halves).decimals == want
+
+
+@pytest.mark.parametrize(
+    ("share", "signed"),
+    [(-0.0004, "−0.04"), (0.0004, "+0.04"), (0.0, "0.0"), (-1e-17, "0.0"), (-0.186, "−18.6"), (-0.00049, "−0.05")],
+)
+def test_a_number_keeps_its_sign_and_its_size(share: float, signed: str) -> None:
+    shown = Points(1)
+    assert shown.signed(share) == signed
+    assert shown.interval(share, 0.022) == f"[{signed.removeprefix('+')}, 2.2]"
+
+
+def test_a_tiny_loss_is_written_as_one_everywhere(tmp_path: Path) -> None:
+    scribe = Scribe(tmp_path, with_arms(make_study(num_trials=0), {"plain": {}, "wide": {"model.width": 96}}))
+    scribe.session()
+    for replicate, wobble in enumerate((0.0, 1e-4, -1e-4, 2e-4, -2e-4), 1):
+        scribe.arm("plain", replicate, 0.7 + wobble * 30)
+        scribe.arm("wide", replicate, 0.7 + wobble * 30 - 0.0004 + wobble / 4)
+    found = texts(read(scribe.record()), {})
+    for page in found.values():
+        assert re.search("(−|\\$-\\$)0.040", page)
+        assert "+0.0" not in page
 
 
 ON = {"deep": {"model.name": "resnet18"}, "flips": {"augment.strength": 1.0}, "wide": {"model.width": 96}}

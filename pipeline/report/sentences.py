@@ -16,8 +16,8 @@ LONG: dict[Metric, str] = {"test_acc": "test accuracy", "val_acc": "validation a
 
 
 def points(ablation: Ablation) -> Points:
-    """The report's number of decimals, from the spread of its runs."""
-    return Points.fit([row.sd for row in ablation.rows], ablation.num_tested)
+    """The report's number of decimals, from the intervals of what it tests."""
+    return Points.fit((c.high - c.low) / 2 for c in ablation.contrasts if c.family)
 
 
 def summary(ablation: Ablation, record: Record) -> tuple[Text | Bullets, ...]:

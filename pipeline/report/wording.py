@@ -8,37 +8,49 @@ from datetime import UTC, datetime
 from pipeline.report.document import PAD
 
 NONE = "–"
+ROUNDING = 1e-12  # what a sum leaves of a share that is zero
+MOST_DECIMALS = 4
 
 
 @dataclass(frozen=True)
 class Points:
-    """Accuracies as percent and differences as percent points, with one number of decimals for the whole report."""
+    """Accuracies as percent and differences as percent points, with one number of decimals for the whole report.
+
+    A number that would round to zero keeps its first digit and its sign: −0.04, where the others have one decimal.
+    """
 
     decimals: int = 1
 
     @classmethod
-    def fit(cls, spreads: Iterable[float], num_pictures: int = 0) -> "Points":
-        """As many decimals as the smallest standard deviation has (1 or 2): more would be noise.
+    def fit(cls, halves: Iterable[float]) -> "Points":
+        """Two significant digits of the smallest half-width of the intervals: more would be noise, fewer would hide it.
 
-        Two only where `num_pictures` (0: unknown) make one picture worth no more than the last of them: 10,000.
+        At least one decimal, as accuracies are written everywhere, and at most `MOST_DECIMALS`.
         """
-        real = [spread * 100 for spread in spreads if spread > 1e-9]
-        most = 1 if 0 < num_pictures < 10_000 else 2
-        return cls(min(most, max(1, -math.floor(math.log10(min(real))))) if real else 1)
+        real = [half * 100 for half in halves if half > ROUNDING]
+        return cls(min(MOST_DECIMALS, max(1, 1 - math.floor(math.log10(min(real))))) if real else 1)
 
     def percent(self, share: float | None) -> str:
         return NONE if share is None or math.isnan(share) else self._number(share)
 
     def signed(self, share: float) -> str:
         text = self._number(share)
-        return text if text.startswith("−") else f"+{text}"
+        return text if share < 0 or _is_zero(share) else f"+{text}"
 
     def interval(self, low: float, high: float) -> str:
         return f"[{self._number(low)}, {self._number(high)}]"
 
     def _number(self, share: float) -> str:
         text = f"{share * 100:.{self.decimals}f}"
-        return text[1:] if float(text) == 0 and text.startswith("-") else text.replace("-", "−")
+        if float(text) == 0:
+            share = 0.0 if _is_zero(share) else share
+            more = -math.floor(math.log10(abs(share * 100))) if share else 0
+            text = f"{share * 100:.{max(more, self.decimals)}f}"
+        return text.replace("-", "−")
+
+
+def _is_zero(share: float) -> bool:
+    return abs(share) < ROUNDING
 
 
 def aligned(rows: Sequence[Sequence[str]]) -> list[list[str]]:
