@@ -117,27 +117,35 @@ def _learning(patient: Patient) -> Iterator[Finding]:
     losses = sanity.overfit_one_batch(
         patient.model, *patient.batches[0], build, num_steps=patient.steps(OVERFIT_STEPS), max_seconds=CHECK_SECONDS
     )
-    test = sanity.lr_range_test(
-        patient.model, patient.batches, build, num_steps=patient.steps(RANGE_STEPS), max_seconds=CHECK_SECONDS
-    )
+    num_steps = patient.steps(RANGE_STEPS)
+    test = sanity.lr_range_test(patient.model, patient.batches, build, num_steps=num_steps, max_seconds=CHECK_SECONDS)
     bounded = len(losses) < OVERFIT_STEPS and losses[-1] < 0.9 * losses[0]
     learned = losses[-1] < LEARNED * math.log(patient.num_classes) or bounded
-    level: Level = "ok" if learned else "warning" if math.isfinite(losses[-1]) else "error"
-    said = f"loss {losses[0]:.3f} to {losses[-1]:.3f} in {len(losses)} steps at lr {lr:g}"
-    yield Finding("learns one batch", said if learned else f"{said}: it should come near 0", level)
-    yield _learning_rate(lr, test, learned=learned)
+    told = learned or len(losses) == OVERFIT_STEPS or not math.isfinite(losses[-1])
+    level: Level = "ok" if learned or not told else "warning" if math.isfinite(losses[-1]) else "error"
+    said = f"loss {losses[0]:.3f} to {losses[-1]:.3f} in {len(losses)} step{'s' * (len(losses) != 1)} at lr {lr:g}"
+    if not told:
+        said += f": this machine is too slow to tell by {OVERFIT_STEPS} steps in {CHECK_SECONDS:g} s"
+    yield Finding("learns one batch", said if learned or not told else f"{said}: it should come near 0", level)
+    yield _learning_rate(lr, test, num_steps, failed=told and not learned)
 
 
-def _learning_rate(lr: float, test: sanity.RangeTest, *, learned: bool) -> Finding:
-    """A range test of few steps is a rough guide: a rate that has just learned a batch is not called wrong by it alone."""
+def _learning_rate(lr: float, test: sanity.RangeTest, num_steps: int, *, failed: bool) -> Finding:
+    """A range test is a rough guide: without a batch that was `failed` to be learned, a rate is not called wrong by it alone.
+
+    One that the clock ended says nothing: its lowest loss is merely its last.
+    """
+    if len(test.rates) < num_steps and test.blows_up is None:
+        steps = f"{len(test.rates)} of {num_steps} steps of a range test in {CHECK_SECONDS:g} s"
+        return Finding("learning rate", f"{lr:g}; this machine is too slow to tell: {steps}")
     if test.suggestion is None:
         said = f"{lr:g}; in {len(test.rates)} steps of a range test no learning rate lowered the loss"
-        return Finding("learning rate", said, "ok" if learned else "warning")
+        return Finding("learning rate", said, "warning" if failed else "ok")
     said = f"{lr:g}; a range test suggests about {test.suggestion:.1e}"
     said += f" and goes wild at {test.blows_up:.1e}" if test.blows_up else ""
     if test.blows_up is not None and lr >= test.blows_up:
-        return Finding("learning rate", f"{said}: it is far too high", "warning" if learned else "error")
-    if test.lowest is not None and lr > test.lowest and not learned:
+        return Finding("learning rate", f"{said}: it is far too high", "error" if failed else "warning")
+    if test.lowest is not None and lr > test.lowest and failed:
         return Finding("learning rate", f"{said}: it is too high", "error")
     if lr < test.suggestion / TOO_SLOW:
         return Finding("learning rate", f"{said}: it is so low that little will be learned", "warning")

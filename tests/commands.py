@@ -15,6 +15,7 @@ from pipeline.ledger import FILE, read_events
 from pipeline.record import Record
 
 ROOT = Path(__file__).parent.parent
+HANGS = 3600  # seconds: what a busy machine may take; only a command that hangs takes longer
 
 
 def start(module: str, *flags: object, home: Path) -> "subprocess.Popen[str]":
@@ -25,7 +26,7 @@ def start(module: str, *flags: object, home: Path) -> "subprocess.Popen[str]":
         return subprocess.Popen(words, cwd=ROOT, stdout=log, stderr=log, text=True, env=environment)
 
 
-def run(module: str, *flags: object, home: Path, seconds: float = 240) -> int:
+def run(module: str, *flags: object, home: Path, seconds: float = HANGS) -> int:
     """Run a command to its end; returns its exit code."""
     process = start(module, *flags, home=home)
     try:
@@ -52,7 +53,7 @@ def kill_after(module: str, *flags: object, home: Path, events: int) -> None:
     """`kill -9` a command once its ledger has this many more events than now."""
     before = num_lines(home)
     process = start(module, *flags, home=home)
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + HANGS
     while num_lines(home) < before + events:
         assert process.poll() is None, output(home)
         assert time.monotonic() < deadline, output(home)

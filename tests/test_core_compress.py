@@ -200,7 +200,7 @@ def test_latency_is_given_only_where_integers_are_real(monkeypatch: Any) -> None
     assert measure(small, x).size_bytes == len(module.save(packed(small)))
     seconds = measure(model, x).seconds_per_picture
     assert seconds is not None
-    assert 0 < seconds < 10
+    assert seconds > 0
 
 
 def test_ranges_come_from_as_many_pictures_as_asked() -> None:

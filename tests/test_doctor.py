@@ -1,3 +1,4 @@
+import math
 import re
 import shutil
 import socket
@@ -11,6 +12,7 @@ import pytest
 import torch
 from pictures import class_folder
 
+from pipeline import examine
 from pipeline import surroundings as machine
 from pipeline.doctor import main
 from pipeline.findings import Finding
@@ -40,6 +42,8 @@ def rows_of(text: str) -> Rows:
 def doctor(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Iterator[Doctor]:
     """The command in this process, which spares the seconds that it takes to load torch."""
     monkeypatch.chdir(ROOT)
+    monkeypatch.setattr(examine, "CHECK_SECONDS", 1e9)  # as many steps and pictures as it wants, on any machine
+    monkeypatch.setattr(examine, "STEP_SECONDS", math.inf)
     threads = torch.get_num_threads()
 
     def ask(home: Path, *flags: object) -> tuple[int, Rows]:
@@ -74,10 +78,29 @@ def test_the_embedded_default_is_sound_and_nothing_is_recorded(home: Path) -> No
     assert "network of 'baseline', 'augmentation'" in text
     assert "78,906 parameters" in find(rows, "size")[1]
     assert "ln 10 = 2.303" in find(rows, "initial loss")[1]
-    assert float(find(rows, "learns one batch")[1].split(" to ")[1].split()[0]) < 0.2
-    assert re.search(r"0\.001; a range test suggests about \d\.\de-0[345]", find(rows, "learning rate")[1])
+    assert find(rows, "learns one batch")[0] == find(rows, "learning rate")[0] == "ok", "on however slow a machine"
     assert find(rows, "runs none yet")[0] == "ok"
     assert {path.name for path in home.iterdir()} == {"cache"}
+
+
+def test_a_sound_network_learns_a_batch_and_its_rate_is_near_the_range_tests(home: Path, doctor: Doctor) -> None:
+    code, rows = doctor(home)
+    assert code == 0
+    assert float(find(rows, "learns one batch")[1].split(" to ")[1].split()[0]) < 0.2
+    assert re.search(r"0\.001; a range test suggests about \d\.\de-0[345]", find(rows, "learning rate")[1])
+
+
+@pytest.mark.parametrize("flags", [[], ["--set", "optimizer.lr=1e-9"], ["--set", "optimizer.lr=0.02"]])
+def test_a_machine_too_slow_to_tell_raises_no_alarm(
+    flags: list[str], home: Path, doctor: Doctor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The clock ends both checks after their first step, which shows nothing of the network."""
+    monkeypatch.setattr(examine, "CHECK_SECONDS", 0.0)
+    code, rows = doctor(home, *flags)
+    assert code == 0
+    for what in ("learns one batch", "learning rate"):
+        level, said = find(rows, what)
+        assert (level, "too slow to tell" in said) == ("ok", True), said
 
 
 @pytest.mark.parametrize(

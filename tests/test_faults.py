@@ -39,7 +39,7 @@ def test_a_second_command_is_turned_away_and_an_interrupt_saves(tmp_path: Path) 
     assert commands.run("search", *DIGITS, home=home) == 4
     assert f"in use by process {first.pid}" in commands.output(home)
     os.kill(first.pid, signal.SIGINT)
-    assert first.wait(60) == 130
+    assert first.wait(commands.HANGS) == 130
     assert "run the same command again" in commands.output(home)
     done = sum(len(run.epochs) for run in commands.record(home).runs.values())
     assert commands.mlflow_rows(home, "select count(*) from runs where status = 'RUNNING'") == [(0,)]

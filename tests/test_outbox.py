@@ -100,7 +100,7 @@ def test_a_damaged_state_means_that_everything_is_sent_again(tmp_path, text):
 def test_a_receiver_that_raises_is_called_again_with_the_same_and_what_came_since(tmp_path):
     receiver = Receiver(ConnectionError("away"), ValueError(""), RuntimeError("two\nlines"))
     box = Outbox(receiver, tmp_path / "state.json", "here", events(0, 3))
-    assert receiver.delivered.wait(30)
+    assert receiver.delivered.wait(3600)
     assert not receiver.errors
     box.put({"seq": 3, "type": "end"})
     assert box.close() == ""
@@ -164,7 +164,7 @@ def test_a_receiver_that_hangs_does_not_hold_the_end_up(tmp_path):
 
     class Slow(Receiver):
         def send(self, events: list[Event], *, last: bool) -> None:  # noqa: ARG002
-            release.wait(30)
+            release.wait(3600)
 
     box = Outbox(Slow(), tmp_path / "state.json", "here", events(0, 1))
     assert box.close(timeout_seconds=0.05) == "no answer in time"

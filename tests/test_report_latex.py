@@ -62,7 +62,7 @@ def test_the_tables_compile_within_the_line(tmp_path: Path, study: Callable[[], 
     (tmp_path / "ablation.tex").write_text(tex(study(), tmp_path / "study"), encoding="utf-8")
     (tmp_path / "paper.tex").write_text(PAPER)
     command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "-no-shell-escape", "paper.tex"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, timeout=300)
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, timeout=3600)
     told = done.stdout.decode("utf-8", "replace")
     assert done.returncode == 0, told[-2000:]
     assert (tmp_path / "paper.pdf").read_bytes().startswith(b"%PDF")
