@@ -131,7 +131,7 @@ def _learning(patient: Patient) -> Iterator[Finding]:
 
 
 def _learning_rate(lr: float, test: sanity.RangeTest, num_steps: int, *, failed: bool) -> Finding:
-    """A range test is a rough guide: without a batch that was `failed` to be learned, a rate is not called wrong by it alone.
+    """A range test is a rough guide: unless a batch could not be learned (`failed`), it alone calls no rate wrong.
 
     One that the clock ended says nothing: its lowest loss is merely its last.
     """
