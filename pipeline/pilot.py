@@ -22,7 +22,7 @@ def due(study: Study, record: Record) -> dict[str, Any] | None:
     runs = _runs(study, record)
     if study.ablation.replicates < PILOT_RUNS or len(runs) < PILOT_RUNS:
         return None
-    metric = "test_acc" if all(run.test_acc is not None for run in runs) else "val_acc"
+    metric = "test_acc" if all(run.test_acc is not None for run in runs) else "last_val_acc"
     values = [value for run in runs if (value := run.metric(metric)) is not None]
     if len(values) < PILOT_RUNS:
         return None

@@ -58,7 +58,7 @@ def outline(study: Study, data: Mapping[str, Any] | None = None) -> Prospect:
     if ablation.match:
         made["match"] = {"path": ablation.match, "numbers": dict(ablation.matched)}
     if data is not None:
-        judged = "test_acc" if data["counts"].get("test", 0) else "val_acc"
+        judged = "test_acc" if data["counts"].get("test", 0) else "last_val_acc"
         made |= {"reports": judged, "pictures": {"title": data["title"], "fingerprint": data["fingerprint"]}}
     return made
 
@@ -109,7 +109,10 @@ def lines(plan: Prospect) -> Iterator[tuple[str, str]]:
     yield "a replicate", f"varies: {plan['replicate_varies']}"
     yield "split", plan["split"]
     yield "selects", plan["selects"]
-    yield "reports", plan.get("reports", "test_acc where the test pictures are labelled, else val_acc")
+    yield (
+        "reports",
+        plan.get("reports", "test_acc where the test pictures are labelled, else val_acc of each run's last epoch"),
+    )
     for family, asked in plan["questions"].items():
         yield "questions", f"{family} ({len(asked)}): {'; '.join(asked)}"
     margin = f"{plan['margin'] * 100:g}"

@@ -75,10 +75,13 @@ class Run:
         return self.status in ("new", "running", "failed") or at_top
 
     def metric(self, name: str) -> float | None:
-        """A result under the common vocabulary: test_* as recorded, the rest at the best epoch; None where missing.
+        """A result under the common vocabulary: test_* as recorded, last_* at the last epoch, the rest at the best; None
+        where missing.
 
-        Of a model that was changed after training, val_* are those of the model as changed.
+        Of a model that was changed after training, val_* at the best epoch are those of the model as changed.
         """
+        if name.startswith("last_"):
+            return self.epochs[-1][name.removeprefix("last_")] if self.epochs else None
         if name == "test_loss":
             return self.test_loss
         if name == "test_acc":

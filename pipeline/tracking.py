@@ -203,13 +203,13 @@ class Tracker:
                 self._tag(self._known(run.key), {"status": "interrupted"})
 
     def _arm_summary(self, arm: str, event: Event) -> None:
-        """Mean, sd, interval and n of the arm so far, at its best epochs; step = n, so that a replay changes nothing."""
+        """Mean, sd, interval and n of the arm so far, at best and last epochs; step = n: a replay changes nothing."""
         runs = [
             run
             for run in self._record.arms()[arm]
             if run.status == "complete" and run.ended_seq <= event["seq"]  # the record may be ahead of what is sent
         ]
-        for name in ("val_acc", "val_loss", "test_acc", "test_loss"):
+        for name in ("val_acc", "val_loss", "last_val_acc", "test_acc", "test_loss"):
             values = [value for run in runs if (value := run.metric(name)) is not None]
             for fact, value in comparison.summary(name, values, self._record.study).items() if values else ():
                 self._point(self._known(f"arm:{arm}"), fact, value, event["time"], len(values))

@@ -240,7 +240,7 @@ def test_bold_is_refused_with_the_comparison(tmp_path: Path) -> None:
     for run in record.arms()["ResNet"]:
         run.config["epochs"] = 40
     notes = shown(record)[1]
-    assert any(note.startswith("Nothing is bold: the arms were not trained or judged alike") for note in notes)
+    assert any(note.startswith("Nothing is bold: the arms cannot be compared fairly") for note in notes)
 
 
 def test_names_in_links_and_runs_are_inert() -> None:

@@ -13,10 +13,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from benchmarks.coverage import intervals
+from benchmarks.coverage import intervals, judging
 from benchmarks.coverage.rows import table
 
-SUBJECTS = (intervals,)
+SUBJECTS = (intervals, judging)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

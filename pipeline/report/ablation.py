@@ -12,14 +12,13 @@ from pipeline.report.document import Block, Bullets, Cell, Column, Figure, Headi
 from pipeline.report.finished import finished_models
 from pipeline.report.footnotes import footnotes
 from pipeline.report.sentences import points, spread_text
-from pipeline.report.tables import Ablation, ArmRow, Metric
+from pipeline.report.tables import NAMES, Ablation, ArmRow
 from pipeline.report.wording import NONE, Points, listed, millions, size
 from pipeline.stats import MIN_REPLICATES, NAN, Contrast
 from pipeline.study import Study
 
 Align = Literal["left", "right", "center"]
 Part = tuple[Column, list[Cell]]
-NAMES: dict[Metric, str] = {"test_acc": "test acc", "val_acc": "val acc†"}
 NOTES = {  # one run each: val acc in percent, val loss
     "baseline": ("59.11", "1.2219"),
     "ResNet": ("59.30", "1.2785"),
@@ -75,10 +74,7 @@ def main_table(ablation: Ablation, efforts: Mapping[str, str] = MappingProxyType
     parts += _differences(ablation, answers, against)
     caption = f"Ablation: {len(ablation.rows)} arms, reference first."
     if against:
-        caption += (
-            f" Differences in percent points of {NAMES[ablation.metric].rstrip('†')}. "
-            f"{families.setting(tuple(asked.values()))}"
-        )
+        caption += f" Differences in percent points of {NAMES[ablation.metric]}. {families.setting(tuple(asked.values()))}"
     sides = [contrast.against if contrast else "" for contrast in answers]
     rules = {i for i in range(2, len(sides)) if sides[i] != sides[i - 1]} if len(against) > 1 else ()
     rows = tuple(zip(*(cells for _, cells in parts), strict=True))
@@ -116,9 +112,8 @@ def _measured(ablation: Ablation, efforts: Mapping[str, str]) -> Iterator[Part]:
     yield _named(ablation, "tuning", "right", [efforts.get(row.arm, NONE) for row in rows])
     yield _named(ablation, "best epoch", "right", list(map(_epochs, rows)), [row.best_epoch for row in rows])
     for name, title, scale in (("val_acc", "val acc† (%)", shown), ("val_loss", "val loss†", None)):
-        if name != ablation.metric:
-            means = [fmean(row.metric(name) or [NAN]) for row in rows]
-            yield _named(ablation, title, "right", [_mean(row, name, scale) for row in rows], means)
+        means = [fmean(row.metric(name) or [NAN]) for row in rows]
+        yield _named(ablation, title, "right", [_mean(row, name, scale) for row in rows], means)
 
 
 def _differences(ablation: Ablation, answers: Sequence[Contrast | None], against: tuple[str, ...]) -> Iterator[Part]:

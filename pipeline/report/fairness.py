@@ -12,7 +12,7 @@ from pipeline.report.wording import listed, plural
 from pipeline.stats import Basis, Contrast
 from pipeline.study import Study
 
-REASON = "the arms were not trained or judged alike"
+REASON = "the arms cannot be compared fairly"
 SHOWN_ARMS = 6
 FAR = 0.1
 """A matched arm whose parameters differ by more than this share of the reference's is warned of."""
@@ -32,6 +32,24 @@ def unequal(record: Record, study: Study) -> tuple[str, ...]:
     found += _differing("patience", {arm: [flat.get("patience", 0) for flat in flats] for arm, flats in free.items()})
     found += [_short(arm, own) for arm, own in runs.items() if any(map(_cut_short, own))]
     return tuple(text for text in found if text)
+
+
+def chosen_by_the_judge(record: Record, study: Study) -> tuple[str, ...]:
+    """What the val pictures chose of the results that they are to judge, a sentence each; without test labels alone."""
+    names = {arm.name for arm in study.ablation.design.expand()}
+    runs = [run for arm, own in record.arms().items() if arm in names for run in own if has_numbers(run)]
+    found = []
+    if any(int(run.config.get("patience", 0)) for run in runs):
+        found.append(
+            "early stopping: the val pictures judge here, and they also chose where runs ended (set patience to 0 or label "
+            "test pictures)"
+        )
+    if any(run.final for run in runs):
+        found.append(
+            "final evaluation: the val pictures judge here, and they also chose the epoch at which compression and views "
+            "were measured (label test pictures)"
+        )
+    return tuple(found)
 
 
 def not_compared(questions: Sequence[Question], basis: Basis) -> tuple[Contrast, ...]:

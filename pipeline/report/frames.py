@@ -46,7 +46,7 @@ NUMBERS |= {
 }
 NUMBERS |= {
     f"{name}_{part}"
-    for name in ("val_acc", "val_loss", "test_acc", "test_loss")
+    for name in ("val_acc", "val_loss", "last_val_acc", "test_acc", "test_loss")
     for part in ("mean", "sd", "ci95_low", "ci95_high", "min", "max")
 }
 NUMBERS |= {"best_epoch_median", "seconds", "time"}
@@ -135,8 +135,8 @@ def _arms(
         line |= {"best_epoch_min": min(epochs, default=None), "best_epoch_max": max(epochs, default=None)}
         for name in ("val_acc", "val_loss"):
             line |= _moments(name, row.metric(name), study)
-        for name in ("test_acc", "test_loss"):
-            found = [getattr(run, name) for run in row.complete]
+        for name in ("last_val_acc", "test_acc", "test_loss"):
+            found = [run.metric(name) for run in row.complete]
             line |= _moments(name, [number for number in found if number is not None], study)
         line |= {"judged_by": ablation.metric, "in_best_set": row.arm in ablation.best}
         yield line | {"diagnosis": diagnosis.get(row.arm, ""), "note": note}

@@ -139,10 +139,10 @@ def _sizes(rows: Sequence[ArmRow], num_arms: int) -> str:
 
 
 def _metric(ablation: Ablation) -> Iterator[str]:
-    if ablation.metric == "val_acc":
+    if ablation.metric != "test_acc":
         yield (
-            "There are no test labels: arms are judged by validation accuracy, which was also used to select the epoch "
-            "of each run; all levels are optimistic"
+            "There are no test labels: arms are judged by validation accuracy at each run's last epoch, as the best epoch "
+            "was chosen by these very pictures; what was tuned on them, by a search or by hand, is still flattered by them"
         )
 
 

@@ -5,10 +5,10 @@ import re
 from pipeline.record import Record, Run
 from pipeline.report.document import Runs, Trace, Trail
 from pipeline.report.sentences import points
-from pipeline.report.tables import STATUS, Ablation, ArmRow, at_best
+from pipeline.report.tables import NAMES, STATUS, Ablation, ArmRow, Metric, at_best
 from pipeline.report.wording import NONE, Points, plural
 
-TITLES = ("replicate", "status", "best epoch", "val acc† (%)", "test acc (%)")
+TITLES = ("replicate", "status", "best epoch", "val acc† (%)")
 
 
 def runs(ablation: Ablation, record: Record) -> Runs:
@@ -17,15 +17,17 @@ def runs(ablation: Ablation, record: Record) -> Runs:
     for place in record.mlflow_ids:
         uri, _, what = place.rpartition("|")
         uris[what] = uri  # where a study was sent to two stores, the newer one
-    shown, titles = points(ablation), TITLES[: None if ablation.metric == "test_acc" else -1]
+    shown = points(ablation)
     trails = [
         Trail(
-            row.arm, _about(row), tuple(_trace(run, shown, len(titles), uris.get(run.key, ""), record) for run in row.runs)
+            row.arm,
+            _about(row),
+            tuple(_trace(run, shown, ablation.metric, uris.get(run.key, ""), record) for run in row.runs),
         )
         for row in ablation.rows
         if row.runs
     ]
-    return Runs(titles, tuple(trails))
+    return Runs((*TITLES, f"{NAMES[ablation.metric]} (%)"), tuple(trails))
 
 
 def _about(row: ArmRow) -> str:
@@ -34,16 +36,16 @@ def _about(row: ArmRow) -> str:
     return f"{plural(len(row.runs), 'run')}, {', '.join(ends)}"
 
 
-def _trace(run: Run, shown: Points, num_cells: int, uri: str, record: Record) -> Trace:
+def _trace(run: Run, shown: Points, metric: Metric, uri: str, record: Record) -> Trace:
     metrics = at_best(run)
     cells = (
         str(run.replicate),
         STATUS[run.status],
         f"{metrics['epoch']:g}" if metrics else NONE,
         shown.percent(metrics["val_acc"] if metrics else None),
-        shown.percent(run.test_acc),
+        shown.percent(run.metric(metric)),
     )
     experiment = record.mlflow_experiments.get(uri, "")
     view = f"#/experiments/{experiment}/runs/{run.mlflow_id}" if experiment else ""
     served = re.match(r"https?://[^\s@]+$", uri) and view
-    return Trace(run.key, cells[:num_cells], view or run.mlflow_id, f"{uri.rstrip('/')}/{view}" if served else "")
+    return Trace(run.key, cells, view or run.mlflow_id, f"{uri.rstrip('/')}/{view}" if served else "")

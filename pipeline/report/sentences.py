@@ -12,7 +12,7 @@ from pipeline.report.tuned import hyperparameters
 from pipeline.report.wording import NONE, Points, listed, plural
 from pipeline.stats import MIN_REPLICATES, Contrast
 
-LONG: dict[Metric, str] = {"test_acc": "test accuracy", "val_acc": "validation accuracy, which also chose each run's epoch"}
+LONG: dict[Metric, str] = {"test_acc": "test accuracy", "last_val_acc": "validation accuracy at each run's last epoch"}
 
 
 def points(ablation: Ablation) -> Points:

@@ -12,14 +12,15 @@ import pandas as pd
 from pipeline.frozen import Scalar, flatten
 from pipeline.record import Record, Run
 from pipeline.report.edges import edges
-from pipeline.report.fairness import not_compared, unequal
+from pipeline.report.fairness import chosen_by_the_judge, not_compared, unequal
 from pipeline.report.gaps import Hole, has_numbers, holes, reasons, uncompared
 from pipeline.report.tuned import untuned
 from pipeline.scheduler import rung_epochs
 from pipeline.stats import MIN_REPLICATES, NAN, Basis, Contrast, answer, basis, best_set
 from pipeline.study import Study
 
-Metric = Literal["test_acc", "val_acc"]
+Metric = Literal["test_acc", "last_val_acc"]
+NAMES: dict[Metric, str] = {"test_acc": "test acc", "last_val_acc": "last val acc"}
 
 
 @dataclass(frozen=True)
@@ -147,7 +148,7 @@ def read_ablation(record: Record, study: Study) -> Ablation:
     runs = {arm: arm_runs for arm, arm_runs in record.arms().items() if arm in levels}
     complete = {arm: [run for run in rs if has_numbers(run)] for arm, rs in runs.items()}
     metric = _metric(record, complete)
-    columns = {arm: {run.replicate: _score(run, metric) for run in rs} for arm, rs in complete.items()}
+    columns = {arm: {run.replicate: score(run, metric) for run in rs} for arm, rs in complete.items()}
     planned = study.ablation.replicates
     replicates = sorted(set(range(1, planned + 1)).union(*columns.values()))
     scores = pd.DataFrame({arm: [column.get(r, NAN) for r in replicates] for arm, column in columns.items()}, replicates)
@@ -155,7 +156,7 @@ def read_ablation(record: Record, study: Study) -> Ablation:
     rows = tuple(ArmRow(arm, levels[arm], tuple(runs[arm]), tuple(columns[arm].values())) for arm in levels)
     way = basis(base.split, folds=base.folds, tuning=study.ablation.tuning.name, held_out=metric == "test_acc")
     questions, rope = study.ablation.design.questions(), study.ablation.rope
-    unlike = unequal(record, study)
+    unlike = (*unequal(record, study), *(chosen_by_the_judge(record, study) if metric != "test_acc" else ()))
     answers = not_compared(questions, way) if unlike else answer(scores, questions, rope, way)
     lost = untuned(record, study)
     empty = {row.arm: reasons(runs[row.arm], lost.get((row.arm, 1))) for row in rows if not row.complete}
@@ -232,10 +233,15 @@ def flat_config(run: Run) -> dict[str, Scalar]:
 def _metric(record: Record, complete: Mapping[str, list[Run]]) -> Metric:
     runs = [run for rs in complete.values() for run in rs]
     labelled = all(run.test_acc is not None for run in runs) if runs else record.data["counts"].get("test", 0) > 0
-    return "test_acc" if labelled else "val_acc"
+    return "test_acc" if labelled else "last_val_acc"
 
 
-def _score(run: Run, metric: Metric) -> float:
-    metrics = at_best(run)
-    assert metrics is not None
-    return metrics["val_acc"] if metric == "val_acc" or run.test_acc is None else run.test_acc
+def score(run: Run, metric: Metric) -> float:
+    """What a complete run is judged by.
+
+    Val pictures choose the best epoch, so where they must judge as well, for want of test labels, it is at the last epoch
+    of the schedule, which nothing was chosen by: the maximum over epochs favours arms whose curves are noisier.
+    """
+    value = run.metric(metric)
+    assert value is not None
+    return value
