@@ -21,8 +21,8 @@ from pipeline.core.pictures import Pictures, cut
 from pipeline.core.setup import Inputs, build_model, build_pixels, identity
 from pipeline.core.streams import stream, torch_seed
 from pipeline.findings import Finding, Level
-from pipeline.plan import checkpoint_folder
 from pipeline.record import Run
+from pipeline.segment import checkpoint_folder
 from pipeline.surroundings import available_bytes, size
 
 LOSS_TOLERANCE = 1 / 3  # of ln K

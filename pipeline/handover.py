@@ -20,9 +20,9 @@ from pipeline.data.cache import Data
 from pipeline.data.splits import Splits, splits
 from pipeline.errors import MachineError, UserError, printable
 from pipeline.model_card import CARD, CONFIG, MODEL, ONNX, PREDICTIONS, Facts, card, config_json
-from pipeline.plan import checkpoint_folder
 from pipeline.predictions import Unlabeled, table
 from pipeline.record import Record, run_seed
+from pipeline.segment import checkpoint_folder
 from pipeline.selection import Selection
 
 CHECKED = 256  # pictures that torch and onnxruntime are compared on

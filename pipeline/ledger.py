@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Any
 
+from pipeline import lease
 from pipeline.errors import MachineError, printable
 
 Event = dict[str, Any]
@@ -118,8 +119,13 @@ def take_lock(folder: Path) -> IO[str]:
 
 
 def set_aside(folder: Path) -> Path:
-    """Move a recorded study out of the way, unless it is in use; returns where it is now."""
+    """Move a recorded study out of the way, unless it is in use; returns where it is now.
+
+    A worker of a killed command may outlive it for seconds: raises MachineError where one goes on for longer.
+    """
     take_lock(folder).close()
+    for path in folder.glob(f"checkpoints/*/{lease.FILE}"):
+        lease.revoke(path.parent)
     number = 1
     while (aside := folder.with_name(f"{folder.name}.old{number}")).exists():
         number += 1

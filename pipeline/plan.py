@@ -7,8 +7,6 @@ segment's epochs since its last checkpoint, and the segment is handed out again.
 import time
 from collections import Counter, deque
 from collections.abc import Mapping
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from pipeline.config import TrainConfig
@@ -17,6 +15,7 @@ from pipeline.ledger import Ledger
 from pipeline.prospect import PILOT_RUNS
 from pipeline.record import Record, Run, run_key, run_seed
 from pipeline.searches import Searches
+from pipeline.segment import Segment
 from pipeline.study import Study
 from pipeline.trials import Trials, spent
 
@@ -31,19 +30,6 @@ class TooManyFailures(PipelineError):
     exit_code = 3
 
 
-@dataclass(frozen=True)
-class Segment:
-    """Work for one worker: train `config` up to epoch `stop`; epochs up to `reported` are in the ledger already."""
-
-    run: str
-    config: TrainConfig
-    replicate: int
-    seed: int
-    stop: int
-    reported: int
-    test: bool
-
-
 class Plan:
     """Hands out segments and takes in what workers report; every decision is in the ledger before it takes effect."""
 
@@ -55,7 +41,7 @@ class Plan:
         self.searches = Searches(study, record, with_search=with_search)
         self.trials = self.searches.main
         self.search_deadline = float("inf")
-        self.live: set[str] = set()
+        self.live: dict[str, str] = {}  # segment that has not ended → its run
         self.failed_in_a_row: list[str] = []
         self.searches.replay(ledger.events)
         self.attempts: Counter[str] = Counter()
@@ -81,24 +67,29 @@ class Plan:
         """Whether anything planned is left to train, time limits aside; changes nothing."""
         return not self.done() or self.trials.outstanding()
 
-    def epoch(self, key: str, metrics: Mapping[str, float]) -> None:
-        """A worker finished an epoch."""
-        if metrics["epoch"] == len(self.record.runs[key].epochs) + 1:
+    def epoch(self, segment: str, metrics: Mapping[str, float]) -> None:
+        """A worker finished an epoch of a segment; nothing where that has ended: the run may be in other hands."""
+        key = self.live.get(segment)
+        if key is not None and metrics["epoch"] == len(self.record.runs[key].epochs) + 1:
             self.ledger.append("epoch", run=key, metrics=dict(metrics))
 
-    def finish(self, key: str, outcome: Mapping[str, Any]) -> None:
+    def finish(self, segment: str, outcome: Mapping[str, Any]) -> None:
         """A segment ended: `outcome["status"]` is reached, diverged, failed (with `error` and `retry`) or machine.
 
-        Raises MachineError in the last case (the run goes on another time), and TooManyFailures.
+        Only the first end of a segment counts. Raises MachineError in the last case (the run goes on another time), and
+        TooManyFailures.
         """
+        key = self.live.pop(segment, None)
+        if key is None:
+            return
         if outcome["status"] == "machine":
             raise MachineError(outcome["error"])
         run = self.record.runs[key]
-        self.live.discard(key)
         if outcome["status"] == "failed":
             self._fail(run, outcome["error"], retry=outcome["retry"])
             return
         self.failed_in_a_row.clear()
+        del self.attempts[key]  # what comes next is another segment's
         facts = {name: outcome[name] for name in FACTS if name in outcome}
         if outcome["status"] == "diverged":
             self._end(run, "diverged", error=outcome["error"], **facts)
@@ -161,7 +152,7 @@ class Plan:
             segment = self._next_trial(trials)
             if segment is not None:
                 return segment
-        self.searches.settle({*self.live, *self.again})
+        self.searches.settle({*self.live.values(), *self.again})
         for arm, replicate in tuple(self.todo):
             config = self.searches.config(arm, replicate)
             if config is not None or self.searches.hopeless(arm, replicate):
@@ -196,7 +187,7 @@ class Plan:
         values, diverged = sorted(twin.rungs.items()), twin.status == "diverged"
         sent = None if twin.rung in twin.rungs else twin.rung
         self.searches.twin(trials, self.ledger.append("twin", **facts, values=values, diverged=diverged, sent=sent), twin)
-        if twin.unfinished and key not in self.live and key not in self.again and not self.attempts[key]:
+        if twin.unfinished and key not in (*self.live.values(), *self.again) and not self.attempts[key]:
             self.again.append(key)  # of a search that has no part in this session
         return None
 
@@ -221,11 +212,12 @@ class Plan:
         stop = ladder.stop(config.epochs, rung)
         if run.kind == "arm":
             rung, stop = -1, config.epochs
-        self.ledger.append("start", run=run.key, rung=rung)
+        start = self.ledger.append("start", run=run.key, rung=rung)
         self.searches.sent(run, rung)
-        self.live.add(run.key)
+        name = f"{self.record.header['id']}.{start['seq']}"
+        self.live[name] = run.key
         seed, test = self._seed(run.replicate), run.kind == "arm"
-        return Segment(run.key, config, run.replicate, seed, stop, len(run.epochs), test)
+        return Segment(name, run.key, config, run.replicate, seed, stop, len(run.epochs), test)
 
     def _fail(self, run: Run, error: str, *, retry: bool) -> None:
         self.ledger.append("fail", run=run.key, error=error)
@@ -243,8 +235,3 @@ class Plan:
 
     def _end(self, run: Run, status: str, **fields: Any) -> None:
         self.ledger.append("end", run=run.key, status=status, **fields)
-
-
-def checkpoint_folder(study_folder: Path, key: str) -> Path:
-    """Where a run keeps its checkpoints."""
-    return study_folder / "checkpoints" / key

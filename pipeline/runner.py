@@ -7,7 +7,6 @@ import json
 import logging
 import os
 import shutil
-import signal
 import sys
 import threading
 import time
@@ -15,12 +14,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from pipeline import lease
 from pipeline.errors import MachineError
-from pipeline.evidence import evidence_path
+from pipeline.interrupts import Interrupts
 from pipeline.machine import Resources, temp_folder
-from pipeline.plan import Plan, Segment, checkpoint_folder
+from pipeline.plan import Plan
+from pipeline.segment import Segment, checkpoint_folder
 
-# Read by ray on import: loopback only, no telemetry, silence, no chdir, no nice 15, no snapshots, our own signal handlers.
+# Read by ray on import: loopback only, no telemetry, silence, no chdir, no nice 15, no snapshots, our own signal handlers;
+# patience with a thread that ends late (of 2 s, Tune's own, a busy machine takes more, and then loses the worker).
 os.environ.update(
     {
         "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
@@ -33,6 +35,7 @@ os.environ.update(
         "RAY_AUTH_MODE": "disabled",
         "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
         "TUNE_DISABLE_SIGINT_HANDLER": "1",
+        "TUNE_FUNCTION_THREAD_TIMEOUT_S": "60",
         "TUNE_GLOBAL_CHECKPOINT_S": "1000000",
         "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
     }
@@ -46,53 +49,53 @@ WATCH_SECONDS = 2.0
 OBJECT_STORE_BYTES = 80 * 2**20  # only dicts travel; pictures are memory-mapped
 
 
-class Interrupts:
-    """SIGINT and SIGTERM: the first asks for a clean stop, the second ends the process at once."""
-
-    def __init__(self) -> None:
-        self.signal = 0
-
-    def install(self) -> None:
-        """Take the two signals over; Ray sets handlers of its own, so again after it has started."""
-        if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGINT, signal.SIGTERM):
-                signal.signal(number, self._handle)
-
-    def _handle(self, number: int, _frame: object) -> None:
-        if self.signal:
-            os._exit(128 + number)
-        self.signal = number
-
-
 class Segments(Searcher):
-    """Hands the plan's segments out as short Tune trials. Errors are kept in `error`, since Tune would bury them."""
+    """Hands the plan's segments out as short Tune trials. Errors are kept in `error`, since Tune would bury them.
 
-    def __init__(self, plan: Plan, folder: Path, data: Path, resources: Resources) -> None:
+    A run's next segment may be out before Tune has told the end of its last one: so nothing here goes by runs.
+    """
+
+    def __init__(self, plan: Plan, data: Path, resources: Resources, interrupts: Interrupts, deadline: float) -> None:
         super().__init__(metric=None, mode=None)
-        self.plan, self.folder, self.data, self.resources = plan, folder, data, resources
+        self.plan, self.data, self.resources, self.interrupts, self.deadline = plan, data, resources, interrupts, deadline
+        self.folder = plan.ledger.folder.resolve()
         self.error: Exception | None = None
-        self.stopping = False  # segments that Tune ends from now on are to be continued, not failed
-        self.runs: dict[str, str] = {}
+        self.names: dict[str, str] = {}  # Tune trial that has not ended → its segment
+        self.trials: dict[str, Any] = {}
+
+    @property
+    def stopping(self) -> bool:
+        """Whether the whole run ends, by a signal, at the deadline or for an error of ours: no segment dies of that."""
+        return time.monotonic() >= self.deadline or bool(self.interrupts.signal) or self.error is not None
 
     def suggest(self, trial_id: str) -> Any:
-        segment = self._guarded(self.plan.next)
+        if len(self.names) >= self.resources.workers:
+            return None
+        segment = self._guarded(self._hand_out)
         if segment is None:
             return Searcher.FINISHED if self.error or self.plan.done() else None
-        self.runs[trial_id] = segment.run
-        return self._order(segment)
+        self.names[trial_id] = segment.name
+        # as JSON: Tune repeats a config, flattened, in every result
+        return {"order": json.dumps(segment.order(self.folder, self.data, self.resources))}
 
-    def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
-        run, event = self.runs[trial_id], json.loads(result["event"])
+    def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:  # noqa: ARG002
+        event = json.loads(result["event"])
         if "metrics" in event:
-            self._guarded(lambda: self.plan.epoch(run, event["metrics"]))
+            self._guarded(lambda: self.plan.epoch(event["segment"], event["metrics"]))
         else:
-            self._guarded(lambda: self.plan.finish(run, event["outcome"]))
+            self._guarded(lambda: self.plan.finish(event["segment"], event["outcome"]))
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:  # noqa: ARG002
-        run = self.runs.pop(trial_id, "")
-        if run in self.plan.live and not self.stopping:
+        name = self.names.pop(trial_id, "")
+        if not self.stopping:  # else it is to be continued, not failed
             died = {"status": "failed", "error": "the worker process died", "retry": True}
-            self._guarded(lambda: self.plan.finish(run, died))
+            self._guarded(lambda: self.plan.finish(name, died))  # says nothing of a segment that has told its end itself
+
+    def settle(self, trials: list[Any]) -> None:
+        """Take in the ends that Tune does not tell: of a worker that cannot be made ready for its next segment."""
+        self.trials |= {trial.trial_id: trial for trial in trials[len(self.trials) :]}
+        for trial_id in [one for one in self.names if one in self.trials and self.trials[one].is_finished()]:
+            self.on_trial_complete(trial_id)
 
     def save(self, checkpoint_path: str) -> None:
         """Nothing: the ledger is the state."""
@@ -111,36 +114,23 @@ class Segments(Searcher):
                 self.error = error
         return None
 
-    def _order(self, segment: Segment) -> dict[str, str]:
-        """A segment for a worker process, as JSON: Tune repeats a config, flattened, in every result."""
-        order = {
-            "config": segment.config.model_dump(mode="json"),
-            "replicate": segment.replicate,
-            "seed": segment.seed,
-            "stop": segment.stop,
-            "reported": segment.reported,
-            "test": segment.test,
-            "folder": str(checkpoint_folder(self.folder, segment.run)),
-            "evidence": str(evidence_path(self.folder, segment.run)),
-            "data": str(self.data),
-            "device": self.resources.device,
-            "num_processes": self.resources.processes,
-        }
-        return {"order": json.dumps(order)}
+    def _hand_out(self) -> Segment | None:
+        segment = self.plan.next()
+        if segment is not None:
+            lease.grant(checkpoint_folder(self.folder, segment.run), segment.name)
+        return segment
 
 
 class Stop(tune.Stopper):
-    """Ends the whole run on a signal, at the deadline (monotonic seconds), or after an error of ours."""
+    """Ends the whole run when `segments` says so."""
 
-    def __init__(self, segments: Segments, interrupts: Interrupts, deadline: float) -> None:
-        self.segments, self.interrupts, self.deadline = segments, interrupts, deadline
+    def __init__(self, segments: Segments) -> None:
+        self.segments = segments
 
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:  # noqa: ARG002  (Tune calls by name)
         return False
 
     def stop_all(self) -> bool:
-        late = time.monotonic() >= self.deadline
-        self.segments.stopping = late or bool(self.interrupts.signal) or self.segments.error is not None
         return self.segments.stopping
 
     def __getstate__(self) -> dict[str, Any]:
@@ -150,13 +140,14 @@ class Stop(tune.Stopper):
 class Heartbeat(tune.Callback):
     """Lets the progress block breathe while nothing is reported, and puts our signal handlers back after Tune's."""
 
-    def __init__(self, interrupts: Interrupts, on_step: Callable[[], None]) -> None:
-        self.interrupts, self.on_step = interrupts, on_step
+    def __init__(self, segments: Segments, on_step: Callable[[], None]) -> None:
+        self.segments, self.on_step = segments, on_step
 
     def setup(self, **_: Any) -> None:
-        self.interrupts.install()
+        self.segments.interrupts.install()
 
-    def on_step_end(self, **_: Any) -> None:
+    def on_step_end(self, *, trials: list[Any], **_: Any) -> None:
+        self.segments.settle(trials)
         self.on_step()
 
     def __getstate__(self) -> dict[str, Any]:
@@ -177,9 +168,8 @@ def run(
     Returns when the plan is done, when a signal came, or when `deadline` (monotonic seconds) has passed.
     Raises MachineError where Ray fails, and whatever the plan raises.
     """
-    folder = plan.ledger.folder.resolve()
-    temp = temp_folder(folder)
-    segments = Segments(plan, folder, data, resources)
+    segments = Segments(plan, data, resources, interrupts, deadline)
+    temp = temp_folder(segments.folder)
     over = threading.Event()
     try:
         shutil.rmtree(temp, ignore_errors=True)  # what a killed run left
@@ -187,7 +177,7 @@ def run(
         _start_ray(resources, temp)
         threading.Thread(target=_watch, args=(over, interrupts), name="ray watch", daemon=True).start()
         interrupts.install()
-        _tuner(segments, resources, temp, Stop(segments, interrupts, deadline), Heartbeat(interrupts, on_step)).fit()
+        _tuner(segments, temp, Heartbeat(segments, on_step)).fit()
     except Exception as error:
         if segments.error is None and not interrupts.signal:
             raise MachineError(f"Ray stopped: {type(error).__name__}: {error}; the same command goes on") from error
@@ -227,15 +217,14 @@ def _watch(over: threading.Event, interrupts: Interrupts) -> None:
             os._exit(128 + interrupts.signal if interrupts.signal else MachineError.exit_code)
 
 
-def _tuner(segments: Segments, resources: Resources, temp: Path, stop: Stop, heartbeat: Heartbeat) -> tune.Tuner:
-    share = {"cpu": 1.0} | ({"gpu": resources.gpus_per_trial} if resources.gpus_per_trial else {})
+def _tuner(segments: Segments, temp: Path, heartbeat: Heartbeat) -> tune.Tuner:
+    gpus = segments.resources.gpus_per_trial
+    share = {"cpu": 1.0} | ({"gpu": gpus} if gpus else {})
     return tune.Tuner(
         tune.with_resources(train_segment, share),
-        tune_config=tune.TuneConfig(
-            search_alg=segments, num_samples=-1, max_concurrent_trials=resources.workers, reuse_actors=True
-        ),
+        tune_config=tune.TuneConfig(search_alg=segments, num_samples=-1, reuse_actors=True),
         run_config=tune.RunConfig(
-            name="segments", storage_path=str(temp / "tune"), verbose=0, stop=stop, callbacks=[heartbeat]
+            name="segments", storage_path=str(temp / "tune"), verbose=0, stop=Stop(segments), callbacks=[heartbeat]
         ),
     )
 
@@ -244,7 +233,13 @@ def train_segment(config: dict[str, str]) -> None:
     """What a Tune worker runs: one segment. Every epoch and, last, the outcome are reported to the driver."""
     from pipeline.worker import work  # in the worker alone: the driver needs no training core
 
-    def report(**event: Any) -> None:
-        tune.report({"event": json.dumps(event)})
+    carry_out(json.loads(config["order"]), work)
 
-    report(outcome=work(json.loads(config["order"]), on_epoch=lambda metrics: report(metrics=metrics)))
+
+def carry_out(order: dict[str, Any], work: Callable[..., dict[str, Any]]) -> None:
+    """Do the order's work; every report names the segment, since a worker's former thread may report into the next trial."""
+
+    def report(**event: Any) -> None:
+        tune.report({"event": json.dumps({"segment": order["segment"], **event})})
+
+    report(outcome=work(order, on_epoch=lambda metrics: report(metrics=metrics)))

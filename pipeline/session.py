@@ -29,9 +29,9 @@ from pipeline.study import Study
 
 if TYPE_CHECKING:
     from pipeline.data.cache import Data
+    from pipeline.interrupts import Interrupts
     from pipeline.plan import Plan
     from pipeline.progress import Progress
-    from pipeline.runner import Interrupts
     from pipeline.tracking import Tracker
 
 PATIENCE_SECONDS, HURRY_SECONDS = 120.0, 5.0  # for MLflow to take what is left; after Ctrl-C
@@ -123,8 +123,8 @@ class Session:
 
     def run(self) -> int:
         """Train what is missing, write the report, say how it ended; returns the exit code."""
+        from pipeline.interrupts import Interrupts
         from pipeline.progress import Progress
-        from pipeline.runner import Interrupts
         from pipeline.tracking import Tracker
 
         means = self.means

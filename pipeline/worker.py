@@ -18,6 +18,7 @@ from pipeline.core.train import Diverged, Inputs, evaluate_best, train, tune_pro
 from pipeline.data.cache import Data, open_data
 from pipeline.data.splits import Split, Splits, splits
 from pipeline.errors import MachineError, UserError, printable
+from pipeline.lease import Lease, LeaseLost, held
 from pipeline.team import following, team
 
 RETRIED = (OSError, ConnectionError, MemoryError)  # deterministic errors (a wrong shape) are not worth a second try
@@ -30,7 +31,10 @@ def work(order: dict[str, Any], on_epoch: Callable[[dict[str, float]], None]) ->
     """
     config = TrainConfig.parse(order["config"], source="segment")
     try:
-        return _train(config, order, on_epoch)
+        with held(Path(order["folder"]), order["segment"]) as lease:
+            return _train(config, order, on_epoch, lease)
+    except LeaseLost as error:  # the segment has ended for the driver: it hears this only where the folder was taken away
+        return {"status": "failed", "error": str(error), "retry": True}
     except UserError as error:
         return {"status": "failed", "error": printable(error, 500), "retry": False}
     except Diverged as error:
@@ -43,7 +47,13 @@ def work(order: dict[str, Any], on_epoch: Callable[[dict[str, float]], None]) ->
         return {"status": "failed", "error": text, "retry": isinstance(error, RETRIED) or "out of memory" in text}
 
 
-def _train(config: TrainConfig, order: dict[str, Any], on_epoch: Callable[[dict[str, float]], None]) -> dict[str, Any]:
+def _train(
+    config: TrainConfig, order: dict[str, Any], on_epoch: Callable[[dict[str, float]], None], lease: Lease
+) -> dict[str, Any]:
+    def tell(epoch: dict[str, float]) -> None:
+        lease.check()
+        on_epoch(epoch)
+
     parts, inputs = _pictures(config, order)
     folder, device, seed = Path(order["folder"]), order["device"], order["seed"]
     with team(order) as group:
@@ -54,7 +64,8 @@ def _train(config: TrainConfig, order: dict[str, Any], on_epoch: Callable[[dict[
             folder=folder,
             stop=order["stop"],
             reported=order["reported"],
-            on_epoch=on_epoch,
+            on_epoch=tell,
+            before_save=lease.check,
             device=device,
             group=group,
         )
@@ -62,7 +73,8 @@ def _train(config: TrainConfig, order: dict[str, Any], on_epoch: Callable[[dict[
     if result.complete and len(result.history) < config.epochs:
         outcome["early"] = True
     if order["test"]:
-        outcome |= _finish(config, parts, inputs, result.best_epoch, order)
+        outcome |= _finish(config, parts, inputs, result.best_epoch, order, lease)
+    lease.check()
     settle(folder, complete=result.complete)
     return outcome
 
@@ -75,7 +87,9 @@ def _pictures(config: TrainConfig, order: dict[str, Any]) -> tuple[Splits, Input
     return parts, Inputs(parts.train, parts.val, len(data.classes), data.mean, data.std, parts.unlabeled)
 
 
-def _finish(config: TrainConfig, parts: Splits, inputs: Inputs, best_epoch: int, order: dict[str, Any]) -> dict[str, Any]:
+def _finish(
+    config: TrainConfig, parts: Splits, inputs: Inputs, best_epoch: int, order: dict[str, Any], lease: Lease
+) -> dict[str, Any]:
     """test_loss and test_acc; where the finished model is changed (compression, views), `final`: what that did to it;
     num_macs of a picture, num_train, and the SHA-256 of the evidence that is on disk by now."""
     wanted = [("test", parts.test)] if config.final.is_plain else [("val", parts.val), ("test", parts.test)]
@@ -94,7 +108,7 @@ def _finish(config: TrainConfig, parts: Splits, inputs: Inputs, best_epoch: int,
         final |= {fact.replace("plain_acc", f"plain_{name}_acc"): value for fact, value in facts.items()}
     final.pop("plain_loss", None)
     outcome |= {"num_train": len(parts.train)} | ({"final": final} if final else {})
-    return outcome | _macs(config, inputs) | _evidence(config, parts, inputs, judged, order)
+    return outcome | _macs(config, inputs) | _evidence(config, parts, inputs, judged, order, lease)
 
 
 def _judge(config: TrainConfig, split: Split, inputs: Inputs, order: dict[str, Any]) -> Finished:
@@ -110,7 +124,12 @@ def _macs(config: TrainConfig, inputs: Inputs) -> dict[str, int]:
 
 
 def _evidence(
-    config: TrainConfig, parts: Splits, inputs: Inputs, judged: dict[str, Finished], order: dict[str, Any]
+    config: TrainConfig,
+    parts: Splits,
+    inputs: Inputs,
+    judged: dict[str, Finished],
+    order: dict[str, Any],
+    lease: Lease,
 ) -> dict[str, str]:
     """Write the run's evidence, of test where it is labelled; nothing where it cannot be had: the run is trained.
 
@@ -125,6 +144,7 @@ def _evidence(
     except Exception:
         logging.warning("no evidence of the run", exc_info=True)
         return {}
+    lease.check()
     return {"evidence": evidence.write(Path(order["evidence"]), found)}
 
 

@@ -10,8 +10,9 @@ from typing import Any
 
 from pipeline.config import TrainConfig
 from pipeline.ledger import Event, Ledger
-from pipeline.plan import Plan, Segment
+from pipeline.plan import Plan
 from pipeline.record import Record, Run
+from pipeline.segment import Segment
 from pipeline.study import Study
 
 DATA = {
@@ -66,13 +67,13 @@ class Worker:
             outcome, last = {"status": "diverged", "error": "train_loss is NaN at step 3"}, 1
         numbers = range(segment.reported + 1, min(last, segment.stop) + 1)
         steps = [self._epoch(plan, segment, number) for number in numbers]
-        return [*steps, lambda: plan.finish(key, outcome)]
+        return [*steps, lambda: plan.finish(segment.name, outcome)]
 
     def _epoch(self, plan: Plan, segment: Segment, number: int) -> Callable[[], None]:
         def step() -> None:
             self.trained.append((segment.run, number))
             reached = self.acc(segment.config, segment.replicate)
-            plan.epoch(segment.run, metrics(reached, number))
+            plan.epoch(segment.name, metrics(reached, number))
 
         return step
 

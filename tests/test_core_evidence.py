@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from scans import SMALL, digits
+from segments import work
 from test_contracts import every, narrow
 from torch import nn
 
@@ -28,7 +29,6 @@ from pipeline.data.cache import open_data, prepare
 from pipeline.data.datasets import Digits
 from pipeline.data.splits import Split
 from pipeline.evidence import Evidence, Judged, evidence_path, read
-from pipeline.worker import work
 
 CPU = torch.device("cpu")
 PLAIN = Pixels((0.3,), (0.37,), device=CPU)

@@ -18,6 +18,7 @@ import torch
 from driver import Worker, drive, open_plan
 from pictures import hw3_folder, save
 from PIL import Image
+from segments import work
 from test_contracts import every, narrow
 
 from pipeline import handover
@@ -37,13 +38,14 @@ from pipeline.export import main
 from pipeline.handover import replace_folder
 from pipeline.header import describe_data
 from pipeline.ledger import Ledger, read_events
-from pipeline.plan import Plan, checkpoint_folder
+from pipeline.machine import Resources
+from pipeline.plan import Plan
 from pipeline.predictions import ids, natural, table
 from pipeline.record import Record
+from pipeline.segment import checkpoint_folder
 from pipeline.selection import select
 from pipeline.session import study_folder
 from pipeline.study import Study
-from pipeline.worker import work
 from studies import small_study
 
 ROOT = Path(__file__).parents[1]
@@ -80,15 +82,12 @@ def trained(study: Study, root: Path, pictures: Path | None) -> Trained:
     ledger.append("session", command="", versions={"torch": "2"}, commit="c0ffee", machine={}, workers=1, budget={})
     plan = Plan(study, ledger, record, core_version=CORE_VERSION, with_search=study.search.num_trials > 0)
     while (segment := plan.next()) is not None:
-        order: dict[str, Any] = {name: getattr(segment, name) for name in ("replicate", "seed", "stop", "reported", "test")}
-        order |= {"config": segment.config.model_dump(mode="json"), "data": str(data.path), "device": "cpu"}
-        order |= {"evidence": str(evidence_path(folder, segment.run)), "num_processes": 1}
         outcome = work(
-            {**order, "folder": str(checkpoint_folder(folder, segment.run))},
-            lambda metrics, key=segment.run: plan.epoch(key, metrics),  # type: ignore[misc]
+            segment.order(folder, data.path, Resources(1, 0.0)),
+            lambda metrics, name=segment.name: plan.epoch(name, metrics),  # type: ignore[misc]
         )
         assert outcome["status"] == "reached", outcome
-        plan.finish(segment.run, outcome)
+        plan.finish(segment.name, outcome)
     plan.close_search()
     ledger.close()
     (root / "study.json").write_text(json.dumps(tree))

@@ -15,7 +15,7 @@ LAYERS = (
     {"errors", "core"},
     {"frozen"},
     {"union", "questions", "trends"},
-    {"space", "designs", "stats", "scheduler", "machine", "findings", "evidence", "symptoms"},
+    {"space", "designs", "stats", "scheduler", "machine", "findings", "evidence", "symptoms", "lease", "interrupts"},
     {"data.listing", "data.folder", "data.cut", "data.twins"},
     {"data.layouts", "data.decode", "data.arrays", "data.tables"},
     {"data.datasets", "data.checks"},
@@ -56,7 +56,7 @@ LAYERS = (
         "core.weights",
     },
     {"config"},
-    {"tuning"},
+    {"tuning", "segment"},
     {
         "core.artifact",
         "core.adversary",

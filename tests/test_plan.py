@@ -357,7 +357,7 @@ def test_a_machine_that_fails_costs_no_run_an_attempt(tmp_path):
     plan = open_plan(tmp_path, study)
     segment = plan.next()
     with pytest.raises(MachineError, match="disk full"):
-        plan.finish(segment.run, {"status": "machine", "error": "disk full"})
+        plan.finish(segment.name, {"status": "machine", "error": "disk full"})
     plan.ledger.close()
     record = drive(open_plan(tmp_path, study), worker)
     check_whole(tmp_path, record, study)

@@ -7,13 +7,13 @@ import pytest
 from pictures import class_folder
 from safetensors.torch import load_file
 from scans import SMALL
+from segments import work
 from torch import nn
 
 from pipeline.core.checkpoints import epochs
 from pipeline.core.parallel import synchronise
 from pipeline.data.cache import prepare
 from pipeline.data.datasets import Digits
-from pipeline.worker import work
 
 FREE = {"model.norm": "none", "model.width": 8, "optimizer.name": "sgd", "epochs": 3, "batch_size": 50, "clip_norm": 1.0}
 

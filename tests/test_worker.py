@@ -2,7 +2,8 @@
 
 import json
 import os
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,16 +11,18 @@ import numpy as np
 import pytest
 import torch
 from scans import SMALL
+from segments import work
 
-from pipeline import worker
+from pipeline import evidence, lease, worker
+from pipeline.core import checkpoints
 from pipeline.core.checkpoints import BEST, META, epochs
+from pipeline.core.loop import Loop
 from pipeline.core.train import Inputs, evaluate_best
 from pipeline.data.build import IMAGES, checksum
 from pipeline.data.cache import open_data, prepare
 from pipeline.data.datasets import Digits
 from pipeline.data.listing import TEST
 from pipeline.data.splits import Splits, splits
-from pipeline.worker import work
 
 
 @pytest.fixture(autouse=True)
@@ -162,8 +165,9 @@ def test_a_device_that_there_is_not_fails_for_good(order):
 
 
 def test_a_disk_that_takes_no_checkpoint_is_the_machines_fault(order, tmp_path):
-    (tmp_path / "file").touch()
-    outcome = work(order | {"folder": str(tmp_path / "file" / "run")}, refuse)
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / ".epoch_0001.tmp").touch()
+    outcome = work(order, refuse)
     assert outcome["status"] == "machine"
     assert "cannot write a checkpoint" in outcome["error"]
 
@@ -182,3 +186,89 @@ def test_missing_pictures_are_the_machines_fault(order, tmp_path):
     outcome = work(order | {"data": str(tmp_path / "nowhere")}, refuse)
     assert outcome["status"] == "machine"
     assert "nowhere" in outcome["error"]
+
+
+SEAMS = {
+    "before it begins": (worker, "_pictures"),
+    "while it trains": (Loop, "run_epoch"),
+    "while a checkpoint is written": (checkpoints, "save"),
+    "while it reports": (None, "on_epoch"),
+    "while it is judged": (worker, "evaluate_best"),
+    "while evidence is gathered": (worker, "gather"),
+    "while evidence is written": (evidence, "write"),
+}
+WRITES = {(checkpoints, "save"), (None, "on_epoch"), (evidence, "write"), (worker, "settle")}
+
+
+@pytest.mark.parametrize("seam", SEAMS)
+def test_a_worker_that_loses_the_lease_writes_and_says_nothing_more(order, seam, monkeypatch, caplog):
+    folder, lost, late = Path(order["folder"]), [], []
+
+    def watched(place: tuple[Any, str], real: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*args: Any, **rest: Any) -> Any:
+            if lost and place in WRITES:
+                late.append(place)
+            result = real(*args, **rest)
+            if place == SEAMS[seam] and not lost:
+                lease.grant(folder, "another")
+                lost.append(seam)
+            return result
+
+        return call
+
+    for place in {*SEAMS.values(), *WRITES}:
+        if place[0] is not None:
+            monkeypatch.setattr(*place, watched(place, getattr(*place)))
+    outcome = work(order, watched((None, "on_epoch"), lambda _: None))
+    assert lost == [seam]
+    assert late == []
+    assert (outcome["status"], outcome["retry"]) == ("failed", True)
+    assert "no longer this worker's" in outcome["error"]
+    assert caplog.records == []
+    assert work(order, lambda _: None)["status"] == "reached", "whoever has the run goes on from what is there"
+
+
+def test_a_run_that_is_in_other_hands_is_not_begun(order):
+    lease.grant(Path(order["folder"]), "another")
+    outcome = worker.work(order | {"segment": "feed.1"}, refuse)
+    assert outcome["status"] == "failed"
+    assert os.listdir(order["folder"]) == [lease.FILE]
+
+
+def test_the_next_worker_of_a_run_begins_when_the_late_one_has_stopped(order):
+    """The driver has given the run to another while its worker lives: in the end it is as if one had trained it."""
+    expected = work(order | {"folder": order["folder"] + "-alone"}, lambda _: None)
+    begun, go_on = threading.Event(), threading.Event()
+    told: dict[str, list[int]] = {"late": [], "next": []}
+    outcomes: dict[str, dict[str, Any]] = {}
+
+    def pause(epoch: dict[str, float]) -> None:
+        told["late"].append(int(epoch["epoch"]))
+        begun.set()
+        assert go_on.wait(60)
+
+    def train(name: str, on_epoch: Callable[[dict[str, float]], None]) -> threading.Thread:
+        thread = threading.Thread(target=lambda: outcomes.update({name: work(order | {"segment": name}, on_epoch)}))
+        thread.start()
+        return thread
+
+    late = train("late", pause)
+    assert begun.wait(60)
+    following = train("next", lambda epoch: told["next"].append(int(epoch["epoch"])))
+    following.join(0.5)
+    assert told == {"late": [1], "next": []}
+    go_on.set()
+    late.join(60)
+    following.join(60)
+    assert outcomes["late"]["status"] == "failed"
+    assert outcomes["next"] == expected
+    assert told == {"late": [1], "next": [1, 2, 3]}
+
+
+def test_a_worker_that_does_not_let_go_fails_the_segment_for_now(order, monkeypatch):
+    monkeypatch.setattr(lease, "PATIENCE_SECONDS", 0.1)
+    lease.grant(Path(order["folder"]), "hanging")
+    with lease.held(Path(order["folder"]), "hanging"):
+        outcome = work(order, refuse)
+    assert (outcome["status"], outcome["retry"]) == ("failed", True)
+    assert "another process still writes in" in outcome["error"]

@@ -2,6 +2,7 @@
 
 import math
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -63,8 +64,8 @@ class Run:
         average = self.loop.average
         return self.loop.model if average is None else average.module
 
-    def next_epoch(self) -> Epoch:
-        """Train and evaluate one epoch, write its checkpoint, return its numbers."""
+    def next_epoch(self, before_save: Callable[[], None]) -> Epoch:
+        """Train and evaluate one epoch, write its checkpoint after a call of `before_save`, return its numbers."""
         start, number = time.monotonic(), len(self.history) + 1
         val_losses = [epoch["val_loss"] for epoch in self.history]
         lr = self.loop.run_epoch(number, self._pictures(number), self.num_steps, val_losses)
@@ -74,6 +75,7 @@ class Run:
                 raise Diverged(number, 0, name)
         self.history.append(epoch)
         if self.folder is not None and self.group.leads:
+            before_save()
             checkpoints.save(
                 self.folder,
                 self.loop.model,

@@ -51,6 +51,7 @@ def train(
     stop: int | None = None,
     reported: int = 0,
     on_epoch: Callable[[Epoch], None] | None = None,
+    before_save: Callable[[], None] = lambda: None,
     device: str = "cpu",
     group: Group | None = None,
 ) -> Result:
@@ -59,8 +60,9 @@ def train(
     With `folder` it goes on from the newest valid checkpoint there, on a CPU bit for bit, and leaves one per epoch.
     `on_epoch` gets every epoch beyond `reported` once, in order, after its checkpoint is on disk: epoch, train_loss,
     train_acc (both in eval mode, without augmentation, on a fixed part of the train split), val_loss, val_acc,
-    lr (of the last step), seconds. Global random state is left as it was found. Every process of a `group` calls it with
-    the same arguments; the leader alone evaluates, reports and writes.
+    lr (of the last step), seconds. `before_save` is called before each checkpoint; what it raises ends the run. Global
+    random state is left as it was found. Every process of a `group` calls it with the same arguments; the leader alone
+    evaluates, reports and writes.
 
     Raises Diverged, UserError (a teacher or weights that do not fit), MachineError where a checkpoint cannot be written.
     """
@@ -72,7 +74,7 @@ def train(
         for epoch in run.history[reported:stop]:
             emit(epoch)
         while len(run.history) < stop and not exhausted(run.history, config.patience):
-            epoch = run.next_epoch()
+            epoch = run.next_epoch(before_save)
             if len(run.history) > reported:
                 emit(epoch)
     history = tuple(run.history[:stop])
