@@ -76,7 +76,7 @@ def test_effects_and_interaction_come_out_as_planted(tmp_path: Path) -> None:
     assert interaction.delta == pytest.approx(TOGETHER, abs=0.006)
     assert read(record).ablation.bold == {"deep + flips"}
     assert report.complete
-    assert "together they give more than the sum of each alone" in text(folder)
+    assert "deep × flips: by the estimates, flips harms alone and helps beside deep: together +" in text(folder)
     assert "Best: deep + flips, distinguishable from every other arm." in text(folder)
 
 
@@ -87,7 +87,7 @@ def test_without_an_interaction_none_is_claimed(tmp_path: Path) -> None:
     record, _, folder = reported(tmp_path, Factorial(on=ON), Worker(acc=noisy(additive, 0.002)))
     (interaction,) = (contrast for contrast in contrasts(record).values() if contrast.kind == "interaction")
     assert interaction.verdict in ("equivalent", "inconclusive")
-    assert "than the sum of each alone" not in text(folder)
+    assert "one by one" not in text(folder)
 
 
 ARMS = Arms(

@@ -13,7 +13,7 @@ import pytest
 from pipeline.designs import AddOneIn, Both, Factorial, Fractional, Ladder, LeaveOneOut, OrderedPath, Scheme
 from pipeline.ledger import read_events
 from pipeline.record import Record
-from pipeline.report import Report, write_report
+from pipeline.report import Report, interactions, write_report
 from pipeline.report.compose import Findings, read, texts
 from pipeline.report.figures import differences
 from pipeline.report.sentences import points
@@ -198,11 +198,16 @@ def test_shapley_shares_are_points_that_sum_to_the_gain(tmp_path: Path) -> None:
 
 
 def test_of_three_factors_an_interaction_is_said_to_be_an_average(tmp_path: Path) -> None:
-    for count, words in ((2, "than the sum of each alone, +"), (3, "alone, on average over the other factors, +")):
-        _, found = told(world(tmp_path / str(count), Factorial(on=some(count))))
-        assert f"deep × flips: together they give more than the sum of each alone{words.split('alone', 1)[1]}" in flat(
-            found["report.md"]
+    for count, hedge in ((2, ""), (3, "by the averages over the other factors, ")):
+        findings, found = told(world(tmp_path / str(count), Factorial(on=some(count)), noise=0.002))
+        shown = points(findings.ablation)
+        pair = interactions.pair_of(
+            next(c for c in findings.ablation.contrasts if c.kind == "interaction"), findings.ablation
         )
+        said = f"deep softens the harm of flips: together {shown.signed(pair.together)}"
+        assert f"deep × flips: {hedge}{said}" in flat(found["report.md"])
+        assert pair.alone == pytest.approx((0.05, -0.03), abs=0.004)
+        assert pair.together == pytest.approx(0.04, abs=0.004)
         assert ("mean over the others)" in found["report.md"]) == (count == 3)
 
 

@@ -8,7 +8,7 @@ from pipeline.report.document import Cell, Column, Table, Tone
 from pipeline.report.families import ORDER, screening, setting
 from pipeline.report.sentences import bare, points
 from pipeline.report.tables import Ablation
-from pipeline.report.wording import NONE, Points, aligned, listed, plural
+from pipeline.report.wording import NONE, Points, aligned, listed, plural, word
 from pipeline.stats import Contrast, by_family
 
 TONES: dict[str, Tone] = {"better": "good", "worse": "bad", "equivalent": "even", "inconclusive": "open"}
@@ -70,8 +70,7 @@ def verdict(contrast: Contrast | None, runs: tuple[str, ...] = ()) -> Cell:
     """`runs` are those it rests on."""
     if contrast is None:
         return Cell("reference", runs=runs)
-    signs = {"better": "positive", "worse": "negative"} if contrast.kind in ("interaction", "shapley") else {}
-    return Cell(signs.get(contrast.verdict, contrast.verdict), tone=TONES.get(contrast.verdict, ""), runs=runs)
+    return Cell(word(contrast), tone=TONES.get(contrast.verdict, ""), runs=runs)
 
 
 def testing(ablation: Ablation) -> Iterator[str]:

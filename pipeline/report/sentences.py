@@ -4,12 +4,13 @@ from collections.abc import Mapping, Sequence
 
 from pipeline.questions import SCREEN
 from pipeline.record import Record
+from pipeline.report import interactions
 from pipeline.report.document import Bullets, Text
 from pipeline.report.fairness import refusal
 from pipeline.report.families import cautions, setting
 from pipeline.report.tables import Ablation, ArmRow, Metric, spread
 from pipeline.report.tuned import hyperparameters
-from pipeline.report.wording import NONE, Points, listed, plural
+from pipeline.report.wording import NONE, Points, listed, plural, word
 from pipeline.stats import MIN_REPLICATES, Contrast
 
 LONG: dict[Metric, str] = {"test_acc": "test accuracy", "last_val_acc": "validation accuracy at each run's last epoch"}
@@ -90,7 +91,7 @@ def _sentence(contrast: Contrast, ablation: Ablation, shown: Points) -> str:
         return f"{name}: not compared ({lacking or contrast.reason})."
     if contrast.verdict == "not tested":
         return f"{name}: {bare(contrast, shown)} points, not tested ({contrast.reason})."
-    head = f"{name}: {shown.signed(contrast.delta)} points {shown.interval(contrast.low, contrast.high)}, {contrast.verdict}"
+    head = f"{name}: {shown.signed(contrast.delta)} points {shown.interval(contrast.low, contrast.high)}, {word(contrast)}"
     if contrast.verdict == "inconclusive":
         if contrast.low > 0 or contrast.high < 0:
             head += " once corrected for several comparisons"
@@ -105,10 +106,7 @@ def _interaction(contrast: Contrast, ablation: Ablation, shown: Points) -> str:
         return ""
     interval = shown.interval(contrast.low, contrast.high)
     if contrast.verdict in ("better", "worse"):
-        more = "more" if contrast.verdict == "better" else "less"
-        size = f"{shown.signed(contrast.delta)} points {interval}"
-        over = ", on average over the other factors" if len(ablation.factors) > 2 else ""
-        return f"{contrast.name}: together they give {more} than the sum of each alone{over}, {size}."
+        return interactions.sentence(contrast, ablation, shown)
     if contrast.verdict == "equivalent":
         return f"{contrast.name}: their effects add up within the margin ({shown.signed(contrast.delta)} points {interval})."
     corrected = " once corrected for several comparisons" if contrast.low > 0 or contrast.high < 0 else ""

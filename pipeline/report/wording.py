@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from pipeline.report.document import PAD
+from pipeline.stats import Contrast
 
 NONE = "–"
 ROUNDING = 1e-12  # what a sum leaves of a share that is zero
@@ -35,7 +36,7 @@ class Points:
 
     def signed(self, share: float) -> str:
         text = self._number(share)
-        return text if share < 0 or _is_zero(share) else f"+{text}"
+        return text if share < 0 or is_zero(share) else f"+{text}"
 
     def interval(self, low: float, high: float) -> str:
         return f"[{self._number(low)}, {self._number(high)}]"
@@ -43,14 +44,21 @@ class Points:
     def _number(self, share: float) -> str:
         text = f"{share * 100:.{self.decimals}f}"
         if float(text) == 0:
-            share = 0.0 if _is_zero(share) else share
+            share = 0.0 if is_zero(share) else share
             more = -math.floor(math.log10(abs(share * 100))) if share else 0
             text = f"{share * 100:.{max(more, self.decimals)}f}"
         return text.replace("-", "−")
 
 
-def _is_zero(share: float) -> bool:
+def is_zero(share: float) -> bool:
+    """Whether rounding alone keeps it from zero."""
     return abs(share) < ROUNDING
+
+
+def word(contrast: Contrast) -> str:
+    """Its verdict: an arm is better or worse than another, an effect is positive or negative."""
+    signs = {} if contrast.against else {"better": "positive", "worse": "negative"}
+    return signs.get(contrast.verdict, contrast.verdict)
 
 
 def aligned(rows: Sequence[Sequence[str]]) -> list[list[str]]:
