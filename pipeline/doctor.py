@@ -111,6 +111,7 @@ def _pictures_findings(data: "Data", folder: Path | None, note: str) -> "Iterato
     _, channels, size, _ = data.images.shape
     where = str(folder) if folder else data.title
     yield Finding("found", f"{where}: {counts}; {len(data.classes)} classes; {size}x{size}, {channels} channels")
+    yield from (Finding(what, said) for what, said in data.taken.lines())
     if note:
         yield Finding("embedded default", note, "warning")
     for bad in data.unreadable[:10]:
@@ -119,10 +120,6 @@ def _pictures_findings(data: "Data", folder: Path | None, note: str) -> "Iterato
         yield Finding("unreadable", f"{len(data.unreadable) - 10} more pictures", "warning")
     for warning in data.warnings:
         yield Finding("warning", warning, "warning")
-    num_ignored = sum(data.ignored.values())
-    if num_ignored:
-        reasons = ", ".join(f"{count} {reason}" for reason, count in data.ignored.items())
-        yield Finding("ignored", f"{num_ignored} files by rule: {reasons}")
 
 
 def _inputs(study: "Study", data: "Data", replicate: int = 0) -> "Inputs":

@@ -64,7 +64,8 @@ def test_a_recorded_order_is_kept_with_what_its_labels_meant(tmp_path):
     # what the first version computed: the same pictures with labels by the order of text
     listing = dataset.scan(root)
     labels = tuple(TEXT.index(Path(file).parent.name) for file in listing.files)
-    before, hashes = replace(listing, classes=TEXT, labels=labels), [""] * len(labels)
+    taken = replace(listing.taken, classes=tuple((name, 4) for name in TEXT))
+    before, hashes = replace(listing, classes=TEXT, labels=labels, taken=taken), [""] * len(labels)
     rows = range(len(labels))
     assert as_recorded(listing, TEXT) == before
     assert fingerprint(as_recorded(listing, TEXT), rows, hashes, (3, 8, 8), 2) == fingerprint(

@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.data.cut import cut, warn_test
+from pipeline.data.cut import cut, origins, warn_test
 from pipeline.data.decode import Pixels, fit
 from pipeline.data.listing import PARTS, UNKNOWN, Listing, check_counts, in_order
+from pipeline.data.taken import Source, Taken
 from pipeline.errors import UserError, printable
 
 COLOURS = (1, 3, 4)
@@ -47,7 +48,9 @@ def list_blocks(
     labels = [int(label) for block in ordered for label in block.labels]
     parts = [block.part for block in ordered for _ in block.labels]
     given = {block.part for block in blocks if len(block.labels)}
-    notes = cut(files, labels, parts, {part: share for part, share in shares.items() if part not in given and share})
+    left = {part: share for part, share in shares.items() if part not in given and share}
+    given_parts = {PARTS[part]: "given with the set" for part in given}
+    notes = cut(files, labels, parts, left)
     where = f"data: {printable(root or title)}"
     check_counts(where, labels, parts, classes)
     return Listing(
@@ -59,7 +62,7 @@ def list_blocks(
         parts=tuple(parts),
         stamps=tuple(block.stamp for block in ordered for _ in block.labels),
         classes=tuple(printable(name, 100) for name in classes),
-        ignored={},
+        taken=Taken.of(Source("given with the set", parts=given_parts | origins(left)), classes, labels, parts),
         warnings=(*warnings, *notes, *warn_test(labels, parts)),
     )
 

@@ -173,7 +173,7 @@ def _write_meta(
         "warnings": notes,
         "mean": mean,
         "std": std,
-        "ignored": listing.ignored,
+        "taken": listing.taken.dump(),
     }
     with open(folder / META, "w", encoding="ascii") as file:
         json.dump({"sha256": checksum(meta), "meta": meta}, file)

@@ -19,6 +19,7 @@ from pipeline.data import build
 from pipeline.data.datasets import PictureSet
 from pipeline.data.decode import VERSION
 from pipeline.data.listing import PARTS, TRAIN, UNKNOWN, Listing, as_recorded
+from pipeline.data.taken import Taken
 from pipeline.errors import MachineError, printable
 
 Progress = Callable[[int, int], None]
@@ -39,7 +40,7 @@ class Data:
     images: uint8 [N, C, S, S] read-only; labels: int64 [N], -1 = unknown; parts: int8 [N], 0 train, 1 valid, 2 test;
     mean, std: per channel over train with a label, in units of 0 … 1; counts: pictures in train, valid, test (with and
     without label) and, where there are any, unlabeled: training pictures without a label, not counted in train;
-    ignored: what the scan left out by rule; fingerprint: 16 hex digits of the content. `files` may hold any bytes a file
+    taken: what was taken, and by what rule; fingerprint: 16 hex digits of the content. `files` may hold any bytes a file
     system allows: show them with `printable`.
     """
 
@@ -57,7 +58,7 @@ class Data:
     warnings: tuple[str, ...]
     mean: tuple[float, ...]
     std: tuple[float, ...]
-    ignored: dict[str, int]
+    taken: Taken
 
 
 class Damaged(MachineError):
@@ -107,6 +108,7 @@ def open_data(path: Path) -> Data:
         if size != int(np.prod(shape)):
             raise ValueError(f"images of {size} bytes, expected {int(np.prod(shape))}")
         images = np.memmap(path / build.IMAGES, dtype=np.uint8, mode="r", shape=shape)
+        taken = Taken.parse(meta["taken"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         why = printable(error)
         raise Damaged(f"cache {printable(path)}: missing or damaged ({why}); prepare the data again") from error
@@ -126,7 +128,7 @@ def open_data(path: Path) -> Data:
         warnings=tuple(meta["warnings"]),
         mean=tuple(meta["mean"]),
         std=tuple(meta["std"]),
-        ignored=meta["ignored"],
+        taken=taken,
     )
 
 

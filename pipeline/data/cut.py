@@ -4,7 +4,7 @@ import hashlib
 from collections import defaultdict
 from collections.abc import Sequence
 
-from pipeline.data.listing import TEST, TRAIN, UNKNOWN, VALID
+from pipeline.data.listing import PARTS, TEST, TRAIN, UNKNOWN, VALID
 
 SALT = "fixed cut"
 NAMES = {VALID: "validation", TEST: "test"}
@@ -32,6 +32,11 @@ def cut(keys: Sequence[str], labels: Sequence[int], parts: list[int], shares: di
         f"no {NAMES[part]} part: {share * 100:.0f} % of each class was cut from the training pictures"
         for part, share in shares.items()
     ]
+
+
+def origins(shares: dict[int, float]) -> dict[str, str]:
+    """Part → how it was cut, in words."""
+    return {PARTS[part]: f"cut from train: {share * 100:.0f} % of each class" for part, share in shares.items()}
 
 
 def warn_test(labels: Sequence[int], parts: Sequence[int]) -> list[str]:

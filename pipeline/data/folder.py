@@ -1,6 +1,7 @@
 """What lies in a folder: pictures by relative path, and everything that is left out, counted by kind."""
 
 import os
+import re
 import stat
 from collections import Counter
 from dataclasses import dataclass, field
@@ -14,18 +15,21 @@ EXTENSIONS = frozenset(
 )
 ARCHIVES = (".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".7z", ".rar")
 MAX_FOLDERS = 100_000
+NOTHING = {"hidden files", "broken links", "sockets, pipes or devices"}  # are no files of a kind
 Names = tuple[str, ...]
 
 
 @dataclass
 class Tree:
-    """Pictures below `root` by their names relative to it, and the names of the folders in each folder."""
+    """Pictures below `root` by their names relative to it, and the names of the folders in each folder. `ignored`: what is
+    left out, by kind; `others`: of each folder the files that are no pictures, by ending."""
 
     root: Path
     pictures: dict[Names, tuple[int, int]] = field(default_factory=dict)
     folders: dict[Names, list[str]] = field(default_factory=dict)
     ignored: Counter[str] = field(default_factory=Counter)
     num_below: Counter[Names] = field(default_factory=Counter)
+    others: dict[Names, Counter[str]] = field(default_factory=dict)
 
     def children(self, base: Names) -> list[str]:
         """Names of the folders directly in `base`, sorted."""
@@ -34,6 +38,10 @@ class Tree:
     def num_directly(self, base: Names) -> int:
         """How many pictures lie in `base` itself."""
         return self.num_below[base] - sum(self.num_below[(*base, name)] for name in self.children(base))
+
+    def others_below(self, base: Names) -> Counter[str]:
+        """The files in and below `base` that are no pictures, by ending."""
+        return sum((kinds for path, kinds in self.others.items() if path[: len(base)] == base), Counter[str]())
 
 
 def require_folder(root: Path | None) -> Path:
@@ -110,6 +118,8 @@ def _walk_one(tree: Tree, start: Names, seen: set[tuple[int, int]], links: list[
             found = _file_stamp(where, name)
             if isinstance(found, str):
                 tree.ignored[found] += 1
+                if found not in NOTHING:
+                    tree.others.setdefault(here, Counter())[found] += 1
             else:
                 tree.pictures[(*here, name)] = found
                 tree.num_below.update(here[:depth] for depth in range(len(here) + 1))
@@ -120,12 +130,20 @@ def _identity(path: str | Path) -> tuple[int, int]:
     return found.st_dev, found.st_ino
 
 
+def _kind(name: str) -> str:
+    """`.heic files`: what a file that is no picture is counted as."""
+    ending = os.path.splitext(name)[1].lower()
+    if not ending:
+        return "files without an ending"
+    return f"{ending} files" if re.fullmatch(r"\.\w{1,8}", ending, re.ASCII) else "files of odd endings"
+
+
 def _file_stamp(where: str, name: str) -> tuple[int, int] | str:
     """(bytes, mtime in ns) of a picture, or the kind of thing it is instead."""
     if name.startswith("."):
         return "hidden files"
     if os.path.splitext(name)[1].lower() not in EXTENSIONS:
-        return "other files"
+        return _kind(name)
     try:
         found = os.stat(os.path.join(where, name))
     except OSError:

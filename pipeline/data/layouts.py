@@ -2,187 +2,217 @@
 
 import json
 import re
-import unicodedata
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
-from pipeline.data.cut import cut, warn_test
+from pipeline.data.cut import cut, origins, warn_test
+from pipeline.data.doubts import UNLABELED, doubts, names_hint, shown, some
 from pipeline.data.folder import EXTENSIONS, Names, Tree
-from pipeline.data.listing import TEST, TRAIN, UNKNOWN, VALID, Listing, check_counts, describe, in_order
+from pipeline.data.homes import LABELED, Homes, find_homes
+from pipeline.data.listing import (
+    PARTS,
+    TEST,
+    TRAIN,
+    UNKNOWN,
+    VALID,
+    Listing,
+    check_counts,
+    describe,
+    in_order,
+    require_distinct,
+    small_classes,
+    warn_small,
+)
+from pipeline.data.names import is_aside, label_of
+from pipeline.data.taken import Source, Taken
 from pipeline.errors import UserError, printable
 
-SPLITS = {
-    **dict.fromkeys(("train", "training"), TRAIN),
-    **dict.fromkeys(("valid", "validation", "val"), VALID),
-    **dict.fromkeys(("test", "testing", "evaluation", "eval"), TEST),
-}
 LAYOUTS = (
     "expected one of: {training,validation,evaluation}/LABEL_NUMBER.jpg (HW3, Food-11); "
-    "{train,valid,test}/CLASS/*.jpg; CLASS/*.jpg (split here)"
+    "{train,valid,test}/CLASS/*.jpg; CLASS/{train,valid,test}/*.jpg; CLASS/*.jpg (split here)"
 )
 LABEL = re.compile(r"([0-9]{1,6})_.*", re.DOTALL)
-UNLABELED = {"unlabeled", "unlabelled"}  # training pictures without a label; beside them the course's archive of 2021
-LABELED = {"labeled", "labelled"}  # has a folder between `training` and the classes
+DOCUMENTS = (
+    "txt md csv tsv json xml html pdf yaml yml toml ini db log py ipynb sh mat npy npz pkl h5 xlsx zip tar gz rar 7z part"
+)
+HARMLESS = {"hidden files", "hidden folders", *(f".{ending} files" for ending in DOCUMENTS.split())}
+SMALLER = "; leave small classes out: --set dataset.min_pictures=2"
+NO_LABEL, NO_NAME = "pictures without a label", "pictures whose name says no label"
+LABELS_FROM = {
+    "hw3": "the number before _ in the names of the files",
+    "name": "the names of the files, before their number",
+    "classes": "the names of the folders",
+}
+Found = dict[Names, tuple[str | None, int]]  # picture → class as written, part
 
 
 @dataclass(frozen=True)
-class Place:
-    """Where the pictures are: `splits` maps folder names below `base` to parts (empty: class folders, not split)."""
+class Rules:
+    """How a folder is to be read, as the user says it (fields of `Folder`)."""
 
-    layout: str
-    base: Names
-    splits: dict[str, int]
+    layout: Literal["auto", "hw3", "classes"] = "auto"
+    label_from: Literal["folders", "name"] = "folders"
+    splits: Literal["auto", "none"] = "auto"
+    min_pictures: int = 0
+    valid_share: float = 0.15
+    test_share: float = 0.15
 
 
-def list_pictures(tree: Tree, layout: str, valid_share: float, test_share: float) -> Listing:
+def list_pictures(tree: Tree, rules: Rules) -> Listing:
     """Label and split the pictures of `tree`; raises UserError where no layout fits or the counts do not allow it."""
     where = f"data: {printable(tree.root)}"
     if not tree.pictures:
         kinds = " ".join(sorted(EXTENSIONS))
         raise UserError(f"{where}: no pictures ({kinds}) in it; found: {describe(tree.ignored)}; {LAYOUTS}")
-    place = _find(tree, layout, where)
-    found = _label(tree, place)
-    hidden = _hide_dummy_class(place, found)
-    keys, classes = _classes(tree, place, found, where)
+    homes = find_homes(tree, where, by_name=rules.splits == "auto")
+    style = _style(tree, homes, rules, where)
+    found = _label(tree, homes, style)
+    notes = _hide_dummy_class(homes, style, found)
+    notes += _leave_out_small(tree, found, rules.min_pictures)
+    written, classes = _classes(tree, homes, style, found, where)
+    if style == "classes" and rules.splits == "auto":
+        notes += doubts(tree, homes.folders(TRAIN)[0], written, where, split=homes.split)
+    notes += _empty_folders(tree, homes, where) if style == "classes" else []
+    keys = {key: label for label, key in enumerate(written)}
     order = sorted(found, key="/".join)
     labels = [UNKNOWN if key is None else keys[key] for key, _ in map(found.__getitem__, order)]
     parts = [found[path][1] for path in order]
-    shares = {VALID: valid_share} if VALID not in place.splits.values() else {}
-    shares |= {TEST: test_share} if not place.splits and test_share else {}
-    notes = cut(["/".join(path[len(place.base) :]) for path in order], labels, parts, shares)
-    listing = Listing(
+    shares = {VALID: rules.valid_share} if not homes.folders(VALID) else {}
+    shares |= {TEST: rules.test_share} if not homes.split and rules.test_share else {}
+    cuts = cut(["/".join(path[len(homes.base) :]) for path in order], labels, parts, shares)
+    where = f"{where}: read as layout '{style}' (left out: {describe(tree.ignored)})"
+    hint = "" if style == "name" else names_hint("/".join(path) for path in tree.pictures)
+    check_counts(where, labels, parts, classes, few=SMALLER, hint=hint)
+    source = Source(LABELS_FROM[style], parts=_folders(homes) | origins(shares), left_out=dict(tree.ignored))
+    return Listing(
         root=tree.root,
         title=printable(tree.root.name or "pictures", 80),
-        layout=place.layout,
+        layout=style,
         files=tuple("/".join(path) for path in order),
         labels=tuple(labels),
         parts=tuple(parts),
         stamps=tuple(tree.pictures[path] for path in order),
         classes=classes,
-        ignored=dict(tree.ignored),
-        warnings=(*notes, *hidden, *_warn_left_out(tree), *warn_test(labels, parts)),
+        taken=Taken.of(source, classes, labels, parts),
+        warnings=(*cuts, *notes, *_warn_left_out(tree), *warn_test(labels, parts)),
     )
-    where = f"{where}: read as layout '{place.layout}' (left out: {describe(listing.ignored)})"
-    check_counts(where, listing.labels, listing.parts, listing.classes)
-    return listing
 
 
-def _find(tree: Tree, layout: str, where: str) -> Place:
-    bases: list[Names] = [(), *((name,) for name in tree.children(()))]
-    places = {base: splits for base in bases if (splits := _split_folders(tree, base))}
-    if places:
-        if () not in places and len(places) > 1:
-            shown = ", ".join(printable("/".join(base), 60) for base in places)
-            raise UserError(f"{where}: several folders hold a train split: {shown}; give one of them")
-        base = () if () in places else next(iter(places))
-        splits = places[base]
-        twins = sorted(name for name, part in splits.items() if list(splits.values()).count(part) > 1)
-        if twins:
-            raise UserError(f"{where}: two folders for the same split: {', '.join(twins)}; keep one")
-        (train,) = (name for name, part in splits.items() if part == TRAIN)
-        aside = sum(tree.num_below[(*base, train, n)] for n in tree.children((*base, train)) if n.lower() in UNLABELED)
-        style = "hw3" if 2 * tree.num_directly((*base, train)) > tree.num_below[(*base, train)] - aside else "classes"
-        if layout in ("auto", style):
-            return Place(style, base, splits)
-    elif layout != "hw3":
-        holding = [n for n in tree.children(()) if tree.num_below[(n,)] and n.lower() not in UNLABELED]
-        base = (holding[0],) if len(holding) == 1 and not tree.num_directly((*holding,)) else ()
-        if holding:
-            return Place("classes", base, {})
-    folders = ", ".join(f"{printable(n, 40)}/ ({tree.num_below[(n,)]} pictures)" for n in tree.children(())[:8])
+def _style(tree: Tree, homes: Homes, rules: Rules, where: str) -> str:
+    """hw3, name or classes; raises UserError where the pictures do not lie as the user says."""
+    if rules.label_from == "name":
+        return "name"
+    if homes.split:
+        train = homes.folders(TRAIN)[0]
+        aside = sum(tree.num_below[(*train, n)] for n in tree.children(train) if n.lower() in UNLABELED)
+        flat = 2 * tree.num_directly(train) > tree.num_below[train] - aside
+        style = "hw3" if flat and not homes.found[train].label else "classes"
+    else:
+        flat = not any(tree.num_below[(*homes.base, n)] for n in tree.children(homes.base) if n.lower() not in UNLABELED)
+        style = "" if flat else "classes"
+    if style and rules.layout in ("auto", style):
+        return style
     raise UserError(
-        f"{where}: the pictures do not lie as layout '{layout}' says; found: {folders or 'no folders'}, "
+        f"{where}: the pictures do not lie as layout '{rules.layout}' says; found: {shown(tree, ())}, "
         f"{tree.num_directly(())} pictures directly in it, left out: {describe(tree.ignored)}; {LAYOUTS}"
+        f"{names_hint('/'.join(path) for path in tree.pictures)}"
     )
 
 
-def _split_folders(tree: Tree, base: Names) -> dict[str, int]:
-    """Folder name → part; empty where the folders in `base` are not splits (a *class* may be called 'train')."""
-    children = tree.children(base)
-    splits = {name: SPLITS[name.lower()] for name in children if name.lower() in SPLITS}
-    others = any(tree.num_below[(*base, n)] for n in children if n not in splits and n.lower() not in UNLABELED)
-    return {} if TRAIN not in splits.values() or (len(splits) == 1 and others) else splits
+def _folders(homes: Homes) -> dict[str, str]:
+    """Part → the folders it lies in, in words."""
+    made = {}
+    for part, name in enumerate(PARTS):
+        paths = list(dict.fromkeys("/".join(p) if not homes.found[p].label else f"*/{p[-1]}" for p in homes.folders(part)))
+        if paths and homes.split:
+            made[name] = f"folder {', '.join(printable(path, 80) for path in paths[:3])}" + (" …" if paths[3:] else "")
+    return made or {"train": "no folders of splits"}
 
 
-def _within(place: Place, path: Names) -> tuple[int, Names]:
-    """(part, what is left of the path below the split's folder); nothing is left of a path outside the layout."""
-    rest = path[len(place.base) :] if path[: len(place.base)] == place.base else ()
-    if not place.splits or (len(rest) > 1 and rest[0].lower() in UNLABELED):
-        return TRAIN, rest
-    if len(rest) < 2 or rest[0] not in place.splits:
-        return TRAIN, ()
-    part, rest = place.splits[rest[0]], rest[1:]
-    return part, rest[1:] if part == TRAIN and len(rest) > 2 and rest[0].lower() in LABELED else rest
-
-
-def _label(tree: Tree, place: Place) -> dict[Names, tuple[str | None, int]]:
+def _label(tree: Tree, homes: Homes, style: str) -> Found:
     """Picture → (class as written in its path, part); what has no place in the layout is counted as left out."""
-    found: dict[Names, tuple[str | None, int]] = {}
+    found: Found = {}
     for path in tree.pictures:
-        part, rest = _within(place, path)
-        if not rest:
+        home, rest = homes.of(path)
+        if home is None:
             tree.ignored["pictures outside the split folders"] += 1
-        elif len(rest) > 1 and part == TRAIN and rest[0].lower() in UNLABELED:
-            found[path] = (None, TRAIN)
-        elif place.layout == "classes" and len(rest) > 1:
-            found[path] = (rest[0], part)
-        elif len(rest) > 1:
-            tree.ignored["pictures in deeper folders"] += 1
-        elif place.layout == "hw3" and (match := LABEL.fullmatch(rest[0])):
-            found[path] = (str(int(match[1])), part)
-        elif part == TEST:
-            found[path] = (None, part)
+            continue
+        key, why = ("", "") if home.unlabeled else (home.label, "") if home.label else _key(style, rest)
+        if why and not (why in (NO_LABEL, NO_NAME) and home.part == TEST):
+            tree.ignored[why] += 1
         else:
-            tree.ignored["pictures without a label"] += 1
+            found[path] = (key or None, home.part)
     return found
 
 
-def _hide_dummy_class(place: Place, found: dict[Names, tuple[str | None, int]]) -> list[str]:
+def _key(style: str, rest: Names) -> tuple[str, str]:
+    """(the class that a picture's path below its home says, or why there is none)."""
+    if style == "name":
+        label = label_of(rest[-1]) or ""
+        return (
+            ("", "pictures in folders of annotations")
+            if any(map(is_aside, rest[:-1]))
+            else (label, "" if label else NO_NAME)
+        )
+    if style == "classes":
+        return (rest[0], "") if len(rest) > 1 else ("", NO_LABEL)
+    match = LABEL.fullmatch(rest[0])
+    return ("", "pictures in deeper folders") if len(rest) > 1 else (str(int(match[1])), "") if match else ("", NO_LABEL)
+
+
+def _hide_dummy_class(homes: Homes, style: str, found: Found) -> list[str]:
     """Take the label from test pictures that all lie in one class folder of at least three: `ImageFolder` needs a folder
     even where nobody knows the classes. Changes `found`, returns what was done."""
     tests = [path for path, (key, part) in found.items() if part == TEST and key is not None]
     names = {str(found[path][0]) for path in tests}
     num_classes = len({key for key, part in found.values() if part == TRAIN and key is not None})
-    if place.layout != "classes" or not place.splits or len(names) != 1 or num_classes < 3:
+    first = any(home.label for home in homes.found.values())
+    if style != "classes" or not homes.split or first or len(names) != 1 or num_classes < 3:
         return []
     found.update(dict.fromkeys(tests, (None, TEST)))
     return [f"all test pictures lie in one folder ('{printable(names.pop())}'): they are taken as unlabeled"]
 
 
-def _class_folders(tree: Tree, place: Place, found: dict[Names, tuple[str | None, int]]) -> list[str]:
-    """The names of class folders, in order; empty ones too, so that they are noticed."""
-    used = {key for key, _ in found.values()}
-    written: set[str] = set()
-    for parent, part in [((*place.base, name), part) for name, part in place.splits.items()] or [(place.base, TRAIN)]:
-        names = set(tree.children(parent))
-        for name in [n for n in names if n.lower() in LABELED and part == TRAIN and tree.children((*parent, n))]:
-            names = names - {name} | set(tree.children((*parent, name)))
-        written |= {n for n in names if n in used or not (n.lower() in UNLABELED or tree.num_below[(*parent, n)])}
-    return in_order(written)
+def _leave_out_small(tree: Tree, found: Found, minimum: int) -> list[str]:
+    """Take the classes of fewer than `minimum` training pictures out of `found`; returns what was done."""
+    small = small_classes(((key or "", part) for key, part in found.values()), minimum)
+    gone = [path for path, (key, _) in found.items() if key in small]
+    for path in gone:
+        del found[path]
+    if gone:
+        tree.ignored["pictures of classes too small"] += len(gone)
+    return warn_small(small, minimum)
 
 
-def _classes(
-    tree: Tree, place: Place, found: dict[Names, tuple[str | None, int]], where: str
-) -> tuple[dict[str, int], tuple[str, ...]]:
-    """(class as written in a path → label, names of the classes)."""
-    if place.layout == "classes":
-        written = _class_folders(tree, place, found)
-        names = tuple(printable(name, 100) for name in written)
-    else:
-        written = sorted({key for key, _ in found.values() if key is not None}, key=int)
-        listed = read_classes(tree.root.joinpath(*place.base), tree.root)
-        if listed is not None:
-            beyond = [key for key in written if int(key) >= len(listed)]
-            if beyond:
-                raise UserError(f"{where}: classes.json names {len(listed)} classes, but files have label {beyond[-1]}")
-            written = [str(label) for label in range(len(listed))]
-        names = tuple(written) if listed is None else listed
-    folded: dict[str, str] = {}
-    for name in names:
-        twin = folded.setdefault(unicodedata.normalize("NFC", name).casefold(), name)
-        if twin is not name:
-            raise UserError(f"{where}: classes '{twin}' and '{name}' have the same name but for case or Unicode form")
-    return {key: label for label, key in enumerate(written)}, names
+def _classes(tree: Tree, homes: Homes, style: str, found: Found, where: str) -> tuple[list[str], tuple[str, ...]]:
+    """(classes as written in the paths, in the order of the labels; their names)."""
+    written = in_order({key for key, _ in found.values() if key is not None})
+    listed = read_classes(tree.root.joinpath(*homes.base), tree.root) if style == "hw3" else None
+    if listed is not None:
+        beyond = [key for key in written if int(key) >= len(listed)]
+        if beyond:
+            raise UserError(f"{where}: classes.json names {len(listed)} classes, but files have label {beyond[-1]}")
+        written = [str(label) for label in range(len(listed))]
+    names = tuple(printable(name, 100) for name in written) if listed is None else listed
+    require_distinct(where, names)
+    return written, names
+
+
+def _empty_folders(tree: Tree, homes: Homes, where: str) -> list[str]:
+    """What is to be said of folders beside the classes that have no pictures; raises UserError where one has files that may
+    be some: a class would be lost without a word."""
+    first = any(home.label for home in homes.found.values())
+    beside = [(*base, name) for base in homes.folders(TRAIN) for name in tree.children(base) if not first]
+    bare = [path for path in beside if not tree.num_below[path] and path[-1].lower() not in UNLABELED | LABELED]
+    for path in bare:
+        others = {kind: num for kind, num in tree.others_below(path).items() if kind not in HARMLESS}
+        if others:
+            raise UserError(
+                f"{where}: the class folder '{printable('/'.join(path), 80)}' has no pictures, but {describe(others)}; "
+                "convert them, or move the folder away"
+            )
+    return [f"folders without pictures are no classes: {some(path[-1] for path in bare)}"] if bare else []
 
 
 def read_classes(*folders: Path) -> tuple[str, ...] | None:
@@ -202,6 +232,5 @@ def read_classes(*folders: Path) -> tuple[str, ...] | None:
 
 
 def _warn_left_out(tree: Tree) -> list[str]:
-    harmless = {"hidden files", "hidden folders", "other files"}
-    odd = {kind: num for kind, num in tree.ignored.items() if kind not in harmless}
+    odd = {kind: num for kind, num in tree.ignored.items() if kind not in HARMLESS}
     return [f"left out: {describe(odd)}"] if odd else []

@@ -1,12 +1,14 @@
 """Listing: names, labels and parts of a set of pictures, before anything is decoded."""
 
 import re
+import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from pathlib import Path
 
+from pipeline.data.taken import Taken
 from pipeline.errors import UserError, printable
 
 TRAIN, VALID, TEST = 0, 1, 2
@@ -25,7 +27,7 @@ class Listing:
 
     `files` are paths relative to `root` with `/` (they may hold any bytes a file system allows: show them with
     `printable`). `labels` index `classes`, -1 = unknown. `parts`: 0 train, 1 valid, 2 test. `stamps`: (bytes,
-    modification time in ns). `ignored`: what was left out by rule → how many.
+    modification time in ns). `taken`: what was taken, and by what rule.
     """
 
     root: Path | None
@@ -36,8 +38,13 @@ class Listing:
     parts: tuple[int, ...]
     stamps: tuple[tuple[int, int], ...]
     classes: tuple[str, ...]
-    ignored: dict[str, int]
+    taken: Taken
     warnings: tuple[str, ...]
+
+    @property
+    def ignored(self) -> dict[str, int]:
+        """What was left out by rule → how many."""
+        return dict(self.taken.left_out)
 
 
 def in_order(names: Iterable[str]) -> list[str]:
@@ -58,25 +65,54 @@ def as_recorded(listing: Listing, classes: Sequence[str]) -> Listing:
     if len(codes) != len(classes) or codes.keys() != set(listing.classes):
         return listing
     labels = (label if label == UNKNOWN else codes[listing.classes[label]] for label in listing.labels)
-    return replace(listing, classes=tuple(classes), labels=tuple(labels))
+    nums = {codes[name]: num for name, num in listing.taken.classes}
+    taken = replace(listing.taken, classes=tuple((name, nums[code]) for code, name in enumerate(classes)))
+    return replace(listing, classes=tuple(classes), labels=tuple(labels), taken=taken)
 
 
-def check_counts(where: str, labels: Sequence[int], parts: Sequence[int], classes: Sequence[str]) -> None:
+def require_distinct(where: str, names: Sequence[str]) -> None:
+    """Raise UserError where two classes have the same name but for case or Unicode form."""
+    folded: dict[str, str] = {}
+    for name in names:
+        twin = folded.setdefault(unicodedata.normalize("NFC", name).casefold(), name)
+        if twin is not name:
+            raise UserError(f"{where}: classes '{twin}' and '{name}' have the same name but for case or Unicode form")
+
+
+def small_classes(pictures: Iterable[tuple[str, int]], minimum: int) -> dict[str, int]:
+    """Of (class or '', part) of every picture: the classes of fewer than `minimum` training pictures → how many."""
+    rows = Counter(pictures)
+    return {name: rows[name, TRAIN] for name in in_order({name for name, _ in rows} - {""}) if rows[name, TRAIN] < minimum}
+
+
+def warn_small(small: Mapping[str, int], minimum: int) -> list[str]:
+    """What is to be said where classes were left out for their size."""
+    shown = [f"'{printable(name, 60)}' ({num})" for name, num in small.items()]
+    listed = ", ".join(shown[:10]) + (f" and {len(shown) - 10} more" if shown[10:] else "")
+    return (
+        [f"classes of fewer than {minimum} training pictures are left out (dataset.min_pictures): {listed}"] if small else []
+    )
+
+
+def check_counts(
+    where: str, labels: Sequence[int], parts: Sequence[int], classes: Sequence[str], *, few: str = "", hint: str = ""
+) -> None:
     """Raise UserError, with the counts, unless there is something to learn and something to validate on.
 
-    Needed: two classes, two training pictures in each, one labelled validation picture.
+    Needed: two classes, two training pictures in each, one labelled validation picture. `few` and `hint` say what else may
+    be done where some classes are too small, or there are not two.
     """
     counts = Counter(zip(parts, labels, strict=True))
     if len(classes) < 2:
         only = f"class '{printable(classes[0])}' with {_counts(counts, 0)}" if classes else "no class at all"
-        raise UserError(f"{where}: a classification needs at least 2 classes, found {only}")
+        raise UserError(f"{where}: a classification needs at least 2 classes, found {only}{hint}")
     short = [c for c in range(len(classes)) if counts[TRAIN, c] < 2]
     if short:
         shown = "; ".join(f"'{printable(classes[c], 60)}': {_counts(counts, c)}" for c in short[:10])
         more = f"; and {len(short) - 10} more" if len(short) > 10 else ""
         raise UserError(
             f"{where}: {len(short)} of {len(classes)} classes have fewer than 2 training pictures: {shown}{more}; "
-            "add pictures or remove the class from every part"
+            f"add pictures or remove the class from every part{few}{hint}"
         )
     if not sum(counts[VALID, c] for c in range(len(classes))):
         num_train = sum(counts[TRAIN, c] for c in range(len(classes)))

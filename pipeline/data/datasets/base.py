@@ -21,6 +21,8 @@ MaxUnreadable = Annotated[
     float, Field(ge=0, le=0.5, description="share of unreadable pictures to go on without (at least one; 0: none)")
 ]
 
+MinPictures = Annotated[int, Field(ge=0, description="classes of fewer training pictures are left out; 0: none")]
+
 
 class PictureSet(Frozen):
     """A set of pictures: `scan` lists what is there, `read` gives one picture.

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
-from pipeline.data.cut import cut, warn_test
+from pipeline.data.cut import cut, origins, warn_test
 from pipeline.data.datasets.base import (
     Channels,
     MaxUnreadable,
@@ -20,6 +20,7 @@ from pipeline.data.datasets.base import (
 from pipeline.data.folder import require_folder
 from pipeline.data.listing import TEST, TRAIN, UNKNOWN, VALID, Listing, check_counts, in_order
 from pipeline.data.tables import Row, read_table
+from pipeline.data.taken import Source, Taken
 from pipeline.errors import UserError, nearest, printable
 
 if TYPE_CHECKING:
@@ -124,7 +125,7 @@ class Csv(PictureSet):
             parts=tuple(parts),
             stamps=tuple(found[file][2] for file in files),
             classes=tuple(printable(name, 100) for name in classes),
-            ignored={},
+            taken=Taken.of(Source("given with the table", parts=origins(shares)), classes, labels, parts),
             warnings=(*notes, *warn_test(labels, parts)),
         )
 

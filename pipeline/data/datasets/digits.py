@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import Field, model_validator
 
 from pipeline.data.datasets.base import Channels, PictureSet, Side
-from pipeline.data.listing import TEST, TRAIN, VALID, Listing
+from pipeline.data.listing import PARTS, TEST, TRAIN, VALID, Listing
+from pipeline.data.taken import Source, Taken
 
 if TYPE_CHECKING:
     import numpy as np
@@ -45,6 +46,7 @@ class Digits(PictureSet):
     def scan(self, root: Path | None) -> Listing:  # noqa: ARG002  (the same call for every dataset)
         """List the scans; `root` is not used."""
         labels = [int(label) for label in _digits().target]
+        classes = tuple(str(c) for c in range(10))
         parts = [TEST] * len(labels)
         rows = sorted(range(len(labels)), key=lambda row: hashlib.sha256(f"digit {row}".encode()).digest())
         sizes = [labels.count(c) for c in range(10)]
@@ -61,8 +63,10 @@ class Digits(PictureSet):
             labels=tuple(labels),
             parts=tuple(parts),
             stamps=((64, 0),) * len(labels),
-            classes=tuple(str(c) for c in range(10)),
-            ignored={},
+            classes=classes,
+            taken=Taken.of(
+                Source("given with the set", parts=dict.fromkeys(PARTS, "drawn once and for all")), classes, labels, parts
+            ),
             warnings=(),
         )
 

@@ -3,9 +3,20 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from pipeline.data.datasets.base import Channels, MaxUnreadable, PictureSet, Side, TestShare, ValidShare, share_of
+from pydantic import Field
+
+from pipeline.data.datasets.base import (
+    Channels,
+    MaxUnreadable,
+    MinPictures,
+    PictureSet,
+    Side,
+    TestShare,
+    ValidShare,
+    share_of,
+)
 from pipeline.data.folder import require_folder, walk
-from pipeline.data.layouts import list_pictures
+from pipeline.data.layouts import Rules, list_pictures
 from pipeline.data.listing import Listing
 
 if TYPE_CHECKING:
@@ -22,6 +33,13 @@ class Folder(PictureSet):
 
     name: Literal["folder"] = "folder"
     layout: Literal["auto", "hw3", "classes"] = "auto"
+    label_from: Literal["folders", "name"] = Field(
+        default="folders", description="name: the start of each file's name, as in cat.0.jpg or Abyssinian_1.jpg"
+    )
+    splits: Literal["auto", "none"] = Field(
+        default="auto", description="none: no folder is a split, whatever its name; each is a class"
+    )
+    min_pictures: MinPictures = 0
     size: Side = 128
     channels: Channels = 3
     valid_share: ValidShare = 0.15
@@ -34,7 +52,8 @@ class Folder(PictureSet):
 
     def scan(self, root: Path | None) -> Listing:
         """List the pictures below `root` without decoding; raises UserError."""
-        return list_pictures(walk(require_folder(root)), self.layout, self.valid_share, self.test_share)
+        fields = Rules.__dataclass_fields__
+        return list_pictures(walk(require_folder(root)), Rules(**{name: getattr(self, name) for name in fields}))
 
     def read(self, listing: Listing, row: int) -> "tuple[npt.NDArray[np.uint8], str]":
         """(pixels uint8 [channels, size, size], SHA-256 of the file's bytes) of one picture; raises BadPicture."""

@@ -1,0 +1,111 @@
+"""Doubts: folders that would be read as classes and can hardly be, and what to do instead."""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable
+
+from pipeline.data.folder import Names, Tree
+from pipeline.data.names import SplitName, is_numbered_part, label_of, says_nothing, split_of
+from pipeline.errors import UserError, printable
+
+UNLABELED = {"unlabeled", "unlabelled"}  # hold training pictures without a label
+CAMERA = {
+    "img",
+    "dsc",
+    "dscn",
+    "dscf",
+    "pxl",
+    "image",
+    "picture",
+    "photo",
+    "pic",
+    "frame",
+    "file",
+    "screenshot",
+    "scan",
+    "p",
+}
+ANYWAY = "to read every folder as a class, whatever its name: --set dataset.splits=none"
+
+
+def doubts(tree: Tree, base: Names, classes: list[str], where: str, *, split: bool) -> list[str]:
+    """What is to be said of the class folders in `base` whose names or contents look like something else; raises UserError
+    where they can hardly be classes. `split`: the splits have folders of their own."""
+    named = {name: said for name in classes if (said := split_of(name))}
+    plain = [name for name, said in named.items() if not said.rest]
+    if classes and all(map(says_nothing, classes)):
+        raise no_classes(tree, where, f"{some(classes)} can hardly be classes")
+    if not split and named and (plain or len(named) == len(classes)):
+        if not _are_classes(tree, base, classes, named):
+            raise no_classes(tree, where, f"{some(named)} are named after splits, but do not lie as splits do")
+        return [
+            f"the folders {some(plain or list(named))} are taken for classes, not for splits: they hold pictures as the "
+            "others beside them do"
+        ]
+    return _shared(tree, base, classes, where)
+
+
+def holding(tree: Tree, base: Names) -> list[str]:
+    """Names of the folders in `base` that have pictures in or below them, those without labels aside."""
+    return [name for name in tree.children(base) if tree.num_below[(*base, name)] and name.lower() not in UNLABELED]
+
+
+def names_hint(files: Iterable[str]) -> str:
+    """How to read labels from the names of files, where at least half of `files` seem to have one; else nothing."""
+    names = sorted(files)
+    labels = Counter(label for name in names if (label := label_of(name)) and label.lower() not in CAMERA)
+    several = {label for label, num in labels.items() if num > 1}
+    if len(several) < 2 or 2 * sum(labels[label] for label in several) < len(names):
+        return ""
+    example = next(name for name in names if label_of(name) in several)
+    return (
+        f"; the labels seem to stand in the names of the files ('{printable(example.rpartition('/')[2], 60)}' is "
+        f"'{printable(label_of(example), 60)}', {len(several)} classes): --set dataset.label_from=name reads them"
+    )
+
+
+def no_classes(tree: Tree, where: str, why: str) -> UserError:
+    hint = names_hint(path[-1] for path in tree.pictures)
+    return UserError(
+        f"{where}: the folders {why}; found: {shown(tree, ())}; expected: train/CLASS/*.jpg, valid/CLASS/*.jpg, "
+        f"test/CLASS/*.jpg, or CLASS/*.jpg alone{hint}; {ANYWAY}"
+    )
+
+
+def shown(tree: Tree, base: Names) -> str:
+    """`cat/ (12 pictures), dog/ (13 pictures)`."""
+    folders = [f"{printable(n, 40)}/ ({tree.num_below[(*base, n)]} pictures)" for n in tree.children(base)]
+    return ", ".join(folders[:8]) + (f" and {len(folders) - 8} more" if folders[8:] else "") or "no folders"
+
+
+def some(names: Iterable[str]) -> str:
+    given = [f"'{printable(name, 40)}'" for name in names]
+    return ", ".join(given[:5]) + (f" and {len(given) - 5} more" if given[5:] else "")
+
+
+def _are_classes(tree: Tree, base: Names, classes: list[str], named: dict[str, SplitName]) -> bool:
+    """Whether folders named after splits are classes all the same: trains among vehicles, or kinds of trains. Their
+    pictures lie in them directly, their files are not named after classes, and beside them are other folders."""
+    trains = all(split.word == "train" for split in named.values())
+    flat = not any(holding(tree, (*base, name)) for name in named)
+    own = [path[-1] for path in tree.pictures if path[: len(base)] == base and path[len(base)] in named]
+    beside = [name for name in classes if name not in named and not says_nothing(name)]
+    kinds = len({split.rest for split in named.values()}) == len(classes) > 1
+    return trains and flat and not names_hint(own) and (kinds or (len(named) == 1 and bool(beside)))
+
+
+def _shared(tree: Tree, base: Names, classes: list[str], where: str) -> list[str]:
+    """The folders of classes that hold the same folders: those may be the classes."""
+    inner: defaultdict[str, list[str]] = defaultdict(list)
+    for name in classes:
+        for below in holding(tree, (*base, name)):
+            inner[below].append(name)
+    common = [below for below, names in inner.items() if len(names) > 1]
+    outer = sorted({name for below in common for name in inner[below]})
+    if len(common) < 2:
+        return []
+    if all(map(is_numbered_part, classes)):
+        raise no_classes(tree, where, f"{some(outer)} hold the same folders ({some(common)}) and can hardly be classes")
+    return [
+        f"the class folders {some(outer)} hold folders of the same names ({some(common)}): all that is below a class "
+        "folder is of that class"
+    ]

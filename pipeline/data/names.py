@@ -1,0 +1,94 @@
+"""Names: what those of folders, files and table cells say of splits and labels."""
+
+import os
+import re
+from dataclasses import dataclass
+
+WORDS = {
+    **dict.fromkeys(("train", "training", "trn", "trainval", "trainvalid"), "train"),
+    **dict.fromkeys(("valid", "validation", "validate", "val", "dev", "devel", "development"), "valid"),
+    **dict.fromkeys(("test", "testing", "tst", "evaluation", "eval", "holdout"), "test"),
+    **dict.fromkeys(("pred", "predict", "prediction", "predictions"), "pred"),
+}
+WIDE = {"训练": "train", "訓練": "train", "验证": "valid", "驗證": "valid", "测试": "test", "測試": "test", "预测": "pred"}
+
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+# Words that say nothing of what is on a picture, alone or beside others.
+THINGS = _words(
+    "set sets data dataset datasets folder folders dir image images img imgs picture pictures pic pics photo photos file "
+    "files jpg jpeg jpgs png pngs split splits part parts sample samples archive 集 数据 数据集 图片 图像 样本"
+)
+FILLERS = THINGS | _words("the my new raw all full final original orig resized cropped small large aug augmented kaggle")
+ASIDE = _words(
+    "annotation annotations label labels mask masks trimap trimaps segmentation segmentations bbox bboxes gt json xml"
+)
+NUMBERED = _words("fold folds subset group batch session tr te ts va")
+NO_LABEL = re.compile(r"(?:\d+|(?P<label>.+?)(?:[\s._-]+\(?\d+\)?|(?<=[^\W\d_])\(?\d+\)?))", re.DOTALL)
+
+
+@dataclass(frozen=True)
+class SplitName:
+    """`word`: train, valid, test or pred (to be predicted); `rest`: what else the name says, without fillers and numbers."""
+
+    word: str
+    rest: tuple[str, ...] = ()
+
+
+def split_of(name: str) -> SplitName | None:
+    """The split that a name is of, in any usual spelling: `Train`, `seg_train`, `test1`, `TrainingSet`, `val2017`.
+
+    None where it says none, or several (`train_test_split`); training with validation is training.
+    """
+    found, rest = set[str](), []
+    for token in tokens(name):
+        word = _word(token)
+        if word:
+            found.add(word)
+        elif token not in FILLERS:
+            rest.append(token)
+    if found == {"train", "valid"}:
+        found = {"train"}
+    return SplitName(found.pop(), tuple(rest)) if len(found) == 1 else None
+
+
+def tokens(name: str) -> list[str]:
+    """The words of a name in small letters: parted by all that is no letter, and where small letters turn to capitals."""
+    parted = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name)
+    return re.findall(r"[^\W\d_]+", parted.casefold())
+
+
+def says_nothing(name: str) -> bool:
+    """Whether a folder's name can hardly be a class: `images`, `annotations`, `Data 2`."""
+    found = tokens(name)
+    return any(token in THINGS | ASIDE for token in found) and all(token in FILLERS | ASIDE for token in found)
+
+
+def is_aside(name: str) -> bool:
+    """Whether a folder's name is that of something beside the pictures: `annotations`, `masks_png`."""
+    return says_nothing(name) and any(token in ASIDE for token in tokens(name))
+
+
+def is_numbered_part(name: str) -> bool:
+    """Whether a name is that of one part among several: `fold_1`, `part2`, `tr`."""
+    found = tokens(name)
+    return bool(found) and all(token in FILLERS or token in NUMBERED for token in found)
+
+
+def label_of(file: str) -> str | None:
+    """The label at the start of a file's name, before its number: `cat.0.jpg`, `great_pyrenees_12.jpg`, `dog (3).png`."""
+    match = NO_LABEL.fullmatch(os.path.splitext(file.rpartition("/")[2])[0])
+    return match["label"] if match else None
+
+
+def _word(token: str) -> str:
+    if token in WORDS:
+        return WORDS[token]
+    for word, split in (*WORDS.items(), *WIDE.items()):
+        rest = token.removeprefix(word) if token.startswith(word) else token.removesuffix(word)
+        if rest != token and (rest in FILLERS or not rest):
+            return split
+    return ""

@@ -1,0 +1,73 @@
+"""Taken: what was taken of a set, and by what rule; shown before anything is trained, kept with what was learnt from it."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from pipeline.errors import printable
+
+FIRST = 5  # classes and folders that are named
+SHOWN = {"train": "train", "valid": "validation", "test": "test"}
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a layout found what. `labels`: what says the class of a picture; `files`: what says where it lies ('' where it
+    was found by its folder); `parts`: part → where it comes from; `left_out`: what → how many."""
+
+    labels: str
+    files: str = ""
+    parts: Mapping[str, str] = field(default_factory=dict)
+    left_out: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Taken:
+    """`classes`: (name, labelled pictures) in the order of the labels; `counts`: pictures of each part and of those how
+    many have no label; the rest as of `Source`."""
+
+    classes: tuple[tuple[str, int], ...]
+    counts: Mapping[str, tuple[int, int]]
+    labels: str
+    files: str
+    parts: Mapping[str, str]
+    left_out: Mapping[str, int]
+
+    @classmethod
+    def of(cls, source: Source, classes: Sequence[str], labels: Sequence[int], parts: Sequence[int]) -> "Taken":
+        """`labels` (-1: none) and `parts` (0 train, 1 valid, 2 test) of every picture, before any is decoded."""
+        num, rows = Counter(labels), Counter(zip(parts, (label < 0 for label in labels), strict=True))
+        return cls(
+            tuple((name, num[code]) for code, name in enumerate(classes)),
+            {part: (rows[code, False] + rows[code, True], rows[code, True]) for code, part in enumerate(SHOWN)},
+            source.labels,
+            source.files,
+            dict(source.parts),
+            {what: number for what, number in source.left_out.items() if number},
+        )
+
+    @classmethod
+    def parse(cls, tree: Mapping[str, Any]) -> "Taken":
+        """From its form in the cache or the ledger."""
+        classes = tuple((name, num) for name, num in tree["classes"])
+        counts = {part: (total, bare) for part, (total, bare) in tree["counts"].items()}
+        return cls(**{**tree, "classes": classes, "counts": counts})
+
+    def dump(self) -> dict[str, Any]:
+        """As plain data."""
+        return asdict(self)
+
+    def lines(self) -> list[tuple[str, str]]:
+        """(what, in words) for every line that is shown."""
+        shown = ", ".join(f"{printable(name, 40)} {num:,}" for name, num in self.classes[:FIRST])
+        nums = [num for _, num in self.classes]
+        more = f", and {len(nums) - FIRST:,} more; {min(nums):,} to {max(nums):,} pictures each" if nums[FIRST:] else ""
+        made = [("classes", f"{len(nums):,}: {shown}{more}"), ("labels", self.labels)]
+        made += [("files", self.files)] if self.files else []
+        for part, name in SHOWN.items():
+            total, bare = self.counts[part]
+            without = f" ({bare:,} without a label)" if bare else ""
+            made.append((name, f"{total:,} pictures{without}, {self.parts.get(part, '')}" if total else "none"))
+        ranked = sorted(self.left_out.items(), key=lambda item: (-item[1], item[0]))
+        return [*made, ("left out", ", ".join(f"{num:,} {what}" for what, num in ranked) or "nothing")]
