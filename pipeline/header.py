@@ -1,6 +1,7 @@
 """A study's first event in the ledger: what is written of its pictures, and whether a study is the one recorded."""
 
 import argparse
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -35,11 +36,22 @@ def describe_data(data: "Data") -> dict[str, Any]:
         "fingerprint": data.fingerprint,
         "classes": list(data.classes),
         "counts": data.counts,
+        "most_frequent": _most_frequent(data),
         "is_food11": data.is_food11,
         "channels": int(data.images.shape[1]),
         "unreadable": [{"file": printable(bad.file), "reason": bad.reason} for bad in data.unreadable],
         "warnings": list(data.warnings),
     }
+
+
+def _most_frequent(data: "Data") -> dict[str, float]:
+    """Part → share of its most frequent class: what guessing always that class gets right."""
+    found = {}
+    for number, part in enumerate(("train", "valid", "test")):
+        labels = data.labels[(data.parts == number) & (data.labels >= 0)].tolist()
+        if labels:
+            found[part] = Counter(labels).most_common(1)[0][1] / len(labels)
+    return found
 
 
 def require_same(record: Record, study: Study, data: "Data", files: Mapping[str, str], folder: Path) -> None:

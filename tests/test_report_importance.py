@@ -15,7 +15,7 @@ from pipeline.report.compose import Findings, document, read
 from pipeline.report.document import Bullets, Figure, Heading, Table, Text
 from pipeline.report.importance import NOISE, blocks
 from pipeline.report.sheets import files
-from pipeline.report.tables import Search
+from pipeline.report.trials import Search
 from pipeline.report.tuning import Tuning, caption, expected_best, read_tuning
 from pipeline.study import Study
 from tests.records import Scribe, make_study

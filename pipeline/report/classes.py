@@ -59,7 +59,7 @@ def roles(answers: Answers, ablation: Ablation) -> dict[str, str]:
 def _wanted(ablation: Ablation) -> dict[str, str]:
     wanted, top = {ablation.reference: "the reference"}, highest(ablation)
     if top:
-        alone = ablation.bold == {top.arm} and not ablation.uncompared
+        alone = ablation.bold == ablation.best == {top.arm} and not ablation.apart
         role = "the best arm" if alone else "the arm with the highest mean"
         wanted[top.arm] = f"the reference and {role}" if top.arm in wanted else role
     return wanted

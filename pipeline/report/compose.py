@@ -21,8 +21,9 @@ from pipeline.report.document import Block, Bullets, Document, Figure, Heading, 
 from pipeline.report.fairness import mismatched, post_hoc, refusal
 from pipeline.report.footnotes import footnotes
 from pipeline.report.runs import runs
-from pipeline.report.tables import Ablation, Search, read_ablation, read_search
+from pipeline.report.tables import Ablation, read_ablation
 from pipeline.report.translator import Translator
+from pipeline.report.trials import Search, read_search
 from pipeline.report.tuning import Tuning, read_tuning
 from pipeline.report.wording import moment, plural
 from pipeline.study import Study
@@ -131,7 +132,7 @@ def _tex(findings: Findings, say: Translator | None) -> str:
         tables.append(found)
         labels.append(label)
     notes = [text for text in (record.note, refusal(ablation.unequal), sentences.incomplete(ablation)) if text]
-    notes += [*footnotes(ablation, record, findings.study)]
+    notes += [*sentences.lost(ablation), *footnotes(ablation, record, findings.study)]
     if say:
         tables, notes = [translate.table(found, say) for found in tables], list(map(say.text, notes))
     return latex.render(tables, labels, notes, say.catalogue.lang if say else "en")

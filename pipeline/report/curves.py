@@ -12,7 +12,8 @@ from matplotlib.ticker import MaxNLocator
 
 from pipeline.record import Run
 from pipeline.report.style import BAD, MUTED, RUNGS, TRAIN, VAL, short
-from pipeline.report.tables import ArmRow, Search, top_value
+from pipeline.report.tables import ArmRow
+from pipeline.report.trials import Search, top_value
 
 SHAPES = {"complete": ("o", "complete"), "diverged": ("x", "diverged"), "failed": ("+", "failed")}
 WAITING = ("v", "stopped or waiting")

@@ -20,7 +20,8 @@ from pipeline.report.answers import Answers
 from pipeline.report.curves import history, learning_curves
 from pipeline.report.knobs import importance_bars, parallel, slices
 from pipeline.report.style import BAD, BAND, GOOD, INK, MUTED, STYLE, TRAIN, VAL, short
-from pipeline.report.tables import Ablation, Search
+from pipeline.report.tables import Ablation
+from pipeline.report.trials import Search
 from pipeline.report.tuning import Tuning, tuning_curve
 from pipeline.stats import Contrast
 

@@ -61,8 +61,8 @@ def _bold(ablation: Ablation) -> str:
     if ablation.bold:
         text = "Bold: every arm that cannot be told from the highest mean "
         text += f"({ablation.basis.test}, Holm over the other arms, 5 %)"
-        apart = [arm for arm in ablation.uncompared if arm in ablation.bold]
-        return f"{text}, of which {listed(apart)} could not be compared with it." if apart else f"{text}."
+        apart = listed(list(ablation.apart))
+        return f"{text}; of those at chance, with lost runs or not compared none: {apart}." if apart else f"{text}."
     return f"Nothing is bold: {_why_none(ablation)}."
 
 
@@ -77,11 +77,13 @@ def _why_none(ablation: Ablation) -> str:
         return "a fraction of the factorial is read by its main effects, its arms are not compared"
     if len(valued) == 1:
         return f"only {valued[0].arm} has a result"
-    if not ablation.best:
+    if not any(row.n >= MIN_REPLICATES for row in valued):
         return f"no arm has {MIN_REPLICATES} results, and below that nothing is tested"
+    if not ablation.best:
+        return "every arm is at chance, has lost runs or fewer results than others"
     text = f"no arm can be told from the highest mean ({ablation.basis.test}, Holm over the other arms, 5 %)"
-    apart = [arm for arm in ablation.uncompared if arm not in ablation.empty]
-    return f"{text}, and {listed(apart)} could not be compared with it" if apart else text
+    apart = [arm for arm in ablation.apart if arm not in ablation.empty]
+    return f"{text}, and {listed(apart)} may not lead (at chance, with lost runs or not compared)" if apart else text
 
 
 def _tally(ablation: Ablation) -> str:

@@ -24,7 +24,8 @@ from pipeline.report.answers import Answers
 from pipeline.report.compose import Findings
 from pipeline.report.costs import run_speeds
 from pipeline.report.fairness import later_changes
-from pipeline.report.tables import Ablation, at_best, flat_config, top_value
+from pipeline.report.tables import Ablation, at_best
+from pipeline.report.trials import flat_config, top_value
 from pipeline.study import Study
 
 METRICS = ("train_loss", "train_acc", "val_loss", "val_acc", "lr")
@@ -138,7 +139,11 @@ def _arms(
         for name in ("last_val_acc", "test_acc", "test_loss"):
             found = [run.metric(name) for run in row.complete]
             line |= _moments(name, [number for number in found if number is not None], study)
-        line |= {"judged_by": ablation.metric, "in_best_set": row.arm in ablation.best}
+        line |= {
+            "judged_by": ablation.metric,
+            "in_best_set": row.arm in ablation.best.difference(ablation.apart),
+            "not_best_because": ablation.apart.get(row.arm, ""),
+        }
         yield line | {"diagnosis": diagnosis.get(row.arm, ""), "note": note}
 
 

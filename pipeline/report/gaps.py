@@ -1,7 +1,7 @@
 """What an ablation table lacks: planned runs without a result, arms that were not compared with the best one."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
@@ -50,13 +50,14 @@ def reasons(runs: Sequence[Run], untuned: str | None = None) -> str:
     return ", ".join(sorted({run.status if run.status == "failed" else _why(run) for run in runs})) or _why(None, untuned)
 
 
-def uncompared(scores: pd.DataFrame, empty: Mapping[str, str], basis: Basis) -> dict[str, str]:
+def uncompared(scores: pd.DataFrame, empty: Mapping[str, str], basis: Basis, barred: Collection[str] = ()) -> dict[str, str]:
     """Arm → why it was not compared with the highest mean; `empty` names the arms without a result, and why.
 
-    The highest mean is that of `pipeline.stats.best_set`, among arms with at least 3 results; where there is none, nothing
-    was compared and the mapping is empty. An arm whose every run equals that of the highest mean is not named either.
+    The highest mean is that of `pipeline.stats.best_set`, among arms with at least 3 results that are not `barred`; where
+    there is none, nothing was compared and the mapping is empty. An arm whose every run equals that of the highest mean is
+    not named either.
     """
-    rivals = scores.loc[:, scores.notna().sum() >= MIN_REPLICATES]
+    rivals = scores.loc[:, (scores.notna().sum() >= MIN_REPLICATES) & ~scores.columns.isin(list(barred))]
     if rivals.empty:
         return {}
     top = str(rivals.mean().idxmax())

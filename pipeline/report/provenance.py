@@ -8,7 +8,9 @@ from typing import Any
 
 from pipeline.record import Record
 from pipeline.report.document import Block, Bullets, Code, Heading, Text, table
-from pipeline.report.tables import STATUS, Ablation, ArmRow, Search
+from pipeline.report.sentences import fallen
+from pipeline.report.tables import Ablation, ArmRow
+from pipeline.report.trials import STATUS, Search
 from pipeline.report.wording import NONE, duration, listed, moment, plural
 from pipeline.stats import MIN_REPLICATES, Contrast
 from pipeline.study import Study
@@ -111,6 +113,8 @@ def _holes(ablation: Ablation) -> Iterator[str]:
 
 def _lost(ablation: Ablation) -> Iterator[str]:
     for row in ablation.rows:
+        if row.arm in ablation.collapsed:
+            yield f"{fallen(row, ablation)[:-1]}: the mean describes neither kind of run, look at its curve"
         if row.diverged:
             runs = [f"replicate {run.replicate} ({run.error})" for run in row.diverged]
             lost = f"{row.arm}: {plural(len(runs), 'run')} diverged: {listed(runs)}"

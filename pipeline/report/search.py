@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from pipeline.record import Run
 from pipeline.report.document import Block, Cell, Column, Figure, Heading, Table, Text, table
-from pipeline.report.tables import STATUS, Search, flat_config, top_value
+from pipeline.report.trials import STATUS, Search, flat_config, top_value
 from pipeline.report.wording import NONE, Points, duration, plural, value
 from pipeline.study import Study
 

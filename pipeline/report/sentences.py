@@ -26,7 +26,7 @@ def summary(ablation: Ablation, record: Record) -> tuple[Text | Bullets, ...]:
     shown, rows = points(ablation), ablation.rows
     if not any(row.values for row in rows):
         none = f"No run of the {plural(len(rows), 'arm')} of the ablation has a result: there is nothing to compare yet."
-        return (_together(none, *_diverged(ablation)),)
+        return (_together(none, *lost(ablation)),)
     judged = f"on {record.data['title']}, judged by {LONG[ablation.metric]}"
     parts = [f"{plural(len(rows), 'arm')} with {_replicates(ablation)} {judged}."]
     if rows[0].values:
@@ -34,7 +34,7 @@ def summary(ablation: Ablation, record: Record) -> tuple[Text | Bullets, ...]:
     else:
         parts.append(f"The reference, {rows[0].arm}, has no result ({ablation.empty[rows[0].arm]}).")
     if ablation.unequal:
-        return (_together(*parts, refusal(ablation.unequal), *_diverged(ablation)),)
+        return (_together(*parts, refusal(ablation.unequal), *lost(ablation)),)
     told = [contrast for contrast in ablation.contrasts if _is_told(contrast)]
     answers = [_sentence(contrast, ablation, shown) for contrast in told if contrast.kind != "interaction"]
     answers += [_interaction(contrast, ablation, shown) for contrast in told if contrast.kind == "interaction"]
@@ -42,7 +42,7 @@ def summary(ablation: Ablation, record: Record) -> tuple[Text | Bullets, ...]:
     if any(contrast.family for contrast in told):
         terms.append(f"Brackets are 95 % confidence intervals in percent points. {setting(told)}")
     return (
-        _together(*parts, _best(ablation), *_diverged(ablation)),
+        _together(*parts, _best(ablation), *lost(ablation)),
         Bullets(tuple(filter(None, answers))),
         _together(*terms, hyperparameters(record.study), small=True),
     )
@@ -115,34 +115,63 @@ def _interaction(contrast: Contrast, ablation: Ablation, shown: Points) -> str:
 
 
 def _best(ablation: Ablation) -> str:
-    """Of the arms that were compared with the highest mean, which cannot be told from it; then those that were not."""
-    apart = ablation.uncompared
-    rows = [row for row in ablation.rows if row.arm in ablation.bold and row.arm not in apart]
+    """Of the arms that may lead, which cannot be told from the highest mean; then those that may not."""
+    apart = ablation.apart
+    rows = [row for row in ablation.rows if row.arm in ablation.bold]
     first = max(rows, key=lambda row: row.mean, default=None)
+    of = " of the arms that may lead" if first and any(row.mean > first.mean for row in ablation.rows) else ""
     if first and len(rows) > 1:
         others = [row.arm for row in rows if row is not first]
-        text = f"Highest mean: {first.arm}; not distinguishable from it: {listed(others, len(others))}."
-    elif first:
-        others_word = "each of the other arms compared" if apart else "every other arm"
+        text = f"Highest mean{of}: {first.arm}; not distinguishable from it: {listed(others, len(others))}."
+    elif first and ablation.best.difference(ablation.uncompared) == {first.arm}:
+        others_word = "each of the other arms compared" if ablation.uncompared else "every other arm"
         text = f"Best: {first.arm}, distinguishable from {others_word}."
     elif any(contrast.family for contrast in ablation.deltas):
         text = "No arm can be singled out as the best."
     else:
         return ""
-    return f"{text} Not compared with the highest mean: {_with_reasons(apart)}." if apart else text
+    return f"{text} Neither bold nor best: {_with_reasons(apart)}." if apart else text
 
 
 def _with_reasons(arms: Mapping[str, str]) -> str:
     return listed([f"{arm} ({why})" for arm, why in arms.items()])
 
 
-def _diverged(ablation: Ablation) -> list[str]:
-    ends = {True: "not in its numbers", False: "none is complete"}
-    return [
-        f"{row.arm}: {plural(len(row.diverged), 'run')} diverged, {ends[bool(row.complete)]}."
-        for row in ablation.rows
-        if row.diverged
-    ]
+def lost(ablation: Ablation) -> list[str]:
+    """Arms at chance, and the runs that count against their arm: a sentence each, to stand wherever its numbers stand."""
+    shown = points(ablation)
+    guess = shown.percent(ablation.guess.rate)
+    texts = []
+    for row in ablation.rows:
+        if row.values and max(row.values) < ablation.guess.limit:
+            texts.append(f"{row.arm}: at chance in every run (guessing gives {guess} %).")
+        texts += [fallen(row, ablation)] if row.arm in ablation.collapsed else []
+        if row.diverged or row.failed:
+            texts.append(f"{row.arm}: {_counted(row, ablation.guess.rate, shown)}.")
+    return texts
+
+
+def _counted(row: ArmRow, guess: float, shown: Points) -> str:
+    """The runs that diverged or failed, and the arm's mean were each of them worth a guess."""
+    total = len(row.complete) + len(row.diverged) + len(row.failed)
+    ends = ((len(row.diverged), "diverged"), (len(row.failed), "failed"))
+    first, *more = [f"{count} of {plural(total, 'run')} {how}" for count, how in ends if count]
+    text = " and ".join((first, *more))
+    if not row.n:
+        return f"{text}, none is complete"
+    mean = (sum(row.values) + (total - row.n) * guess) / total
+    return f"{text}, not in its numbers; counted as chance ({shown.percent(guess)} %) it has {shown.percent(mean)} %"
+
+
+def fallen(row: ArmRow, ablation: Ablation) -> str:
+    """Which replicates of an arm collapsed, beside those that did not."""
+    shown, low = points(ablation), ablation.collapsed[row.arm]
+    column = ablation.scores[row.arm].dropna()
+    which = ", ".join(f"{replicate} ({shown.percent(column[replicate])} %)" for replicate in low)
+    rest = [value for replicate, value in column.items() if replicate not in low]
+    others = f"its other runs have {shown.percent(min(rest))} to {shown.percent(max(rest))} %"
+    guess = f"guessing gives {shown.percent(ablation.guess.rate)} %"
+    return f"{row.arm}: replicate{'s' * (len(low) > 1)} {which} collapsed, {others}; {guess}."
 
 
 def _replicates(ablation: Ablation) -> str:

@@ -1,6 +1,5 @@
-"""What a Record says, as the figures and the text need it: the ablation's results and the search's."""
+"""What a Record says of its ablation, as the figures and the text need it."""
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -9,13 +8,11 @@ from typing import Literal
 
 import pandas as pd
 
-from pipeline.frozen import Scalar, flatten
 from pipeline.record import Record, Run
-from pipeline.report.edges import edges
+from pipeline.report.collapse import Guess, barred, collapsed
 from pipeline.report.fairness import chosen_by_the_judge, not_compared, unequal
 from pipeline.report.gaps import Hole, has_numbers, holes, reasons, uncompared
 from pipeline.report.tuned import untuned
-from pipeline.scheduler import rung_epochs
 from pipeline.stats import MIN_REPLICATES, NAN, Basis, Contrast, answer, basis, best_set
 from pipeline.study import Study
 
@@ -92,10 +89,13 @@ class Ablation:
     scores: pd.DataFrame  # replicates × arms
     basis: Basis
     contrasts: tuple[Contrast, ...]  # the design's questions, answered; a name is unique within a family and kind
-    best: frozenset[str]  # empty where the design compares no arms
+    best: frozenset[str]  # not told from the highest mean of those that may lead; empty where the design compares no arms
     holes: tuple[Hole, ...]
     empty: Mapping[str, str]  # arms without a complete run → why
     uncompared: Mapping[str, str]  # arms that were not compared with the highest mean → why
+    barred: Mapping[str, str]  # arms at chance or with lost runs → why
+    guess: Guess
+    collapsed: Mapping[str, tuple[int, ...]]  # arm → its replicates at chance or far below the others
     num_tested: int = 0  # pictures of the test set, where arms are judged by it
     unequal: tuple[str, ...] = ()  # what was not the same for all arms; where anything, nothing is compared
 
@@ -122,9 +122,15 @@ class Ablation:
         return tuple(self.rows[0].levels)
 
     @property
+    def apart(self) -> dict[str, str]:
+        """Arms that can be neither bold nor best → why."""
+        return {r.arm: why for r in self.rows if (why := self.barred.get(r.arm) or self.uncompared.get(r.arm))}
+
+    @property
     def bold(self) -> frozenset[str]:
-        """The best set, where it leaves an arm out; a set of all arms says nothing."""
-        return self.best if any(row.values and row.arm not in self.best for row in self.rows) else frozenset()
+        """The best set but for arms that may not lead, where it leaves an arm out; a set of all arms says nothing."""
+        leaves_out = any(row.values and row.arm not in self.best for row in self.rows)
+        return self.best.difference(self.apart) if leaves_out else frozenset()
 
 
 def at_best(run: Run) -> dict[str, float] | None:
@@ -161,73 +167,16 @@ def read_ablation(record: Record, study: Study) -> Ablation:
     lost = untuned(record, study)
     empty = {row.arm: reasons(runs[row.arm], lost.get((row.arm, 1))) for row in rows if not row.complete}
     compares = not unlike and any(q.kind == "delta" for q in questions)  # a fraction is read by its effects alone
-    best = frozenset(best_set(scores, way) if compares else ())
-    apart = uncompared(scores, empty, way) if compares else {}
+    guess = Guess.of(record.data, "test" if metric == "test_acc" else "valid")
+    out = barred(runs, scores, guess) if compares else {}
+    apart = uncompared(scores, empty, way, out) if compares else {}
+    best = frozenset(best_set(scores, way, out) if compares else ())
+    fell = collapsed(scores, guess)
     tested = record.data["counts"].get("test", 0) if metric == "test_acc" else 0
     lacks = holes(runs, planned, lost)
-    return Ablation(metric, rope, planned, rows, scores, way, answers, best, lacks, empty, apart, tested, unlike)
-
-
-@dataclass(frozen=True)
-class Search:
-    """The search's trials. `rungs` are numbered from the cheapest; `epochs_at` are those of the baseline's schedule."""
-
-    planned: int
-    proposed: int  # trials asked for so far, repeats of an earlier configuration included
-    trials: tuple[Run, ...]
-    epochs_at: tuple[int, ...]
-    num_rungs: int
-    best: Run | None
-    edges: tuple[str, ...]
-
-    @cached_property
-    def counts(self) -> Counter[str]:
-        return Counter(STATUS[run.status] for run in self.trials)
-
-    @cached_property
-    def ranked(self) -> tuple[Run, ...]:
-        """Those with a value, the highest rung first, then by the value at that rung."""
-        valued = [run for run in self.trials if run.rungs and STATUS[run.status] not in ("diverged", "failed")]
-        return tuple(sorted(valued, key=lambda run: (-max(run.rungs), -run.rungs[max(run.rungs)], run.number)))
-
-    def reached(self, rung: int) -> int:
-        return sum(rung in run.rungs for run in self.trials)
-
-
-STATUS = {
-    "complete": "complete",
-    "stopped": "stopped",
-    "paused": "waiting",
-    "new": "unfinished",
-    "running": "unfinished",
-    "diverged": "diverged",
-    "failed": "failed",
-}
-
-
-def read_search(record: Record, study: Study) -> Search:
-    """The search of `record`, its best trial, and the knobs of that trial that lie at an end of their range."""
-    budget = study.search
-    epochs_at = rung_epochs(study.baseline.epochs, budget.reduction, budget.num_rungs)
-    best = record.best_trial()
-    return Search(
-        planned=budget.num_trials,
-        proposed=len(record.trial_keys),
-        trials=tuple(record.trials()),
-        epochs_at=epochs_at,
-        num_rungs=budget.num_rungs,
-        best=best,
-        edges=edges(study.space, best.knobs) if best else (),
+    return Ablation(
+        metric, rope, planned, rows, scores, way, answers, best, lacks, empty, apart, out, guess, fell, tested, unlike
     )
-
-
-def top_value(run: Run) -> tuple[int, float] | None:
-    """(highest rung reached, val_acc there)"""
-    return (max(run.rungs), run.rungs[max(run.rungs)]) if run.rungs else None
-
-
-def flat_config(run: Run) -> dict[str, Scalar]:
-    return dict(flatten(run.config))
 
 
 def _metric(record: Record, complete: Mapping[str, list[Run]]) -> Metric:

@@ -9,7 +9,8 @@ from pipeline.report.ablation import main_table
 from pipeline.report.compose import Findings, document
 from pipeline.report.document import PAD, Document, Table, Text, clean
 from pipeline.report.search import configuration
-from pipeline.report.tables import Ablation, Search, top_value
+from pipeline.report.tables import Ablation
+from pipeline.report.trials import Search, top_value
 from pipeline.report.wording import Points
 from pipeline.study import Study
 

@@ -13,7 +13,7 @@ from scipy.special import gammaln
 from pipeline.fidelity import MIN_TRIALS
 from pipeline.record import Run
 from pipeline.report.style import BAND, VAL
-from pipeline.report.tables import Search
+from pipeline.report.trials import Search
 from pipeline.study import Study
 
 NUM_POINTS, NUM_RESAMPLES = 60, 200

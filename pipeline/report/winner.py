@@ -1,7 +1,8 @@
 """The winner's curse: the number that the best trial was chosen by, beside what its configuration does trained again."""
 
 from pipeline.report.sentences import points
-from pipeline.report.tables import Ablation, ArmRow, Search, top_value
+from pipeline.report.tables import Ablation, ArmRow
+from pipeline.report.trials import Search, top_value
 from pipeline.report.wording import Points, plural
 from pipeline.stats import MIN_REPLICATES, NAN, Winner, winners_curse
 

@@ -6,7 +6,7 @@ where replicates are not paired (`Basis`) nothing needs dropping.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -168,19 +168,22 @@ def effects(scores: pd.DataFrame, levels: Levels, rope: float, basis: Basis = PA
     return answer(scores, factorial_questions(levels), rope, basis)
 
 
-def best_set(scores: pd.DataFrame, basis: Basis = PAIRED) -> tuple[str, ...]:
+def best_set(scores: pd.DataFrame, basis: Basis = PAIRED, barred: Collection[str] = ()) -> tuple[str, ...]:
     """The arms that cannot be told from the one with the highest mean (Holm, 5 %), in column order.
 
-    An arm that could not be tested against the top cannot be told from it either. Empty where no arm has 3 results.
+    An arm that could not be tested against the top cannot be told from it either. Those `barred` may be in the set, but are
+    not the one that the others are held against. Empty where no other arm has 3 results.
     """
     counts = scores.notna().sum()
-    rivals = scores.loc[:, counts >= MIN_REPLICATES]
+    rivals = scores.loc[:, (counts >= MIN_REPLICATES) & ~scores.columns.isin(list(barred))]
     if rivals.empty:
         return ()
     top = str(rivals.mean().idxmax())
     others = [arm for arm in scores.columns if arm != top and counts[arm]]
     tests = [estimate(scores, Question(arm, "delta", {top: 1.0, arm: -1.0}), basis) for arm in others]
-    worse = {test.name for test, p in zip(tests, holm([test.p for test in tests]), strict=True) if p < ALPHA}
+    worse = {
+        test.name for test, p in zip(tests, holm([test.p for test in tests]), strict=True) if p < ALPHA and test.delta > 0
+    }
     return tuple(arm for arm in scores.columns if arm == top or (arm in others and arm not in worse))
 
 

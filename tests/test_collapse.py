@@ -1,0 +1,112 @@
+"""Arms that may not lead: at chance, with lost or collapsed runs, or hardly compared; and what is said of such runs."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from pipeline.report.collapse import Guess, collapsed
+from pipeline.report.compose import read
+from tests.formats import WORDED, Told, tell
+from tests.records import Scribe, make_study, with_arms
+
+Results = dict[str, list[float | str]]  # arm → test acc of each replicate, or how it ended
+HIGH = [0.700, 0.704, 0.696, 0.702, 0.698]
+
+
+def study(folder: Path, results: Results) -> Scribe:
+    """Four classes and 300 test pictures: chance is 25 %, a run below 32.5 % cannot be told from it."""
+    planned = max(map(len, results.values()))
+    overrides = {arm: {"model.dropout": 0.01 * number} if number else {} for number, arm in enumerate(results)}
+    book = Scribe(folder, with_arms(make_study(replicates=planned, num_trials=0), overrides))
+    book.session()
+    for arm, runs in results.items():
+        for replicate, result in enumerate(runs, 1):
+            if isinstance(result, str):
+                book.arm(arm, replicate, status=result)
+            else:
+                book.arm(arm, replicate, result)
+    return book
+
+
+def told(folder: Path, results: Results) -> Told:
+    return tell(study(folder, results).record())
+
+
+def lower(by: float) -> list[float | str]:
+    """Around another level, in another order: pairs of equal distance are not tested."""
+    return [value - by for value in np.random.default_rng(round(1000 * abs(by))).permutation(HIGH).tolist()]
+
+
+def test_an_arm_at_chance_is_never_bold(tmp_path: Path) -> None:
+    """Without any spread it could not be tested against the top, and stood bold beside it."""
+    found = told(tmp_path, {"base": [0.25] * 5, "high": list(HIGH), "low": lower(0.2)})
+    assert set(found.marked().values()) == {frozenset({"high"})}
+    for place in WORDED:
+        assert "base: at chance in every run (guessing gives 25.0 %)." in found.plain[place], place
+    assert {row["arm"]: row["not_best_because"] for row in found.rows["arms"]}["base"] == "at chance"
+
+
+def test_below_the_most_frequent_class_is_no_better_than_chance(tmp_path: Path) -> None:
+    book = study(tmp_path, {"base": lower(0.12), "high": list(HIGH)})
+    record = book.record()
+    assert read(record).ablation.barred == {}
+    record.data["most_frequent"] = {"test": 0.6}
+    ablation = read(record).ablation
+    assert ablation.barred == {"base": "at chance"}
+    assert ablation.guess.limit == pytest.approx(0.6 + 3 * np.sqrt(0.24 / 300))
+
+
+def test_an_arm_that_lost_runs_is_not_best_on_its_survivors(tmp_path: Path) -> None:
+    found = told(tmp_path, {"base": lower(0.1), "fast": [0.74, 0.742, 0.738, "diverged", "failed"], "high": lower(0)})
+    assert set(found.marked().values()) == {frozenset({"high"})}
+    for place in WORDED:
+        line = "fast: 1 of 5 runs diverged and 1 of 5 runs failed, not in its numbers; counted as chance (25.0 %) it has "
+        assert f"{line}54.4 %." in found.plain[place], place
+        assert "Best:" not in found.plain[place]
+
+
+def test_an_arm_that_lacks_replicates_of_the_others_is_not_bold(tmp_path: Path) -> None:
+    """Two shared replicates left nothing to test, and the arm was bold 4 points below the top."""
+    results: Results = {"base": lower(0.1), "few": [0.66, 0.662, "running", "running", "running"], "high": lower(0)}
+    found = told(tmp_path, results)
+    assert set(found.marked().values()) == {frozenset({"high"})}
+    equal: Results = {arm: runs[:3] for arm, runs in (("base", lower(0.1)), ("high", lower(0)))}
+    record = study(tmp_path / "all", {arm: [*runs, "running", "running"] for arm, runs in equal.items()}).record()
+    assert read(record).ablation.bold == {"high"}, "a study that stands at 3 of 5 bars none"
+
+
+def test_a_single_collapsed_run_is_named_everywhere_and_its_arm_is_not_bold(tmp_path: Path) -> None:
+    """58 ± 27 was bold beside 73, without a word of the run at 10 %: the flag needs more than half of the runs."""
+    runs: list[float | str] = [0.700, 0.704, 0.250, 0.702, 0.698]
+    found = told(tmp_path, {"base": lower(0.2), "high": lower(-0.03), "torn": runs})
+    assert set(found.marked().values()) == {frozenset({"high"})}
+    for place in WORDED:
+        line = "torn: replicate 3 (25.0 %) collapsed, its other runs have 69.8 to 70.4 %; guessing gives 25.0 %"
+        assert line in found.plain[place], place
+        assert "no warnings" not in found.plain[place]
+    assert "torn (1 of 5 runs collapsed)" in found.plain["report.md"]
+
+
+@pytest.mark.parametrize(
+    ("values", "named"),
+    [
+        ([0.7, 0.7, 0.7, 0.7, 0.5], (5,)),  # far from its arm, though above chance
+        ([0.7, 0.5, 0.71, 0.5, 0.7], (2, 4)),
+        ([0.7, 0.62, 0.71, 0.66, 0.64], ()),  # 8 points of spread
+        ([0.3, 0.7], (1,)),
+        ([0.3, 0.31, 0.3], ()),  # all of them: the arm is at chance, no run of it collapsed
+        ([0.3, 0.3, 0.3, 0.7], (1, 2, 3)),
+    ],
+)
+def test_which_runs_collapsed(values: list[float], named: tuple[int, ...]) -> None:
+    scores = pd.DataFrame({"arm": values}, range(1, len(values) + 1))
+    assert collapsed(scores, Guess(0.25, 0.325)).get("arm", ()) == named
+
+
+def test_ordinary_runs_are_seldom_called_collapsed() -> None:
+    rng = np.random.default_rng(1)
+    for n in (3, 5, 10):
+        scores = pd.DataFrame(0.7 + 0.03 * rng.standard_normal((n, 1000)), range(1, n + 1), map(str, range(1000)))
+        assert len(collapsed(scores, Guess(0.1, 0.15))) <= 6
