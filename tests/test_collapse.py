@@ -1,5 +1,6 @@
 """Arms that may not lead: at chance, with lost or collapsed runs, or hardly compared; and what is said of such runs."""
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -44,7 +45,7 @@ def test_an_arm_at_chance_is_never_bold(tmp_path: Path) -> None:
     found = told(tmp_path, {"base": [0.25] * 5, "high": list(HIGH), "low": lower(0.2)})
     assert set(found.marked().values()) == {frozenset({"high"})}
     for place in WORDED:
-        assert "base: at chance in every run (guessing gives 25.0 %)." in found.plain[place], place
+        assert re.search(r"base: at chance in every run \(guessing gives 25\.0+ %\)\.", found.plain[place]), place
     assert {row["arm"]: row["not_best_because"] for row in found.rows["arms"]}["base"] == "at chance"
 
 
@@ -62,8 +63,8 @@ def test_an_arm_that_lost_runs_is_not_best_on_its_survivors(tmp_path: Path) -> N
     found = told(tmp_path, {"base": lower(0.1), "fast": [0.74, 0.742, 0.738, "diverged", "failed"], "high": lower(0)})
     assert set(found.marked().values()) == {frozenset({"high"})}
     for place in WORDED:
-        line = "fast: 1 of 5 runs diverged and 1 of 5 runs failed, not in its numbers; counted as chance (25.0 %) it has "
-        assert f"{line}54.4 %." in found.plain[place], place
+        line = r"fast: 1 of 5 runs diverged and 1 of 5 runs failed, not in its numbers; counted as chance \(25\.0+ %\)"
+        assert re.search(line + r" it has 54\.40* %\.", found.plain[place]), place
         assert "Best:" not in found.plain[place]
 
 
@@ -83,8 +84,8 @@ def test_a_single_collapsed_run_is_named_everywhere_and_its_arm_is_not_bold(tmp_
     found = told(tmp_path, {"base": lower(0.2), "high": lower(-0.03), "torn": runs})
     assert set(found.marked().values()) == {frozenset({"high"})}
     for place in WORDED:
-        line = "torn: replicate 3 (25.0 %) collapsed, its other runs have 69.8 to 70.4 %; guessing gives 25.0 %"
-        assert line in found.plain[place], place
+        line = r"torn: replicate 3 \(25\.0+ %\) collapsed, its other runs have 69\.80* to 70\.40* %; guessing gives 25\.0+ %"
+        assert re.search(line, found.plain[place]), place
         assert "no warnings" not in found.plain[place]
     assert "torn (1 of 5 runs collapsed)" in found.plain["report.md"]
 
