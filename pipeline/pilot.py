@@ -1,15 +1,21 @@
 """The pilot: the first replicates of the reference, and what their spread says that the ablation will be able to find."""
 
 import math
-from collections.abc import Mapping
+from bisect import bisect_left
+from collections.abc import Mapping, Sequence
 from statistics import median, stdev
 from typing import Any
 
 from pipeline.errors import printable
+from pipeline.questions import Question
 from pipeline.record import Record, Run
 from pipeline.study import Study
 
 PILOT_RUNS = 3
+CONFIDENCE = 0.85
+"""One-sided, that runs spread no more than is planned for: four of five pilots keep their word, also of skewed runs."""
+MOST = 1000  # replicates
+STEPS = (5, 3, 2, 1)
 
 
 def due(study: Study, record: Record) -> dict[str, Any] | None:
@@ -26,7 +32,10 @@ def due(study: Study, record: Record) -> dict[str, Any] | None:
     values = [value for run in runs if (value := run.metric(metric)) is not None]
     if len(values) < PILOT_RUNS:
         return None
+    from pipeline.stats import upper_sd  # scipy takes a second to import
+
     sd = stdev(values)
+    upper = upper_sd(sd, len(values), CONFIDENCE)
     seconds, _ = seconds_per_epoch(study, record)
     assert seconds is not None
     return {
@@ -34,11 +43,12 @@ def due(study: Study, record: Record) -> dict[str, Any] | None:
         "metric": metric,
         "runs": len(values),
         "sd": sd,
-        "sd_range": spread_range(sd, len(values)),
+        "sd_upper": upper,
+        "confidence": CONFIDENCE,
         "seconds_per_epoch": round(seconds, 4),
         "replicates": study.ablation.replicates,
-        "assumes": "independent arms of equal spread: sd of a difference = sqrt(2) sd of a run",
-        "detectable": detectable(study, sd, metric),
+        "detectable": detectable(study, upper, metric),
+        "replicates_for": replicates_for(study, upper, metric),
     }
 
 
@@ -48,30 +58,63 @@ def detectable(study: Study, sd: float, metric: str) -> list[dict[str, Any]]:
     `sd` is that of a run of any arm, and arms are taken as independent: an estimate of weights w has the sd of a run times
     |w|, which is sqrt(2) for a difference of two arms. Shared splits correlate arms and make it smaller.
     """
-    from pipeline.stats import ALPHA, MIN_REPLICATES, basis, noncentrality  # scipy takes a second to import
+    from pipeline.stats import ALPHA, MIN_REPLICATES  # scipy takes a second to import
 
-    base, n = study.baseline, study.ablation.replicates
+    n = study.ablation.replicates
     if n < MIN_REPLICATES:
         return []
-    way = basis(base.split, folds=base.folds, held_out=metric == "test_acc")
-    questions = study.ablation.design.questions()
     found = []
-    for family in dict.fromkeys(question.family for question in questions):
-        asked = [question for question in questions if question.family == family]
-        length = max(math.hypot(*question.weights.values()) for question in asked)
-        num_arms = max(len(question.weights) for question in asked)
-        df = n - 1 if way.test != "Welch's t" else num_arms * (n - 1)
-        error = sd * length * math.sqrt(1 / n + way.ratio)
-        alone, corrected = (noncentrality(df, alpha) * error for alpha in (ALPHA, ALPHA / len(asked)))
+    for family, asked in _families(study).items():
+        alone, corrected = (_smallest(study, asked, n, metric, alpha) * sd for alpha in (ALPHA, ALPHA / len(asked)))
         found.append({"family": family, "size": len(asked), "alone": alone, "corrected": corrected})
     return found
 
 
-def spread_range(sd: float, n: int) -> list[float]:
-    """The 95 % interval of a standard deviation estimated from `n` normal values (chi square)."""
-    from scipy import stats  # takes a second to import
+def replicates_for(study: Study, sd: float, metric: str) -> list[dict[str, Any]]:
+    """How many replicates find about half and about a quarter of what the planned ones do, in the first family.
 
-    return [sd * math.sqrt((n - 1) / float(stats.chi2.ppf(share, n - 1))) for share in (0.975, 0.025)]
+    `replicates` is None where more than 1,000 would be needed.
+    """
+    from pipeline.stats import ALPHA, MIN_REPLICATES  # scipy takes a second to import
+
+    n, asked = study.ablation.replicates, next(iter(_families(study).values()), [])
+    if n < MIN_REPLICATES or not asked or not sd:
+        return []
+    seen = _smallest(study, asked, n, metric, ALPHA / len(asked)) * sd
+
+    def found(replicates: int, size: float) -> bool:
+        return _smallest(study, asked, replicates, metric, ALPHA / len(asked)) * sd <= size
+
+    wanted = []
+    for size in (_round(seen / 2), _round(seen / 4)):
+        enough = found(MOST, size)
+        number = bisect_left(range(MOST + 1), True, lo=n, key=lambda replicates: found(replicates, size)) if enough else None
+        wanted.append({"size": size, "replicates": number})
+    return wanted
+
+
+def _families(study: Study) -> dict[str, list[Question]]:
+    questions = study.ablation.design.questions()
+    names = dict.fromkeys(question.family for question in questions)
+    return {name: [question for question in questions if question.family == name] for name in names}
+
+
+def _smallest(study: Study, asked: Sequence[Question], n: int, metric: str, alpha: float) -> float:
+    """The effect that `n` replicates find with 80 % power, in sd of a run; of the question that takes most."""
+    from pipeline.stats import basis, noncentrality, planned_df  # scipy takes a second to import
+
+    way = basis(study.baseline.split, folds=study.baseline.folds, held_out=metric == "test_acc")
+    weights = [tuple(question.weights.values()) for question in asked]
+    return max(
+        noncentrality(planned_df(way.test, n, w), alpha) * math.hypot(*w) * math.sqrt(1 / n + way.ratio)
+        for w in set(weights)
+    )
+
+
+def _round(size: float) -> float:
+    """The largest of 1, 2, 3, 5, 10, 20, … (points, or tenths of them) that is no larger."""
+    power = math.floor(math.log10(size))
+    return next(round(step * 10.0**power, 9) for step in STEPS if step * 10.0**power <= size * (1 + 1e-9))
 
 
 def seconds_per_epoch(study: Study, record: Record) -> tuple[float | None, str]:
@@ -86,23 +129,36 @@ def seconds_per_epoch(study: Study, record: Record) -> tuple[float | None, str]:
 
 
 def sentence(pilot: Mapping[str, Any]) -> str:
-    """One line: the spread, what can be found, how long the rest takes."""
-    low, high = (100 * value for value in pilot["sd_range"])
-    arm = printable(pilot["arm"], 60)
-    text = f"pilot: sd {100 * pilot['sd']:.2g} points over {pilot['runs']} runs of {arm}"
-    text += f" (95 % interval {low:.2g} to {high:.2g})"
+    """In words for a reader: what can be found, how many replicates to use, from what; how long the rest takes."""
+    arm, sd, n = printable(pilot["arm"], 60), _points(pilot["sd"]), pilot["replicates"]
+    runs = f"{pilot['runs']} runs of {arm} have sd {sd} points"
+    texts = []
     for first in pilot["detectable"][:1]:
-        text += (
-            f"; with {pilot['replicates']} replicates a true difference of {100 * first['alone']:.2g} points or more will "
-            "be found with at least 80 % power"
-        )
-        if first["size"] > 1:
-            text += f", of {100 * first['corrected']:.2g} after correction over {first['size']}"
-        text += f" ({pilot['assumes']})"
+        over = f" after correction over {first['size']}" if first["size"] > 1 else ""
+        if "sd_upper" in pilot:
+            seen = (
+                f"differences of {_points(first['corrected'])} points or more" if first["corrected"] < 1 else "no difference"
+            )
+            texts.append(f"with {n} replicates you can see {seen}")
+            for wanted in pilot["replicates_for"]:
+                number = f"{wanted['replicates']:,}" if wanted["replicates"] else f"more than {MOST:,}"
+                texts[0] += f"; for {_points(wanted['size'])} points use {number}"
+            texts.append(f"To see is to find in 80 % of studies{over}")
+            texts.append(f"{runs}; so few tell little, and up to {_points(pilot['sd_upper'])} is allowed for")
+        else:  # a version that took the sd of three runs for the truth
+            texts.append(runs)
+            texts.append(
+                f"If that were the truth, {n} replicates would find a difference of {_points(first['corrected'])} points "
+                f"with 80 % power{over}"
+            )
     ahead = pilot["expected"]
     if ahead["epochs_left"]:
-        text += f"; about {duration(ahead['hours'] * 3600)} for the {ahead['epochs_left']} epochs left of the arms"
-    return text
+        texts.append(f"About {duration(ahead['hours'] * 3600)} for the {ahead['epochs_left']} epochs left of the arms")
+    return f"pilot: {'. '.join(texts or [runs])}."
+
+
+def _points(share: float) -> str:
+    return f"{100 * share:.2g}"
 
 
 def duration(seconds: float) -> str:

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from pipeline.errors import printable
-from pipeline.prospect import UNCHANGED, column, outline
+from pipeline.prospect import UNCHANGED, awaited, column, outline
 from pipeline.prospect import lines as lines_of
 from pipeline.scheduler import Ladder, rung_epochs
 from pipeline.study import Study
@@ -28,7 +28,8 @@ def preview(study: Study, data: Path | None, note: str, folder: Path, *, with_se
     if ablation.replicates < 3:
         lines.append("             with fewer than 3 replicates values are shown and nothing is tested")
     lines += [f"             {arm.name}: {dict(arm.overrides) or UNCHANGED}" for arm, _ in arms]
-    said = [line for line in lines_of(outline(study)) if line[0] not in ("runs", "arms")]
+    plan = outline(study)
+    said = [line for line in (*lines_of(plan), ("pilot", awaited(plan))) if line[0] not in ("runs", "arms")]
     lines += ["plan.md would say, before anything is trained:", *(f"  {line}" for line in column(said))]
     lines += [f"writes to  {folder}", "dry run: nothing was trained or written"]
     return "\n".join(printable(line, 500) for line in lines)

@@ -1,6 +1,7 @@
 """The plan, written down before results exist: what is trained, asked and judged by, and for how long."""
 
 import json
+import textwrap
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from statistics import median
@@ -16,9 +17,10 @@ from pipeline.scheduler import Ladder
 from pipeline.study import Study
 from pipeline.tuning import Fixed
 
-__all__ = ["PILOT_RUNS", "Outlook", "column", "expected", "hours", "lines", "outline", "write"]
+__all__ = ["PILOT_RUNS", "Outlook", "ahead", "awaited", "column", "expected", "hours", "lines", "outline", "write"]
 
 Prospect = dict[str, Any]
+WIDTH = 80  # of a terminal
 UNCHANGED = "the study's configuration, unchanged"
 VARIES = {
     "resplit": "train/val split, initial weights, order of the pictures; the test pictures are fixed",
@@ -154,7 +156,7 @@ class Outlook:
         if found is not None:
             self.ledger.append("pilot", **found, expected=expected(self.study, self.record, self.workers))
             write(self.ledger.folder, self.record)
-            self.say(sentence(self.record.pilot))
+            self.say(textwrap.fill(sentence(self.record.pilot), WIDTH, subsequent_indent="  "))
 
 
 def write(folder: Path, record: Record) -> None:
@@ -185,8 +187,26 @@ def _status(record: Record) -> Iterator[tuple[str, str]]:
         yield "changed", f"{', '.join(newest['changed'])}; {when}"
     else:
         yield "written", when
-    yield "time", hours(max(newest, record.pilot or newest, key=lambda event: event["seq"])["expected"])
-    yield "pilot", sentence(record.pilot).removeprefix("pilot: ") if record.pilot else "not measured yet"
+    yield "time", hours(ahead(record))
+    said = sentence(record.pilot).removeprefix("pilot: ") if record.pilot else awaited(newest["plan"])
+    yield from (("pilot", line) for line in textwrap.wrap(said, WIDTH - 18))
+
+
+def ahead(record: Record) -> Mapping[str, Any]:
+    """How long the arms will take yet, as it was last written down: by the newest plan, or by the pilot after it."""
+    newest = record.plans[-1]
+    found: Mapping[str, Any] = max(newest, record.pilot or newest, key=lambda event: event["seq"])["expected"]
+    return found
+
+
+def awaited(plan: Prospect) -> str:
+    """What there is to know of a pilot that has said nothing."""
+    if plan["replicates"] < PILOT_RUNS:
+        return f"none: it takes {PILOT_RUNS} replicates"
+    return (
+        f"the first {PILOT_RUNS} runs of {plan['reference']} will say what {plan['replicates']} replicates can see, and how "
+        "many to use; nothing where one of them has no result, or results were there before the plan"
+    )
 
 
 def hours(ahead: Mapping[str, Any]) -> str:

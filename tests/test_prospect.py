@@ -5,14 +5,16 @@ import math
 from pathlib import Path
 from statistics import stdev
 
+import numpy as np
 import pytest
 from driver import Worker, open_plan, train
 from records import Scribe, make_study
 from scipy import stats
 
+from benchmarks.coverage import pilots
 from pipeline.designs import Arms
 from pipeline.ledger import read_events
-from pipeline.pilot import detectable, sentence
+from pipeline.pilot import detectable, replicates_for, sentence
 from pipeline.preview import preview
 from pipeline.prospect import Outlook, expected, lines, outline
 from pipeline.record import Record
@@ -99,11 +101,18 @@ def test_the_pilot_goes_first_and_is_told_once(tmp_path: Path, workers: int) -> 
     assert pilot["sd"] == pytest.approx(stdev(values))
     assert pilot["metric"] == "test_acc"
     assert pilot["seconds_per_epoch"] == 0.5
-    assert said == [sentence(pilot)]
-    assert f"pilot: sd {100 * pilot['sd']:.2g} points over 3 runs of baseline" in said[0]
-    assert "with 5 replicates a true difference of" in said[0]
-    assert "after correction over 3" in said[0]
-    assert said[0].removeprefix("pilot: ") in (tmp_path / PLAN).read_text()
+    assert [" ".join(text.split()) for text in said] == [sentence(pilot)]
+    assert pilot["sd_upper"] == pytest.approx(pilot["sd"] * math.sqrt(2 / stats.chi2.ppf(0.15, 2)))
+    text = " ".join(said[0].split())
+    assert pilot["detectable"][0]["corrected"] > 1  # these runs spread by 20 points
+    assert text.startswith("pilot: with 5 replicates you can see no difference; for ")
+    for wanted in pilot["replicates_for"]:
+        assert f"for {100 * wanted['size']:.2g} points use {wanted['replicates']}" in text
+    assert "after correction over 3. 3 runs of baseline have sd" in text
+    assert all(len(line) <= 80 for line in said[0].splitlines())
+    plan = " ".join((tmp_path / PLAN).read_text().split())
+    assert text.removeprefix("pilot: ") in plan
+    assert "not measured yet" not in plan
     assert json.loads((tmp_path / JSON).read_text())["pilot"]["sd"] == pilot["sd"]
     conduct(tmp_path, study)
     assert kinds(tmp_path).count("pilot") == 1
@@ -124,7 +133,7 @@ def test_hours_are_measured_or_said_to_be_unknown(tmp_path: Path) -> None:
 def test_no_pilot_of_fewer_than_three_replicates(tmp_path: Path, replicates: int) -> None:
     record, said = conduct(tmp_path, small_study(replicates=replicates))
     assert (record.pilot, said) == ({}, [])
-    assert "pilot         not measured yet" in (tmp_path / PLAN).read_text()
+    assert "pilot         none: it takes 3 replicates" in (tmp_path / PLAN).read_text()
 
 
 def test_no_pilot_where_a_run_of_it_diverged(tmp_path: Path) -> None:
@@ -136,7 +145,7 @@ def test_no_pilot_where_a_run_of_it_diverged(tmp_path: Path) -> None:
 def test_the_detectable_difference_is_what_a_t_test_finds() -> None:
     """Against a simulation-free reference: power of the paired t at the stated difference is 80 %."""
     study = small_study(replicates=5)
-    (differences, effects) = detectable(study, 0.012, "test_acc")
+    (differences, effects) = detectable(study, 0.012, "last_val_acc")
     for alpha, size in ((0.05, differences["alone"]), (0.05 / 3, differences["corrected"])):
         shift = size / (math.sqrt(2) * 0.012 / math.sqrt(5))
         power = stats.nct.sf(stats.t.ppf(1 - alpha / 2, 4), 4, shift)
@@ -145,8 +154,42 @@ def test_the_detectable_difference_is_what_a_t_test_finds() -> None:
     assert effects["alone"] == pytest.approx(differences["alone"] * 2 / math.sqrt(2))  # the interaction adds up four arms
     official = study.override({"baseline.split": "official"})
     assert detectable(official, 0.012, "test_acc")[0]["alone"] < differences["alone"]  # more degrees of freedom
-    folds = study.override({"baseline.split": "kfold"})
-    assert detectable(folds, 0.012, "test_acc")[0]["alone"] > differences["alone"]
+
+
+def test_the_replicates_to_use_are_the_fewest_that_see_the_size() -> None:
+    study = small_study(replicates=5)
+    seen = detectable(study, 0.03, "test_acc")[0]["corrected"]
+    half, quarter = replicates_for(study, 0.03, "test_acc")
+    assert half["size"] <= seen / 2 < 2.5 * half["size"]
+    assert quarter["size"] <= seen / 4 < 2.5 * quarter["size"]
+    for wanted in (half, quarter):
+        enough, fewer = (
+            detectable(study.override({"ablation.replicates": n}), 0.03, "test_acc")[0]["corrected"]
+            for n in (wanted["replicates"], wanted["replicates"] - 1)
+        )
+        assert enough <= wanted["size"] < fewer
+    assert replicates_for(study.override({"ablation.replicates": 900}), 0.03, "test_acc")[1]["replicates"] is None
+
+
+def test_four_of_five_pilots_keep_their_promise() -> None:
+    for row in pilots.simulate(1500, np.random.default_rng(3)):
+        assert row.good or not row.counts, row
+
+
+def test_a_pilot_says_what_it_saw_and_an_older_one_promises_nothing() -> None:
+    found = {"family": "differences from baseline", "size": 3, "alone": 0.1, "corrected": 0.13}
+    pilot = {"arm": "baseline", "runs": 3, "sd": 0.041, "replicates": 5, "detectable": [found]}
+    new = {"sd_upper": 0.1, "replicates_for": [{"size": 0.05, "replicates": 24}, {"size": 0.03, "replicates": None}]}
+    ahead = {"expected": {"epochs_left": 0, "hours": 0.0}}
+    assert sentence(pilot | new | ahead).startswith(
+        "pilot: with 5 replicates you can see differences of 13 points or more; for 5 points use 24; for 3 points use more "
+        "than 1,000. To see is to find in 80 % of studies after correction over 3."
+    )
+    text = sentence(pilot | {"sd_range": [0.02, 0.2], "expected": {"epochs_left": 0, "hours": 0.0}})
+    assert text == (
+        "pilot: 3 runs of baseline have sd 4.1 points. If that were the truth, 5 replicates would find a difference of 13 "
+        "points with 80 % power after correction over 3."
+    )
 
 
 def test_an_older_record_is_reported_and_gone_on_with(tmp_path: Path) -> None:
@@ -176,7 +219,8 @@ def test_the_report_shows_the_pilot_beside_the_results(tmp_path: Path) -> None:
     section = page[page.index("## The plan") :]
     assert "pilot, corrected" in section
     assert "results, corrected" in section
-    assert "Pilot: sd" in section
+    assert "Pilot: with 5 replicates you can see no difference; for 50 points use" in section
+    assert "not measured yet" not in section
     assert said
 
 

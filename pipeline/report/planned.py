@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from pipeline.pilot import sentence
-from pipeline.prospect import hours, lines
+from pipeline.prospect import ahead, hours, lines
 from pipeline.record import Record
 from pipeline.report.document import Block, Heading, Text, table
 from pipeline.report.sentences import points
@@ -20,11 +20,11 @@ def blocks(record: Record, ablation: Ablation) -> Iterator[Block]:
     for text in told(record):
         yield Text(text)
     newest = record.plans[-1]
-    rows = [*lines(newest["plan"]), ("time", hours(newest["expected"]))]
+    rows = [*lines(newest["plan"]), ("time", hours(ahead(record)))]
     shown = [("" if i and rows[i - 1][0] == what else what, text) for i, (what, text) in enumerate(rows)]
     yield table("The plan, as last written down.", ("", ""), shown)
     if record.pilot:
-        yield Text(f"P{sentence(record.pilot)[1:]}.")
+        yield Text(f"P{sentence(record.pilot)[1:]}")
         yield _sizes(record, ablation)
 
 
@@ -53,9 +53,15 @@ def _sizes(record: Record, ablation: Ablation) -> Block:
         sizes = (shown.percent(guess["alone"]), shown.percent(guess["corrected"]))
         rows.append((guess["family"], guess["size"], *sizes, seen))
     titles = ("family", "questions", "pilot, one alone", "pilot, corrected", "results, corrected")
+    upper = "sd_upper" in record.pilot
+    source = (
+        "the largest spread that the reference's first runs allow for"
+        if upper
+        else "the spread of the reference's first runs"
+    )
     caption = (
-        "Smallest true effect found with 80 % power, in points: what the pilot said, from the spread of the reference's "
-        "runs with arms taken as independent (of a family, for the question that takes most), and what the spread of the "
-        "differences themselves says."
+        f"Smallest true effect found with 80 % power, in points: what the pilot said, from {source} with arms taken "
+        "as independent (of a family, for the question that takes most), and what the spread of the differences themselves "
+        "says."
     )
     return table(caption, titles, rows, aligns="lrrrr")

@@ -95,7 +95,8 @@ def _sentence(contrast: Contrast, ablation: Ablation, shown: Points) -> str:
     if contrast.verdict == "inconclusive":
         if contrast.low > 0 or contrast.high < 0:
             head += " once corrected for several comparisons"
-        return f"{head} (a true difference below {shown.percent(contrast.mde)} is found with less than 80 % power)."
+        least = shown.percent(contrast.mde)
+        return f"{head} (at the spread seen, a true difference below {least} is found with less than 80 % power)."
     if contrast.verdict == "equivalent":
         return f"{head} within ±{margin}."
     return f"{head}, though by less than the margin of {margin}." if abs(contrast.delta) < ablation.rope else f"{head}."

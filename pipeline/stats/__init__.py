@@ -16,6 +16,8 @@ from pipeline.stats.student import (
     fit,
     holm,
     noncentrality,
+    planned_df,
+    upper_sd,
 )
 from pipeline.stats.winner import Winner, winners_curse
 
@@ -47,6 +49,8 @@ __all__ = [
     "fit",
     "holm",
     "noncentrality",
+    "planned_df",
     "shapley_questions",
+    "upper_sd",
     "winners_curse",
 ]

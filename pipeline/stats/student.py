@@ -137,6 +137,24 @@ def noncentrality(df: float, alpha: float = ALPHA, power: float = POWER) -> floa
     return float(optimize.brentq(lambda shift: stats.nct.sf(critical, df, shift) - power, 1e-3, 1000.0))
 
 
+def planned_df(test: Test, n: int, weights: Sequence[float]) -> float:
+    """Degrees of freedom to plan `n` replicates by, before any is there; `weights` are those of the arms.
+
+    Welch's are estimated from the arms' variances, and power follows from what they come out at: for equal variances the
+    harmonic mean, by the moments of Dirichlet shares, gives it to one point (`benchmarks.coverage --only pilots`).
+    """
+    if test != "Welch's t":
+        return n - 1.0
+    squares = [weight**2 for weight in weights]
+    arms = sum(squares) ** 2 / sum(square**2 for square in squares)  # of equal weight, with as much to tell
+    return (n - 1) * (arms * (n - 1) + 2) / (n + 1)
+
+
+def upper_sd(sd: float, n: int, confidence: float) -> float:
+    """What the true standard deviation stays below with this confidence, one-sided; of `n` normal values (chi square)."""
+    return sd * math.sqrt((n - 1) / float(stats.chi2.ppf(1 - confidence, n - 1)))
+
+
 def detectable(n: int, alpha: float = ALPHA, power: float = POWER) -> float:
     """The smallest true difference, in sd of the differences, that a two-sided paired t test on n replicates finds.
 
