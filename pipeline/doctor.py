@@ -2,9 +2,9 @@
 
 import argparse
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pipeline.cli import chosen_study, guarded, parser
 
@@ -60,7 +60,7 @@ def examine_study(args: argparse.Namespace) -> int:
     show("machine", surroundings(mlruns, means))
     recorded = study_folder(mlruns, study, folder)
     record = _record(recorded)
-    data = _pictures(study, folder, mlruns, record.data["classes"] if isinstance(record, Record) else ())
+    data = _pictures(study, folder, mlruns, record.data if isinstance(record, Record) else None)
     show("pictures", _pictures_findings(data, folder, note))
     require_inputs(study, data)
     inputs = _inputs(study, data)
@@ -87,7 +87,7 @@ def _record(folder: Path) -> "Record | Finding":
     return record if record.header else Finding("runs", "none yet: come back when the study has been run")
 
 
-def _pictures(study: "Study", folder: Path | None, mlruns: Path, classes: Sequence[str]) -> "Data":
+def _pictures(study: "Study", folder: Path | None, mlruns: Path, recorded: "Mapping[str, Any] | None") -> "Data":
     """The pictures, decoded into the cache that training reads: this is done once, here or there."""
     from rich.progress import Progress
 
@@ -100,7 +100,7 @@ def _pictures(study: "Study", folder: Path | None, mlruns: Path, classes: Sequen
             folder,
             mlruns / "cache",
             on_progress=lambda done, total: bar.update(task, completed=done, total=total, visible=True),
-            classes=classes,
+            recorded=recorded,
         )
 
 

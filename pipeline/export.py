@@ -65,7 +65,7 @@ def _pictures(handover: "Handover", data_folder: Path | None, root: Path) -> "Da
     from pipeline.data.cache import prepare
 
     recorded = handover.record.data["fingerprint"]
-    data = prepare(handover.config.dataset, data_folder, root / "cache", classes=handover.record.data["classes"])
+    data = prepare(handover.config.dataset, data_folder, root / "cache", recorded=handover.record.data)
     if data.fingerprint != recorded:
         raise UserError(
             f"data: these are not the pictures of the study (recorded {recorded}, now {data.fingerprint}); "

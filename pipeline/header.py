@@ -1,6 +1,7 @@
 """A study's first event in the ledger: what is written of its pictures, and whether a study is the one recorded."""
 
 import argparse
+import dataclasses
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
@@ -41,6 +42,7 @@ def describe_data(data: "Data") -> dict[str, Any]:
         "channels": int(data.images.shape[1]),
         "unreadable": [{"file": printable(bad.file), "reason": bad.reason} for bad in data.unreadable],
         "warnings": list(data.warnings),
+        "reading": dataclasses.asdict(data.reading),
     }
 
 

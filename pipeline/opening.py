@@ -6,14 +6,15 @@ import shlex
 import sys
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.progress import Progress as Bar
 
 from pipeline.core import CORE_VERSION
+from pipeline.data.listing import FIRST_RULES
 from pipeline.errors import printable
 from pipeline.header import BUDGET, as_recorded, describe_data
 from pipeline.ledger import Ledger
@@ -33,11 +34,11 @@ def prepare(
     mlruns: Path,
     means: Resources,
     console: Console,
-    classes: Sequence[str] = (),
+    recorded: Mapping[str, Any] | None = None,
 ) -> tuple[Study, "Data"]:
     """(the study with `auto` precision and matched arms made definite, once for good; the pictures, decoded once).
 
-    `folder` holds the pictures; `classes`: in the order of another record, that of a search whose path this is.
+    `folder` holds the pictures; `recorded`: what another record keeps of them, that of a search whose path this is.
     Raises UserError where the study cannot be trained on them.
     """
     from pipeline.data.cache import prepare as decode
@@ -55,14 +56,24 @@ def prepare(
             folder,
             mlruns / "cache",
             on_progress=lambda done, total: bar.update(task, completed=done, total=total, visible=True),
-            classes=record.data["classes"] if record.header else classes,
+            recorded=record.data if record.header else recorded,
         )
+    _tell_rules(data, console)
     if study.ablation.match and not record.header:
         study = _with_matched(study, data, console)
     require_inputs(study, data, means.processes)
     if time.monotonic() - began > 2:
         console.print(f"decoded {len(data.labels)} pictures once in {time.monotonic() - began:.0f} s")
     return study, data
+
+
+def _tell_rules(data: "Data", console: Console) -> None:
+    if data.reading.rules == FIRST_RULES:
+        console.print(
+            "the pictures are found and decoded as when they were recorded, by rules that have changed since; --fresh reads "
+            "them by today's",
+            soft_wrap=True,
+        )
 
 
 def open_record(

@@ -95,7 +95,7 @@ def path_study(args: argparse.Namespace, study: Study, data: Path | None) -> Stu
         made = own.study.override(asked, source="flags")
     else:
         made = derive(searched, with_kept_budget(searched, study, args) if searched.header else study)
-        args.fingerprint, args.classes = searched.data["fingerprint"], searched.data["classes"]
+        args.recorded = searched.data
     args.defaults |= {"search.num_trials": 0}
     return made
 
@@ -162,9 +162,9 @@ class Session:
     def _prepare(self) -> "Data":
         if self.note:
             self.console.print(Panel(Text(self.note), title="embedded default", style="bold yellow"))
-        root, classes = Path(self.args.mlruns), getattr(self.args, "classes", ())
-        self.study, data = prepare(self.study, self.data_folder, self.record, root, self.means, self.console, classes)
-        if getattr(self.args, "fingerprint", data.fingerprint) != data.fingerprint:
+        root, known = Path(self.args.mlruns), getattr(self.args, "recorded", None)
+        self.study, data = prepare(self.study, self.data_folder, self.record, root, self.means, self.console, known)
+        if known and known["fingerprint"] != data.fingerprint:
             raise UserError("--path: the pictures are not those of the recorded search, or their content changed")
         return data
 

@@ -10,15 +10,19 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from pictures import class_folder, hw3_folder, save
+from pictures import class_folder, hw3_folder, photo, save
+from PIL import Image
 from sets import made
 
 from pipeline.data import checks
 from pipeline.data.build import IMAGES, META
 from pipeline.data.cache import Data, open_data, prepare
 from pipeline.data.datasets import DATASETS, Digits, Folder, PictureSet
+from pipeline.data.datasets.npz import Npz
 from pipeline.data.decode import read_picture
+from pipeline.data.listing import FIRST_RULES, Reading
 from pipeline.errors import MachineError, UserError
+from pipeline.header import describe_data
 
 SMALL = Folder(size=8)
 
@@ -223,7 +227,10 @@ def test_unreadable_pictures_are_named_and_left_out(root, cache):
     (root / "training" / "1_2.jpg").write_bytes(b"<html>")
     data = prepare(SMALL, root, cache)
     (left,) = data.unreadable
-    assert (left.file, left.reason) == ("training/1_2.jpg", "not a JPEG, PNG, WebP, BMP, GIF, AVIF, TIFF or PPM picture")
+    assert (left.file, left.reason) == (
+        "training/1_2.jpg",
+        "not a JPEG, PNG, WebP, BMP, GIF, AVIF, HEIC, TIFF or PPM picture",
+    )
     assert any("1 pictures could not be read" in warning for warning in data.warnings)
     kept = np.array([file != left.file for file in whole.files])
     assert data.files == tuple(np.array(whole.files)[kept])
@@ -319,3 +326,76 @@ def test_names_beyond_utf8_survive(root, cache):
     save(root / name, 2, 77)
     assert name in prepare(SMALL, root, cache).files
     assert name in prepare(SMALL, root, cache).files
+
+
+def deep_folder(root: Path, top: int) -> Path:
+    """Grey PNGs of 16 bits, each darker than the last; the brightest pixel of all is `top`."""
+    for label in range(2):
+        for n in range(10):
+            grey = np.asarray(photo(label, n, (12, 12)).convert("L")).astype(np.float64)
+            level = grey / grey.max() * top * (10 - n) / 10
+            (root / f"c{label}").mkdir(parents=True, exist_ok=True)
+            Image.fromarray(level.astype(np.uint16)).save(root / f"c{label}" / f"{n}.png")
+    return root
+
+
+@pytest.mark.parametrize(("top", "depth"), [(255, 255), (1000, 1023), (4095, 4095), (12_000, 16_383)])
+def test_pictures_of_16_bits_get_the_one_scale_that_the_set_uses(tmp_path, cache, top, depth):
+    root = deep_folder(tmp_path / "set", top)
+    data = prepare(Folder(size=12, channels=1), root, cache)
+    assert data.reading == Reading(top=depth)
+    for row, file in enumerate(data.files):
+        values = np.asarray(Image.open(root / file)).astype(np.int64)
+        assert (data.images[row, 0] == (values * 255 + depth // 2) // depth).all()
+    said = f"20 pictures of 16 bits use no more than {depth.bit_length()} of them: scaled so that {depth:,} is white, in all"
+    assert sum(warning.startswith(said) for warning in data.warnings) == 1
+    assert open_data(data.path).reading == data.reading
+
+
+def test_a_set_that_uses_all_of_16_bits_is_read_as_ever(tmp_path, cache):
+    root = deep_folder(tmp_path / "set", 65_535)
+    data = prepare(Folder(size=12, channels=1), root, cache)
+    as_then = prepare(Folder(size=12, channels=1).read_by(Reading(FIRST_RULES)), root, cache)
+    assert data.reading == Reading()
+    assert data.fingerprint == as_then.fingerprint
+    assert (data.images == as_then.images).all()
+    assert not any("16 bits" in warning for warning in data.warnings)
+
+
+def test_arrays_of_16_bits_get_the_scale_that_they_use(tmp_path, cache):
+    pictures = np.random.default_rng(0).integers(0, 4096, (40, 8, 8)).astype(np.uint16)
+    np.savez(tmp_path / "set.npz", x=pictures, y=np.arange(40) % 2)
+    data = prepare(Npz(size=8), tmp_path, cache)
+    assert data.reading.top == 4095
+    assert data.images.max() == 255
+    assert any("40 pictures of 16 bits use no more than 12" in warning for warning in data.warnings)
+
+
+def heic_folder(root: Path) -> Path:
+    class_folder(root, ("bread", "egg"), num=8)
+    for label, name in enumerate(("bread", "egg")):
+        for n in range(8):
+            photo(label, 100 + n).save(root / name / f"IMG_{n}.HEIC", "HEIF")
+    return root
+
+
+@pytest.mark.parametrize("kind", ["12 bits", "HEIC"])
+def test_what_was_recorded_by_the_first_rules_is_read_by_them(tmp_path, cache, kind):
+    root = deep_folder(tmp_path / "set", 4000) if kind == "12 bits" else heic_folder(tmp_path / "set")
+    dataset = Folder(size=12)
+    first = prepare(dataset.read_by(Reading(FIRST_RULES)), root, cache)
+    today = prepare(dataset, root, cache)
+    assert first.fingerprint != today.fingerprint
+    again = prepare(dataset, root, cache, recorded=describe_data(first))
+    assert (again.fingerprint, again.reading, again.files) == (first.fingerprint, first.reading, first.files)
+    assert (again.images == first.images).all()
+    assert prepare(dataset, root, cache, recorded=describe_data(today)).reading.rules > FIRST_RULES
+    other = {"classes": today.classes, "fingerprint": "another"}
+    assert prepare(dataset, root, cache, recorded=other).fingerprint == today.fingerprint
+
+
+def test_heic_pictures_are_used(tmp_path, cache):
+    data = prepare(Folder(size=12), heic_folder(tmp_path / "set"), cache)
+    assert sum(data.counts.values()) == 32
+    assert sum(file.endswith(".HEIC") for file in data.files) == 16
+    assert data.taken.left_out == {}

@@ -11,8 +11,9 @@ import pytest
 from pictures import photo, save
 from PIL import Image, features
 
-from pipeline.data.decode import MAX_PIXELS, fit, read_picture, resize
-from pipeline.data.listing import BadPicture
+from pipeline.data import decode
+from pipeline.data.decode import MEGAPIXELS, fit, pixels_of, read_picture, resize
+from pipeline.data.listing import FIRST_RULES, BadPicture, Reading
 
 
 def encoded(image: Image.Image, kind: str, **settings: object) -> bytes:
@@ -34,7 +35,7 @@ def expected(image: Image.Image, size: int) -> np.ndarray:
 
 
 def check(path: Path, image: Image.Image, tolerance: float, size: int = 16) -> None:
-    pixels, digest = read_picture(path, size)
+    pixels, digest, _ = read_picture(path, size)
     assert pixels.dtype == np.uint8
     assert pixels.shape == (3, size, size)
     assert pixels.flags.c_contiguous
@@ -106,7 +107,7 @@ def test_16_bit_png_is_scaled_not_clipped(tmp_path, colour):
     values = np.linspace(0, 65535, 256).astype(">u2")  # one row of every level, the same in each sample
     row = b"\x00" + np.repeat(values, samples).tobytes()
     (tmp_path / "deep.png").write_bytes(png(256, 256, 16, colour, row * 256))
-    pixels, _ = read_picture(tmp_path / "deep.png", 256)
+    pixels, _, _ = read_picture(tmp_path / "deep.png", 256)
     levels = np.round(values.astype(float) / 257)
     assert np.abs(pixels - levels[None, None, :]).max() == 0
 
@@ -121,14 +122,14 @@ def test_avif(tmp_path):
 def test_16_bit_grey_is_scaled_in_other_formats_too(tmp_path, name):
     values = np.linspace(0, 65535, 256).astype(np.uint16)
     Image.fromarray(np.repeat(values[None], 256, axis=0)).save(tmp_path / name)
-    pixels, _ = read_picture(tmp_path / name, 256)
+    pixels, _, _ = read_picture(tmp_path / name, 256)
     assert np.abs(pixels - np.round(values / 257)[None, None, :]).max() == 0
 
 
 @pytest.mark.parametrize("mode", ["RGB", "L", "1", "LA", "P", "RGBA"])
 def test_grey_is_what_pillow_makes_of_it(tmp_path, mode):
     smooth(16, 16).convert(mode).save(tmp_path / "picture.png")
-    pixels, _ = read_picture(tmp_path / "picture.png", 16, 1)
+    pixels, _, _ = read_picture(tmp_path / "picture.png", 16, 1)
     assert pixels.shape == (1, 16, 16)
     with Image.open(tmp_path / "picture.png") as image:
         assert (pixels[0] == np.asarray(image.convert("RGB").convert("L"))).all()
@@ -146,7 +147,7 @@ def test_the_aspect_ratio_is_not_kept(tmp_path):
     save(tmp_path / "wide.png", size=(200, 20))
     check(tmp_path / "wide.png", photo(0, 0, (200, 20)), 1)
     save(tmp_path / "dot.png", size=(1, 1))
-    pixels, _ = read_picture(tmp_path / "dot.png", 8)
+    pixels, _, _ = read_picture(tmp_path / "dot.png", 8)
     assert (pixels == np.asarray(photo(0, 0, (1, 1))).reshape(3, 1, 1)).all()
 
 
@@ -177,10 +178,13 @@ JPEG, PNG, GIF = encoded(smooth(), "JPEG"), encoded(photo(0, 0), "PNG"), encoded
         (encoded(smooth(), "PPM")[:300], ""),
         (b"%PDF-1.4\n%%EOF", "not a JPEG, PNG"),
         (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "not a JPEG, PNG"),
-        (png(8000, 8000, 8, 0, b""), "8000 x 8000 pixels; the largest allowed is 50 megapixels"),
+        (png(8000, 8000, 8, 0, b""), "8000 x 8000 pixels; dataset.max_megapixels allows 50, and only JPEGs can be shrunk"),
         (png(10_000, 10_000, 8, 0, b""), "10000 x 10000 pixels"),
-        (png(2**31 - 1, 2**31 - 1, 8, 0, b""), "more than 50 megapixels"),
-        (JPEG.replace(struct.pack(">HH", 32, 48), b"\xff\xff\xff\xff", 1), "more than 50 megapixels"),
+        (png(2**31 - 1, 2**31 - 1, 8, 0, b""), "2147483647 x 2147483647 pixels; dataset.max_megapixels"),
+        (
+            JPEG.replace(struct.pack(">HH", 32, 48), b"\xff\xff\xff\xff", 1),
+            "65535 x 65535 pixels; dataset.max_megapixels allows 50",
+        ),
         (png(0, 10, 8, 0, b""), ""),
         (png(7000, 7000, 8, 2, b""), ""),  # a header within the cap and nothing behind it
     ],
@@ -205,6 +209,93 @@ def test_missing_file_and_folder(tmp_path):
 
 
 def test_large_pictures_below_the_cap_are_read(tmp_path):
-    assert MAX_PIXELS > 4200 * 4000
+    assert MEGAPIXELS * 10**6 > 4200 * 4000
     Image.new("L", (4200, 4000), 77).save(tmp_path / "large.png")
     assert (read_picture(tmp_path / "large.png", 4)[0] == 77).all()
+
+
+@pytest.mark.parametrize("name", ["phone.heic", "phone.heif", "phone.hif", "renamed.jpg"])
+def test_heic(tmp_path, name):
+    (tmp_path / name).write_bytes(encoded(smooth(), "HEIF", quality=95))
+    check(tmp_path / name, smooth(), 8)
+    with pytest.raises(BadPicture, match="not a JPEG"):
+        read_picture(tmp_path / name, 8, reading=Reading(FIRST_RULES))
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "MPO"])
+@pytest.mark.parametrize(("cap", "part"), [(1, 4), (2, 2), (5, 2), (6, 1)])
+def test_a_jpeg_beyond_the_cap_is_shrunk_while_it_is_decoded(tmp_path, monkeypatch, kind, cap, part):
+    seen = []
+    monkeypatch.setattr(decode, "pixels_of", lambda image, top: seen.append(image.size) or pixels_of(image, top))
+    big = smooth(3000, 2000)
+    (tmp_path / "big.jpg").write_bytes(encoded(big, kind, quality=90, exif=EXIF))
+    pixels = read_picture(tmp_path / "big.jpg", 32, max_megapixels=cap)[0]
+    assert seen == [(3000 // part, 2000 // part)]
+    upright = big.transpose(Image.Transpose.ROTATE_270)
+    assert np.abs(pixels.astype(int) - expected(upright, 32)).max() <= 3
+
+
+def test_a_photograph_of_108_megapixels_is_read(tmp_path):
+    Image.new("L", (12_000, 9_000), 77).save(tmp_path / "phone.jpg")
+    assert (read_picture(tmp_path / "phone.jpg", 4)[0] == 77).all()
+    with pytest.raises(BadPicture, match="12000 x 9000 pixels"):
+        read_picture(tmp_path / "phone.jpg", 4, reading=Reading(FIRST_RULES))
+
+
+def test_other_formats_beyond_the_cap_are_named_and_read_under_a_higher_one(tmp_path):
+    smooth(1300, 1000).save(tmp_path / "big.png")
+    with pytest.raises(BadPicture, match=r"1300 x 1000 pixels; dataset\.max_megapixels allows 1,"):
+        read_picture(tmp_path / "big.png", 8, max_megapixels=1)
+    assert np.abs(read_picture(tmp_path / "big.png", 8, max_megapixels=2)[0] - expected(smooth(1300, 1000), 8)).max() <= 1
+
+
+@pytest.mark.parametrize("top", [255, 1023, 4095, 16_383])
+@pytest.mark.parametrize("colour", [0, 2, 4, 6], ids=["grey", "rgb", "grey+alpha", "rgba"])
+def test_a_depth_that_a_set_uses_is_scaled_without_loss(tmp_path, colour, top):
+    """The alpha of the pictures is at its full depth, which is not the colours'."""
+    samples = {0: 1, 2: 3, 4: 2, 6: 4}[colour]
+    values = np.linspace(0, top, 256).round().astype(">u2")
+    cells = np.repeat(values[:, None], samples, 1)
+    cells[:, 1 if colour == 4 else 3 :] = 65_535 if colour in (4, 6) else cells[:, 1 if colour == 4 else 3 :]
+    (tmp_path / "deep.png").write_bytes(png(256, 256, 16, colour, (b"\x00" + cells.tobytes()) * 256))
+    assert decode.depth_of(read_picture(tmp_path / "deep.png", 256).deepest) == top
+    pixels = read_picture(tmp_path / "deep.png", 256, reading=Reading(top=top))[0]
+    assert (pixels == np.arange(256)).all()
+
+
+def test_a_deep_picture_is_turned_upright_too(tmp_path):
+    """An eXIf chunk before the pixels says: turn right by 90 degrees."""
+    body = b"II*\x00\x08\x00\x00\x00\x01\x00\x12\x01\x03\x00\x01\x00\x00\x00\x06\x00\x00\x00\x00\x00\x00\x00"
+    chunk = struct.pack(">I", len(body)) + b"eXIf" + body + struct.pack(">I", zlib.crc32(b"eXIf" + body))
+    row = b"\x00" + np.repeat(np.linspace(0, 4095, 256).round().astype(">u2"), 3).tobytes()
+    plain = png(256, 256, 16, 2, row * 256)
+    (tmp_path / "deep.png").write_bytes(plain[:33] + chunk + plain[33:])
+    pixels = read_picture(tmp_path / "deep.png", 256, reading=Reading(top=4095))[0]
+    assert (pixels == np.arange(256)[:, None]).all()
+
+
+@pytest.mark.parametrize("compression", [1, 8], ids=["raw", "deflate"])
+def test_deep_colours_of_tiff_are_scaled_without_loss(tmp_path, compression):
+    """Written by hand: Pillow writes none."""
+    values = np.repeat(np.linspace(0, 1023, 256).round().astype("<u2")[None, :, None], 256, 0).repeat(3, 2)
+    body = values.tobytes() if compression == 1 else zlib.compress(values.tobytes())
+    tags = [(256, 4, 1, 256), (257, 4, 1, 256), (258, 3, 3, 122), (259, 3, 1, compression), (262, 3, 1, 2)]
+    tags += [(273, 4, 1, 128), (277, 3, 1, 3), (278, 4, 1, 256), (279, 4, 1, len(body))]
+    table = b"".join(struct.pack("<HHII", *tag) for tag in tags)
+    header = b"II*\0" + struct.pack("<IH", 8, len(tags)) + table + bytes(4) + struct.pack("<HHH", 16, 16, 16)
+    (tmp_path / "deep.tif").write_bytes(header + body)
+    assert decode.depth_of(read_picture(tmp_path / "deep.tif", 256).deepest) == 1023
+    assert (read_picture(tmp_path / "deep.tif", 256, reading=Reading(top=1023))[0] == np.arange(256)).all()
+
+
+def test_what_is_brighter_than_the_set_is_white(tmp_path):
+    Image.fromarray(np.array([[0, 4095, 60_000]], np.uint16)).save(tmp_path / "deep.png")
+    with Image.open(tmp_path / "deep.png") as image:
+        assert pixels_of(image, 4095)[0].tolist() == [[[0, 255, 255]]]
+
+
+def test_deep_colours_of_other_formats_are_named_where_a_part_of_the_depth_is_used(tmp_path):
+    (tmp_path / "deep.ppm").write_bytes(b"P6 2 1 65535\n" + np.full(6, 3000, ">u2").tobytes())
+    assert decode.depth_of(read_picture(tmp_path / "deep.ppm", 4).deepest) == 4095
+    with pytest.raises(BadPicture, match="colours of 16 bits of which values to 4,095 alone are used; save it as PNG"):
+        read_picture(tmp_path / "deep.ppm", 4, reading=Reading(top=4095))

@@ -140,7 +140,7 @@ def test_what_is_left_out_is_counted(tmp_path):
         ".db files": 1,
         ".txt files": 1,
         ".part files": 1,
-        "hidden folders": 1,
+        "folders __MACOSX": 1,
         "pictures in deeper folders": 1,
         "pictures without a label": 1,
         "pictures outside the split folders": 1,
@@ -151,6 +151,53 @@ def test_what_is_left_out_is_counted(tmp_path):
     (warning,) = listing.warnings
     assert "1 links to folders that are read anyway" in warning
     assert "hidden" not in warning
+
+
+def test_pictures_are_known_by_their_content_where_their_ending_says_nothing(tmp_path):
+    root = class_folder(tmp_path / "set", num=10)
+    for place, name in enumerate(("0", "1.jpg_large", "2.jpg!d", "3.image", "4.2024", "5.JFIF")):
+        (root / "egg" / f"{place}.jpg").rename(root / "egg" / name)
+    for place, name in enumerate(("0.jpg~", "1.jpg.bak", "2.jpg.crdownload", "3.dng", "notes.txt", "README")):
+        (root / "rice" / name).write_bytes((root / "rice" / f"{place}.jpg").read_bytes() if place < 4 else b"P words")
+    listing = Folder().scan(root)
+    assert len(listing.files) == 30
+    assert {"egg/0", "egg/1.jpg_large", "egg/2.jpg!d", "egg/3.image", "egg/4.2024", "egg/5.JFIF"} <= set(listing.files)
+    assert listing.ignored == {
+        ".bak files": 1,
+        ".crdownload files": 1,
+        ".dng files": 1,
+        ".txt files": 1,
+        "files of odd endings": 1,
+        "files without an ending": 1,
+    }
+    assert (
+        "1 .dng files are pictures that cannot be read here and were left out: save them as JPEG or PNG" in listing.warnings
+    )
+
+
+def test_damaged_files_without_ending_are_pictures_where_the_others_are(tmp_path):
+    root = class_folder(tmp_path / "set", num=20)
+    for path in sorted(root.rglob("*.jpg")):
+        path.rename(path.with_suffix(""))
+    (root / "egg" / "3").write_bytes(b"")
+    listing = Folder().scan(root)
+    assert len(listing.files) == 60
+    assert "egg/3" in listing.files
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["@eaDir", "#recycle", "$RECYCLE.BIN", "System Volume Information", "lost+found", "__MACOSX", "@Recycle", "RECYCLER"],
+)
+def test_folders_of_systems_are_no_classes_and_hold_no_pictures(tmp_path, name):
+    root = class_folder(tmp_path / "set")
+    before = Folder().scan(root)
+    save(root / name / "egg" / "0.jpg")
+    save(root / "egg" / name / "0.jpg" / "SYNOPHOTO_THUMB_M.jpg")
+    save(root / "egg" / ".thumbnails" / "0.jpg")
+    listing = Folder().scan(root)
+    assert (listing.classes, listing.files) == (before.classes, before.files)
+    assert listing.ignored == {f"folders {name}": 2, "hidden folders": 1}
 
 
 @pytest.mark.parametrize("nested", [(), ("00",)])

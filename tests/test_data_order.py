@@ -15,7 +15,7 @@ from pipeline.data.cache import prepare
 from pipeline.data.checks import fingerprint
 from pipeline.data.datasets import Folder
 from pipeline.data.datasets.csv import Csv
-from pipeline.data.listing import as_recorded, in_order, plain
+from pipeline.data.listing import FULL_DEPTH, as_recorded, in_order, plain
 from pipeline.errors import UserError
 from pipeline.header import require_same
 from pipeline.ledger import Ledger
@@ -57,7 +57,8 @@ def test_folders_tables_and_arrays_agree(tmp_path):
 def test_a_recorded_order_is_kept_with_what_its_labels_meant(tmp_path):
     root = class_folder(tmp_path / "set", NUMBERS, num=4)
     dataset = Folder(size=8)
-    now, kept = (prepare(dataset, root, tmp_path / "cache", classes=classes) for classes in ((), TEXT))
+    now = prepare(dataset, root, tmp_path / "cache")
+    kept = prepare(dataset, root, tmp_path / "cache", recorded={"classes": TEXT, "fingerprint": ""})
     assert (now.classes, kept.classes) == (NUMBERS, TEXT)
     for data in (now, kept):
         assert [data.classes[label] for label in data.labels] == [Path(file).parent.name for file in data.files]
@@ -68,8 +69,8 @@ def test_a_recorded_order_is_kept_with_what_its_labels_meant(tmp_path):
     before, hashes = replace(listing, classes=TEXT, labels=labels, taken=taken), [""] * len(labels)
     rows = range(len(labels))
     assert as_recorded(listing, TEXT) == before
-    assert fingerprint(as_recorded(listing, TEXT), rows, hashes, (3, 8, 8), 2) == fingerprint(
-        before, rows, hashes, (3, 8, 8), 2
+    assert fingerprint(as_recorded(listing, TEXT), rows, hashes, (3, 8, 8), FULL_DEPTH) == fingerprint(
+        before, rows, hashes, (3, 8, 8), FULL_DEPTH
     )
 
 
@@ -83,7 +84,7 @@ def test_a_study_recorded_in_the_order_of_text_goes_on_in_it(tmp_path):
     root = class_folder(tmp_path / "set", NUMBERS, num=6)
     study = small_study().override({"baseline.dataset": {"name": "folder", "size": 8}}, source="test")
     args, means = Namespace(command="pipeline.ablate", defaults=study.flat()), resources(1, 0)
-    begun, data = begin(study, root, Record(), tmp_path, means, Console(), TEXT)
+    begun, data = begin(study, root, Record(), tmp_path, means, Console(), {"classes": TEXT, "fingerprint": ""})
     with Ledger(tmp_path / "study") as ledger:
         record = Record()
         ledger.listener = record.apply

@@ -143,7 +143,7 @@ def test_the_recorded_path_goes_on_even_if_the_search_finds_another_best(tmp_pat
     searched(study_folder(tmp_path, study, None), [BEST], [0.5, 0.8])
     args = asked(tmp_path, study)
     path = path_study(args, study, None)
-    assert args.fingerprint == DATA["fingerprint"]
+    assert args.recorded["fingerprint"] == DATA["fingerprint"]
     plan = open_plan(study_folder(tmp_path, path, None), path, with_search=False)
     drive(plan, Worker())
     assert len(plan.record.runs) == 4 * study.ablation.replicates

@@ -11,8 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.data.cut import cut, origins, warn_test
-from pipeline.data.decode import Pixels, fit
-from pipeline.data.listing import PARTS, UNKNOWN, Listing, check_counts, in_order
+from pipeline.data.decode import Picture, Pixels, fit
+from pipeline.data.listing import FULL_DEPTH, PARTS, UNKNOWN, Listing, check_counts, in_order
 from pipeline.data.taken import Source, Taken
 from pipeline.errors import UserError, printable
 
@@ -73,10 +73,10 @@ def place_of(file: str) -> tuple[int, int]:
     return PARTS.index(part), int(row)
 
 
-def row_pixels(pixels: Pixels, size: int, channels: int) -> tuple[Pixels, str]:
-    """(pixels uint8 [channels, size, size], SHA-256 of the source) of one row uint8 [C, H, W]."""
+def row_pixels(pixels: Pixels, deepest: int, size: int, channels: int) -> Picture:
+    """The picture of one row uint8 [C, H, W]; `deepest` as of `Picture`."""
     digest = hashlib.sha256(repr(pixels.shape).encode() + pixels.tobytes())
-    return fit(pixels, size, channels), digest.hexdigest()
+    return Picture(fit(pixels, size, channels), digest.hexdigest(), deepest)
 
 
 def encode(where: str, *columns: npt.NDArray[Any], names: Sequence[str] | None) -> tuple[list[list[int]], list[str]]:
@@ -126,20 +126,21 @@ def standard_shape(where: str, shape: Sequence[int]) -> tuple[int, int, int, int
     )
 
 
-def standard(where: str, *arrays: npt.NDArray[Any]) -> list[Pixels]:
-    """uint8 [N, 1 or 3, H, W] of arrays in one scale: whole numbers to 255 or 65,535, floats in 0 … 1 or 0 … 255.
+def standard(where: str, *arrays: npt.NDArray[Any], deep: int = FULL_DEPTH) -> tuple[list[Pixels], int]:
+    """uint8 [N, 1 or 3, H, W] of arrays in one scale: whole numbers to 255 or `deep`, floats in 0 … 1 or 0 … 255; and
+    their largest value where it is above 255, else 0.
 
     Raises UserError where the values fit none of these.
     """
     low, high = min(a.min() for a in arrays), max(a.max() for a in arrays)
     kind = arrays[0].dtype.kind
-    top = next((top for top in ((1, 255) if kind == "f" else (1,) if kind == "b" else (255, 65535)) if high <= top), 0)
+    top = next((top for top in ((1, 255) if kind == "f" else (1,) if kind == "b" else (255, deep)) if high <= top), 0)
     if kind not in "buif" or not low >= 0 or not top:  # NaN is neither
         raise UserError(
             f"{where}: values from {low} to {high} ({arrays[0].dtype}); expected: whole numbers in 0 … 255 or 0 … 65,535, "
             "or floats in 0 … 1 or 0 … 255"
         )
-    return [_standard(where, array, top) for array in arrays]
+    return [_standard(where, array, top) for array in arrays], int(high) if top > 255 else 0
 
 
 def _standard(where: str, array: npt.NDArray[Any], top: int) -> Pixels:

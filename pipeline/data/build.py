@@ -8,8 +8,9 @@ import json
 import os
 import shutil
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +19,25 @@ from PIL import Image
 
 from pipeline.data.checks import channel_statistics, fingerprint, is_food11, warn
 from pipeline.data.datasets import PictureSet
-from pipeline.data.decode import VERSION
-from pipeline.data.listing import TRAIN, UNKNOWN, BadPicture, Listing, check_counts
+from pipeline.data.decode import depth_of
+from pipeline.data.listing import FIRST_RULES, FULL_DEPTH, TRAIN, UNKNOWN, BadPicture, Listing, Reading, check_counts
 from pipeline.errors import MachineError, UserError, printable
 from pipeline.machine import num_cores
 
 IMAGES, META = "images.u8", "meta.json"
 CHUNK = 32  # pictures a task: small ones take less time than handing over a task
+
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """Of a picture that is in the cache its hash and `deepest` as of `Picture`, of another the reason."""
+
+    digest: str = ""
+    deepest: int = 0
+    reason: str = ""
 
 
 def checksum(meta: dict[str, Any]) -> str:
@@ -45,7 +58,7 @@ def locked(path: Path) -> Iterator[None]:
         yield
 
 
-def build(dataset: PictureSet, listing: Listing, path: Path, on_progress: Callable[[int, int], None] | None) -> None:
+def build(dataset: PictureSet, listing: Listing, path: Path, on_progress: Progress | None) -> None:
     """Decode `listing` into the folder `path` (the caller holds its lock).
 
     Raises UserError where more pictures than `max_unreadable` cannot be read or a class loses too many,
@@ -59,12 +72,12 @@ def build(dataset: PictureSet, listing: Listing, path: Path, on_progress: Callab
         with open(unfinished / IMAGES, "w+b") as file:
             if hasattr(os, "posix_fallocate"):  # a full disk shows now, not after minutes of decoding
                 os.posix_fallocate(file.fileno(), 0, num_bytes)
-            hashes, reasons = _decode_all(dataset, listing, file.fileno(), on_progress)
+            dataset, hashes, reasons, notes = _decode_scaled(dataset, listing, file.fileno(), on_progress)
             _check_unreadable(dataset, listing, reasons)
             rows = [row for row in range(len(listing.files)) if row not in reasons]
             _close_gaps(file.fileno(), rows, num_bytes // len(listing.files))
             os.fsync(file.fileno())
-        _write_meta(dataset, listing, unfinished, rows, hashes, reasons)
+        _write_meta(dataset, listing, unfinished, rows, hashes, reasons, notes)
         shutil.rmtree(path, ignore_errors=True)
         os.replace(unfinished, path)
         _sync_folder(path.parent)
@@ -79,42 +92,61 @@ def build(dataset: PictureSet, listing: Listing, path: Path, on_progress: Callab
         shutil.rmtree(unfinished, ignore_errors=True)
 
 
-def _decode_all(
-    dataset: PictureSet, listing: Listing, descriptor: int, on_progress: Callable[[int, int], None] | None
-) -> tuple[list[str], dict[int, str]]:
-    """Write each picture at its row; returns the hash of every file and, by row, why some could not be read."""
-    total = len(listing.files)
-    hashes: list[str] = []
-    reasons: dict[int, str] = {}
+def _decode_scaled(
+    dataset: PictureSet, listing: Listing, descriptor: int, on_progress: Progress | None
+) -> tuple[PictureSet, list[str], dict[int, str], list[str]]:
+    """Write each picture at its row; where pictures of 16 bits use less of them, again, at the depth that all of them use.
 
-    def decode(start: int) -> list[tuple[str, str]]:
-        return [_decode_one(dataset, listing, row, descriptor) for row in range(start, min(start + CHUNK, total))]
+    Returns the set as it was read, the hash of every file, by row why some could not be read, and what is to be said.
+    """
+    found = _decode_all(dataset, listing, range(len(listing.files)), descriptor, on_progress)
+    deep = [row for row, one in found.items() if one.deepest]
+    top = depth_of(max((found[row].deepest for row in deep), default=FULL_DEPTH))
+    notes = []
+    if dataset.reading.rules > FIRST_RULES and top < FULL_DEPTH:
+        dataset = dataset.read_by(Reading(top=top))
+        found |= _decode_all(dataset, listing, deep, descriptor, on_progress)
+        notes.append(
+            f"{len(deep)} pictures of 16 bits use no more than {top.bit_length()} of them: scaled so that {top:,} is white, "
+            "in all of them"
+        )
+    reasons = {row: one.reason for row, one in found.items() if one.reason}
+    return dataset, [one.digest for one in found.values()], reasons, notes
+
+
+def _decode_all(
+    dataset: PictureSet, listing: Listing, rows: Sequence[int], descriptor: int, on_progress: Progress | None
+) -> dict[int, Decoded]:
+    """Write the pictures of `rows` at their rows; returns what was found at each."""
+    done: dict[int, Decoded] = {}
+
+    def decode(start: int) -> list[Decoded]:
+        return [_decode_one(dataset, listing, row, descriptor) for row in rows[start : start + CHUNK]]
 
     with _one_torch_thread(), warnings.catch_warnings(), ThreadPoolExecutor(num_cores()) as pool:
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # our own cap is lower and names the file
         warnings.filterwarnings("ignore", module="PIL")  # of damaged meta data; whether the pixels can be read decides
         try:
-            for results in pool.map(decode, range(0, total, CHUNK)):
-                reasons.update((len(hashes) + i, reason) for i, (_, reason) in enumerate(results) if reason)
-                hashes += [digest for digest, _ in results]
+            for results in pool.map(decode, range(0, len(rows), CHUNK)):
+                done.update(zip(rows[len(done) :], results, strict=False))
                 if on_progress:
-                    on_progress(len(hashes), total)
+                    on_progress(len(done), len(rows))
         except BaseException:
             pool.shutdown(cancel_futures=True)  # Ctrl-C or a full disk: do not decode the rest first
             raise
-    return hashes, reasons
+    return done
 
 
-def _decode_one(dataset: PictureSet, listing: Listing, row: int, descriptor: int) -> tuple[str, str]:
-    """Write one picture at its row; returns (hash, "") or ("", reason)."""
+def _decode_one(dataset: PictureSet, listing: Listing, row: int, descriptor: int) -> Decoded:
+    """Write one picture at its row."""
     try:
-        pixels, digest = dataset.read(listing, row)
+        pixels, digest, deepest = dataset.read(listing, row)
     except BadPicture as bad:
-        return "", str(bad)
+        return Decoded(reason=str(bad))
     # Not through a memory map: where the disk is full that ends the process with SIGBUS.
     if os.pwrite(descriptor, pixels.tobytes(), row * pixels.nbytes) != pixels.nbytes:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-    return digest, ""
+    return Decoded(digest, deepest)
 
 
 def _check_unreadable(dataset: PictureSet, listing: Listing, reasons: dict[int, str]) -> None:
@@ -149,13 +181,14 @@ def _write_meta(
     rows: list[int],
     hashes: list[str],
     reasons: dict[int, str],
+    scaled: list[str],
 ) -> None:
     shape = (len(rows), dataset.channels, dataset.size, dataset.size)
     images = np.memmap(folder / IMAGES, dtype=np.uint8, mode="r", shape=shape)
     parts = [listing.parts[row] for row in rows]
     labels = [listing.labels[row] for row in rows]
     mean, std = channel_statistics(images, np.flatnonzero((np.array(parts) == TRAIN) & (np.array(labels) != UNKNOWN)))
-    notes = warn(listing, rows, hashes, images)
+    notes = (*scaled, *warn(listing, rows, hashes, images))
     if reasons:
         first = next(iter(reasons))
         example = f"{printable(listing.files[first])}: {reasons[first]}"
@@ -167,13 +200,14 @@ def _write_meta(
         "files": [listing.files[row] for row in rows],
         "classes": listing.classes,
         "title": "Food-11" if is_food11(listing) else listing.title,
-        "fingerprint": fingerprint(listing, rows, hashes, shape[1:], VERSION),
+        "fingerprint": fingerprint(listing, rows, hashes, shape[1:], dataset.reading.top),
         "unreadable": [(listing.files[row], reason) for row, reason in reasons.items()],
         "is_food11": is_food11(listing),
         "warnings": notes,
         "mean": mean,
         "std": std,
         "taken": listing.taken.dump(),
+        "reading": asdict(dataset.reading),
     }
     with open(folder / META, "w", encoding="ascii") as file:
         json.dump({"sha256": checksum(meta), "meta": meta}, file)

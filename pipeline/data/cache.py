@@ -7,7 +7,7 @@ hashes the dataset config and the names, sizes and times of the files, so a chan
 import contextlib
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,10 +17,9 @@ import numpy.typing as npt
 
 from pipeline.data import build
 from pipeline.data.datasets import PictureSet
-from pipeline.data.decode import VERSION
-from pipeline.data.listing import PARTS, TRAIN, UNKNOWN, Listing, as_recorded
+from pipeline.data.listing import FIRST_RULES, PARTS, RULES, TRAIN, UNKNOWN, Listing, Reading, as_recorded
 from pipeline.data.taken import Taken
-from pipeline.errors import MachineError, printable
+from pipeline.errors import MachineError, UserError, printable
 
 Progress = Callable[[int, int], None]
 
@@ -41,7 +40,7 @@ class Data:
     mean, std: per channel over train with a label, in units of 0 … 1; counts: pictures in train, valid, test (with and
     without label) and, where there are any, unlabeled: training pictures without a label, not counted in train;
     taken: what was taken, and by what rule; fingerprint: 16 hex digits of the content. `files` may hold any bytes a file
-    system allows: show them with `printable`.
+    system allows: show them with `printable`. reading: how its pictures were found and decoded.
     """
 
     path: Path
@@ -59,6 +58,7 @@ class Data:
     mean: tuple[float, ...]
     std: tuple[float, ...]
     taken: Taken
+    reading: Reading
 
 
 class Damaged(MachineError):
@@ -71,16 +71,30 @@ def prepare(
     cache: Path,
     on_progress: Progress | None = None,
     *,
-    classes: Sequence[str] = (),
+    recorded: Mapping[str, Any] | None = None,
 ) -> Data:
     """Scan, decode into `cache` if that was not done before, and open.
 
-    Two processes that ask for the same pictures decode them once (file lock). `on_progress(done, total)` is called
-    from the calling thread. `classes`: of an earlier record, whose order is kept where they are the same.
-    `mean` and `std` come from the official train part and serve every replicate: where train and validation are drawn
-    again, some pictures that validate had a small part in the normalisation, the same for every arm.
+    `recorded`: what the ledger keeps of these pictures. The order of its classes is kept where they are the same; and where
+    today's rules of reading do not give its fingerprint, but the first rules do, the pictures are read by those. Two
+    processes that ask for the same pictures decode them once (file lock). `on_progress(done, total)` is called from the
+    calling thread. `mean` and `std` come from the official train part and serve every replicate: where train and
+    validation are drawn again, some pictures that validate had a small part in the normalisation, the same for every arm.
     Raises UserError (pictures or folder) and MachineError (disk).
     """
+    classes = recorded["classes"] if recorded else ()
+    for rules in (RULES, FIRST_RULES) if recorded else ():
+        with contextlib.suppress(UserError):
+            data = _prepare(dataset.read_by(Reading(rules)), root, cache, on_progress, classes)
+            if recorded and data.fingerprint == recorded["fingerprint"]:
+                return data
+    return _prepare(dataset, root, cache, on_progress, classes)
+
+
+def _prepare(
+    dataset: PictureSet, root: Path | None, cache: Path, on_progress: Progress | None, classes: Sequence[str]
+) -> Data:
+    """By the dataset's own rules."""
     try:
         listing = as_recorded(dataset.scan(root), classes)
         path = cache / _key(dataset, listing)
@@ -129,6 +143,7 @@ def open_data(path: Path) -> Data:
         mean=tuple(meta["mean"]),
         std=tuple(meta["std"]),
         taken=taken,
+        reading=Reading(**meta["reading"]),
     )
 
 
@@ -139,7 +154,14 @@ def _counts(parts: npt.NDArray[np.int8], labels: npt.NDArray[np.int64]) -> dict[
 
 
 def _key(dataset: PictureSet, listing: Listing) -> str:
-    """32 hex digits: the decoder's version, the config and all that the scan found."""
+    """32 hex digits: the rules, the config and all that the scan found."""
     rows = zip(listing.files, listing.labels, listing.parts, listing.stamps, strict=True)
-    found = [VERSION, dataset.model_dump(mode="json"), listing.title, listing.classes, listing.warnings, list(rows)]
+    found = [
+        dataset.reading.rules,
+        dataset.model_dump(mode="json"),
+        listing.title,
+        listing.classes,
+        listing.warnings,
+        list(rows),
+    ]
     return hashlib.sha256(json.dumps(found).encode()).hexdigest()[:32]

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.data.listing import PARTS, TEST, TRAIN, VALID, Listing
+from pipeline.data.listing import FIRST_RULES, FULL_DEPTH, PARTS, TEST, TRAIN, VALID, Listing
 from pipeline.data.twins import near_identical
 from pipeline.errors import printable
 
@@ -18,12 +18,14 @@ CHUNK = 256
 Pair = tuple[int, int]
 
 
-def fingerprint(listing: Listing, rows: Sequence[int], hashes: Sequence[str], shape: Sequence[int], version: int) -> str:
-    """16 hex digits over the content used: of each picture its name, label, part and bytes; classes, shape, decoder.
+def fingerprint(listing: Listing, rows: Sequence[int], hashes: Sequence[str], shape: Sequence[int], top: int) -> str:
+    """16 hex digits over the content used: of each picture its name, label, part and bytes; classes, shape, scale.
 
-    Neither times nor absolute paths enter: a copy of the folder elsewhere has the same fingerprint.
+    Neither times nor absolute paths enter: a copy of the folder elsewhere has the same fingerprint. Nor do the rules by
+    which pictures are found: where today's find and decode what the first did, a record of then still fits.
     """
-    digest = hashlib.sha256(json.dumps([version, *shape, listing.classes]).encode())
+    scale = [] if top == FULL_DEPTH else [top]
+    digest = hashlib.sha256(json.dumps([FIRST_RULES, *shape, listing.classes, *scale]).encode())
     for row in rows:
         line = [listing.files[row], listing.labels[row], listing.parts[row], hashes[row]]
         digest.update(json.dumps(line).encode())

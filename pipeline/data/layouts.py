@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -232,5 +233,12 @@ def read_classes(*folders: Path) -> tuple[str, ...] | None:
 
 
 def _warn_left_out(tree: Tree) -> list[str]:
-    odd = {kind: num for kind, num in tree.ignored.items() if kind not in HARMLESS}
-    return [f"left out: {describe(odd)}"] if odd else []
+    """Of what was left out: pictures that cannot be read, then all else that is not as expected."""
+    unread = Counter(Path(names[-1]).suffix.lower() for names in tree.unread)
+    notes = [
+        f"{num} {ending} files are pictures that cannot be read here and were left out: save them as JPEG or PNG"
+        for ending, num in sorted(unread.items())
+    ]
+    known = HARMLESS | {f"{ending} files" for ending in unread}
+    odd = {kind: num for kind, num in tree.ignored.items() if kind not in known and not kind.startswith("folders ")}
+    return [*notes, f"left out: {describe(odd)}"] if odd else notes

@@ -15,10 +15,22 @@ TRAIN, VALID, TEST = 0, 1, 2
 PARTS = ("train", "valid", "test")
 UNKNOWN = -1
 NUMBER = re.compile(r"([+-]?[0-9]{1,18})(\.[0-9]+)?")
+RULES = 3  # by which pictures are found and decoded; raise it whenever the same files may give others
+FIRST_RULES = 2  # of the oldest records that are still read
+FULL_DEPTH = 65_535  # the largest value of 16 bits
 
 
 class BadPicture(Exception):
     """A picture that cannot be used; its message is the reason."""
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How a set is read. `rules`: today's, or those that a record was made by; `top`: the value that pictures of 16 bits
+    have white at, one for the whole set."""
+
+    rules: int = RULES
+    top: int = FULL_DEPTH
 
 
 @dataclass(frozen=True)

@@ -1,17 +1,16 @@
 """What every dataset has in common."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, PrivateAttr
 
-from pipeline.data.listing import Listing
+from pipeline.data.listing import Listing, Reading
 from pipeline.errors import printable
 from pipeline.frozen import Frozen
 
 if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
+    from pipeline.data.decode import Picture
 
 Channels = Annotated[Literal[1, 3], Field(description="1: grey, 3: RGB; pictures are converted")]
 Side = Annotated[int, Field(ge=4, le=1024, description="side in pixels after resizing; the aspect ratio is not kept")]
@@ -22,6 +21,9 @@ MaxUnreadable = Annotated[
 ]
 
 MinPictures = Annotated[int, Field(ge=0, description="classes of fewer training pictures are left out; 0: none")]
+MaxMegapixels = Annotated[
+    int, Field(ge=1, le=4000, description="larger JPEGs are shrunk while they are decoded, other formats are unreadable")
+]
 
 
 class PictureSet(Frozen):
@@ -34,6 +36,19 @@ class PictureSet(Frozen):
         name: str
         size: int
         channels: Literal[1, 3]
+
+    _reading: Reading = PrivateAttr(default=Reading())  # no setting: a record decides on it, and what the files hold
+
+    @property
+    def reading(self) -> Reading:
+        """How its pictures are found and decoded."""
+        return self._reading
+
+    def read_by(self, reading: Reading) -> Self:
+        """The same set, read in another way."""
+        other = self.model_copy()
+        other._reading = reading
+        return other
 
     @property
     def folder(self) -> Literal["needed", "optional", "unused"]:
@@ -52,8 +67,8 @@ class PictureSet(Frozen):
         """List the pictures without decoding them; raises UserError or, where a download fails, MachineError."""
         raise NotImplementedError
 
-    def read(self, listing: Listing, row: int) -> "tuple[npt.NDArray[np.uint8], str]":
-        """(pixels uint8 [channels, size, size], SHA-256 of the source) of one picture; raises BadPicture.
+    def read(self, listing: Listing, row: int) -> "Picture":
+        """One picture, brought to `channels` and `size`; raises BadPicture.
 
         Called from several threads at once.
         """

@@ -9,6 +9,7 @@ from pydantic import Field
 from pipeline.data.cut import cut, origins, warn_test
 from pipeline.data.datasets.base import (
     Channels,
+    MaxMegapixels,
     MaxUnreadable,
     PictureSet,
     Side,
@@ -24,8 +25,7 @@ from pipeline.data.taken import Source, Taken
 from pipeline.errors import UserError, nearest, printable
 
 if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
+    from pipeline.data.decode import Picture
 
 TRUTH = "test_labels.csv"
 ENDINGS = ("", ".jpg", ".jpeg", ".png", ".JPG")
@@ -50,6 +50,7 @@ class Csv(PictureSet):
     valid_share: ValidShare = 0.15
     test_share: TestShare = 0.15
     max_unreadable: MaxUnreadable = 0.01
+    max_megapixels: MaxMegapixels = 50
 
     def num_unreadable_allowed(self, total: int) -> int:
         """How many of `total` pictures may be unreadable before the set is refused."""
@@ -74,12 +75,13 @@ class Csv(PictureSet):
             self._collect(root, root / self.test_table, tests, TEST, found, notes)
         return self._listing(root, found, notes)
 
-    def read(self, listing: Listing, row: int) -> "tuple[npt.NDArray[np.uint8], str]":
-        """(pixels uint8 [channels, size, size], SHA-256 of the file's bytes) of one picture; raises BadPicture."""
+    def read(self, listing: Listing, row: int) -> "Picture":
+        """One picture, brought to `channels` and `size`; raises BadPicture."""
         from pipeline.data.decode import read_picture
 
         assert listing.root is not None
-        return read_picture(listing.root / listing.files[row], self.size, self.channels)
+        path = listing.root / listing.files[row]
+        return read_picture(path, self.size, self.channels, reading=self.reading, max_megapixels=self.max_megapixels)
 
     def _collect(self, root: Path, table: Path, rows: list[Row], part: int, found: Found, notes: list[str]) -> None:
         """Add the pictures of one table to `found`."""

@@ -12,8 +12,7 @@ from pipeline.data.listing import PARTS, TEST, TRAIN, VALID, Listing
 from pipeline.data.taken import Source, Taken
 
 if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
+    from pipeline.data.decode import Picture
 
 NUM_DIGITS = 1797
 
@@ -70,13 +69,13 @@ class Digits(PictureSet):
             warnings=(),
         )
 
-    def read(self, listing: Listing, row: int) -> "tuple[npt.NDArray[np.uint8], str]":  # noqa: ARG002
-        """(pixels uint8 [channels, size, size], SHA-256 of the scan) of one picture."""
-        from pipeline.data.decode import fit
+    def read(self, listing: Listing, row: int) -> "Picture":  # noqa: ARG002
+        """One scan, brought to `channels` and `size`."""
+        from pipeline.data.decode import Picture, fit
 
         scan = _digits().images[row]  # float64 [8, 8], whole numbers 0 … 16
         pixels = (scan * (255 / 16)).round().astype("uint8")
-        return fit(pixels[None], self.size, self.channels), hashlib.sha256(pixels.tobytes()).hexdigest()
+        return Picture(fit(pixels[None], self.size, self.channels), hashlib.sha256(pixels.tobytes()).hexdigest())
 
 
 @functools.cache

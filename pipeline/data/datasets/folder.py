@@ -7,6 +7,7 @@ from pydantic import Field
 
 from pipeline.data.datasets.base import (
     Channels,
+    MaxMegapixels,
     MaxUnreadable,
     MinPictures,
     PictureSet,
@@ -20,8 +21,7 @@ from pipeline.data.layouts import Rules, list_pictures
 from pipeline.data.listing import Listing
 
 if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
+    from pipeline.data.decode import Picture
 
 
 class Folder(PictureSet):
@@ -45,6 +45,7 @@ class Folder(PictureSet):
     valid_share: ValidShare = 0.15
     test_share: TestShare = 0.15
     max_unreadable: MaxUnreadable = 0.01
+    max_megapixels: MaxMegapixels = 50
 
     def num_unreadable_allowed(self, total: int) -> int:
         """How many of `total` pictures may be unreadable before the set is refused."""
@@ -53,11 +54,13 @@ class Folder(PictureSet):
     def scan(self, root: Path | None) -> Listing:
         """List the pictures below `root` without decoding; raises UserError."""
         fields = Rules.__dataclass_fields__
-        return list_pictures(walk(require_folder(root)), Rules(**{name: getattr(self, name) for name in fields}))
+        tree = walk(require_folder(root), self.reading.rules)
+        return list_pictures(tree, Rules(**{name: getattr(self, name) for name in fields}))
 
-    def read(self, listing: Listing, row: int) -> "tuple[npt.NDArray[np.uint8], str]":
-        """(pixels uint8 [channels, size, size], SHA-256 of the file's bytes) of one picture; raises BadPicture."""
+    def read(self, listing: Listing, row: int) -> "Picture":
+        """One picture, brought to `channels` and `size`; raises BadPicture."""
         from pipeline.data.decode import read_picture
 
         assert listing.root is not None
-        return read_picture(listing.root / listing.files[row], self.size, self.channels)
+        path = listing.root / listing.files[row]
+        return read_picture(path, self.size, self.channels, reading=self.reading, max_megapixels=self.max_megapixels)

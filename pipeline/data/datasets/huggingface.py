@@ -12,8 +12,7 @@ from pipeline.data.listing import TEST, TRAIN, VALID, BadPicture, Listing
 from pipeline.errors import MachineError, UserError, choices, printable
 
 if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
+    from pipeline.data.decode import Picture
 
 SPLITS = {TRAIN: ("train", "training"), VALID: ("validation", "valid", "val", "dev"), TEST: ("test", "testing")}
 LABEL_NAMES = ("label", "labels", "fine_label", "class", "category", "target")
@@ -71,8 +70,8 @@ class HuggingFace(PictureSet):
         title = printable(self.path, 80) if root is None else title_of(root)
         return list_blocks(root, title, "huggingface", blocks, classes, shares)
 
-    def read(self, listing: Listing, row: int) -> "tuple[npt.NDArray[np.uint8], str]":
-        """(pixels uint8 [channels, size, size], SHA-256 of the picture) of one row; raises BadPicture."""
+    def read(self, listing: Listing, row: int) -> "Picture":
+        """One row's picture, brought to `channels` and `size`; raises BadPicture."""
         from pipeline.data.arrays import place_of, row_pixels
         from pipeline.data.decode import pixels_of
 
@@ -80,7 +79,7 @@ class HuggingFace(PictureSet):
         rows = _open(self.path, self.subset, listing.root)[part]
         try:
             image = rows[place][self._image(rows.features, "data")]
-            return row_pixels(pixels_of(image), self.size, self.channels)
+            return row_pixels(*pixels_of(image, self.reading.top), self.size, self.channels)
         except BadPicture:
             raise
         except Exception as error:  # pictures are decoded when they are asked for

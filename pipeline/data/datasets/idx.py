@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
+    from pipeline.data.decode import Picture
+
 STEMS = {(TRAIN, "images"): "train-images", (TRAIN, "labels"): "train-labels"}
 STEMS |= {(TEST, "images"): "t10k-images", (TEST, "labels"): "t10k-labels"}
 DEPTH = ("", "*/", "*/*/")  # as torchvision stores them: FashionMNIST/raw/
@@ -61,15 +63,15 @@ class Idx(PictureSet):
         blocks = [Block(part, own, stamps[part]) for part, own in zip(columns, labels, strict=True)]
         return list_blocks(root, title_of(root), "idx", blocks, classes, {VALID: self.valid_share})
 
-    def read(self, listing: Listing, row: int) -> "tuple[npt.NDArray[np.uint8], str]":
-        """(pixels uint8 [channels, size, size], SHA-256 of the row) of one picture."""
+    def read(self, listing: Listing, row: int) -> "Picture":
+        """One row, brought to `channels` and `size`."""
         from pipeline.data.arrays import place_of, row_pixels
 
         assert listing.root is not None
         part, place = place_of(listing.files[row])
         with _LOCK:  # the first thread loads for all
             images = _images(listing.root, part, listing.stamps[row])
-        return row_pixels(images[place][None], self.size, self.channels)
+        return row_pixels(images[place][None], 0, self.size, self.channels)
 
     def close(self) -> None:
         """Let go of the arrays."""

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
+    from pipeline.data.decode import Picture
+
 PART_NAMES = {TRAIN: ("train", "training"), VALID: ("valid", "val", "validation"), TEST: ("test", "testing")}
 PICTURES = ("x", "images", "image", "data", "imgs", "pictures", "arr_0")
 LABELS = ("y", "labels", "label", "targets", "target", "classes", "arr_1")
@@ -62,15 +64,15 @@ class Npz(PictureSet):
         shares = {VALID: self.valid_share, TEST: self.test_share}
         return list_blocks(root, title_of(path.with_suffix("")), "npz", blocks, classes, shares)
 
-    def read(self, listing: Listing, row: int) -> "tuple[npt.NDArray[np.uint8], str]":
-        """(pixels uint8 [channels, size, size], SHA-256 of the row) of one picture."""
+    def read(self, listing: Listing, row: int) -> "Picture":
+        """One row, brought to `channels` and `size`."""
         from pipeline.data.arrays import place_of, row_pixels
 
         assert listing.root is not None
         part, place = place_of(listing.files[row])
         with _LOCK:  # the first thread loads for all
-            pictures = _pictures(self._path(listing.root), listing.stamps[0])
-        return row_pixels(pictures[part][place], self.size, self.channels)
+            pictures, deepest = _pictures(self._path(listing.root), listing.stamps[0], self.reading.top)
+        return row_pixels(pictures[part][place], deepest, self.size, self.channels)
 
     def close(self) -> None:
         """Let go of the arrays."""
@@ -148,11 +150,17 @@ def _shape(archive: Any, key: str, where: str) -> tuple[int, ...]:
 
 
 @functools.lru_cache(maxsize=1)
-def _pictures(path: Path, stamp: tuple[int, int]) -> "dict[int, npt.NDArray[np.uint8]]":  # noqa: ARG001  (part of the key)
+def _pictures(
+    path: Path,
+    stamp: tuple[int, int],  # noqa: ARG001  (part of the key)
+    deep: int,
+) -> "tuple[dict[int, npt.NDArray[np.uint8]], int]":
+    """Part → pictures, and their largest value as `standard` gives it."""
     from pipeline.data.arrays import standard
 
     where = f"data: {printable(path)}"
     with _opened(path) as archive:
         keys = find_keys(archive.files, where)
         arrays = [_load(archive, pictures, where) for pictures, _ in keys.values()]
-    return dict(zip(keys, standard(where, *arrays), strict=True))
+    pictures, deepest = standard(where, *arrays, deep=deep)
+    return dict(zip(keys, pictures, strict=True)), deepest

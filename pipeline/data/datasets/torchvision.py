@@ -15,8 +15,7 @@ from pipeline.data.listing import PARTS, TEST, TRAIN, VALID, BadPicture, Listing
 from pipeline.errors import MachineError, UserError, printable
 
 if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
+    from pipeline.data.decode import Picture
 
 BY_FLAG = {TRAIN: {"train": True}, TEST: {"train": False}}
 BY_SPLIT = {TRAIN: {"split": "train"}, TEST: {"split": "test"}}
@@ -99,8 +98,8 @@ class Torchvision(PictureSet):
         shares = {VALID: self.valid_share, TEST: self.test_share}
         return list_blocks(folder, self.set, "torchvision", blocks, classes, shares)
 
-    def read(self, listing: Listing, row: int) -> "tuple[npt.NDArray[np.uint8], str]":
-        """(pixels uint8 [channels, size, size], SHA-256 of the picture) of one row; raises BadPicture."""
+    def read(self, listing: Listing, row: int) -> "Picture":
+        """One row's picture, brought to `channels` and `size`; raises BadPicture."""
         from pipeline.data.arrays import place_of, row_pixels
         from pipeline.data.decode import pixels_of
 
@@ -110,7 +109,7 @@ class Torchvision(PictureSet):
             image = _open(self.set, part, listing.root)[place][0]
         except Exception as error:  # its sets read files in many ways
             raise BadPicture(printable(error) or type(error).__name__) from error
-        return row_pixels(pixels_of(image), self.size, self.channels)
+        return row_pixels(*pixels_of(image, self.reading.top), self.size, self.channels)
 
     def close(self) -> None:
         """Let go of the set."""
