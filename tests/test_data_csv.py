@@ -7,10 +7,19 @@ from pictures import save
 from sets import leaves
 
 from pipeline.data.cache import prepare
+from pipeline.data.columns import Row, Wanted, read_columns
 from pipeline.data.datasets.csv import Csv
 from pipeline.data.listing import TEST, TRAIN, VALID
-from pipeline.data.tables import Row, read_table
+from pipeline.data.tables import read_table
 from pipeline.errors import UserError
+
+
+def is_picture(cell):
+    return cell.endswith(".jpg")
+
+
+def rows_of(path, wanted=None, labelled=True):
+    return list(read_columns(read_table(path, is_picture), wanted or Wanted(), is_picture, labelled=labelled).rows)
 
 
 def refusal(root, **settings):
@@ -68,7 +77,7 @@ TEXT = 'id,"kind, of leaf"\r\n"a, b.jpg",  "Großer ""Ahorn"""\r\n\r\nc.jpg,\r\n
 )
 def test_byte_order_marks_line_ends_and_quotes(tmp_path, raw):
     (tmp_path / "t.csv").write_bytes(raw.replace(b'  "Gro', b'"Gro'))
-    rows = read_table(tmp_path / "t.csv")
+    rows = rows_of(tmp_path / "t.csv")
     assert [(row.file, row.label) for row in rows] == [("a, b.jpg", 'Großer "Ahorn"'), ("c.jpg", "")]
 
 
@@ -80,14 +89,14 @@ def test_byte_order_marks_line_ends_and_quotes(tmp_path, raw):
         ("a.jpg,x", {}, Row("a.jpg", "x", 1)),
         ("photo;sort\na.jpg;x", {}, Row("a.jpg", "x", 2)),
         ("n\tImage\tLabel\n7\ta.jpg\tx", {}, Row("a.jpg", "x", 2)),
-        ("n,what,photo\n7,x,a.jpg", {"file_column": "photo", "label_column": "what"}, Row("a.jpg", "x", 2)),
+        ("n,what,photo\n7,x,a.jpg", {"file": "photo", "label": "what"}, Row("a.jpg", "x", 2)),
         ("image\na.jpg", {}, Row("a.jpg", "", 2)),
         ("a.jpg", {}, Row("a.jpg", "", 1)),
     ],
 )
 def test_columns_are_found(tmp_path, text, settings, row):
     (tmp_path / "t.csv").write_text(text)
-    assert read_table(tmp_path / "t.csv", **settings) == [row]
+    assert rows_of(tmp_path / "t.csv", Wanted(**settings), labelled=bool(row.label)) == [row]
 
 
 @pytest.mark.parametrize("written", ["{}.jpg", "{}", "images/{}.jpg", "./images/{}.jpg", "images\\{}.jpg"])
@@ -116,7 +125,8 @@ def test_numbers_are_classes_in_their_order(tmp_path):
         ('image,label\n"images/0.jpg,a\n', {}, "unexpected end of data"),
         ("image,label\nimages/0.jpg,a\n", {"label_column": "lable"}, "dataset.label_column: no such column; got 'lable'"),
         ("images/0.jpg,a\n", {"label_column": "label"}, "no line of column names"),
-        ("image\nimages/0.jpg\n", {}, "no labels in it"),
+        ("image\nimages/0.jpg\n", {}, "which column says the class? name it in dataset.label_column; its columns: image"),
+        ("image,label\nimages/0.jpg,\n", {}, "no labels in it"),
         ("image,label\nimages/0.jpg,a\nimages/1.jpg,a\n", {}, "at least 2 classes"),
         (
             "image,label\n" + "".join(f"images/x{n}.jpg,a\n" for n in range(7)),

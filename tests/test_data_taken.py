@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from pipeline.data.datasets import Folder
+from pipeline.data.datasets.csv import Csv
 from pipeline.data.listing import UNKNOWN, Listing
 from pipeline.data.names import SplitName, label_of, split_of
 from pipeline.data.taken import Taken
@@ -287,3 +288,438 @@ def test_what_else_a_name_says_is_kept():
 )
 def test_labels_in_names_of_files(file, label):
     assert label_of(file) == label
+
+
+# ---------------------------------------------------------------- tables
+
+
+def table(root: Path, name: str, head: str, rows: list[str], encoding: str = "utf-8") -> Path:
+    (root / name).write_bytes("\n".join([*([head] if head else []), *rows, ""]).encode(encoding))
+    return root
+
+
+def listed(line: str, num: int = 20, classes: tuple[str, ...] = PETS) -> list[str]:
+    """Lines of `num` pictures, class by turns."""
+    return [line.format(n=n, i=n % len(classes), c=classes[n % len(classes)]) for n in range(num)]
+
+
+SIXTY = [("train" if n < 12 else "val" if n < 16 else "test") for n in range(20)]
+# (folders of pictures, tables: name → (head, lines), settings, classes, parts, what is said of labels and files)
+Told = tuple[dict[str, int], dict[str, tuple[str, list[str]]], dict[str, Any], tuple[str, ...], list[int], str]
+TABLES: dict[str, Told] = {
+    "GTSRB": (
+        {"Train/0/{n}.png": 20, "Test/{n}.png": 6},
+        {
+            "Train.csv": ("Width,Height,Roi.X1,ClassId,Path", listed("2{n},3{n},5,{i},Train/0/{n}.png")),
+            "Test.csv": ("Width,Height,Roi.X1,ClassId,Path", listed("2{n},3{n},5,{i},Test/{n}.png", 6)),
+        },
+        {},
+        ("0", "1"),
+        [16, 4, 6],
+        "column 'ClassId' of Train.csv",
+    ),
+    "HAM10000": (
+        {"HAM_images_part_1/ISIC_{n}.jpg": 10, "HAM_images_part_2/ISIC_1{n}.jpg": 10},
+        {
+            "HAM10000_metadata.csv": (
+                "lesion_id,image_id,dx,dx_type,age",
+                [line for p in ("", "1") for line in listed("HAM_" + p + "{n},ISIC_" + p + "{n},{c},histo,50.0", 10)],
+            )
+        },
+        {},
+        PETS,
+        [12, 4, 4],
+        "column 'dx' of HAM10000_metadata.csv",
+    ),
+    "Plant Pathology": (
+        {"images/Train_{n}.jpg": 20, "images/Test_{n}.jpg": 5},
+        {
+            "train.csv": (
+                "image_id,healthy,rust,scab,both",
+                [f"Train_{n},{','.join(str(int(k == n % 4)) for k in range(4))}" for n in range(20)],
+            ),
+            "test.csv": ("image_id", listed("Test_{n}", 5)),
+        },
+        {},
+        ("both", "healthy", "rust", "scab"),
+        [16, 4, 5],
+        "columns healthy, rust, scab, both (one for each class) of train.csv",
+    ),
+    "one-hot floats": (
+        {"images/{n}.jpg": 20},
+        {"train.csv": ("image,cat,dog", [f"{n},{('1.0,0.0', '0.0,1.0')[n % 2]}" for n in range(20)])},
+        {},
+        PETS,
+        [12, 4, 4],
+        "columns cat, dog (one for each class) of train.csv",
+    ),
+    "Cassava": (
+        {"train_images/{n}.jpg": 20, "test_images/{n}.jpg": 3},
+        {
+            "train.csv": ("image_id,label", listed("{n}.jpg,{i}")),
+            "sample_submission.csv": ("image_id,label", listed("{n}.jpg,4", 3)),
+        },
+        {},
+        ("0", "1"),
+        [16, 4, 3],
+        "column 'label' of train.csv",
+    ),
+    "dogbreed": (
+        {"train/a{n}.jpg": 20, "test/b{n}.jpg": 5},
+        {"labels.csv": ("id,breed", listed("a{n},{c}")), "sample_submission.csv": ("id,cat,dog", listed("b{n},0.5,0.5", 5))},
+        {},
+        PETS,
+        [16, 4, 5],
+        "column 'breed' of labels.csv",
+    ),
+    "dogbreed with a test part of its own": (
+        {"train/a{n}.jpg": 20, "test/b{n}.jpg": 5},
+        {"labels.csv": ("id,breed", listed("a{n},{c}"))},
+        {"test_table": ""},
+        PETS,
+        [12, 4, 4],
+        "column 'breed' of labels.csv",
+    ),
+    "whales": (
+        {"train/{n}.jpg": 20},
+        {"train.csv": ("Image,Id", listed("{n}.jpg,w_{c}"))},
+        {},
+        ("w_cat", "w_dog"),
+        [12, 4, 4],
+        "'Id'",
+    ),
+    "APTOS": (
+        {"train_images/{n}.png": 20},
+        {"train.csv": ("id_code,diagnosis", listed("{n},{i}"))},
+        {},
+        ("0", "1"),
+        [12, 4, 4],
+        "'diagnosis'",
+    ),
+    "a column of splits": (
+        {"pics/{n}.jpg": 20},
+        {
+            "train.csv": (
+                "file,split,label,class,source",
+                [f"{n}.jpg,{SIXTY[n]},{n % 2},{('pear', 'apple')[n % 2]},web" for n in range(20)],
+            )
+        },
+        {},
+        ("pear", "apple"),
+        [12, 4, 4],
+        "column 'class', in the order of column 'label' of train.csv",
+    ),
+    "usage as in FER2013": (
+        {"pics/{n}.jpg": 20},
+        {
+            "train.csv": (
+                "image,emotion,Usage",
+                [f"{n},{n % 2},{'Training' if n < 16 else 'PrivateTest'}" for n in range(20)],
+            )
+        },
+        {},
+        ("0", "1"),
+        [14, 2, 4],
+        "'emotion'",
+    ),
+    "is_valid": (
+        {"pics/{n}.jpg": 20},
+        {"train.csv": ("name,label,is_valid", [f"{n}.jpg,{n % 2},{n > 15}" for n in range(20)])},
+        {},
+        ("0", "1"),
+        [14, 4, 2],
+        "'label'",
+    ),
+    "folds are no splits": (
+        {"pics/{n}.jpg": 20},
+        {"train.csv": ("image,label,fold", [f"{n},{n % 2},{n % 5}" for n in range(20)])},
+        {},
+        ("0", "1"),
+        [12, 4, 4],
+        "'label'",
+    ),
+    "a split column that is not wanted": (
+        {"pics/{n}.jpg": 20},
+        {"train.csv": ("image,label,split", [f"{n},{n % 2},{SIXTY[n]}" for n in range(20)])},
+        {"split_column": "none"},
+        ("0", "1"),
+        [12, 4, 4],
+        "'label'",
+    ),
+    "floats": (
+        {"{n}.jpg": 24},
+        {"train.csv": ("image,label", listed("{n},{i}.0", 24, tuple("abcdef")))},
+        {},
+        tuple("012345"),
+        [12, 6, 6],
+        "'label'",
+    ),
+    "nan": (
+        {"{n}.jpg": 24},
+        {"train.csv": ("image,label", [*listed("{n},{c}"), "20,nan", "21,NA", "22,", "23,N/A"])},
+        {},
+        PETS,
+        [16, 4, 4],
+        "'label'",
+    ),
+    "Excel": (
+        {"{n}.jpg": 20},
+        {"train.csv": ("sep=;\nimage;label", listed("{n}.jpg;{c}"))},
+        {},
+        PETS,
+        [12, 4, 4],
+        "'label'",
+    ),
+    "no names": (
+        {"{n}.jpg": 20},
+        {"train.csv": ("", listed("{n},{i}"))},
+        {},
+        ("0", "1"),
+        [12, 4, 4],
+        "column 2 of train.csv",
+    ),
+    "the other column of two": (
+        {"{n}.jpg": 20},
+        {"train.csv": ("编号,类", listed("{n}.jpg,{c}"))},
+        {},
+        PETS,
+        [12, 4, 4],
+        "column '类' (a guess: it is the other one of two) of train.csv",
+    ),
+    "files known by what they are": (
+        {"{n}.jpg": 20},
+        {"train.csv": ("Unnamed: 0,wert,tag", listed("{n},{n}.jpg,{c}"))},
+        {},
+        PETS,
+        [12, 4, 4],
+        "column 'tag' of train.csv",
+    ),
+    "named columns": (
+        {"{n}.jpg": 20},
+        {"train.csv": ("a,b,c", listed("7,{n}.jpg,{c}"))},
+        {"file_column": "b", "label_column": "c"},
+        PETS,
+        [12, 4, 4],
+        "column 'c' of train.csv",
+    ),
+    "named one-hot columns": (
+        {"{n}.jpg": 20},
+        {"train.csv": ("image,dark,cat,dog", [f"{n},1,{('1,0', '0,1')[n % 2]}" for n in range(20)])},
+        {"label_column": "cat,dog"},
+        PETS,
+        [12, 4, 4],
+        "columns cat, dog",
+    ),
+    "a column of folders": (
+        {"a/{n}.jpg": 10, "b/{n}.jpg": 10},
+        {"train.csv": ("folder,image,label", [f"{f},{n},{n % 2}" for f in "ab" for n in range(10)])},
+        {},
+        ("0", "1"),
+        [12, 4, 4],
+        "'label'",
+    ),
+    "a named column of folders": (
+        {"a/{n}.jpg": 10, "b/{n}.jpg": 10},
+        {"train.csv": ("where,image,label", [f"{f},{n},{n % 2}" for f in "ab" for n in range(10)])},
+        {"folder_column": "where"},
+        ("0", "1"),
+        [12, 4, 4],
+        "'label'",
+    ),
+    "a named folder": (
+        {"small/{n}.jpg": 20, "large/{n}.jpg": 20},
+        {"train.csv": ("image,label", listed("{n},{i}"))},
+        {"images": "small"},
+        ("0", "1"),
+        [12, 4, 4],
+        "'label'",
+    ),
+    "masks beside": (
+        {"images/{n}.jpg": 20, "masks/{n}.png": 20},
+        {"train.csv": ("image,label", listed("{n},{i}"))},
+        {},
+        ("0", "1"),
+        [12, 4, 4],
+        "'label'",
+    ),
+    "a class too small": (
+        {"{n}.jpg": 21},
+        {"train.csv": ("image,label", [*listed("{n},{c}"), "20,yeti"])},
+        {"min_pictures": 2},
+        PETS,
+        [12, 4, 4],
+        "'label'",
+    ),
+    "one dummy label in the test table": (
+        {"{n}.jpg": 30},
+        {
+            "train.csv": ("image,label", listed("{n},{c}", 24, SCENES)),
+            "test.csv": ("image,label", [f"{n},forest" for n in range(24, 30)]),
+        },
+        {},
+        SCENES,
+        [21, 3, 6],
+        "'label'",
+    ),
+}
+# (folders, the line of names, lines, settings, what the refusal says)
+UNREAD: dict[str, tuple[dict[str, int], str, list[str], dict[str, Any], tuple[str, ...]]] = {
+    "which label": (
+        {"{n}.jpg": 20},
+        "image,width,height,who",
+        listed("{n},2{n},3{n},{c}"),
+        {},
+        ("which column says the class? name it in dataset.label_column; its columns: image, width, height, who",),
+    ),
+    "which file": (
+        {"x{n}.jpg": 20},
+        "a,b,label",
+        listed("{n},{n},{c}"),
+        {},
+        ("which column names the files?", "a, b, label"),
+    ),
+    "two labels": (
+        {"{n}.jpg": 20},
+        "image,species,breed",
+        [f"{n},{PETS[n % 2]},{SCENES[n % 3]}" for n in range(20)],
+        {},
+        ("column 'species', column 'breed' may all say the class", "dataset.label_column"),
+    ),
+    "several ones": (
+        {"{n}.jpg": 20},
+        "image,cat,dog",
+        [f"{n},1,{n % 2}" for n in range(20)],
+        {},
+        ("line 3: columns cat, dog are read as one for each class, and 2 of them are 1",),
+    ),
+    "case twins": (
+        {"{n}.jpg": 20},
+        "image,label",
+        listed("{n},{c}", 20, ("Dog", "cat", "dog")),
+        {},
+        ("classes 'Dog' (line 2) and 'dog' (line 4) have the same name but for case",),
+    ),
+    "another word in a column of splits": (
+        {"{n}.jpg": 20},
+        "image,label,split",
+        [f"{n},{n % 2},{'train' if n else 'extra'}" for n in range(20)],
+        {},
+        ("line 2: column 'split': 'extra' is no split (train, valid, test)", "dataset.split_column=none"),
+    ),
+    "a fold that is wanted as split": (
+        {"{n}.jpg": 20},
+        "image,label,fold",
+        [f"{n},{n % 2},{n % 5}" for n in range(20)],
+        {"split_column": "fold"},
+        ("line 2: column 'fold': '0' is no split",),
+    ),
+    "a label that tells the pictures apart": (
+        {"{n}.jpg": 20},
+        "image,label",
+        [f"{n},L{n}" for n in range(20)],
+        {},
+        ("column 'image', column 'label'", "20 of 20 classes", "dataset.label_column"),
+    ),
+    "files that are not there": (
+        {"pics/x{n}.jpg": 20},
+        "image,label",
+        listed("{n}.jpg,{i}"),
+        {},
+        ("20 of 20 pictures are missing: 0.jpg (line 2)", "lie in pics/ (20)", "dataset.file_column"),
+    ),
+    "a name in two folders": (
+        {"small/{n}.jpg": 20, "large/{n}.jpg": 20},
+        "image,label",
+        listed("{n},{i}"),
+        {},
+        ("line 2: 0 may be large/0.jpg and small/0.jpg; name the folder in dataset.images",),
+    ),
+    "no such folder": (
+        {"small/{n}.jpg": 20},
+        "image,label",
+        listed("{n},{i}"),
+        {"images": "smal"},
+        ("dataset.images: no pictures in 'smal'; they lie in small/ (20)",),
+    ),
+    "two columns of one name": (
+        {"{n}.jpg": 20},
+        "image,label,label",
+        listed("{n},{i},{i}"),
+        {},
+        ("two columns are called 'label'",),
+    ),
+    "three columns without names": ({"{n}.jpg": 20}, "", listed("{n}.jpg,{i},7"), {}, ("its columns: 3 without names",)),
+    "only ids": (
+        {"{n}.jpg": 20},
+        "image,label",
+        ["1,a"],
+        {"file_column": "nr"},
+        ("dataset.file_column: no such column; got 'nr'",),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_tables_are_read_rightly(name, tmp_path):
+    folders, tables, settings, classes, expected, said = TABLES[name]
+    grow(tmp_path, folders)
+    for own, (head, rows) in tables.items():
+        table(tmp_path, own, head, rows)
+    listing = Csv(**settings).scan(tmp_path)
+    assert (listing.classes, numbers(listing)) == (classes, expected)
+    assert said in dict(listing.taken.lines())["labels"]
+    assert all((tmp_path / file).is_file() for file in listing.files)
+
+
+@pytest.mark.parametrize("name", UNREAD)
+def test_tables_are_refused_in_words(name, tmp_path):
+    folders, head, rows, settings, words = UNREAD[name]
+    with pytest.raises(UserError) as caught:
+        Csv(**settings).scan(table(grow(tmp_path, folders), "train.csv", head, rows))
+    assert all(word in str(caught.value) for word in words), str(caught.value)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+@pytest.mark.parametrize("separator", [",", ";", "\t", "|"])
+def test_encodings_and_separators(tmp_path, encoding, separator):
+    grow(tmp_path, {"{n}.jpg": 20})
+    rows = [line.replace(",", separator) for line in listed("{n}.jpg,Großer {c}")]
+    listing = Csv().scan(table(tmp_path, "train.csv", f"image{separator}label", rows, encoding))
+    assert listing.classes == ("Großer cat", "Großer dog")
+
+
+def test_a_table_in_another_encoding_is_refused_with_its_line(tmp_path):
+    grow(tmp_path, {"{n}.jpg": 20})
+    with pytest.raises(UserError, match=r"line 3: not UTF-8 \(byte 31\); save it as UTF-8"):
+        Csv().scan(table(tmp_path, "train.csv", "image,label", ["0.jpg,Hund", "1.jpg,größer"], "latin-1"))
+
+
+def test_each_picture_has_the_label_of_its_line(tmp_path):
+    grow(tmp_path, {"train_images/{n}.jpg": 20})
+    listing = Csv(test_share=0).scan(table(tmp_path, "train.csv", "a,class,Image_ID", listed("x,{c},{n}")))
+    for file, label in zip(listing.files, listing.labels, strict=True):
+        assert listing.classes[label] == PETS[int(Path(file).stem) % 2]
+
+
+def test_what_a_table_leaves_out_is_said(tmp_path):
+    grow(tmp_path, {"images/{n}.jpg": 25, "images/{n}.txt": 2})
+    listing = Csv().scan(table(tmp_path, "train.csv", "image,label,fold", listed("{n},{c},1")))
+    said = dict(listing.taken.lines())
+    assert said["left out"] == "5 pictures that no table lists, 2 .txt files, 1 .csv files"
+    assert said["files"] == "column 'image' of train.csv"
+    assert "column 'fold' of train.csv is not used as split: it holds '1'" in listing.warnings
+    grow(tmp_path, {"test/x{n}.jpg": 3})
+    said = dict(Csv().scan(tmp_path).taken.lines())
+    assert (
+        said["test"]
+        == "3 pictures (3 without a label), folder test, which no table lists (dataset.test_table= leaves it out)"
+    )
+
+
+def test_a_named_part_is_honoured_line_by_line(tmp_path):
+    grow(tmp_path, {"pics/{n}.jpg": 20})
+    rows = [f"{n}.jpg,{PETS[n % 2]},{SIXTY[n]}" for n in range(20)]
+    listing = Csv().scan(table(tmp_path, "train.csv", "image,label,Split", rows))
+    for file, part in zip(listing.files, listing.parts, strict=True):
+        assert ("train", "val", "test")[part] == SIXTY[int(Path(file).stem)]
+    assert dict(listing.taken.lines())["test"] == "4 pictures, column 'Split' of train.csv"

@@ -18,9 +18,9 @@ LAYERS = (
     {"space", "designs", "stats", "scheduler", "machine", "findings", "evidence", "symptoms", "lease", "interrupts"},
     {"data.taken", "data.names"},
     {"data.listing", "data.twins"},
-    {"data.folder", "data.cut"},
-    {"data.doubts", "data.homes"},
-    {"data.layouts", "data.decode", "data.arrays", "data.tables"},
+    {"data.folder", "data.cut", "data.tables"},
+    {"data.doubts", "data.homes", "data.lookup", "data.labels"},
+    {"data.layouts", "data.decode", "data.arrays", "data.columns"},
     {"data.datasets", "data.checks"},
     {"data.build", "data.cache", "data.splits"},
     {

@@ -173,6 +173,11 @@ def _identity(path: str | Path) -> tuple[int, int]:
     return found.st_dev, found.st_ino
 
 
+def has_ending(name: str) -> bool:
+    """Whether a file's name ends as those of pictures do."""
+    return os.path.splitext(name)[1].lower() in EXTENSIONS
+
+
 def _kind(name: str) -> str:
     """`.heic files`: what a file that is no picture is counted as."""
     ending = os.path.splitext(name)[1].lower()

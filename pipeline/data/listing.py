@@ -82,13 +82,14 @@ def as_recorded(listing: Listing, classes: Sequence[str]) -> Listing:
     return replace(listing, classes=tuple(classes), labels=tuple(labels), taken=taken)
 
 
-def require_distinct(where: str, names: Sequence[str]) -> None:
-    """Raise UserError where two classes have the same name but for case or Unicode form."""
+def require_distinct(where: str, names: Sequence[str], lines: Mapping[str, int] | None = None) -> None:
+    """Raise UserError where two classes have the same name but for case or Unicode form; `lines`: where they stand."""
     folded: dict[str, str] = {}
     for name in names:
         twin = folded.setdefault(unicodedata.normalize("NFC", name).casefold(), name)
         if twin is not name:
-            raise UserError(f"{where}: classes '{twin}' and '{name}' have the same name but for case or Unicode form")
+            shown = [f"'{own}'" + (f" (line {lines[own]})" if lines else "") for own in (twin, name)]
+            raise UserError(f"{where}: classes {' and '.join(shown)} have the same name but for case or Unicode form")
 
 
 def small_classes(pictures: Iterable[tuple[str, int]], minimum: int) -> dict[str, int]:

@@ -13,20 +13,23 @@ WORDS = {
 WIDE = {"训练": "train", "訓練": "train", "验证": "valid", "驗證": "valid", "测试": "test", "測試": "test", "预测": "pred"}
 
 
-def _words(text: str) -> frozenset[str]:
-    return frozenset(text.split())
+def words(text: str) -> tuple[str, ...]:
+    """The words of a list that is written as one text."""
+    return tuple(text.split())
 
 
 # Words that say nothing of what is on a picture, alone or beside others.
-THINGS = _words(
-    "set sets data dataset datasets folder folders dir image images img imgs picture pictures pic pics photo photos file "
-    "files jpg jpeg jpgs png pngs split splits part parts sample samples archive 集 数据 数据集 图片 图像 样本"
+THINGS = frozenset(
+    words(
+        "set sets data dataset datasets folder folders dir image images img imgs picture pictures pic pics photo photos "
+        "file files jpg jpeg jpgs png pngs split splits part parts sample samples archive 集 数据 数据集 图片 图像 样本"
+    )
 )
-FILLERS = THINGS | _words("the my new raw all full final original orig resized cropped small large aug augmented kaggle")
-ASIDE = _words(
-    "annotation annotations label labels mask masks trimap trimaps segmentation segmentations bbox bboxes gt json xml"
+FILLERS = THINGS | set(words("the my new raw all full final original orig resized cropped small large aug augmented kaggle"))
+ASIDE = frozenset(
+    words("annotation annotations label labels mask masks trimap trimaps segmentation segmentations bbox bboxes gt json xml")
 )
-NUMBERED = _words("fold folds subset group batch session tr te ts va")
+NUMBERED = frozenset(words("fold folds subset group batch session tr te ts va"))
 NO_LABEL = re.compile(r"(?:\d+|(?P<label>.+?)(?:[\s._-]+\(?\d+\)?|(?<=[^\W\d_])\(?\d+\)?))", re.DOTALL)
 
 

@@ -1,67 +1,92 @@
-"""Tables of file and label, read from CSV."""
+"""Tables as they are written: lines and cells of CSV files, whatever program made them."""
 
 import csv
 import io
+import re
+from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
-from pipeline.data.folder import EXTENSIONS
 from pipeline.errors import UserError, choices, printable
 
-FILE_NAMES = (
-    "file",
-    "image",
-    "filename",
-    "file_name",
-    "path",
-    "filepath",
-    "file_path",
-    "image_path",
-    "image_name",
-    "image_id",
-    "img",
-)
-LABEL_NAMES = ("label", "class", "category", "target", "class_name", "species", "breed", "label_name", "y")
 MAX_BYTES = 256 * 2**20
+SEPARATORS = ",;\t|"
+EXCEL = re.compile(r"\"?sep=(.)\"?\r?\n", re.IGNORECASE)  # a line that Excel writes and reads, before all others
 
 
 @dataclass(frozen=True)
-class Row:
-    """One line: the file as it is written there, its label ('' = none), the number of the line."""
+class Table:
+    """`head`: names of the columns, empty where there is no line of them; `rows`: (number of the line, its cells without
+    spaces around them). `where`: how errors begin."""
 
-    file: str
-    label: str
-    line: int
+    path: Path
+    where: str
+    head: tuple[str, ...]
+    rows: tuple[tuple[int, tuple[str, ...]], ...]
+
+    @property
+    def width(self) -> int:
+        return len(self.head or (self.rows[0][1] if self.rows else ()))
+
+    def column(self, place: int) -> list[str]:
+        """The cells of one column; '' where a line is too short."""
+        return [cells[place] if place < len(cells) else "" for _, cells in self.rows]
+
+    def places(self, key: str) -> list[int]:
+        """The columns whose names are `key` in small letters and without signs: `Class_ID` is classid."""
+        return [place for place, name in enumerate(self.head) if re.sub(r"[\W_]+", "", name.casefold()) == key]
+
+    def named(self, name: str, setting: str) -> int:
+        """The column that the user names in `setting`; raises UserError where there is none."""
+        if not self.head:
+            raise UserError(f"{self.where}: no line of column names, but {setting} gives one")
+        if name not in self.head:
+            raise UserError(f"{self.where}: {setting}: no such column; {choices(name, self.head)}")
+        return self.head.index(name)
+
+    def columns(self) -> str:
+        """`; its columns: a, b`, for an error."""
+        shown = ", ".join(printable(name, 40) or "''" for name in self.head[:20]) or f"{self.width} without names"
+        return f"; its columns: {shown}" + (", …" if len(self.head) > 20 else "")
+
+    def shown(self, place: int) -> str:
+        """A column as errors and reports call it."""
+        return f"column '{printable(self.head[place], 60)}'" if self.head else f"column {place + 1}"
 
 
-def read_table(path: Path, file_column: str = "", label_column: str = "") -> list[Row]:
-    """The rows of a table with or without a line of names; raises UserError.
+def read_table(path: Path, is_picture: Callable[[str], bool]) -> Table:
+    """The lines of a table; the first names the columns unless one of its cells is a picture. Raises UserError.
 
-    Columns are found by the name given, else by a usual name, else the first is the file and the second the label (''
-    where there is none). Separators are `,`, `;` or tab; quotes, a byte order mark and any line ends are handled.
+    Separators are `,`, `;`, tab or `|`; quotes, byte order marks, UTF-16, any line ends and Excel's `sep=` are handled.
     """
     where = f"data: {printable(path)}"
     lines = _lines(path, where)
     if not lines:
         raise UserError(f"{where}: the table is empty")
-    head = [cell.strip() for cell in lines[0][1]]
-    named = not any(PurePosixPath(cell).suffix.lower() in EXTENSIONS for cell in head)
-    if not named and (file_column or label_column):
-        raise UserError(f"{where}: no line of column names, but dataset.file_column or dataset.label_column gives one")
-    file = _column(where, head, named, file_column, "dataset.file_column", FILE_NAMES, 0)
-    others = 1 if file == 0 else 0
-    label = _column(where, head, named, label_column, "dataset.label_column", LABEL_NAMES, others if len(head) > 1 else None)
-    rows = []
-    for line, cells in lines[1:] if named else lines:
-        if len(cells) <= max(file or 0, label or 0) or not cells[file or 0].strip():
-            raise UserError(
-                f"{where}: line {line}: {len(cells)} cells or no file in it; expected as many as in the first line"
-            )
-        rows.append(Row(cells[file or 0].strip(), cells[label].strip() if label is not None else "", line))
-    return rows
+    first = lines[0][1]
+    named = not any(map(is_picture, first))
+    if named and len(set(first)) < len(first):
+        twice = next(name for name in first if first.count(name) > 1)
+        raise UserError(f"{where}: line {lines[0][0]}: two columns are called '{printable(twice, 60)}'; rename one")
+    return Table(path, where, first if named else (), tuple(lines[1:] if named else lines))
 
 
-def _lines(path: Path, where: str) -> list[tuple[int, list[str]]]:
+def _lines(path: Path, where: str) -> list[tuple[int, tuple[str, ...]]]:
+    text = _text(path, where)
+    excel = EXCEL.match(text)
+    text = text[excel.end() :] if excel else text
+    first = text.partition("\n")[0]
+    separator = excel[1] if excel else max(SEPARATORS, key=first.count)
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
+    before = 1 if excel else 0
+    try:
+        cells = [(reader.line_num + before, tuple(cell.strip() for cell in line)) for line in reader]
+    except csv.Error as error:
+        raise UserError(f"{where}: line {reader.line_num + before}: {printable(error)}") from error
+    return [(number, line) for number, line in cells if any(line)]
+
+
+def _text(path: Path, where: str) -> str:
     try:
         with path.open("rb") as file:
             raw = file.read(MAX_BYTES + 1)
@@ -69,25 +94,9 @@ def _lines(path: Path, where: str) -> list[tuple[int, list[str]]]:
         raise UserError(f"{where}: {error.strerror}") from error
     if len(raw) > MAX_BYTES:
         raise UserError(f"{where}: larger than {MAX_BYTES // 2**20} MiB")
+    wide = raw[:2] in (b"\xff\xfe", b"\xfe\xff")
     try:
-        text = raw.decode("utf-8-sig")
+        return raw.decode("utf-16" if wide else "utf-8-sig")
     except UnicodeDecodeError as error:
-        raise UserError(f"{where}: not UTF-8 (byte {error.start:,}); save it as UTF-8") from error
-    first = text.partition("\n")[0]
-    separator = max(",;\t", key=first.count)
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
-    try:
-        return [(reader.line_num, cells) for cells in reader if any(cell.strip() for cell in cells)]
-    except csv.Error as error:
-        raise UserError(f"{where}: line {reader.line_num}: {printable(error)}") from error
-
-
-def _column(
-    where: str, head: list[str], named: bool, wanted: str, key: str, usual: tuple[str, ...], place: int | None
-) -> int | None:
-    if wanted:
-        if wanted not in head:
-            raise UserError(f"{where}: {key}: no such column; {choices(wanted, head)}")
-        return head.index(wanted)
-    lower = [name.lower() for name in head] if named else []
-    return next((lower.index(name) for name in usual if name in lower), place)
+        line = raw[: error.start].count(b"\n") + 1
+        raise UserError(f"{where}: line {line}: not UTF-8 (byte {error.start:,}); save it as UTF-8") from error

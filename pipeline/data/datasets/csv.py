@@ -1,16 +1,20 @@
 """Photos listed in a table of file and label."""
 
 from collections import Counter
-from pathlib import Path, PurePosixPath
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
+from pipeline.data.columns import Columns, Row, Wanted, read_columns
 from pipeline.data.cut import cut, origins, warn_test
 from pipeline.data.datasets.base import (
     Channels,
     MaxMegapixels,
     MaxUnreadable,
+    MinPictures,
     PictureSet,
     Side,
     TestShare,
@@ -18,9 +22,23 @@ from pipeline.data.datasets.base import (
     share_of,
     title_of,
 )
-from pipeline.data.folder import require_folder
-from pipeline.data.listing import TEST, TRAIN, UNKNOWN, VALID, Listing, check_counts, in_order
-from pipeline.data.tables import Row, read_table
+from pipeline.data.folder import require_folder, walk
+from pipeline.data.listing import (
+    PARTS,
+    TEST,
+    TRAIN,
+    UNKNOWN,
+    VALID,
+    Listing,
+    check_counts,
+    in_order,
+    require_distinct,
+    small_classes,
+    warn_small,
+)
+from pipeline.data.lookup import Lookup
+from pipeline.data.names import tokens
+from pipeline.data.tables import Table, read_table
 from pipeline.data.taken import Source, Taken
 from pipeline.errors import UserError, nearest, printable
 
@@ -28,23 +46,33 @@ if TYPE_CHECKING:
     from pipeline.data.decode import Picture
 
 TRUTH = "test_labels.csv"
-ENDINGS = ("", ".jpg", ".jpeg", ".png", ".JPG")
-FOLDERS = ("", "images/", "train/", "test/")
+USUAL = "train.csv"
+PART = {"": TRAIN, "train": TRAIN, "valid": VALID, "test": TEST, "pred": TEST}
 Found = dict[str, tuple[Row, int, tuple[int, int]]]  # path → row, part, stamp
 
 
 class Csv(PictureSet):
     """Photos listed in a table, as in Kaggle's "classify leaves": `train.csv` (image,label), `test.csv` (image), `images/`.
 
-    A test table is optional, with labels or without; `test_labels.csv` beside it is read for them. Files are given
-    relative to the table, or without their folder (`images`, `train`, `test`) or ending.
+    Columns are found by usual names or by what they hold, one for each class (0 and 1) included; a column `split` is
+    followed. A test table is optional, with labels or without; `test_labels.csv` beside it is read for them; without one a
+    folder of test pictures that no table lists is the test part. Files lie anywhere below the table's folder and are
+    given with or without their folders and ending.
     """
 
     name: Literal["csv"] = "csv"
-    table: str = Field(default="train.csv", min_length=1, description="table of the labelled pictures")
+    table: str = Field(default=USUAL, min_length=1, description="table of the labelled pictures")
     test_table: str = Field(default="test.csv", description="table of the test pictures; read where it is there")
-    file_column: str = Field(default="", description="empty: a usual name such as image or file, else the first column")
-    label_column: str = Field(default="", description="empty: a usual name such as label or class, else the second column")
+    images: str = Field(
+        default="", description="folders of the pictures, parted by commas; empty: anywhere below the table's"
+    )
+    file_column: str = Field(default="", description="empty: a usual name such as image or file, or what holds pictures")
+    label_column: str = Field(
+        default="", description="empty: a usual name such as label or class; several, parted by commas: one for each class"
+    )
+    split_column: str = Field(default="", description="empty: a usual name such as split, of train, valid, test; none: no")
+    folder_column: str = Field(default="", description="empty: a usual name such as folder")
+    min_pictures: MinPictures = 0
     size: Side = 128
     channels: Channels = 3
     valid_share: ValidShare = 0.15
@@ -59,21 +87,25 @@ class Csv(PictureSet):
     def scan(self, root: Path | None) -> Listing:
         """List the pictures of the tables; raises UserError where a table or too many pictures are missing."""
         root = require_folder(root)
-        table = root / self.table
-        if not table.is_file():
-            tables = sorted(path.name for path in root.glob("*.csv"))
-            shown = ", ".join(printable(name, 60) for name in tables[:10]) or "none"
-            raise UserError(f"data: {printable(table)}: no such table; found: {shown}{nearest(self.table, tables)}")
-        notes: list[str] = []
+        path = self._table(root)
+        lookup = Lookup(walk(root, self.reading.rules), self.images, f"data: {printable(path)}")
+        wanted = Wanted(self.file_column, self.label_column, self.split_column, self.folder_column)
+        table = read_table(path, lookup.knows)
+        columns = read_columns(table, wanted, lookup.knows, labelled=True)
         found: Found = {}
-        rows = read_table(table, self.file_column, self.label_column)
-        if not any(row.label for row in rows):
-            raise UserError(f"data: {printable(table)}: no labels in it; name their column in dataset.label_column")
-        self._collect(root, table, rows, TRAIN, found, notes)
-        if self.test_table and (root / self.test_table).is_file():
-            tests = _with_truth(root, read_table(root / self.test_table, self.file_column, self.label_column), notes)
-            self._collect(root, root / self.test_table, tests, TEST, found, notes)
-        return self._listing(root, found, notes)
+        notes = [*columns.notes, *self._collect(lookup, table, columns.rows, TRAIN, found)]
+        name = printable(path.name, 60)
+        given = f"{columns.splits} of {name}" if columns.splits else f"table {name}"
+        origin = {PARTS[part]: given for part in sorted({part for _, part, _ in found.values()})}
+        tests = _same_file(root, self.test_table)
+        if tests is not None:
+            test_table = read_table(tests, lookup.knows)
+            rows = self._tests(root, test_table, lookup, columns, notes)
+            notes += self._collect(lookup, test_table, rows, TEST, found)
+            origin.setdefault("test", f"table {printable(tests.name, 60)}")
+        elif self.test_table and "test" not in origin:
+            origin |= _add_folder(lookup, found)
+        return self._listing(lookup, path, columns, found, notes, origin)
 
     def read(self, listing: Listing, row: int) -> "Picture":
         """One picture, brought to `channels` and `size`; raises BadPicture."""
@@ -83,68 +115,126 @@ class Csv(PictureSet):
         path = listing.root / listing.files[row]
         return read_picture(path, self.size, self.channels, reading=self.reading, max_megapixels=self.max_megapixels)
 
-    def _collect(self, root: Path, table: Path, rows: list[Row], part: int, found: Found, notes: list[str]) -> None:
-        """Add the pictures of one table to `found`."""
-        where = f"data: {printable(table)}"
+    def _table(self, root: Path) -> Path:
+        """The table of the labelled pictures: the one named; where that is not there but usual, the only one it may be."""
+        found = _same_file(root, self.table)
+        tables = sorted(path.name for path in root.glob("*.csv"))
+        others = [name for name in tables if not {"test", "sample", "submission", "solution"} & set(tokens(Path(name).stem))]
+        if found is None and self.table == USUAL and len(others) == 1:
+            return root / others[0]
+        if found is None:
+            shown = ", ".join(printable(name, 60) for name in tables[:10]) or "none"
+            raise UserError(
+                f"data: {printable(root / self.table)}: no such table; found: {shown}{nearest(self.table, tables)}; "
+                "name it in dataset.table"
+            )
+        return found
+
+    def _tests(self, root: Path, table: Table, lookup: Lookup, first: Columns, notes: list[str]) -> list[Row]:
+        """The rows of the test table, with the labels of `test_labels.csv` where it is there and they have none."""
+        rows = list(read_columns(table, _there(table, first.wanted), lookup.knows, labelled=False).rows)
+        truth = root / TRUTH
+        if len({row.label for row in rows} - {""}) == 1 and len({row.label for row in first.rows} - {""}) > 2 and rows[1:]:
+            notes.append(f"all test pictures have one label ('{printable(rows[0].label, 60)}'): they are taken as unlabeled")
+            rows = [replace(row, label="") for row in rows]
+        if any(row.label for row in rows) or not truth.is_file():
+            return rows
+        known = read_table(truth, lookup.knows)
+        columns = read_columns(known, _there(known, first.wanted), lookup.knows, labelled=True)
+        labels = {row.file: row.label for row in columns.rows}
+        notes.append(f"the labels of {sum(row.file in labels for row in rows)} test pictures were read from {TRUTH}")
+        return [replace(row, label=labels.get(row.file, "")) for row in rows]
+
+    def _collect(self, lookup: Lookup, table: Table, rows: Sequence[Row], part: int, found: Found) -> list[str]:
+        """Add the pictures of one table to `found`; returns what is to be said."""
+        where, root = table.where, lookup.tree.root
         missing: list[Row] = []
         repeated = 0
         for row in rows:
-            path = _inside(row, where)
-            actual = next((p for f in FOLDERS for e in ENDINGS if (p := f"{f}{path}{e}") and (root / p).is_file()), path)
-            before = found.get(actual)
-            if before is not None and (before[0].label, before[1]) != (row.label, part):
+            own = part if part == TEST else PART[row.split]
+            actual = lookup.find(row.file, PARTS[own] if row.split or own == TEST else "train", f"{where}: line {row.line}")
+            path = actual or row.file.replace("\\", "/")
+            before = found.get(path)
+            if before is not None and (before[0].label, before[1]) != (row.label, own):
                 raise UserError(
                     f"{where}: line {row.line}: {printable(row.file)} has been listed before with another label or part"
                 )
             repeated += before is not None
-            status = (root / actual).stat() if (root / actual).is_file() else None
+            status = (root / actual).stat() if actual else None
             missing += [row] if status is None else []
-            found[actual] = (row, part, (status.st_size, status.st_mtime_ns) if status else (0, 0))
-        notes += [f"{printable(table.name)}: {repeated} pictures are listed more than once"] if repeated else []
+            found[path] = (row, own, (status.st_size, status.st_mtime_ns) if status else (0, 0))
         if len(missing) > self.num_unreadable_allowed(len(rows)):
             shown = ", ".join(f"{printable(row.file, 80)} (line {row.line})" for row in missing[:5])
             raise UserError(
                 f"{where}: {len(missing)} of {len(rows)} pictures are missing: {shown}; "
-                f"dataset.max_unreadable={self.max_unreadable:g} allows {self.num_unreadable_allowed(len(rows))}"
+                f"dataset.max_unreadable={self.max_unreadable:g} allows {self.num_unreadable_allowed(len(rows))}; "
+                f"the pictures there lie in {lookup.places()}; if these are no files, name the column in dataset.file_column"
             )
+        return [f"{printable(table.path.name)}: {repeated} pictures are listed more than once"] if repeated else []
 
-    def _listing(self, root: Path, found: Found, notes: list[str]) -> Listing:
-        files = sorted(found)
+    def _listing(
+        self, lookup: Lookup, path: Path, columns: Columns, found: Found, notes: list[str], origin: dict[str, str]
+    ) -> Listing:
+        where = f"data: {printable(path)}: {columns.file}, {columns.labels}"
+        _require_one_spelling(where, [row for row, _, _ in found.values()])
+        small = small_classes(((row.label, part) for row, part, _ in found.values()), self.min_pictures)
+        files = sorted(file for file, (row, _, _) in found.items() if row.label not in small)
         written = [found[file][0].label for file in files]
         parts = [found[file][1] for file in files]
-        classes = in_order({label for label in written if label})
+        there = {label for label in written if label}
+        classes = [name for name in columns.order if name in there] if there <= set(columns.order) else in_order(there)
         codes = {name: code for code, name in enumerate(classes)} | {"": UNKNOWN}
         labels = [codes[label] for label in written]
-        shares = {VALID: self.valid_share} | ({} if TEST in parts or not self.test_share else {TEST: self.test_share})
-        notes += cut(files, labels, parts, shares)
-        check_counts(f"data: {printable(root / self.table)}", labels, parts, classes)
+        shares = {VALID: self.valid_share} if VALID not in parts else {}
+        shares |= {TEST: self.test_share} if TEST not in parts and self.test_share else {}
+        notes += [*warn_small(small, self.min_pictures), *cut(files, labels, parts, shares)]
+        few = "; leave small classes out with dataset.min_pictures, or name the columns in dataset.file_column and "
+        check_counts(where, labels, parts, classes, few=f"{few}dataset.label_column")
+        left = Counter(lookup.tree.ignored) + Counter(
+            {"pictures that no table lists": len(lookup.tree.pictures) - len(found)}
+        )
+        left += Counter({"pictures of classes too small": len(found) - len(files)})
+        name = printable(path.name, 60)
+        source = Source(f"{columns.labels} of {name}", f"{columns.file} of {name}", origin | origins(shares), left)
         return Listing(
-            root=root,
-            title=title_of(root),
+            root=lookup.tree.root,
+            title=title_of(lookup.tree.root),
             layout="csv",
             files=tuple(files),
             labels=tuple(labels),
             parts=tuple(parts),
             stamps=tuple(found[file][2] for file in files),
             classes=tuple(printable(name, 100) for name in classes),
-            taken=Taken.of(Source("given with the table", parts=origins(shares)), classes, labels, parts),
+            taken=Taken.of(source, classes, labels, parts),
             warnings=(*notes, *warn_test(labels, parts)),
         )
 
 
-def _with_truth(root: Path, rows: list[Row], notes: list[str]) -> list[Row]:
-    """Test rows with the labels of `test_labels.csv`, where it is there and they have none."""
-    if any(row.label for row in rows) or not (root / TRUTH).is_file():
-        return rows
-    truth = {row.file: row.label for row in read_table(root / TRUTH)}
-    known = Counter(row.file in truth for row in rows)[True]
-    notes.append(f"the labels of {known} test pictures were read from {TRUTH}")
-    return [Row(row.file, truth.get(row.file, ""), row.line) for row in rows]
+def _same_file(root: Path, name: str) -> Path | None:
+    """The file `name` in `root`, in any case; None where there is none, or no name."""
+    there = sorted(path for path in root.glob("*.*") if path.name.casefold() == name.casefold() and path.is_file())
+    return (root / name) if name and (root / name).is_file() else next(iter(there), None)
 
 
-def _inside(row: Row, where: str) -> str:
-    """The path as a name below the table's folder; raises UserError for one that leads elsewhere."""
-    path = PurePosixPath(row.file.replace("\\", "/"))
-    if path.is_absolute() or ".." in path.parts or "\0" in row.file:
-        raise UserError(f"{where}: line {row.line}: {printable(row.file)}: files must lie below the table's folder")
-    return str(path)
+def _there(table: Table, wanted: Wanted) -> Wanted:
+    """The columns of the first table that this one has, too."""
+    head = {"", *table.head}
+    label = wanted.label if wanted.label in head or set(wanted.label.split(",")) <= head else ""
+    return Wanted(*(name if name in head else "" for name in (wanted.file, label, "", wanted.folder)))
+
+
+def _add_folder(lookup: Lookup, found: Found) -> dict[str, str]:
+    """Add the folder of test pictures that no table lists; returns what is to be said of the part."""
+    folders = lookup.unlisted(set(found))
+    for paths in folders.values():
+        found.update({"/".join(path): (Row("", "", 0), TEST, lookup.tree.pictures[path]) for path in paths})
+    shown = ", ".join(printable(name, 60) for name in folders)
+    return {"test": f"folder {shown}, which no table lists (dataset.test_table= leaves it out)"} if folders else {}
+
+
+def _require_one_spelling(where: str, rows: list[Row]) -> None:
+    """Raise UserError, with lines, where two labels have the same name but for case or Unicode form."""
+    lines: dict[str, int] = {}
+    for row in rows:
+        lines.setdefault(row.label, row.line)
+    require_distinct(where, [label for label in lines if label], lines)
