@@ -19,9 +19,10 @@ from pipeline.core.setup import Inputs, build_model, build_pixels
 from pipeline.data.cache import Data
 from pipeline.data.splits import Splits, splits
 from pipeline.errors import MachineError, UserError, printable
+from pipeline.identity import Identity, run_seed
 from pipeline.model_card import CARD, CONFIG, MODEL, ONNX, PREDICTIONS, Facts, card, config_json
 from pipeline.predictions import Unlabeled, table
-from pipeline.record import Record, run_seed
+from pipeline.record import Record
 from pipeline.segment import checkpoint_folder
 from pipeline.selection import Selection
 
@@ -103,12 +104,12 @@ class Handover:
     def _checkpoint(self) -> checkpoints.Checkpoint:
         run = self.selection.run
         version = run.core_version or self.record.header["core_version"]
-        identity = checkpoints.Identity(self.config.fingerprint(), self.seed, version)
+        identity = Identity(self.config, self.seed, version)
         reasons = []
         for folder in reversed(checkpoints.epochs(self.folder)):
             try:
                 return checkpoints.read(folder, identity)
-            except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            except (UserError, OSError, *checkpoints.DAMAGED) as error:
                 reasons.append(f"{folder.name}: {printable(error)}")
         arms = (r for runs in self.record.arms().values() for r in runs)
         have = [

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline.core import CORE_VERSION
 from pipeline.errors import UserError, printable
+from pipeline.identity import as_today
 from pipeline.ledger import FILE
 from pipeline.record import Record
 from pipeline.study import Study
@@ -87,7 +88,7 @@ def _refuse(lines: list[str], folder: Path) -> None:
 
 def changed_settings(record: Record, study: Study) -> list[str]:
     """Where the study is not the recorded one, budgets and what changes no training aside; a line each."""
-    old, new = Study.parse(record.header["study"], source=FILE).flat(), study.flat()
+    old, new = as_today(Study, record.header["study"]).flat(), study.flat()
     keys = [k for k in (*old, *new) if k not in BUDGET and k.split(".")[0] not in IGNORED and old.get(k) != new.get(k)]
     return [f"{key}: recorded {old.get(key)!r}, now {new.get(key)!r}" for key in dict.fromkeys(keys)]
 
@@ -96,7 +97,7 @@ def as_recorded(record: Record, study: Study) -> Study:
     """The study with what the recorded one's machine and pictures decided: its `auto` precision, its matched arms."""
     if not record.header:
         return study
-    old = Study.parse(record.header["study"], source=FILE)
+    old = as_today(Study, record.header["study"])
     known: dict[str, Any] = {}
     if study.baseline.precision == "auto":
         known["baseline.precision"] = old.baseline.precision
@@ -115,7 +116,8 @@ def with_kept_budget(record: Record, study: Study, args: argparse.Namespace) -> 
     said = {text.partition("=")[0].strip() for text in args.sets}
     said |= {key for key, flag in FLAGS.items() if getattr(args, flag, None) is not None}
     last, default = record.sessions[-1]["budget"], record.sessions[-1]["default"]
-    kept = {key: last[key] for key in BUDGET if key not in said and args.defaults[key] == default[key]}
+    known = last.keys() & default.keys()  # not a budget that is newer than the record
+    kept = {key: last[key] for key in BUDGET if key in known and key not in said and args.defaults[key] == default[key]}
     study = study.override(kept, source="ledger")
     begun = record.header["study"]["ablation"]["replicates"]
     if study.ablation.tuning.name == "replicated" and study.ablation.replicates != begun:

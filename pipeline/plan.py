@@ -11,9 +11,10 @@ from typing import Any
 
 from pipeline.config import TrainConfig
 from pipeline.errors import MachineError, PipelineError
+from pipeline.identity import Keys
 from pipeline.ledger import Ledger
 from pipeline.prospect import PILOT_RUNS
-from pipeline.record import Record, Run, run_key, run_seed
+from pipeline.record import Record, Run
 from pipeline.searches import Searches
 from pipeline.segment import Segment
 from pipeline.study import Study
@@ -38,6 +39,9 @@ class Plan:
         self.study, self.ledger, self.record = study, ledger, record
         self.arms = study.arms()
         self.core_version = core_version
+        self.keys = Keys(record.data["fingerprint"], study.search.seed, core_version)
+        for run in record.runs.values():
+            self.keys.keep(run.key, TrainConfig.parse(run.config, source=f"run {run.key}"), run.replicate)
         self.searches = Searches(study, record, with_search=with_search)
         self.trials = self.searches.main
         self.search_deadline = float("inf")
@@ -137,12 +141,6 @@ class Plan:
             return self.searches.wanted(run)
         return any(run.arm == arm.name for arm, _ in self.arms) and run.replicate <= self.study.ablation.replicates
 
-    def _seed(self, replicate: int) -> int:
-        return run_seed(self.study.search.seed, replicate)
-
-    def _key(self, config: TrainConfig, replicate: int) -> str:
-        return run_key(config, self.record.data["fingerprint"], replicate, self._seed(replicate), self.core_version)
-
     def _next_of_search(self) -> Segment | None:
         return self._next_trial(self.trials) if self.trials.num_trials else None
 
@@ -177,7 +175,7 @@ class Plan:
         target, number = trials.target, trials.num_begun
         knobs, asked = trials.propose(number)
         config = target.config.override(knobs if number else {}, source=f"trial {number}")
-        key = self._key(config, target.replicate)
+        key = self.keys.of(config, target.replicate)
         facts = {"run": key, "search": target.name, "arm": target.arm, "trial": number, "knobs": knobs, "asked": asked}
         twin = self.record.runs.get(key)
         if twin is None:
@@ -199,7 +197,7 @@ class Plan:
         return [(arm, r) for r, arm in wanted if (r, arm) not in known and not self.searches.hopeless(arm, r)]
 
     def _new_arm(self, arm: str, replicate: int, config: TrainConfig) -> str:
-        key = self._key(config, replicate)
+        key = self.keys.of(config, replicate)
         facts = {"data": self.record.data["fingerprint"], "core_version": self.core_version}
         self.ledger.append("arm", run=key, arm=arm, replicate=replicate, config=config.model_dump(mode="json"), **facts)
         return key
@@ -216,7 +214,7 @@ class Plan:
         self.searches.sent(run, rung)
         name = f"{self.record.header['id']}.{start['seq']}"
         self.live[name] = run.key
-        seed, test = self._seed(run.replicate), run.kind == "arm"
+        seed, test = self.keys.seed(run.replicate), run.kind == "arm"
         return Segment(name, run.key, config, run.replicate, seed, stop, len(run.epochs), test)
 
     def _fail(self, run: Run, error: str, *, retry: bool) -> None:

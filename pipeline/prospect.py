@@ -137,7 +137,8 @@ class Outlook:
         self._ended = True
         plan = outline(study, record.data)
         last = record.plans[-1]["plan"] if record.plans else plan
-        changed = sorted(key for key in plan.keys() | last.keys() if plan.get(key) != last.get(key))
+        # what only one of them says is what another version of the code writes down
+        changed = sorted(key for key in plan.keys() & last.keys() if plan[key] != last[key])
         if changed or not record.plans:
             judged = any(run.status == "complete" for runs in record.arms().values() for run in runs)
             ahead = expected(study, record, workers)

@@ -1,26 +1,27 @@
 """What a study's ledger says, folded into runs: the one reading that the search, the tracker and the report share."""
 
-import hashlib
-from collections.abc import Iterable
+import functools
+import json
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from pipeline.config import TrainConfig
+from pipeline.identity import as_today
 from pipeline.ledger import Event
 from pipeline.study import Study
 
 Status = Literal["new", "running", "paused", "stopped", "complete", "diverged", "failed"]
 
 
-def run_key(config: TrainConfig, data_fingerprint: str, replicate: int, seed: int, core_version: int) -> str:
-    """A run's identity: the same key is never trained twice."""
-    text = f"{config.fingerprint()} {data_fingerprint} {replicate} {seed} {core_version}"
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+def todays(config: Mapping[str, Any]) -> dict[str, Any]:
+    """A run's config with all fields of today's classes, so that runs of several versions can be compared."""
+    return _todays(json.dumps(config))
 
 
-def run_seed(study_seed: int, replicate: int) -> int:
-    """What weights and order of the pictures of a run are drawn by; with them its split, where one is drawn."""
-    return study_seed * 1_000_003 + replicate
+@functools.lru_cache(maxsize=1024)
+def _todays(config: str) -> dict[str, Any]:
+    return as_today(TrainConfig, json.loads(config)).model_dump(mode="json")
 
 
 @dataclass
@@ -121,7 +122,7 @@ class Record:
     @property
     def study(self) -> Study:
         """The study of the newest session: the header's, with the budgets that were asked for last."""
-        study = Study.parse(self.header["study"], source="ledger")
+        study = as_today(Study, self.header["study"])
         budget = self.sessions[-1]["budget"] if self.sessions else {}
         return study.override(budget, source="ledger")
 
@@ -164,7 +165,7 @@ class Record:
 
     def _study(self, event: Event) -> None:
         self.header = event
-        study = Study.parse(event["study"], source="ledger")
+        study = as_today(Study, event["study"])
         self.arm_names = [arm.name for arm in study.ablation.design.expand()]
 
     def _session(self, event: Event) -> None:
@@ -177,7 +178,7 @@ class Record:
         self.pilot = event
 
     def _trial(self, event: Event) -> None:
-        run = Run(event["run"], "trial", event["config"], number=event["trial"], knobs=event["knobs"])
+        run = Run(event["run"], "trial", todays(event["config"]), number=event["trial"], knobs=event["knobs"])
         run.asked, run.search = event["asked"], event.get("search", "")
         run.arm, run.replicate = event.get("arm", ""), event.get("replicate", 0)
         self.runs[run.key] = run
@@ -192,7 +193,7 @@ class Record:
         keys.append(key)
 
     def _arm(self, event: Event) -> None:
-        run = Run(event["run"], "arm", event["config"], arm=event["arm"], replicate=event["replicate"])
+        run = Run(event["run"], "arm", todays(event["config"]), arm=event["arm"], replicate=event["replicate"])
         run.data, run.core_version = event.get("data", ""), event.get("core_version", 0)
         self.runs[run.key] = run
 

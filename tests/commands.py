@@ -2,6 +2,7 @@
 
 import csv
 import os
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -18,21 +19,36 @@ ROOT = Path(__file__).parent.parent
 HANGS = 3600  # seconds: what a busy machine may take; only a command that hangs takes longer
 
 
-def start(module: str, *flags: object, home: Path) -> "subprocess.Popen[str]":
-    """Begin `python -m pipeline.MODULE` writing to `home`; the output goes to `home`.log, appended."""
+def start(module: str, *flags: object, home: Path, root: Path = ROOT) -> "subprocess.Popen[str]":
+    """Begin `python -m pipeline.MODULE` of the code in `root` writing to `home`; the output goes to `home`.log, appended."""
     words = [sys.executable, "-m", f"pipeline.{module}", *map(str, flags), "--mlruns", str(home)]
     environment = {k: v for k, v in os.environ.items() if k not in ("FOOD11", "MLFLOW_TRACKING_URI")}
+    environment["PYTHONPATH"] = str(root)  # also for workers, which do not begin in this folder
     with home.with_suffix(".log").open("a") as log:
-        return subprocess.Popen(words, cwd=ROOT, stdout=log, stderr=log, text=True, env=environment)
+        return subprocess.Popen(words, cwd=root, stdout=log, stderr=log, text=True, env=environment)
 
 
-def run(module: str, *flags: object, home: Path, seconds: float = HANGS) -> int:
+def run(module: str, *flags: object, home: Path, root: Path = ROOT, seconds: float = HANGS) -> int:
     """Run a command to its end; returns its exit code."""
-    process = start(module, *flags, home=home)
+    process = start(module, *flags, home=home, root=root)
     try:
         return process.wait(seconds)
     finally:
         process.kill()
+
+
+def copied(root: Path) -> Path:
+    """A copy of the code in `root`, to be edited."""
+    for name in ("pipeline", "studies", "search_spaces"):
+        shutil.copytree(ROOT / name, root / name, ignore=shutil.ignore_patterns("__pycache__"))
+    return root
+
+
+def edit(path: Path, old: str, new: str) -> None:
+    """Replace the one `old` in a file."""
+    text = path.read_text()
+    assert text.count(old) == 1, (path, old)
+    path.write_text(text.replace(old, new))
 
 
 def output(home: Path) -> str:

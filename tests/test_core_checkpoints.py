@@ -1,3 +1,4 @@
+import errno
 import json
 import logging
 import os
@@ -14,12 +15,27 @@ from scans import SMALL, digits, numbers
 from torch import nn
 
 from pipeline.core import checkpoints
-from pipeline.core.checkpoints import BEST, META, STATE, Checkpoint, Identity, epochs, latest, save, settle
+from pipeline.core.checkpoints import BEST, META, STATE, Checkpoint, epochs, latest, save, settle
 from pipeline.core.optimizers import OPTIMIZERS, Adam
 from pipeline.core.train import evaluate_best, train
-from pipeline.errors import MachineError
+from pipeline.errors import MachineError, UserError
+from pipeline.frozen import Frozen
+from pipeline.identity import Identity
 
-IDENTITY = Identity("0123456789abcdef", 3, 1)
+
+class Before(Frozen):
+    """A config as it was recorded."""
+
+    lr: float = 0.1
+
+
+class After(Before):
+    """The same with a knob that is off by default, as a later version has it."""
+
+    label_noise: float = 0.0
+
+
+IDENTITY = Identity(Before(), 3, 1)
 
 
 def epoch(number: int, val_acc: float = 0.5) -> dict[str, float]:
@@ -39,7 +55,9 @@ def step(model: nn.Module, optimizer: torch.optim.Optimizer, seed: int) -> None:
     optimizer.step()
 
 
-def write(folder: Path, num_epochs: int = 3, best: int = 2, config: Any = Adam) -> tuple[nn.Module, torch.optim.Optimizer]:
+def write(
+    folder: Path, num_epochs: int = 3, best: int = 2, config: Any = Adam, identity: Identity = IDENTITY
+) -> tuple[nn.Module, torch.optim.Optimizer]:
     """`num_epochs` checkpoints of a model trained by one step an epoch; epoch `best` is the best from then on."""
     model = network()
     optimizer = config().build(model)
@@ -50,11 +68,11 @@ def write(folder: Path, num_epochs: int = 3, best: int = 2, config: Any = Adam) 
             folder,
             model,
             optimizer,
-            identity=IDENTITY,
+            identity=identity,
             precision="fp32",
             history=history,
             best_epoch=min(best, number),
-            about={"config": "{}"},
+            about={"config": identity.config.model_dump_json()},
         )
     return model, optimizer
 
@@ -198,12 +216,55 @@ def test_edited_numbers_are_noticed(tmp_path: Path) -> None:
     assert newest(tmp_path).epoch == 2
 
 
+def files(folder: Path) -> dict[Path, tuple[bytes, int]]:
+    return {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in folder.rglob("*") if path.is_file()}
+
+
 @pytest.mark.parametrize(
-    "other", [Identity("f" * 16, 3, 1), Identity(IDENTITY.fingerprint, 4, 1), Identity(IDENTITY.fingerprint, 3, 2)]
+    "other",
+    [
+        Identity(Before(lr=0.2), 3, 1),
+        Identity(Before(), 4, 1),
+        Identity(Before(), 3, 2),
+        Identity(After(label_noise=0.1), 3, 1),
+        Identity(After(lr=0.2), 3, 1),
+    ],
 )
-def test_checkpoints_of_another_run_are_not_used(other: Identity, tmp_path: Path) -> None:
+def test_checkpoints_of_another_run_are_refused_by_name_and_left(other: Identity, tmp_path: Path) -> None:
     write(tmp_path)
-    assert latest(tmp_path, other) is None
+    before = files(tmp_path)
+    with pytest.raises(UserError, match=r"epoch_0003 is of another configuration.* left as it is"):
+        latest(tmp_path, other)
+    assert files(tmp_path) == before
+
+
+def test_a_knob_that_is_newer_than_the_checkpoint_has_its_default(tmp_path: Path) -> None:
+    write(tmp_path)
+    found = latest(tmp_path, Identity(After(), 3, 1))
+    assert found is not None
+    assert found.epoch == 3
+
+
+def test_a_knob_that_there_is_no_more_is_refused_and_the_checkpoint_left(tmp_path: Path) -> None:
+    write(tmp_path, identity=Identity(After(), 3, 1))
+    before = files(tmp_path)
+    with pytest.raises(UserError, match="label_noise: unknown key"):
+        latest(tmp_path, IDENTITY)
+    assert files(tmp_path) == before
+
+
+def test_a_disk_that_does_not_answer_is_no_damage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(tmp_path)
+    before = files(tmp_path)
+
+    def refuse(_: object) -> str:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoints, "digest", refuse)
+        with pytest.raises(MachineError, match=r"cannot read the checkpoint .*epoch_0003: Input/output error"):
+            latest(tmp_path, IDENTITY)
+    assert files(tmp_path) == before
 
 
 def test_nothing_and_nothing_left_give_none(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ MAX_LINES = 250
 LAYERS = (
     {"errors", "core"},
     {"frozen"},
-    {"union", "questions", "trends"},
+    {"union", "questions", "trends", "identity"},
     {"space", "designs", "stats", "scheduler", "machine", "findings", "evidence", "symptoms", "lease", "interrupts"},
     {"data.taken", "data.names"},
     {"data.listing", "data.twins"},

@@ -5,9 +5,10 @@ from pathlib import Path
 import pytest
 
 from pipeline.errors import MachineError
+from pipeline.identity import run_key
 from pipeline.ledger import FILE, read_events
 from pipeline.plan import MAX_ATTEMPTS, TooManyFailures
-from pipeline.record import Record, run_key
+from pipeline.record import Record
 from pipeline.scheduler import Ladder, rung_epochs
 from pipeline.space import Choice, Float, Space
 from pipeline.study import Study

@@ -12,7 +12,8 @@ from pyarrow import parquet
 
 from pipeline.config import TrainConfig
 from pipeline.evidence import Evidence, Judged, Wrong, evidence_path, write
-from pipeline.record import Record, run_seed
+from pipeline.identity import run_seed
+from pipeline.record import Record
 from pipeline.report import curves, frames, sheets
 from pipeline.report.compose import Findings, read
 from tests.records import Scribe, full_record, make_study, with_arms

@@ -18,21 +18,15 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.swa_utils import AveragedModel
 
-from pipeline.errors import MachineError, printable
+from pipeline.errors import MachineError, UserError, printable
+from pipeline.identity import Identity
 
 log = logging.getLogger(__name__)
 
 STATE, BEST, META = "state.safetensors", "best.safetensors", "meta.json"
 KEEP = 2
-
-
-@dataclass(frozen=True)
-class Identity:
-    """What a checkpoint must agree with to be gone on from."""
-
-    fingerprint: str
-    seed: int
-    core_version: int
+DAMAGED = (FileNotFoundError, IsADirectoryError, NotADirectoryError, ValueError, KeyError, TypeError, AttributeError)
+"""What reading a checkpoint raises that is not whole; any other OSError is the disk's refusal."""
 
 
 @dataclass(frozen=True)
@@ -94,35 +88,43 @@ def save(
             link(folder / f"epoch_{epoch - 1:04d}" / BEST, temporary / BEST)
         meta = {"epoch": epoch, "best_epoch": best_epoch, "precision": precision, "history": history, "scalars": scalars}
         hashes = {name: digest(temporary / name) for name in (STATE, BEST)}
-        write_meta(temporary, {"identity": vars(identity), **meta, "sha256": hashes})
+        write_meta(temporary, {"identity": identity.recorded(), **meta, "sha256": hashes})
         shutil.rmtree(final, ignore_errors=True)
         os.replace(temporary, final)
         _remove(epochs(folder)[:-KEEP])
 
 
 def latest(folder: Path, identity: Identity) -> Checkpoint | None:
-    """The newest valid checkpoint in `folder`; what is damaged or of another run is logged and removed."""
+    """The newest valid checkpoint in `folder`; what is damaged is logged and removed.
+
+    Raises UserError where one is another run's, and MachineError where the disk refuses: both are left as they are.
+    """
     for leftover in folder.glob(".epoch_*.tmp"):
         shutil.rmtree(leftover, ignore_errors=True)
     for candidate in reversed(epochs(folder)):
         try:
             return read(candidate, identity)
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        except DAMAGED as error:
             log.warning("checkpoint %s removed: %s", printable(candidate), printable(error))
             shutil.rmtree(candidate, ignore_errors=True)
+        except OSError as error:
+            raise MachineError(f"cannot read the checkpoint {printable(candidate)}: {error.strerror}") from error
     return None
 
 
 def read(folder: Path, identity: Identity) -> Checkpoint:
-    """The checkpoint in `folder`; raises what `latest` catches where it is not whole or not ours."""
+    """The checkpoint in `folder`; raises one of DAMAGED where it is not whole, and as `latest`."""
     meta = json.loads((folder / META).read_text(encoding="utf-8"))
     if meta.pop("check") != check(meta):
         raise ValueError(f"{META} is damaged (its SHA-256 differs)")
-    if meta["identity"] != vars(identity):
-        raise ValueError("it belongs to another configuration, seed or version of the core")
     for name, expected in meta["sha256"].items():
         if digest(folder / name) != expected:
             raise ValueError(f"{name} is damaged (its SHA-256 differs)")
+    if not identity.agrees(meta["identity"], folder / BEST):
+        raise UserError(
+            f"the checkpoint {printable(folder)} is of another configuration, seed or version of the training core; "
+            "it is left as it is: put the run's own back, or move it away"
+        )
     keys = ("epoch", "best_epoch", "precision", "scalars")
     settled = STATE not in meta["sha256"]
     return Checkpoint(folder, settled, history=tuple(meta["history"]), **{key: meta[key] for key in keys})

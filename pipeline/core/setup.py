@@ -9,11 +9,11 @@ from torch import nn
 from pipeline.config import TrainConfig
 from pipeline.core import CORE_VERSION
 from pipeline.core.artifact import Artifact
-from pipeline.core.checkpoints import Identity
 from pipeline.core.machine import has_fast_bf16
 from pipeline.core.pixels import IMAGENET, Pixels
 from pipeline.core.weights import apply, normalisation
 from pipeline.data.splits import Split
+from pipeline.identity import Identity
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ def resolve_precision(config: TrainConfig, device: str | torch.device) -> Litera
 
 def identity(config: TrainConfig, seed: int) -> Identity:
     """What a run's checkpoints must agree with."""
-    return Identity(config.fingerprint(), seed, CORE_VERSION)
+    return Identity(config, seed, CORE_VERSION)
 
 
 def build_model(config: TrainConfig, inputs: Inputs, device: torch.device, *, pretrained: bool) -> nn.Module:

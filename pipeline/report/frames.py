@@ -16,9 +16,10 @@ import pandas as pd
 from pipeline.classes import confusion_rows, per_class_rows
 from pipeline.comparison import summary
 from pipeline.frozen import digest
+from pipeline.identity import run_seed
 from pipeline.importance import Importance
 from pipeline.ledger import Event
-from pipeline.record import Record, Run, run_seed
+from pipeline.record import Record, Run
 from pipeline.report import tuned
 from pipeline.report.answers import Answers
 from pipeline.report.compose import Findings

@@ -1,0 +1,89 @@
+"""Which run is which: by what was recorded of it, read back by today's classes, never by a text of it alone."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pipeline.errors import UserError, printable
+from pipeline.frozen import Frozen
+
+Read = TypeVar("Read", bound=Frozen)
+
+
+def as_today(cls: type[Read], tree: Mapping[str, Any]) -> Read:
+    """What was recorded, read by today's classes: a newer field has its default. Raises UserError where they cannot."""
+    try:
+        return cls.parse(tree, source="ledger")
+    except UserError as error:
+        raise UserError(
+            f"{error}\nthis was recorded by another version of the code; nothing has been changed: use that version for it"
+        ) from None
+
+
+def run_key(config: Frozen, data_fingerprint: str, replicate: int, seed: int, core_version: int) -> str:
+    """A run's identity: the same key is never trained twice."""
+    text = f"{config.fingerprint()} {data_fingerprint} {replicate} {seed} {core_version}"
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def run_seed(study_seed: int, replicate: int) -> int:
+    """What weights and order of the pictures of a run are drawn by; with them its split, where one is drawn."""
+    return study_seed * 1_000_003 + replicate
+
+
+@dataclass(frozen=True)
+class Keys:
+    """The keys and seeds of a study's runs. A run recorded with fewer fields of its config keeps the key that it has."""
+
+    data: str  # fingerprint of the pictures
+    study_seed: int
+    core_version: int
+    _recorded: dict[str, str] = field(default_factory=dict)
+
+    def seed(self, replicate: int) -> int:
+        return run_seed(self.study_seed, replicate)
+
+    def of(self, config: Frozen, replicate: int) -> str:
+        key = self._new(config, replicate)
+        return self._recorded.get(key, key)
+
+    def keep(self, key: str, config: Frozen, replicate: int) -> None:
+        """A recorded run; `config` as today's class reads it."""
+        self._recorded.setdefault(self._new(config, replicate), key)
+
+    def _new(self, config: Frozen, replicate: int) -> str:
+        return run_key(config, self.data, replicate, self.seed(replicate), self.core_version)
+
+
+@dataclass(frozen=True)
+class Identity:
+    """What a checkpoint must agree with to be gone on from."""
+
+    config: Frozen
+    seed: int
+    core_version: int
+
+    def recorded(self) -> dict[str, Any]:
+        """As the meta data keep it; the config itself stands in the header of the best weights."""
+        return {"fingerprint": self.config.fingerprint(), "seed": self.seed, "core_version": self.core_version}
+
+    def agrees(self, recorded: Mapping[str, Any], best: Path) -> bool:
+        """Whether what was `recorded` beside the weights `best` is this: configs are compared as today's classes read them.
+
+        So a field that is newer than the checkpoint has its default. Raises UserError where they cannot read its config.
+        """
+        own = self.recorded()
+        if recorded == own:
+            return True
+        if any(recorded[key] != own[key] for key in ("seed", "core_version")):
+            return False
+        from safetensors import safe_open  # with torch, which takes seconds to import
+
+        with safe_open(best, framework="pt") as file:
+            about = file.metadata() or {}
+        if "config" not in about:
+            return False
+        return type(self.config).parse(json.loads(about["config"]), source=printable(best)) == self.config

@@ -1,0 +1,174 @@
+"""Studies that former versions recorded, in `recorded/VERSION/`: today's code, and tomorrow's, reports, exports and goes on.
+
+Recorded by the version itself, killed twice: trials 0 and 1 wait at their first rung, one replicate of `augmentation` is in
+the middle, one is not begun.
+"""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipeline.core.checkpoints import META
+from pipeline.errors import UserError
+from pipeline.export import main as export
+from pipeline.ledger import FILE, Event, Ledger, _seal, read_events
+from pipeline.prospect import Outlook
+from pipeline.record import Record
+from pipeline.report.__main__ import main as report
+from pipeline.search import main as search
+from tests import commands
+from tests.driver import Worker, drive, open_plan
+from tests.studies import small_study
+
+RECORDED = Path(__file__).parent / "recorded"
+FORMER = RECORDED / "dcfe179"
+STUDY = FORMER / "study.json"
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def put(home: Path) -> Path:
+    """The recorded study as it would lie in `home`."""
+    return Path(shutil.copytree(FORMER / "small-digits", home / "small-digits"))
+
+
+def one_more_knob(root: Path) -> Path:
+    """The code of tomorrow: one more field in the run's config and one in a part of it, both off by default."""
+    commands.copied(root)
+    commands.edit(
+        root / "pipeline" / "config.py",
+        "    epochs: int = Field(default=30",
+        '    label_noise: float = Field(default=0.0, ge=0, description="share of labels drawn anew")\n'
+        "    epochs: int = Field(default=30",
+    )
+    commands.edit(
+        root / "pipeline" / "core" / "models" / "cnn.py",
+        '    name: Literal["cnn"] = "cnn"\n',
+        '    name: Literal["cnn"] = "cnn"\n    gate: bool = False\n',
+    )
+    return root
+
+
+def without_the_knobs(home: Path) -> Record:
+    """What is recorded, for the classes of this process, which lack those of `one_more_knob`."""
+    events = list(read_events(home / "small-digits"))
+    for event in events:
+        if event["type"] in ("trial", "arm"):
+            event["config"].pop("label_noise", None)
+            event["config"]["model"].pop("gate", None)
+    return Record.of(events)
+
+
+@pytest.mark.parametrize("code", [lambda _: commands.ROOT, one_more_knob], ids=["today", "one more knob"])
+def test_a_study_of_a_former_version_is_reported_exported_and_gone_on_with(
+    code: Callable[[Path], Path], tmp_path: Path
+) -> None:
+    home, root = tmp_path / "mlruns", code(tmp_path)
+    folder = put(home)
+    before, recorded = files(folder), commands.record(home)
+    waiting = {run.key for run in recorded.trials() if run.status == "paused"}
+    unfinished = {run.key for run in recorded.runs.values() if run.status == "running"}
+    assert (len(waiting), len(unfinished)) == (2, 1)
+
+    assert commands.run("report", "--study", STUDY, home=home, root=root) == 3, commands.output(home)
+    assert "INCOMPLETE" in (folder / "report" / "report.md").read_text()
+    assert commands.run("export", "--study", STUDY, "--no-onnx", home=home, root=root) == 0, commands.output(home)
+    best = {name: content for name, content in before.items() if name.endswith("best.safetensors")}
+    assert (folder / "export" / "model.safetensors").read_bytes() in best.values()
+    assert {name: content for name, content in files(folder).items() if name in before} == before
+
+    flags = ("--study", STUDY, "--workers", 1)
+    assert commands.run("search", *flags, home=home, root=root) == 0, commands.output(home)
+    record = without_the_knobs(home)
+    assert set(recorded.runs) < set(record.runs)
+    assert (len(record.trials()), {arm: len(runs) for arm, runs in record.arms().items()}) == (
+        4,
+        {"baseline": 3, "augmentation": 3},
+    )
+    assert all(run.status == "complete" for runs in record.arms().values() for run in runs)
+    assert commands.repeated_epochs(home) == 0
+    gone_on = {run.key for run in record.runs.values() if run.key in waiting | unfinished and len(run.epochs) == 3}
+    assert gone_on >= unfinished
+    assert gone_on & waiting
+    for key in gone_on:  # the seconds of an epoch are those that it took when it was trained, and never twice the same
+        (meta,) = (folder / "checkpoints" / key).glob(f"*/{META}")
+        (former,) = (FORMER / "small-digits" / "checkpoints" / key).glob(f"*/{META}")
+        assert json.loads(meta.read_text())["history"][:2] == json.loads(former.read_text())["history"]
+    for key in recorded.runs.keys() - waiting - unfinished:
+        own = {name: content for name, content in before.items() if key in name}
+        assert {name: content for name, content in files(folder).items() if key in name} == own
+
+
+def rewritten(events: list[Event], folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / FILE).write_bytes(b"".join(_seal(json.dumps(event, separators=(",", ":"))) for event in events))
+
+
+def with_field(tree: dict[str, Any]) -> dict[str, Any]:
+    return tree | {"label_noise": 0.1}
+
+
+@pytest.mark.parametrize("place", ["study", "run"])
+@pytest.mark.parametrize("command", [search, report, export, lambda flags: search([*flags, "--dry-run"])])
+def test_a_setting_that_there_is_no_more_is_refused_in_words_and_nothing_is_changed(
+    command: Callable[[list[str]], int], place: str, tmp_path: Path
+) -> None:
+    folder = put(tmp_path)
+    events = list(read_events(folder))
+    for event in events:
+        if event["type"] == "study" and place == "study":
+            event["study"]["baseline"] = with_field(event["study"]["baseline"])
+        if event["type"] in ("trial", "arm") and place == "run":
+            event["config"] = with_field(event["config"])
+    rewritten(events, folder)
+    before = files(folder)
+    with pytest.raises(UserError, match=r"(?s)label_noise: unknown key.*another version of the code; nothing has been"):
+        command(["--study", str(STUDY), "--mlruns", str(tmp_path)])
+    assert {name: content for name, content in files(folder).items() if name != "lock"} == before
+
+
+@pytest.mark.usefixtures("quick_disk")
+def test_runs_recorded_with_fewer_fields_are_known_by_what_they_are(tmp_path: Path) -> None:
+    """Nothing is trained again, and a configuration proposed again is a twin of the run that was recorded for it."""
+    study, worker = small_study(num_trials=2), Worker()
+    whole = drive(open_plan(tmp_path / "whole", small_study(num_trials=8)), worker)
+    drive(open_plan(tmp_path / "cut", study), worker)
+    events = list(read_events(tmp_path / "cut"))
+    renamed: dict[str, str] = {}
+    for event in events:
+        if event["type"] in ("trial", "arm"):
+            del event["config"]["allow_pretrained"]
+            renamed[event["run"]] = f"former-{len(renamed)}"
+        if "run" in event:
+            event["run"] = renamed[event["run"]]
+    rewritten(events, tmp_path / "cut")
+    again = Worker()
+    plan = open_plan(tmp_path / "cut", small_study(num_trials=8))
+    for key, run in plan.record.runs.items():
+        assert plan.keys.of(study.baseline.parse(run.config, source="test"), run.replicate) == key
+    record = drive(plan, again)
+    assert [run.knobs for run in record.trials()] == [run.knobs for run in whole.trials()]
+    done = {key: len(run.epochs) for key, run in Record.of(events).runs.items()}
+    assert not [(key, epoch) for key, epoch in again.trained if epoch <= done.get(key, 0)]
+
+
+def test_a_budget_and_a_line_of_the_plan_that_are_newer_than_the_record_are_no_change(tmp_path: Path) -> None:
+    folder = put(tmp_path)
+    events = list(read_events(folder))
+    for event in events:
+        if event["type"] == "session":
+            del event["budget"]["ablation.rope"], event["default"]["ablation.rope"]
+        if event["type"] == "plan":
+            del event["plan"]["margin"]
+    rewritten(events, folder)
+    assert search(["--study", str(STUDY), "--mlruns", str(tmp_path), "--dry-run"]) == 0
+    record = Record.of(events)
+    with Ledger(folder, record.apply) as ledger:
+        Outlook(record.study, ledger, record, workers=1)
+    assert not any("margin" in plan["changed"] for plan in record.plans)
