@@ -46,24 +46,31 @@ class Ledger:
             self._lock.close()
             raise
         self._seq = self.events[-1]["seq"] + 1 if self.events else 0
+        self._size = self._file.seek(0, os.SEEK_END)
 
     def append(self, kind: str, **fields: Any) -> Event:
         """Write one event and fsync it; raises MachineError where the disk refuses, and the file is as it was.
+
+        So it is where another process has written to it (its lock was removed by hand), or it has been removed.
 
         Safe from several threads; the listener sees the events one at a time, in order, and may not append.
         """
         with self._mutex:
             event: Event = {"seq": self._seq, "time": round(time.time(), 3), "type": kind, **fields}
             line = _seal(json.dumps(event, separators=(",", ":"), allow_nan=False))
-            size = self._file.seek(0, os.SEEK_END)
+            now = os.fstat(self._file.fileno())
+            if now.st_size != self._size or not now.st_nlink:
+                what = "has been removed" if not now.st_nlink else "has been written to by another process"
+                raise MachineError(f"{printable(self.folder / FILE)} {what} while this command ran, which ends here")
             try:
                 if self._file.write(line) != len(line):  # a disk that fills up takes a part, without an error
                     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
                 os.fsync(self._file.fileno())
             except OSError as error:
-                os.ftruncate(self._file.fileno(), size)
+                os.ftruncate(self._file.fileno(), self._size)
                 raise MachineError(f"{printable(self.folder / FILE)}: cannot write: {error.strerror}") from error
             self._seq += 1
+            self._size += len(line)
             if self.listener:
                 self.listener(event)
         return event

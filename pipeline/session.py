@@ -70,7 +70,7 @@ def conduct(args: argparse.Namespace, *, with_search: bool) -> int:
         return Session(args, study, data, note, ledger, console, means, with_search=with_search).run()
     finally:
         ledger.close()
-        if not (folder / FILE).stat().st_size:  # nothing was begun: leave everything as it was
+        if (folder / FILE).exists() and not (folder / FILE).stat().st_size:  # nothing was begun: leave everything as it was
             (folder / FILE).unlink()
             (folder / "lock").unlink()
             folder.rmdir()

@@ -2,6 +2,7 @@ import errno
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -190,6 +191,26 @@ def test_two_ledgers_of_one_process_exclude_each_other(tmp_path):
     with Ledger(tmp_path), pytest.raises(MachineError, match="in use"):
         Ledger(tmp_path)
     Ledger(tmp_path).close()
+
+
+def test_a_second_writer_where_the_lock_was_removed_by_hand_ends_the_first(tmp_path):
+    with Ledger(tmp_path) as first:
+        first.append("study")
+        (tmp_path / "lock").unlink()
+        with Ledger(tmp_path) as second:
+            second.append("epoch", of="second")
+            with pytest.raises(MachineError, match="written to by another process"):
+                first.append("epoch", of="first")
+            second.append("epoch", of="second")
+    assert [event.get("of") for event in read_events(tmp_path)] == [None, "second", "second"]
+
+
+def test_a_ledger_that_was_removed_is_not_written_to_in_vain(tmp_path):
+    with Ledger(tmp_path / "study") as ledger:
+        ledger.append("study")
+        shutil.rmtree(tmp_path / "study")
+        with pytest.raises(MachineError, match="has been removed while this command ran"):
+            ledger.append("epoch")
 
 
 @pytest.mark.parametrize("place", ["file", "file/study"])
