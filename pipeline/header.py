@@ -43,6 +43,7 @@ def describe_data(data: "Data") -> dict[str, Any]:
         "channels": int(data.images.shape[1]),
         "unreadable": [{"file": printable(bad.file), "reason": bad.reason} for bad in data.unreadable],
         "warnings": list(data.warnings),
+        "taken": data.taken.dump(),
         "reading": dataclasses.asdict(data.reading),
     }
 

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from pipeline.data.taken import Taken
 from pipeline.errors import printable
 from pipeline.prospect import UNCHANGED, awaited, column, outline
 from pipeline.prospect import lines as lines_of
@@ -10,11 +11,15 @@ from pipeline.study import Study
 from pipeline.tuning import Fixed, num_trials
 
 
-def preview(study: Study, data: Path | None, note: str, folder: Path, *, with_search: bool) -> str:
-    """Trials, rungs and space; arms x replicates; epochs; where it would write."""
+def preview(
+    study: Study, data: Path | None, note: str, folder: Path, taken: Taken | None = None, *, with_search: bool
+) -> str:
+    """What is taken of the pictures (None: not known before they are there); trials, rungs and space; arms x replicates;
+    epochs; where it would write."""
     search, ablation = study.search, study.ablation
     arms = study.arms()
     lines = [f"study      {study.name}: {study.title}", f"pictures   {data or study.baseline.dataset.name}"]
+    lines += taken.text().splitlines() if taken else []
     lines += [f"note       {note}"] if note else []
     if with_search:
         rungs = rung_epochs(study.baseline.epochs, search.reduction, search.num_rungs)

@@ -54,10 +54,10 @@ def conduct(args: argparse.Namespace, *, with_search: bool) -> int:
         recorded = Record.of(read_events(folder)) if (folder / FILE).exists() and not args.fresh else Record()
         require_settings(recorded, study, folder)
         study = with_kept_budget(recorded, study, args)
-        if study.baseline.dataset.folder == "needed":  # the others might begin a download
-            study.baseline.dataset.scan(data)
+        dataset = study.baseline.dataset
+        taken = dataset.scan(data).taken if dataset.at_hand else None
         external_files(study)
-        console.print(preview(study, data, note, folder, with_search=with_search), markup=False, soft_wrap=True)
+        console.print(preview(study, data, note, folder, taken, with_search=with_search), markup=False, soft_wrap=True)
         return 0
     if args.resume and not (folder / FILE).exists():
         raise UserError(f"--resume: nothing is recorded in {printable(folder)}; leave the flag out to begin")
@@ -166,6 +166,7 @@ class Session:
         self.study, data = prepare(self.study, self.data_folder, self.record, root, self.means, self.console, known)
         if known and known["fingerprint"] != data.fingerprint:
             raise UserError("--path: the pictures are not those of the recorded search, or their content changed")
+        self.console.print(data.taken.text(), markup=False, soft_wrap=True)
         return data
 
     def _write_up(self, status: str, tracker: "Tracker") -> bool:

@@ -198,7 +198,8 @@ def test_a_dry_run_shows_the_plan_and_writes_nothing(place, arguments):
     assert found.returncode == 0, found.stderr
     assert found.stderr == ""
     assert contents(place) == before
-    for word in ("7 trials", "optimizer.sgd.lr", "4 arms", "ResNet + augmentation", "nothing was trained or written"):
+    said = ("classes  ", "labels  ", "train  ", "validation ", "left out ")
+    for word in (*said, "7 trials", "optimizer.sgd.lr", "4 arms", "ResNet + augmentation", "nothing was trained or written"):
         assert word in found.stdout
     assert ("embedded default" in found.stdout) == (not arguments)
     assert ("mlruns/hw3-photos" in found.stdout) == bool(arguments)

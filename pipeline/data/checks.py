@@ -15,6 +15,7 @@ from pipeline.errors import printable
 
 NUM_FOOD11 = 16_643  # 9,866 + 3,430 + 3,347 as published (Singla et al. 2016); 10,000 + 3,643 + 3,000 in later courses
 CHUNK = 256
+EXAMPLES = 10  # pairs of pictures that are named
 Pair = tuple[int, int]
 
 
@@ -48,7 +49,7 @@ def warn(listing: Listing, rows: Sequence[int], hashes: Sequence[str], images: n
         *listing.warnings,
         *_warn_title(listing),
         *_warn_classes(listing.classes, labels, parts),
-        *_warn_copies(labels, parts, used),
+        *_warn_copies(files, labels, parts, used),
         *_warn_twins(files, labels, parts, used, near_identical(images)),
     )
 
@@ -97,23 +98,25 @@ def _warn_classes(classes: Sequence[str], labels: Sequence[int], parts: Sequence
     return warnings
 
 
-def _warn_copies(labels: Sequence[int], parts: Sequence[int], hashes: Iterable[str]) -> list[str]:
+def _warn_copies(files: Sequence[str], labels: Sequence[int], parts: Sequence[int], hashes: Iterable[str]) -> list[str]:
     groups: defaultdict[str, list[int]] = defaultdict(list)
     for row, digest in enumerate(hashes):
         groups[digest].append(row)
     leaked: Counter[int] = Counter()
-    contradicting = 0
+    contradicting: list[Pair] = []
     for rows in groups.values():
         here = {parts[row] for row in rows}
         leaked.update(parts[row] for row in rows if len(here) > 1)
-        contradicting += len(rows) if len({labels[row] for row in rows if labels[row] >= 0}) > 1 else 0
+        known = [row for row in rows if labels[row] >= 0]
+        contradicting += [(known[0], row) for row in known if labels[row] != labels[known[0]]]
     warnings = []
     if leaked:
         shown = ", ".join(f"{leaked[part]} of {name}" for part, name in enumerate(PARTS) if leaked[part])
         worst = "test" if leaked[TEST] else "validation"
         warnings.append(f"leak: pictures with an exact copy in another part: {shown}; {worst} numbers are flattered")
     if contradicting:
-        warnings.append(f"{contradicting} pictures have an exact copy with another label")
+        num = len({row for pair in contradicting for row in pair})
+        warnings.append(f"{num} pictures have an exact copy with another label ({_examples(files, contradicting)})")
     return warnings
 
 
@@ -140,8 +143,8 @@ def _warn_twins(
 
 
 def _examples(files: Sequence[str], pairs: Sequence[Pair]) -> str:
-    shown = ", ".join(f"{printable(files[a], 60)} ~ {printable(files[b], 60)}" for a, b in pairs[:3])
-    return f"{shown} and {len(pairs) - 3} more pairs" if pairs[3:] else shown
+    shown = ", ".join(f"{printable(files[a], 60)} ~ {printable(files[b], 60)}" for a, b in pairs[:EXAMPLES])
+    return f"{shown} and {len(pairs) - EXAMPLES} more pairs" if pairs[EXAMPLES:] else shown
 
 
 def _some(items: Sequence[str]) -> str:

@@ -1,5 +1,6 @@
 """Taken: what was taken of a set, and by what rule; shown before anything is trained, kept with what was learnt from it."""
 
+import textwrap
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -62,12 +63,23 @@ class Taken:
         """(what, in words) for every line that is shown."""
         shown = ", ".join(f"{printable(name, 40)} {num:,}" for name, num in self.classes[:FIRST])
         nums = [num for _, num in self.classes]
-        more = f", and {len(nums) - FIRST:,} more; {min(nums):,} to {max(nums):,} pictures each" if nums[FIRST:] else ""
+        more = f", and {len(nums) - FIRST:,} more; {self.sizes()} pictures each" if nums[FIRST:] else ""
         made = [("classes", f"{len(nums):,}: {shown}{more}"), ("labels", self.labels)]
         made += [("files", self.files)] if self.files else []
         for part, name in SHOWN.items():
             total, bare = self.counts[part]
             without = f" ({bare:,} without a label)" if bare else ""
-            made.append((name, f"{total:,} pictures{without}, {self.parts.get(part, '')}" if total else "none"))
+            origin = f", {self.parts[part]}" if part in self.parts else ""
+            made.append((name, f"{total:,} picture{'s' * (total != 1)}{without}{origin}" if total else "none"))
         ranked = sorted(self.left_out.items(), key=lambda item: (-item[1], item[0]))
         return [*made, ("left out", ", ".join(f"{num:,} {what}" for what, num in ranked) or "nothing")]
+
+    def sizes(self) -> str:
+        """The labelled pictures of a class: `12 to 30`."""
+        least, most = (bound(num for _, num in self.classes) for bound in (min, max))
+        return f"{least:,} to {most:,}" if least < most else f"{least:,}"
+
+    def text(self) -> str:
+        """The lines for a terminal of 80 columns."""
+        lines = (textwrap.wrap(f"{what:<11}{said}", 79, subsequent_indent=" " * 11) for what, said in self.lines())
+        return "\n".join(printable(line) for own in lines for line in own)

@@ -3,9 +3,10 @@
 import math
 import re
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from pipeline.data.taken import Taken
 from pipeline.record import Record
 from pipeline.report.document import Block, Bullets, Code, Heading, Text, table
 from pipeline.report.sentences import fallen
@@ -17,6 +18,8 @@ from pipeline.study import Study
 
 LIMIT = 20  # names in a list
 GOOD_REPLICATES = 5
+TAKEN = {"labels": "labels from", "files": "files from", "train": "training part", "validation": "validation part"}
+TAKEN |= {"test": "test part"}
 
 
 def blocks(record: Record, study: Study) -> Iterator[Block]:
@@ -54,6 +57,7 @@ def _facts(record: Record) -> Block:
         ("data fingerprint", data["fingerprint"]),
         ("pictures", ", ".join(f"{part} {counts[part]:,}" for part in counts)),
         (f"{len(data['classes'])} classes", listed(list(map(str, data["classes"])), LIMIT)),
+        *_taken(data),
         ("machine", ", ".join(str(x) for x in (machine.get("name"), machine.get("device"), cores) if x) or NONE),
         ("workers", session.get("workers", NONE)),
         ("versions", ", ".join(f"{name} {version}" for name, version in versions.items()) or NONE),
@@ -63,6 +67,14 @@ def _facts(record: Record) -> Block:
         ("MLflow", listed(stores) or "not recorded there"),
     ]
     return table("Data, machine and versions.", ("", ""), rows)
+
+
+def _taken(data: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """By what rule the pictures were taken, and what was left out; nothing for records that do not say it."""
+    if "taken" in data:
+        taken = Taken.parse(data["taken"])
+        yield "pictures of a class", taken.sizes()
+        yield from ((TAKEN.get(what, what), said) for what, said in taken.lines()[1:])
 
 
 def _sessions(record: Record) -> Block:

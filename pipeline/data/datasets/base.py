@@ -55,6 +55,11 @@ class PictureSet(Frozen):
         """Whether the pictures lie in a folder that the user gives."""
         return "needed"
 
+    @property
+    def at_hand(self) -> bool:
+        """Whether `scan` begins no download."""
+        return self.folder == "needed"
+
     def slug(self, root: Path | None) -> str:
         """What a study on these pictures is filed under."""
         return root.resolve().name if root else self.name

@@ -42,6 +42,11 @@ class Digits(PictureSet):
         """There is nothing to give."""
         return "unused"
 
+    @property
+    def at_hand(self) -> bool:
+        """They come with a package."""
+        return True
+
     def scan(self, root: Path | None) -> Listing:  # noqa: ARG002  (the same call for every dataset)
         """List the scans; `root` is not used."""
         labels = [int(label) for label in _digits().target]
