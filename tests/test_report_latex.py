@@ -77,6 +77,7 @@ def test_a_wide_table_is_cut_into_panels_that_name_their_rows(tmp_path: Path) ->
     assert all(re.search(r"(^|& )without large batches (&|\\\\)", panel, re.MULTILINE) for panel in panels)
     assert "test acc" in panels[0], "results first"
     assert "verdict" in panels[0]
+    assert "p (Holm's)" in panels[1].replace(r"\\", " ")
     assert found.count("test acc (\\%)") == 1
     for panel in panels:
         number = len(re.match(r"\\begin\{tabular\}\{@\{\}([lrc]+)@\{\}\}", panel)[1])  # type: ignore[index]

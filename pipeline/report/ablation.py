@@ -132,6 +132,9 @@ def _differences(ablation: Ablation, answers: Sequence[Contrast | None], against
     texts = effects.differences(answers, points(ablation))
     cells = [Cell(text, runs=runs, value=effects.order(c)) for text, runs, c in zip(texts, keys, answers, strict=True)]
     yield Column(title, "right"), cells
+    if any(contrast and contrast.family for contrast in answers):
+        ps = zip(answers, effects.p_values(answers), keys, strict=True)
+        yield Column(effects.P_VALUES, "right", loose=True), [effects.p_cell(c, text, runs) for c, text, runs in ps]
     yield Column("verdict"), [effects.verdict(c, runs) for c, runs in zip(answers, keys, strict=True)]
 
 

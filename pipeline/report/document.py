@@ -50,8 +50,11 @@ class Cell:
 
 @dataclass(frozen=True)
 class Column:
+    """`loose`: on a narrow page it may leave the columns around it."""
+
     title: str
     align: Literal["left", "right", "center"] = "left"
+    loose: bool = False
 
 
 @dataclass(frozen=True)

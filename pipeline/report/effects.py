@@ -8,11 +8,12 @@ from pipeline.report.document import Cell, Column, Table, Tone
 from pipeline.report.families import ORDER, screening, setting
 from pipeline.report.sentences import bare, points
 from pipeline.report.tables import Ablation
-from pipeline.report.wording import NONE, Points, aligned, listed, plural, word
+from pipeline.report.wording import NONE, Points, aligned, listed, plural, probability, word
 from pipeline.stats import Contrast, by_family
 
 TONES: dict[str, Tone] = {"better": "good", "worse": "bad", "equivalent": "even", "inconclusive": "open"}
 SHOWN_ALIASES = 12
+P_VALUES = "p (Holm's)"
 
 CAPTIONS = {  # of the families that a design names; those of differences are named by their reference
     EFFECTS: "Main effects and interactions of the factorial, from the same runs.",
@@ -61,9 +62,19 @@ def differences(contrasts: Sequence[Contrast | None], shown: Points) -> list[str
     return [NONE if c is None or not c.n else next(texts) if c.family else bare(c, shown) for c in contrasts]
 
 
+def p_values(contrasts: Sequence[Contrast | None]) -> list[str]:
+    """p (Holm's p) of each that was tested."""
+    return [f"{probability(c.p)} ({probability(c.p_holm)})" if c and c.family else NONE for c in contrasts]
+
+
 def order(contrast: Contrast | None) -> float | None:
     """What its cell is sorted by."""
     return None if contrast is None or math.isnan(contrast.delta) else contrast.delta
+
+
+def p_cell(contrast: Contrast | None, text: str, runs: tuple[str, ...]) -> Cell:
+    """Sorted by Holm's p, which the verdict follows."""
+    return Cell(text, runs=runs, value=contrast.p_holm if contrast and contrast.family else None)
 
 
 def verdict(contrast: Contrast | None, runs: tuple[str, ...] = ()) -> Cell:
@@ -82,7 +93,8 @@ def testing(ablation: Ablation) -> Iterator[str]:
         yield (
             f"{WAYS[ablation.basis.test]}. better / worse (positive / negative): {ablation.basis.test} at 5 % after Holm's "
             f"correction over the {families[0]}{also}. equivalent: the 90 % interval lies inside ±{ablation.rope * 100:g} "
-            f"points (two one-sided tests, uncorrected). inconclusive: neither, which is not evidence of no effect."
+            f"points (two one-sided tests, uncorrected). inconclusive: neither, which is not evidence of no effect. "
+            "p is that of one comparison alone, Holm's p in brackets is the one that the verdict follows."
         )
 
 
@@ -104,10 +116,11 @@ def _table(family: str, contrasts: Sequence[Contrast], ablation: Ablation) -> Ta
         Column("against" if contrasts[0].against else "what it is"),
         Column("n", "right"),
         Column("points [95 % CI]", "right"),
+        Column(P_VALUES, "right"),
         Column("verdict"),
     )
-    texts = differences(contrasts, points(ablation))
-    rows = tuple(_row(c, text, ablation) for c, text in zip(contrasts, texts, strict=True))
+    texts = zip(differences(contrasts, points(ablation)), p_values(contrasts), strict=True)
+    rows = tuple(_row(c, *pair, ablation) for c, pair in zip(contrasts, texts, strict=True))
     kinds = [contrast.kind for contrast in contrasts]
     rule = frozenset({kinds.index("interaction")} if "interaction" in kinds else ())
     if family == SCREEN:
@@ -117,7 +130,7 @@ def _table(family: str, contrasts: Sequence[Contrast], ablation: Ablation) -> Ta
     return Table(f"{title} {setting(contrasts)}", columns, rows, rule, key=0)
 
 
-def _row(contrast: Contrast, text: str, ablation: Ablation) -> tuple[Cell, ...]:
+def _row(contrast: Contrast, text: str, p: str, ablation: Ablation) -> tuple[Cell, ...]:
     """A difference leads to the runs of its two arms, an effect of the whole design to all."""
     arms = (contrast.name, contrast.against) if contrast.against else ()
     runs = ablation.keys(*arms)
@@ -126,6 +139,7 @@ def _row(contrast: Contrast, text: str, ablation: Ablation) -> tuple[Cell, ...]:
         Cell(_what(contrast, ablation), runs=ablation.keys(*arms[1:])),
         Cell(str(contrast.n), runs=runs, value=contrast.n),
         Cell(text, runs=runs, value=order(contrast)),
+        p_cell(contrast, p, runs),
         verdict(contrast, runs),
     )
 

@@ -123,7 +123,9 @@ def _cuts(block: Table, size: Size, limit: float) -> list[list[int]]:
         return [columns]
     marks, rest = columns[: block.key], columns[block.key + 1 :]
     cuts: list[list[int]] = []
-    while rest:
+    loose = [i for i in rest if block.columns[i].loose]  # stands in the second panel, beside what is left
+    rest = [i for i in rest if i not in loose]
+    while rest or loose:
         least = rest[-RESULTS:] if not cuts else rest  # the marks stand beside the results, else with what is last
         beside = bool(marks) and _wide(block, [*marks, block.key, *least], size, limit) <= LINE
         lead = [*marks, block.key] if beside else [block.key]
@@ -131,7 +133,7 @@ def _cuts(block: Table, size: Size, limit: float) -> list[list[int]]:
         while first and _wide(block, [*lead, *rest[first - 1 :]], size, limit) <= LINE:
             first -= 1
         cuts.append([*lead, *rest[first:]])
-        marks, rest = [] if beside else marks, rest[:first]
+        marks, rest, loose = [] if beside else marks, [*rest[:first], *loose], []
     return [*cuts, [*marks, block.key]] if marks else cuts
 
 

@@ -61,6 +61,16 @@ def word(contrast: Contrast) -> str:
     return signs.get(contrast.verdict, contrast.verdict)
 
 
+def probability(p: float) -> str:
+    """A p-value with three decimals, with more where these would put it on the 5 % that it is above or below."""
+    if p < 0.001:
+        return "<0.001"
+    decimals = 3
+    while abs(p - 0.05) > ROUNDING and round(p, decimals) == 0.05:
+        decimals += 1
+    return f"{p:.{decimals}f}"
+
+
 def aligned(rows: Sequence[Sequence[str]]) -> list[list[str]]:
     """Pad the pieces at each position to one width, so that they stand under each other."""
     widths = [max(map(len, pieces), default=0) for pieces in zip(*rows, strict=True)]
