@@ -6,9 +6,10 @@ from statistics import fmean
 from typing import Any
 
 from pipeline.core.transfer import PUBLISHED
+from pipeline.flags import Flag
 from pipeline.record import Record, Run
 from pipeline.study import Study
-from pipeline.symptoms import Flag, diagnose
+from pipeline.symptoms import diagnose
 from pipeline.trends import RULES, Rules
 
 __all__ = ["RULES", "ArmFlag", "Flag", "Rules", "diagnose", "judge_arms", "judge_best", "unlike"]

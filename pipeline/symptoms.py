@@ -6,53 +6,14 @@ takes them so whatever a run is trained with: mixup, smoothing, dropout or a mov
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
-from pipeline.trends import RULES, Curves, noise, slope, smoothed
+from pipeline.flags import Flag, Setting, share
+from pipeline.rises import late_collapse, train_loss_rising, val_loss_rising
+from pipeline.trends import RULES, Curves, falling, smoothed
 
 NAMES = ("train_loss", "train_acc", "val_loss", "val_acc")
-
-
-@dataclass(frozen=True)
-class Flag:
-    """`seen` is what the curves show, `advice` what it means and what to do; `numbers` are those of `seen`."""
-
-    name: str
-    seen: str
-    advice: str
-    numbers: Mapping[str, float]
-
-    @property
-    def text(self) -> str:
-        return f"{self.seen}: {self.advice}"
-
-
-@dataclass(frozen=True)
-class Setting:
-    """What a run's curves are read against. `gap_void` says why its val pictures may not be new to it."""
-
-    num_classes: int
-    num_val: int
-    num_train_subset: int  # pictures that train_loss and train_acc are taken on
-    planned_epochs: int
-    target_train_acc: float | None
-    schedule_ends_low: bool
-    gap_void: str
-    soft_targets: bool  # trained on something else than plain cross entropy
-
-    @property
-    def chance_loss(self) -> float:
-        return math.log(self.num_classes)
-
-    def error(self, acc: float) -> float:
-        """The standard error of an accuracy on the val pictures."""
-        return math.sqrt(max(0.0, acc * (1 - acc)) / self.num_val)
-
-
-def share(number: float) -> str:
-    return f"{100 * number:.1f} %"
 
 
 def diagnose(
@@ -84,8 +45,8 @@ def diagnose(
     setting = Setting(
         num_classes, num_val, subset, planned_epochs, target_train_acc, schedule_ends_low, gap_void, soft_targets
     )
-    curves = Curves(**values)
-    found = list(_not_learning(curves, setting))
+    curves = Curves(**values, lr=np.array([epoch.get("lr", 1.0) for epoch in epochs], dtype=np.float64))
+    found = list(late_collapse(curves.until(curves.settled), setting)) or list(_not_learning(curves, setting))
     if not found and len(curves) < RULES.min_epochs:
         found = [*_gap(curves, setting)]
     elif not found:
@@ -96,13 +57,20 @@ def diagnose(
 
 
 def _over_time(curves: Curves, setting: Setting) -> list[Flag]:
-    """What a history shows that is long enough for a tail."""
-    unstable = list(_train_loss_rising(curves, setting))
-    rising = [] if unstable else list(_val_loss_rising(curves, setting))
+    """What a history shows that is long enough for a tail.
+
+    What rises is read off the epochs that compare: after a warm restart losses rise, and are meant to.
+    """
+    settled = curves.until(curves.settled)
+    if len(settled) < RULES.min_epochs:
+        return [*_gap(curves, setting)]
+    unstable = list(train_loss_rising(settled, setting))
+    rising = [] if unstable else list(val_loss_rising(settled, setting))
     improving = [] if rising or unstable else list(_still_improving(curves, setting))
     gap = [] if rising else list(_gap(curves, setting))
-    underfit = [] if rising or unstable or improving else list(_underfit(curves, setting))
-    early = [] if rising or unstable or improving else list(_saturated_early(curves, setting))
+    ended = not (rising or unstable or improving)
+    underfit = list(_underfit(curves, setting)) if ended else []
+    early = (list(_stalled(curves)) or list(_saturated_early(curves, setting))) if ended else []
     return [*unstable, *rising, *improving, *gap, *underfit, *_noisy_eval(curves), *early]
 
 
@@ -135,73 +103,31 @@ def _not_learning(curves: Curves, setting: Setting) -> Iterator[Flag]:
         yield Flag("not_learning", seen, advice, {"train_loss": loss, "chance_loss": setting.chance_loss})
 
 
-def _train_loss_rising(curves: Curves, setting: Setting) -> Iterator[Flag]:
-    """Rule 2."""
-    smooth = smoothed(curves.train_loss)
-    at, end = int(smooth.argmin()), float(smooth[-1])
-    low = float(smooth[at])
-    least = max(RULES.noise * noise(curves.train_loss), RULES.train_rise * low, RULES.train_rise_nats)
-    if at < len(curves) - curves.tail and end - low > least:
-        seen = f"train loss rose from {low:.2f} (epoch {at + 1}) to {end:.2f} (epoch {len(curves)})"
-        advice = "instability; lower the learning rate, warm up or clip"
-        if setting.soft_targets:
-            advice += " (train loss is plain cross entropy here, not what was minimized)"
-        yield Flag("train_loss_rising", seen, advice, {"low": low, "epoch": at + 1, "end": end})
-
-
-def _val_loss_rising(curves: Curves, setting: Setting) -> Iterator[Flag]:
-    """Rules 3 and 3b: a val error that rises while the train loss falls is overfitting, other rises are only told."""
-    smooth, last = curves.smooth, len(curves) - 1
-    at, end = int(smooth.argmin()), float(smooth[-1])
-    low = float(smooth[at])
-    if at >= last - curves.tail / 2 or end - low <= max(RULES.noise * curves.noise, RULES.val_rise * low):
-        return
-    train = smoothed(curves.train_loss)
-    fell = train[-1] < train[at] or train[-1] < RULES.memorized * setting.chance_loss
-    numbers = {"low": low, "epoch": at + 1, "end": end, "train_then": float(train[at]), "train_end": float(train[-1])}
-    seen = f"val loss rose from {low:.2f} (epoch {at + 1}) to {end:.2f} (epoch {len(curves)})"
-    if setting.gap_void or not fell:
-        why = (
-            "what causes it cannot be told, gap not interpretable"
-            if setting.gap_void
-            else "train loss did not fall meanwhile"
-        )
-        yield Flag("val_loss_rising", seen, f"{why}; look at learning rate and data", numbers)
-        return
-    seen += f" while train loss went from {train[at]:.2f} to {train[-1]:.2f}"
-    accs = smoothed(curves.val_acc)
-    tail, top = float(np.median(accs[-curves.tail :])), float(accs.max())
-    numbers |= {"val_acc": tail, "best_val_acc": top}
-    if tail >= top - RULES.unhurt_errors * setting.error(top):
-        seen += f", but val acc kept {share(tail)} (best {share(top)})"
-        advice = "accuracy is unhurt, confidence has grown too far; report both, look at calibration"
-        yield Flag("overfit_calibration_only", seen, advice, numbers)
-    else:
-        advice = "overfitting; more regularization or data, not a smaller learning rate"
-        yield Flag("overfit", seen, advice, numbers)
-
-
 def _still_improving(curves: Curves, setting: Setting) -> Iterator[Flag]:
-    """Rule 4."""
-    more = RULES.horizon * len(curves)
-    fall, width = -slope(curves.val_loss[-curves.tail :]), curves.tail
-    error = curves.noise * math.sqrt(12 / (width * (width**2 - 1)))  # of a slope over that many epochs
-    gain = fall * more
-    drop = float(curves.val_loss[0] - curves.smooth.min())
-    if gain <= max(RULES.gain * drop, curves.noise, 0) or fall < RULES.slope_errors * error:
+    """Rule 4. Of a run short of its target whose val loss is too noisy to tell, by its train loss."""
+    target, train_acc = setting.target_train_acc, float(curves.train_acc[curves.best])
+    more, short = RULES.horizon * len(curves), target is not None and train_acc < target
+    for name, losses in (("val", curves.val_loss), ("train", curves.train_loss))[: 1 + short]:
+        drop = float(losses[0] - smoothed(losses).min())
+        least = max(RULES.gain * drop / more, 0.0)
+        fall, width = falling(losses, curves.tail, least)
+        if fall <= least:
+            continue
+        gain = fall * more
+        seen = f"{name} loss still falls, by {fall:.4f} an epoch over the last {width}"
+        if drop > 0:
+            seen += f"; {more:.1f} epochs more would bring {share(gain / drop)} of the drop so far"
+        numbers = {"gain": gain, "drop": drop, "fall": fall, "tail": width}
+        yield Flag("still_improving", seen, _more_epochs(curves, setting), numbers)
         return
-    seen = f"val loss still falls, by {fall:.4f} an epoch over the last {width}"
-    if drop > 0:
-        seen += f"; {more:.1f} epochs more would bring {share(gain / drop)} of the drop so far"
+
+
+def _more_epochs(curves: Curves, setting: Setting) -> str:
     if len(curves) < setting.planned_epochs:
-        advice = f"it ended after {len(curves)} of {setting.planned_epochs} planned epochs, and was not done"
-    elif setting.schedule_ends_low:
-        advice = (
-            "a falling tail is normal where the learning rate ends low; compare a longer budget, with a schedule as long"
-        )
-    else:
-        advice = "needs more epochs; run it again with a longer schedule"
-    yield Flag("still_improving", seen, advice, {"gain": gain, "drop": drop, "fall": fall, "tail": width})
+        return f"it ended after {len(curves)} of {setting.planned_epochs} planned epochs, and was not done"
+    if setting.schedule_ends_low:
+        return "a falling tail is normal where the learning rate ends low; compare a longer budget, with a schedule as long"
+    return "needs more epochs; run it again with a longer schedule"
 
 
 def _gap(curves: Curves, setting: Setting) -> Iterator[Flag]:
@@ -246,3 +172,19 @@ def _saturated_early(curves: Curves, setting: Setting) -> Iterator[Flag]:
         seen = f"val loss was at its level of {low:.2f} from epoch {reached} of {len(curves)} on"
         advice = "in the second half nothing was gained beyond noise; a shorter budget would do"
         yield Flag("saturated_early", seen, advice, {"epoch": reached, "epochs": len(curves), "low": low})
+
+
+def _stalled(curves: Curves) -> Iterator[Flag]:
+    """Rule 9: an early step down of the learning rate after which nothing moved, though more was left to learn."""
+    rates, top = curves.lr, float(smoothed(curves.val_acc).max())
+    first = next((i for i in range(1, len(rates)) if rates[i] <= RULES.dropped * rates[i - 1]), len(rates))
+    after = first + 2  # the drop itself brings its gain within an epoch or two
+    if not 0 < first < RULES.dropped_early * len(curves) or curves.train_loss[-1] < RULES.memorized * curves.train_loss[0]:
+        return
+    then, later = np.array_split(curves.val_loss[after:], 2)
+    drop = float(curves.val_loss[0] - curves.smooth.min())
+    if np.median(then) - np.median(later) <= max(curves.noise, RULES.gain * drop):
+        rate = f"the learning rate fell from {rates[first - 1]:.2g} to {rates[first]:.2g}"
+        seen = f"{rate} at epoch {first + 1} of {len(curves)}, and val loss hardly moved after it (val acc to {share(top)})"
+        advice = "it may have stalled because the rate fell too early; step down later or by less, and compare"
+        yield Flag("stalled", seen, advice, {"epoch": first + 1, "top": top})

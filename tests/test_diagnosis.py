@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from pipeline.core.schedules import Constant, Cosine, OneCycle, Scheduled, Step, WarmRestarts
 from pipeline.diagnosis import RULES, Flag, diagnose, judge_arms, judge_best, unlike
 from pipeline.record import Record
 from pipeline.report import diagnosis as section
@@ -229,11 +230,87 @@ def test_chance_depends_on_the_classes_and_the_val_pictures(num_classes: int, at
     assert found(above) == set()
 
 
-def test_what_was_learned_and_lost_again_is_not_learning() -> None:
-    accs = np.r_[np.linspace(0.2, 0.5, 8), np.linspace(0.105, 0.1, 12)]
-    (flag,) = look(history(2.0, accs, 2.0, accs))
-    assert flag.name == "not_learning"
-    assert "50.0 % (epoch 8), then lost" in flag.text
+@pytest.mark.parametrize("num", [1, 2, 3, 12])
+def test_what_was_learned_and_lost_again_is_a_late_collapse(num: int) -> None:
+    accs = np.r_[np.linspace(0.2, 0.5, 20 - num), np.linspace(0.105, 0.1, num)]
+    losses = np.r_[np.linspace(2.2, 1.5, 20 - num), np.full(num, 2.4)]
+    (flag,) = look(history(losses, accs, losses, accs))
+    assert flag.name == "late_collapse"
+    last = "the last epoch" if num == 1 else f"the last {num} epochs"
+    assert f"val acc was 50.0 % (epoch {20 - num}) and fell to 10." in flag.text
+    assert f"% in {last}: a late collapse" in flag.text
+
+
+def test_a_dip_above_half_of_what_was_learned_is_no_collapse() -> None:
+    accs = np.r_[np.linspace(0.2, 0.5, 18), 0.35, 0.32]
+    assert "late_collapse" not in names(look(history(1.0, accs, 1.0, accs)))
+
+
+def noisy(fall: float, num: int, rng: np.random.Generator, **setting: Any) -> set[str]:
+    """A run of `num` epochs on 350 val pictures whose val loss falls by `fall` an epoch under a noise of .08."""
+    t = np.arange(1, num + 1) / num
+    val = 2.1 - fall * num * t + rng.normal(0, 0.08, num)
+    acc = 0.2 + 0.3 * t * (fall > 0)
+    return names(look(history(val - 0.2, acc + 0.05, val, acc + rng.normal(0, 0.02, num)), num_val=350, **setting))
+
+
+@pytest.mark.parametrize("num", [12, 20, 40])
+def test_a_noisy_curve_that_falls_to_its_end_still_improves_and_does_not_underfit(num: int) -> None:
+    """Its tail of 4 epochs cannot show the fall; the whole curve does, and it was called underfitting in 43 of 60."""
+    rng = np.random.default_rng(6)
+    found = [noisy(1.1 / num, num, rng, target_train_acc=0.7) for _ in range(60)]
+    assert sum("still_improving" in flags and "underfit" not in flags for flags in found) >= 57
+
+
+def test_a_run_short_of_its_target_whose_train_loss_still_falls_needs_epochs_not_capacity() -> None:
+    rng = np.random.default_rng(7)
+    t = np.arange(1, 21) / 20
+    for _ in range(20):
+        val = 1.6 - 0.05 * t + rng.normal(0, 0.2, 20)
+        found = look(history(2.2 - 1.0 * t, 0.2 + 0.3 * t, val, 0.2 + 0.3 * t), num_val=100, target_train_acc=0.7)
+        (flag,) = [flag for flag in found if flag.name == "still_improving"]
+        assert flag.seen.startswith("train loss still falls, by 0.05")
+
+
+def scheduled(schedule: Scheduled, num: int, rise: float = 0.0) -> Epochs:
+    """A run whose losses follow its learning rate, and whose val loss rises by `rise` from a third of it on."""
+    t, rate = np.arange(1, num + 1) / num, np.array([schedule.factor(epoch + 1, num) for epoch in range(num)])
+    fall, late = np.exp(-t / 0.25), np.clip(t - 0.3, 0, None) * rise
+    epochs = history(
+        0.1 + 1.5 * fall + 0.35 * rate, 0.85 - 0.5 * fall - 0.1 * rate - 0.05,
+        0.75 + 1.3 * fall + 0.35 * rate + late, 0.82 - 0.5 * fall - 0.1 * rate - 0.3 * late,
+    )  # fmt: skip
+    return [epoch | {"lr": 0.1 * factor} for epoch, factor in zip(epochs, rate.tolist(), strict=True)]
+
+
+RISES = {"train_loss_rising", "val_loss_rising", "overfit", "overfit_calibration_only", "late_collapse"}
+
+
+@pytest.mark.parametrize("over", [0, 1, 2, 3])
+def test_a_run_that_ends_after_a_warm_restart_is_not_called_unstable(over: int) -> None:
+    """Its second restart is at epoch 12 of 28."""
+    epochs = scheduled(WarmRestarts(num_cycles=3, growth=2.0), 28)[: 12 + over]
+    assert over == 0 or epochs[11]["lr"] > 2 * epochs[10]["lr"]
+    assert not names(look(epochs, planned_epochs=28)) & RISES
+
+
+@pytest.mark.parametrize("schedule", [WarmRestarts(num_cycles=3), OneCycle(), Step(), Cosine(), Constant(warmup=0.1)])
+def test_a_schedule_neither_raises_nor_hides_a_rise(schedule: Scheduled) -> None:
+    assert not names(look(scheduled(schedule, 28), schedule_ends_low=True)) & RISES
+    assert names(look(scheduled(schedule, 28, rise=2.0), schedule_ends_low=True)) & RISES
+
+
+def test_flat_after_an_early_drop_of_the_learning_rate_is_stalled_and_not_a_shorter_budget() -> None:
+    rng = np.random.default_rng(9)
+    reach, rates = np.minimum(np.arange(24), 5) / 10, np.where(np.arange(24) < 5, 0.1, 0.001).tolist()
+    for _ in range(20):
+        noise = rng.normal(0, 0.01, 24)
+        epochs = history(2.1 - 1.2 * reach, 0.2 + 0.5 * reach, 2.1 - 1.1 * reach + noise, 0.16 + 0.5 * reach)
+        (flag,) = look([epoch | {"lr": rate} for epoch, rate in zip(epochs, rates, strict=True)])
+        assert flag.name == "stalled"
+        assert "fell from 0.1 to 0.001 at epoch 6 of 24" in flag.text
+    late = [epoch | {"lr": 0.1 if epoch["epoch"] < 9 else 0.001} for epoch in epochs]
+    assert "stalled" not in names(look(late)), "a step schedule's first step is at 30 %"
 
 
 def test_one_class_named_always_is_not_learning_even_where_most_pictures_are_of_it() -> None:

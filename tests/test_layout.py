@@ -14,7 +14,8 @@ MAX_LINES = 250
 LAYERS = (
     {"errors", "core"},
     {"frozen"},
-    {"union", "questions", "trends", "identity"},
+    {"union", "questions", "trends", "flags", "identity"},
+    {"rises"},
     {"space", "designs", "stats", "scheduler", "machine", "findings", "evidence", "symptoms", "lease", "interrupts"},
     {"data.taken", "data.names"},
     {"data.listing", "data.twins"},

@@ -14,6 +14,7 @@ NO_FLAG = "no flag"
 TITLES = {
     "diverged": "diverged",
     "not_learning": "not learning",
+    "late_collapse": "late collapse",
     "train_loss_rising": "train loss rising",
     "overfit": "overfitting",
     "overfit_calibration_only": "val loss rising, accuracy unhurt",
@@ -23,6 +24,7 @@ TITLES = {
     "underfit": "underfitting",
     "noisy_eval": "noisy evaluation",
     "saturated_early": "saturated early",
+    "stalled": "stalled after a drop of the learning rate",
     "gap_not_interpretable": "gap not interpretable",
 }
 
@@ -91,13 +93,17 @@ def thumb() -> str:
         "(of diverged and not learning: of its diverged ones too); what was seen is that of the first such run. Train "
         "values are of plain cross entropy, without augmentation, on a fixed part of the training pictures. Val loss is "
         f"smoothed (medians of 3); the tail is the last {r.tail:.0%} of the epochs, at least {r.min_tail}. Not learning: "
-        f"val acc below chance + {r.chance_errors:g} standard errors, or train loss above {r.chance_loss:g} ln K. A loss "
+        f"val acc below chance + {r.chance_errors:g} standard errors, or train loss above {r.chance_loss:g} ln K. Late "
+        f"collapse: less than {r.lost:.0%} of the best val acc over chance in the last epochs, be it one. A loss "
         f"rises by {r.train_rise:.0%} (train, and {r.train_rise_nats:g}) or {r.val_rise:.0%} (val), and by {r.noise:g} "
         f"times the noise of an epoch; it is overfitting where train loss falls meanwhile, accuracy is unhurt within "
         f"{r.unhurt_errors:g} standard errors. Still improving: {r.horizon:.0%} more epochs would bring more than "
-        f"{r.gain:.0%} of the drop so far. Gap: above {100 * r.gap:g} points and {r.gap_errors:g} standard errors. "
+        f"{r.gain:.0%} of the drop so far, over the tail or, where it is too noisy to tell, over up to {r.window:.0%} "
+        "of the epochs. Epochs after a warm restart are not held against those before it. "
+        f"Gap: above {100 * r.gap:g} points and {r.gap_errors:g} standard errors. "
         f"Underfitting: train acc {100 * r.short_of_best:g} points below that of the arm with the best val acc. Noisy: "
-        f"{r.noisy:.0%} of the lowest val loss. Saturated early: at its level before {r.early:.0%} of the epochs."
+        f"{r.noisy:.0%} of the lowest val loss. Saturated early: at its level before {r.early:.0%} of the epochs. "
+        f"Stalled: the same after a step down of the learning rate before {r.dropped_early:.0%} of the epochs."
     )
     return text.replace("%", " %")
 
