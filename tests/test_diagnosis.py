@@ -364,6 +364,7 @@ def sound() -> Epochs:
     return history(0.8 + fall, 0.68 - 0.5 * fall, 0.9 + fall, 0.65 - 0.5 * fall)
 
 
+MOBILENET = {"name": "mobilenet", "variant": "v2", "dropout": 0.0}  # has published weights
 IMPROVING = history(np.linspace(2, 1, 20), np.linspace(0.3, 0.65, 20), np.linspace(2, 1, 20), np.linspace(0.3, 0.62, 20))
 
 
@@ -403,7 +404,7 @@ def test_arms_that_still_improve_are_set_apart_from_those_that_do_not(tmp_path: 
     [
         ({"distill": {"teacher": "x", "weight": 0.5, "temperature": 4.0}}, True),
         ({"transfer": {"weights": "mine.safetensors", "train": "all", "num_last": 1, "hidden": 0}}, True),
-        ({"transfer": {"weights": "pretrained", "train": "all", "num_last": 1, "hidden": 0}}, False),
+        ({"model": MOBILENET, "transfer": {"weights": "pretrained", "train": "all", "num_last": 1, "hidden": 0}}, False),
         ({"ema": 0.99}, False),
     ],
 )
