@@ -23,6 +23,7 @@ from pipeline.tuning import Replicated
 from tests.driver import drive, open_plan
 from tests.records import Scribe, full_record, make_study, with_arms
 from tests.studies import small_study
+from tests.test_beyond import made, told_apart
 from tests.test_diagnosis import IMPROVING, family, study_of
 from tests.test_prospect import conduct
 from tests.test_report_classes import answers_of, confused, known, study_with, with_classes
@@ -213,6 +214,7 @@ CASES: dict[str, Callable[[Path], Record]] = {
     "classes": lambda folder: study_with(folder, known),
     "classes on val": unlabelled,
     "many classes": many_classes,
+    "other pictures": lambda folder: made(folder, told_apart()),
     "uneven classes": uneven,
     "hostile": hostile,
 }

@@ -7,7 +7,7 @@ from types import MappingProxyType
 from typing import Literal
 
 from pipeline.record import Record
-from pipeline.report import costs, effects, families, tuned
+from pipeline.report import beyond, costs, effects, families, tuned
 from pipeline.report.document import Block, Bullets, Cell, Column, Figure, Heading, Table, table
 from pipeline.report.finished import finished_models
 from pipeline.report.footnotes import footnotes
@@ -42,9 +42,10 @@ def blocks(ablation: Ablation, record: Record, study: Study, *, dropped: frozens
         yield notes_table(ablation)
     groups = listed(list(dict.fromkeys(contrast.family_name for contrast in ablation.contrasts)))
     dots = "; small dots are single replicates" if any(contrast.paired for contrast in ablation.contrasts) else ""
+    thin = ", thin for other pictures of this kind" if any(contrast.beyond for contrast in ablation.contrasts) else ""
     forest = Figure(
         "differences",
-        f"What the design asks: {groups}. Mean and 95 % interval of each on its own{dots}. The "
+        f"What the design asks: {groups}. Mean and 95 % interval of each on its own{thin}{dots}. The "
         f"band is the margin of ±{ablation.rope * 100:g} points within which a difference is of no practical interest. "
         f"{' '.join(filter(None, (families.cautions(ablation.contrasts), families.setting(ablation.contrasts))))}",
         "Forest plot of differences in accuracy with 95 percent intervals",
@@ -132,6 +133,8 @@ def _differences(ablation: Ablation, answers: Sequence[Contrast | None], against
     texts = effects.differences(answers, points(ablation))
     cells = [Cell(text, runs=runs, value=effects.order(c)) for text, runs, c in zip(texts, keys, answers, strict=True)]
     yield Column(title, "right"), cells
+    if others := beyond.cells(answers, keys, points(ablation)):
+        yield beyond.COLUMN, others
     if any(contrast and contrast.family for contrast in answers):
         ps = zip(answers, effects.p_values(answers), keys, strict=True)
         yield Column(effects.P_VALUES, "right", loose=True), [effects.p_cell(c, text, runs) for c, text, runs in ps]

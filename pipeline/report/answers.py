@@ -10,9 +10,11 @@ from typing import Any
 import numpy as np
 
 from pipeline.classes import Classes, Tally, tally
-from pipeline.evidence import Embedding, Evidence, evidence_path, read
+from pipeline.evidence import Embedding, Evidence, Ints, evidence_path, read
 from pipeline.record import Record, Run
 from pipeline.report.tables import Ablation, ArmRow
+from pipeline.report.wording import plural
+from pipeline.stats import Bools, Marks
 from pipeline.study import Study
 
 NUM_WRONG = 12
@@ -57,6 +59,8 @@ class Answers:
     shown: Mapping[str, Shown] = field(default_factory=dict)  # the reference, then the arm of the highest mean
     lacking: Mapping[str, int] = field(default_factory=dict)
     total: int = 0  # complete runs
+    marks: Mapping[str, Marks] = field(default_factory=dict)  # of the arms whose runs all judged the same test pictures
+    no_marks: str = ""  # why there are none
 
     @property
     def warnings(self) -> Iterator[str]:
@@ -74,23 +78,37 @@ def read_answers(record: Record, ablation: Ablation, study: Study, home: Path | 
     in_full = {row.arm for row in (ablation.rows[0], highest(ablation)) if row}
     folder = _Folder(home, len(names))
     arms: dict[str, Classes] = {}
+    marks: dict[str, Marks] = {}
     shown: dict[str, Shown] = {}
     for row in ablation.rows:
         tallies: list[Tally] = []
         kept: list[tuple[int, Evidence]] = []
+        right: list[Bools] = []
         for run in row.complete:
             if (found := folder.read(run)) is None:
                 continue
             tallies.append(found[0])
+            right.append(found[1].judged.true == found[1].judged.pred)
             if row.arm in in_full:
                 kept.append((run.replicate, found[1]))
         if tallies:
             arms[row.arm] = Classes(len(names), tuple(tallies))
+        if len(right) > 1 and not folder.differ:
+            marks[row.arm] = Marks.of(np.stack(right))
         if kept:
             shown[row.arm] = _shown(kept, folder.split == "test" or study.baseline.split == "official")
     same = folder.split == "test" or study.baseline.split == "official"
     total = sum(len(row.complete) for row in ablation.rows)
-    return Answers(names, folder.split, same, arms, shown, dict(folder.lacking), total)
+    why = _no_marks(ablation, folder, total)
+    return Answers(names, folder.split, same, arms, shown, dict(folder.lacking), total, {} if why else marks, why)
+
+
+def _no_marks(ablation: Ablation, folder: "_Folder", total: int) -> str:
+    if ablation.metric != "test_acc":
+        return "it takes labelled test pictures, the same for all runs"
+    if lacking := folder.lacking.total():
+        return f"{lacking:,} of {plural(total, 'complete run')} left no answers picture by picture"
+    return "the runs did not all judge the same pictures" if folder.differ else ""
 
 
 def highest(ablation: Ablation) -> ArmRow | None:
@@ -108,6 +126,8 @@ class _Folder:
 
     def __init__(self, home: Path | None, num_classes: int) -> None:
         self.home, self.num_classes, self.split = home, num_classes, ""
+        self.true: Ints | None = None
+        self.differ = False  # whether two runs judged different pictures, as far as their labels tell
         self.lacking: Counter[str] = Counter()
 
     def read(self, run: Run) -> tuple[Tally, Evidence] | None:
@@ -135,6 +155,8 @@ class _Folder:
         except ValueError:
             return "unfit"
         self.split = evidence.split
+        self.true = evidence.judged.true if self.true is None else self.true
+        self.differ = self.differ or not np.array_equal(self.true, evidence.judged.true)
         return counted, evidence
 
 

@@ -15,6 +15,7 @@ from pipeline.report import effects, html, latex, markdown, planned, provenance,
 from pipeline.report import importance as importance_text
 from pipeline.report import search as search_text
 from pipeline.report.answers import Answers, read_answers
+from pipeline.report.beyond import with_other_pictures
 from pipeline.report.catalogue import catalogue
 from pipeline.report.curves import what_is_drawn
 from pipeline.report.document import Block, Bullets, Document, Figure, Heading, Text
@@ -61,6 +62,7 @@ def read(record: Record, home: Path | None = None) -> Findings:
     importance = measure(sample) if sample.enough else None
     found = diagnosis_text.read_diagnosis(record, study)
     answers = read_answers(record, ablation, study, home)
+    ablation = with_other_pictures(ablation, answers, study)
     params = {row.arm: row.num_params for row in ablation.rows}
     warnings = (*provenance.warnings(record, ablation, search), *mismatched(study, params))
     warnings = (*warnings, *diagnosis_text.warnings(found, ablation))

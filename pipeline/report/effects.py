@@ -4,6 +4,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 
 from pipeline.questions import EFFECTS, SCREEN, SHAPLEY, STEPS
+from pipeline.report import beyond
 from pipeline.report.document import Cell, Column, Table, Tone
 from pipeline.report.families import ORDER, screening, setting
 from pipeline.report.sentences import bare, points
@@ -81,7 +82,8 @@ def verdict(contrast: Contrast | None, runs: tuple[str, ...] = ()) -> Cell:
     """`runs` are those it rests on."""
     if contrast is None:
         return Cell("reference", runs=runs)
-    return Cell(word(contrast), tone=TONES.get(contrast.verdict, ""), runs=runs)
+    here = " (these pictures)" * contrast.only_here
+    return Cell(word(contrast) + here, tone=TONES.get(contrast.verdict, ""), runs=runs)
 
 
 def testing(ablation: Ablation) -> Iterator[str]:
@@ -116,11 +118,15 @@ def _table(family: str, contrasts: Sequence[Contrast], ablation: Ablation) -> Ta
         Column("against" if contrasts[0].against else "what it is"),
         Column("n", "right"),
         Column("points [95 % CI]", "right"),
+        *([beyond.COLUMN] if any(contrast.beyond for contrast in contrasts) else []),
         Column(P_VALUES, "right"),
         Column("verdict"),
     )
+    others = beyond.cells(contrasts, [_runs(contrast, ablation) for contrast in contrasts], points(ablation))
     texts = zip(differences(contrasts, points(ablation)), p_values(contrasts), strict=True)
-    rows = tuple(_row(c, *pair, ablation) for c, pair in zip(contrasts, texts, strict=True))
+    rows = tuple(
+        _row(c, *pair, ablation, others[i : i + 1]) for i, (c, pair) in enumerate(zip(contrasts, texts, strict=True))
+    )
     kinds = [contrast.kind for contrast in contrasts]
     rule = frozenset({kinds.index("interaction")} if "interaction" in kinds else ())
     if family == SCREEN:
@@ -130,15 +136,20 @@ def _table(family: str, contrasts: Sequence[Contrast], ablation: Ablation) -> Ta
     return Table(f"{title} {setting(contrasts)}", columns, rows, rule, key=0)
 
 
-def _row(contrast: Contrast, text: str, p: str, ablation: Ablation) -> tuple[Cell, ...]:
+def _runs(contrast: Contrast, ablation: Ablation) -> tuple[str, ...]:
     """A difference leads to the runs of its two arms, an effect of the whole design to all."""
+    return ablation.keys(*((contrast.name, contrast.against) if contrast.against else ()))
+
+
+def _row(contrast: Contrast, text: str, p: str, ablation: Ablation, others: Sequence[Cell]) -> tuple[Cell, ...]:
     arms = (contrast.name, contrast.against) if contrast.against else ()
-    runs = ablation.keys(*arms)
+    runs = _runs(contrast, ablation)
     return (
         Cell(contrast.name, runs=ablation.keys(*arms[:1])),
         Cell(_what(contrast, ablation), runs=ablation.keys(*arms[1:])),
         Cell(str(contrast.n), runs=runs, value=contrast.n),
         Cell(text, runs=runs, value=order(contrast)),
+        *others,
         p_cell(contrast, p, runs),
         verdict(contrast, runs),
     )

@@ -135,6 +135,8 @@ def _estimate(axis: Axes, contrast: Contrast, y: float) -> None:
     axis.plot(dots, np.full(len(dots), y - 0.24), "o", ms=2.6, mew=0, color=MUTED, alpha=0.7)
     if contrast.family:
         axis.plot((100 * contrast.low, 100 * contrast.high), (y, y), "-", lw=1.8, color=colour, solid_capstyle="butt")
+    if far := contrast.beyond:
+        axis.plot((100 * far.low, 100 * far.high), (y, y), "-", lw=0.7, color=colour, solid_capstyle="butt")
     if contrast.n:
         axis.plot(100 * contrast.delta, y, "D" if contrast.kind == "interaction" else "s", ms=5.5, mew=0, color=colour)
 

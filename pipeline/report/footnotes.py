@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from pipeline.record import Record
-from pipeline.report import costs, effects
+from pipeline.report import beyond, costs, effects
 from pipeline.report.fairness import REASON, matched_note, post_hoc
 from pipeline.report.tables import Ablation
 from pipeline.report.tuned import hyperparameters
@@ -28,6 +28,7 @@ def footnotes(ablation: Ablation, record: Record, study: Study) -> Iterator[str]
     test = "; the test pictures are fixed" if ablation.metric == "test_acc" else ""
     yield f"n counts replicates. A replicate varies: {varied}{test}. ± is the standard deviation over replicates (ddof 1)."
     yield from effects.testing(ablation)
+    yield from beyond.notes(ablation)
     yield from effects.detectable(ablation)
     yield _bold(ablation)
     selected = "† Used for selection: each run is read at its epoch of highest val acc, so its val acc is optimistic. "

@@ -164,6 +164,10 @@ def _contrasts(ablation: Ablation, changed_later: str) -> Iterator[dict[str, obj
         line |= {"se": contrast.error, "df": contrast.df}
         line |= {"ci95_low": contrast.low, "ci95_high": contrast.high, "p": contrast.p, "p_holm": contrast.p_holm}
         line |= {"family_size": contrast.family, "mde80": contrast.mde, "margin": ablation.rope}
+        far = contrast.beyond
+        line |= {"other_pictures_se": far.error, "other_pictures_df": far.df} if far else {}
+        line |= {"other_pictures_ci95_low": far.low, "other_pictures_ci95_high": far.high} if far else {}
+        line |= {"other_pictures_p_holm": far.p_holm, "other_pictures_verdict": far.verdict} if far else {}
         line |= {"verdict": contrast.verdict, "reason": contrast.reason, "changed_later": changed_later}
         yield line | {"aliases": "; ".join(f"{alias.interaction}: {alias.share / 2:+.4g}" for alias in contrast.aliases)}
 

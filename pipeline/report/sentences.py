@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from pipeline.questions import SCREEN
 from pipeline.record import Record
-from pipeline.report import interactions
+from pipeline.report import beyond, interactions
 from pipeline.report.document import Bullets, Text
 from pipeline.report.fairness import refusal
 from pipeline.report.families import cautions, setting
@@ -36,8 +36,12 @@ def summary(ablation: Ablation, record: Record) -> tuple[Text | Bullets, ...]:
     if ablation.unequal:
         return (_together(*parts, refusal(ablation.unequal), *lost(ablation)),)
     told = [contrast for contrast in ablation.contrasts if _is_told(contrast)]
-    answers = [_sentence(contrast, ablation, shown) for contrast in told if contrast.kind != "interaction"]
-    answers += [_interaction(contrast, ablation, shown) for contrast in told if contrast.kind == "interaction"]
+    order = sorted(told, key=lambda contrast: contrast.kind == "interaction")
+    answers = [
+        (_interaction if contrast.kind == "interaction" else _sentence)(contrast, ablation, shown)
+        + beyond.sentence(contrast, shown)
+        for contrast in order
+    ]
     terms = [cautions(told)]
     if any(contrast.family for contrast in told):
         terms.append(f"Brackets are 95 % confidence intervals in percent points. {setting(told)}")

@@ -2,6 +2,7 @@
 
 from pipeline.questions import Alias, Kind, Question, factorial_questions, shapley_questions
 from pipeline.stats.contrasts import NO_SPREAD, Contrast, Verdict, answer, best_set, by_family, deltas, effects, estimate
+from pipeline.stats.pictures import Bools, Marks, for_other_pictures, widened
 from pipeline.stats.student import (
     ALPHA,
     MIN_REPLICATES,
@@ -30,9 +31,11 @@ __all__ = [
     "POWER",
     "Alias",
     "Basis",
+    "Bools",
     "Contrast",
     "Fit",
     "Kind",
+    "Marks",
     "Question",
     "Scope",
     "Verdict",
@@ -47,10 +50,12 @@ __all__ = [
     "estimate",
     "factorial_questions",
     "fit",
+    "for_other_pictures",
     "holm",
     "noncentrality",
     "planned_df",
     "shapley_questions",
     "upper_sd",
+    "widened",
     "winners_curse",
 ]

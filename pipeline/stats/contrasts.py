@@ -42,7 +42,8 @@ class Contrast:
     `p_holm`, which accounts for the `family` of contrasts tested together, called `family_name`. `mde` is the smallest true
     difference found with 80 % power at the Bonferroni level of that family, given the spread seen here. `values` are the
     contrast replicate by replicate; of unpaired arms, in the order of their results, while `delta` is of all of
-    them. `scope` is what the interval speaks about.
+    them. `scope` is what the interval speaks about; `beyond` the same contrast as it stands for other pictures of this kind,
+    None where that is not known.
     """
 
     name: str
@@ -66,6 +67,12 @@ class Contrast:
     aliases: tuple[Alias, ...] = ()
     test: Test = "paired t"
     scope: Scope = PAIRED.scope
+    beyond: "Contrast | None" = None
+
+    @property
+    def only_here(self) -> bool:
+        """Whether the verdict holds for these very pictures, and is open for others of their kind."""
+        return self.beyond is not None and self.verdict != self.beyond.verdict
 
     @property
     def n(self) -> int:
@@ -144,7 +151,11 @@ def answer(scores: pd.DataFrame, questions: Sequence[Question], rope: float, bas
 
     `rope` is the margin of no practical interest.
     """
-    raw = [estimate(scores, question, basis) for question in questions]
+    return conclude([estimate(scores, question, basis) for question in questions], questions, rope)
+
+
+def conclude(raw: Sequence[Contrast], questions: Sequence[Question], rope: float) -> tuple[Contrast, ...]:
+    """What follows from estimates."""
     answers = list(raw)
     for family in dict.fromkeys(question.family for question in questions):
         members = [i for i, question in enumerate(questions) if question.family == family]
