@@ -15,6 +15,7 @@ from rich.text import Text
 
 from pipeline.cli import MLRUNS, chosen_study
 from pipeline.core import CORE_VERSION
+from pipeline.data.listing import FIRST_RULES, Reading
 from pipeline.errors import UserError, printable
 from pipeline.header import GO_ON, as_recorded, changed_settings, require_same, require_settings, with_kept_budget
 from pipeline.ledger import FILE, Event, Ledger, read_events, set_aside
@@ -55,6 +56,8 @@ def conduct(args: argparse.Namespace, *, with_search: bool) -> int:
         require_settings(recorded, study, folder)
         study = with_kept_budget(recorded, study, args)
         dataset = study.baseline.dataset
+        if recorded.header:
+            dataset = dataset.read_by(Reading(**recorded.data.get("reading", {"rules": FIRST_RULES})))
         taken = dataset.scan(data).taken if dataset.at_hand else None
         external_files(study)
         console.print(preview(study, data, note, folder, taken, with_search=with_search), markup=False, soft_wrap=True)

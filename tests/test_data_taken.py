@@ -8,7 +8,7 @@ import pytest
 
 from pipeline.data.datasets import Folder
 from pipeline.data.datasets.csv import Csv
-from pipeline.data.listing import UNKNOWN, Listing
+from pipeline.data.listing import FIRST_RULES, UNKNOWN, Listing, Reading
 from pipeline.data.names import SplitName, label_of, split_of
 from pipeline.data.taken import Taken
 from pipeline.errors import UserError
@@ -39,6 +39,21 @@ def numbers(listing: Listing) -> list[int]:
 # (files, settings, classes, pictures in train, valid, test)
 Case = tuple[dict[str, int], dict[str, Any], tuple[str, ...], list[int]]
 READ: dict[str, Case] = {
+    "cats and dogs of a course": (
+        split("dataset/training_set", "", "dataset/test_set") | {"dataset/single_prediction/cat_or_dog_{n}.jpg": 2},
+        {},
+        PETS,
+        [16, 4, 10],
+    ),
+    "fruits": (split("f/Training", "", "f/Test") | {"f/test-multiple_fruits/{n}.jpg": 4}, {}, PETS, [16, 4, 8]),
+    "blood cells": (split("a/images/TRAIN", "", "a/images/TEST") | split("a/images/TEST_SIMPLE"), {}, PETS, [16, 4, 8]),
+    "signs of hands": (
+        split("asl_train/asl_train") | {"asl_test/asl_test/{c}_test.jpg": 1},
+        {},
+        PETS,
+        [16, 4, 2],
+    ),
+    "garbage": ({"g c/G c/G C/{c}/{n}.jpg": 10, "g c/note.txt": 1}, {}, PETS, [12, 4, 4]),
     "Intel scenes": (
         split("seg_train/seg_train", "", "seg_test/seg_test") | {"seg_pred/seg_pred/{n}.jpg": 5},
         {},
@@ -129,6 +144,26 @@ READ: dict[str, Case] = {
 }
 # (files, settings, what the refusal says)
 REFUSED: dict[str, tuple[dict[str, int], dict[str, Any], tuple[str, ...]]] = {
+    "domains": (
+        {f"{domain}/{{c}}{k}/{{n}}.jpg": 3 for domain in ("color", "grayscale", "segmented") for k in "ab"},
+        {},
+        ("'color', 'grayscale', 'segmented' hold the same folders ('cata', 'catb', 'doga', 'dogb')",),
+    ),
+    "a copy beside": (
+        {"data/natural_images/{c}/{n}.jpg": 3, "natural_images/{c}/{n}.jpg": 3},
+        {},
+        ("'data' hold folders of the same names as those beside them",),
+    ),
+    "nothing but splits in splits": (
+        {f"{a}/{b}/{{n}}.jpg": 5 for a in ("train", "test") for b in ("train", "val")},
+        {},
+        ("'train', 'val' are named after splits",),
+    ),
+    "a table beside": (
+        {"train/{n}.jpg": 9, "labels.csv": 1},
+        {},
+        ("a table lies there (labels.csv): --set dataset.name=csv reads such",),
+    ),
     "dogs vs cats, with test": (
         {"train/{c}.{n}.jpg": 10, "test/{n}.jpg": 6},
         {},
@@ -218,7 +253,23 @@ def test_a_class_that_is_named_after_a_split_is_said(tmp_path):
 def test_folders_of_the_same_names_in_every_class_are_said(tmp_path):
     listing = Folder().scan(grow(tmp_path, {"{c}/indoor/{n}.jpg": 5, "{c}/outdoor/{n}.jpg": 5}))
     assert listing.classes == PETS
-    assert any("'cat', 'dog' hold folders of the same names ('indoor', 'outdoor')" in text for text in listing.warnings)
+    assert any("'cat', 'dog' hold folders, not pictures ('indoor', 'outdoor')" in text for text in listing.warnings)
+
+
+def test_a_class_that_holds_folders_beside_others_with_pictures_is_said(tmp_path):
+    listing = Folder().scan(
+        grow(tmp_path, {"cat/{n}.jpg": 5, "dog/old/{n}.jpg": 5, "dog/young/{n}.jpg": 5, "owl/owl/{n}.jpg": 9})
+    )
+    assert listing.classes == ("cat", "dog", "owl")
+    assert any("'dog' hold folders, not pictures ('old', 'young')" in text for text in listing.warnings)
+
+
+def test_what_the_first_rules_read_is_not_doubted(tmp_path):
+    """A study that was recorded on classes that are refused today goes on."""
+    root = grow(tmp_path, {f"{domain}/{{c}}/{{n}}.jpg": 5 for domain in ("art", "photo")}, SCENES)
+    with pytest.raises(UserError, match="can hardly be classes"):
+        Folder().scan(root)
+    assert Folder().read_by(Reading(FIRST_RULES)).scan(root).classes == ("art", "photo")
 
 
 def test_an_empty_folder_is_no_class(tmp_path):

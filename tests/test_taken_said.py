@@ -21,8 +21,7 @@ PETS = ("cat", "dog")
 
 WARNINGS = (
     "the folders 'train' are taken for classes, not for splits: they hold pictures as the others beside them do",
-    "the class folders 'a', 'b' hold folders of the same names ('c', 'd'): all that is below a class folder is of that "
-    "class",
+    "the class folders 'a', 'b' hold folders, not pictures ('c', 'd'): all that is below a class folder is of that class",
     "folders without pictures are no classes: 'tmp'",
     "classes of fewer than 2 training pictures are left out (dataset.min_pictures): 'yeti' (1)",
     "train.csv: 4 pictures have no label in column 'label'",

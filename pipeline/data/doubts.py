@@ -1,29 +1,14 @@
 """Doubts: folders that would be read as classes and can hardly be, and what to do instead."""
 
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterable
 
 from pipeline.data.folder import Names, Tree
-from pipeline.data.names import SplitName, is_numbered_part, label_of, says_nothing, split_of
+from pipeline.data.names import SplitName, is_numbered_part, label_of, says_nothing, split_of, words
 from pipeline.errors import UserError, printable
 
 UNLABELED = {"unlabeled", "unlabelled"}  # hold training pictures without a label
-CAMERA = {
-    "img",
-    "dsc",
-    "dscn",
-    "dscf",
-    "pxl",
-    "image",
-    "picture",
-    "photo",
-    "pic",
-    "frame",
-    "file",
-    "screenshot",
-    "scan",
-    "p",
-}
+CAMERA = frozenset(words("img dsc dscn dscf pxl image picture photo pic frame file screenshot scan p"))
 ANYWAY = "to read every folder as a class, whatever its name: --set dataset.splits=none"
 
 
@@ -34,14 +19,13 @@ def doubts(tree: Tree, base: Names, classes: list[str], where: str, *, split: bo
     plain = [name for name, said in named.items() if not said.rest]
     if classes and all(map(says_nothing, classes)):
         raise no_classes(tree, where, f"{some(classes)} can hardly be classes")
-    if not split and named and (plain or len(named) == len(classes)):
-        if not _are_classes(tree, base, classes, named):
-            raise no_classes(tree, where, f"{some(named)} are named after splits, but do not lie as splits do")
-        return [
-            f"the folders {some(plain or list(named))} are taken for classes, not for splits: they hold pictures as the "
-            "others beside them do"
-        ]
-    return _shared(tree, base, classes, where)
+    odd = named and not split and (plain or len(named) == len(classes)) and not _are_classes(tree, base, classes, named)
+    if odd or (classes and len(plain) == len(classes)):
+        raise no_classes(tree, where, f"{some(named)} are named after splits, but do not lie as splits do")
+    notes = [
+        f"the folders {some(plain)} are taken for classes, not for splits: they hold pictures as the others beside them do"
+    ]
+    return [*(notes if plain else []), *_nested(tree, base, classes, where)]
 
 
 def holding(tree: Tree, base: Names) -> list[str]:
@@ -63,8 +47,14 @@ def names_hint(files: Iterable[str]) -> str:
     )
 
 
+def table_hint(tree: Tree) -> str:
+    """How to read a table that lies beside the pictures; nothing where there is none."""
+    names = sorted(path.name for path in tree.root.glob("*.csv") if "submission" not in path.name.lower())
+    return f"; a table lies there ({printable(names[0], 60)}): --set dataset.name=csv reads such" if names else ""
+
+
 def no_classes(tree: Tree, where: str, why: str) -> UserError:
-    hint = names_hint(path[-1] for path in tree.pictures)
+    hint = names_hint(path[-1] for path in tree.pictures) + table_hint(tree)
     return UserError(
         f"{where}: the folders {why}; found: {shown(tree, ())}; expected: train/CLASS/*.jpg, valid/CLASS/*.jpg, "
         f"test/CLASS/*.jpg, or CLASS/*.jpg alone{hint}; {ANYWAY}"
@@ -93,19 +83,17 @@ def _are_classes(tree: Tree, base: Names, classes: list[str], named: dict[str, S
     return trains and flat and not names_hint(own) and (kinds or (len(named) == 1 and bool(beside)))
 
 
-def _shared(tree: Tree, base: Names, classes: list[str], where: str) -> list[str]:
-    """The folders of classes that hold the same folders: those may be the classes."""
-    inner: defaultdict[str, list[str]] = defaultdict(list)
-    for name in classes:
-        for below in holding(tree, (*base, name)):
-            inner[below].append(name)
-    common = [below for below, names in inner.items() if len(names) > 1]
-    outer = sorted({name for below in common for name in inner[below]})
-    if len(common) < 2:
-        return []
-    if all(map(is_numbered_part, classes)):
-        raise no_classes(tree, where, f"{some(outer)} hold the same folders ({some(common)}) and can hardly be classes")
-    return [
-        f"the class folders {some(outer)} hold folders of the same names ({some(common)}): all that is below a class "
-        "folder is of that class"
-    ]
+def _nested(tree: Tree, base: Names, classes: list[str], where: str) -> list[str]:
+    """What is to be said where the folders of classes hold folders; raises UserError where those are rather the classes."""
+    inner = {name: holding(tree, (*base, name)) for name in classes if not tree.num_directly((*base, name))}
+    inner = {name: [own for own in below if own != name and not says_nothing(own)] for name, below in inner.items()}
+    inner = {name: below for name, below in inner.items() if below}
+    count = Counter(own for below in inner.values() for own in below)
+    common = [own for own, num in count.items() if num > 1]
+    copies = [name for name in inner if set(inner[name]) & set(classes)]
+    if copies:
+        raise no_classes(tree, where, f"{some(copies)} hold folders of the same names as those beside them")
+    if len(common) > 1 and (len(common) > len(inner) or all(map(is_numbered_part, classes))):
+        raise no_classes(tree, where, f"{some(inner)} hold the same folders ({some(common)}) and can hardly be classes")
+    note = f"the class folders {some(inner)} hold folders, not pictures ({some(count)})"
+    return [f"{note}: all that is below a class folder is of that class"] if inner else []

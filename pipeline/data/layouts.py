@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from pipeline.data.cut import cut, origins, warn_test
-from pipeline.data.doubts import UNLABELED, doubts, names_hint, shown, some
+from pipeline.data.doubts import UNLABELED, doubts, names_hint, shown, some, table_hint
 from pipeline.data.folder import EXTENSIONS, Names, Tree
 from pipeline.data.homes import LABELED, Homes, find_homes
 from pipeline.data.listing import (
@@ -58,6 +58,7 @@ class Rules:
     min_pictures: int = 0
     valid_share: float = 0.15
     test_share: float = 0.15
+    trusting: bool = False  # as the first rules were: folders are classes whatever their names and what they hold
 
 
 def list_pictures(tree: Tree, rules: Rules) -> Listing:
@@ -72,7 +73,7 @@ def list_pictures(tree: Tree, rules: Rules) -> Listing:
     notes = _hide_dummy_class(homes, style, found)
     notes += _leave_out_small(tree, found, rules.min_pictures)
     written, classes = _classes(tree, homes, style, found, where)
-    if style == "classes" and rules.splits == "auto":
+    if style == "classes" and rules.splits == "auto" and not rules.trusting:
         notes += doubts(tree, homes.folders(TRAIN)[0], written, where, split=homes.split)
     notes += _empty_folders(tree, homes, where) if style == "classes" else []
     keys = {key: label for label, key in enumerate(written)}
@@ -83,7 +84,7 @@ def list_pictures(tree: Tree, rules: Rules) -> Listing:
     shares |= {TEST: rules.test_share} if not homes.split and rules.test_share else {}
     cuts = cut(["/".join(path[len(homes.base) :]) for path in order], labels, parts, shares)
     where = f"{where}: read as layout '{style}' (left out: {describe(tree.ignored)})"
-    hint = "" if style == "name" else names_hint("/".join(path) for path in tree.pictures)
+    hint = "" if style == "name" else names_hint("/".join(path) for path in tree.pictures) + table_hint(tree)
     check_counts(where, labels, parts, classes, few=SMALLER, hint=hint)
     source = Source(LABELS_FROM[style], parts=_folders(homes) | origins(shares), left_out=dict(tree.ignored))
     return Listing(
@@ -117,7 +118,7 @@ def _style(tree: Tree, homes: Homes, rules: Rules, where: str) -> str:
     raise UserError(
         f"{where}: the pictures do not lie as layout '{rules.layout}' says; found: {shown(tree, ())}, "
         f"{tree.num_directly(())} pictures directly in it, left out: {describe(tree.ignored)}; {LAYOUTS}"
-        f"{names_hint('/'.join(path) for path in tree.pictures)}"
+        f"{names_hint('/'.join(path) for path in tree.pictures)}{table_hint(tree)}"
     )
 
 

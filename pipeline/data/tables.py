@@ -65,8 +65,8 @@ def read_table(path: Path, is_picture: Callable[[str], bool]) -> Table:
         raise UserError(f"{where}: the table is empty")
     first = lines[0][1]
     named = not any(map(is_picture, first))
-    if named and len(set(first)) < len(first):
-        twice = next(name for name in first if first.count(name) > 1)
+    twice = next((name for name in first if name and first.count(name) > 1), "") if named else ""
+    if twice:
         raise UserError(f"{where}: line {lines[0][0]}: two columns are called '{printable(twice, 60)}'; rename one")
     return Table(path, where, first if named else (), tuple(lines[1:] if named else lines))
 

@@ -18,7 +18,7 @@ from pipeline.data.datasets.base import (
 )
 from pipeline.data.folder import require_folder, walk
 from pipeline.data.layouts import Rules, list_pictures
-from pipeline.data.listing import Listing
+from pipeline.data.listing import FIRST_RULES, Listing
 
 if TYPE_CHECKING:
     from pipeline.data.decode import Picture
@@ -53,9 +53,9 @@ class Folder(PictureSet):
 
     def scan(self, root: Path | None) -> Listing:
         """List the pictures below `root` without decoding; raises UserError."""
-        fields = Rules.__dataclass_fields__
-        tree = walk(require_folder(root), self.reading.rules)
-        return list_pictures(tree, Rules(**{name: getattr(self, name) for name in fields}))
+        own = {name: getattr(self, name) for name in Rules.__dataclass_fields__ if name in type(self).model_fields}
+        rules = Rules(**own, trusting=self.reading.rules == FIRST_RULES)
+        return list_pictures(walk(require_folder(root), self.reading.rules), rules)
 
     def read(self, listing: Listing, row: int) -> "Picture":
         """One picture, brought to `channels` and `size`; raises BadPicture."""
