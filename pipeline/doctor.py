@@ -128,7 +128,7 @@ def _inputs(study: "Study", data: "Data", replicate: int = 0) -> "Inputs":
 
     config = study.baseline
     parts = splits(data, replicate, config.split, seed=study.search.seed * 1_000_003, folds=config.folds)
-    return Inputs(parts.train, parts.val, len(data.classes), data.mean, data.std)
+    return Inputs(parts.train, parts.val, len(data.classes), data.mean, data.std, classes=data.classes)
 
 
 def _networks(study: "Study") -> "list[tuple[str, TrainConfig]]":

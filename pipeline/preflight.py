@@ -82,13 +82,13 @@ def _require_weights(config: TrainConfig, data: "Data") -> None:
     _, channels, size, _ = data.images.shape
     if config.distill.teacher:
         teacher, _ = read(config.distill.teacher, key="distill.teacher")
-        mine = Artifact(config, channels, size, len(data.classes), data.mean, data.std)
+        mine = Artifact(config, channels, size, len(data.classes), data.mean, data.std, data.classes)
         teacher.require_like(mine, key="distill.teacher")
         if teacher.config.transfer.weights and not config.allow_pretrained:
             raise UserError("distill.teacher: it began from pretrained weights, and allow_pretrained is false")
     if config.transfer.active:
         model = config.model.build(channels, size, len(data.classes))
-        apply(config.transfer, config.model, model, num_classes=len(data.classes))
+        apply(config.transfer, config.model, model, num_classes=len(data.classes), classes=data.classes)
 
 
 def _weights_file(given: str) -> Path:

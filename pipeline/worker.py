@@ -84,7 +84,7 @@ def _pictures(config: TrainConfig, order: dict[str, Any]) -> tuple[Splits, Input
     # A run's seed is that of its study, times a constant, plus the replicate: the rest repeats a study with other splits.
     study_seed = order["seed"] - order["replicate"]
     parts = splits(data, order["replicate"], config.split, seed=study_seed, folds=config.folds)
-    return parts, Inputs(parts.train, parts.val, len(data.classes), data.mean, data.std, parts.unlabeled)
+    return parts, Inputs(parts.train, parts.val, len(data.classes), data.mean, data.std, parts.unlabeled, data.classes)
 
 
 def _finish(

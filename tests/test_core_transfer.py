@@ -1,5 +1,7 @@
+import argparse
 import copy
 import io
+import json
 import pickle
 import re
 import socket
@@ -14,15 +16,21 @@ import torchvision
 from safetensors.torch import save_file
 from torch import nn
 
-from pipeline.core import libraries, weights
+from pipeline.core import foreign, libraries, weights
 from pipeline.core.models import CNN, MODELS
+from pipeline.core.models.alexnet import AlexNet
+from pipeline.core.models.convnext import ConvNeXt
+from pipeline.core.models.densenet import DenseNet
+from pipeline.core.models.efficientnet import EfficientNet
 from pipeline.core.models.external import Library
 from pipeline.core.models.mobilenet import MobileNet
 from pipeline.core.models.resnet import ResNet
+from pipeline.core.models.resnext import ResNeXt
 from pipeline.core.models.shufflenet import ShuffleNet
 from pipeline.core.models.timm_arch import Timm
+from pipeline.core.models.vgg import VGG
 from pipeline.core.models.vit import ViT
-from pipeline.core.transfer import Transfer, has_published
+from pipeline.core.transfer import Transfer, has_published, library_sources
 from pipeline.errors import UserError
 
 NUM_CLASSES, SIZE = 5, 32
@@ -41,10 +49,22 @@ NETWORKS = [small(member) for member in MODELS]
 EVERY = pytest.mark.parametrize("network", NETWORKS, ids=lambda network: network.name)
 
 
-def made(network: Any, transfer: Transfer, *, seed: int = 0, num_classes: int = NUM_CLASSES) -> nn.Module:
+NAMES = tuple("abcde")
+
+
+def made(
+    network: Any, transfer: Transfer, *, seed: int = 0, num_classes: int = NUM_CLASSES, classes: tuple[str, ...] = NAMES
+) -> nn.Module:
     torch.manual_seed(seed)
     model = network.build(3, SIZE, num_classes)
-    return weights.apply(transfer, network, model, num_classes=num_classes)
+    return weights.apply(transfer, network, model, num_classes=num_classes, classes=classes)
+
+
+def save_ours(model: nn.Module, path: Path, classes: tuple[str, ...] = NAMES) -> str:
+    """As a finished run leaves its weights: with the names of its classes."""
+    tensors = {name: value.contiguous() for name, value in model.state_dict().items()}
+    save_file(tensors, path, metadata={"classes": json.dumps(classes)})
+    return str(path)
 
 
 def state(model: nn.Module) -> dict[str, torch.Tensor]:
@@ -138,8 +158,7 @@ def test_hidden_puts_a_layer_into_a_new_head(network: Any) -> None:
 def test_a_file_gives_its_weights_exactly(network: Any, tmp_path: Path) -> None:
     source = made(network, Transfer(), seed=7)
     changed_by_a_step(source)  # so that statistics of norms are not at their defaults
-    save_file({name: value.contiguous() for name, value in source.state_dict().items()}, tmp_path / "best.safetensors")
-    transfer = Transfer(weights=str(tmp_path / "best.safetensors"))
+    transfer = Transfer(weights=save_ours(source, tmp_path / "best.safetensors"))
     model = made(network, transfer)
     assert all(torch.equal(value, model.state_dict()[name]) for name, value in source.state_dict().items())
     # other classes: all but the head
@@ -154,17 +173,170 @@ def test_a_file_gives_its_weights_exactly(network: Any, tmp_path: Path) -> None:
 def test_a_head_of_two_layers_is_loaded_too(tmp_path: Path) -> None:
     network = CNN(width=4, dropout=0.2)
     source = made(network, Transfer(hidden=6), seed=7)
-    save_file(source.state_dict(), tmp_path / "best.safetensors")
+    save_ours(source, tmp_path / "best.safetensors")
     model = made(network, Transfer(hidden=6, weights=str(tmp_path / "best.safetensors")))
     assert all(torch.equal(value, model.state_dict()[name]) for name, value in source.state_dict().items())
 
 
-@pytest.mark.parametrize("wrap", [dict, lambda s: {"state_dict": {f"module.{k}": v for k, v in s.items()}, "epoch": 3}])
-def test_checkpoints_of_others_are_read(wrap: Callable[[Any], Any], tmp_path: Path) -> None:
+WRAPS: dict[str, Callable[[dict[str, torch.Tensor]], Any]] = {
+    "plain.pth": dict,
+    "parallel.pth": lambda s: {"state_dict": {f"module.{k}": v for k, v in s.items()}, "epoch": 3},
+    "compiled.pt": lambda s: {f"_orig_mod.{k}": v for k, v in s.items()},
+    "stacked.pth.tar": lambda s: {"model": {f"module._orig_mod.{k}": v for k, v in s.items()}},
+    "lightning.ckpt": lambda s: {"state_dict": {f"model.{k}": v for k, v in s.items()}, "optimizer_states": [{}]},
+    "hub.bin": lambda s: {f"backbone.{k}": v for k, v in s.items()} | {"queue": torch.zeros(2, 3)},
+    "encoder.pth": lambda s: {"model_state_dict": {f"encoder.{k}": v for k, v in s.items()}},
+    "net.pth": lambda s: {"net": s, "acc": 93.1},
+    "deep.pth": lambda s: {"checkpoint": {"student": {"model": s}}},
+    "timm.pth.tar": lambda s: {
+        "state_dict": s,
+        "args": argparse.Namespace(lr=0.1, output=Path("out"), betas=(0.9, 0.99)),
+        "metric": np.float64(81.2),
+        "best": np.array([1.5, 2.5])[0],
+        "num": np.int64(3),
+    },
+}
+
+
+@pytest.mark.parametrize("name", WRAPS)
+def test_checkpoints_of_others_are_read(name: str, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """All but the head, which is of other classes for all that the file says."""
     source = made(CNN(width=4), Transfer(), seed=7)
-    torch.save(wrap(source.state_dict()), tmp_path / "theirs.pth")
-    model = made(CNN(width=4), Transfer(weights=str(tmp_path / "theirs.pth")))
-    assert all(torch.equal(value, model.state_dict()[name]) for name, value in source.state_dict().items())
+    torch.save(WRAPS[name](source.state_dict()), tmp_path / name)
+    model = made(CNN(width=4), Transfer(weights=str(tmp_path / name)))
+    fresh = made(CNN(width=4), Transfer())
+    for key in source.state_dict():
+        expected = fresh if key.startswith("12.") else source
+        assert torch.equal(model.state_dict()[key], expected.state_dict()[key]), key
+    assert "24 of 24 parameters taken" in caplog.text
+    assert "the head is new: the file does not say which classes its own is for" in caplog.text
+
+
+def test_of_several_tables_that_fit_the_first_is_taken_and_the_others_are_named(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    first, second = (made(CNN(width=4), Transfer(), seed=seed) for seed in (7, 8))
+    torch.save({"model": first.state_dict(), "model_ema": second.state_dict()}, tmp_path / "both.pth")
+    model = made(CNN(width=4), Transfer(weights=str(tmp_path / "both.pth")))
+    assert torch.equal(model.get_parameter("0.0.weight"), first.get_parameter("0.0.weight"))
+    assert "found in 'model' (model_ema would fit as well)" in caplog.text
+
+
+@pytest.mark.parametrize("classes", [("b", "a", "c", "d", "e"), ("other", *NAMES[1:])])
+def test_a_head_of_as_many_other_classes_is_not_taken(
+    classes: tuple[str, ...], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    source, fresh = made(CNN(width=4), Transfer(), seed=7), made(CNN(width=4), Transfer())
+    model = made(CNN(width=4), Transfer(weights=save_ours(source, tmp_path / "best.safetensors", classes)))
+    assert torch.equal(model.get_parameter("12.weight"), fresh.get_parameter("12.weight"))
+    assert torch.equal(model.get_parameter("0.0.weight"), source.get_parameter("0.0.weight"))
+    assert "the head is new: it was learnt on other classes" in caplog.text
+
+
+def theirs(source: str) -> nn.Module:
+    """A library's network whose norms are those of no fresh one."""
+    torch.manual_seed(3)
+    model = libraries.create(source, 3, 1000)
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            for value, mean in ((module.weight, 1.0), (module.bias, 0.0), (module.running_mean, 0.0)):
+                nn.init.normal_(value, mean, 0.1)
+            nn.init.uniform_(module.running_var, 0.5, 2)
+    return model
+
+
+TWINS = [
+    (ResNet(), "torchvision:resnet18"),
+    (ResNet(depth=50, dropout=0.1), "torchvision:resnet50"),
+    (ResNet(depth=34), "timm:resnet34"),
+    (ResNeXt(), "torchvision:resnext50_32x4d"),
+    (ResNeXt(), "timm:resnext50_32x4d"),
+    (VGG(depth=13, norm="batch"), "torchvision:vgg13_bn"),
+    (VGG(), "timm:vgg11"),
+    (DenseNet(), "torchvision:densenet121"),
+    (MobileNet(), "torchvision:mobilenet_v2"),
+    (MobileNet(variant="v3_small"), "torchvision:mobilenet_v3_small"),
+    (EfficientNet(), "torchvision:efficientnet_b0"),
+    (ConvNeXt(variant="tiny"), "torchvision:convnext_tiny"),
+    (Timm(arch="vit_base_patch32_224"), "torchvision:vit_b_32"),
+    (ShuffleNet(), "torchvision:shufflenet_v2_x1_0"),
+    (Timm(arch="googlenet"), "torchvision:googlenet"),
+]
+
+
+@pytest.mark.parametrize(("network", "source"), TWINS, ids=lambda value: value if isinstance(value, str) else value.name)
+def test_the_files_of_libraries_give_their_outputs(network: Any, source: str, tmp_path: Path) -> None:
+    """As the libraries write them; the head, which is new here, is copied by hand."""
+    other = theirs(source).eval()
+    tensors = {name: value for name, value in other.state_dict().items() if value is not None}
+    if "densenet" in source:  # the names in the file that torchvision publishes
+        tensors = {re.sub(r"(layer\d+\.(?:norm|conv))([12])", r"\1.\2", name): value for name, value in tensors.items()}
+        assert any(".norm.1." in name for name in tensors)
+    torch.save(tensors, tmp_path / "weights.pth")
+    torch.manual_seed(0)
+    model = network.build(3, 224, 1000)
+    weights.apply(Transfer(weights=str(tmp_path / "weights.pth")), network, model, num_classes=1000)
+    mine: Any = model.eval().get_submodule(weights.find_head(model, 1000))
+    head: Any = other.get_submodule(weights.find_head(other, 1000))
+    assert not torch.equal(mine.weight, head.weight)
+    mine.load_state_dict(head.state_dict())
+    x = torch.randn(1, 3, 224, 224)
+    with torch.no_grad():
+        expected = other(x)
+        assert torch.allclose(model(x), expected, rtol=1e-4, atol=1e-5 * float(expected.abs().max()))
+
+
+LARGE = {
+    "torchvision:vgg16": VGG(depth=16),
+    "timm:vgg13_bn": VGG(depth=13, norm="batch"),
+    "torchvision:resnet101": ResNet(depth=101),
+    "torchvision:resnext101_32x8d": ResNeXt(depth=101, base_width=8),
+    "timm:vit_base_patch16_224": Timm(arch="vit_b_16"),
+    "torchvision:vit_l_16": Timm(arch="vit_large_patch16_224"),
+    "torchvision:densenet201": DenseNet(depth=201),
+    "torchvision:efficientnet_b2": EfficientNet(variant="b2"),
+    "torchvision:mobilenet_v3_large": MobileNet(variant="v3_large"),
+    "torchvision:wide_resnet50_2": Timm(arch="wide_resnet50_2.tv_in1k"),
+}
+
+
+@pytest.mark.parametrize("source", LARGE)
+def test_every_weight_of_a_larger_network_has_a_place_in_the_file_of_a_library(source: str) -> None:
+    """Shapes alone: on a device without memory."""
+    assert source in library_sources(LARGE[source])
+    with torch.device("meta"):
+        model = LARGE[source].build(3, 224, 1000)
+        other = libraries.create(source, 3, 1000)
+    form = foreign.library_form(source, model, weights.find_head(model, 1000))
+    assert form is not None
+    head = weights.find_head(other, 1000)
+    for name, value in other.state_dict().items():
+        if not name.startswith(f"{head}."):
+            assert model.state_dict()[form.names[name]].numel() == value.numel(), name
+
+
+def test_networks_that_only_share_a_name_with_a_library_are_refused_in_one_clear_line(tmp_path: Path) -> None:
+    torch.save({f"module.{k}": v for k, v in theirs("torchvision:alexnet").state_dict().items()}, tmp_path / "alexnet.pth")
+    with pytest.raises(UserError) as caught:
+        made(AlexNet(), Transfer(weights=str(tmp_path / "alexnet.pth")))
+    message = str(caught.value)
+    assert re.search(
+        r"weights of another network: [0-4] of 14 parameters agree in name and shape \(tried: its own names", message
+    )
+    assert "without the prefix 'module.features.'" in message
+    assert "in the file: module.features.0.weight (64, 3, 11, 11)" in message
+    assert "--set model.name=timm --set model.arch=NAME" in message
+    assert message.isprintable()
+
+
+def test_an_object_that_is_not_read_is_named_with_what_to_do(tmp_path: Path) -> None:
+    torch.save(made(CNN(width=4), Transfer()), tmp_path / "whole.pth")
+    with pytest.raises(UserError) as caught:
+        made(CNN(width=4), Transfer(weights=str(tmp_path / "whole.pth")))
+    message = str(caught.value)
+    assert "it holds an object of torch.nn.modules.container.Sequential" in message
+    assert message.endswith("save the weights alone: torch.save(model.state_dict(), 'weights.pth')")
+    assert message.isprintable()
 
 
 class Bomb:
@@ -233,7 +405,7 @@ def test_what_a_file_lacks_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixt
     del source["1.1.weight"]
     save_file(source, tmp_path / "part.safetensors")
     made(CNN(width=4), Transfer(weights=str(tmp_path / "part.safetensors")))
-    assert "23 of 24 parameters taken; not in it: 1.1.weight (8,)" in caplog.text
+    assert "23 of 24 parameters taken; not in it: 1.1.weight (8,); the head is new" in caplog.text
 
 
 def test_frozen_norms_stay_in_evaluation_in_every_copy() -> None:

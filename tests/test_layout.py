@@ -58,6 +58,7 @@ LAYERS = (
         "core.compress",
         "core.transfer",
         "core.weights",
+        "core.foreign",
     },
     {"config"},
     {"tuning", "segment"},

@@ -17,7 +17,10 @@ from pipeline.errors import UserError, printable
 
 @dataclass(frozen=True)
 class Artifact:
-    """What a model file says of itself: the run's config and the pictures it was trained on (mean, std in 0 … 1)."""
+    """What a model file says of itself: the run's config and the pictures it was trained on (mean, std in 0 … 1).
+
+    `classes`: their names in the order of the outputs; empty where an earlier version wrote the file.
+    """
 
     config: TrainConfig
     channels: int
@@ -25,20 +28,26 @@ class Artifact:
     num_classes: int
     mean: tuple[float, ...]
     std: tuple[float, ...]
+    classes: tuple[str, ...] = ()
 
     def about(self) -> dict[str, str]:
         """The same as text, for the file's header."""
         return {
             "config": self.config.model_dump_json(),
             "pictures": json.dumps([self.channels, self.size, self.num_classes, self.mean, self.std]),
+            **({"classes": json.dumps(self.classes)} if self.classes else {}),
         }
 
     def require_like(self, other: "Artifact", *, key: str) -> None:
-        """Raise UserError unless `other` has pictures of the same shape and as many classes."""
+        """Raise UserError unless `other` has pictures of the same shape and, as far as files say, the same classes."""
         mine, theirs = ((a.channels, a.size, a.num_classes) for a in (self, other))
         if mine != theirs:
             shown = "; ".join("{} channels, {} px, {} classes".format(*facts) for facts in (mine, theirs))
             raise UserError(f"{key}: trained on other pictures than this study's: {shown}")
+        if self.classes and other.classes and self.classes != other.classes:
+            first = next(pair for pair in zip(self.classes, other.classes, strict=True) if pair[0] != pair[1])
+            shown = " where this study has ".join(f"'{printable(name, 60)}'" for name in first)
+            raise UserError(f"{key}: trained on other classes than this study's, or in another order: {shown}")
 
     def build(self) -> nn.Module:
         """The run's network, its weights not loaded."""
@@ -64,9 +73,10 @@ def read(given: str, *, key: str) -> tuple[Artifact, Path]:
             about = file.metadata() or {}
         config = TrainConfig.parse(json.loads(about["config"]), source=printable(path))
         channels, size, num_classes, mean, std = json.loads(about["pictures"])
+        classes = tuple(json.loads(about.get("classes", "[]")))
     except (OSError, SafetensorError, KeyError, ValueError) as error:
         raise UserError(f"{where}: not a model file of a finished run ({printable(error)})") from error
-    return Artifact(config, channels, size, num_classes, tuple(mean), tuple(std)), path
+    return Artifact(config, channels, size, num_classes, tuple(mean), tuple(std), classes), path
 
 
 def load(given: str, *, key: str, device: torch.device) -> tuple[Artifact, nn.Module]:

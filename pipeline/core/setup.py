@@ -26,6 +26,7 @@ class Inputs:
     mean: tuple[float, ...]
     std: tuple[float, ...]
     unlabeled: Split | None = None
+    classes: tuple[str, ...] = ()
 
 
 def resolve_precision(config: TrainConfig, device: str | torch.device) -> Literal["fp32", "bf16"]:
@@ -47,7 +48,7 @@ def build_model(config: TrainConfig, inputs: Inputs, device: torch.device, *, pr
     _, channels, size, _ = inputs.train.images.shape
     model = config.model.build(channels, size, inputs.num_classes)
     transfer = config.transfer if pretrained else config.transfer.model_copy(update={"weights": ""})
-    model = apply(transfer, config.model, model, num_classes=inputs.num_classes).to(device)
+    model = apply(transfer, config.model, model, num_classes=inputs.num_classes, classes=inputs.classes).to(device)
     if _channels_last(inputs):
         model = model.to(memory_format=torch.channels_last)
     return model
@@ -56,7 +57,7 @@ def build_model(config: TrainConfig, inputs: Inputs, device: torch.device, *, pr
 def describe(config: TrainConfig, inputs: Inputs) -> Artifact:
     """What the run's model file says of itself."""
     _, channels, size, _ = inputs.train.images.shape
-    return Artifact(config, channels, size, inputs.num_classes, *_statistics(config, inputs))
+    return Artifact(config, channels, size, inputs.num_classes, *_statistics(config, inputs), inputs.classes)
 
 
 def _statistics(config: TrainConfig, inputs: Inputs) -> tuple[tuple[float, ...], tuple[float, ...]]:

@@ -2,19 +2,16 @@
 
 import functools
 import logging
-from collections.abc import Iterable, Mapping
-from pathlib import Path
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-import torch
-from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from pipeline.core import foreign
 from pipeline.core.blocks import dropout, find_head, initialise
 from pipeline.core.models.base import Network
-from pipeline.core.models.external import Library
-from pipeline.core.transfer import PUBLISHED, SUFFIXES, Transfer, published_source, refuse_unpublished
+from pipeline.core.transfer import PUBLISHED, SUFFIXES, Transfer, library_sources, published_source, refuse_unpublished
 from pipeline.errors import UserError, printable
 
 __all__ = ["apply", "find_head", "normalisation", "stages"]
@@ -22,13 +19,22 @@ __all__ = ["apply", "find_head", "normalisation", "stages"]
 log = logging.getLogger(__name__)
 
 MIN_STAGES = 4
-NESTS = ("state_dict", "model")  # where published checkpoints keep their weights beside other things
+OWN_FILES = "every network of timm and torchvision takes its own files: --set model.name=timm --set model.arch=NAME"
 
 
-def apply(transfer: Transfer, network: Network, model: nn.Module, *, num_classes: int, load: bool = True) -> nn.Module:
+def apply(
+    transfer: Transfer,
+    network: Network,
+    model: nn.Module,
+    *,
+    num_classes: int,
+    classes: Sequence[str] = (),
+    load: bool = True,
+) -> nn.Module:
     """`model`, as `network` built it, with new head, loaded weights and frozen parts, in place; untouched where off.
 
-    Without `load` no weights are read, for models that get a checkpoint's. Draws from torch's global seed for a new head.
+    The head is loaded too where the file says that it is for the same `classes`, by name and order. Without `load` no
+    weights are read, for models that get a checkpoint's. Draws from torch's global seed for a new head.
     Raises UserError where the weights cannot be had or are another network's, where the network has no single head, and
     where it has fewer than `num_last` stages.
     """
@@ -37,10 +43,9 @@ def apply(transfer: Transfer, network: Network, model: nn.Module, *, num_classes
     head = _single_head(network, model, num_classes)
     if transfer.hidden:
         _deepen(model, head, transfer.hidden, network)
-    if load and transfer.weights == PUBLISHED:
-        _load(model, _published(network, model, head), head, transfer.weights)
-    elif load and transfer.weights:
-        _load(model, _read(transfer.weights), head, transfer.weights)
+    if load and transfer.weights:
+        file = _published(network, model) if transfer.weights == PUBLISHED else foreign.read(transfer.weights)
+        _load(model, network, file, head, transfer.weights, classes)
     if transfer.train != "all":
         _freeze(model, [head, *(_last(model, head, transfer.num_last) if transfer.train == "last" else [])])
     return model
@@ -129,7 +134,7 @@ def _deepen(model: nn.Module, name: str, hidden: int, network: Network) -> None:
     model.set_submodule(name, initialise(new, getattr(network, "init", "default")).to(old.weight.device, old.weight.dtype))
 
 
-def _published(network: Network, model: nn.Module, head: str) -> Mapping[str, Tensor]:
+def _published(network: Network, model: nn.Module) -> foreign.File:
     from pipeline.core.libraries import published
 
     refuse_unpublished(network)
@@ -139,59 +144,49 @@ def _published(network: Network, model: nn.Module, head: str) -> Mapping[str, Te
         state = published(source, channels, **getattr(model, "made_with", {}))
     except Exception as error:  # every library and every server has its own
         raise UserError(
-            f"transfer.weights: cannot get the published weights of '{_called(network)}' ({source}): {_brief(error)}; "
-            f"they need a network, once; without one set transfer.weights to a file ({', '.join(SUFFIXES)})"
+            f"transfer.weights: cannot get the published weights of '{_called(network)}' ({source}): "
+            f"{foreign.brief(error)}; they need a network, once; without one set transfer.weights to a file "
+            f"({', '.join(SUFFIXES)})"
         ) from None
-    if isinstance(network, Library):
-        return state
-    # our own network: the same layers in the same order, under other names
-    ours = [name for name in model.state_dict() if not name.endswith("num_batches_tracked") and not _within(name, [head])]
-    theirs = [value for name, value in state.items() if not name.endswith("num_batches_tracked")]
-    return dict(zip(ours, theirs, strict=False))
+    return foreign.File((foreign.Table("", state),))
 
 
-def _read(text: str) -> Mapping[str, Tensor]:
-    """The tensors of a weights file, by name; nothing of it is run."""
-    path, where = Path(text).expanduser(), f"transfer.weights: '{printable(text)}'"
-    try:
-        state = load_file(path) if path.suffix == SUFFIXES[0] else torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError:
-        raise UserError(f"{where}: no such file") from None
-    except Exception as error:  # a damaged file fails in one of many ways
-        raise UserError(f"{where}: cannot be read as weights: {_brief(error)}") from None
-    for key in NESTS:
-        if isinstance(state, Mapping) and isinstance(state.get(key), Mapping):
-            state = state[key]
-    tensors = state.items() if isinstance(state, Mapping) else ()
-    found = {str(name).removeprefix("module."): value for name, value in tensors if isinstance(value, Tensor)}
-    if not found:
-        raise UserError(f"{where}: holds no weights by name")
-    return found
+def _forms(network: Network, model: nn.Module, head: str) -> Iterator[foreign.Form]:
+    """The network's own names, then those of libraries."""
+    yield foreign.own_form(model)
+    for source in library_sources(network):
+        found = foreign.library_form(source, model, head)
+        if found is not None:
+            yield found
 
 
-def _brief(error: Exception) -> str:
-    return f"{type(error).__name__}: {printable(str(error).strip().partition(chr(10))[0])}"
-
-
-def _load(model: nn.Module, state: Mapping[str, Tensor], head: str, source: str) -> None:
-    """Take what agrees in name and shape; the head as a whole or not at all."""
+def _load(model: nn.Module, network: Network, file: foreign.File, head: str, source: str, classes: Sequence[str]) -> None:
+    """Take what agrees in name and shape, and the head where it is known to be of the same `classes`; say what was done."""
     own = model.state_dict()
-    fits = {name: value for name, value in state.items() if name in own and own[name].shape == value.shape}
-    if any(_within(name, [head]) and name not in fits for name in own):
-        fits = {name: value for name, value in fits.items() if not _within(name, [head])}
     wanted = [name for name, _ in model.named_parameters() if not _within(name, [head])]
-    left = [name for name in wanted if name not in fits]
+    found = foreign.match(file.tables, _forms(network, model, head), own, wanted)
+    left = [name for name in wanted if name not in found.tensors]
     num = len(wanted) - len(left)
     where = f"transfer.weights: '{printable(source)}'"
     if num == 0 or 2 * num < len(wanted):
-        there = [name for name in state if name not in fits]
+        there = [name for name in found.table.tensors if found.form.names.get(name) not in found.tensors]
         raise UserError(
-            f"{where}: weights of another network: {num} of {len(wanted)} parameters agree in name and shape; "
-            f"without a match: {_examples(left, own)}; in the file: {_examples(there, state)}"
+            f"{where}: weights of another network: {num} of {len(wanted)} parameters agree in name and shape (tried: "
+            f"{found.tried}); without a match: {_examples(left, own)}; in the file: "
+            f"{_examples(there, found.table.tensors)}; {OWN_FILES}"
         )
-    if left:
-        log.warning("%s: %d of %d parameters taken; not in it: %s", where, num, len(wanted), _examples(left, own))
-    model.load_state_dict(fits, strict=False)
+    of_head = {name for name in own if _within(name, [head])}
+    same = bool(classes) and file.classes == tuple(classes) and of_head <= found.tensors.keys()
+    taken = {name: value for name, value in found.tensors.items() if same or name not in of_head}
+    said = [f"found {found.found}"] if found.found and source != PUBLISHED else []
+    said += [f"not in it: {_examples(left, own)}"] if left else []
+    if not same and file.classes != ():
+        said.append("the head is new: it was learnt on other classes")
+    elif not same and source != PUBLISHED:
+        said.append("the head is new: the file does not say which classes its own is for")
+    if said:
+        log.warning("%s: %d of %d parameters taken; %s", where, num, len(wanted), "; ".join(said))
+    model.load_state_dict(taken, strict=False)
 
 
 def _examples(names: list[str], state: Mapping[str, Tensor]) -> str:
