@@ -5,14 +5,16 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
 
+import numpy as np
+
 from pipeline.core.transfer import PUBLISHED
 from pipeline.flags import Flag
 from pipeline.record import Record, Run
 from pipeline.study import Study
 from pipeline.symptoms import diagnose
-from pipeline.trends import RULES, Rules
+from pipeline.trends import RULES, Rules, slope
 
-__all__ = ["RULES", "ArmFlag", "Flag", "Rules", "diagnose", "judge_arms", "judge_best", "unlike"]
+__all__ = ["RULES", "ArmFlag", "Flag", "Rules", "diagnose", "judge_arms", "judge_best", "unconverged", "unlike"]
 
 LOW = 0.1  # of the highest learning rate: the schedule ends low
 NOT_LEARNING = ("diverged", "not_learning")  # one rule, two ends
@@ -52,9 +54,33 @@ def judge_best(record: Record, study: Study) -> tuple[Flag, ...]:
 
 def unlike(judged: Mapping[str, Sequence[ArmFlag]]) -> tuple[str, ...]:
     """The arms that still improve, where not all of them do: their differences from the others may be due to the budget."""
-    improving = tuple(arm for arm, flags in judged.items() if any(flag.name == "still_improving" for flag in flags))
+    improving = tuple(arm for arm, flags in judged.items() if _improving(flags))
     others = [arm for arm, flags in judged.items() if arm not in improving and not _lost(flags)]
     return improving if others else ()
+
+
+def unconverged(judged: Mapping[str, Sequence[ArmFlag]], record: Record) -> tuple[str, ...]:
+    """The arms that still improve at the end, by the flag or because most of their runs are best in their last epoch.
+
+    Arms that do not learn are not among them. Runs of one epoch say nothing of it.
+    """
+    runs = {arm: [run for run in own if run.status == "complete" and run.epochs] for arm, own in record.arms().items()}
+    late = {arm for arm, own in runs.items() if 2 * sum(map(_rises_to_the_end, own)) > len(own)}
+    return tuple(arm for arm, flags in judged.items() if not _lost(flags) and (arm in late or _improving(flags)))
+
+
+def _rises_to_the_end(run: Run) -> bool:
+    """Whether its best epoch is the last; where there are epochs enough for a tail, whether accuracy rises there as well."""
+    accs = np.array([epoch["val_acc"] for epoch in run.epochs])
+    if not run.best or not run.best["epoch"] == len(accs) > 1:
+        return False
+    tail = accs[-max(RULES.min_tail, round(RULES.tail * len(accs))) :]
+    rise = float(slope(tail)) * RULES.horizon * len(accs)
+    return len(accs) < RULES.min_epochs or rise > RULES.gain * float(accs.max() - accs[0])
+
+
+def _improving(flags: Sequence[ArmFlag]) -> bool:
+    return any(flag.name == "still_improving" for flag in flags)
 
 
 def _lost(flags: Sequence[ArmFlag]) -> bool:

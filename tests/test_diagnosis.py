@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 
 from pipeline.core.schedules import Constant, Cosine, OneCycle, Scheduled, Step, WarmRestarts
-from pipeline.diagnosis import RULES, Flag, diagnose, judge_arms, judge_best, unlike
+from pipeline.diagnosis import RULES, Flag, diagnose, judge_arms, judge_best, unconverged, unlike
 from pipeline.record import Record
 from pipeline.report import diagnosis as section
 from pipeline.report import html, markdown
-from pipeline.report.compose import Findings, document, read
+from pipeline.report.compose import Findings, document, read, texts
+from pipeline.report.terminal import render
 from tests.records import Scribe, make_study, with_arms
 
 CURVES = 200
@@ -396,7 +397,43 @@ def test_arms_that_still_improve_are_set_apart_from_those_that_do_not(tmp_path: 
     assert sum("slow: still improving at the end, unlike" in warning for warning in read(mixed).warnings) == 1
     alike = study_of(tmp_path / "b", {"slow": [IMPROVING] * 3, "fast": [IMPROVING] * 3})
     assert unlike(judge_arms(alike, alike.study)) == ()
-    assert not any("still improving" in warning for warning in read(alike).warnings)
+
+
+def test_where_every_arm_still_improves_it_is_said_wherever_they_are_compared(tmp_path: Path) -> None:
+    alike = study_of(tmp_path / "b", {"slow": [IMPROVING] * 3, "fast": [IMPROVING] * 3})
+    findings = read(alike)
+    num_epochs = len(IMPROVING)
+    assert unconverged(judge_arms(alike, alike.study), alike) == ("slow", "fast")
+    assert any(warning.startswith("every arm: still improving at the end") for warning in findings.warnings)
+    said = f"After {num_epochs} epochs, not converged: every arm; still improving at the end"
+    found = texts(findings, {})
+    assert all(said in page for page in found.values())
+    assert said in " ".join(render(findings, Path("report.html")).split())
+    scope = f"{findings.ablation.basis.scope}, {num_epochs} epochs, not converged; here: "
+    assert all(scope in page for page in found.values())
+    assert "no warnings" not in found["report.md"]
+    assert f"训练 {num_epochs} 轮后尚未收敛：所有变体" in texts(findings, {}, "zh")["report.md"]
+
+
+def test_the_best_epoch_at_the_very_end_counts_only_where_accuracy_rises_there(tmp_path: Path) -> None:
+    rising = history(np.linspace(2, 1, 20), np.linspace(0.2, 0.6, 20), np.full(20, 1.5), np.linspace(0.2, 0.55, 20))
+    record = study_of(tmp_path, {"rising": [rising] * 3, "flat": [sound()] * 3})
+    assert unconverged(judge_arms(record, record.study), record) == ("rising",)
+    assert read(record).ablation.budget.endswith("not converged")
+    done = study_of(tmp_path / "done", {"flat": [sound()] * 3, "alike": [sound()] * 3})
+    assert "converged" not in read(done).ablation.budget
+
+
+def test_where_nothing_overfits_regularizers_have_nothing_to_prevent(tmp_path: Path) -> None:
+    slow = np.linspace(2, 1.7, 20)
+    low = history(slow, np.linspace(0.2, 0.35, 20), slow, np.linspace(0.2, 0.34, 20))
+    high = history(np.linspace(2, 0.1, 20), np.linspace(0.2, 0.98, 20), slow, np.linspace(0.2, 0.34, 20))
+    for name, own, said in (("low", low, True), ("high", high, False)):
+        record = study_of(tmp_path / name, {"none": [own] * 3, "dropout": [low] * 3})
+        texts_of = [warning for warning in read(record).warnings if "Nothing overfits" in warning]
+        assert bool(texts_of) == said
+        if said:
+            assert "train acc is 35 to 35 %" in texts_of[0]
 
 
 @pytest.mark.parametrize(
@@ -448,7 +485,7 @@ def test_the_report_shows_flags_what_they_mean_and_that_the_rules_are_of_thumb(t
             assert words in text, words
         assert "val loss rose from 1.00 (epoch 8) to 1.3" in text.replace("\\", "")
         assert "<u>" not in text
-        assert "converged" not in text
+        assert "converged" not in text.replace("not converged", "")
     cells = findings.diagnosis.in_cells()
     assert "overfit 3/3" in cells["<u>hurt"]
     assert cells["sound"] == "no flag"

@@ -43,11 +43,12 @@ def blocks(ablation: Ablation, record: Record, study: Study, *, dropped: frozens
     groups = listed(list(dict.fromkeys(contrast.family_name for contrast in ablation.contrasts)))
     dots = "; small dots are single replicates" if any(contrast.paired for contrast in ablation.contrasts) else ""
     thin = ", thin for other pictures of this kind" if any(contrast.beyond for contrast in ablation.contrasts) else ""
+    tested = families.setting(ablation.contrasts, ablation.budget)
     forest = Figure(
         "differences",
         f"What the design asks: {groups}. Mean and 95 % interval of each on its own{thin}{dots}. The "
         f"band is the margin of ±{ablation.rope * 100:g} points within which a difference is of no practical interest. "
-        f"{' '.join(filter(None, (families.cautions(ablation.contrasts), families.setting(ablation.contrasts))))}",
+        f"{' '.join(filter(None, (families.cautions(ablation.contrasts), tested)))}",
         "Forest plot of differences in accuracy with 95 percent intervals",
     )
     interaction = Figure(
@@ -75,7 +76,8 @@ def main_table(ablation: Ablation, efforts: Mapping[str, str] = MappingProxyType
     parts += _differences(ablation, answers, against)
     caption = f"Ablation: {len(ablation.rows)} arms, reference first."
     if against:
-        caption += f" Differences in percent points of {NAMES[ablation.metric]}. {families.setting(tuple(asked.values()))}"
+        caption += f" Differences in percent points of {NAMES[ablation.metric]}. "
+        caption += families.setting(tuple(asked.values()), ablation.budget)
     sides = [contrast.against if contrast else "" for contrast in answers]
     rules = {i for i in range(2, len(sides)) if sides[i] != sides[i - 1]} if len(against) > 1 else ()
     rows = tuple(zip(*(cells for _, cells in parts), strict=True))

@@ -1,9 +1,10 @@
 """From a Record to the texts of the report: read, judge, put in order, render."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from pipeline.diagnosis import unconverged
 from pipeline.errors import UserError
 from pipeline.fidelity import Sample, choose
 from pipeline.importance import Importance, measure
@@ -61,12 +62,17 @@ def read(record: Record, home: Path | None = None) -> Findings:
     sample = choose(search.trials, study)
     importance = measure(sample) if sample.enough else None
     found = diagnosis_text.read_diagnosis(record, study)
+    ablation = replace(ablation, unconverged=unconverged(found.arms, record))
     answers = read_answers(record, ablation, study, home)
     ablation = with_other_pictures(ablation, answers, study)
     params = {row.arm: row.num_params for row in ablation.rows}
     warnings = (*provenance.warnings(record, ablation, search), *mismatched(study, params))
     warnings = (*warnings, *diagnosis_text.warnings(found, ablation))
-    warnings += (*filter(None, [post_hoc(record)]), *answers.warnings, *tuned.warnings(tuned.efforts(record, study)))
+    warnings += (
+        *filter(None, [diagnosis_text.idle(found, ablation), post_hoc(record)]),
+        *answers.warnings,
+        *tuned.warnings(tuned.efforts(record, study)),
+    )
     return Findings(
         record, study, ablation, search, sample, importance, read_tuning(search, study), found, answers, warnings
     )
@@ -134,7 +140,8 @@ def _tex(findings: Findings, say: Translator | None) -> str:
         tables.append(found)
         labels.append(label)
     notes = [text for text in (record.note, refusal(ablation.unequal), sentences.incomplete(ablation)) if text]
-    notes += [*sentences.lost(ablation), *footnotes(ablation, record, findings.study)]
+    notes += [*sentences.lost(ablation), *filter(None, [sentences.converged(ablation)])]
+    notes += footnotes(ablation, record, findings.study)
     if say:
         tables, notes = [translate.table(found, say) for found in tables], list(map(say.text, notes))
     return latex.render(tables, labels, notes, say.catalogue.lang if say else "en")

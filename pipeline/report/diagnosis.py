@@ -2,8 +2,10 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from statistics import fmean
 
 from pipeline.diagnosis import RULES, ArmFlag, Flag, judge_arms, judge_best, unlike
+from pipeline.frozen import flatten
 from pipeline.record import Record
 from pipeline.report.document import Block, Bullets, Cell, Column, Heading, Table, Text
 from pipeline.report.tables import Ablation, ArmRow
@@ -11,6 +13,9 @@ from pipeline.report.wording import NONE, listed, plural
 from pipeline.study import Study
 
 NO_FLAG = "no flag"
+REGULARIZERS = (".strength", ".mixup", ".cutmix", ".dropout", ".weight_decay", ".smoothing")  # fields of a configuration
+OVERFITS = {"overfit", "overfit_calibration_only", "gap", "gap_not_interpretable"}
+HARMFUL = ("not_learning", "train_loss_rising")  # of an arm: what its numbers may be due to
 TITLES = {
     "diverged": "diverged",
     "not_learning": "not learning",
@@ -31,10 +36,14 @@ TITLES = {
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """Flags of the arms that have a run to its end, and of the best trial (None: there is no trial)."""
+    """Flags of the arms that have a run to its end, and of the best trial (None: there is no trial).
+
+    `regularized` are the arms that differ from the reference in regularization alone.
+    """
 
     arms: Mapping[str, tuple[ArmFlag, ...]]
     best: tuple[Flag, ...] | None
+    regularized: tuple[str, ...] = ()
 
     def in_cells(self) -> dict[str, str]:
         """Arm → `gap 4/5; still_improving 3/5`, for the tidy frames."""
@@ -47,7 +56,7 @@ class Diagnosis:
 def read_diagnosis(record: Record, study: Study) -> Diagnosis:
     """What the record's curves show."""
     best = judge_best(record, study) if record.best_trial() else None
-    return Diagnosis(judge_arms(record, study), best)
+    return Diagnosis(judge_arms(record, study), best, _regularized(study))
 
 
 def blocks(found: Diagnosis, ablation: Ablation) -> Iterator[Block]:
@@ -77,12 +86,22 @@ def blocks(found: Diagnosis, ablation: Ablation) -> Iterator[Block]:
 def warnings(found: Diagnosis, ablation: Ablation) -> Iterator[str]:
     """What of it limits the comparison of the arms; that runs diverged is warned of elsewhere."""
     for arm, flags in found.arms.items():
-        yield from (f"{arm}: {flag.flag.text} ({_count(flag)})" for flag in flags if flag.flag.name == "not_learning")
+        yield from (f"{arm}: {flag.flag.text} ({_count(flag)})" for flag in flags if flag.flag.name in HARMFUL)
     if apart := _apart(found):
         yield apart
-    late = [row.arm for row in ablation.rows if _short(row) and row.best_epoch >= max(row.planned_epochs) > 1]
+    improving = [arm for arm in ablation.unconverged if any(flag.name == "still_improving" for flag in found.arms[arm])]
+    if improving and not apart:
+        arms = "every arm" if len(improving) == len(found.arms) else listed(improving)
+        yield f"{arms}: still improving at the end, after {ablation.trained}; longer training could change the ranking"
+    late = [arm for arm in ablation.unconverged if arm not in improving]
     if late:
         yield f"{listed(late)}: the best epoch is usually the last; longer training could change the ranking"
+    unknown = [row.arm for row in ablation.rows if _short(row) and row.arm not in ablation.unconverged]
+    if unknown:
+        yield (
+            f"{listed(unknown)}: trained for fewer than {RULES.min_epochs} epochs, too few to tell whether a longer "
+            "training could change the ranking"
+        )
 
 
 def thumb() -> str:
@@ -132,13 +151,35 @@ def _count(flag: ArmFlag) -> str:
     return f"{flag.count} of {plural(flag.num_runs, 'run')}"
 
 
+def _regularized(study: Study) -> tuple[str, ...]:
+    arms = study.ablation.design.expand()
+    changed = {arm.name: [path for path, _ in flatten(arm.overrides)] for arm in arms}
+    return tuple(arm for arm, paths in changed.items() if paths and all(path.endswith(REGULARIZERS) for path in paths))
+
+
+def idle(found: Diagnosis, ablation: Ablation) -> str:
+    """That nothing overfits, where arms differ by what should prevent it; else nothing."""
+    rows = {row.arm: row for row in ablation.rows if row.complete}
+    flags = {flag.name for own in found.arms.values() for flag in own}
+    arms = [arm for arm in found.regularized if arm in rows]
+    gaps = [fmean(row.metric("train_acc")) - fmean(row.metric("val_acc")) for row in rows.values()]
+    if not arms or flags & OVERFITS or max(gaps) > RULES.gap:
+        return ""
+    lowest, highest = (pick(fmean(row.metric("train_acc")) for row in rows.values()) for pick in (min, max))
+    return (
+        f"Nothing overfits: train acc is {100 * lowest:.0f} to {100 * highest:.0f} % at the best epochs, in no arm more "
+        f"than {100 * RULES.gap:g} points above val acc. What regularizes ({listed(arms)}) has nothing to prevent yet and "
+        "may only slow training"
+    )
+
+
 def _apart(found: Diagnosis) -> str:
     arms = unlike(found.arms)
     if not arms:
         return ""
     return (
-        f"{listed(arms)}: still improving at the end, unlike the other arms; arms with this flag do not compare with arms "
-        f"whose val loss has stopped falling, a longer budget could change the ranking"
+        f"{listed(arms)}: still improving at the end, unlike the other arms, whose val loss has stopped falling; a longer "
+        f"budget could change the ranking"
     )
 
 

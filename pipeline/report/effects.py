@@ -133,7 +133,7 @@ def _table(family: str, contrasts: Sequence[Contrast], ablation: Ablation) -> Ta
         title = f"Main effects of the fraction: means of the arms with a factor minus those without. {screening(contrasts)}"
     else:
         title = CAPTIONS.get(family, f"{family[:1].upper()}{family[1:]}.")
-    return Table(f"{title} {setting(contrasts)}", columns, rows, rule, key=0)
+    return Table(f"{title} {setting(contrasts, ablation.budget)}", columns, rows, rule, key=0)
 
 
 def _runs(contrast: Contrast, ablation: Ablation) -> tuple[str, ...]:

@@ -17,8 +17,8 @@ HIGHER = (
 )
 
 
-def setting(contrasts: Sequence[Contrast]) -> str:
-    """What must stand with every block of intervals: test, family, scope."""
+def setting(contrasts: Sequence[Contrast], budget: str) -> str:
+    """What must stand with every block of intervals: test, family, scope; `budget` is how long the arms were trained."""
     tested = [contrast for contrast in contrasts if contrast.family]
     if not tested:
         return "Nothing is tested."
@@ -26,7 +26,7 @@ def setting(contrasts: Sequence[Contrast]) -> str:
     noun = "Family" if len(families) == 1 else "Families, each corrected by itself"
     tests = listed(list(dict.fromkeys(contrast.test for contrast in tested)))
     scopes = "; ".join(dict.fromkeys(contrast.scope for contrast in tested))
-    return f"95 % intervals by {tests}. {noun}: {'; '.join(families)}; Holm. Scope: {scopes}."
+    return f"95 % intervals by {tests}. {noun}: {'; '.join(families)}; Holm. Scope: {scopes}, {budget}."
 
 
 def cautions(contrasts: Sequence[Contrast]) -> str:

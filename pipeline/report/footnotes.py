@@ -110,7 +110,7 @@ def _scope(ablation: Ablation, record: Record) -> str:
     commit = str(record.sessions[-1]["commit"] if record.sessions else "")
     text = commit.removesuffix("+")[:12] + " with uncommitted changes" * commit.endswith("+")
     where = f"Hardware: {costs.hardware(record)}; commit {text or 'unknown'}."
-    return f"{ablation.basis.scope}; here: {images}, this data pool. {where}"
+    return f"{ablation.basis.scope}, {ablation.budget}; here: {images}, this data pool. {where}"
 
 
 def _worth(num_pictures: int) -> str:

@@ -44,9 +44,9 @@ def summary(ablation: Ablation, record: Record) -> tuple[Text | Bullets, ...]:
     ]
     terms = [cautions(told)]
     if any(contrast.family for contrast in told):
-        terms.append(f"Brackets are 95 % confidence intervals in percent points. {setting(told)}")
+        terms.append(f"Brackets are 95 % confidence intervals in percent points. {setting(told, ablation.budget)}")
     return (
-        _together(*parts, _best(ablation), *lost(ablation)),
+        _together(*parts, *lost(ablation), _best(ablation), converged(ablation)),
         Bullets(tuple(filter(None, answers))),
         _together(*terms, hyperparameters(record.study), small=True),
     )
@@ -65,6 +65,17 @@ def incomplete(ablation: Ablation) -> str:
     if ablation.empty:
         text += f" Arms without any: {_with_reasons(ablation.empty)}."
     return f"{text} The table is provisional."
+
+
+def converged(ablation: Ablation) -> str:
+    """That arms were still improving when their runs ended, to be said wherever they are compared; else nothing."""
+    if not ablation.unconverged:
+        return ""
+    who = "every arm" if {row.arm for row in ablation.rows if row.complete} <= {*ablation.unconverged} else ""
+    return (
+        f"After {ablation.trained}, not converged: {who or listed(ablation.unconverged)}; still improving at the end, so a "
+        "longer training could change the ranking."
+    )
 
 
 def bare(contrast: Contrast, shown: Points) -> str:

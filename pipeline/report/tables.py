@@ -99,6 +99,19 @@ class Ablation:
     num_tested: int = 0  # pictures of the test set, where arms are judged by it
     unequal: tuple[str, ...] = ()  # what was not the same for all arms; where anything, nothing is compared
     no_beyond: str = ""  # why no contrast is known for other pictures
+    unconverged: tuple[str, ...] = ()  # arms that were still improving when their runs ended
+
+    @property
+    def budget(self) -> str:
+        """How long the arms were trained, as part of what the answers hold for."""
+        return f"{self.trained}, not converged" if self.unconverged else self.trained
+
+    @property
+    def trained(self) -> str:
+        """How long the arms were trained, as planned; up to that where runs may stop early."""
+        numbers = sorted({number for row in self.rows for number in row.planned_epochs})
+        epochs = f"{' or '.join(map(str, numbers))} epoch{'s' * (numbers != [1])}"
+        return f"up to {epochs}" if any(run.early for row in self.rows for run in row.complete) else epochs
 
     @property
     def reference(self) -> str:
