@@ -14,7 +14,18 @@ from pipeline.study import Study
 from pipeline.symptoms import diagnose
 from pipeline.trends import RULES, Rules, slope
 
-__all__ = ["RULES", "ArmFlag", "Flag", "Rules", "diagnose", "judge_arms", "judge_best", "unconverged", "unlike"]
+__all__ = [
+    "RULES",
+    "ArmFlag",
+    "Flag",
+    "Rules",
+    "diagnose",
+    "judge_arms",
+    "judge_best",
+    "sizes",
+    "unconverged",
+    "unlike",
+]
 
 LOW = 0.1  # of the highest learning rate: the schedule ends low
 NOT_LEARNING = ("diverged", "not_learning")  # one rule, two ends
@@ -107,7 +118,7 @@ def _majority(judged: Sequence[tuple[Run, tuple[Flag, ...]]]) -> tuple[ArmFlag, 
 
 
 def _flags(run: Run, record: Record, target: float | None) -> tuple[Flag, ...]:
-    num_train, num_val = _sizes(run, record)
+    num_train, num_val = sizes(run, record)
     rates = [epoch["lr"] for epoch in run.epochs]
     return diagnose(
         run.epochs,
@@ -123,7 +134,7 @@ def _flags(run: Run, record: Record, target: float | None) -> tuple[Flag, ...]:
     )
 
 
-def _sizes(run: Run, record: Record) -> tuple[int, int]:
+def sizes(run: Run, record: Record) -> tuple[int, int]:
     """Train and val pictures of the run; `train_*` are taken on as many of the former as there are of the latter."""
     counts = record.data["counts"]
     train, val = int(counts["train"]), int(counts["valid"])

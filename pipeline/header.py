@@ -38,6 +38,7 @@ def describe_data(data: "Data") -> dict[str, Any]:
         "fingerprint": data.fingerprint,
         "classes": list(data.classes),
         "counts": data.counts,
+        "copies": data.copies,
         "most_frequent": _most_frequent(data),
         "is_food11": data.is_food11,
         "channels": int(data.images.shape[1]),

@@ -17,10 +17,11 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from pipeline.data.checks import channel_statistics, fingerprint, is_food11, warn
+from pipeline.data.checks import channel_statistics, copies, fingerprint, is_food11, warn
 from pipeline.data.datasets import PictureSet
 from pipeline.data.decode import depth_of
 from pipeline.data.listing import FIRST_RULES, FULL_DEPTH, TRAIN, UNKNOWN, BadPicture, Listing, Reading, check_counts
+from pipeline.data.twins import near_identical
 from pipeline.errors import MachineError, UserError, printable
 from pipeline.machine import num_cores
 
@@ -188,11 +189,8 @@ def _write_meta(
     parts = [listing.parts[row] for row in rows]
     labels = [listing.labels[row] for row in rows]
     mean, std = channel_statistics(images, np.flatnonzero((np.array(parts) == TRAIN) & (np.array(labels) != UNKNOWN)))
-    notes = (*scaled, *warn(listing, rows, hashes, images))
-    if reasons:
-        first = next(iter(reasons))
-        example = f"{printable(listing.files[first])}: {reasons[first]}"
-        notes = (f"{len(reasons)} pictures could not be read and are left out (the first: {example})", *notes)
+    alike = near_identical(images)
+    notes = (*_unread(listing, reasons), *scaled, *warn(listing, rows, hashes, alike))
     meta = {
         "shape": shape,
         "labels": labels,
@@ -204,6 +202,7 @@ def _write_meta(
         "unreadable": [(listing.files[row], reason) for row, reason in reasons.items()],
         "is_food11": is_food11(listing),
         "warnings": notes,
+        "copies": copies(parts, hashes, alike),
         "mean": mean,
         "std": std,
         "taken": listing.taken.dump(),
@@ -214,6 +213,13 @@ def _write_meta(
         file.flush()
         os.fsync(file.fileno())
     _sync_folder(folder)
+
+
+def _unread(listing: Listing, reasons: dict[int, str]) -> Iterator[str]:
+    if reasons:
+        first = next(iter(reasons))
+        example = f"{printable(listing.files[first])}: {reasons[first]}"
+        yield f"{len(reasons)} pictures could not be read and are left out (the first: {example})"
 
 
 def _sync_folder(path: Path) -> None:

@@ -55,6 +55,7 @@ class Data:
     counts: dict[str, int]
     is_food11: bool
     warnings: tuple[str, ...]
+    copies: dict[str, int]  # as `checks.copies` counts them
     mean: tuple[float, ...]
     std: tuple[float, ...]
     taken: Taken
@@ -140,6 +141,7 @@ def open_data(path: Path) -> Data:
         counts=_counts(parts, labels),
         is_food11=meta["is_food11"],
         warnings=tuple(meta["warnings"]),
+        copies=meta.get("copies", {}),  # not in caches of earlier versions
         mean=tuple(meta["mean"]),
         std=tuple(meta["std"]),
         taken=taken,

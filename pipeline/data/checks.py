@@ -10,7 +10,6 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.data.listing import FIRST_RULES, FULL_DEPTH, PARTS, TEST, TRAIN, VALID, Listing
-from pipeline.data.twins import near_identical
 from pipeline.errors import printable
 
 NUM_FOOD11 = 16_643  # 9,866 + 3,430 + 3,347 as published (Singla et al. 2016); 10,000 + 3,643 + 3,000 in later courses
@@ -38,10 +37,10 @@ def is_food11(listing: Listing) -> bool:
     return len(listing.classes) == 11 and len(listing.files) == NUM_FOOD11
 
 
-def warn(listing: Listing, rows: Sequence[int], hashes: Sequence[str], images: npt.NDArray[np.uint8]) -> tuple[str, ...]:
+def warn(listing: Listing, rows: Sequence[int], hashes: Sequence[str], alike: Iterable[Pair]) -> tuple[str, ...]:
     """Everything to know before believing a number: the listing's warnings, then what the pictures used show.
 
-    `images` are the decoded pictures `rows`, in that order.
+    `alike` are the pairs of places in `rows` whose pictures look the same.
     """
     labels, parts = [listing.labels[row] for row in rows], [listing.parts[row] for row in rows]
     files, used = [listing.files[row] for row in rows], [hashes[row] for row in rows]
@@ -50,8 +49,28 @@ def warn(listing: Listing, rows: Sequence[int], hashes: Sequence[str], images: n
         *_warn_title(listing),
         *_warn_classes(listing.classes, labels, parts),
         *_warn_copies(files, labels, parts, used),
-        *_warn_twins(files, labels, parts, used, near_identical(images)),
+        *_warn_twins(files, labels, parts, used, alike),
     )
+
+
+def copies(parts: Sequence[int], hashes: Sequence[str], alike: Iterable[Pair]) -> dict[str, int]:
+    """How many pictures have a copy, of the same bytes or look, where it flatters: val in train, test in train or val.
+
+    `pool`: of train and val together those with one among them, which a new train/val split may part.
+    """
+    first: dict[str, int] = {}
+    same = [(first.setdefault(digest, row), row) for row, digest in enumerate(hashes)]
+    seen: defaultdict[int, set[int]] = defaultdict(set)
+    for a, b in (*same, *alike):
+        if a != b:
+            seen[a].add(parts[b])
+            seen[b].add(parts[a])
+    has = [(parts[row], there) for row, there in seen.items()]
+    return {
+        "valid": sum(part == VALID and TRAIN in there for part, there in has),
+        "test": sum(part == TEST and bool(there & {TRAIN, VALID}) for part, there in has),
+        "pool": sum(part != TEST and bool(there & {TRAIN, VALID}) for part, there in has),
+    }
 
 
 def channel_statistics(

@@ -12,7 +12,19 @@ from pipeline.record import Record
 from pipeline.report import ablation as ablation_text
 from pipeline.report import classes as classes_text
 from pipeline.report import diagnosis as diagnosis_text
-from pipeline.report import effects, html, latex, markdown, planned, provenance, sentences, translate, tuned, winner
+from pipeline.report import (
+    effects,
+    html,
+    latex,
+    markdown,
+    optimism,
+    planned,
+    provenance,
+    sentences,
+    translate,
+    tuned,
+    winner,
+)
 from pipeline.report import importance as importance_text
 from pipeline.report import search as search_text
 from pipeline.report.answers import Answers, read_answers
@@ -68,11 +80,8 @@ def read(record: Record, home: Path | None = None) -> Findings:
     params = {row.arm: row.num_params for row in ablation.rows}
     warnings = (*provenance.warnings(record, ablation, search), *mismatched(study, params))
     warnings = (*warnings, *diagnosis_text.warnings(found, ablation))
-    warnings += (
-        *filter(None, [diagnosis_text.idle(found, ablation), post_hoc(record)]),
-        *answers.warnings,
-        *tuned.warnings(tuned.efforts(record, study)),
-    )
+    said = (diagnosis_text.idle(found, ablation), optimism.warning(ablation, record), post_hoc(record))
+    warnings += (*filter(None, said), *answers.warnings, *tuned.warnings(tuned.efforts(record, study)))
     return Findings(
         record, study, ablation, search, sample, importance, read_tuning(search, study), found, answers, warnings
     )
@@ -140,8 +149,8 @@ def _tex(findings: Findings, say: Translator | None) -> str:
         tables.append(found)
         labels.append(label)
     notes = [text for text in (record.note, refusal(ablation.unequal), sentences.incomplete(ablation)) if text]
-    notes += [*sentences.lost(ablation), *filter(None, [sentences.converged(ablation)])]
-    notes += footnotes(ablation, record, findings.study)
+    beside = (sentences.converged(ablation), optimism.warning(ablation, record))
+    notes += [*sentences.lost(ablation), *filter(None, beside), *footnotes(ablation, record, findings.study)]
     if say:
         tables, notes = [translate.table(found, say) for found in tables], list(map(say.text, notes))
     return latex.render(tables, labels, notes, say.catalogue.lang if say else "en")
