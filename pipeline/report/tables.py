@@ -13,6 +13,7 @@ from pipeline.report.collapse import Guess, barred, collapsed
 from pipeline.report.fairness import chosen_by_the_judge, not_compared, unequal
 from pipeline.report.gaps import Hole, has_numbers, holes, reasons, uncompared
 from pipeline.report.tuned import untuned
+from pipeline.report.zeros import explained
 from pipeline.stats import MIN_REPLICATES, NAN, Basis, Contrast, answer, basis, best_set
 from pipeline.study import Study
 
@@ -185,6 +186,9 @@ def read_ablation(record: Record, study: Study) -> Ablation:
     out = barred(runs, scores, guess) if compares else {}
     apart = uncompared(scores, empty, way, out) if compares else {}
     best = frozenset(best_set(scores, way, out) if compares else ())
+    judges = record.data["counts"].get("test" if metric == "test_acc" else "valid", 0)
+    if not unlike:
+        answers = explained(answers, questions, runs, {row.arm: row.values for row in rows}, guess, judges)
     fell = collapsed(scores, guess)
     tested = record.data["counts"].get("test", 0) if metric == "test_acc" else 0
     lacks = holes(runs, planned, lost)

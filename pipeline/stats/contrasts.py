@@ -118,7 +118,7 @@ def estimate(scores: pd.DataFrame, question: Question, basis: Basis = PAIRED) ->
         return replace(
             bare,
             sd=0.0,
-            reason=f"{same} (no variance), usually a wiring mistake: the change does not reach the training",
+            reason=f"{same} (no variance)",
         )
     found = fit(whole if paired else table, weights, basis)
     if found.error <= NO_SPREAD:
