@@ -100,6 +100,13 @@ READ: dict[str, Case] = {
         PETS,
         [16, 4, 6],
     ),
+    "views of each class": (
+        {"{c}/indoor/{n}.jpg": 5, "{c}/outdoor/{n}.jpg": 5},
+        {"splits": "none"},
+        PETS,
+        [12, 4, 4],
+    ),
+    "numbers first": ({"train/{n}_{c}.jpg": 10}, {"label_from": "name"}, PETS, [16, 4, 0]),
     "dogs vs cats, nested": (
         {"train/train/{c}.{n}.jpg": 10, "test/test/{n}.jpg": 6},
         {"label_from": "name"},
@@ -206,6 +213,17 @@ REFUSED: dict[str, tuple[dict[str, int], dict[str, Any], tuple[str, ...]]] = {
     "two sets": (split("a/train", "b/train"), {}, ("several folders hold a train split: a, b",)),
     "folds": (split("fold_1", "fold_2", "fold_3"), {}, ("hold the same folders ('cat', 'dog')", "splits=none")),
     "tr and te": (split("tr", "te"), {}, ("hold the same folders ('cat', 'dog')",)),
+    "words of another language": (split("entrenamiento", "", "prueba"), {}, ("hold the same folders ('cat', 'dog')",)),
+    "views of each class": (
+        {"{c}/indoor/{n}.jpg": 5, "{c}/outdoor/{n}.jpg": 5},
+        {},
+        ("hold the same folders ('indoor', 'outdoor')", "splits=none"),
+    ),
+    "numbers first": (
+        {f"train/{{n}}_{name}.jpg": 10 for name in ("cat", "dog", "owl", "fox")},
+        {},
+        ("the number before _ in the names of the files seems to be the picture's", "--set dataset.label_from=name"),
+    ),
     "class first, but for one": (
         split("{c}/train", "", "{c}/test", "{n}.jpg") | {"owl/{n}.jpg": 5},
         {},
@@ -250,10 +268,9 @@ def test_a_class_that_is_named_after_a_split_is_said(tmp_path):
     assert any(warning.startswith("the folders 'train' are taken for classes") for warning in listing.warnings)
 
 
-def test_folders_of_the_same_names_in_every_class_are_said(tmp_path):
-    listing = Folder().scan(grow(tmp_path, {"{c}/indoor/{n}.jpg": 5, "{c}/outdoor/{n}.jpg": 5}))
-    assert listing.classes == PETS
-    assert any("'cat', 'dog' hold folders, not pictures ('indoor', 'outdoor')" in text for text in listing.warnings)
+def test_splits_in_names_of_files_are_said(tmp_path):
+    listing = Folder().scan(grow(tmp_path, {"{c}/train_{n}.jpg": 10, "{c}/test_{n}.jpg": 5}))
+    assert any(text.startswith("the names of the files say splits (test 10, train 20)") for text in listing.warnings)
 
 
 def test_a_class_that_holds_folders_beside_others_with_pictures_is_said(tmp_path):
@@ -333,6 +350,7 @@ def test_what_else_a_name_says_is_kept():
         ("dog (3).png", "dog"),
         ("daisy12.jpg", "daisy"),
         ("3_12.jpg", "3"),
+        ("12_owl.jpg", "owl"),
         ("0001.jpg", None),
         ("cat.jpg", None),
     ],

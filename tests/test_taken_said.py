@@ -23,6 +23,7 @@ WARNINGS = (
     "the folders 'train' are taken for classes, not for splits: they hold pictures as the others beside them do",
     "the class folders 'a', 'b' hold folders, not pictures ('c', 'd'): all that is below a class folder is of that class",
     "folders without pictures are no classes: 'tmp'",
+    "the names of the files say splits (test 10, train 20), which are not followed: move the files to folders of splits",
     "classes of fewer than 2 training pictures are left out (dataset.min_pictures): 'yeti' (1)",
     "train.csv: 4 pictures have no label in column 'label'",
     "train.csv: 4 pictures have no label in column 2",

@@ -4,10 +4,10 @@ from collections import Counter
 from collections.abc import Iterable
 
 from pipeline.data.folder import Names, Tree
-from pipeline.data.names import SplitName, is_numbered_part, label_of, says_nothing, split_of, words
+from pipeline.data.names import SplitName, label_of, says_nothing, split_of, words
 from pipeline.errors import UserError, printable
 
-UNLABELED = {"unlabeled", "unlabelled"}  # hold training pictures without a label
+UNLABELED = {"unlabeled", "unlabelled", "unsup", "unsupervised"}  # hold training pictures without a label
 CAMERA = frozenset(words("img dsc dscn dscf pxl image picture photo pic frame file screenshot scan p"))
 ANYWAY = "to read every folder as a class, whatever its name: --set dataset.splits=none"
 
@@ -26,6 +26,26 @@ def doubts(tree: Tree, base: Names, classes: list[str], where: str, *, split: bo
         f"the folders {some(plain)} are taken for classes, not for splits: they hold pictures as the others beside them do"
     ]
     return [*(notes if plain else []), *_nested(tree, base, classes, where)]
+
+
+def doubt_numbers(tree: Tree, where: str) -> None:
+    """Raise UserError where names of files are NUMBER_LABEL rather than LABEL_NUMBER."""
+    count = Counter(label_of(path[-1]) for path in tree.pictures if path[-1][0].isdigit())
+    seen = {label: num for label, num in count.items() if label and not label[0].isdigit() and num > 1}
+    if len(seen) > 1 and 2 * sum(seen.values()) > count.total():
+        raise UserError(
+            f"{where}: the number before _ in the names of the files seems to be the picture's, not the label's"
+            f"{names_hint(path[-1] for path in tree.pictures)}; or say that it is one: --set dataset.layout=hw3"
+        )
+
+
+def note_files(tree: Tree) -> list[str]:
+    """What is to be said where names of files say splits: they are not followed."""
+    count = Counter(found.word for path in tree.pictures if (found := split_of(path[-1].rpartition(".")[0])))
+    if len(count) < 2 or 2 * count.total() < len(tree.pictures):
+        return []
+    shown = ", ".join(f"{word} {num}" for word, num in sorted(count.items()))
+    return [f"the names of the files say splits ({shown}), which are not followed: move the files to folders of splits"]
 
 
 def holding(tree: Tree, base: Names) -> list[str]:
@@ -93,7 +113,7 @@ def _nested(tree: Tree, base: Names, classes: list[str], where: str) -> list[str
     copies = [name for name in inner if set(inner[name]) & set(classes)]
     if copies:
         raise no_classes(tree, where, f"{some(copies)} hold folders of the same names as those beside them")
-    if len(common) > 1 and (len(common) > len(inner) or all(map(is_numbered_part, classes))):
+    if len(common) > 1 and len(inner) == len(classes):
         raise no_classes(tree, where, f"{some(inner)} hold the same folders ({some(common)}) and can hardly be classes")
     note = f"the class folders {some(inner)} hold folders, not pictures ({some(count)})"
     return [f"{note}: all that is below a class folder is of that class"] if inner else []

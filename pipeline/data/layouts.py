@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from pipeline.data.cut import cut, origins, warn_test
-from pipeline.data.doubts import UNLABELED, doubts, names_hint, shown, some, table_hint
+from pipeline.data.doubts import UNLABELED, doubt_numbers, doubts, names_hint, note_files, shown, some, table_hint
 from pipeline.data.folder import EXTENSIONS, Names, Tree
 from pipeline.data.homes import LABELED, Homes, find_homes
 from pipeline.data.listing import (
@@ -69,13 +69,15 @@ def list_pictures(tree: Tree, rules: Rules) -> Listing:
         raise UserError(f"{where}: no pictures ({kinds}) in it; found: {describe(tree.ignored)}; {LAYOUTS}")
     homes = find_homes(tree, where, by_name=rules.splits == "auto")
     style = _style(tree, homes, rules, where)
+    if style == "hw3" and rules.layout == "auto" and not rules.trusting:
+        doubt_numbers(tree, where)
     found = _label(tree, homes, style)
     notes = _hide_dummy_class(homes, style, found)
     notes += _leave_out_small(tree, found, rules.min_pictures)
     written, classes = _classes(tree, homes, style, found, where)
     if style == "classes" and rules.splits == "auto" and not rules.trusting:
         notes += doubts(tree, homes.folders(TRAIN)[0], written, where, split=homes.split)
-    notes += _empty_folders(tree, homes, where) if style == "classes" else []
+    notes += [*_empty_folders(tree, homes, where), *note_files(tree)] if style == "classes" else []
     keys = {key: label for label, key in enumerate(written)}
     order = sorted(found, key="/".join)
     labels = [UNKNOWN if key is None else keys[key] for key, _ in map(found.__getitem__, order)]

@@ -29,8 +29,8 @@ FILLERS = THINGS | set(words("the my new raw all full final original orig resize
 ASIDE = frozenset(
     words("annotation annotations label labels mask masks trimap trimaps segmentation segmentations bbox bboxes gt json xml")
 )
-NUMBERED = frozenset(words("fold folds subset group batch session tr te ts va"))
-NO_LABEL = re.compile(r"(?:\d+|(?P<label>.+?)(?:[\s._-]+\(?\d+\)?|(?<=[^\W\d_])\(?\d+\)?))", re.DOTALL)
+# A number alone; a label before its number; a number before a label.
+NAME = re.compile(r"\d+|(?P<first>.+?)(?:[\s._-]+\(?\d+\)?|(?<=[^\W\d_])\(?\d+\)?)|\d+[\s._-]+(?P<last>[^\d].*)", re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -75,16 +75,10 @@ def is_aside(name: str) -> bool:
     return says_nothing(name) and any(token in ASIDE for token in tokens(name))
 
 
-def is_numbered_part(name: str) -> bool:
-    """Whether a name is that of one part among several: `fold_1`, `part2`, `tr`."""
-    found = tokens(name)
-    return bool(found) and all(token in FILLERS or token in NUMBERED for token in found)
-
-
 def label_of(file: str) -> str | None:
-    """The label at the start of a file's name, before its number: `cat.0.jpg`, `great_pyrenees_12.jpg`, `dog (3).png`."""
-    match = NO_LABEL.fullmatch(os.path.splitext(file.rpartition("/")[2])[0])
-    return match["label"] if match else None
+    """The label in a file's name, beside its number: `cat.0.jpg`, `great_pyrenees_12.jpg`, `dog (3).png`, `7_owl.jpg`."""
+    match = NAME.fullmatch(os.path.splitext(file.rpartition("/")[2])[0])
+    return match["first"] or match["last"] if match else None
 
 
 def _word(token: str) -> str:
