@@ -478,6 +478,14 @@ TABLES: dict[str, Told] = {
         [12, 4, 4],
         "column 'class', in the order of column 'label' of train.csv",
     ),
+    "a column of splits by another name": (
+        {"pics/{n}.jpg": 20},
+        {"train.csv": ("filepaths,labels,data set", [f"{n}.jpg,{n % 2},{SIXTY[n]}" for n in range(20)])},
+        {},
+        ("0", "1"),
+        [12, 4, 4],
+        "'labels'",
+    ),
     "usage as in FER2013": (
         {"pics/{n}.jpg": 20},
         {

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from pipeline.data.folder import has_ending
 from pipeline.data.labels import GUESS, OFF, ON, SETTING, Labels, find_labels
-from pipeline.data.names import split_of, words
+from pipeline.data.names import SplitName, split_of, words
 from pipeline.data.tables import Table
 from pipeline.errors import UserError, printable
 
@@ -122,6 +122,7 @@ def _holds(cells: list[str], is_picture: Callable[[str], bool]) -> bool:
 def _split(table: Table, wanted: str, taken: Collection[int | None]) -> tuple[int | None, list[str], list[str]]:
     """(the column of the splits, the word of each line, what is to be said of columns that are not used)."""
     usual = {place: name for name in (*FLAGS, *SPLITS) for place in table.places(name) if place not in taken}
+    usual |= {p: "" for p in range(table.width) if p not in taken and p not in usual and _only_splits(table.column(p))}
     given = {table.named(wanted, "dataset.split_column"): ""} if wanted not in ("", "none") else {}
     notes = []
     for place, name in (given or ({} if wanted else usual)).items():
@@ -138,6 +139,12 @@ def _split(table: Table, wanted: str, taken: Collection[int | None]) -> tuple[in
         values = ", ".join(f"'{printable(value, 30)}'" for value in list(dict.fromkeys(cells))[:5])
         notes.append(f"{table.shown(place)} of {printable(table.path.name, 60)} is not used as split: it holds {values}")
     return None, [""] * len(table.rows), notes
+
+
+def _only_splits(cells: list[str]) -> bool:
+    """Whether a column of whatever name holds nothing but the words of several splits."""
+    found = {split_of(cell) for cell in set(cells)} if cells and _word(cells[0]) else set()
+    return SplitName("train") in found and len(found) > 1 and all(split and not split.rest for split in found)
 
 
 def _word(cell: str) -> str:

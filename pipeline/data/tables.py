@@ -67,7 +67,9 @@ def read_table(path: Path, is_picture: Callable[[str], bool]) -> Table:
     named = not any(map(is_picture, first))
     twice = next((name for name in first if name and first.count(name) > 1), "") if named else ""
     if twice:
-        raise UserError(f"{where}: line {lines[0][0]}: two columns are called '{printable(twice, 60)}'; rename one")
+        raise UserError(
+            f"{where}: line {lines[0][0]}: two columns are called '{printable(twice, 60)}'; rename one, or add a line of names"
+        )
     return Table(path, where, first if named else (), tuple(lines[1:] if named else lines))
 
 
