@@ -723,7 +723,7 @@ UNREAD: dict[str, tuple[dict[str, int], str, list[str], dict[str, Any], tuple[st
         "image,label,label",
         listed("{n},{i},{i}"),
         {},
-        ("two columns are called 'label'",),
+        ("two columns called 'label'",),
     ),
     "three columns without names": ({"{n}.jpg": 20}, "", listed("{n}.jpg,{i},7"), {}, ("its columns: 3 without names",)),
     "only ids": (

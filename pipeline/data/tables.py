@@ -68,7 +68,7 @@ def read_table(path: Path, is_picture: Callable[[str], bool]) -> Table:
     twice = next((name for name in first if name and first.count(name) > 1), "") if named else ""
     if twice:
         raise UserError(
-            f"{where}: line {lines[0][0]}: two columns are called '{printable(twice, 60)}'; rename one or add a line of names"
+            f"{where}: line {lines[0][0]}: two columns called '{printable(twice, 60)}'; rename one or add names of columns"
         )
     return Table(path, where, first if named else (), tuple(lines[1:] if named else lines))
 
