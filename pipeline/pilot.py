@@ -151,10 +151,11 @@ def sentence(pilot: Mapping[str, Any]) -> str:
                 f"If that were the truth, {n} replicates would find a difference of {_points(first['corrected'])} points "
                 f"with 80 % power{over}"
             )
+    texts = texts or [runs]
     ahead = pilot["expected"]
     if ahead["epochs_left"]:
         texts.append(f"About {duration(ahead['hours'] * 3600)} for the {ahead['epochs_left']} epochs left of the arms")
-    return f"pilot: {'. '.join(texts or [runs])}."
+    return f"pilot: {'. '.join(texts)}."
 
 
 def _points(share: float) -> str:
