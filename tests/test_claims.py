@@ -52,7 +52,7 @@ CLAIMS: dict[str, str] = {
     "15 extrapolated": r"\bextrapolat|would reach|expected to reach",
     "16 speed": r"\blatency\b|\bfaster\b|\bslower\b|\bspeed-?up\b",
     "17 beyond this set": r"\bin general\b|generali[sz]es (to|better|well)|"
-    r"(other|new|unseen) (data ?sets|data|pictures)|\bpopulation\b",
+    r"(other|new|unseen) (data ?sets|data|pictures(?! of this kind| \[95 % CI\]|: the 95 % interval))|\bpopulation\b",
 }
 FORGED: dict[str, tuple[str, ...]] = {
     "1 better inside the noise": ("ResNet beats the baseline", "augmentation is superior"),
@@ -67,7 +67,7 @@ FORGED: dict[str, tuple[str, ...]] = {
     "14 converged": ("the baseline has converged", "after convergence"),
     "15 extrapolated": ("200 trials would reach 91 %", "extrapolated to 500 trials"),
     "16 speed": ("ResNet is slower", "latency 3 ms"),
-    "17 beyond this set": ("it generalizes better", "holds on other datasets", "in general, ResNet is better"),
+    "17 beyond this set": ("it generalizes better", "holds on other datasets", "in general, ResNet is better", "and on new pictures"),
 }
 HONEST = (
     "inconclusive: neither, which is not evidence of no effect. Scope: recipe incl. tuning. a generalization gap; whether "
