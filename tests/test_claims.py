@@ -67,7 +67,7 @@ FORGED: dict[str, tuple[str, ...]] = {
     "14 converged": ("the baseline has converged", "after convergence"),
     "15 extrapolated": ("200 trials would reach 91 %", "extrapolated to 500 trials"),
     "16 speed": ("ResNet is slower", "latency 3 ms"),
-    "17 beyond this set": ("it generalizes better", "holds on other datasets", "in general, ResNet is better", "and on new pictures"),
+    "17 beyond this set": ("it generalizes better", "holds on other datasets", "in general, A is better", "on new pictures"),
 }
 HONEST = (
     "inconclusive: neither, which is not evidence of no effect. Scope: recipe incl. tuning. a generalization gap; whether "
