@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[1]
 
 
 def test_nothing_is_lost_done_twice_or_told_wrongly_when_everything_is_late_or_dies(tmp_path: Path) -> None:
-    flags = ("--trials", "130", "--workers", "4", "--rounds", "1", "--longest", "0.03", "--death", "0", "--error", "0.02")
+    flags = ("--trials", "130", "--workers", "4", "--rounds", "1", "--longest", "0.1", "--death", "0", "--error", "0.02")
     found = subprocess.run(
         [sys.executable, "-m", "benchmarks.segments", *flags, "--out", str(tmp_path)],
         env={**os.environ, "PYTHONPATH": str(ROOT)},

@@ -41,7 +41,7 @@ def main(words: Sequence[str] | None = None) -> int:
     parser.add_argument("--rounds", type=int, default=3, help="of each number of workers")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--delay", type=float, default=0.3, help="chance of a delay at a seam")
-    parser.add_argument("--longest", type=float, default=0.1, help="seconds that a delay takes at most")
+    parser.add_argument("--longest", type=float, default=0.5, help="seconds that a delay takes at most")
     parser.add_argument("--death", type=float, default=0.002, help="chance of a death at a seam")
     parser.add_argument("--error", type=float, default=0.03, help="chance, at an epoch, of a false word of a death")
     parser.add_argument("--out", type=Path, help="keep the ledgers and diaries here")

@@ -25,8 +25,9 @@ TOLD = (SEAMS[-1], TIMER)  # where a worker dies when the driver may know all of
 
 @dataclass(frozen=True)
 class Weather:
-    """Chances, at each seam of each segment: of a delay of up to `longest` seconds, of a death; and, at each epoch, that the
-    driver takes a worker for dead that lives. One worker dies at each seam in any case, and one is taken for dead."""
+    """Chances, at each seam of each segment: of a delay of up to `longest` seconds (of a tenth of that in the driver, which
+    all wait for), of a death; and, at each epoch, that the driver takes a worker for dead that lives. One worker dies at
+    each seam in any case, and one is taken for dead."""
 
     seed: int
     delay: float
@@ -44,10 +45,10 @@ class Weather:
     def draw(self, *what: object) -> random.Random:
         return random.Random(f"{self.seed} {what}")
 
-    def dawdle(self, *what: object) -> None:
+    def dawdle(self, *what: object, share: float = 1.0) -> None:
         draw = self.draw("delay", *what)
         if draw.random() < self.delay:
-            time.sleep(draw.uniform(0, self.longest))
+            time.sleep(draw.uniform(0, share * self.longest))
 
 
 class Diary:
@@ -141,7 +142,7 @@ class Worker:
     def _tarry(self) -> None:
         """Where the driver has taken this worker for dead, long enough for another one to have the run by then."""
         if any(entry["segment"] == self.order["segment"] for entry in read(self.study)):
-            time.sleep(20 * self.weather.longest)
+            time.sleep(4 * self.weather.longest)
 
     def _metrics(self, epoch: int) -> dict[str, float]:
         acc = self.weather.draw("acc", self.folder.name).random() * epoch / (epoch + 1)
@@ -180,11 +181,11 @@ class Late(runner.Segments):
         return Weather.load(self.folder)
 
     def suggest(self, trial_id: str) -> Any:
-        self.weather.dawdle("suggest", len(self.plan.record.runs), len(self.names))
+        self.weather.dawdle("suggest", len(self.plan.record.runs), len(self.names), share=0.1)
         return super().suggest(trial_id)
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
-        self.weather.dawdle("result", result["event"])
+        self.weather.dawdle("result", result["event"], share=0.1)
         super().on_trial_result(trial_id, result)
         name = self.names.get(trial_id, "")
         run = self.plan.live.get(name, "")
@@ -193,7 +194,7 @@ class Late(runner.Segments):
             super().on_trial_complete(trial_id, error=True)
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
-        self.weather.dawdle("complete", self.names.get(trial_id))
+        self.weather.dawdle("complete", self.names.get(trial_id), share=0.1)
         super().on_trial_complete(trial_id, result, error)
 
     def _errs(self, *place: object) -> bool:
