@@ -218,6 +218,8 @@ def _watch(over: threading.Event, interrupts: Interrupts) -> None:
 
 
 def _tuner(segments: Segments, temp: Path, heartbeat: Heartbeat) -> tune.Tuner:
+    # without it Tune, which knows nothing of the searcher's own limit, prepares one worker at a time
+    os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(segments.resources.workers)
     gpus = segments.resources.gpus_per_trial
     share = {"cpu": 1.0} | ({"gpu": gpus} if gpus else {})
     return tune.Tuner(

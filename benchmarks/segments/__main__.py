@@ -62,7 +62,7 @@ def round_of(folder: Path, workers: int, num_trials: int, weather: Weather) -> A
     """One study from begin to end; prints a line."""
     begun = time.monotonic()
     train(folder, workers, num_trials, weather)
-    found = audit(folder, num_trials, NUM_ARMS)
+    found = audit(folder, num_trials, NUM_ARMS, workers)
     faults = ", ".join(f"{name.replace('_', ' ')} {getattr(found, name)}" for name in FAULTS)
     counts = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in asdict(found).items() if name not in FAULTS)
     print(f"workers {workers}, seed {weather.seed}: {time.monotonic() - begun:.0f} s, {counts}; {faults}", flush=True)

@@ -13,12 +13,21 @@ from pipeline.record import Record
 from pipeline.segment import checkpoint_folder
 
 Entries = list[dict[str, Any]]
-FAULTS = ("false_deaths", "unnoticed_deaths", "handed_out_twice", "trained_twice", "two_writers", "lost_runs")
+FAULTS = (
+    "false_deaths",
+    "unnoticed_deaths",
+    "handed_out_twice",
+    "trained_twice",
+    "two_writers",
+    "lost_runs",
+    "idle_workers",
+)
 
 
 @dataclass(frozen=True)
 class Audit:
-    """Of one session. taken_for_dead: workers that live, which the driver was told had died."""
+    """Of one session. taken_for_dead: workers that live, which the driver was told had died; idle_workers: that never had a
+    segment while the others had one."""
 
     segments: int
     epochs: int
@@ -31,20 +40,21 @@ class Audit:
     trained_twice: int
     two_writers: int
     lost_runs: int
+    idle_workers: int
 
     @property
     def whole(self) -> bool:
         return not any(getattr(self, fault) for fault in FAULTS)
 
 
-def audit(study: Path, num_trials: int, num_arms: int) -> Audit:
+def audit(study: Path, num_trials: int, num_arms: int, workers: int) -> Audit:
     """Read a study that was trained by stub workers."""
     events = list(read_events(study))
     record = Record.of(events)
     diaries = {key: list(read(checkpoint_folder(study, key))) for key in record.runs}
     entries = [entry for diary in diaries.values() for entry in diary]
     own = list(read(study))
-    failed, started, twice = handed_out(events)
+    failed, started, twice, most = handed_out(events)
     died = {e["segment"] for e in entries if e["what"] == "died"}
     mistaken = {e["segment"] for e in own if e["what"] == "taken for dead"}
     between = sum(e["what"] == "died" for e in own)
@@ -64,12 +74,13 @@ def audit(study: Path, num_trials: int, num_arms: int) -> Audit:
         trained_twice=sum(map(trained_twice, diaries.values())),
         two_writers=sum(map(two_writers, diaries.values())),
         lost_runs=lost(record, num_trials, num_arms),
+        idle_workers=workers - most,
     )
 
 
-def handed_out(events: Iterable[dict[str, Any]]) -> tuple[set[str], set[str], int]:
-    """(segments that failed, all segments, how many were handed out while another of the run was out)."""
-    study, live, failed, started, twice = "", {}, set(), set(), 0
+def handed_out(events: Iterable[dict[str, Any]]) -> tuple[set[str], set[str], int, int]:
+    """(segments that failed, all segments, how many were handed out while another of the run was out, most out at once)."""
+    study, live, failed, started, twice, most = "", {}, set(), set(), 0, 0
     for event in events:
         kind, run = event["type"], event.get("run", "")
         study = event["id"] if kind == "study" else study
@@ -77,11 +88,12 @@ def handed_out(events: Iterable[dict[str, Any]]) -> tuple[set[str], set[str], in
             twice += run in live
             live[run] = f"{study}.{event['seq']}"
             started.add(live[run])
+            most = max(most, len(live))
         elif kind in ("rung", "end", "fail"):
             name = live.pop(run, None)
             if kind == "fail" and name is not None:
                 failed.add(name)
-    return failed, started, twice
+    return failed, started, twice, most
 
 
 def trained_twice(diary: Entries) -> int:
