@@ -121,6 +121,19 @@ def test_a_verdict_for_these_pictures_alone_says_so_in_every_format(tmp_path: Pa
     assert "other pictures" not in chinese["report.md"]
 
 
+@pytest.mark.parametrize(("arms", "is_open"), [(("baseline", "even"), True), (("baseline", "ahead"), False)])
+def test_the_best_arm_of_these_pictures_alone_is_said_to_be_that(
+    tmp_path: Path, arms: tuple[str, ...], is_open: bool
+) -> None:
+    findings = read(made(tmp_path, {arm: told_apart()[arm] for arm in arms}), tmp_path)
+    said = (
+        f"Best: {arms[1]}, distinguishable from every other arm."
+        + " For other pictures of this kind that is open." * is_open
+    )
+    assert said in texts(findings, {})["report.md"]
+    assert ("For other pictures of this kind that is open." in texts(findings, {})["report.md"]) == is_open
+
+
 @pytest.mark.parametrize("gone", [True, False])
 def test_it_is_not_given_without_all_answers_and_says_why(tmp_path: Path, gone: bool) -> None:
     lost = ("even", 2) if gone else ("", 0)

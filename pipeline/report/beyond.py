@@ -7,7 +7,7 @@ from pipeline.report.answers import Answers
 from pipeline.report.document import Cell, Column
 from pipeline.report.tables import Ablation
 from pipeline.report.wording import NONE, Points
-from pipeline.stats import Contrast, for_other_pictures
+from pipeline.stats import Contrast, for_other_pictures, leads_beyond
 from pipeline.study import Study
 
 COLUMN = Column("other pictures [95 % CI]", "right")
@@ -17,7 +17,10 @@ def with_other_pictures(ablation: Ablation, answers: Answers, study: Study) -> A
     """`ablation` with what its contrasts are for other pictures, from what the runs answered on these."""
     questions = study.ablation.design.questions()
     found = for_other_pictures(ablation.contrasts, questions, answers.marks, ablation.rope)
-    return replace(ablation, contrasts=found, no_beyond=answers.no_marks)
+    shaken = {arm for contrast in found if contrast.only_here for arm in (contrast.name, contrast.against)}
+    leads = {arm: leads_beyond(ablation.scores, arm, answers.marks, ablation.basis) for arm in ablation.bold}
+    open_ = frozenset(arm for arm in leads if answers.marks and (arm in shaken or not leads[arm]))
+    return replace(ablation, contrasts=found, no_beyond=answers.no_marks, best_here=open_)
 
 
 def cells(contrasts: Sequence[Contrast | None], keys: Sequence[tuple[str, ...]], shown: Points) -> list[Cell]:

@@ -142,6 +142,7 @@ def _best(ablation: Ablation) -> str:
     elif first and ablation.best.difference(ablation.uncompared) == {first.arm}:
         others_word = "each of the other arms compared" if ablation.uncompared else "every other arm"
         text = f"Best: {first.arm}, distinguishable from {others_word}."
+        text += " For other pictures of this kind that is open." * (first.arm in ablation.best_here)
     elif any(contrast.family for contrast in ablation.deltas):
         text = "No arm can be singled out as the best."
     else:

@@ -2,7 +2,7 @@
 
 from pipeline.questions import Alias, Kind, Question, factorial_questions, shapley_questions
 from pipeline.stats.contrasts import NO_SPREAD, Contrast, Verdict, answer, best_set, by_family, deltas, effects, estimate
-from pipeline.stats.pictures import Bools, Marks, for_other_pictures, widened
+from pipeline.stats.pictures import Bools, Marks, for_other_pictures, leads_beyond, widened
 from pipeline.stats.student import (
     ALPHA,
     MIN_REPLICATES,
@@ -52,6 +52,7 @@ __all__ = [
     "fit",
     "for_other_pictures",
     "holm",
+    "leads_beyond",
     "noncentrality",
     "planned_df",
     "shapley_questions",

@@ -6,10 +6,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 
 from pipeline.questions import Question
-from pipeline.stats.contrasts import Contrast, conclude
-from pipeline.stats.student import Fit, Floats
+from pipeline.stats.contrasts import Contrast, conclude, estimate
+from pipeline.stats.student import ALPHA, MIN_REPLICATES, Basis, Fit, Floats
 
 Bools = npt.NDArray[np.bool_]
 
@@ -84,3 +85,10 @@ def for_other_pictures(
     wide = [widen(c, q, marks) if c.family else c for c, q in zip(contrasts, questions, strict=True)]
     judged = conclude(wide, questions, rope)
     return tuple(replace(c, beyond=b if c.family else None) for c, b in zip(contrasts, judged, strict=True))
+
+
+def leads_beyond(scores: pd.DataFrame, top: str, marks: Mapping[str, Marks], basis: Basis) -> bool:
+    """Whether the best arm on these pictures is above every other with results, each at 5 %, on others of their kind."""
+    questions = [Question(arm, "delta", {top: 1.0, arm: -1.0}) for arm in marks if arm != top]
+    tests = [(estimate(scores, question, basis), question) for question in questions]
+    return all(widen(test, question, marks).p < ALPHA for test, question in tests if test.n >= MIN_REPLICATES)
