@@ -2,24 +2,23 @@
 
 from pathlib import Path
 
-from pipeline.data.taken import Taken
+from pipeline.data.listing import FIRST_RULES, Reading
 from pipeline.errors import printable
 from pipeline.prospect import UNCHANGED, awaited, column, outline
 from pipeline.prospect import lines as lines_of
+from pipeline.record import Record
 from pipeline.scheduler import Ladder, rung_epochs
 from pipeline.study import Study
 from pipeline.tuning import Fixed, num_trials
 
 
-def preview(
-    study: Study, data: Path | None, note: str, folder: Path, taken: Taken | None = None, *, with_search: bool
-) -> str:
-    """What is taken of the pictures (None: not known before they are there); trials, rungs and space; arms x replicates;
+def preview(study: Study, data: Path | None, note: str, folder: Path, taken: str = "", *, with_search: bool) -> str:
+    """What is `taken` of the pictures ('': not known before they are there); trials, rungs and space; arms x replicates;
     epochs; where it would write."""
     search, ablation = study.search, study.ablation
     arms = study.arms()
     lines = [f"study      {study.name}: {study.title}", f"pictures   {data or study.baseline.dataset.name}"]
-    lines += taken.text().splitlines() if taken else []
+    lines += taken.splitlines()
     lines += [f"note       {note}"] if note else []
     if with_search:
         rungs = rung_epochs(study.baseline.epochs, search.reduction, search.num_rungs)
@@ -38,6 +37,16 @@ def preview(
     lines += ["plan.md would say, before anything is trained:", *(f"  {line}" for line in column(said))]
     lines += [f"writes to  {folder}", "dry run: nothing was trained or written"]
     return "\n".join(printable(line, 500) for line in lines)
+
+
+def what_is_taken(study: Study, data: Path | None, record: Record) -> str:
+    """What would be taken of the pictures in `data`, by the rules that a study was recorded by; '' where that would begin a
+    download. Raises UserError as listing them does."""
+    dataset = study.baseline.dataset
+    if record.header:
+        dataset = dataset.read_by(Reading(**record.data.get("reading", {"rules": FIRST_RULES})))
+    listing = dataset.scan(data) if dataset.at_hand else None
+    return listing.taken.text(listing.warnings) if listing else ""
 
 
 def _tuning(study: Study) -> list[str]:

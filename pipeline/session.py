@@ -15,7 +15,6 @@ from rich.text import Text
 
 from pipeline.cli import MLRUNS, chosen_study
 from pipeline.core import CORE_VERSION
-from pipeline.data.listing import FIRST_RULES, Reading
 from pipeline.errors import UserError, printable
 from pipeline.header import GO_ON, as_recorded, changed_settings, require_same, require_settings, with_kept_budget
 from pipeline.ledger import FILE, Event, Ledger, read_events, set_aside
@@ -23,7 +22,7 @@ from pipeline.machine import Resources, resources
 from pipeline.opening import open_record, prepare
 from pipeline.ordered_path import derive, path_name
 from pipeline.preflight import external_files
-from pipeline.preview import preview
+from pipeline.preview import preview, what_is_taken
 from pipeline.prospect import Outlook
 from pipeline.record import Record
 from pipeline.study import Study
@@ -55,10 +54,7 @@ def conduct(args: argparse.Namespace, *, with_search: bool) -> int:
         recorded = Record.of(read_events(folder)) if (folder / FILE).exists() and not args.fresh else Record()
         require_settings(recorded, study, folder)
         study = with_kept_budget(recorded, study, args)
-        dataset = study.baseline.dataset
-        if recorded.header:
-            dataset = dataset.read_by(Reading(**recorded.data.get("reading", {"rules": FIRST_RULES})))
-        taken = dataset.scan(data).taken if dataset.at_hand else None
+        taken = what_is_taken(study, data, recorded)
         external_files(study)
         console.print(preview(study, data, note, folder, taken, with_search=with_search), markup=False, soft_wrap=True)
         return 0
@@ -169,7 +165,7 @@ class Session:
         self.study, data = prepare(self.study, self.data_folder, self.record, root, self.means, self.console, known)
         if known and known["fingerprint"] != data.fingerprint:
             raise UserError("--path: the pictures are not those of the recorded search, or their content changed")
-        self.console.print(data.taken.text(), markup=False, soft_wrap=True)
+        self.console.print(data.taken.text(data.warnings), markup=False, soft_wrap=True)
         return data
 
     def _write_up(self, status: str, tracker: "Tracker") -> bool:

@@ -79,7 +79,8 @@ class Taken:
         least, most = (bound(num for _, num in self.classes) for bound in (min, max))
         return f"{least:,} to {most:,}" if least < most else f"{least:,}"
 
-    def text(self) -> str:
-        """The lines for a terminal of 80 columns."""
-        lines = (textwrap.wrap(f"{what:<11}{said}", 79, subsequent_indent=" " * 11) for what, said in self.lines())
+    def text(self, warnings: Sequence[str] = ()) -> str:
+        """The lines, then what there is to be warned of, for a terminal of 80 columns."""
+        said = [*self.lines(), *(("warning", warning) for warning in warnings)]
+        lines = (textwrap.wrap(f"{what:<11}{words}", 79, subsequent_indent=" " * 11) for what, words in said)
         return "\n".join(printable(line) for own in lines for line in own)
