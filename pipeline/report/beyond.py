@@ -18,8 +18,10 @@ def with_other_pictures(ablation: Ablation, answers: Answers, study: Study) -> A
     questions = study.ablation.design.questions()
     found = for_other_pictures(ablation.contrasts, questions, answers.marks, ablation.rope)
     shaken = {arm for contrast in found if contrast.only_here for arm in (contrast.name, contrast.against)}
-    leads = {arm: leads_beyond(ablation.scores, arm, answers.marks, ablation.basis) for arm in ablation.bold}
-    open_ = frozenset(arm for arm in leads if answers.marks and (arm in shaken or not leads[arm]))
+    alone = ablation.bold if answers.marks and len(ablation.bold) == 1 else frozenset()
+    open_ = frozenset(
+        arm for arm in alone if arm in shaken or not leads_beyond(ablation.scores, arm, answers.marks, ablation.basis)
+    )
     return replace(ablation, contrasts=found, no_beyond=answers.no_marks, best_here=open_)
 
 

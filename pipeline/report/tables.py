@@ -99,7 +99,7 @@ class Ablation:
     collapsed: Mapping[str, tuple[int, ...]]  # arm → its replicates at chance or far below the others
     num_tested: int = 0  # pictures of the test set, where arms are judged by it
     unequal: tuple[str, ...] = ()  # what was not the same for all arms; where anything, nothing is compared
-    best_here: frozenset[str] = frozenset()  # arms in bold letters that other pictures might not put above all others
+    best_here: frozenset[str] = frozenset()  # the best arm, where it may not be that on other pictures
     no_beyond: str = ""  # why no contrast is known for other pictures
     unconverged: tuple[str, ...] = ()  # arms that were still improving when their runs ended
 
