@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 BUDGET = ("search.num_trials", "ablation.replicates", "ablation.rope")  # may change from command to command
 FLAGS = {"search.num_trials": "trials", "ablation.replicates": "replicates"}
 GO_ON = "to go on, give the same flags as before (or --study FOLDER/study.json of the recorded study's folder)"
-IGNORED = ("data", "data_env", "title", "fallback")  # change nothing that is trained
+IGNORED = ("data", "data_env", "title", "question", "fallback")  # change nothing that is trained
 
 
 def elsewhere(root: Path) -> str:

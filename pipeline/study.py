@@ -55,6 +55,7 @@ class Study(Frozen):
 
     name: str = Field(pattern=rf"^{NAME.pattern}$")
     title: str
+    question: str = Field(default="", max_length=400, description="what it asks: the report begins with it and its answer")
     data: str | None = Field(default=None, description="folder of pictures, relative to the working directory")
     data_env: str | None = Field(default=None, description="environment variable that names the folder instead")
     baseline: TrainConfig

@@ -29,6 +29,7 @@ from search_spaces.cats_and_dogs import SMALL, SPACE
 STUDY = Study(
     name="cats_and_dogs",
     title="Cats and dogs: LeNet or ResNet, with and without augmentation",
+    question="Is the deep network worth its cost on two classes, and does augmentation help the small one as much?",
     data="data/cats-and-dogs",
     data_env="CATS_AND_DOGS",
     baseline=TrainConfig(

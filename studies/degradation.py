@@ -31,6 +31,7 @@ from search_spaces.degradation import SPACE
 STUDY = Study(
     name="degradation",
     title="Degradation: plain and residual networks of 18 and 34 layers",
+    question="Does depth hurt a network without shortcuts, and do shortcuts repair that?",
     data="data/food-11",
     data_env="FOOD11",
     baseline=TrainConfig(

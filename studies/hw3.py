@@ -22,6 +22,7 @@ from search_spaces.hw3 import SMALL, SPACE
 STUDY = Study(
     name="hw3",
     title="HW3: residual network and augmentation",
+    question="Do a residual network and augmentation help, alone and together?",
     data="data/food-11",
     data_env="FOOD11",
     baseline=TrainConfig(

@@ -36,6 +36,7 @@ from search_spaces.leaves import SMALL, SPACE
 STUDY = Study(
     name="leaves",
     title="Leaves: residual network and augmentation where pictures are few",
+    question="With a dozen pictures a class, what helps: a residual network, augmentation, both?",
     data="data/classify-leaves",
     data_env="LEAVES",
     baseline=TrainConfig(

@@ -33,6 +33,7 @@ BATCH = {"model.norm": "batch"}
 STUDY = Study(
     name="lenet_tuning",
     title="LeNet: sigmoid or ReLU, pooling, batch norm",
+    question="What does each of LeNet's old choices cost, once the learning rate suits each?",
     data="data/fashion-mnist",
     data_env="FASHION_MNIST",
     baseline=TrainConfig(

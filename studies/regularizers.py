@@ -41,6 +41,7 @@ OFF = {
 STUDY = Study(
     name="regularizers",
     title="Regularizers: dropout, weight decay, mixup, label smoothing, each left out",
+    question="Which of the four regularizers does the work, and which is idle beside the others?",
     data="data/food-11",
     data_env="FOOD11",
     baseline=TrainConfig(

@@ -16,6 +16,7 @@ from pipeline.report import (
     effects,
     html,
     latex,
+    lead,
     markdown,
     optimism,
     planned,
@@ -149,8 +150,9 @@ def _tex(findings: Findings, say: Translator | None) -> str:
         tables.append(found)
         labels.append(label)
     notes = [text for text in (record.note, refusal(ablation.unequal), sentences.incomplete(ablation)) if text]
-    beside = (sentences.converged(ablation), optimism.warning(ablation, record))
-    notes += [*sentences.lost(ablation), *filter(None, beside), *footnotes(ablation, record, findings.study)]
+    first = lead.answer(ablation, findings.study, sentences.points(ablation))
+    beside = (first, *sentences.lost(ablation), sentences.converged(ablation), optimism.warning(ablation, record))
+    notes += [*filter(None, beside), *footnotes(ablation, record, findings.study)]
     if say:
         tables, notes = [translate.table(found, say) for found in tables], list(map(say.text, notes))
     return latex.render(tables, labels, notes, say.catalogue.lang if say else "en")

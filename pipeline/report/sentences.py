@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from pipeline.questions import SCREEN
 from pipeline.record import Record
-from pipeline.report import beyond, interactions
+from pipeline.report import beyond, interactions, lead
 from pipeline.report.document import Bullets, Text
 from pipeline.report.fairness import refusal
 from pipeline.report.families import cautions, setting
@@ -28,7 +28,8 @@ def summary(ablation: Ablation, record: Record) -> tuple[Text | Bullets, ...]:
         none = f"No run of the {plural(len(rows), 'arm')} of the ablation has a result: there is nothing to compare yet."
         return (_together(none, *lost(ablation)),)
     judged = f"on {record.data['title']}, judged by {LONG[ablation.metric]}"
-    parts = [f"{plural(len(rows), 'arm')} with {_replicates(ablation)} {judged}."]
+    study = record.study
+    parts = [lead.answer(ablation, study, shown), f"{plural(len(rows), 'arm')} with {_replicates(ablation)} {judged}."]
     if rows[0].values:
         parts.append(f"The reference, {rows[0].arm}, has {_in_words(rows[0], shown)}.")
     else:
@@ -46,9 +47,9 @@ def summary(ablation: Ablation, record: Record) -> tuple[Text | Bullets, ...]:
     if any(contrast.family for contrast in told):
         terms.append(f"Brackets are 95 % confidence intervals in percent points. {setting(told, ablation.budget)}")
     return (
-        _together(*parts, *lost(ablation), _best(ablation), converged(ablation)),
+        _together(*parts, *lost(ablation), _best(ablation), converged(ablation), lead.looks(record, study)),
         Bullets(tuple(filter(None, answers))),
-        _together(*terms, hyperparameters(record.study), small=True),
+        _together(*terms, hyperparameters(study), small=True),
     )
 
 

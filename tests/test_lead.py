@@ -1,0 +1,65 @@
+"""The report begins with the study's question and its answer, in every format."""
+
+from pathlib import Path
+
+import pytest
+
+from pipeline.header import changed_settings
+from pipeline.report.compose import read, texts
+from pipeline.report.terminal import render
+from pipeline.study import Study, load_study
+from tests.records import Scribe, make_study
+
+QUESTION = "Do a residual network and augmentation help?"
+HARMED = {"baseline": 0.557, "ResNet": 0.371, "augmentation": 0.493, "ResNet + augmentation": 0.409}
+
+
+def scribe(folder: Path, study: Study, levels: dict[str, float]) -> Scribe:
+    book = Scribe(folder, study)
+    book.session()
+    for replicate in range(1, study.ablation.replicates + 1):
+        for arm, acc in levels.items():
+            book.arm(arm, replicate, acc + float(book.rng.normal(0, 0.01)))
+    return book
+
+
+def asking(question: str, replicates: int = 5) -> Study:
+    return make_study(num_trials=0, replicates=replicates).model_copy(update={"question": question})
+
+
+def test_the_first_sentence_answers_the_question_in_every_format(tmp_path: Path) -> None:
+    findings = read(scribe(tmp_path, asking(QUESTION), HARMED).record())
+    said = "After 9 epochs, at learning rate 0.0003, tuned for no arm: none is found better than baseline; worse: ResNet ("
+    pages = {name: page.replace("\u00a0", " ") for name, page in texts(findings, {}).items()}
+    pages["screen"] = " ".join(render(findings, Path("report.html")).split())
+    assert [name for name, page in pages.items() if f"{QUESTION} {said}" not in page] == []
+    assert pages["report.md"].split("\n\n")[2].startswith(QUESTION)
+    assert "Seeds 1 to 5; 20 looks at the test set" in pages["report.md"]
+    chinese = texts(findings, {}, "zh")["report.md"]
+    assert (
+        f"{QUESTION} 训练 9 轮后（学习率为 0.0003，没有为任何变体调参）：没有任何变体被发现比 baseline 更优；更差：ResNet"
+        in chinese
+    )
+
+
+def test_without_a_question_it_begins_with_the_answer(tmp_path: Path) -> None:
+    findings = read(scribe(tmp_path, asking(""), HARMED).record())
+    assert texts(findings, {})["report.md"].split("\n\n")[2].startswith("After 9 epochs, at learning rate 0.0003")
+
+
+def test_what_was_not_tested_answers_nothing(tmp_path: Path) -> None:
+    findings = read(scribe(tmp_path, asking(QUESTION, replicates=2), HARMED).record())
+    first = texts(findings, {})["report.md"].split("\n\n")[2]
+    assert "none is found better than baseline; not tested: ResNet (" in first
+    assert "worse" not in first
+
+
+@pytest.mark.parametrize("name", [path.stem for path in Path("studies").glob("*.py")])
+def test_every_study_asks(name: str) -> None:
+    assert load_study(name).question.endswith("?")
+
+
+def test_a_question_changes_no_recorded_study(tmp_path: Path) -> None:
+    record = scribe(tmp_path, asking(""), HARMED).record()
+    del record.header["study"]["question"]  # as earlier versions wrote it
+    assert changed_settings(record, asking(QUESTION)) == []
