@@ -17,7 +17,9 @@ def answer(ablation: Ablation, study: Study, shown: Points) -> str:
     asked = _asked(ablation)
     if ablation.unequal or not asked:
         return study.question
-    found = "; ".join(_groups(asked, shown))
+    values = ablation.rows[0].values
+    lost = ["the reference is at chance"] if values and max(values) <= ablation.guess.limit else []
+    found = "; ".join([*lost, *_groups(asked, shown)])
     return f"{study.question} After {ablation.trained}, {_tuned(study)}: {found}.".strip()
 
 
