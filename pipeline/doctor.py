@@ -175,7 +175,11 @@ def _end_points(record: "Record | Finding", folder: Path, data: "Data", means: "
         import torch
 
         from pipeline.examine import end_point
+        from pipeline.header import changed_since
 
+        if files := changed_since(record, [run], part="model "):
+            yield Finding(run.arm, f"not computed: the code of its network has changed: {', '.join(files)}", "warning")
+            continue
         try:
             inputs = _inputs(record.study, data, run.replicate)
             yield end_point(run, folder, inputs, torch.device(means.device))

@@ -19,6 +19,7 @@ from pipeline.core.setup import Inputs, build_model, build_pixels
 from pipeline.data.cache import Data
 from pipeline.data.splits import Splits, splits
 from pipeline.errors import MachineError, UserError, printable
+from pipeline.header import changed_since
 from pipeline.identity import Identity, run_seed
 from pipeline.model_card import CARD, CONFIG, MODEL, ONNX, PREDICTIONS, Facts, card, config_json
 from pipeline.predictions import Unlabeled, table
@@ -34,7 +35,7 @@ class Handover:
     """Files of the selected run. `problem`: why there is no ONNX file though one was wanted; `warnings`: what to know."""
 
     def __init__(self, record: Record, selection: Selection, study_folder: Path) -> None:
-        """Raises UserError where the run's model file is missing or damaged."""
+        """Raises UserError where the run's model file is missing or damaged, or the code of its network has changed."""
         self.record, self.selection = record, selection
         run = selection.run
         self.config = TrainConfig.parse(run.config, source=f"run {run.key}")
@@ -46,6 +47,7 @@ class Handover:
         self.problem = ""
         self.lines: list[str] = []
         self.warnings: list[str] = []
+        self._require_code()
 
     def files(self, data: Data, *, with_onnx: bool) -> dict[str, bytes]:
         """Name → content, without the predictions."""
@@ -91,11 +93,23 @@ class Handover:
         lines += self.lines
         lines += [f"warning: {self.problem}"] if self.problem else []
         lines += [f"warning: {text}" for text in self.warnings[:20]]
-        lines += [f"warning: {len(self.warnings) - 20} more pictures"] if len(self.warnings) > 20 else []
+        lines += [f"warning: {len(self.warnings) - 20} more"] if len(self.warnings) > 20 else []
         return [
             *lines,
             *(f"{printable(target / name, 1000)}  ({len(files[name]):,} bytes)" for name in OURS if name in files),
         ]
+
+    def _require_code(self) -> None:
+        """Weights in another network would be another model; what else changed is said."""
+        run = self.selection.run
+        if files := changed_since(self.record, [run], part="model "):
+            raise UserError(
+                f"{self.selection.title}: the code of its network has changed since it was trained "
+                f"({printable(', '.join(files), 500)}), which would be another model: take the change back to export it"
+            )
+        if files := changed_since(self.record, [run]):
+            shown = printable(", ".join(files), 500)
+            self.warnings.append(f"code changed since the model was trained, so predictions may differ: {shown}")
 
     def _splits(self, data: Data) -> Splits:
         config, replicate = self.config, self.selection.run.replicate

@@ -3,15 +3,17 @@
 import argparse
 import dataclasses
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pipeline.config import TrainConfig
 from pipeline.core import CORE_VERSION
 from pipeline.errors import UserError, printable
 from pipeline.identity import as_today
 from pipeline.ledger import FILE
-from pipeline.record import Record
+from pipeline.record import Record, Run
+from pipeline.sources import changed, code
 from pipeline.study import Study
 
 if TYPE_CHECKING:
@@ -72,6 +74,32 @@ def require_same(record: Record, study: Study, data: "Data", files: Mapping[str,
     if record.header["core_version"] != CORE_VERSION:
         lines.append(f"training core: recorded version {record.header['core_version']}, now {CORE_VERSION}")
     _refuse(lines, folder)
+
+
+def changed_since(record: Record, runs: Iterable[Run], part: str = "") -> list[str]:
+    """The files of the code that changed since these runs were trained; of the part of their configs alone, where given.
+
+    Of runs whose code was not recorded nothing is known, and nothing said.
+    """
+    found, seen = set[str](), set[str]()
+    for run in runs:
+        for name in set(run.code) - seen:
+            seen.add(name)
+            then = {of: files for of, files in record.code[name].items() if of.startswith(part)}
+            found |= changed(then, code(TrainConfig.parse(run.config, source=f"run {run.key}")))
+    return sorted(found)
+
+
+def require_code(record: Record, folder: Path, outstanding: Callable[[], bool]) -> None:
+    """Raise UserError where more is to be trained by other code than that of the runs recorded in `folder`."""
+    files = changed_since(record, record.runs.values())
+    if files and outstanding():
+        raise UserError(
+            f"{printable(folder)}: the code that its runs were trained by has changed, and results of both must not mix:\n"
+            + "\n".join(printable(file, 300) for file in files[:20])
+            + "\nto go on, take the changes back; to train by the changed code, add --fresh (what is recorded is moved "
+            "aside, not deleted) or give the study another name (--set name=NAME)"
+        )
 
 
 def require_settings(record: Record, study: Study, folder: Path) -> None:

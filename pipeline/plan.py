@@ -11,12 +11,14 @@ from typing import Any
 
 from pipeline.config import TrainConfig
 from pipeline.errors import MachineError, PipelineError
+from pipeline.frozen import digest
 from pipeline.identity import Keys
 from pipeline.ledger import Ledger
 from pipeline.prospect import PILOT_RUNS
 from pipeline.record import Record, Run
 from pipeline.searches import Searches
 from pipeline.segment import Segment
+from pipeline.sources import code
 from pipeline.study import Study
 from pipeline.trials import Trials, spent
 
@@ -210,12 +212,19 @@ class Plan:
         stop = ladder.stop(config.epochs, rung)
         if run.kind == "arm":
             rung, stop = -1, config.epochs
-        start = self.ledger.append("start", run=run.key, rung=rung)
+        start = self.ledger.append("start", run=run.key, rung=rung, code=self._code(config))
         self.searches.sent(run, rung)
         name = f"{self.record.header['id']}.{start['seq']}"
         self.live[name] = run.key
         seed, test = self.keys.seed(run.replicate), run.kind == "arm"
-        return Segment(name, run.key, config, run.replicate, seed, stop, len(run.epochs), test)
+        return Segment(name, run.key, config, run.replicate, seed, stop, len(run.epochs), test, start["code"])
+
+    def _code(self, config: TrainConfig) -> str:
+        """What stands for the code that the run is trained by, which is recorded once."""
+        found = code(config)
+        if digest(found) not in self.record.code:
+            self.ledger.append("code", id=digest(found), parts=found)
+        return digest(found)
 
     def _fail(self, run: Run, error: str, *, retry: bool) -> None:
         self.ledger.append("fail", run=run.key, error=error)

@@ -1,9 +1,12 @@
 """What a command would do, in words and numbers, without doing it (`--dry-run`)."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from pipeline.data.listing import FIRST_RULES, Reading
 from pipeline.errors import printable
+from pipeline.header import changed_since
+from pipeline.preflight import external_files
 from pipeline.prospect import UNCHANGED, awaited, column, outline
 from pipeline.prospect import lines as lines_of
 from pipeline.record import Record
@@ -12,9 +15,29 @@ from pipeline.study import Study
 from pipeline.tuning import Fixed, num_trials
 
 
-def preview(study: Study, data: Path | None, note: str, folder: Path, taken: str = "", *, with_search: bool) -> str:
+def dry_run(recorded: Record, study: Study, data: Path | None, note: str, folder: Path, *, with_search: bool) -> str:
+    """`preview`, after a look at the pictures where they are at hand and at the files that runs need; raises UserError."""
+    taken = what_is_taken(study, data, recorded)
+    external_files(study)
+    changed = changed_since(recorded, recorded.runs.values())
+    return preview(study, data, note, folder, taken, with_search=with_search, changed=changed)
+
+
+def preview(
+    study: Study,
+    data: Path | None,
+    note: str,
+    folder: Path,
+    taken: str = "",
+    *,
+    with_search: bool,
+    changed: Sequence[str] = (),
+) -> str:
     """What is `taken` of the pictures ('': not known before they are there); trials, rungs and space; arms x replicates;
-    epochs; where it would write."""
+    epochs; where it would write.
+
+    changed: files of the code that are not those of the recorded runs, for which nothing more would be trained.
+    """
     search, ablation = study.search, study.ablation
     arms = study.arms()
     lines = [f"study      {study.name}: {study.title}", f"pictures   {data or study.baseline.dataset.name}"]
@@ -35,6 +58,7 @@ def preview(study: Study, data: Path | None, note: str, folder: Path, taken: str
     plan = outline(study)
     said = [line for line in (*lines_of(plan), ("pilot", awaited(plan))) if line[0] not in ("runs", "arms")]
     lines += ["plan.md would say, before anything is trained:", *(f"  {line}" for line in column(said))]
+    lines += [f"refused    where more is to be trained: the code has changed, {', '.join(changed)}"] if changed else []
     lines += [f"writes to  {folder}", "dry run: nothing was trained or written"]
     return "\n".join(printable(line, 500) for line in lines)
 

@@ -9,6 +9,7 @@ from typing import Any, Literal
 from pipeline.config import TrainConfig
 from pipeline.identity import as_today
 from pipeline.ledger import Event
+from pipeline.sources import Code
 from pipeline.study import Study
 
 Status = Literal["new", "running", "paused", "stopped", "complete", "diverged", "failed"]
@@ -56,6 +57,7 @@ class Run:
     mlflow_id: str = ""
     data: str = ""  # fingerprint of the pictures it was trained on; '' and 0: not recorded
     core_version: int = 0
+    code: list[str] = field(default_factory=list)  # what it was trained by, of `Record.code`; empty: not recorded
 
     @property
     def seconds(self) -> float:
@@ -103,6 +105,7 @@ class Record:
     mlflow_ids: dict[str, str] = field(default_factory=dict)  # "uri|what" → run id
     plans: list[Event] = field(default_factory=list)  # what was planned, and how that changed; empty in older records
     pilot: Event = field(default_factory=dict)
+    code: dict[str, Code] = field(default_factory=dict)
     mlflow_experiments: dict[str, str] = field(default_factory=dict)  # uri → id of the study's experiment there
     # search → runs by number; a configuration proposed twice keeps its first run, whichever search that was begun for
     searches: dict[str, list[str]] = field(default_factory=lambda: {"": []})
@@ -197,8 +200,13 @@ class Record:
         run.data, run.core_version = event.get("data", ""), event.get("core_version", 0)
         self.runs[run.key] = run
 
+    def _code(self, event: Event) -> None:
+        self.code[event["id"]] = event["parts"]
+
     def _start(self, event: Event) -> None:
         run = self.runs[event["run"]]
+        if event.get("code", "") not in ("", *run.code):
+            run.code.append(event["code"])
         run.status, run.rung, run.error = "running", event["rung"], ""
 
     def _epoch(self, event: Event) -> None:

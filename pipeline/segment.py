@@ -13,6 +13,7 @@ from pipeline.machine import Resources
 class Segment:
     """Work for one worker: train `config` up to epoch `stop`; epochs up to `reported` are in the ledger already.
 
+    code: what stands for the code to train it by (see `sources`); "" is not compared.
     name: this segment's alone, over all sessions and ledgers; whatever a worker sends back carries it.
     """
 
@@ -24,11 +25,13 @@ class Segment:
     stop: int
     reported: int
     test: bool
+    code: str = ""
 
     def order(self, study_folder: Path, data: Path, resources: Resources) -> dict[str, Any]:
         """What a worker process is told, as plain data; `data` is the folder of the decoded pictures."""
         return {
             "segment": self.name,
+            "code": self.code,
             "config": self.config.model_dump(mode="json"),
             "replicate": self.replicate,
             "seed": self.seed,

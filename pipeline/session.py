@@ -13,16 +13,16 @@ from rich.console import Console
 from rich.panel import Panel
 from rich.text import Text
 
+from pipeline import header
 from pipeline.cli import MLRUNS, chosen_study
 from pipeline.core import CORE_VERSION
 from pipeline.errors import UserError, printable
-from pipeline.header import GO_ON, as_recorded, changed_settings, require_same, require_settings, with_kept_budget
 from pipeline.ledger import FILE, Event, Ledger, read_events, set_aside
 from pipeline.machine import Resources, resources
 from pipeline.opening import open_record, prepare
 from pipeline.ordered_path import derive, path_name
 from pipeline.preflight import external_files
-from pipeline.preview import preview, what_is_taken
+from pipeline.preview import dry_run
 from pipeline.prospect import Outlook
 from pipeline.record import Record
 from pipeline.study import Study
@@ -52,11 +52,10 @@ def conduct(args: argparse.Namespace, *, with_search: bool) -> int:
     console = Console(quiet=args.verbosity < 0, highlight=False)
     if args.dry_run:
         recorded = Record.of(read_events(folder)) if (folder / FILE).exists() and not args.fresh else Record()
-        require_settings(recorded, study, folder)
-        study = with_kept_budget(recorded, study, args)
-        taken = what_is_taken(study, data, recorded)
-        external_files(study)
-        console.print(preview(study, data, note, folder, taken, with_search=with_search), markup=False, soft_wrap=True)
+        header.require_settings(recorded, study, folder)
+        study = header.with_kept_budget(recorded, study, args)
+        shown = dry_run(recorded, study, data, note, folder, with_search=with_search)
+        console.print(shown, markup=False, soft_wrap=True)
         return 0
     if args.resume and not (folder / FILE).exists():
         raise UserError(f"--resume: nothing is recorded in {printable(folder)}; leave the flag out to begin")
@@ -86,14 +85,14 @@ def path_study(args: argparse.Namespace, study: Study, data: Path | None) -> Stu
     path = study.model_copy(update={"name": path_name(study.name)})
     folders = (study_folder(root, one, data) for one in (study, path))
     searched, own = (Record.of(read_events(folder)) if (folder / FILE).exists() else Record() for folder in folders)
-    if searched.header and (lines := changed_settings(searched, as_recorded(searched, study))):
+    if searched.header and (lines := header.changed_settings(searched, header.as_recorded(searched, study))):
         shown = "\n".join(printable(line, 300) for line in lines[:20])
-        raise UserError(f"--path: the search of '{study.name}' was recorded with other settings:\n{shown}\n{GO_ON}")
+        raise UserError(f"--path: the search of '{study.name}' was recorded with other settings:\n{shown}\n{header.GO_ON}")
     if own.header and not args.fresh:
         asked = {"ablation.replicates": study.ablation.replicates, "ablation.rope": study.ablation.rope}
         made = own.study.override(asked, source="flags")
     else:
-        made = derive(searched, with_kept_budget(searched, study, args) if searched.header else study)
+        made = derive(searched, header.with_kept_budget(searched, study, args) if searched.header else study)
         args.recorded = searched.data
     args.defaults |= {"search.num_trials": 0}
     return made
@@ -127,13 +126,14 @@ class Session:
         from pipeline.tracking import Tracker
 
         means = self.means
-        require_settings(self.record, self.study, self.ledger.folder)
+        header.require_settings(self.record, self.study, self.ledger.folder)
         data = self._prepare()
         interrupts = Interrupts()
         interrupts.install()
         if self.record.header:
-            require_same(self.record, self.study, data, external_files(self.study), self.ledger.folder)
-            self.study = with_kept_budget(self.record, self.study, self.args)
+            header.require_same(self.record, self.study, data, external_files(self.study), self.ledger.folder)
+            self.study = header.with_kept_budget(self.record, self.study, self.args)
+            header.require_code(self.record, self.ledger.folder, self._plan().outstanding)
         tracker = Tracker(Path(self.args.mlruns), self.ledger.folder, self.ledger.events, self.ledger.append)
         listeners: list[Callable[[Event], None]] = [self.record.apply, tracker.put]
         self.ledger.listener = functools.partial(_tell_all, listeners)

@@ -18,7 +18,9 @@ from pipeline.core.train import Diverged, Inputs, evaluate_best, train, tune_pro
 from pipeline.data.cache import Data, open_data
 from pipeline.data.splits import Split, Splits, splits
 from pipeline.errors import MachineError, UserError, printable
+from pipeline.frozen import digest
 from pipeline.lease import Lease, LeaseLost, held
+from pipeline.sources import code
 from pipeline.team import following, team
 
 RETRIED = (OSError, ConnectionError, MemoryError)  # deterministic errors (a wrong shape) are not worth a second try
@@ -31,6 +33,8 @@ def work(order: dict[str, Any], on_epoch: Callable[[dict[str, float]], None]) ->
     """
     config = TrainConfig.parse(order["config"], source="segment")
     try:
+        if order.get("code") and order["code"] != digest(code(config)):
+            raise UserError("the code has changed since the command began; the same command names the files")
         with held(Path(order["folder"]), order["segment"]) as lease:
             return _train(config, order, on_epoch, lease)
     except LeaseLost as error:  # the segment has ended for the driver: it hears this only where the folder was taken away

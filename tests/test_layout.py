@@ -14,8 +14,9 @@ MAX_LINES = 250
 LAYERS = (
     {"errors", "core"},
     {"frozen"},
-    {"union", "questions", "trends", "flags", "identity"},
+    {"union", "questions", "trends", "flags", "identity", "source_file"},
     {"rises"},
+    {"sources"},
     {"space", "designs", "stats", "scheduler", "machine", "findings", "evidence", "symptoms", "lease", "interrupts"},
     {"data.taken", "data.names"},
     {"data.listing", "data.twins"},

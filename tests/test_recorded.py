@@ -77,7 +77,9 @@ def test_a_study_of_a_former_version_is_reported_exported_and_gone_on_with(
     assert (len(waiting), len(unfinished)) == (2, 1)
 
     assert commands.run("report", "--study", STUDY, home=home, root=root) == 3, commands.output(home)
-    assert "INCOMPLETE" in (folder / "report" / "report.md").read_text()
+    pages = (folder / "report" / "report.md").read_text()
+    assert "INCOMPLETE" in pages
+    assert "Of 7 of 7 runs the code was not recorded: a change cannot be seen." in pages
     assert commands.run("export", "--study", STUDY, "--no-onnx", home=home, root=root) == 0, commands.output(home)
     best = {name: content for name, content in before.items() if name.endswith("best.safetensors")}
     assert (folder / "export" / "model.safetensors").read_bytes() in best.values()

@@ -14,6 +14,7 @@ from scans import SMALL
 from segments import work
 
 from pipeline import evidence, lease, worker
+from pipeline.config import TrainConfig
 from pipeline.core import checkpoints
 from pipeline.core.checkpoints import BEST, META, epochs
 from pipeline.core.loop import Loop
@@ -23,6 +24,8 @@ from pipeline.data.cache import open_data, prepare
 from pipeline.data.datasets import Digits
 from pipeline.data.listing import TEST
 from pipeline.data.splits import Splits, splits
+from pipeline.frozen import digest
+from pipeline.sources import code
 
 
 @pytest.fixture(autouse=True)
@@ -180,6 +183,14 @@ def test_a_disk_that_refuses_at_the_very_end_does_not_fail_a_trained_run(order, 
     assert work(order, block)["status"] == "machine"
     (tmp_path / "run" / "epoch_0003" / f"{META}.tmp").rmdir()
     assert work(order | {"reported": 3}, refuse)["status"] == "reached"
+
+
+def test_code_that_changed_since_the_command_began_trains_nothing(order):
+    outcome = work(order | {"code": "0" * 16}, refuse)
+    assert (outcome["status"], outcome["retry"]) == ("failed", False)
+    assert "the code has changed since the command began" in outcome["error"]
+    known = digest(code(TrainConfig.parse(order["config"], source="test")))
+    assert work(order | {"code": known, "stop": 1, "test": False}, lambda _: None)["status"] == "reached"
 
 
 def test_missing_pictures_are_the_machines_fault(order, tmp_path):

@@ -1,7 +1,7 @@
 """What makes a comparison of the arms void or less sure: conditions that are not the same for all, plans changed later."""
 
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from pipeline.frozen import Scalar, flatten
@@ -9,11 +9,13 @@ from pipeline.questions import Question
 from pipeline.record import Record, Run
 from pipeline.report.gaps import has_numbers
 from pipeline.report.wording import listed, plural
+from pipeline.sources import changed
 from pipeline.stats import Basis, Contrast
 from pipeline.study import Study
 
 REASON = "the arms cannot be compared fairly"
 SHOWN_ARMS = 6
+SHOWN_FILES = 20
 FAR = 0.1
 """A matched arm whose parameters differ by more than this share of the reference's is warned of."""
 
@@ -27,11 +29,18 @@ def unequal(record: Record, study: Study) -> tuple[str, ...]:
     definitions = {arm.name: arm.overrides for arm in study.ablation.design.expand()}
     runs = {arm: own for arm, own in record.arms().items() if arm in definitions and own}
     configs = {arm: [dict(flatten(run.config)) for run in own] for arm, own in runs.items()}
-    found = [*_settings(configs), *_circumstances(runs)]
+    found = [*_settings(configs), *_circumstances(runs), _code(record, runs)]
     free = {arm: flats for arm, flats in configs.items() if "patience" not in definitions[arm]}
     found += _differing("patience", {arm: [flat.get("patience", 0) for flat in flats] for arm, flats in free.items()})
     found += [_short(arm, own) for arm, own in runs.items() if any(map(_cut_short, own))]
     return tuple(text for text in found if text)
+
+
+def mixed_code(record: Record, runs: Iterable[Run]) -> str:
+    """The files of the code that these runs were trained by different versions of; nothing where it is one, or unknown."""
+    used = [record.code[name] for name in dict.fromkeys(name for run in runs for name in run.code)]
+    files = set[str]().union(*(changed(one, other) for one, other in itertools.combinations(used, 2)))
+    return listed(sorted(files), SHOWN_FILES)
 
 
 def chosen_by_the_judge(record: Record, study: Study) -> tuple[str, ...]:
@@ -147,6 +156,11 @@ def _circumstances(runs: Mapping[str, Sequence[Run]]) -> Iterator[str]:
     judged = {arm: [run for run in own if has_numbers(run)] for arm, own in runs.items()}
     on = {arm: ["val" if run.test_acc is None else "test" for run in own] for arm, own in judged.items() if own}
     yield from _differing("judged on", on)
+
+
+def _code(record: Record, runs: Mapping[str, Sequence[Run]]) -> str:
+    files = mixed_code(record, filter(has_numbers, itertools.chain(*runs.values())))
+    return f"code: runs were trained by different versions of {files}" if files else ""
 
 
 def _differing(what: str, values: Mapping[str, Sequence[Scalar]]) -> Iterator[str]:

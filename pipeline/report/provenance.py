@@ -9,6 +9,7 @@ from typing import Any
 from pipeline.data.taken import Taken
 from pipeline.record import Record
 from pipeline.report.document import Block, Bullets, Code, Heading, Text, table
+from pipeline.report.fairness import mixed_code
 from pipeline.report.sentences import fallen
 from pipeline.report.tables import Ablation, ArmRow
 from pipeline.report.trials import STATUS, Search
@@ -100,6 +101,9 @@ def _reproduce(record: Record) -> Iterator[Block]:
     yield Code(((f"git checkout {shlex.quote(sha)}",) if sha else ()) + (session["command"],))
     if commit != sha:
         yield Text("Uncommitted changes came on top of this commit. They are not recorded: the checkout lacks them.")
+    begun = [run for run in record.runs.values() if run.epochs]
+    if unknown := [run for run in begun if not run.code]:
+        yield Text(f"Of {len(unknown):,} of {plural(len(begun), 'run')} the code was not recorded: a change cannot be seen.")
     yield Text(
         f"The numbers are the same only for the same pictures (fingerprint {record.data['fingerprint']}), versions and "
         f"kind of machine; on other hardware expect differences of the size of the spread over replicates.",
@@ -197,6 +201,9 @@ def _mixed(record: Record) -> Iterator[str]:
         seen = {repr(session.get(key)) for session in record.sessions}
         if len(seen) > 1:
             yield f"The sessions used {len(seen)} different {words}: runs may differ for that reason"
+    trials = [run for run in record.runs.values() if run.kind == "trial" and run.epochs]
+    if files := mixed_code(record, trials):
+        yield f"Trials were trained by different versions of {files}: their values do not compare"
 
 
 def _without_password(uri: str) -> str:
