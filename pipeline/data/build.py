@@ -202,7 +202,7 @@ def _write_meta(
         "unreadable": [(listing.files[row], reason) for row, reason in reasons.items()],
         "is_food11": is_food11(listing),
         "warnings": notes,
-        "copies": copies(parts, hashes, alike),
+        "copies": copies(parts, [hashes[row] for row in rows], alike),
         "mean": mean,
         "std": std,
         "taken": listing.taken.dump(),
