@@ -220,7 +220,8 @@ def _there(table: Table, wanted: Wanted) -> Wanted:
     """The columns of the first table that this one has, too."""
     head = {"", *table.head}
     label = wanted.label if wanted.label in head or set(wanted.label.split(",")) <= head else ""
-    return Wanted(*(name if name in head else "" for name in (wanted.file, label, "", wanted.folder)))
+    file, folder = (name if name in head else "" for name in (wanted.file, wanted.folder))
+    return Wanted(file, label, "none", folder)
 
 
 def _add_folder(lookup: Lookup, found: Found) -> dict[str, str]:
