@@ -47,7 +47,15 @@ class Sample:
     @cached_property
     def agreement(self) -> tuple[float, int] | None:
         """(Spearman's correlation with the rung below, trials it was computed on); None for the first rung or no spread."""
-        pairs = [(t.run.rungs[self.rung - 1], t.value) for t in self.trials if self.rung - 1 in t.run.rungs]
+        return self._correlation(self.rung - 1)
+
+    @cached_property
+    def ahead(self) -> tuple[float, int] | None:
+        """The same with the rung above: whether what is seen here holds on longer training, among those that had it."""
+        return self._correlation(self.rung + 1)
+
+    def _correlation(self, rung: int) -> tuple[float, int] | None:
+        pairs = [(t.run.rungs[rung], t.value) for t in self.trials if math.isfinite(t.run.rungs.get(rung, math.nan))]
         if len(pairs) < MIN_TRIALS // 2 or any(len(set(column)) < 2 for column in zip(*pairs, strict=True)):
             return None
         from scipy import stats  # takes a moment to import

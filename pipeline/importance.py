@@ -69,7 +69,7 @@ class KnobImportance:
 
 @dataclass(frozen=True)
 class Importance:
-    """`knobs` by their PED-ANOVA share, those without one by that of fANOVA, largest first.
+    """`knobs`: those above noise first, then by their PED-ANOVA share, those without one by that of fANOVA, largest first.
 
     `quantile`: the part of the trials that PED-ANOVA counts as the best.
     """
@@ -167,6 +167,7 @@ def _share(
     return Share(*(round(number, 6) for number in numbers))  # the last bits differ between machines
 
 
-def _order(knob: KnobImportance) -> tuple[float, str]:
+def _order(knob: KnobImportance) -> tuple[bool, float, str]:
+    """A share of few trials may be large by chance: what is not above its noise floor leads no table."""
     share = knob.ped_anova or knob.fanova
-    return (0.0 if share is None or math.isnan(share.share) else -share.share, knob.name)
+    return (not knob.clear, 0.0 if share is None or math.isnan(share.share) else -share.share, knob.name)

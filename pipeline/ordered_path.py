@@ -77,16 +77,22 @@ def ranked(steps: Steps, record: Record, best: Run) -> tuple[Steps, str]:
     if not sample.enough:
         few = f"at most {len(sample.trials)} of its trials at one rung lie in it, importance needs {MIN_TRIALS}"
         return steps, f"its steps are in the order of the search space ({few})"
-    shares = _shares(sample, study.space.active(best.knobs))
+    shares, clear = _shares(sample, study.space.active(best.knobs))
     ordered = sorted(steps, key=lambda step: -math.fsum(shares.get(path, 0.0) for path in step))
     epochs = " or ".join(map(str, sample.epochs)) + (" epoch" if sample.epochs == (1,) else " epochs")
     at = f"{len(sample.trials)} trials after {epochs}, rung {sample.rung + 1} of {sample.num_rungs}"
+    if not any(path in clear for step in steps for path in step):
+        noise = "none is above its noise floor, so that another order is as good"
+        return tuple(ordered), f"its steps are in the order of their PED-ANOVA shares in that search ({at}); {noise}"
     return tuple(ordered), f"its steps are in the order of their importance in that search (PED-ANOVA, {at})"
 
 
-def _shares(sample: Sample, active: Mapping[str, Any]) -> dict[str, float]:
-    """Path → share of the importance, of the knobs that are in force in the best trial."""
+def _shares(sample: Sample, active: Mapping[str, Any]) -> tuple[dict[str, float], frozenset[str]]:
+    """(path → share of the importance, of the knobs that are in force in the best trial; the paths above noise)."""
     from pipeline.importance import measure  # numpy takes a moment to import
 
-    found = {knob.name: knob.ped_anova.share for knob in measure(sample).knobs if knob.ped_anova is not None}
-    return {sample.paths[name]: 0.0 if math.isnan(found.get(name, 0.0)) else found.get(name, 0.0) for name in active}
+    found = {knob.name: knob for knob in measure(sample).knobs}
+    known = {sample.paths[name]: found[name] for name in active if name in found}
+    shares = {path: knob.ped_anova.share for path, knob in known.items() if knob.ped_anova is not None}
+    clear = frozenset(path for path, knob in known.items() if knob.clear)
+    return {path: 0.0 if math.isnan(share) else share for path, share in shares.items()}, clear

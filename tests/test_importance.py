@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 
 from pipeline.evaluators import Clone
 from pipeline.fidelity import MIN_TRIALS, Observed, Sample, choose, place
-from pipeline.importance import Importance, KnobImportance, measure
+from pipeline.importance import Importance, KnobImportance, Share, _order, measure
 from pipeline.record import Record, Run
 from pipeline.space import Choice, Float, Int, Range, Space
 from tests.records import Scribe, make_study
@@ -78,6 +79,13 @@ def test_a_search_of_pure_noise_has_nothing_above_it(seed: int) -> None:
 def test_a_single_knob_without_effect_is_not_taken_for_the_whole() -> None:
     found = measure(sample(40, {"a": UNIT}, lambda _, rng: 0.5 + 0.05 * rng.normal()))
     assert found.knobs[0].clear == ()
+
+
+def test_a_knob_of_noise_leads_no_table_however_large_its_share() -> None:
+    share = partial(Share, high=0.9, floor=0.3)
+    loud = KnobImportance("loud", 3, share(share=0.5, low=0.0), None)
+    heard = KnobImportance("heard", 40, share(share=0.4, low=0.35), None)
+    assert sorted([loud, heard], key=_order) == [heard, loud]
 
 
 def test_log_ranges_are_split_in_decades() -> None:
@@ -183,6 +191,7 @@ def test_one_rung_alone_the_highest_with_enough_trials(tmp_path: Path) -> None:
     assert chosen.excluded == {"stopped or waiting below it": 59, "diverged before it": 3}
     assert chosen.agreement is not None
     assert chosen.agreement[1] == 28
+    assert chosen.ahead is None, "fewer than 10 were sent on and have a value"
     knobs = by_name(measure(chosen))
     assert knobs["model.dropout"].clear == ("PED-ANOVA", "fANOVA")
     assert knobs["optimizer.lr (in its own range)"].clear == (), "what decides the rung below says nothing here"
@@ -193,6 +202,7 @@ def test_the_first_rung_has_its_own_answer_and_conditional_knobs_count_their_tri
     chosen = choose(record.trials(), record.study)
     assert (chosen.rung, chosen.epochs, chosen.excluded) == (0, (1,), {})
     assert chosen.agreement is None
+    assert chosen.ahead is None
     found = measure(chosen)
     knobs = by_name(found)
     assert knobs["optimizer.lr (in its own range)"].clear == ("fANOVA",)

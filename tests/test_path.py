@@ -105,6 +105,17 @@ def test_the_most_important_step_comes_first(tmp_path: Path) -> None:
     assert derive(record, record.study) == study
 
 
+def test_where_no_step_is_above_noise_the_order_is_said_to_be_arbitrary(tmp_path: Path) -> None:
+    rng = np.random.default_rng(5)
+    trials = [
+        BEST | {"model.dropout": rng.uniform(0.01, 0.5), "optimizer.lr": 10 ** rng.uniform(-2.9, -0.6)} for _ in range(30)
+    ]
+    record = searched(tmp_path, trials, [0.2, *(0.5 + rng.normal(0, 0.01) for _ in trials)])
+    title = derive(record, record.study).title
+    assert "order of their PED-ANOVA shares in that search" in title
+    assert "none is above its noise floor, so that another order is as good" in title
+
+
 def test_searched_epochs_are_those_of_every_arm(tmp_path: Path) -> None:
     study = small_study(num_rungs=1)
     space = study.space.model_dump(mode="json")

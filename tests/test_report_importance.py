@@ -58,6 +58,9 @@ def test_fidelity_trials_and_limits_are_named(findings: Findings) -> None:
     assert "1 diverged before it" in said
     assert "Successive halving chose" in said
     assert "Sampler TPE" in said
+    ahead = sample.ahead
+    assert ahead is not None
+    assert f"the same {ahead[1]} trials at the rung above, where the best were sent: {ahead[0]:.2f}" in said
     assert "no evidence for any row of the ablation table" in said
     assert "60 or more are advised" in said
 

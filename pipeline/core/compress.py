@@ -14,13 +14,23 @@ from safetensors.torch import save
 from torch import Tensor, nn
 from torch.nn.utils import prune
 
-from pipeline.core.final import Compress, Half, Int8Dynamic, Int8Static, NoCompression, Prune
+from pipeline.core.final import (
+    MAX_REPEATS,
+    MIN_REPEATS,
+    WARM_UPS,
+    Compress,
+    Half,
+    Int8Dynamic,
+    Int8Static,
+    NoCompression,
+    Prune,
+)
 from pipeline.core.int8 import Conv8, Linear8, has_int8
 
 log = logging.getLogger(__name__)
 
 DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
-MIN_REPEATS, MAX_REPEATS, PATIENCE_SECONDS = 5, 50, 0.5
+PATIENCE_SECONDS = 0.5
 Ranges = dict[nn.Module, tuple[float, float]]
 
 
@@ -76,8 +86,8 @@ def measure(model: nn.Module, x: Tensor) -> Facts:
     torch.set_num_threads(1)
     try:
         with torch.inference_mode():
-            model(x)  # packs weights, warms caches
-            model(x)
+            for _ in range(WARM_UPS):  # packs weights, warms caches
+                model(x)
             seconds: list[float] = []
             while len(seconds) < MIN_REPEATS or (len(seconds) < MAX_REPEATS and sum(seconds) < PATIENCE_SECONDS):
                 begin = time.perf_counter()

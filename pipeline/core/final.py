@@ -6,6 +6,8 @@ from pydantic import Field
 
 from pipeline.frozen import Frozen
 
+WARM_UPS, MIN_REPEATS, MAX_REPEATS = 2, 5, 50  # forward passes before and while latency is measured
+
 
 class NoCompression(Frozen):
     """The model as it was trained."""

@@ -36,7 +36,7 @@ def blocks(ablation: Ablation, record: Record, study: Study, *, dropped: frozens
         yield tuned.tuning_table(efforts, {row.arm: row.keys for row in ablation.rows})
     yield from (found for _, found in effects.tables(ablation))
     if any(run.final for row in ablation.rows for run in row.complete):
-        yield finished_models(ablation)
+        yield finished_models(ablation, record)
     yield Bullets(tuple(footnotes(ablation, record, study)), small=True)
     if record.data.get("is_food11") and {row.arm for row in ablation.rows} == set(NOTES):
         yield notes_table(ablation)

@@ -3,13 +3,16 @@
 from math import nan
 from statistics import median
 
+from pipeline.core.final import MAX_REPEATS, MIN_REPEATS, WARM_UPS
+from pipeline.record import Record
+from pipeline.report.costs import hardware
 from pipeline.report.document import Table, table
 from pipeline.report.sentences import points, spread_text
 from pipeline.report.tables import Ablation, ArmRow
 from pipeline.report.wording import NONE
 
 
-def finished_models(ablation: Ablation) -> Table:
+def finished_models(ablation: Ablation, record: Record) -> Table:
     """What compression and test-time views did to the trained models: each beside the same model as it was trained."""
     shown, rows = points(ablation), []
     name = ablation.metric.removeprefix("last_")  # measured at the best epoch alone
@@ -25,7 +28,9 @@ def finished_models(ablation: Ablation) -> Table:
         rows.append(tuple(cells))
     caption = (
         "Finished models as they were judged, beside the same models as trained. Latency: median time to classify one "
-        "picture on one CPU thread, all its views; none where integers were only simulated."
+        f"picture on one CPU thread, all its views, over {MIN_REPEATS} to {MAX_REPEATS} passes after {WARM_UPS} to warm up, "
+        f"median of the runs; on {hardware(record)}, while other runs may have trained. None where integers were "
+        "only simulated."
     )
     title = name.replace("_", " ") + "†" * (name == "val_acc")
     titles = (

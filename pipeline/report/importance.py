@@ -78,7 +78,10 @@ def importance_table(importance: Importance) -> Table:
         numbers = (*_share(knob.ped_anova), *_share(knob.fanova))
         cells = (knob.name, str(knob.num_trials), *numbers)
         rows.append((*map(Cell, cells), Cell(verdict(knob), tone="" if knob.clear else "open")))
-    title = f"Importance of the knobs at {place(importance.sample)}; trials: those in which the knob is in force."
+    title = (
+        f"Importance of the knobs at {place(importance.sample)}; trials: those in which the knob is in force. Knobs above "
+        f"noise come first; below them the order says nothing."
+    )
     return Table(title, columns, tuple(rows))
 
 
@@ -127,6 +130,13 @@ def _selection(sample: Sample, study: Study) -> Iterator[str]:
         yield "Rank correlation (Spearman) with the values of the same {1} trials at the rung below: {0:.2f}.".format(
             *sample.agreement
         )
+    if sample.ahead:
+        yield (
+            "Rank correlation (Spearman) with the values of the same {1} trials at the rung above, where the best were "
+            "sent: {0:.2f}."
+        ).format(*sample.ahead)
+    elif sample.rung + 1 < sample.num_rungs:
+        yield "Too few of these trials reached the rung above to say whether this importance holds on longer training."
     if study.search.sampler == "tpe":
         yield (
             "Sampler TPE: it crowds where values were good, so the trials do not cover the space evenly, and both measures "

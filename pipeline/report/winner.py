@@ -21,7 +21,7 @@ def sentence(search: Search, ablation: Ablation) -> str:
     fresh = [run.epochs[-1]["val_acc"] for run in runs]  # at the last epoch, as the search reads its trials
     tests = [run.test_acc for run in runs if run.test_acc is not None]
     found = winners_curse(value, fresh, tests, ablation.basis)
-    return _told(best.number, row, found, ablation)
+    return _told(best.number, row, found, ablation, resplit=best.config["split"] != "official")
 
 
 def _again(search: Search, ablation: Ablation) -> ArmRow | None:
@@ -30,7 +30,7 @@ def _again(search: Search, ablation: Ablation) -> ArmRow | None:
     return same[0] if same else None
 
 
-def _told(number: int, row: ArmRow, found: Winner, ablation: Ablation) -> str:
+def _told(number: int, row: ArmRow, found: Winner, ablation: Ablation, *, resplit: bool) -> str:
     shown = Points(max(2, points(ablation).decimals))
     text = (
         f"Winner's curse: trial {number} has val acc {shown.percent(found.search_val)} %, by which it was chosen; trained "
@@ -39,6 +39,10 @@ def _told(number: int, row: ArmRow, found: Winner, ablation: Ablation) -> str:
     )
     if found.num_tested:
         text += f" and test acc {shown.percent(found.test)} % ({found.num_tested}, at each run's best epoch by val acc)"
+    if resplit:
+        text += (
+            ". The search read it on its one train/val split, the replicates on splits drawn anew: their difference is in it"
+        )
     text += f". Chosen minus fresh: {shown.signed(found.optimism)} points"
     if found.n < MIN_REPLICATES:
         return f"{text}, without an interval: fewer than {MIN_REPLICATES} replicates."
