@@ -7,6 +7,7 @@ Imports by a computed name are not seen.
 """
 
 import functools
+import gc
 import importlib.util
 import sysconfig
 from collections.abc import Iterator, Mapping
@@ -33,7 +34,13 @@ def code(config: Frozen) -> Code:
     Raises UserError where a file of the user's cannot be read.
     """
     roots = {f"{path} {type(part).__qualname__}": _root(part) for path, part in _parts(config)}
-    return {part: dict(_files(own)) for part, own in ({CORE: ROOTS} | roots).items()}
+    collects = gc.isenabled()
+    gc.disable()  # syntax trees are many small objects: to look for garbage among them takes a third of the time
+    try:
+        return {part: dict(_files(own)) for part, own in ({CORE: ROOTS} | roots).items()}
+    finally:
+        if collects:
+            gc.enable()
 
 
 def _root(part: Frozen) -> tuple[Name, ...]:
