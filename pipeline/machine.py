@@ -3,8 +3,10 @@
 import importlib.metadata
 import os
 import platform
+import shutil
 import subprocess
 import tempfile
+import time
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -17,6 +19,7 @@ PACKAGES = ("torch", "torchvision", "ray", "optuna", "mlflow", "numpy", "pydanti
 GPU_DEVICES = ("/dev/nvidiactl", "/dev/nvgpu", "/dev/nvhost-gpu", "/dev/dxg", "/dev/kfd")  # NVIDIA, Jetson, WSL, ROCm
 GPU_PARTS = 10_000  # Ray counts a GPU in these and drops fractions of them
 
+PATIENCE_SECONDS = 60.0
 SOCKET_PATH_BYTES = 103  # macOS; Linux takes 107
 RAY_SOCKET = "session_2026-01-01_00-00-00_000000_4194304/sockets/plasma_store"  # the longest that Ray puts in its folder
 
@@ -72,6 +75,22 @@ def temp_folder(study_folder: Path) -> Path:
     name = f"pipeline-{os.getuid()}-{sha256(bytes(study_folder)).hexdigest()[:8]}"
     usual = Path(tempfile.gettempdir()) / name
     return usual if len(bytes(usual / RAY_SOCKET)) <= SOCKET_PATH_BYTES else Path("/tmp") / name
+
+
+def make_anew(folder: Path) -> None:
+    """Make `folder`, for its owner alone, without what a killed run left there.
+
+    Its last processes may write in it for seconds; raises FileExistsError where they do for longer than PATIENCE_SECONDS.
+    """
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while True:
+        shutil.rmtree(folder, ignore_errors=True)
+        try:
+            return folder.mkdir(mode=0o700, parents=True)
+        except FileExistsError:
+            if time.monotonic() >= deadline:
+                raise
+            time.sleep(0.2)
 
 
 def _count_gpus() -> int:

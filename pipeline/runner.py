@@ -17,7 +17,7 @@ from typing import Any
 from pipeline import lease
 from pipeline.errors import MachineError
 from pipeline.interrupts import Interrupts
-from pipeline.machine import Resources, temp_folder
+from pipeline.machine import Resources, make_anew, temp_folder
 from pipeline.plan import Plan
 from pipeline.segment import Segment, checkpoint_folder
 
@@ -172,8 +172,7 @@ def run(
     temp = temp_folder(segments.folder)
     over = threading.Event()
     try:
-        shutil.rmtree(temp, ignore_errors=True)  # what a killed run left
-        temp.mkdir(mode=0o700, parents=True)
+        make_anew(temp)
         _start_ray(resources, temp)
         threading.Thread(target=_watch, args=(over, interrupts), name="ray watch", daemon=True).start()
         interrupts.install()

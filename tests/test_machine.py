@@ -1,6 +1,7 @@
 """Resources: how many runs fit the GPUs, which cores there are, where Ray's sockets go."""
 
 import os
+import shutil
 import socket
 import tempfile
 from pathlib import Path
@@ -113,3 +114,23 @@ def test_a_socket_of_that_length_can_be_bound(tmp_path):
         listener.bind(str(tmp_path / ("s" * room)))
     with socket.socket(socket.AF_UNIX) as listener, pytest.raises(OSError, match="too long"):
         listener.bind(str(tmp_path / ("s" * (room + 5))))
+
+
+def test_a_folder_that_a_killed_runs_last_processes_write_in_is_made_anew(tmp_path, monkeypatch):
+    real, calls = shutil.rmtree, []
+
+    def rmtree(folder: Path, *, ignore_errors: bool) -> None:
+        real(folder, ignore_errors=ignore_errors)
+        calls.append(folder)
+        if len(calls) < 3:  # a process of the killed run was quicker
+            (folder / "session").mkdir(parents=True)
+
+    monkeypatch.setattr(machine.shutil, "rmtree", rmtree)
+    machine.make_anew(tmp_path / "temp")
+    assert len(calls) == 3
+    assert list((tmp_path / "temp").iterdir()) == []
+    assert (tmp_path / "temp").stat().st_mode & 0o777 == 0o700
+    monkeypatch.setattr(machine, "PATIENCE_SECONDS", 0.0)
+    calls.clear()
+    with pytest.raises(FileExistsError):
+        machine.make_anew(tmp_path / "temp")
