@@ -22,7 +22,8 @@ def summary(name: str, values: Sequence[float], study: Study) -> dict[str, float
     facts = {f"{name}_mean": fmean(values), f"{name}_n": float(len(values))}
     if len(values) >= MIN_REPLICATES:
         base = study.baseline
-        found = fit(np.asarray(values, dtype=float)[:, None], np.ones(1), basis(base.split, folds=base.folds))
+        way = basis(base.split, folds=base.folds, held_out=name.startswith("test"))
+        found = fit(np.asarray(values, dtype=float)[:, None], np.ones(1), way)
         half = float(found.half())
         facts |= {f"{name}_sd": float(found.sd)}
         facts |= {f"{name}_ci95_low": facts[f"{name}_mean"] - half, f"{name}_ci95_high": facts[f"{name}_mean"] + half}

@@ -53,7 +53,7 @@ def due(study: Study, record: Record) -> dict[str, Any] | None:
 
 
 def detectable(study: Study, sd: float, metric: str) -> list[dict[str, Any]]:
-    """For each family of questions the smallest true effect that its test finds with 80 % power, of one and of all in it.
+    """For each group of questions the smallest true effect that its test finds with 80 % power, alone and among all.
 
     `sd` is that of a run of any arm, and arms are taken as independent: an estimate of weights w has the sd of a run times
     |w|, which is sqrt(2) for a difference of two arms. Shared splits correlate arms and make it smaller.
@@ -65,8 +65,9 @@ def detectable(study: Study, sd: float, metric: str) -> list[dict[str, Any]]:
         return []
     found = []
     for family, asked in _families(study).items():
-        alone, corrected = (_smallest(study, asked, n, metric, alpha) * sd for alpha in (ALPHA, ALPHA / len(asked)))
-        found.append({"family": family, "size": len(asked), "alone": alone, "corrected": corrected})
+        size = _size(study)
+        alone, corrected = (_smallest(study, asked, n, metric, alpha) * sd for alpha in (ALPHA, ALPHA / size))
+        found.append({"family": family, "size": size, "alone": alone, "corrected": corrected})
     return found
 
 
@@ -80,10 +81,10 @@ def replicates_for(study: Study, sd: float, metric: str) -> list[dict[str, Any]]
     n, asked = study.ablation.replicates, next(iter(_families(study).values()), [])
     if n < MIN_REPLICATES or not asked or not sd:
         return []
-    seen = _smallest(study, asked, n, metric, ALPHA / len(asked)) * sd
+    seen = _smallest(study, asked, n, metric, ALPHA / _size(study)) * sd
 
     def found(replicates: int, size: float) -> bool:
-        return _smallest(study, asked, replicates, metric, ALPHA / len(asked)) * sd <= size
+        return _smallest(study, asked, replicates, metric, ALPHA / _size(study)) * sd <= size
 
     wanted = []
     for size in (_round(seen / 2), _round(seen / 4)):
@@ -94,9 +95,17 @@ def replicates_for(study: Study, sd: float, metric: str) -> list[dict[str, Any]]
 
 
 def _families(study: Study) -> dict[str, list[Question]]:
-    questions = study.ablation.design.questions()
+    questions = [question for question in study.ablation.design.questions() if question.kind != "shapley"]  # not tested
     names = dict.fromkeys(question.family for question in questions)
     return {name: [question for question in questions if question.family == name] for name in names}
+
+
+def _size(study: Study) -> int:
+    """How many tests the report corrects for."""
+    from pipeline.stats import Family  # scipy takes a second to import
+
+    asked = [question for questions in _families(study).values() for question in questions]
+    return Family.of(asked, [arm.name for arm, _ in study.arms()]).size
 
 
 def _smallest(study: Study, asked: Sequence[Question], n: int, metric: str, alpha: float) -> float:

@@ -93,7 +93,7 @@ def test_the_intervals_that_ship_are_simulated_and_a_wrong_test_is_seen(capsys):
     naive = measure(folds, PAIRED, 5, 3000, np.random.default_rng(0))
     assert not naive.good  # overlapping folds taken for independent replicates
     assert naive.figures["cover: delta"][0] < 0.9
-    assert measure(folds, basis("kfold", folds=5), 5, 3000, np.random.default_rng(0)).good
+    assert measure(folds, basis("kfold", folds=5, held_out=False), 5, 3000, np.random.default_rng(0)).good
     assert main(["--tables", "1000", "--only", "intervals"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[-1] == "goal met"

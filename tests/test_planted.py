@@ -34,7 +34,7 @@ def noisy(truth: Callable[[TrainConfig], float], sd: float) -> Callable[[TrainCo
 
     def acc(config: TrainConfig, replicate: int) -> float:
         own = np.random.default_rng([int(config.fingerprint(), 16) % 2**32, replicate]).normal(0, sd)
-        shared = np.random.default_rng(replicate).normal(0, 0.01)
+        shared = np.random.default_rng(replicate).normal(0, 0.001)
         return round(truth(config) + own + shared, 6)
 
     return acc

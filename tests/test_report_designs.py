@@ -33,7 +33,7 @@ ON: dict[str, dict[str, Any]] = {
 EFFECTS = {"deep": 0.05, "flips": -0.03, "wide": 0.0, "large": 0.0, "slow": 0.0}
 TOGETHER = 0.02  # deep × flips
 HOSTILE = '<b>&"x" $\\a$ 5% #1 {~^} [a](http://e) \x1b[31m\u202e'
-SCOPE = "this test set, these hyperparameters"
+SCOPE = "this test set, this pool of train and val pictures, these hyperparameters"
 
 
 def some(count: int) -> dict[str, dict[str, Any]]:
@@ -94,7 +94,7 @@ def test_every_question_of_a_design_is_answered_with_family_against_test_and_sco
     assert list(rows) == [(question.family, question.kind, question.name) for question in questions]
     for question in questions:
         row = rows[question.family, question.kind, question.name]
-        assert (row["against"], row["test"], row["scope"]) == (question.against, "paired t", SCOPE)
+        assert (row["against"], row["test"], row["scope"]) == (question.against, "Welch's t", SCOPE)
         assert float(row["ci95_low"]) < float(row["delta"]) < float(row["ci95_high"])
     assert not [warning for warning in findings.warnings if "not tested" in warning]
     for name in ("report.md", "report.html", "ablation.tex", "screen"):
@@ -110,10 +110,17 @@ def test_every_table_with_intervals_says_its_family_test_and_scope(design: Schem
     parts = found["report.md"].split("## Warnings")[0].split("\n\n")
     heads = [parts[i - 1] for i, part in enumerate(parts) if part.startswith("|") and "95 % CI" in part]
     assert heads
+    size = max(c.family for c in findings.ablation.contrasts)
     for head in heads:
-        assert "paired t" in head
-        assert re.search(r"Famil(y|ies, each corrected by itself): ", head)
+        assert "95 % intervals by Welch's t, each on its own" in head
+        sharing = head.startswith("Shapley shares") or "\nShapley shares" in head
+        assert ("None of them is tested." if sharing else f"Family: all {size} tests of this report (here: ") in head
         assert f"Scope: {SCOPE}" in head
+    bound = "At most 5 % of reports like this name " + (
+        "an effect" if design.name == "fractional" else "a difference, an effect"
+    )
+    assert found["report.md"].count(bound) == 2, "in the summary and in the notes"
+    assert flat(found["ablation.tex"]).count(bound.replace("%", r"\%")) == 1
     assert len(heads) == len({c.family_name for c in findings.ablation.contrasts}) - (design.name == "both")
 
 
@@ -125,12 +132,12 @@ def test_arms_without_a_factor_are_compared_with_the_arm_that_has_all(tmp_path: 
     assert row["against"] == "all 4"
     assert float(row["delta"]) == pytest.approx(-0.07, abs=0.002)
     assert row["verdict"] == "worse"
-    assert rows["differences from baseline", "delta", "all 4"]["family_size"] == "5"
-    assert row["family_size"] == "4"
+    assert rows["differences from baseline", "delta", "all 4"]["family_size"] == "9"
+    assert row["family_size"] == "9", "one family"
     table = found["report.md"].split("Δ is against", 1)[1].split("\n\n")[0]
     line = next(line for line in table.splitlines() if "| [without deep](" in line)
     assert re.search(r"\| all 4 \|", line)
-    assert re.search(r"\| baseline \| \+5\.\d", next(line for line in table.splitlines() if "| [**deep**](" in line))
+    assert re.search(r"\| baseline \| \u2007*\+5\.\d", next(line for line in table.splitlines() if "| [**deep**](" in line))
     assert "Δ vs" not in found["report.md"]
     assert f"without deep against all 4: {points(findings.ablation).signed(float(row['delta']))} points" in flat(
         found["screen"]
@@ -267,7 +274,10 @@ def test_a_screen_of_resolution_iv_is_still_called_aliased(tmp_path: Path) -> No
 
 @pytest.mark.parametrize(
     ("split", "test", "words"),
-    [("official", "Welch's t", "arms are not paired"), ("kfold", "corrected t", "corrected for folds that share")],
+    [
+        ("official", "Welch's t", "all replicates are judged on the same pictures"),
+        ("kfold", "Welch's t", "all replicates are judged on the same pictures"),
+    ],
 )
 def test_the_test_follows_from_the_split_everywhere(split: str, test: str, words: str, tmp_path: Path) -> None:
     findings, found = told(world(tmp_path, Factorial(on=some(2)), split=split, folds=5))
@@ -276,7 +286,8 @@ def test_the_test_follows_from_the_split_everywhere(split: str, test: str, words
     for text in ("report.md", "ablation.tex"):
         assert "paired t" not in found[text].replace("not paired", "")
     assert words in found["report.md"]
-    assert f"highest mean ({test}, Holm" in found["report.md"]
+    assert f"The design calls for this test: {words}" in found["report.md"]
+    assert "the design calls for this test" in flat(found["ablation.tex"]).lower()
     assert f"intervals by {test}" in flat(found["screen"])
 
 
@@ -291,6 +302,22 @@ def test_without_test_labels_the_scope_is_the_pool(tmp_path: Path) -> None:
         "this pool of train and val pictures, these hyperparameters"
     }
     assert "this test set" not in found["report.md"]
+    assert {row["test"] for row in rows_of(found).values()} == {"paired t"}
+    assert "all arms of a replicate are judged on the same pictures" in found["report.md"]
+
+
+def test_folds_that_judge_themselves_are_corrected(tmp_path: Path) -> None:
+    book = Scribe(tmp_path / "study", planned(AddOneIn(on=some(2)), replicates=5, split="kfold"))
+    book.session()
+    for replicate in range(1, 6):
+        for arm, _ in book.study.arms():
+            book.arm(arm.name, replicate, test_acc=None, test_loss=None)
+    _, found = told(book)
+    rows = rows_of(found).values()
+    assert {row["test"] for row in rows} == {"corrected t"}
+    assert {row["scope"] for row in rows} == {"pools of train and val pictures like this one, these hyperparameters"}
+    assert "corrected for folds that share training pictures" in found["report.md"]
+    assert "each replicate is judged on its own fold" in found["report.md"]
 
 
 @pytest.mark.parametrize("design", ["both", "ladder", "fractional"])
@@ -321,8 +348,8 @@ def test_a_lost_run_leaves_a_screen_with_the_replicates_that_are_whole(tmp_path:
             if (i, replicate) != (1, 2):
                 book.arm(arm.name, replicate, 0.5 + 0.01 * i + 0.001 * replicate * i**2)
     _, found = told(book)
-    assert {(row["n"], row["dropped"]) for row in rows_of(found).values()} == {("3", "1")}
-    assert "1 replicate left out of the effects" in found["report.md"]
+    assert {(row["n"], row["dropped"]) for row in rows_of(found).values()} == {("3", "0")}, "unpaired: nothing is left out"
+    assert "left out of the effects" not in found["report.md"]
 
 
 @pytest.mark.parametrize("scheme", [Both, Ladder, Fractional])
@@ -422,7 +449,7 @@ def test_forbidden_claims_are_absent(design: Scheme, tmp_path: Path) -> None:
     """Differences within the noise: nothing is best, bold, without effect or unnecessary, and none is a cause or a share."""
     book = Scribe(tmp_path / "study", planned(design))
     book.session()
-    noise = book.rng.normal(0, 0.02, (len(book.study.arms()), 5))
+    noise = book.rng.normal(0, 0.04, (len(book.study.arms()), 5))
     noise -= noise.mean(axis=1, keepdims=True)
     for replicate in range(1, 6):
         for (arm, _), around in zip(book.study.arms(), noise, strict=True):
@@ -430,7 +457,8 @@ def test_forbidden_claims_are_absent(design: Scheme, tmp_path: Path) -> None:
     findings, found = told(book)
     head = flat(found["report.md"].split("## Warnings")[0])
     assert not findings.ablation.bold
-    assert {row["verdict"] for row in rows_of(found).values()} <= {"inconclusive", "equivalent"}
+    told_of = [row["verdict"] for row in rows_of(found).values() if row["kind"] != "shapley"]
+    assert set(told_of) <= {"inconclusive", "equivalent"}
     forbidden = (
         r"significant|no effect(?<!evidence of no effect)|unnecessary|improves|contributes|causes|the recipe is better"
     )

@@ -13,10 +13,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from benchmarks.coverage import intervals, judging, pictures, pilots
+from benchmarks.coverage import intervals, judging, learners, pictures, pilots, verdicts
 from benchmarks.coverage.rows import table
 
-SUBJECTS = (intervals, judging, pictures, pilots)
+SUBJECTS = (intervals, verdicts, learners, judging, pictures, pilots)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

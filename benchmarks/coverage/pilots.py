@@ -11,7 +11,7 @@ import numpy as np
 from benchmarks.coverage.intervals import Draw, heavy, normal, skewed
 from benchmarks.coverage.rows import SLACK, Floats, Row, share
 from pipeline.pilot import CONFIDENCE, PILOT_RUNS, detectable
-from pipeline.stats import ALPHA, POWER, Basis, basis, fit, holm, upper_sd
+from pipeline.stats import ALPHA, POWER, Basis, Family, basis, fit, step_down, upper_sd
 from pipeline.study import Study, load_study
 
 TITLE = "The pilot's promise"
@@ -36,7 +36,7 @@ def simulate(num: int, rng: np.random.Generator) -> Iterator[Row]:
     for name, draw, shared, spreads, counts in CONDITIONS:
         sds = SD * draw(rng, (num, PILOT_RUNS)).std(axis=1, ddof=1)
         for n in REPLICATES:
-            least = _found(draw, shared, spreads, n, num // 4, way, rng)
+            least = _found(study, draw, shared, spreads, n, num // 4, way, rng)
             promised = _promised(study, n) * sds
             power = np.interp(promised, *least)
             figures = {"kept": share(power >= POWER), "mean power": share(power)}
@@ -51,16 +51,27 @@ def _promised(study: Study, n: int) -> float:
 
 
 def _found(
-    draw: Draw, shared: float, spreads: Sequence[float], n: int, num: int, way: Basis, rng: np.random.Generator
+    study: Study,
+    draw: Draw,
+    shared: float,
+    spreads: Sequence[float],
+    n: int,
+    num: int,
+    way: Basis,
+    rng: np.random.Generator,
 ) -> tuple[Floats, Floats]:
     """(true differences between the reference and one of three arms, how often each is found); the others equal it."""
     own, split = draw(rng, (num, n, ARMS)), draw(rng, (num, n, 1))
     scores = SD * (np.sqrt(1 - shared) * own + np.sqrt(shared) * split) * np.array(spreads)
-    weights = [np.eye(ARMS)[arm] - np.eye(ARMS)[0] for arm in range(1, ARMS)]
+    arms = [arm.name for arm, _ in study.arms()]
+    questions = [question for question in study.ablation.design.questions() if question.kind != "shapley"]
+    weights = [np.array([question.weights.get(arm, 0.0) for arm in arms]) for question in questions]
+    family = Family.of(questions, arms)
     sizes = GRID * SD * np.sqrt(2 / n)
     found = []
     for size in sizes:
         moved = scores + size * np.eye(ARMS)[1]
         p = np.stack([fit(moved, w, way).p for w in weights], axis=-1)
-        found.append((holm(p)[:, 0] < ALPHA).mean())
+        adjusted, _ = step_down(p, np.full(num, np.nan), family)
+        found.append((adjusted[:, 0] < ALPHA).mean())
     return sizes, np.maximum.accumulate(found)

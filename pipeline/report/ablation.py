@@ -78,6 +78,7 @@ def main_table(ablation: Ablation, efforts: Mapping[str, str] = MappingProxyType
     if against:
         caption += f" Differences in percent points of {NAMES[ablation.metric]}. "
         caption += families.setting(tuple(asked.values()), ablation.budget)
+        caption += f" {tuned.UNTUNED}" if ablation.policy == "fixed" else ""
     sides = [contrast.against if contrast else "" for contrast in answers]
     rules = {i for i in range(2, len(sides)) if sides[i] != sides[i - 1]} if len(against) > 1 else ()
     rows = tuple(zip(*(cells for _, cells in parts), strict=True))

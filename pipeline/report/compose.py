@@ -82,7 +82,8 @@ def read(record: Record, home: Path | None = None) -> Findings:
     warnings = (*provenance.warnings(record, ablation, search), *mismatched(study, params))
     warnings = (*warnings, *diagnosis_text.warnings(found, ablation))
     said = (diagnosis_text.idle(found, ablation), optimism.warning(ablation, record), post_hoc(record))
-    warnings += (*filter(None, said), *answers.warnings, *tuned.warnings(tuned.efforts(record, study)))
+    tuning = (*tuned.warnings(tuned.efforts(record, study)), *tuned.unpromoted(record, study))
+    warnings += (*filter(None, said), *answers.warnings, *tuning)
     return Findings(
         record, study, ablation, search, sample, importance, read_tuning(search, study), found, answers, warnings
     )

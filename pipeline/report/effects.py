@@ -1,12 +1,12 @@
 """What a design asks beyond the differences of its table: families of contrasts as tables, and how they were judged."""
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 
 from pipeline.questions import EFFECTS, SCREEN, SHAPLEY, STEPS
 from pipeline.report import beyond
 from pipeline.report.document import Cell, Column, Table, Tone
-from pipeline.report.families import ORDER, screening, setting
+from pipeline.report.families import ORDER, bound, screening, setting
 from pipeline.report.sentences import bare, points
 from pipeline.report.tables import Ablation
 from pipeline.report.wording import NONE, Points, aligned, listed, plural, probability, word
@@ -19,7 +19,10 @@ P_VALUES = "p (Holm's)"
 CAPTIONS = {  # of the families that a design names; those of differences are named by their reference
     EFFECTS: "Main effects and interactions of the factorial, from the same runs.",
     STEPS: f"Steps: every arm minus the one before it. {ORDER}",
-    SHAPLEY: "Shapley shares: what all factors together gain over none, shared out in percent points; they sum to it.",
+    SHAPLEY: (
+        "Shapley shares: what all factors together gain over none, shared out in percent points; they sum to it. A share "
+        "describes; whether a factor does anything is what its main effect asks."
+    ),
 }
 LABELS = {EFFECTS: "effects", STEPS: "steps", SHAPLEY: "shapley", SCREEN: "screening"}
 WAYS = {
@@ -27,8 +30,7 @@ WAYS = {
         "Each estimate is the mean of the differences within replicates, with Student's 95 % interval of that one comparison"
     ),
     "Welch's t": (
-        "Replicates share no split, so arms are not paired: each estimate is a difference of means, with the 95 % interval "
-        "of Welch's t of that one comparison"
+        "Each estimate is a difference of means, unpaired, with the 95 % interval of Welch's t of that one comparison"
     ),
     "corrected t": (
         "Each estimate is the mean of the differences within replicates, with the 95 % interval of that one comparison by "
@@ -57,10 +59,10 @@ def tables(ablation: Ablation) -> Iterator[tuple[str, Table]]:
 
 def differences(contrasts: Sequence[Contrast | None], shown: Points) -> list[str]:
     """Δ [low, high] with every number under its like."""
-    real = [c for c in contrasts if c is not None and c.family]
+    real = [c for c in contrasts if c is not None and not math.isnan(c.low)]
     triples = [(shown.signed(c.delta), *shown.interval(c.low, c.high)[1:-1].split(", ")) for c in real]
     texts = iter(f"{delta} [{low}, {high}]" for delta, low, high in aligned(triples))
-    return [NONE if c is None or not c.n else next(texts) if c.family else bare(c, shown) for c in contrasts]
+    return [NONE if c is None or not c.n else bare(c, shown) if math.isnan(c.low) else next(texts) for c in contrasts]
 
 
 def p_values(contrasts: Sequence[Contrast | None]) -> list[str]:
@@ -82,20 +84,23 @@ def verdict(contrast: Contrast | None, runs: tuple[str, ...] = ()) -> Cell:
     """`runs` are those it rests on."""
     if contrast is None:
         return Cell("reference", runs=runs)
+    tone = "open" if contrast.aliases and contrast.family else TONES.get(contrast.verdict, "")
     here = " (these pictures)" * contrast.only_here
-    return Cell(word(contrast) + here, tone=TONES.get(contrast.verdict, ""), runs=runs)
+    return Cell(word(contrast) + here, tone=tone, runs=runs)
 
 
 def testing(ablation: Ablation) -> Iterator[str]:
     """How intervals and verdicts come about, in a footnote."""
-    sizes = {name: max(c.family for c in group) for name, group in by_family(ablation.contrasts).items()}
-    families = [_family(name, size, ablation) for name, size in sizes.items() if size]
-    if families:
-        also = f"; each a family of its own: {', '.join(families[1:])}" if families[1:] else ""
+    size = max((contrast.family for contrast in ablation.contrasts), default=0)
+    if size:
+        test = ablation.basis.test
         yield (
-            f"{WAYS[ablation.basis.test]}. better / worse (positive / negative): {ablation.basis.test} at 5 % after Holm's "
-            f"correction over the {families[0]}{also}. equivalent: the 90 % interval lies inside ±{ablation.rope * 100:g} "
-            f"points (two one-sided tests, uncorrected). inconclusive: neither, which is not evidence of no effect. "
+            f"{WAYS[test]}. The design calls for this test: {ablation.basis.why}. better / worse (positive / negative): "
+            f"{test} at 5 % after Holm's correction over all {plural(size, 'test')} of this report as one family "
+            f"({_members(ablation, size)}), counting after each finding as many as can be nothing at once (Shaffer 1986). "
+            f"{bound(ablation.contrasts)} equivalent: "
+            f"the 90 % interval lies inside ±{ablation.rope * 100:g} points (two one-sided tests, uncorrected). "
+            "inconclusive: neither, which is not evidence of no effect. "
             "p is that of one comparison alone, Holm's p in brackets is the one that the verdict follows."
         )
 
@@ -106,7 +111,7 @@ def detectable(ablation: Ablation) -> Iterator[str]:
     tests = [contrast for contrast in ablation.contrasts if contrast.family]
     sizes = [f"{_long_name(contrast, ablation)} {shown.percent(contrast.mde)}" for contrast in tests]
     if sizes:
-        level = "at this spread and the Bonferroni level of its family"
+        level = "at this spread and the Bonferroni level of the family"
         yield f"Smallest true difference found with 80 % power {level}, in points: {listed(sizes, 16)}."
     if any(c.kind == "interaction" and c.verdict != "equivalent" for c in tests):
         yield "A main effect is an average over unlike cases where its factor interacts: read it with the differences above."
@@ -179,12 +184,17 @@ def _alias_table(effects: Sequence[Contrast]) -> Table:
     return Table(f"{caption} (all of them: frames/contrasts.csv).", columns, tuple(rows))
 
 
-def _family(name: str, size: int, ablation: Ablation) -> str:
-    against: Mapping[str, str] = {contrast.family_name: contrast.against for contrast in ablation.deltas}
-    if name in against:
-        return f"{plural(size, 'difference')} from {against[name]}"
-    nouns = {EFFECTS: "main effects and interactions", SHAPLEY: "Shapley shares", STEPS: "steps"}
-    return f"{size:,} {nouns.get(name, name)}"
+def _members(ablation: Ablation, size: int) -> str:
+    """The groups that the family is made of; what two of them ask alike is one test."""
+    groups = by_family([contrast for contrast in ablation.contrasts if contrast.family])
+    nouns = {EFFECTS: "main effects and interactions", STEPS: "steps"}
+    parts = []
+    for name, group in groups.items():
+        if group[0].kind == "delta":
+            parts.append(f"{plural(len(group), 'difference')} from {group[0].against}")
+        else:
+            parts.append(f"{len(group):,} {nouns.get(name, name)}")
+    return ", ".join(parts) + ("; what is asked twice counts once" if sum(map(len, groups.values())) > size else "")
 
 
 def _long_name(contrast: Contrast, ablation: Ablation) -> str:

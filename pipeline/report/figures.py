@@ -2,6 +2,7 @@
 
 import io
 import itertools
+import math
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -130,10 +131,10 @@ def _groups(ablation: Ablation) -> dict[str, list[Contrast]]:
 
 
 def _estimate(axis: Axes, contrast: Contrast, y: float) -> None:
-    colour = {"better": GOOD, "worse": BAD}.get(contrast.verdict, INK)
+    colour = INK if contrast.aliases else {"better": GOOD, "worse": BAD}.get(contrast.verdict, INK)
     dots = np.multiply(contrast.values if contrast.paired else (), 100)
     axis.plot(dots, np.full(len(dots), y - 0.24), "o", ms=2.6, mew=0, color=MUTED, alpha=0.7)
-    if contrast.family:
+    if not math.isnan(contrast.low):
         axis.plot((100 * contrast.low, 100 * contrast.high), (y, y), "-", lw=1.8, color=colour, solid_capstyle="butt")
     if far := contrast.beyond:
         axis.plot((100 * far.low, 100 * far.high), (y, y), "-", lw=0.7, color=colour, solid_capstyle="butt")

@@ -60,8 +60,7 @@ def _stopping(ablation: Ablation) -> str:
 
 def _bold(ablation: Ablation) -> str:
     if ablation.bold:
-        text = "Bold: every arm that cannot be told from the highest mean "
-        text += f"({ablation.basis.test}, Holm over the other arms, 5 %)"
+        text = "Bold: every arm that nothing found here puts behind another"
         apart = listed(list(ablation.apart))
         return f"{text}; of those at chance, with lost runs or not compared none: {apart}." if apart else f"{text}."
     return f"Nothing is bold: {_why_none(ablation)}."
@@ -82,7 +81,7 @@ def _why_none(ablation: Ablation) -> str:
         return f"no arm has {MIN_REPLICATES} results, and below that nothing is tested"
     if not ablation.best:
         return "every arm is at chance, has lost runs or fewer results than others"
-    text = f"no arm can be told from the highest mean ({ablation.basis.test}, Holm over the other arms, 5 %)"
+    text = "nothing found here puts an arm behind another"
     apart = [arm for arm in ablation.apart if arm not in ablation.empty]
     return f"{text}, and {listed(apart)} may not lead (at chance, with lost runs or not compared)" if apart else text
 
@@ -110,7 +109,7 @@ def _scope(ablation: Ablation, record: Record) -> str:
     commit = str(record.sessions[-1]["commit"] if record.sessions else "")
     text = commit.removesuffix("+")[:12] + " with uncommitted changes" * commit.endswith("+")
     where = f"Hardware: {costs.hardware(record)}; commit {text or 'unknown'}."
-    return f"{ablation.basis.scope}, {ablation.budget}; here: {images}, this data pool. {where}"
+    return f"{ablation.basis.scope}, {ablation.budget}; here: {images}. {where}"
 
 
 def _worth(num_pictures: int) -> str:

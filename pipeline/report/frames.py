@@ -27,6 +27,8 @@ from pipeline.report.costs import run_speeds
 from pipeline.report.fairness import later_changes
 from pipeline.report.tables import Ablation, at_best
 from pipeline.report.trials import flat_config, top_value
+from pipeline.report.wording import word
+from pipeline.stats import Contrast
 from pipeline.study import Study
 
 METRICS = ("train_loss", "train_acc", "val_loss", "val_acc", "lr")
@@ -167,9 +169,14 @@ def _contrasts(ablation: Ablation, changed_later: str) -> Iterator[dict[str, obj
         far = contrast.beyond
         line |= {"other_pictures_se": far.error, "other_pictures_df": far.df} if far else {}
         line |= {"other_pictures_ci95_low": far.low, "other_pictures_ci95_high": far.high} if far else {}
-        line |= {"other_pictures_p_holm": far.p_holm, "other_pictures_verdict": far.verdict} if far else {}
-        line |= {"verdict": contrast.verdict, "reason": contrast.reason, "changed_later": changed_later}
+        line |= {"other_pictures_p_holm": far.p_holm, "other_pictures_verdict": _verdict(far)} if far else {}
+        line |= {"verdict": _verdict(contrast), "reason": contrast.reason, "changed_later": changed_later}
         yield line | {"aliases": "; ".join(f"{alias.interaction}: {alias.share / 2:+.4g}" for alias in contrast.aliases)}
+
+
+def _verdict(contrast: Contrast) -> str:
+    """As it was reached; an aliased one in the words that say so."""
+    return word(contrast) if contrast.aliases else contrast.verdict
 
 
 def _curves(record: Record) -> pd.DataFrame:

@@ -171,7 +171,7 @@ def _epochs(ablation: Ablation) -> Iterator[str]:
 
 
 def _untested(ablation: Ablation) -> Iterator[Contrast]:
-    yield from (c for c in ablation.contrasts if not c.family and c.n >= MIN_REPLICATES and not math.isnan(c.delta))
+    yield from (c for c in ablation.contrasts if c.reason and c.n >= MIN_REPLICATES and not math.isnan(c.delta))
 
 
 def _trials(search: Search) -> Iterator[str]:

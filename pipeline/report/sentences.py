@@ -7,7 +7,7 @@ from pipeline.record import Record
 from pipeline.report import beyond, interactions, lead
 from pipeline.report.document import Bullets, Text
 from pipeline.report.fairness import refusal
-from pipeline.report.families import cautions, setting
+from pipeline.report.families import bound, cautions, products, setting
 from pipeline.report.tables import Ablation, ArmRow, Metric, spread
 from pipeline.report.tuned import hyperparameters
 from pipeline.report.wording import NONE, Points, listed, plural, word
@@ -45,7 +45,8 @@ def summary(ablation: Ablation, record: Record) -> tuple[Text | Bullets, ...]:
     ]
     terms = [cautions(told)]
     if any(contrast.family for contrast in told):
-        terms.append(f"Brackets are 95 % confidence intervals in percent points. {setting(told, ablation.budget)}")
+        brackets = "Brackets are 95 % confidence intervals in percent points."
+        terms += [brackets, setting(told, ablation.budget), bound(told)]
     return (
         _together(*parts, *lost(ablation), _best(ablation), converged(ablation), lead.looks(record, study)),
         Bullets(tuple(filter(None, answers))),
@@ -107,7 +108,8 @@ def _sentence(contrast: Contrast, ablation: Ablation, shown: Points) -> str:
         return f"{name}: not compared ({lacking or contrast.reason})."
     if contrast.verdict == "not tested":
         return f"{name}: {bare(contrast, shown)} points, not tested ({contrast.reason})."
-    head = f"{name}: {shown.signed(contrast.delta)} points {shown.interval(contrast.low, contrast.high)}, {word(contrast)}"
+    size = f"{shown.signed(contrast.delta)} points {shown.interval(contrast.low, contrast.high)}"
+    head = f"{name}: {size}, {word(contrast)}"
     if contrast.verdict == "inconclusive":
         if contrast.low > 0 or contrast.high < 0:
             head += " once corrected for several comparisons"
@@ -115,7 +117,9 @@ def _sentence(contrast: Contrast, ablation: Ablation, shown: Points) -> str:
         return f"{head} (at the spread seen, a true difference below {least} is found with less than 80 % power)."
     if contrast.verdict == "equivalent":
         return f"{head} within ±{margin}."
-    return f"{head}, though by less than the margin of {margin}." if abs(contrast.delta) < ablation.rope else f"{head}."
+    small = f", though by less than the margin of {margin}" if abs(contrast.delta) < ablation.rope else ""
+    product = products(ablation.effects).get(name) if contrast.aliases else None
+    return f"{head}{small}." + (f" It may be {product} alone, as both factors of that are found too." if product else "")
 
 
 def _interaction(contrast: Contrast, ablation: Ablation, shown: Points) -> str:
@@ -132,7 +136,7 @@ def _interaction(contrast: Contrast, ablation: Ablation, shown: Points) -> str:
 
 
 def _best(ablation: Ablation) -> str:
-    """Of the arms that may lead, which cannot be told from the highest mean; then those that may not."""
+    """Of the arms that may lead the best, else those that nothing puts behind another; then those that may not."""
     apart = ablation.apart
     rows = [row for row in ablation.rows if row.arm in ablation.bold]
     first = max(rows, key=lambda row: row.mean, default=None)

@@ -14,7 +14,7 @@ from pipeline.report.fairness import chosen_by_the_judge, not_compared, unequal
 from pipeline.report.gaps import Hole, has_numbers, holes, reasons, uncompared
 from pipeline.report.tuned import untuned
 from pipeline.report.zeros import explained
-from pipeline.stats import MIN_REPLICATES, NAN, Basis, Contrast, answer, basis, best_set
+from pipeline.stats import MIN_REPLICATES, NAN, Basis, Contrast, Judgement, basis, judge
 from pipeline.study import Study
 
 Metric = Literal["test_acc", "last_val_acc"]
@@ -90,7 +90,7 @@ class Ablation:
     scores: pd.DataFrame  # replicates × arms
     basis: Basis
     contrasts: tuple[Contrast, ...]  # the design's questions, answered; a name is unique within a family and kind
-    best: frozenset[str]  # not told from the highest mean of those that may lead; empty where the design compares no arms
+    best: frozenset[str]  # arms that no finding puts behind another; empty where the design compares no arms
     holes: tuple[Hole, ...]
     empty: Mapping[str, str]  # arms without a complete run → why
     uncompared: Mapping[str, str]  # arms that were not compared with the highest mean → why
@@ -98,6 +98,7 @@ class Ablation:
     guess: Guess
     collapsed: Mapping[str, tuple[int, ...]]  # arm → its replicates at chance or far below the others
     num_tested: int = 0  # pictures of the test set, where arms are judged by it
+    policy: str = "fixed"  # how the arms came by their hyperparameters
     unequal: tuple[str, ...] = ()  # what was not the same for all arms; where anything, nothing is compared
     best_here: frozenset[str] = frozenset()  # the best arm, where it may not be that on other pictures
     no_beyond: str = ""  # why no contrast is known for other pictures
@@ -179,23 +180,20 @@ def read_ablation(record: Record, study: Study) -> Ablation:
     way = basis(base.split, folds=base.folds, tuning=study.ablation.tuning.name, held_out=metric == "test_acc")
     questions, rope = study.ablation.design.questions(), study.ablation.rope
     unlike = (*unequal(record, study), *(chosen_by_the_judge(record, study) if metric != "test_acc" else ()))
-    answers = not_compared(questions, way) if unlike else answer(scores, questions, rope, way)
     lost = untuned(record, study)
     empty = {row.arm: reasons(runs[row.arm], lost.get((row.arm, 1))) for row in rows if not row.complete}
     compares = not unlike and any(q.kind == "delta" for q in questions)  # a fraction is read by its effects alone
     guess = Guess.of(record.data, "test" if metric == "test_acc" else "valid")
     out = barred(runs, scores, guess) if compares else {}
     apart = uncompared(scores, empty, way, out) if compares else {}
-    best = frozenset(best_set(scores, way, out) if compares else ())
+    found = Judgement(not_compared(questions, way)) if unlike else judge(scores, questions, rope, way, out)
     judges = record.data["counts"].get("test" if metric == "test_acc" else "valid", 0)
+    answers, best = found.contrasts, frozenset(found.leading)
     if not unlike:
         answers = explained(answers, questions, runs, {row.arm: row.values for row in rows}, guess, judges)
-    fell = collapsed(scores, guess)
-    tested = record.data["counts"].get("test", 0) if metric == "test_acc" else 0
-    lacks = holes(runs, planned, lost)
-    return Ablation(
-        metric, rope, planned, rows, scores, way, answers, best, lacks, empty, apart, out, guess, fell, tested, unlike
-    )
+    tested, fell = judges if metric == "test_acc" else 0, collapsed(scores, guess)
+    facts = (holes(runs, planned, lost), empty, apart, out, guess, fell, tested, study.ablation.tuning.name, unlike)
+    return Ablation(metric, rope, planned, rows, scores, way, answers, best, *facts)
 
 
 def _metric(record: Record, complete: Mapping[str, list[Run]]) -> Metric:

@@ -13,6 +13,7 @@ from pipeline.study import Study
 from pipeline.tuning import Fixed, PerArm, Replicated, Target, num_trials
 
 LOST = ("diverged", "failed")
+UNTUNED = "All arms have the baseline's hyperparameters: tuned arms could rank differently."
 
 
 @dataclass(frozen=True)
@@ -148,6 +149,21 @@ def warnings(found: Mapping[str, Effort]) -> Iterator[str]:
     for arm, effort in found.items():
         for edge in effort.edges:
             yield f"{arm}: its best value lies at the end of a range, {edge}: a wider range may hold a better one"
+
+
+def unpromoted(record: Record, study: Study) -> Iterator[str]:
+    """Arms whose variant of a part the study's search left at its first rung, while it sent others on."""
+    trials, num_rungs = [(dict(flatten(run.config)), run) for run in record.trials() if run.rungs], study.search.num_rungs
+    sent_on = [run for _, run in trials if len(run.rungs) > 1]
+    for arm in study.ablation.design.expand():
+        for path, variant in arm.overrides.items():
+            own = [run for flat, run in trials if path.endswith(".name") and flat.get(path) == variant]
+            if own and sent_on and all(len(run.rungs) == 1 for run in own):
+                rung = max(max(run.rungs) for run in own) + 1
+                yield (
+                    f"{arm.name}: none of the search's {plural(len(own), 'trial')} with {path} = {variant} went beyond rung "
+                    f"{rung} of {num_rungs}: the search says little of this variant, and slow starters are culled so"
+                )
 
 
 def _effort(record: Record, targets: Sequence[Target], settled: Sequence[tuple[Target, Run]], space: Space) -> Effort:

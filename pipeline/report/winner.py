@@ -4,7 +4,7 @@ from pipeline.report.sentences import points
 from pipeline.report.tables import Ablation, ArmRow
 from pipeline.report.trials import Search, top_value
 from pipeline.report.wording import Points, plural
-from pipeline.stats import MIN_REPLICATES, NAN, Winner, winners_curse
+from pipeline.stats import MIN_REPLICATES, NAN, Winner, basis, winners_curse
 
 
 def sentence(search: Search, ablation: Ablation) -> str:
@@ -20,7 +20,9 @@ def sentence(search: Search, ablation: Ablation) -> str:
     runs = [run for run in row.complete if run.config == best.config]  # where each replicate is tuned, not all of them
     fresh = [run.epochs[-1]["val_acc"] for run in runs]  # at the last epoch, as the search reads its trials
     tests = [run.test_acc for run in runs if run.test_acc is not None]
-    found = winners_curse(value, fresh, tests, ablation.basis)
+    config = runs[0].config  # val is judged on each replicate's own pictures, whatever the arms are judged on
+    way = basis(config["split"], folds=config.get("folds", 5), held_out=False)
+    found = winners_curse(value, fresh, tests, way)
     return _told(best.number, row, found, ablation, resplit=best.config["split"] != "official")
 
 

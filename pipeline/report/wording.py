@@ -9,6 +9,7 @@ from pipeline.report.document import PAD
 from pipeline.stats import Contrast
 
 NONE = "–"
+NAMED_ALIASES = 2  # in a verdict
 ROUNDING = 1e-12  # what a sum leaves of a share that is zero
 MOST_DECIMALS = 4
 
@@ -56,9 +57,17 @@ def is_zero(share: float) -> bool:
 
 
 def word(contrast: Contrast) -> str:
-    """Its verdict: an arm is better or worse than another, an effect is positive or negative."""
+    """Its verdict: an arm is better or worse than another, an effect is positive or negative, an aliased one with its alias.
+
+    A share, which describes, has none.
+    """
+    if contrast.kind == "shapley" and not contrast.reason:
+        return NONE
     signs = {} if contrast.against else {"better": "positive", "worse": "negative"}
-    return signs.get(contrast.verdict, contrast.verdict)
+    found = signs.get(contrast.verdict, contrast.verdict)
+    if contrast.aliases and found in signs.values():
+        return f"{found} (aliased with {listed([alias.interaction for alias in contrast.aliases], NAMED_ALIASES)})"
+    return found
 
 
 def probability(p: float) -> str:

@@ -1,7 +1,8 @@
-"""Statistics of an ablation table: contrasts with Student intervals, Holm, equivalence, verdicts. Pure."""
+"""Statistics of an ablation table: contrasts with Student intervals, one family, equivalence, verdicts. Pure."""
 
 from pipeline.questions import Alias, Kind, Question, factorial_questions, shapley_questions
-from pipeline.stats.contrasts import NO_SPREAD, Contrast, Verdict, answer, best_set, by_family, deltas, effects, estimate
+from pipeline.stats.contrasts import NO_SPREAD, Contrast, Verdict, estimate
+from pipeline.stats.family import Family, step_down
 from pipeline.stats.pictures import Bools, Marks, for_other_pictures, leads_beyond, widened
 from pipeline.stats.student import (
     ALPHA,
@@ -15,11 +16,11 @@ from pipeline.stats.student import (
     basis,
     detectable,
     fit,
-    holm,
     noncentrality,
     planned_df,
     upper_sd,
 )
+from pipeline.stats.verdicts import Judgement, Rivals, answer, by_family, conclude, deltas, effects, judge
 from pipeline.stats.winner import Winner, winners_curse
 
 __all__ = [
@@ -33,17 +34,20 @@ __all__ = [
     "Basis",
     "Bools",
     "Contrast",
+    "Family",
     "Fit",
+    "Judgement",
     "Kind",
     "Marks",
     "Question",
+    "Rivals",
     "Scope",
     "Verdict",
     "Winner",
     "answer",
     "basis",
-    "best_set",
     "by_family",
+    "conclude",
     "deltas",
     "detectable",
     "effects",
@@ -51,11 +55,12 @@ __all__ = [
     "factorial_questions",
     "fit",
     "for_other_pictures",
-    "holm",
+    "judge",
     "leads_beyond",
     "noncentrality",
     "planned_df",
     "shapley_questions",
+    "step_down",
     "upper_sd",
     "widened",
     "winners_curse",

@@ -1,19 +1,18 @@
-"""Contrasts of an ablation table: estimates with intervals, Holm, equivalence, verdicts, the best set. Pure.
+"""Contrasts of an ablation table: estimates with their intervals, each on its own. Pure.
 
 Input everywhere is `scores`: a DataFrame, one row a replicate, one column an arm, accuracies in [0, 1], NaN where a
 replicate has no result. A replicate that lacks one arm is dropped from the contrasts that need this arm, and counted;
 where replicates are not paired (`Basis`) nothing needs dropping.
 """
 
-import math
-from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Literal
 
 import numpy as np
 import pandas as pd
 
-from pipeline.questions import Alias, Kind, Levels, Question, differences, factorial_questions
+from pipeline.questions import Alias, Kind, Question
 from pipeline.stats.student import (
     ALPHA,
     MIN_REPLICATES,
@@ -25,7 +24,6 @@ from pipeline.stats.student import (
     Scope,
     Test,
     fit,
-    holm,
     noncentrality,
 )
 
@@ -39,11 +37,10 @@ class Contrast:
     """An answered question, in accuracy; numbers that n replicates cannot give are NaN.
 
     `low` and `high` are the 95 % interval of this contrast alone, from its standard `error` and `df`; the verdict follows
-    `p_holm`, which accounts for the `family` of contrasts tested together, called `family_name`. `mde` is the smallest true
-    difference found with 80 % power at the Bonferroni level of that family, given the spread seen here. `values` are the
-    contrast replicate by replicate; of unpaired arms, in the order of their results, while `delta` is of all of
-    them. `scope` is what the interval speaks about; `beyond` the same contrast as it stands for other pictures of this kind,
-    None where that is not known.
+    `p_holm`, which accounts for the `family` of all that the report tests, by its size (0: not tested). `family_name` is the
+    group that it is shown in. `values` are the contrast replicate by replicate; of unpaired arms, in the order of their
+    results, while `delta` is of all of them. `scope` is what the interval speaks about; `beyond` the same contrast as it
+    stands for other pictures of this kind, None where that is not known.
     """
 
     name: str
@@ -56,7 +53,6 @@ class Contrast:
     high: float = NAN
     p: float = NAN
     p_holm: float = NAN
-    mde: float = NAN
     family: int = 0
     verdict: Verdict = "not tested"
     reason: str = ""
@@ -78,6 +74,11 @@ class Contrast:
     def n(self) -> int:
         """Replicates; of unpaired arms, those of the arm that has fewest."""
         return len(self.values)
+
+    @cached_property
+    def mde(self) -> float:
+        """The smallest true difference found with 80 % power at the Bonferroni level of the family, at this spread."""
+        return noncentrality(self.df, ALPHA / self.family) * self.error if self.family else NAN
 
     @property
     def paired(self) -> bool:
@@ -144,68 +145,3 @@ def _filled(bare: Contrast, found: Fit) -> Contrast:
         high=delta + half,
         p=float(found.p),
     )
-
-
-def answer(scores: pd.DataFrame, questions: Sequence[Question], rope: float, basis: Basis = PAIRED) -> tuple[Contrast, ...]:
-    """The contrasts, Holm-corrected within each family of the questions, each with its verdict; in the order asked.
-
-    `rope` is the margin of no practical interest.
-    """
-    return conclude([estimate(scores, question, basis) for question in questions], questions, rope)
-
-
-def conclude(raw: Sequence[Contrast], questions: Sequence[Question], rope: float) -> tuple[Contrast, ...]:
-    """What follows from estimates."""
-    answers = list(raw)
-    for family in dict.fromkeys(question.family for question in questions):
-        members = [i for i, question in enumerate(questions) if question.family == family]
-        adjusted = holm([raw[i].p for i in members])
-        size = int((~np.isnan(adjusted)).sum())
-        for i, p_holm in zip(members, map(float, adjusted), strict=True):
-            if not math.isnan(p_holm):
-                mde = noncentrality(raw[i].df, ALPHA / size) * raw[i].error
-                judged = replace(raw[i], p_holm=p_holm, mde=mde, family=size)
-                answers[i] = replace(judged, verdict=_verdict(judged, rope))
-    return tuple(answers)
-
-
-def deltas(scores: pd.DataFrame, reference: str, rope: float, basis: Basis = PAIRED) -> tuple[Contrast, ...]:
-    """Every other arm minus the reference, as one family, in the order of the columns."""
-    return answer(scores, differences(map(str, scores.columns), reference), rope, basis)
-
-
-def effects(scores: pd.DataFrame, levels: Levels, rope: float, basis: Basis = PAIRED) -> tuple[Contrast, ...]:
-    """Main effects and two-way interactions of a full 2^k factorial (k >= 2), as one family; else nothing."""
-    return answer(scores, factorial_questions(levels), rope, basis)
-
-
-def best_set(scores: pd.DataFrame, basis: Basis = PAIRED, barred: Collection[str] = ()) -> tuple[str, ...]:
-    """The arms that cannot be told from the one with the highest mean (Holm, 5 %), in column order.
-
-    An arm that could not be tested against the top cannot be told from it either. Those `barred` may be in the set, but are
-    not the one that the others are held against. Empty where no other arm has 3 results.
-    """
-    counts = scores.notna().sum()
-    rivals = scores.loc[:, (counts >= MIN_REPLICATES) & ~scores.columns.isin(list(barred))]
-    if rivals.empty:
-        return ()
-    top = str(rivals.mean().idxmax())
-    others = [arm for arm in scores.columns if arm != top and counts[arm]]
-    tests = [estimate(scores, Question(arm, "delta", {top: 1.0, arm: -1.0}), basis) for arm in others]
-    worse = {
-        test.name for test, p in zip(tests, holm([test.p for test in tests]), strict=True) if p < ALPHA and test.delta > 0
-    }
-    return tuple(arm for arm in scores.columns if arm == top or (arm in others and arm not in worse))
-
-
-def by_family(contrasts: Sequence[Contrast]) -> Mapping[str, tuple[Contrast, ...]]:
-    """Family → its contrasts, in their order."""
-    names = dict.fromkeys(contrast.family_name for contrast in contrasts)
-    return {name: tuple(c for c in contrasts if c.family_name == name) for name in names}
-
-
-def _verdict(contrast: Contrast, rope: float) -> Verdict:
-    if contrast.p_holm < ALPHA:
-        return "better" if contrast.delta > 0 else "worse"
-    numbers = (contrast.delta, contrast.sd, contrast.error, contrast.df)
-    return "equivalent" if Fit(*map(np.asarray, numbers)).within(rope) else "inconclusive"

@@ -9,8 +9,9 @@ import numpy.typing as npt
 import pandas as pd
 
 from pipeline.questions import Question
-from pipeline.stats.contrasts import Contrast, conclude, estimate
+from pipeline.stats.contrasts import Contrast, estimate
 from pipeline.stats.student import ALPHA, MIN_REPLICATES, Basis, Fit, Floats
+from pipeline.stats.verdicts import conclude
 
 Bools = npt.NDArray[np.bool_]
 
@@ -83,7 +84,7 @@ def for_other_pictures(
     if any(arm not in marks for c, q in zip(contrasts, questions, strict=True) if c.family for arm in q.weights):
         return tuple(contrasts)
     wide = [widen(c, q, marks) if c.family else c for c, q in zip(contrasts, questions, strict=True)]
-    judged = conclude(wide, questions, rope)
+    judged = conclude(wide, questions, rope, list(marks)).contrasts
     return tuple(replace(c, beyond=b if c.family else None) for c, b in zip(contrasts, judged, strict=True))
 
 
