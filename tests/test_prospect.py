@@ -108,7 +108,7 @@ def test_the_pilot_goes_first_and_is_told_once(tmp_path: Path, workers: int) -> 
     assert text.startswith("pilot: with 5 replicates you can see no difference; for ")
     for wanted in pilot["replicates_for"]:
         assert f"for {100 * wanted['size']:.2g} points use {wanted['replicates']}" in text
-    assert "after correction over 3. 3 runs of baseline have sd" in text
+    assert "after correction over 6. 3 runs of baseline have sd" in text
     assert all(len(line) <= 80 for line in said[0].splitlines())
     plan = " ".join((tmp_path / PLAN).read_text().split())
     assert text.removeprefix("pilot: ") in plan
@@ -146,11 +146,11 @@ def test_the_detectable_difference_is_what_a_t_test_finds() -> None:
     """Against a simulation-free reference: power of the paired t at the stated difference is 80 %."""
     study = small_study(replicates=5)
     (differences, effects) = detectable(study, 0.012, "last_val_acc")
-    for alpha, size in ((0.05, differences["alone"]), (0.05 / 3, differences["corrected"])):
+    for alpha, size in ((0.05, differences["alone"]), (0.05 / 6, differences["corrected"])):
         shift = size / (math.sqrt(2) * 0.012 / math.sqrt(5))
         power = stats.nct.sf(stats.t.ppf(1 - alpha / 2, 4), 4, shift)
         assert power == pytest.approx(0.8, abs=1e-3)
-    assert (differences["size"], effects["size"]) == (3, 3)
+    assert (differences["size"], effects["size"]) == (6, 6)
     assert effects["alone"] == pytest.approx(differences["alone"] * 2 / math.sqrt(2))  # the interaction adds up four arms
     official = study.override({"baseline.split": "official"})
     assert detectable(official, 0.012, "test_acc")[0]["alone"] < differences["alone"]  # more degrees of freedom

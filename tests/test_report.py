@@ -108,7 +108,7 @@ def test_summary_states_the_verdicts_of_the_contrasts(finished: tuple[Record, Re
             number = shown.percent(abs(float(row["delta"])))
             assert re.search(rf"{re.escape(row['name'])}: [+−]{number} points \\\[.*?\\\], {row['verdict']}", text)
     assert "none was tuned for an arm" in text
-    assert "Holm's correction over the 3 differences" in text
+    assert "Holm's correction over all 6 tests of this report as one family (3 differences from baseline, " in text
     assert "optimistic" in report.text
 
 
@@ -197,7 +197,7 @@ def test_a_hole_makes_the_report_incomplete_everywhere(tmp_path: Path) -> None:
         assert "INCOMPLETE" in (tmp_path / "r" / name).read_text()
     assert report.text.startswith("!! INCOMPLETE")
     row = next(row for row in sheet(tmp_path / "r", "contrasts.csv") if row["name"] == "ResNet")
-    assert (row["n"], row["dropped"], row["verdict"]) == ("2", "1", "not tested")
+    assert (row["n"], row["dropped"], row["verdict"]) == ("2", "0", "not tested")
 
 
 @pytest.mark.parametrize(
@@ -209,7 +209,7 @@ def test_a_hole_makes_the_report_incomplete_everywhere(tmp_path: Path) -> None:
         ("stopped", False, "ResNet, replicate 2 (stopped early)"),
     ],
 )
-def test_runs_without_a_result_are_left_out_pairwise_and_named(
+def test_runs_without_a_result_are_left_out_and_named(
     tmp_path: Path, status: str, complete: bool, words: str
 ) -> None:
     book = arms_only(tmp_path, without=(("ResNet", 2),), replicates=4)
@@ -218,9 +218,24 @@ def test_runs_without_a_result_are_left_out_pairwise_and_named(
     assert report.complete == complete
     assert any(words in warning for warning in report.warnings)
     rows = {row["name"]: row for row in sheet(tmp_path / "r", "contrasts.csv") if row["kind"] == "delta"}
-    assert (rows["ResNet"]["n"], rows["ResNet"]["dropped"]) == ("3", "1")
+    assert (rows["ResNet"]["n"], rows["ResNet"]["dropped"]) == ("3", "0"), "unpaired: the other arm's run stays"
+    assert (rows["augmentation"]["n"], rows["augmentation"]["dropped"]) == ("4", "0")
+    assert "left out of the differences" not in (tmp_path / "r/report.md").read_text()
+
+
+def test_where_val_judges_a_lost_run_leaves_its_pair_out(tmp_path: Path) -> None:
+    book = Scribe(tmp_path / "study", make_study(replicates=4, num_trials=0, epochs=2))
+    book.session()
+    for replicate in range(1, 5):
+        for arm, _ in book.study.arms():
+            if (arm.name, replicate) != ("ResNet", 2):
+                book.arm(arm.name, replicate, test_acc=None, test_loss=None)
+    report = write_texts(book.record(), tmp_path / "r")
+    rows = {row["name"]: row for row in sheet(tmp_path / "r", "contrasts.csv") if row["kind"] == "delta"}
+    assert (rows["ResNet"]["n"], rows["ResNet"]["dropped"], rows["ResNet"]["test"]) == ("3", "1", "paired t")
     assert (rows["augmentation"]["n"], rows["augmentation"]["dropped"]) == ("4", "0")
     assert "left out of the differences" in (tmp_path / "r/report.md").read_text()
+    assert not report.complete
 
 
 @pytest.mark.parametrize("replicates", [1, 2])
