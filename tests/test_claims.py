@@ -543,7 +543,9 @@ def test_7_the_scope_is_the_recipe_only_where_every_replicate_was_tuned(name: st
 
 def test_7_tuning_once_says_that_the_luck_of_the_search_is_not_covered(told: Callable[[str], Told]) -> None:
     found = told("tuned per arm")
-    assert {row["scope"] for row in found.contrasts()} == {"this test set, this pool of train and val pictures, these hyperparameters"}
+    assert {row["scope"] for row in found.contrasts()} == {
+        "this test set, this pool of train and val pictures, these hyperparameters"
+    }
     for place in WORDED:
         assert "The intervals are about these configurations, not about the luck of the search" in found.plain[place]
 

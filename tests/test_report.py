@@ -209,9 +209,7 @@ def test_a_hole_makes_the_report_incomplete_everywhere(tmp_path: Path) -> None:
         ("stopped", False, "ResNet, replicate 2 (stopped early)"),
     ],
 )
-def test_runs_without_a_result_are_left_out_and_named(
-    tmp_path: Path, status: str, complete: bool, words: str
-) -> None:
+def test_runs_without_a_result_are_left_out_and_named(tmp_path: Path, status: str, complete: bool, words: str) -> None:
     book = arms_only(tmp_path, without=(("ResNet", 2),), replicates=4)
     book.arm("ResNet", 2, 0.9, status=status)
     report = write_texts(book.record(), tmp_path / "r")
