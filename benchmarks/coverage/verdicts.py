@@ -63,7 +63,7 @@ TOPS = {"x": 5.0, "y": 5.0}
 A_ALONE = {"A": 2.0, "A + B": 2.0}
 WORLDS = (
     World("4 arms: nothing", ARMS[4]),
-    World("4 arms: nothing, rho -.1", ARMS[4], rho=-0.1),
+    World("4 arms: nothing, rho -.1", ARMS[4], rho=-0.1, counts=False),
     World("4 arms: nothing, rho .5", ARMS[4], rho=0.5),
     World("4 arms: nothing, sd 1 to 3", ARMS[4], spreads={"x": 2.0, "y": 3.0}),
     World("4 arms: x +2", ARMS[4], {"x": 2.0}),
