@@ -148,7 +148,7 @@ def _best(ablation: Ablation) -> str:
         others_word = "each of the other arms compared" if ablation.uncompared else "every other arm"
         text = f"Best: {first.arm}, distinguishable from {others_word}."
         text += " For other pictures of this kind that is open." * (first.arm in ablation.best_here)
-    elif any(contrast.family for contrast in ablation.deltas):
+    elif len(ablation.best) > 1 or any(contrast.family for contrast in ablation.deltas):
         text = "No arm can be singled out as the best."
     else:
         return ""
