@@ -26,7 +26,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     flags.add_argument("--replicate", type=positive, metavar="N", help="of --arm (default: the best by validation accuracy)")
     flags.add_argument("--to", metavar="FOLDER", help="where to (default: the folder export/ of the study)")
     flags.add_argument("--predict", metavar="FOLDER", help="pictures to classify (default: the study's unlabeled test part)")
-    flags.add_argument("--names", action="store_true", help="predictions by the name of the class, not by its index")
+    flags.add_argument("--names", action="store_true", help="predictions by the name of the class, not by its label")
+    flags.add_argument("--probabilities", action="store_true", help="a column more in the predictions for every class")
     flags.add_argument("--no-onnx", action="store_true", help="leave model.onnx out")
     args = flags.parse_args(argv)
     if args.replicate is not None and args.arm is None:
@@ -79,23 +80,42 @@ def _write(args: argparse.Namespace, handover: "Handover", data: "Data", data_fo
     from pipeline.handover import replace_folder
     from pipeline.machine import resources
     from pipeline.model_card import PREDICTIONS
-    from pipeline.predictions import in_folder, in_study
+    from pipeline.predictions import form_of, in_folder, in_study
 
     means = resources(None, None)
     tune_process()
-    artifact = handover.artifact
     if args.predict is None:
         wanted = in_study(data, handover.config.dataset, data_folder)
     else:
-        wanted = in_folder(args.predict, channels=artifact.channels, size=artifact.size)
-    if wanted is None and args.names:
-        raise UserError("--names: no predictions are made: the study has no unlabeled test part; give --predict FOLDER")
+        wanted = in_folder(args.predict, data, handover.config.dataset)
+    flag = "--names" if args.names else "--probabilities" if args.probabilities else ""
+    if wanted is None and flag:
+        raise UserError(f"{flag}: no predictions are made: the study has no unlabeled test part; give --predict FOLDER")
     files = handover.files(data, with_onnx=not args.no_onnx)
     if wanted is not None:
-        files[PREDICTIONS] = handover.predictions(data, wanted, device=means.device, names=args.names).encode()
+        form, notes = form_of([*wanted.files, *wanted.unreadable], data.columns, _templates(args, handover, data_folder))
+        handover.warnings += notes
+        text = handover.predictions(
+            data, wanted, form, device=means.device, names=args.names, probabilities=args.probabilities
+        )
+        files[PREDICTIONS] = text.encode()
+    else:
+        why = "every test picture has a label" if data.counts["test"] else "there are no test pictures"
+        handover.lines.append(f"no {PREDICTIONS}: {why}; to classify other pictures, add --predict FOLDER")
     replace_folder(target, files)
     print("\n".join(handover.summary(target, files)))
     return 3 if handover.problem else 0
+
+
+def _templates(args: argparse.Namespace, handover: "Handover", data_folder: Path | None) -> list[Path]:
+    """Where a competition's own tables may lie: with the pictures to classify, or with the study's."""
+    from pipeline.predictions import templates
+
+    own = handover.config.dataset if data_folder is not None else None
+    given = [Path(args.predict).expanduser()] if args.predict else []
+    folders = [*given, *(folder.parent for folder in given), *([data_folder] if data_folder else [])]
+    table = getattr(own, "test_table", "")
+    return templates(folders, data_folder / table if data_folder and table else None)
 
 
 if __name__ == "__main__":

@@ -22,11 +22,12 @@ from pipeline.errors import MachineError, UserError, printable
 from pipeline.header import changed_since
 from pipeline.identity import Identity, run_seed
 from pipeline.model_card import CARD, CONFIG, MODEL, ONNX, PREDICTIONS, Facts, card, config_json
-from pipeline.predictions import Unlabeled, table
+from pipeline.predictions import Form, Unlabeled, table
 from pipeline.record import Record
 from pipeline.segment import checkpoint_folder
 from pipeline.selection import Selection
 
+SHOWN = 10  # pictures that are named
 CHECKED = 256  # pictures that torch and onnxruntime are compared on
 OURS = (MODEL, CONFIG, ONNX, CARD, PREDICTIONS)
 
@@ -60,8 +61,30 @@ class Handover:
         facts = Facts(self.record, self.selection, self.artifact, len(parts.train), len(parts.val), ONNX in files)
         return files | {CONFIG: config_json(facts).encode(), CARD: card(facts).encode("utf-8", "replace")}
 
-    def predictions(self, data: Data, wanted: Unlabeled, *, device: str, names: bool) -> str:
+    def predictions(
+        self, data: Data, wanted: Unlabeled, form: Form, *, device: str, names: bool, probabilities: bool
+    ) -> str:
         """The CSV, by the model as it was judged; unreadable pictures get the most frequent class of the training part."""
+        classes, scores = self._classify(data, wanted, device)
+        labels = [printable(name) for name in (data.classes if names else data.written)]
+        bad = wanted.unreadable
+        if bad:
+            train = self._splits(data).train
+            usual = int(np.bincount(train.labels[train.index]).argmax())
+            classes |= dict.fromkeys(bad, usual)
+            shown = [f"{printable(file)} ({reason})" for file, reason in list(bad.items())[:SHOWN]]
+            more = f" and {len(bad) - SHOWN} more" if len(bad) > SHOWN else ""
+            self.warnings.append(
+                f"{len(bad)} of {len(classes)} pictures cannot be read and are given the label '{labels[usual]}', the most "
+                f"frequent in training, a guess: {', '.join(shown)}{more}"
+            )
+        self.lines.append(f"predictions of {len(classes):,} pictures; classes they use: {len(set(classes.values()))}")
+        self.lines.append(_said(form, data, names=names))
+        by_file = {file: labels[label] for file, label in classes.items()}
+        return table(form, by_file, scores if probabilities else {}, labels)
+
+    def _classify(self, data: Data, wanted: Unlabeled, device: str) -> tuple[dict[str, int], dict[str, list[float]]]:
+        """Of every picture that can be read its class and the probability of each."""
         where, parts, config = torch.device(device), self._splits(data), self.config
         inputs = Inputs(parts.train, parts.val, len(data.classes), data.mean, data.std)
         with torch.random.fork_rng(devices=[]):
@@ -73,15 +96,8 @@ class Handover:
                 f"export: {printable(self.model_file)}: does not fit its network ({printable(error)})"
             ) from error
         pixels = build_pixels(config, inputs, where, torch.float32)
-        found = classify(config, model, wanted.split, Pictures(parts.train, where), pixels, seed=self.seed)
-        classes = dict(zip(wanted.files, found.tolist(), strict=True))
-        usual = int(np.bincount(parts.train.labels[parts.train.index]).argmax())
-        shown = {label: printable(name) for label, name in enumerate(data.classes)}
-        for file, reason in wanted.unreadable.items():
-            self.warnings.append(f"{printable(file)} cannot be read ({reason}): given the class '{shown[usual]}', a guess")
-        classes |= dict.fromkeys(wanted.unreadable, usual)
-        self.lines.append(f"predictions of {len(classes):,} pictures; classes they use: {len(set(classes.values()))}")
-        return table({file: shown[label] if names else label for file, label in classes.items()})
+        found, scores = classify(config, model, wanted.split, Pictures(parts.train, where), pixels, seed=self.seed)
+        return dict(zip(wanted.files, found.tolist(), strict=True)), dict(zip(wanted.files, scores.tolist(), strict=True))
 
     def summary(self, target: Path, files: Mapping[str, bytes]) -> list[str]:
         """What was done, for the screen."""
@@ -159,6 +175,16 @@ class Handover:
             return None
         self.lines.append(f"model.onnx: {said}")
         return content
+
+
+def _said(form: Form, data: Data, *, names: bool) -> str:
+    """Which labels were written, in words."""
+    written = data.classes if names else data.written
+    few = ", ".join(printable(label, 40) for label in written[:5]) + (", …" if len(written) > 5 else "")
+    kind = "the names of the classes" if data.classes == written else "the labels that the pictures have"
+    followed = f"; ids and order as in {printable(form.source, 80)}" if form.source else ""
+    more = "" if names or data.classes == written else "; --names writes names"
+    return f"predictions.csv: columns {', '.join(map(printable, form.columns))}; labels: {kind} ({few}){more}{followed}"
 
 
 def require_ours(target: Path) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 from pipeline.core.artifact import Artifact
 from pipeline.core.onnx import INPUT, OPSET, OUTPUT, TOLERANCE
+from pipeline.data.listing import FULL_DEPTH
 from pipeline.errors import printable
 from pipeline.record import Record, Run
 from pipeline.report.markdown import escape
@@ -26,10 +27,10 @@ import torch
 
 from pipeline.core.artifact import load
 from pipeline.core.pixels import Pixels
-from pipeline.data.decode import read_picture
+from pipeline.data.decode import read_picture{imports}
 
 artifact, model = load("model.safetensors", key="model", device=torch.device("cpu"))
-picture, _ = read_picture(Path("picture.jpg"), artifact.size, artifact.channels)
+picture = read_picture(Path("picture.jpg"), artifact.size, artifact.channels{reading}).pixels
 pixels = Pixels(artifact.mean, artifact.std, device=torch.device("cpu"))
 with torch.inference_mode():
     probs = model(pixels(torch.from_numpy(picture)[None])).softmax(1)[0]
@@ -65,6 +66,12 @@ class Facts:
     def classes(self) -> list[str]:
         return [printable(name, 200) for name in self.record.data["classes"]]
 
+    @property
+    def white(self) -> int:
+        """The value that pictures of 16 bits have white at."""
+        found: int = self.record.data.get("reading", {}).get("top", FULL_DEPTH)
+        return found
+
 
 def config_json(facts: Facts) -> str:
     """The model's facts for programs."""
@@ -81,6 +88,7 @@ def config_json(facts: Facts) -> str:
             "size": artifact.size,
             "mean": artifact.mean,
             "std": artifact.std,
+            "white_of_16_bits": facts.white,
             "normalisation": "(pixels / 255 - mean) / std per channel; model.onnx does it itself and takes uint8",
         },
         "data": {key: record.data[key] for key in ("title", "fingerprint", "counts")},
@@ -195,7 +203,10 @@ def _limits(facts: Facts) -> str:
 
 
 def _loading(facts: Facts) -> str:
-    blocks = [f"With this project's code (`pipeline`), from within this folder:\n\n```python\n{WITH_PIPELINE}\n```"]
+    reading = f", reading=Reading(top={facts.white})" if facts.white < FULL_DEPTH else ""
+    imports = "\nfrom pipeline.data.listing import Reading" if reading else ""
+    code = WITH_PIPELINE.format(reading=reading, imports=imports)
+    blocks = [f"With this project's code (`pipeline`), from within this folder:\n\n```python\n{code}\n```"]
     if facts.with_onnx:
         mode = "L" if facts.artifact.channels == 1 else "RGB"
         code = WITH_ONNX.format(mode=mode)

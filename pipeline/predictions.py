@@ -1,4 +1,4 @@
-"""Predictions as the course's Kaggle pages take them: `Id,Category`, one line a picture, none left out."""
+"""Predictions as competitions take them: one line a picture, none left out, in the form that the set itself has."""
 
 import csv
 import io
@@ -7,7 +7,7 @@ import re
 import tempfile
 import warnings
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,16 +18,18 @@ from PIL import Image
 
 from pipeline.data.cache import Data
 from pipeline.data.datasets import PictureSet
-from pipeline.data.decode import read_picture
-from pipeline.data.folder import EXTENSIONS, require_folder, walk
-from pipeline.data.listing import TEST, UNKNOWN, BadPicture, describe
+from pipeline.data.decode import MEGAPIXELS, read_picture
+from pipeline.data.folder import EXTENSIONS, Tree, require_folder, walk
+from pipeline.data.listing import TEST, UNKNOWN, BadPicture, Reading, describe
 from pipeline.data.splits import Split
+from pipeline.data.tables import read_table
 from pipeline.errors import MachineError, UserError, printable
 from pipeline.machine import num_cores
 
 RISKY = ("=", "+", "-", "@", "＝", "＋", "－", "＠", "\t", "\r", "\n", "|", "%")  # some spreadsheets take wide letters too
 NUMBER = re.compile(r"-[0-9]+(\.[0-9]+)?")
 CHUNK = 256
+USUAL = ("Id", "Category")  # the columns of the course's Kaggle pages
 
 
 @dataclass(frozen=True)
@@ -39,7 +41,16 @@ class Unlabeled:
     unreadable: Mapping[str, str]
 
 
-def in_folder(given: str, *, channels: int, size: int) -> Unlabeled:
+@dataclass(frozen=True)
+class Form:
+    """How the table is written. `ids`: file → id, in the order of the lines; `columns`: of the ids and of the labels."""
+
+    ids: Mapping[str, str]
+    columns: tuple[str, str] = USUAL
+    source: str = ""
+
+
+def in_folder(given: str, data: Data, dataset: PictureSet) -> Unlabeled:
     """The pictures below a folder, decoded as those of training were; raises UserError where none can be read."""
     try:
         root = require_folder(Path(given))
@@ -47,6 +58,7 @@ def in_folder(given: str, *, channels: int, size: int) -> Unlabeled:
         raise UserError(str(error).replace("data:", "--predict:", 1)) from None
     tree = walk(root)
     files = sorted("/".join(path) for path in tree.pictures)
+    channels, size = data.images.shape[1:3]
     if not files:
         kinds = " ".join(sorted(EXTENSIONS))
         raise UserError(f"--predict: {printable(root)}: no pictures ({kinds}) in it; found: {describe(dict(tree.ignored))}")
@@ -54,7 +66,7 @@ def in_folder(given: str, *, channels: int, size: int) -> Unlabeled:
     bad: dict[str, str] = {}
     try:
         with tempfile.TemporaryFile() as file:  # decoded, a folder may be larger than memory
-            for name, found in zip(files, _decode(root, files, size, channels), strict=True):
+            for name, found in zip(files, _decode(root, files, data, dataset), strict=True):
                 if isinstance(found, str):
                     bad[name] = found
                 else:
@@ -67,7 +79,7 @@ def in_folder(given: str, *, channels: int, size: int) -> Unlabeled:
             images = np.memmap(file, np.uint8, "r", shape=(len(good), channels, size, size))
     except OSError as error:
         raise MachineError(f"--predict: cannot keep the decoded pictures: {error.strerror or error}") from error
-    return Unlabeled(tuple(good), _split(images, np.arange(len(good))), bad)
+    return Unlabeled(tuple(good), _split(images, np.arange(len(good))), bad | _unread(tree))
 
 
 def in_study(data: Data, dataset: PictureSet, root: Path | None) -> Unlabeled | None:
@@ -83,17 +95,60 @@ def in_study(data: Data, dataset: PictureSet, root: Path | None) -> Unlabeled | 
             if file in reasons and (part, label) == (TEST, UNKNOWN):
                 bad[file] = reasons[file]
         dataset.close()
+    if root is not None and dataset.folder == "needed":
+        folders = {data.files[row].rpartition("/")[0] for row in rows}
+        bad |= {file: why for file, why in _unread(walk(root)).items() if file.rpartition("/")[0] in folders}
     return Unlabeled(tuple(data.files[row] for row in rows), Split(data.images, data.labels, rows), bad)
 
 
-def table(categories: Mapping[str, object]) -> str:
-    """The CSV of file → category (an index or a name), in the natural order of the ids: 2 before 10."""
-    names = ids(tuple(categories))
+def form_of(files: Sequence[str], columns: tuple[str, str] | None, tables: Iterable[Path]) -> tuple[Form, list[str]]:
+    """(the form of the first of `tables` that lists these pictures, its ids, order and names of columns; what is to be
+    said). Where none does, ids are names of files in natural order, 2 before 10, under the set's own `columns`."""
+    notes = []
+    known = _by_name(files)
+    usual = columns or USUAL
+    for path in tables:
+        try:
+            listed = read_table(path, lambda cell: os.path.splitext(cell)[1].lower() in EXTENSIONS)
+        except UserError:
+            continue
+        for place in range(listed.width):
+            cells = listed.column(place)
+            found = [known.get(_key(cell), "") for cell in cells]
+            own = set(found) - {""}
+            if "" in found or len(own) < len(cells):
+                if 2 * len(own) > len(cells):
+                    gone = f"{len(cells) - len(own)} pictures that are not there"
+                    notes.append(f"{printable(path.name, 80)} lists {gone}: its form is not followed")
+                continue
+            left = [file for file in sorted(files) if file not in own]
+            if left:
+                notes.append(f"{len(left)} pictures are not listed in {printable(path.name, 80)} and stand at the end")
+            other = [name for number, name in enumerate(listed.head) if number != place]
+            names = (listed.head[place], other[0] if len(other) == 1 else usual[1]) if listed.head else usual
+            return Form(dict(zip(found, cells, strict=True)) | ids(left), names, path.name), notes
+    named = ids(files)
+    order = sorted(named, key=lambda file: (natural(named[file]), file))
+    return Form({file: named[file] for file in order}, usual), notes
+
+
+def templates(folders: Iterable[Path], test_table: Path | None) -> list[Path]:
+    """The tables that may say what predictions look like: samples of a submission, then the table of the test pictures."""
+    found = [path for folder in folders for path in sorted(folder.glob("*.csv")) if "submission" in path.name.lower()]
+    return found + ([test_table] if test_table is not None and test_table.is_file() else [])
+
+
+def table(
+    form: Form, labels: Mapping[str, str], probabilities: Mapping[str, Sequence[float]], classes: Sequence[str]
+) -> str:
+    """The CSV of file → label; with `probabilities` a column for each of `classes`, empty where a picture has none."""
     lines = io.StringIO()
     writer = csv.writer(lines, lineterminator="\n")
-    writer.writerow(("Id", "Category"))
-    for file in sorted(categories, key=lambda file: (natural(names[file]), file)):
-        writer.writerow((names[file], safe(str(categories[file]))))
+    extra = [f"probability {name}" for name in classes] if probabilities else []
+    writer.writerow([*map(safe, form.columns), *map(safe, extra)])
+    for file, name in form.ids.items():
+        values = [f"{value:.6f}" for value in probabilities[file]] if file in probabilities else [""] * len(extra)
+        writer.writerow([name if form.source else safe(name), safe(labels[file]), *values])
     return lines.getvalue()
 
 
@@ -127,12 +182,35 @@ def _split(images: npt.NDArray[np.uint8], rows: npt.NDArray[np.int64]) -> Split:
     return Split(images, np.full(len(images), UNKNOWN, dtype=np.int64), rows)
 
 
-def _decode(root: Path, files: Sequence[str], size: int, channels: int) -> Iterator[npt.NDArray[np.uint8] | str]:
-    """The pixels of every file, or why it cannot be read, in order."""
+def _by_name(files: Sequence[str]) -> dict[str, str]:
+    """What may stand for a file → file: its path or the end of it, with and without ending; nothing that two share."""
+    found: dict[str, set[str]] = {}
+    for file in files:
+        words = file.split("/")
+        for start in range(len(words)):
+            path = "/".join(words[start:])
+            for name in {path, os.path.splitext(path)[0]}:
+                found.setdefault(_key(name), set()).add(file)
+    return {name: one.pop() for name, one in found.items() if len(one) == 1}
+
+
+def _key(cell: str) -> str:
+    return cell.strip().replace("\\", "/").removeprefix("./")
+
+
+def _unread(tree: Tree) -> dict[str, str]:
+    """Pictures of kinds that nothing here decodes."""
+    return {"/".join(names): f"{os.path.splitext(names[-1])[1]} is not read" for names in tree.unread}
+
+
+def _decode(root: Path, files: Sequence[str], data: Data, dataset: PictureSet) -> Iterator[npt.NDArray[np.uint8] | str]:
+    """The pixels of every file at the scale of the set's own, or why it cannot be read, in order."""
+    channels, size = data.images.shape[1:3]
+    cap = getattr(dataset, "max_megapixels", MEGAPIXELS)
 
     def decode(name: str) -> npt.NDArray[np.uint8] | str:
         try:
-            return read_picture(root / name, size, channels)[0]
+            return read_picture(root / name, size, channels, reading=Reading(top=data.reading.top), max_megapixels=cap)[0]
         except BadPicture as bad:
             return str(bad)
 

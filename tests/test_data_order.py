@@ -66,7 +66,7 @@ def test_a_recorded_order_is_kept_with_what_its_labels_meant(tmp_path):
     listing = dataset.scan(root)
     labels = tuple(TEXT.index(Path(file).parent.name) for file in listing.files)
     taken = replace(listing.taken, classes=tuple((name, 4) for name in TEXT))
-    before, hashes = replace(listing, classes=TEXT, labels=labels, taken=taken), [""] * len(labels)
+    before, hashes = replace(listing, classes=TEXT, labels=labels, taken=taken, written=TEXT), [""] * len(labels)
     rows = range(len(labels))
     assert as_recorded(listing, TEXT) == before
     assert fingerprint(as_recorded(listing, TEXT), rows, hashes, (3, 8, 8), FULL_DEPTH) == fingerprint(

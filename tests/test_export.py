@@ -29,6 +29,7 @@ from pipeline.core.models import MODELS
 from pipeline.core.pixels import Pixels
 from pipeline.data.cache import Data, prepare
 from pipeline.data.datasets import Folder
+from pipeline.data.listing import Reading
 from pipeline.data.splits import splits
 from pipeline.designs import Arms
 from pipeline.errors import MachineError, UserError
@@ -40,7 +41,7 @@ from pipeline.header import describe_data
 from pipeline.ledger import Ledger, read_events
 from pipeline.machine import Resources
 from pipeline.plan import Plan
-from pipeline.predictions import ids, natural, table
+from pipeline.predictions import form_of, ids, in_folder, natural, table, templates
 from pipeline.record import Record
 from pipeline.segment import checkpoint_folder
 from pipeline.selection import select
@@ -159,7 +160,14 @@ def test_the_same_record_gives_the_same_bytes_and_nothing_else_is_left(photos: T
 def test_predictions_cover_every_unlabeled_test_picture(photos: Trained, capsys: pytest.CaptureFixture[str]) -> None:
     assert photos.export("--no-onnx") == 0
     said = capsys.readouterr().out
-    assert "warning: evaluation/0007.jpg cannot be read (zero bytes): given the class 'bread', a guess" in said
+    assert (
+        "warning: 1 of 30 pictures cannot be read and are given the label '0', the most frequent in training, a guess: "
+        "evaluation/0007.jpg (zero bytes)"
+    ) in said
+    assert (
+        "predictions.csv: columns Id, Category; labels: the labels that the pictures have (0, 1, 2); --names writes names"
+        in said
+    )
     rows = photos.predictions()
     assert [name for name, _ in rows] == [f"{n:04d}" for n in range(30)]
     assert dict(rows)["0007"] == "0"
@@ -252,7 +260,8 @@ def test_hostile_names_are_inert(photos: Trained, capsys: pytest.CaptureFixture[
 
 def test_ids_are_unique_natural_and_no_formulas() -> None:
     files = ["b/1.jpg", "a/1.png", "x/10.jpg", "x/9.jpg", "-5.jpg", "-cmd.jpg", "tab\tnew\nline.jpg", "@x.jpg"]
-    lines = list(csv.reader(table(dict.fromkeys(files, 3)).splitlines()))
+    text = table(form_of(files, None, ())[0], dict.fromkeys(files, "3"), {}, ())
+    lines = list(csv.reader(text.splitlines()))
     assert [line[0] for line in lines] == [
         *("Id", "9", "10", "'-cmd", "'@x", "-5", "a/1.png", "b/1.jpg", r"tab\tnew\nline"),
     ]
@@ -351,8 +360,17 @@ def test_a_folder_with_other_files_is_not_replaced(photos: Trained, tmp_path: Pa
 
 
 def test_names_without_predictions_are_refused(digits: Trained) -> None:
-    with pytest.raises(UserError, match="--names: no predictions are made"):
-        digits.export("--no-onnx", "--names")
+    for flag in ("--names", "--probabilities"):
+        with pytest.raises(UserError, match=f"{flag}: no predictions are made"):
+            digits.export("--no-onnx", flag)
+
+
+def test_a_labelled_test_part_says_why_there_are_no_predictions_and_how_to_get_some(
+    digits: Trained, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert digits.export("--no-onnx", "--to", tmp_path / "out") == 0
+    said = capsys.readouterr().out
+    assert "no predictions.csv: every test picture has a label; to classify other pictures, add --predict FOLDER" in said
 
 
 def test_a_missing_or_damaged_model_file_says_how_to_get_it(digits: Trained, tmp_path: Path) -> None:
@@ -430,3 +448,108 @@ def test_the_best_arm_is_by_mean_and_an_arm_with_a_hole_does_not_win(tmp_path: P
     assert (found.run.arm, found.run.replicate, len(found.peers)) == ("dropout", 3, 3)
     with pytest.raises(UserError, match="no complete replicate"):
         select(record, arm="dropout + augmentation")
+
+
+def of_two_arms(dataset: dict[str, Any]) -> Study:
+    """A study that is trained in a second or two."""
+    study = small_study(num_trials=0).override({"baseline.dataset": dataset, "baseline.optimizer.lr": 0.01})
+    arms = Arms(arms={"baseline": {}, "dropout": {"model.dropout": 0.2}})
+    return study.model_copy(update={"ablation": study.ablation.model_copy(update={"design": arms, "replicates": 1})})
+
+
+def lines_of(study: Trained) -> list[list[str]]:
+    with (study.folder / "export" / "predictions.csv").open(encoding="utf-8", newline="") as file:
+        return list(csv.reader(file))
+
+
+@pytest.fixture(scope="module")
+def holes(tmp_path_factory: pytest.TempPathFactory) -> Trained:
+    """HW3's layout with the labels 1, 2, 5 and 7; test pictures without labels, one of a kind that nothing reads."""
+    root = tmp_path_factory.mktemp("holes")
+    pictures = hw3_folder(root / "food", (1, 2, 5, 7), counts=(8, 4, 0))
+    for n in range(12):
+        save(pictures / "evaluation" / f"{n:04d}.jpg", (1, 2, 5, 7)[n % 4], 5000 + n)
+    (pictures / "evaluation" / "0012.psd").write_bytes(b"8BPS")
+    return trained(of_two_arms({"name": "folder", "size": 16}), root, pictures)
+
+
+def test_labels_with_gaps_are_written_as_they_are(holes: Trained, capsys: pytest.CaptureFixture[str]) -> None:
+    assert holes.export("--no-onnx", "--probabilities") == 0
+    head, *rows = lines_of(holes)
+    assert head == ["Id", "Category", *(f"probability {label}" for label in (1, 2, 5, 7))]
+    assert [row[0] for row in rows] == [f"{n:04d}" for n in range(13)]
+    for row in rows[:12]:
+        probabilities = [float(cell) for cell in row[2:]]
+        assert sum(probabilities) == pytest.approx(1, abs=1e-5)
+        assert row[1] == ("1", "2", "5", "7")[int(np.argmax(probabilities))]
+    assert rows[12] == ["0012", "1", "", "", "", ""]
+    said = capsys.readouterr().out
+    assert "labels: the names of the classes (1, 2, 5, 7)" in said
+    assert "1 of 13 pictures cannot be read and are given the label '1'" in said
+    assert "evaluation/0012.psd (.psd is not read)" in said
+
+
+@pytest.fixture(scope="module")
+def listed(tmp_path_factory: pytest.TempPathFactory) -> Trained:
+    """As in "classify leaves": tables of image and label, the test table in an order of its own."""
+    root = tmp_path_factory.mktemp("leaves")
+    pictures = root / "leaves"
+    names = ("acer", "betula", "=cornus")
+    rows = [f"images/{n}.jpg,{names[n % 3]}" for n in range(36)]
+    for n in range(44):
+        save(pictures / "images" / f"{n}.jpg", n % 3, n)
+    (pictures / "train.csv").write_text("\n".join(["image,label", *rows]))
+    (pictures / "test.csv").write_text("\n".join(["image", *(f"images/{n}.jpg" for n in range(43, 35, -1))]))
+    return trained(of_two_arms({"name": "csv", "size": 16}), root, pictures)
+
+
+def test_a_table_gives_the_names_of_columns_the_ids_and_their_order(listed: Trained) -> None:
+    assert listed.export("--no-onnx") == 0
+    head, *rows = lines_of(listed)
+    assert head == ["image", "label"]
+    assert [row[0] for row in rows] == [f"images/{n}.jpg" for n in range(43, 35, -1)]
+    assert {row[1] for row in rows} <= {"acer", "betula", "'=cornus"}
+
+
+def test_a_sample_of_a_submission_is_followed_before_all_else(listed: Trained, tmp_path: Path) -> None:
+    for n in (3, 1, 2):
+        save(tmp_path / "new" / f"{n}.png", n % 3, n)
+    (tmp_path / "sample_submission.csv").write_text("id,species\n2,acer\n3,acer\n1,acer\n")
+    assert listed.export("--no-onnx", "--predict", tmp_path / "new") == 0
+    head, *rows = lines_of(listed)
+    assert head == ["id", "species"]
+    assert [row[0] for row in rows] == ["2", "3", "1"]
+
+
+def test_a_sample_of_other_pictures_is_not_followed_and_one_of_fewer_leaves_none_out(tmp_path: Path) -> None:
+    sample = tmp_path / "sampleSubmission.csv"
+    sample.write_text("Id,Category\n1,0\n2,0\n9,0\n")
+    assert templates([tmp_path], tmp_path / "test.csv") == [sample]
+    form, notes = form_of(["a/2.jpg", "a/1.jpg", "a/3.jpg"], ("image", "label"), [sample])
+    assert (list(form.ids.values()), form.columns) == (["1", "2", "3"], ("image", "label"))
+    assert notes == ["sampleSubmission.csv lists 1 pictures that are not there: its form is not followed"]
+    sample.write_text("Id,Category\n2,0\n1,0\n")
+    form, notes = form_of(["a/2.jpg", "a/1.jpg", "a/3.jpg"], ("image", "label"), [sample])
+    assert (list(form.ids.values()), form.columns) == (["2", "1", "3"], ("Id", "Category"))
+    assert notes == ["1 pictures are not listed in sampleSubmission.csv and stand at the end"]
+
+
+def test_no_picture_of_a_folder_is_missing_whatever_its_ending(photos: Trained, tmp_path: Path) -> None:
+    save(tmp_path / "1.jpg")
+    save(tmp_path / "2.png").rename(tmp_path / "2")
+    save(tmp_path / "3.png").rename(tmp_path / "3.jpg_large")
+    Image.new("RGB", (20, 20), "red").save(tmp_path / "4.HEIC", "HEIF")
+    for name in ("5.psd", "6.CR2", "7.jxl", "8.jpeg"):
+        (tmp_path / name).write_bytes(b"")
+    (tmp_path / "notes.txt").write_text("no picture")
+    wanted = in_folder(str(tmp_path), photos.data, Folder(size=16))
+    assert wanted.files == ("1.jpg", "2", "3.jpg_large", "4.HEIC")
+    assert sorted(wanted.unreadable) == ["5.psd", "6.CR2", "7.jxl", "8.jpeg"]
+
+
+def test_pictures_to_classify_get_the_scale_of_the_set(photos: Trained, tmp_path: Path) -> None:
+    """Of 12 bits: dark by themselves, white at 4095 as those that were learnt from."""
+    Image.fromarray(np.full((16, 16), 4095, np.uint16)).save(tmp_path / "white.png")
+    scaled = replace(photos.data, reading=Reading(top=4095))
+    assert in_folder(str(tmp_path), scaled, Folder(size=16)).split.images.min() == 255
+    assert in_folder(str(tmp_path), photos.data, Folder(size=16)).split.images.max() == 16

@@ -30,7 +30,7 @@ from pipeline.core.artifact import Artifact
 from pipeline.designs import Factorial
 from pipeline.ledger import FILE, read_events
 from pipeline.model_card import Facts, card, config_json
-from pipeline.predictions import table
+from pipeline.predictions import form_of, table
 from pipeline.record import Record
 from pipeline.report import Report, letters, markdown, write_report
 from pipeline.report.compose import read, texts
@@ -335,7 +335,7 @@ def test_the_model_card_has_our_front_matter_and_no_markup_of_others(hostile: Wr
 
 def test_predictions_are_inert_and_whole() -> None:
     names = {f"{name}{number}.jpg": name for number, name in enumerate(CLASSES)}
-    text = table(names)
+    text = table(form_of(tuple(names), None, ())[0], names, {name: [0.5] for name in names}, ["=1+1"])
     assert not CONTROL.search(text)
     assert not list(spreadsheet(text))
     assert len(csv_rows(text)) == len(CLASSES)

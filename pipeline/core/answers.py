@@ -16,8 +16,9 @@ from pipeline.data.splits import Split
 
 def classify(
     config: TrainConfig, model: nn.Module, split: Split, calibration: Pictures, pixels: Pixels, *, seed: int
-) -> npt.NDArray[np.int64]:
-    """The likeliest class of every picture of `split`, in its order, whose labels are not looked at.
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]:
+    """(the likeliest class [N] of every picture of `split`, in its order, whose labels are not looked at; the probability
+    of every class [N, K]).
 
     `model` has the run's weights; `calibration` is the run's train split, for int8's ranges; seed: the run's, for its views.
     """
@@ -26,7 +27,6 @@ def classify(
     cuts = cut(len(order), BATCH.get(calibration.device.type, 512))
     model = compress(small, model, (pixels(images) for _, images, _ in calibration.batches(order, cuts)))
     unknown = Split(split.images, np.zeros(len(split.images), dtype=np.int64), split.index)  # a loss needs some label
-    answers = Answers()
+    answers = Answers(of_all=True)
     evaluate_views(config, model, Pictures(unknown, calibration.device), pixels, seed=seed, answers=answers)
-    found: npt.NDArray[np.int64] = answers.judged().pred
-    return found
+    return answers.judged().pred, answers.probabilities()

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -17,14 +18,23 @@ BATCH = {"cpu": 64, "cuda": 512}  # of our own choice: a result must not depend 
 class Answers:
     """Takes down what a model answers, batch by batch, on the device."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, of_all: bool = False) -> None:
+        """`of_all`: the probabilities of every class are kept, too."""
         self._batches: list[tuple[Tensor, ...]] = []
+        self._all: list[Tensor] | None = [] if of_all else None
 
     def take(self, scores: Tensor, labels: Tensor) -> None:
         """A batch: logits or logarithms of probabilities, float32 [B, K], and the labels [B]."""
         probs, pred = scores.softmax(1), scores.argmax(1)
         both = (probs.gather(1, chosen[:, None])[:, 0] for chosen in (labels, pred))
         self._batches.append((labels, pred, *both))
+        if self._all is not None:
+            self._all.append(probs)
+
+    def probabilities(self) -> npt.NDArray[np.float32]:
+        """float32 [N, K], in its order; empty unless they were to be kept."""
+        found: npt.NDArray[np.float32] = torch.cat(self._all).cpu().numpy() if self._all else np.empty((0, 0), np.float32)
+        return found
 
     def judged(self) -> Judged:
         """All that was taken down, in its order."""

@@ -37,10 +37,13 @@ def list_blocks(
     classes: Sequence[str],
     shares: dict[int, float],
     warnings: Sequence[str] = (),
+    *,
+    named: bool = False,
 ) -> Listing:
     """A listing whose rows are called `train-00012`, sorted by that name; raises UserError where there is not enough.
 
-    `shares`: of which parts how much is cut from train, class by class, where no block gives them.
+    `shares`: of which parts how much is cut from train, class by class, where no block gives them; `named`: the classes
+    have names besides their numbers.
     """
     ordered = sorted(blocks, key=lambda block: PARTS[block.part])
     width = max(5, *(len(str(len(block.labels))) for block in blocks))
@@ -62,6 +65,7 @@ def list_blocks(
         parts=tuple(parts),
         stamps=tuple(block.stamp for block in ordered for _ in block.labels),
         classes=tuple(printable(name, 100) for name in classes),
+        written=tuple(map(str, range(len(classes)))) if named else (),
         taken=Taken.of(Source("given with the set", parts=given_parts | origins(left)), classes, labels, parts),
         warnings=(*warnings, *notes, *warn_test(labels, parts)),
     )

@@ -207,6 +207,8 @@ def _write_meta(
         "std": std,
         "taken": listing.taken.dump(),
         "reading": asdict(dataset.reading),
+        "written": listing.written or listing.classes,
+        "columns": listing.columns,
     }
     with open(folder / META, "w", encoding="ascii") as file:
         json.dump({"sha256": checksum(meta), "meta": meta}, file)

@@ -40,7 +40,8 @@ class Data:
     mean, std: per channel over train with a label, in units of 0 … 1; counts: pictures in train, valid, test (with and
     without label) and, where there are any, unlabeled: training pictures without a label, not counted in train;
     taken: what was taken, and by what rule; fingerprint: 16 hex digits of the content. `files` may hold any bytes a file
-    system allows: show them with `printable`. reading: how its pictures were found and decoded.
+    system allows: show them with `printable`. reading: how its pictures were found and decoded. written,
+    columns: how labels and tables of this set are written, as of `Listing`.
     """
 
     path: Path
@@ -60,6 +61,8 @@ class Data:
     std: tuple[float, ...]
     taken: Taken
     reading: Reading
+    written: tuple[str, ...]
+    columns: tuple[str, str] | None
 
 
 class Damaged(MachineError):
@@ -123,7 +126,8 @@ def open_data(path: Path) -> Data:
         if size != int(np.prod(shape)):
             raise ValueError(f"images of {size} bytes, expected {int(np.prod(shape))}")
         images = np.memmap(path / build.IMAGES, dtype=np.uint8, mode="r", shape=shape)
-        taken = Taken.parse(meta["taken"])
+        taken, reading = Taken.parse(meta["taken"]), Reading(**meta["reading"])
+        written, columns = tuple(meta["written"]), tuple(meta["columns"]) if meta["columns"] else None
     except (OSError, ValueError, KeyError, TypeError) as error:
         why = printable(error)
         raise Damaged(f"cache {printable(path)}: missing or damaged ({why}); prepare the data again") from error
@@ -145,7 +149,9 @@ def open_data(path: Path) -> Data:
         mean=tuple(meta["mean"]),
         std=tuple(meta["std"]),
         taken=taken,
-        reading=Reading(**meta["reading"]),
+        reading=reading,
+        written=written,
+        columns=columns,
     )
 
 

@@ -33,6 +33,7 @@ LAYOUTS = (
     "expected one of: {training,validation,evaluation}/LABEL_NUMBER.jpg (HW3, Food-11); "
     "{train,valid,test}/CLASS/*.jpg; CLASS/{train,valid,test}/*.jpg; CLASS/*.jpg (split here)"
 )
+KINDS = " ".join(sorted(EXTENSIONS))
 LABEL = re.compile(r"([0-9]{1,6})_.*", re.DOTALL)
 DOCUMENTS = (
     "txt md csv tsv json xml html pdf yaml yml toml ini db log py ipynb sh mat npy npz pkl h5 xlsx zip tar gz rar 7z part"
@@ -65,8 +66,7 @@ def list_pictures(tree: Tree, rules: Rules) -> Listing:
     """Label and split the pictures of `tree`; raises UserError where no layout fits or the counts do not allow it."""
     where = f"data: {printable(tree.root)}"
     if not tree.pictures:
-        kinds = " ".join(sorted(EXTENSIONS))
-        raise UserError(f"{where}: no pictures ({kinds}) in it; found: {describe(tree.ignored)}; {LAYOUTS}")
+        raise UserError(f"{where}: no pictures ({KINDS}) in it; found: {describe(tree.ignored)}; {LAYOUTS}")
     homes = find_homes(tree, where, by_name=rules.splits == "auto")
     style = _style(tree, homes, rules, where)
     if style == "hw3" and rules.layout == "auto" and not rules.trusting:
@@ -98,6 +98,7 @@ def list_pictures(tree: Tree, rules: Rules) -> Listing:
         parts=tuple(parts),
         stamps=tuple(tree.pictures[path] for path in order),
         classes=classes,
+        written=tuple(written),
         taken=Taken.of(source, classes, labels, parts),
         warnings=(*cuts, *notes, *_warn_left_out(tree), *warn_test(labels, parts)),
     )

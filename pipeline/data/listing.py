@@ -39,7 +39,8 @@ class Listing:
 
     `files` are paths relative to `root` with `/` (they may hold any bytes a file system allows: show them with
     `printable`). `labels` index `classes`, -1 = unknown. `parts`: 0 train, 1 valid, 2 test. `stamps`: (bytes,
-    modification time in ns). `taken`: what was taken, and by what rule.
+    modification time in ns). `taken`: what was taken, and by what rule. `written`: how the set itself
+    writes each class as a label, where that is not its name; `columns`: of its table, of the files and of the labels.
     """
 
     root: Path | None
@@ -52,6 +53,8 @@ class Listing:
     classes: tuple[str, ...]
     taken: Taken
     warnings: tuple[str, ...]
+    written: tuple[str, ...] = ()
+    columns: tuple[str, str] | None = None
 
     @property
     def ignored(self) -> dict[str, int]:
@@ -79,7 +82,9 @@ def as_recorded(listing: Listing, classes: Sequence[str]) -> Listing:
     labels = (label if label == UNKNOWN else codes[listing.classes[label]] for label in listing.labels)
     nums = {codes[name]: num for name, num in listing.taken.classes}
     taken = replace(listing.taken, classes=tuple((name, nums[code]) for code, name in enumerate(classes)))
-    return replace(listing, classes=tuple(classes), labels=tuple(labels), taken=taken)
+    by_name = dict(zip(listing.classes, listing.written, strict=False))
+    written = tuple(by_name[plain(name)] for name in classes) if by_name else ()
+    return replace(listing, classes=tuple(classes), labels=tuple(labels), taken=taken, written=written)
 
 
 def require_distinct(where: str, names: Sequence[str], lines: Mapping[str, int] | None = None) -> None:

@@ -206,8 +206,14 @@ class Csv(PictureSet):
             stamps=tuple(found[file][2] for file in files),
             classes=tuple(printable(name, 100) for name in classes),
             taken=Taken.of(source, classes, labels, parts),
+            columns=_names(columns.wanted),
             warnings=(*notes, *warn_test(labels, parts)),
         )
+
+
+def _names(wanted: Wanted) -> tuple[str, str] | None:
+    """The names of the columns of files and labels, where the table has them and one column holds all labels."""
+    return (wanted.file, wanted.label) if wanted.file and wanted.label and "," not in wanted.label else None
 
 
 def _same_file(root: Path, name: str) -> Path | None:

@@ -63,12 +63,13 @@ class HuggingFace(PictureSet):
         self._image(features, where)
         label = self._label(features, where)
         columns = [np.asarray([-1 if v is None else v for v in part[label]]) for part in parts.values()]
-        labels, classes = encode(where, *columns, names=getattr(features[label], "names", None))
+        names = getattr(features[label], "names", None)
+        labels, classes = encode(where, *columns, names=names)
         stamps = [(len(part), int(str(part._fingerprint)[:8], 16)) for part in parts.values()]
         blocks = [Block(part, own, stamp) for part, own, stamp in zip(parts, labels, stamps, strict=True)]
         shares = {VALID: self.valid_share, TEST: self.test_share}
         title = printable(self.path, 80) if root is None else title_of(root)
-        return list_blocks(root, title, "huggingface", blocks, classes, shares)
+        return list_blocks(root, title, "huggingface", blocks, classes, shares, named=names is not None)
 
     def read(self, listing: Listing, row: int) -> "Picture":
         """One row's picture, brought to `channels` and `size`; raises BadPicture."""

@@ -59,9 +59,10 @@ class Idx(PictureSet):
                 raise UserError(f"data: {printable(images)}: {num} pictures, but {len(columns[part])} labels")
             both = [files[part, kind].stat() for kind in ("images", "labels")]
             stamps[part] = (sum(found.st_size for found in both), max(found.st_mtime_ns for found in both))
-        labels, classes = encode(f"data: {printable(root)}", *columns.values(), names=read_classes(root))
+        names = read_classes(root)
+        labels, classes = encode(f"data: {printable(root)}", *columns.values(), names=names)
         blocks = [Block(part, own, stamps[part]) for part, own in zip(columns, labels, strict=True)]
-        return list_blocks(root, title_of(root), "idx", blocks, classes, {VALID: self.valid_share})
+        return list_blocks(root, title_of(root), "idx", blocks, classes, {VALID: self.valid_share}, named=names is not None)
 
     def read(self, listing: Listing, row: int) -> "Picture":
         """One row, brought to `channels` and `size`."""

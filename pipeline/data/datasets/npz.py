@@ -62,7 +62,9 @@ class Npz(PictureSet):
         stamp = (found.st_size, found.st_mtime_ns)
         blocks = [Block(part, by_part[part], stamp) for part in keys]
         shares = {VALID: self.valid_share, TEST: self.test_share}
-        return list_blocks(root, title_of(path.with_suffix("")), "npz", blocks, classes, shares)
+        return list_blocks(
+            root, title_of(path.with_suffix("")), "npz", blocks, classes, shares, named=read_classes(root) is not None
+        )
 
     def read(self, listing: Listing, row: int) -> "Picture":
         """One row, brought to `channels` and `size`."""

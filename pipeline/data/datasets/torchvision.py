@@ -96,7 +96,7 @@ class Torchvision(PictureSet):
         labels, classes = encode(f"data: torchvision's {self.set}", *columns, names=spoken or None)
         blocks = [Block(part, own, (len(own), _probe(opened[part]))) for part, own in zip(opened, labels, strict=True)]
         shares = {VALID: self.valid_share, TEST: self.test_share}
-        return list_blocks(folder, self.set, "torchvision", blocks, classes, shares)
+        return list_blocks(folder, self.set, "torchvision", blocks, classes, shares, named=bool(spoken))
 
     def read(self, listing: Listing, row: int) -> "Picture":
         """One row's picture, brought to `channels` and `size`; raises BadPicture."""
