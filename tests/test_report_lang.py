@@ -255,7 +255,7 @@ def test_names_of_the_users_stay_whatever_they_say(tmp_path: Path) -> None:
     findings = read(hostile(tmp_path / "study"), tmp_path)
     english, other, _ = chinese(findings)
     said = [str(document.summary) for document in (english, other)]
-    assert [text.count("Best: x.") for text in said] == [2, 2]
+    assert [text.count("Best: x.") for text in said] == [3, 3]
     ablation = next(block for block in other.blocks if isinstance(block, Table))
     assert [row[ablation.key or 0].text for row in ablation.rows] == list(NAMES)
     assert {row[-1].text for row in ablation.rows[1:]} <= {"更优", "更差", "等效", "不确定（证据不足）"}

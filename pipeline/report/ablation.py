@@ -11,7 +11,7 @@ from pipeline.report import beyond, costs, effects, families, tuned
 from pipeline.report.document import Block, Bullets, Cell, Column, Figure, Heading, Table, table
 from pipeline.report.finished import finished_models
 from pipeline.report.footnotes import footnotes
-from pipeline.report.sentences import points, spread_text
+from pipeline.report.sentences import by_default, margin_of, points, spread_text
 from pipeline.report.tables import NAMES, Ablation, ArmRow
 from pipeline.report.wording import NONE, Points, listed, millions, size
 from pipeline.stats import MIN_REPLICATES, NAN, Contrast
@@ -43,11 +43,12 @@ def blocks(ablation: Ablation, record: Record, study: Study, *, dropped: frozens
     groups = listed(list(dict.fromkeys(contrast.family_name for contrast in ablation.contrasts)))
     dots = "; small dots are single replicates" if any(contrast.paired for contrast in ablation.contrasts) else ""
     thin = ", thin for other pictures of this kind" if any(contrast.beyond for contrast in ablation.contrasts) else ""
+    meant = by_default(ablation) or " within which a difference is of no practical interest"
     tested = families.setting(ablation.contrasts, ablation.budget)
     forest = Figure(
         "differences",
         f"What the design asks: {groups}. Mean and 95 % interval of each on its own{thin}{dots}. The "
-        f"band is the margin of ±{ablation.rope * 100:g} points within which a difference is of no practical interest. "
+        f"band is the margin of ±{margin_of(ablation)}{meant}. "
         f"{' '.join(filter(None, (families.cautions(ablation.contrasts), tested)))}",
         "Forest plot of differences in accuracy with 95 percent intervals",
     )

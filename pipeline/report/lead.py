@@ -45,14 +45,14 @@ def _groups(asked: list[Contrast], shown: Points) -> list[str]:
     best = f"better than {than}" if all(against) else SIGNS["better"]
     groups = [f"none is found {best}"] if not any(c.verdict == "better" for c in asked) else []
     for verdict in ("better", "worse", "equivalent", "inconclusive", "not tested"):
-        names = [f"{c.name} ({_size(c, shown)})" if c.n else c.name for c in asked if c.verdict == verdict]
+        names = [f"{c.name} ({_size(c, shown)})" for c in asked if c.verdict == verdict]
         title = best if verdict == "better" else verdict if all(against) else SIGNS.get(verdict, verdict)
         groups += [f"{title}: {listed(names)}"] if names else []
     return groups
 
 
 def _size(contrast: Contrast, shown: Points) -> str:
-    return shown.signed(contrast.delta) + ", aliased" * bool(contrast.aliases)
+    return shown.signed(contrast.delta) + ", aliased" * bool(contrast.aliases) if contrast.n else "not compared"
 
 
 def _tuned(study: Study) -> str:

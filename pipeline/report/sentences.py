@@ -2,6 +2,8 @@
 
 from collections.abc import Mapping, Sequence
 
+import numpy as np
+
 from pipeline.questions import SCREEN
 from pipeline.record import Record
 from pipeline.report import beyond, interactions, lead
@@ -11,7 +13,8 @@ from pipeline.report.families import bound, cautions, products, setting
 from pipeline.report.tables import Ablation, ArmRow, Metric, spread
 from pipeline.report.tuned import hyperparameters
 from pipeline.report.wording import NONE, Points, listed, plural, word
-from pipeline.stats import MIN_REPLICATES, Contrast
+from pipeline.stats import ALPHA, MIN_REPLICATES, Contrast, Fit
+from pipeline.study import Ablation as AblationPlan
 
 LONG: dict[Metric, str] = {"test_acc": "test accuracy", "last_val_acc": "validation accuracy at each run's last epoch"}
 
@@ -80,6 +83,17 @@ def converged(ablation: Ablation) -> str:
     )
 
 
+def margin_of(ablation: Ablation) -> str:
+    """The margin of no practical interest: 1 point, 0.5 points"""
+    size = f"{ablation.rope * 100:g}"
+    return f"{size} point{'s' * (size != '1')}"
+
+
+def by_default(ablation: Ablation) -> str:
+    """That nobody chose another margin than the default one; else nothing."""
+    return ", the default margin" if ablation.rope == AblationPlan.model_fields["rope"].default else ""
+
+
 def bare(contrast: Contrast, shown: Points) -> str:
     """The values alone where there are too few for an interval, else their mean; of unpaired arms that of their means."""
     if contrast.n < MIN_REPLICATES and contrast.paired:
@@ -100,7 +114,7 @@ def _is_told(contrast: Contrast) -> bool:
 
 
 def _sentence(contrast: Contrast, ablation: Ablation, shown: Points) -> str:
-    name, margin = contrast.name, f"{ablation.rope * 100:g} points"
+    name, margin = contrast.name, margin_of(ablation)
     if contrast.kind == "delta" and contrast.against != ablation.reference:
         name = f"{name} against {contrast.against}"
     if not contrast.n:
@@ -116,7 +130,9 @@ def _sentence(contrast: Contrast, ablation: Ablation, shown: Points) -> str:
         least = shown.percent(contrast.mde)
         return f"{head} (at the spread seen, a true difference below {least} is found with less than 80 % power)."
     if contrast.verdict == "equivalent":
-        return f"{head} within ±{margin}."
+        half = float(Fit(*map(np.asarray, (contrast.delta, contrast.sd, contrast.error, contrast.df))).half(1 - 2 * ALPHA))
+        inner = shown.interval(contrast.delta - half, contrast.delta + half)
+        return f"{head} within ±{margin} (90 % interval {inner}{by_default(ablation)})."
     small = f", though by less than the margin of {margin}" if abs(contrast.delta) < ablation.rope else ""
     product = products(ablation.effects).get(name) if contrast.aliases else None
     return f"{head}{small}." + (f" It may be {product} alone, as both factors of that are found too." if product else "")
