@@ -310,7 +310,7 @@ SPREAD = (
     r"\d ± [\d.]+ \(\d+( of \d+)?\)",  # mean ± sd (n)
     r"mean ± sd \(n\)",
     r"± is the standard deviation over replicates \(ddof 1\)",
-    r"(of|within|inside) ±[\d.]+ points",  # a margin
+    r"(of|within|inside) ±[\d.]+ points?\b",  # a margin
 )
 
 
@@ -324,7 +324,7 @@ def unexplained(text: str) -> list[str]:
 def test_2_an_unexplained_spread_is_noticed() -> None:
     assert unexplained("93.1 ± 0.2")
     assert unexplained("±0.2")
-    assert not unexplained("93.1 ± 0.2 (5), mean ± sd (n), the band is the margin of ±1 points")
+    assert not unexplained("93.1 ± 0.2 (5), mean ± sd (n), the band is the margin of ±1 point")
 
 
 @pytest.mark.parametrize("name", WORLDS)

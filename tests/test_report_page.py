@@ -17,7 +17,7 @@ from pipeline.report.compose import document, read, texts
 from pipeline.report.costs import speeds
 from pipeline.report.document import Bullets, Cell, Column, Document, Runs, Table, Text, Trace, Trail
 from pipeline.report.footnotes import footnotes
-from pipeline.report.wording import Points
+from pipeline.report.wording import Points, millions
 from pipeline.study import Study
 from tests.records import EFFECTS, Scribe, make_study, with_arms
 
@@ -187,6 +187,11 @@ def test_a_number_keeps_its_sign_and_its_size(share: float, signed: str) -> None
     shown = Points(1)
     assert shown.signed(share) == signed
     assert shown.interval(share, 0.022) == f"[{signed.removeprefix('+')}, 2.2]"
+
+
+def test_parameters_of_a_column_have_the_same_decimals() -> None:
+    assert millions([79_100, 180_000, 0]) == ["0.0791", "0.1800", "–"]
+    assert millions([4_100_000, 11_200_000]) == ["4.10", "11.20"]
 
 
 def test_a_tiny_loss_is_written_as_one_everywhere(tmp_path: Path) -> None:

@@ -64,6 +64,7 @@ def test_arms_at_an_end_of_the_scale_are_said_to_be_there(tmp_path: Path, first:
     reason, english, chinese = reported(tmp_path, lambda _: first, lambda _: second)
     assert reason.endswith(said)
     assert "wiring" not in english
+    assert "Nothing is bold: no difference could be tested." in english
     assert any(word in chinese for word in ("已到上限", "处于随机水平"))
     assert "at the ceiling" not in chinese
 

@@ -111,7 +111,7 @@ def _measured(ablation: Ablation, efforts: Mapping[str, str]) -> Iterator[Part]:
     unit, letter = (1e9, "G") if any(number >= 1e9 for number in macs) else (1e6, "M")
     speeds = [median(costs.speeds(row) or [NAN]) for row in rows]
     params = [float(row.num_params or NAN) for row in rows]
-    yield _named(ablation, "params (M)", "right", [millions(row.num_params) for row in rows], params)
+    yield _named(ablation, "params (M)", "right", millions([row.num_params for row in rows]), params)
     yield _named(ablation, f"MACs ({letter})", "right", [size(number / unit) for number in macs], macs)
     yield _named(ablation, "images/s", "right", list(map(size, speeds)), speeds)
     yield _named(ablation, "tuning", "right", [efforts.get(row.arm, NONE) for row in rows])

@@ -7,7 +7,7 @@ from pipeline.questions import EFFECTS, SCREEN, SHAPLEY, STEPS
 from pipeline.report import beyond
 from pipeline.report.document import Cell, Column, Table, Tone
 from pipeline.report.families import ORDER, bound, screening, setting
-from pipeline.report.sentences import bare, points
+from pipeline.report.sentences import bare, margin_of, points
 from pipeline.report.tables import Ablation
 from pipeline.report.wording import NONE, Points, aligned, listed, plural, probability, word
 from pipeline.stats import Contrast, by_family
@@ -99,7 +99,7 @@ def testing(ablation: Ablation) -> Iterator[str]:
             f"{test} at 5 % after Holm's correction over all {plural(size, 'test')} of this report as one family "
             f"({_members(ablation, size)}), counting after each finding as many as can be nothing at once (Shaffer 1986). "
             f"{bound(ablation.contrasts)} equivalent: "
-            f"the 90 % interval lies inside ±{ablation.rope * 100:g} points (two one-sided tests, uncorrected). "
+            f"the 90 % interval lies inside ±{margin_of(ablation)} (two one-sided tests, uncorrected). "
             "inconclusive: neither, which is not evidence of no effect. "
             "p is that of one comparison alone, Holm's p in brackets is the one that the verdict follows."
         )

@@ -79,6 +79,8 @@ def _why_none(ablation: Ablation) -> str:
         return f"only {valued[0].arm} has a result"
     if not any(row.n >= MIN_REPLICATES for row in valued):
         return f"no arm has {MIN_REPLICATES} results, and below that nothing is tested"
+    if not any(contrast.family for contrast in ablation.deltas):
+        return "no difference could be tested"
     if not ablation.best:
         return "every arm is at chance, has lost runs or fewer results than others"
     text = "nothing found here puts an arm behind another"
@@ -89,7 +91,7 @@ def _why_none(ablation: Ablation) -> str:
 def _tally(ablation: Ablation) -> str:
     rows = ablation.rows
     done, diverged = sum(len(row.complete) for row in rows), sum(len(row.diverged) for row in rows)
-    failed, pairs = sum(len(row.failed) for row in rows), sum(c.dropped for c in ablation.deltas)
+    failed, pairs = sum(len(row.failed) for row in rows), sum(c.dropped for c in ablation.deltas if c.n)
     planned = len(rows) * ablation.planned
     ends = ("diverged", "failed")
     unfinished = sum(not hole.why.startswith(ends) for hole in ablation.holes)

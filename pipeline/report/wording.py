@@ -93,9 +93,10 @@ def value(scalar: object) -> str:
     return f"{scalar:.3g}" if scalar == 0 or abs(scalar) >= 1e-3 else f"{scalar:.2e}"
 
 
-def millions(num_params: int) -> str:
-    size = num_params / 1e6
-    return NONE if not num_params else f"{size:.2f}" if size >= 0.1 else f"{size:.4f}"
+def millions(counts: Sequence[int]) -> list[str]:
+    """Numbers of parameters in millions, with the decimals that the smallest needs; 0: not known."""
+    decimals = 2 if min(filter(None, counts), default=0) >= 1e5 else 4
+    return [f"{count / 1e6:.{decimals}f}" if count else NONE for count in counts]
 
 
 def size(number: float) -> str:
