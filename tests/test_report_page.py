@@ -198,8 +198,8 @@ def test_a_tiny_loss_is_written_as_one_everywhere(tmp_path: Path) -> None:
     scribe = Scribe(tmp_path, with_arms(make_study(num_trials=0), {"plain": {}, "wide": {"model.width": 96}}))
     scribe.session()
     for replicate, wobble in enumerate((0.0, 1e-4, -1e-4, 2e-4, -2e-4), 1):
-        scribe.arm("plain", replicate, 0.7 + wobble * 30)
-        scribe.arm("wide", replicate, 0.7 + wobble * 30 - 0.0004 + wobble / 4)
+        scribe.arm("plain", replicate, 0.7 + wobble / 4)
+        scribe.arm("wide", replicate, 0.7 - 0.0004 - wobble / 4)
     found = texts(read(scribe.record()), {})
     for page in found.values():
         assert re.search("(−|\\$-\\$)0.040", page)
