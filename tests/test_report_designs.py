@@ -75,6 +75,11 @@ def flat(text: str) -> str:
     return re.sub(r"\s+", " ", text)
 
 
+def unwrapped(text: str) -> str:
+    """Without the line breaks and the commands of a LaTeX cell."""
+    return flat(text.replace(r"$\times$", "×").replace(r"\\ ", " "))
+
+
 DESIGNS = {
     "factorial": Factorial(on=some(3)),
     "add_one_in": AddOneIn(on=some(4)),
@@ -262,6 +267,15 @@ def test_a_screen_is_its_main_effects_with_their_aliases_and_no_more(resolution:
             assert claim not in text.replace("told from the interaction", ""), (name, claim)
     assert not findings.ablation.bold
     assert "its arms are not compared" in found["report.md"]
+    (deep,) = [row for row in rows.values() if row["name"] == "deep"]
+    assert deep["verdict"].startswith("positive (aliased with flips × ")
+    assert not {row["verdict"] for row in rows.values()} & {"better", "worse"}
+    zh = texts(findings, {}, "zh")
+    for name in ("report.md", "report.html", "ablation.tex"):
+        assert "positive (aliased with flips × " in unwrapped(found[name]), name
+        assert "为正（与 flips × " in unwrapped(zh[name]), name
+    if resolution == "III":  # the product of two that are found: flips × deep is all that large has
+        assert "It may be deep × flips alone, as both factors of that are found too." in flat(found["report.md"])
 
 
 def test_a_screen_of_resolution_iv_is_still_called_aliased(tmp_path: Path) -> None:

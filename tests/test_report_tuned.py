@@ -8,11 +8,12 @@ from pipeline.designs import Arms
 from pipeline.record import Record
 from pipeline.report import compose, frames
 from pipeline.report.tables import read_ablation
-from pipeline.report.tuned import Effort, column, efforts, hyperparameters, untuned, warnings
+from pipeline.report.tuned import UNTUNED, Effort, column, efforts, hyperparameters, unpromoted, untuned, warnings
 from pipeline.space import Choice, Float, Space
 from pipeline.study import Study
 from pipeline.tuning import Fixed, PerArm, Replicated
 from tests.driver import Worker, drive, open_plan, quality
+from tests.records import Scribe, make_study
 from tests.studies import small_study
 
 pytestmark = pytest.mark.usefixtures("quick_disk")
@@ -147,3 +148,34 @@ def test_what_a_record_gives_is_the_same_bytes_again(tmp_path: Path):
     record = drive(open_plan(tmp_path, study), upward())
     assert page(record) == page(record)
     assert compose.read(record).search.trials == ()
+
+
+def test_a_variant_that_the_search_never_sent_on_is_warned_of(tmp_path):
+    design = Arms(arms={"baseline": {}, "ResNet": {"model.name": "resnet18"}, "wide": {"model.width": 96}})
+    study = make_study(replicates=3, num_trials=4, epochs=2)
+    study = study.model_copy(update={"ablation": study.ablation.model_copy(update={"design": design})})
+
+    def searched(folder: str, reached: dict[str, tuple[int, ...]]) -> list[str]:
+        book = Scribe(tmp_path / folder, study)
+        book.session()
+        for number, (variant, rungs) in enumerate(reached.items()):
+            config = study.baseline.override({"model.name": variant.split()[0]}).model_dump(mode="json")
+            book.ledger.append("trial", run=f"t{number}", trial=number, config=config, knobs={}, asked=None)
+            for rung in rungs:
+                book.ledger.append("start", run=f"t{number}", rung=rung)
+                book.ledger.append("rung", run=f"t{number}", rung=rung, value=0.5)
+        return list(unpromoted(book.record(), study))
+
+    assert searched("even", {"cnn": (0, 1), "resnet18": (0, 1)}) == []
+    assert searched("flat", {"cnn": (0,), "resnet18": (0,)}) == [], "none was sent on"
+    (told,) = searched("culled", {"cnn": (0, 1), "cnn 2": (0,), "resnet18": (0,), "resnet18 2": (0,)})
+    assert told.startswith("ResNet: none of the search's 2 trials with model.name = resnet18 went beyond rung 1 of ")
+
+
+def test_one_learning_rate_for_all_is_said_where_the_table_stands(tmp_path):
+    for tuning in (Fixed(), PerArm(num_trials=6)):
+        record = drive(open_plan(tmp_path / tuning.name, tuned_study(tuning)), upward())
+        found = compose.texts(compose.read(record), {})
+        for name in ("report.md", "report.html", "ablation.tex"):
+            text = " ".join(found[name].split()).replace("&#39;", "'")
+            assert (UNTUNED in text) == (tuning.name == "fixed"), name

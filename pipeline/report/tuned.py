@@ -156,7 +156,7 @@ def unpromoted(record: Record, study: Study) -> Iterator[str]:
     trials, num_rungs = [(dict(flatten(run.config)), run) for run in record.trials() if run.rungs], study.search.num_rungs
     sent_on = [run for _, run in trials if len(run.rungs) > 1]
     for arm in study.ablation.design.expand():
-        for path, variant in arm.overrides.items():
+        for path, variant in flatten(arm.overrides):
             own = [run for flat, run in trials if path.endswith(".name") and flat.get(path) == variant]
             if own and sent_on and all(len(run.rungs) == 1 for run in own):
                 rung = max(max(run.rungs) for run in own) + 1
