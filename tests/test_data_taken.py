@@ -140,6 +140,20 @@ READ: dict[str, Case] = {
         ("car", "test"),
         [12, 4, 4],
     ),
+    "masks in each class": ({"{c}/images/{n}.jpg": 10, "{c}/masks/{n}.png": 10}, {}, PETS, [12, 4, 4]),
+    "masks by their names": (
+        {"{c}/{c} ({n}).png": 10, "{c}/{c} ({n})_mask.png": 10, "{c}/{c} ({n})_mask_1.png": 2},
+        {},
+        PETS,
+        [12, 4, 4],
+    ),
+    "masks are the class": (
+        {f"{c}/{inner}/{{n}}.jpg": 10 for c, inner in (("mask", "masks"), ("none", "images"))},
+        {},
+        ("mask", "none"),
+        [12, 4, 4],
+    ),
+    "numbers before splits": (split("0-train", "1-val", "2-test"), {}, PETS, [20, 8, 8]),
     "an empty folder": (split("train", "val") | {"train/{c}/{n}.jpg": 10}, {"min_pictures": 3}, PETS, [20, 8, 0]),
     "sizes are classes": ({f"{name}/{{n}}.jpg": 10 for name in ("small", "large")}, {}, ("large", "small"), [12, 4, 4]),
     "a small class left out": (
@@ -211,8 +225,12 @@ REFUSED: dict[str, tuple[dict[str, int], dict[str, Any], tuple[str, ...]]] = {
     ),
     "two test folders": (split("train", "test1", "test2"), {}, ("two folders for the same split: test1, test2",)),
     "two sets": (split("a/train", "b/train"), {}, ("several folders hold a train split: a, b",)),
-    "folds": (split("fold_1", "fold_2", "fold_3"), {}, ("hold the same folders ('cat', 'dog')", "splits=none")),
-    "tr and te": (split("tr", "te"), {}, ("hold the same folders ('cat', 'dog')",)),
+    "folds": (
+        split("fold_1", "fold_2", "fold_3"),
+        {},
+        ("'fold_1', 'fold_2', 'fold_3' can hardly be classes", "splits=none"),
+    ),
+    "tr and te": (split("tr", "te"), {}, ("'te', 'tr' are what splits are called for short",)),
     "words of another language": (split("entrenamiento", "", "prueba"), {}, ("hold the same folders ('cat', 'dog')",)),
     "views of each class": (
         {"{c}/indoor/{n}.jpg": 5, "{c}/outdoor/{n}.jpg": 5},
@@ -238,6 +256,23 @@ REFUSED: dict[str, tuple[dict[str, int], dict[str, Any], tuple[str, ...]]] = {
         {"{c}/{n}.jpg": 10, "yeti/0.jpg": 1},
         {},
         ("'yeti': train 1", "--set dataset.min_pictures=2"),
+    ),
+    "folds of files": (
+        {f"fold{k}/{{c}}_{{n}}.jpg": 5 for k in range(5)},
+        {},
+        ("'fold0', 'fold1', 'fold2', 'fold3', 'fold4' can hardly be classes", "--set dataset.label_from=name"),
+    ),
+    "batches": ({f"batch_{k}/{{n}}.jpg": 5 for k in range(3)}, {}, ("can hardly be classes",)),
+    "parts of one split": ({f"train_{k}/{{n}}.jpg": 5 for k in "ab"}, {}, ("'train_a', 'train_b' are named after splits",)),
+    "split and class in one word": (
+        {f"{part}{{c}}s/{{n}}.jpg": 5 for part in ("train", "test")},
+        {},
+        ("'testcats', 'testdogs', 'traincats', 'traindogs' name both a split and something else",),
+    ),
+    "classes that are all named with a word of splits": (
+        {f"{name}/{{n}}.jpg": 5 for name in ("test kitchen", "dev board", "training shoes")},
+        {},
+        ("test kitchen/ (5 pictures), training shoes/ (5 pictures) are taken for splits", "splits=none"),
     ),
     "names that say nothing": ({"{n}.jpg": 10}, {"label_from": "name"}, ("no class at all", "10 pictures whose name")),
 }
@@ -287,6 +322,14 @@ def test_what_the_first_rules_read_is_not_doubted(tmp_path):
     with pytest.raises(UserError, match="can hardly be classes"):
         Folder().scan(root)
     assert Folder().read_by(Reading(FIRST_RULES)).scan(root).classes == ("art", "photo")
+
+
+def test_masks_that_are_left_out_are_counted_and_an_earlier_record_keeps_them(tmp_path):
+    root = grow(tmp_path, {"{c}/images/{n}.jpg": 10, "{c}/masks/{n}.png": 10})
+    listing = Folder().scan(root)
+    assert listing.ignored == {"pictures that are annotations of others": 20}
+    assert "left out: 20 pictures that are annotations of others" in listing.warnings
+    assert len(Folder().read_by(Reading(FIRST_RULES)).scan(root).files) == 40
 
 
 def test_an_empty_folder_is_no_class(tmp_path):

@@ -21,7 +21,7 @@ LAYERS = (
     {"data.taken", "data.names"},
     {"data.listing", "data.twins"},
     {"data.folder", "data.cut", "data.tables"},
-    {"data.doubts", "data.homes", "data.lookup", "data.labels"},
+    {"data.asides", "data.doubts", "data.homes", "data.lookup", "data.labels"},
     {"data.layouts", "data.decode", "data.arrays", "data.columns"},
     {"data.datasets", "data.checks"},
     {"data.build", "data.cache", "data.splits"},

@@ -4,11 +4,12 @@ from collections import Counter
 from collections.abc import Iterable
 
 from pipeline.data.folder import Names, Tree
-from pipeline.data.names import SplitName, label_of, says_nothing, split_of, words
+from pipeline.data.names import SplitName, glued, label_of, says_nothing, split_of, words
 from pipeline.errors import UserError, printable
 
 UNLABELED = {"unlabeled", "unlabelled", "unsup", "unsupervised"}  # hold training pictures without a label
 CAMERA = frozenset(words("img dsc dscn dscf pxl image picture photo pic frame file screenshot scan p"))
+SHORT = frozenset(words("tr te ts va vl vd"))  # what splits are called for short; languages, too
 ANYWAY = "to read every folder as a class, whatever its name: --set dataset.splits=none"
 
 
@@ -19,6 +20,8 @@ def doubts(tree: Tree, base: Names, classes: list[str], where: str, *, split: bo
     plain = [name for name, said in named.items() if not said.rest]
     if classes and all(map(says_nothing, classes)):
         raise no_classes(tree, where, f"{some(classes)} can hardly be classes")
+    if not split:
+        _doubt_parts(tree, classes, where)
     odd = named and not split and (plain or len(named) == len(classes)) and not _are_classes(tree, base, classes, named)
     if odd or (classes and len(plain) == len(classes)):
         raise no_classes(tree, where, f"{some(named)} are named after splits, but do not lie as splits do")
@@ -26,6 +29,20 @@ def doubts(tree: Tree, base: Names, classes: list[str], where: str, *, split: bo
         f"the folders {some(plain)} are taken for classes, not for splits: they hold pictures as the others beside them do"
     ]
     return [*(notes if plain else []), *_nested(tree, base, classes, where)]
+
+
+def _doubt_parts(tree: Tree, classes: list[str], where: str) -> None:
+    """Raise UserError where the folders are rather parts of the set, named for short or in one word with what they hold."""
+    if len(classes) > 1 and {name.casefold() for name in classes} <= SHORT:
+        raise no_classes(tree, where, f"{some(classes)} are what splits are called for short")
+    ends: dict[str, dict[str, str]] = {}
+    for name in classes:
+        split, rest = glued(name) or ("", "")
+        if split:
+            ends.setdefault(rest, {}).setdefault(split, name)
+    pairs = [name for own in ends.values() if len(own) > 1 for name in own.values()]
+    if pairs:
+        raise no_classes(tree, where, f"{some(sorted(pairs))} name both a split and something else")
 
 
 def doubt_numbers(tree: Tree, where: str) -> None:
@@ -99,7 +116,7 @@ def _are_classes(tree: Tree, base: Names, classes: list[str], named: dict[str, S
     flat = not any(holding(tree, (*base, name)) for name in named)
     own = [path[-1] for path in tree.pictures if path[: len(base)] == base and path[len(base)] in named]
     beside = [name for name in classes if name not in named and not says_nothing(name)]
-    kinds = len({split.rest for split in named.values()}) == len(classes) > 1
+    kinds = len({split.rest for split in named.values() if len("".join(split.rest)) > 1}) == len(classes) > 1
     return trains and flat and not names_hint(own) and (kinds or (len(named) == 1 and bool(beside)))
 
 

@@ -13,23 +13,6 @@ from pipeline.errors import UserError, printable
 PART = {"train": TRAIN, "valid": VALID, "test": TEST, "pred": TEST}
 LABELED = {"labeled", "labelled"}  # beside unlabeled ones, between `training` and the classes
 DEPTH = 4  # levels of folders that are searched for splits
-CAMERA = {
-    "img",
-    "dsc",
-    "dscn",
-    "dscf",
-    "pxl",
-    "image",
-    "picture",
-    "photo",
-    "pic",
-    "frame",
-    "file",
-    "screenshot",
-    "scan",
-    "p",
-}
-ANYWAY = "to read every folder as a class, whatever its name: --set dataset.splits=none"
 
 
 @dataclass(frozen=True)

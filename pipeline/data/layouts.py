@@ -2,15 +2,24 @@
 
 import json
 import re
-from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from pipeline.data.asides import leave_out_masks, note_empty, warn_left_out
 from pipeline.data.cut import cut, origins, warn_test
-from pipeline.data.doubts import UNLABELED, doubt_numbers, doubts, names_hint, note_files, shown, some, table_hint
+from pipeline.data.doubts import (
+    ANYWAY,
+    UNLABELED,
+    doubt_numbers,
+    doubts,
+    names_hint,
+    note_files,
+    shown,
+    table_hint,
+)
 from pipeline.data.folder import EXTENSIONS, Names, Tree
-from pipeline.data.homes import LABELED, Homes, find_homes
+from pipeline.data.homes import Homes, find_homes
 from pipeline.data.listing import (
     PARTS,
     TEST,
@@ -35,10 +44,6 @@ LAYOUTS = (
 )
 KINDS = " ".join(sorted(EXTENSIONS))
 LABEL = re.compile(r"([0-9]{1,6})_.*", re.DOTALL)
-DOCUMENTS = (
-    "txt md csv tsv json xml html pdf yaml yml toml ini db log py ipynb sh mat npy npz pkl h5 xlsx zip tar gz rar 7z part"
-)
-HARMLESS = {"hidden files", "hidden folders", *(f".{ending} files" for ending in DOCUMENTS.split())}
 SMALLER = "; leave small classes out: --set dataset.min_pictures=2"
 NO_LABEL, NO_NAME = "pictures without a label", "pictures whose name says no label"
 LABELS_FROM = {
@@ -72,12 +77,13 @@ def list_pictures(tree: Tree, rules: Rules) -> Listing:
     if style == "hw3" and rules.layout == "auto" and not rules.trusting:
         doubt_numbers(tree, where)
     found = _label(tree, homes, style)
+    leave_out_masks(tree, homes, found if style == "classes" and not rules.trusting else {})
     notes = _hide_dummy_class(homes, style, found)
     notes += _leave_out_small(tree, found, rules.min_pictures)
     written, classes = _classes(tree, homes, style, found, where)
     if style == "classes" and rules.splits == "auto" and not rules.trusting:
         notes += doubts(tree, homes.folders(TRAIN)[0], written, where, split=homes.split)
-    notes += [*_empty_folders(tree, homes, where), *note_files(tree)] if style == "classes" else []
+    notes += [*note_empty(tree, homes, where), *note_files(tree)] if style == "classes" else []
     keys = {key: label for label, key in enumerate(written)}
     order = sorted(found, key="/".join)
     labels = [UNKNOWN if key is None else keys[key] for key, _ in map(found.__getitem__, order)]
@@ -86,8 +92,7 @@ def list_pictures(tree: Tree, rules: Rules) -> Listing:
     shares |= {TEST: rules.test_share} if not homes.split and rules.test_share else {}
     cuts = cut(["/".join(path[len(homes.base) :]) for path in order], labels, parts, shares)
     where = f"{where}: read as layout '{style}' (left out: {describe(tree.ignored)})"
-    hint = "" if style == "name" else names_hint("/".join(path) for path in tree.pictures) + table_hint(tree)
-    check_counts(where, labels, parts, classes, few=SMALLER, hint=hint)
+    check_counts(where, labels, parts, classes, few=SMALLER, hint=_hint(tree, homes, style, written))
     source = Source(LABELS_FROM[style], parts=_folders(homes) | origins(shares), left_out=dict(tree.ignored))
     return Listing(
         root=tree.root,
@@ -100,7 +105,7 @@ def list_pictures(tree: Tree, rules: Rules) -> Listing:
         classes=classes,
         written=tuple(written),
         taken=Taken.of(source, classes, labels, parts),
-        warnings=(*cuts, *notes, *_warn_left_out(tree), *warn_test(labels, parts)),
+        warnings=(*cuts, *notes, *warn_left_out(tree), *warn_test(labels, parts)),
     )
 
 
@@ -123,6 +128,12 @@ def _style(tree: Tree, homes: Homes, rules: Rules, where: str) -> str:
         f"{tree.num_directly(())} pictures directly in it, left out: {describe(tree.ignored)}; {LAYOUTS}"
         f"{names_hint('/'.join(path) for path in tree.pictures)}{table_hint(tree)}"
     )
+
+
+def _hint(tree: Tree, homes: Homes, style: str, written: list[str]) -> str:
+    """What else may be done where there are too few classes."""
+    splits = f"; {shown(tree, homes.base)} are taken for splits; {ANYWAY}" if homes.split and not written else ""
+    return splits if style == "name" else names_hint("/".join(path) for path in tree.pictures) + table_hint(tree) + splits
 
 
 def _folders(homes: Homes) -> dict[str, str]:
@@ -204,22 +215,6 @@ def _classes(tree: Tree, homes: Homes, style: str, found: Found, where: str) -> 
     return written, names
 
 
-def _empty_folders(tree: Tree, homes: Homes, where: str) -> list[str]:
-    """What is to be said of folders beside the classes that have no pictures; raises UserError where one has files that may
-    be some: a class would be lost without a word."""
-    first = any(home.label for home in homes.found.values())
-    beside = [(*base, name) for base in homes.folders(TRAIN) for name in tree.children(base) if not first]
-    bare = [path for path in beside if not tree.num_below[path] and path[-1].lower() not in UNLABELED | LABELED]
-    for path in bare:
-        others = {kind: num for kind, num in tree.others_below(path).items() if kind not in HARMLESS}
-        if others:
-            raise UserError(
-                f"{where}: the class folder '{printable('/'.join(path), 80)}' has no pictures, but {describe(others)}; "
-                "convert them, or move the folder away"
-            )
-    return [f"folders without pictures are no classes: {some(path[-1] for path in bare)}"] if bare else []
-
-
 def read_classes(*folders: Path) -> tuple[str, ...] | None:
     """The names of the classes by the first `classes.json` there is; raises UserError where it is no list of names."""
     for path in (folder / "classes.json" for folder in folders):
@@ -234,15 +229,3 @@ def read_classes(*folders: Path) -> tuple[str, ...] | None:
             raise UserError(f"{printable(path)}: must be a list of class names (position = label)")
         return tuple(printable(name, 100) for name in names)
     return None
-
-
-def _warn_left_out(tree: Tree) -> list[str]:
-    """Of what was left out: pictures that cannot be read, then all else that is not as expected."""
-    unread = Counter(Path(names[-1]).suffix.lower() for names in tree.unread)
-    notes = [
-        f"{num} {ending} files are pictures that cannot be read here and were left out: save them as JPEG or PNG"
-        for ending, num in sorted(unread.items())
-    ]
-    known = HARMLESS | {f"{ending} files" for ending in unread}
-    odd = {kind: num for kind, num in tree.ignored.items() if kind not in known and not kind.startswith("folders ")}
-    return [*notes, f"left out: {describe(odd)}"] if odd else notes

@@ -22,13 +22,18 @@ def words(text: str) -> tuple[str, ...]:
 THINGS = frozenset(
     words(
         "set sets data dataset datasets folder folders dir image images img imgs picture pictures pic pics photo photos "
-        "file files jpg jpeg jpgs png pngs split splits part parts sample samples archive 集 数据 数据集 图片 图像 样本"
+        "file files jpg jpeg jpgs png pngs split splits part parts sample samples archive 集 数据 数据集 图片 图像 样本 "
+        "fold folds kfold cv batch batches chunk chunks shard shards subset subsets partition partitions"
     )
 )
 FILLERS = THINGS | set(words("the my new raw all full final original orig resized cropped small large aug augmented kaggle"))
 ASIDE = frozenset(
-    words("annotation annotations label labels mask masks trimap trimaps segmentation segmentations bbox bboxes gt json xml")
+    words(
+        "annotation annotations label labels mask masks trimap trimaps segmentation segmentations bbox bboxes gt json "
+        "xml superpixels"
+    )
 )
+MASK = re.compile(rf"(.+?)[\s._-]+(?:{'|'.join(sorted(ASIDE))})(?:[\s._-]?\d+)?", re.IGNORECASE | re.DOTALL)
 # A number alone; a label before its number; a number before a label.
 NAME = re.compile(r"\d+|(?P<first>.+?)(?:[\s._-]+\(?\d+\)?|(?<=[^\W\d_])\(?\d+\)?)|\d+[\s._-]+(?P<last>[^\d].*)", re.DOTALL)
 
@@ -73,6 +78,20 @@ def says_nothing(name: str) -> bool:
 def is_aside(name: str) -> bool:
     """Whether a folder's name is that of something beside the pictures: `annotations`, `masks_png`."""
     return says_nothing(name) and any(token in ASIDE for token in tokens(name))
+
+
+def masked(file: str) -> str | None:
+    """The name, without ending, of the picture that a file named like a mask is beside: `cat (1)` for `cat (1)_mask.png`."""
+    match = MASK.fullmatch(os.path.splitext(file)[0])
+    return match[1] if match else None
+
+
+def glued(name: str) -> tuple[str, str] | None:
+    """The split and the rest of a name that begins with a word of a split and goes on without a break: `traincats`."""
+    for word, split in WORDS.items():
+        if name.casefold().startswith(word) and name[len(word) :].isalpha():
+            return split, name[len(word) :].casefold()
+    return None
 
 
 def label_of(file: str) -> str | None:
