@@ -5,6 +5,7 @@ import io
 import os
 import re
 import tempfile
+import unicodedata
 import warnings
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -195,7 +196,7 @@ def _by_name(files: Sequence[str]) -> dict[str, str]:
 
 
 def _key(cell: str) -> str:
-    return cell.strip().replace("\\", "/").removeprefix("./")
+    return unicodedata.normalize("NFC", cell.strip().replace("\\", "/").removeprefix("./"))
 
 
 def _unread(tree: Tree) -> dict[str, str]:

@@ -296,6 +296,14 @@ def test_thin_classes_are_reported(tmp_path, cache):
     assert "imbalance: the training classes have 3 to 42 pictures" in prepare(SMALL, tmp_path / "set", cache).warnings
 
 
+def test_classes_that_no_test_picture_is_of_are_named(root, cache):
+    assert not any("labelled test picture" in warning for warning in prepare(SMALL, root, cache).warnings)
+    for file in (root / "evaluation").glob("2_*"):
+        file.unlink()
+    said = "classes without a labelled test picture: '2'; test numbers say nothing of them"
+    assert said in prepare(SMALL, root, cache).warnings
+
+
 def test_food11_by_its_numbers_only(tmp_path, cache, monkeypatch):
     root = hw3_folder(tmp_path / "food-11", range(11), (2, 1, 1))
     data = prepare(SMALL, root, cache)
@@ -360,6 +368,14 @@ def test_a_set_that_uses_all_of_16_bits_is_read_as_ever(tmp_path, cache):
     assert data.fingerprint == as_then.fingerprint
     assert (data.images == as_then.images).all()
     assert not any("16 bits" in warning for warning in data.warnings)
+
+
+def test_one_bright_picture_among_dark_ones_of_16_bits_is_named(tmp_path, cache):
+    root = deep_folder(tmp_path / "set", 4095)
+    Image.fromarray(np.full((12, 12), 65_535, np.uint16)).save(root / "c1" / "burnt.png")
+    warnings = prepare(Folder(size=12, channels=1), root, cache).warnings
+    said = "20 of 21 pictures of 16 bits use no more than 12 of them and are dark, since others use more (the brightest: "
+    assert f"{said}c1/burnt.png)" in warnings
 
 
 def test_arrays_of_16_bits_get_the_scale_that_they_use(tmp_path, cache):

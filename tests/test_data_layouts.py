@@ -312,7 +312,7 @@ def test_class_names_that_look_alike(tmp_path, twins):
     class_folder(tmp_path, twins, num=4)
     if len(os.listdir(tmp_path)) < 2:
         pytest.skip("this file system folds names")
-    assert "same name but for case or Unicode form" in refusal(tmp_path)
+    assert "same name but for case, spaces, zeros or Unicode form" in refusal(tmp_path)
 
 
 def test_missing_folder_says_which_part_and_what_is_near(tmp_path):

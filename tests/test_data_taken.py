@@ -670,6 +670,65 @@ TABLES: dict[str, Told] = {
         [12, 4, 4],
         "'label'",
     ),
+    "flags of splits": (
+        {"{n}.jpg": 20},
+        {"train.csv": ("path,label,is_training_img", [f"{n}.jpg,{n % 2},{int(n < 12)}" for n in range(20)])},
+        {},
+        ("0", "1"),
+        [10, 2, 8],
+        "'label'",
+    ),
+    "two columns of splits that agree": (
+        {"{n}.jpg": 20},
+        {"train.csv": ("path,label,is_train,is_test", [f"{n}.jpg,{n % 2},{int(n < 12)},{int(n >= 12)}" for n in range(20)])},
+        {},
+        ("0", "1"),
+        [10, 2, 8],
+        "'label'",
+    ),
+    "one-hot with a class that is called train": (
+        {"{n}.jpg": 20},
+        {"train.csv": ("path,train,car", [f"{n}.jpg,{n % 2},{1 - n % 2}" for n in range(20)])},
+        {},
+        ("car", "train"),
+        [12, 4, 4],
+        "columns train, car",
+    ),
+    "a constant column of a usual name": (
+        {"{n}.jpg": 20},
+        {"train.csv": ("path,type,dx", listed("{n}.jpg,image/jpeg,{c}"))},
+        {},
+        PETS,
+        [12, 4, 4],
+        "column 'dx'",
+    ),
+    "floats as NumPy writes them": (
+        {"{n}.jpg": 24},
+        {"train.csv": ("path,label", [f"{n}.jpg,{n % 3 * 5:.18e}" for n in range(24)])},
+        {},
+        ("0", "5", "10"),
+        [18, 3, 3],
+        "'label'",
+    ),
+    "names of files in another Unicode form": (
+        {"caf\u00e9_{n}.jpg": 20},
+        {"train.csv": ("path,label", listed("cafe\u0301_{n}.jpg,{c}"))},
+        {},
+        PETS,
+        [12, 4, 4],
+        "'label'",
+    ),
+    "one dummy label of two in the test table": (
+        {"{n}.jpg": 30},
+        {
+            "train.csv": ("image,label", listed("{n},{i}")),
+            "test.csv": ("image,label", [f"{n},0" for n in range(20, 30)]),
+        },
+        {},
+        ("0", "1"),
+        [16, 4, 10],
+        "'label'",
+    ),
     "one dummy label in the test table": (
         {"{n}.jpg": 30},
         {
@@ -761,6 +820,41 @@ UNREAD: dict[str, tuple[dict[str, int], str, list[str], dict[str, Any], tuple[st
         {"images": "smal"},
         ("dataset.images: no pictures in 'smal'; they lie in small/ (20)",),
     ),
+    "two columns of splits": (
+        {"{n}.jpg": 20},
+        "image,label,is_valid,is_test",
+        [f"{n},{n % 2},{int(n % 5 == 0)},{int(n % 5 == 1)}" for n in range(20)],
+        {},
+        ("column 'is_valid', column 'is_test' may all say the split; name one in dataset.split_column",),
+    ),
+    "a cell too many": (
+        {"{n}.jpg": 20},
+        "image,label",
+        [*listed("{n},{c}", 19), "19,salmon, smoked"],
+        {},
+        ("line 21: more cells than the 2 of the first line", "quotes"),
+    ),
+    "an error of a spreadsheet": (
+        {"{n}.jpg": 20},
+        "image,label",
+        [*listed("{n},{c}", 18), "18,#REF!", "19,#REF!"],
+        {},
+        ("line 20: '#REF!' in column 'label' is a spreadsheet's error",),
+    ),
+    "zeros before": (
+        {"{n}.jpg": 20},
+        "image,label",
+        listed("{n},{c}", 20, ("01", "1", "2")),
+        {},
+        ("classes '01' (line 2) and '1' (line 3) have the same name but for case, spaces, zeros",),
+    ),
+    "spaces within": (
+        {"{n}.jpg": 20},
+        "image,label",
+        listed("{n},{c}", 20, ("big cat", "big\u00a0 cat", "dog")),
+        {},
+        ("have the same name but for case, spaces",),
+    ),
     "two columns of one name": (
         {"{n}.jpg": 20},
         "image,label,label",
@@ -797,6 +891,24 @@ def test_tables_are_refused_in_words(name, tmp_path):
     with pytest.raises(UserError) as caught:
         Csv(**settings).scan(table(grow(tmp_path, folders), "train.csv", head, rows))
     assert all(word in str(caught.value) for word in words), str(caught.value)
+
+
+def test_what_is_guessed_or_not_read_of_tables_is_said(tmp_path):
+    grow(tmp_path, {"{n}.jpg": 30})
+    labels = ("cat", "dog", "cat|dog")
+    table(tmp_path, "val.csv", "image,label", [f"{n},cat" for n in range(20, 30)])
+    listing = Csv().scan(table(tmp_path, "train.csv", "image,train,label", listed("{n},{i},{c}", 18, labels)[::-1]))
+    assert (
+        "train.csv: 6 pictures have several labels ('cat|dog'): each combination is a class of its own" in listing.warnings
+    )
+    assert "val.csv is not read: put its lines into the first table, with a column split" in listing.warnings
+    table(tmp_path, "train.csv", "image,train,label", [f"{n},{int(n > 9)},{PETS[n % 2]}" for n in range(20)])
+    assert "column 'train' of train.csv is not used as split: it holds '0', '1'" in Csv().scan(tmp_path).warnings
+
+
+def test_a_table_of_another_kind_is_named(tmp_path):
+    with pytest.raises(UserError, match=r"no such table; found: none \(labels.xlsx: save it as CSV\)"):
+        Csv().scan(grow(tmp_path, {"{n}.jpg": 9, "labels.xlsx": 1}))
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])

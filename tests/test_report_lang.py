@@ -161,6 +161,12 @@ def finished(folder: Path) -> Record:
         "leak: pictures with an exact copy in another part: 2 of train, 2 of test; test numbers are flattered",
         "4 pictures have an exact copy with another label",
         "classes with fewer than 10 training pictures: 'egg' (3)",
+        "classes without a labelled test picture: 'egg', 'rice'; test numbers say nothing of them",
+        "9 of 10 pictures of 16 bits use no more than 12 of them and are dark, since others use more (the brightest: a.png)",
+        "val.csv is not read: put its lines into the first table, with a column split",
+        "train.csv: 6 pictures have several labels ('cat|dog'): each combination is a class of its own",
+        "column 'train' of train.csv is not used as split: it holds '0', '1'",
+        "left out: 20 pictures that are annotations of others",
     ]
     book = Scribe(folder, make_study(replicates=3, num_trials=0, epochs=4), data={"warnings": warnings})
     book.session()

@@ -111,6 +111,11 @@ def _decode_scaled(
             f"{len(deep)} pictures of 16 bits use no more than {top.bit_length()} of them: scaled so that {top:,} is white, "
             "in all of them"
         )
+    elif top == FULL_DEPTH and 2 * (low := sum(found[row].deepest <= FULL_DEPTH // 16 for row in deep)) > len(deep):
+        notes.append(
+            f"{low} of {len(deep)} pictures of 16 bits use no more than 12 of them and are dark, since others use more "
+            f"(the brightest: {printable(listing.files[max(deep, key=lambda row: found[row].deepest)], 60)})"
+        )
     reasons = {row: one.reason for row, one in found.items() if one.reason}
     return dataset, [one.digest for one in found.values()], reasons, notes
 

@@ -114,6 +114,9 @@ def _warn_classes(classes: Sequence[str], labels: Sequence[int], parts: Sequence
         warnings.append(f"imbalance: the training classes have {min(num_train)} to {max(num_train)} pictures")
     if absent:
         warnings.append(f"classes without a validation picture: {_some(absent)}")
+    untested = [f"'{name}'" for c, name in enumerate(classes) if not counts[TEST, c]]
+    if 0 < len(untested) < len(classes):
+        warnings.append(f"classes without a labelled test picture: {_some(untested)}; test numbers say nothing of them")
     return warnings
 
 

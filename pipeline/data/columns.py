@@ -1,10 +1,11 @@
 """Columns: which of a table say the file, the folder, the split and the class of a picture."""
 
+import re
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 
 from pipeline.data.folder import has_ending
-from pipeline.data.labels import GUESS, OFF, ON, SETTING, Labels, find_labels
+from pipeline.data.labels import BROKEN, GUESS, OFF, ON, SETTING, Labels, find_labels, note_combinations
 from pipeline.data.names import SplitName, split_of, words
 from pipeline.data.tables import Table
 from pipeline.errors import UserError, printable
@@ -15,12 +16,7 @@ FILES = words(
     "imgid photo photoid picture pic fname idcode fileid images id name uuid"
 )
 SPLITS = words("split splits set subset fold usage partition phase part stage")
-FLAGS = {
-    "istrain": ("train", "test"),
-    "isvalid": ("valid", "train"),
-    "isval": ("valid", "train"),
-    "istest": ("test", "train"),
-}
+FLAGS = words("istrain istraining isvalid isval isvalidation istest")
 FOLDERS = words("folder foldername dir directory subfolder subdir")
 SAMPLE = 50  # cells that are looked at
 
@@ -68,6 +64,14 @@ def read_columns(table: Table, wanted: Wanted, is_picture: Callable[[str], bool]
     split, marks, notes = _split(table, wanted.split, {file, folder})
     labels = find_labels(table, wanted.label, {p for p in (file, folder, split) if p is not None}, needed=labelled)
     rows = tuple(_rows(table, file, folder, labels, marks))
+    broken = next((number for number, cell in enumerate(labels.cells) if cell in BROKEN), None)
+    if broken is not None:
+        where, cell = f"{table.where}: line {table.rows[broken][0]}", labels.cells[broken]
+        raise UserError(f"{where}: '{cell}' in {labels.shown} is a spreadsheet's error, no label; mend it")
+    notes += [
+        *note_combinations(labels, printable(table.path.name, 60)),
+        *_unused(table, {file, folder, split, *labels.places}),
+    ]
     bare = labels.cells.count("")
     if labelled and bare == len(table.rows):
         raise UserError(f"{table.where}: no labels in it; name their column in {SETTING}{table.columns()}")
@@ -121,13 +125,15 @@ def _holds(cells: list[str], is_picture: Callable[[str], bool]) -> bool:
 
 def _split(table: Table, wanted: str, taken: Collection[int | None]) -> tuple[int | None, list[str], list[str]]:
     """(the column of the splits, the word of each line, what is to be said of columns that are not used)."""
-    usual = {place: name for name in (*FLAGS, *SPLITS) for place in table.places(name) if place not in taken}
-    usual |= {p: "" for p in range(table.width) if p not in taken and p not in usual and _only_splits(table.column(p))}
-    given = {table.named(wanted, "dataset.split_column"): ""} if wanted not in ("", "none") else {}
+    flags = {place: own for place, name in enumerate(table.head) if place not in taken and (own := _flags(name))}
+    usual = [place for name in SPLITS for place in table.places(name) if place not in taken]
+    usual += [p for p in range(table.width) if p not in taken and p not in usual and _only_splits(table.column(p))]
+    given = [table.named(wanted, "dataset.split_column")] if wanted not in ("", "none") else []
     notes = []
-    for place, name in (given or ({} if wanted else usual)).items():
+    said: dict[int, list[str]] = {}
+    for place in given or ([] if wanted else [*flags, *usual]):
         cells = table.column(place)
-        found = [_flag(cell, *FLAGS[name]) if name in FLAGS else _word(cell) for cell in cells]
+        found = [_flag(cell, *flags[place]) if place in flags else _word(cell) for cell in cells]
         if "" in found and (any(found) or given):
             number = found.index("")
             raise UserError(
@@ -135,10 +141,35 @@ def _split(table: Table, wanted: str, taken: Collection[int | None]) -> tuple[in
                 "split (train, valid, test); mend it, or leave the column alone with dataset.split_column=none"
             )
         if any(found):
-            return place, found, []
-        values = ", ".join(f"'{printable(value, 30)}'" for value in list(dict.fromkeys(cells))[:5])
-        notes.append(f"{table.shown(place)} of {printable(table.path.name, 60)} is not used as split: it holds {values}")
+            said[place] = found
+        else:
+            notes.append(_not_used(table, place))
+    if len(set(map(tuple, said.values()))) > 1:
+        shown = ", ".join(map(table.shown, said))
+        raise UserError(f"{table.where}: {shown} may all say the split; name one in dataset.split_column, or none")
+    for place, found in said.items():
+        return place, found, notes
     return None, [""] * len(table.rows), notes
+
+
+def _not_used(table: Table, place: int) -> str:
+    values = ", ".join(f"'{printable(value, 30)}'" for value in list(dict.fromkeys(table.column(place)))[:5])
+    return f"{table.shown(place)} of {printable(table.path.name, 60)} is not used as split: it holds {values}"
+
+
+def _unused(table: Table, taken: Collection[int | None]) -> list[str]:
+    """What is to be said of columns of 0 and 1 that are called `train` or `test`: they may as well be of a class."""
+    named = [p for p, name in enumerate(table.head) if p not in taken and (own := split_of(name)) and not own.rest]
+    return [_not_used(table, p) for p in named if all(cell.casefold() in ON | OFF for cell in table.column(p))]
+
+
+def _flags(name: str) -> tuple[str, str] | None:
+    """(split of a yes, of a no) in a column such as `is_valid` or `is_training_image`; None for others."""
+    own = re.sub(r"[\W_]+", "", name.casefold())
+    split = split_of(own[2:] if own in FLAGS else name)
+    if split is None or not (own in FLAGS or split.rest == ("is",)):
+        return None
+    return split.word, "test" if split.word == "train" else "train"
 
 
 def _only_splits(cells: list[str]) -> bool:

@@ -17,6 +17,7 @@ NAMES = (
     words("tag tags id name"),
 )
 NOTHING = {"#N/A", "#NA", "-NaN", "-nan", "<NA>", "N/A", "NA", "NULL", "NaN", "None", "n/a", "nan", "null"}  # as for pandas
+BROKEN = {"#VALUE!", "#REF!", "#NAME?", "#DIV/0!", "#NUM!", "#NULL!", "#SPILL!"}  # what spreadsheets write for no result
 ON, OFF = {"1", "1.0", "true", "yes"}, {"0", "0.0", "false", "no"}
 
 
@@ -59,6 +60,17 @@ def clean(cell: str) -> str:
     return "" if cell in NOTHING else plain(cell)
 
 
+def note_combinations(labels: Labels, name: str) -> list[str]:
+    """What is to be said where cells hold several labels that others hold alone: `cat|dog`."""
+    known = set(labels.cells) - {""}
+    several = {
+        label for label in known for sep in "|;,/ " if len(own := label.split(sep)) > 1 and {*map(str.strip, own)} <= known
+    }
+    num = sum(cell in several for cell in labels.cells)
+    first = printable(min(several, default=""), 60)
+    return [f"{name}: {num} pictures have several labels ('{first}'): each combination is a class of its own"] if num else []
+
+
 def _one(table: Table, place: int, guess: str = "") -> Labels:
     return Labels(list(map(clean, table.column(place))), f"{table.shown(place)}{guess}", (place,))
 
@@ -68,7 +80,7 @@ def _usual(table: Table, places: list[int], usual: Sequence[Sequence[str]]) -> L
     for names in usual:
         found = [place for name in names for place in table.places(name) if place in places]
         cells = {place: list(map(clean, table.column(place))) for place in found}
-        columns = {place: own for place, own in cells.items() if 0 < len(set(own) - {""}) < len(own)} or cells
+        columns = {place: own for place, own in cells.items() if 1 < len(set(own) - {""}) < len(own)} or cells
         if len({tuple(_codes(own)) for own in columns.values()}) > 1:
             shown = ", ".join(map(table.shown, columns))
             raise UserError(f"{table.where}: {shown} may all say the class; name one in {SETTING}{table.columns()}")

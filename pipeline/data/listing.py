@@ -15,6 +15,8 @@ TRAIN, VALID, TEST = 0, 1, 2
 PARTS = ("train", "valid", "test")
 UNKNOWN = -1
 NUMBER = re.compile(r"([+-]?[0-9]{1,18})(\.[0-9]+)?")
+WHOLE = re.compile(r"[0-9]{1,18}")
+SCIENTIFIC = re.compile(r"[+-]?[0-9]\.[0-9]+e[+-][0-9]{2}")  # as NumPy writes tables; an id would hardly be such
 RULES = 3  # by which pictures are found and decoded; raise it whenever the same files may give others
 FIRST_RULES = 2  # of the oldest records that are still read
 FULL_DEPTH = 65_535  # the largest value of 16 bits
@@ -69,6 +71,8 @@ def in_order(names: Iterable[str]) -> list[str]:
 
 def plain(label: str) -> str:
     """A label without the zeros that a table of floats gives it: `3.0` is 3."""
+    if SCIENTIFIC.fullmatch(label) and Decimal(label) % 1 == 0:
+        label = f"{Decimal(label):f}"
     match = NUMBER.fullmatch(label)
     return match[1] if match and not (match[2] or "").strip(".0") else label
 
@@ -88,13 +92,17 @@ def as_recorded(listing: Listing, classes: Sequence[str]) -> Listing:
 
 
 def require_distinct(where: str, names: Sequence[str], lines: Mapping[str, int] | None = None) -> None:
-    """Raise UserError where two classes have the same name but for case or Unicode form; `lines`: where they stand."""
+    """Raise UserError where two classes have the same name but for case, spaces, zeros (7, 007) or Unicode form;
+    `lines`: where they stand."""
     folded: dict[str, str] = {}
     for name in names:
-        twin = folded.setdefault(unicodedata.normalize("NFC", name).casefold(), name)
+        key = " ".join(unicodedata.normalize("NFC", name).casefold().split())
+        twin = folded.setdefault(str(int(plain(key))) if WHOLE.fullmatch(plain(key)) else key, name)
         if twin is not name:
             shown = [f"'{own}'" + (f" (line {lines[own]})" if lines else "") for own in (twin, name)]
-            raise UserError(f"{where}: classes {' and '.join(shown)} have the same name but for case or Unicode form")
+            raise UserError(
+                f"{where}: classes {' and '.join(shown)} have the same name but for case, spaces, zeros or Unicode form"
+            )
 
 
 def small_classes(pictures: Iterable[tuple[str, int]], minimum: int) -> dict[str, int]:

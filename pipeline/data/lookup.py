@@ -1,5 +1,6 @@
 """Lookup: where the pictures that a table names lie below its folder."""
 
+import unicodedata
 from collections import Counter, defaultdict
 from pathlib import Path, PurePosixPath
 
@@ -50,7 +51,9 @@ class Lookup:
             found = [own for own in found if _words(own) == {word}] or [own for own in found if not _words(own)] or found
         if len(found) > 1:
             shown = " and ".join(printable("/".join(own), 80) for own in found[:2])
-            raise UserError(f"{where}: {printable(file)} may be {shown}; name the folder in {SETTING}")
+            raise UserError(
+                f"{where}: {printable(file)} may be {shown}; name the folder in {SETTING}, or the ending in the table"
+            )
         return "/".join(found[0]) if found else None
 
     def places(self) -> str:
@@ -83,15 +86,20 @@ def _words(path: Names) -> set[str]:
 
 
 def _stem(name: str) -> str:
-    return (Path(name).stem if has_ending(name) else name).casefold()
+    return _folded(Path(name).stem if has_ending(name) else name)
+
+
+def _folded(name: str) -> str:
+    """A name in the form that tables and file systems may both write otherwise: letters with marks, capitals."""
+    return unicodedata.normalize("NFC", name).casefold()
 
 
 def _same_name(there: str, written: str) -> bool:
     """With its ending, in any case; or without one."""
-    return there.casefold() == written.casefold() if has_ending(written) else True
+    return _folded(there) == _folded(written) if has_ending(written) else True
 
 
 def _agree(there: tuple[str, ...], written: tuple[str, ...]) -> bool:
     """Whether the shorter list of folders is the end of the longer one."""
     num = min(len(there), len(written))
-    return not num or [name.casefold() for name in there[-num:]] == [name.casefold() for name in written[-num:]]
+    return not num or [*map(_folded, there[-num:])] == [*map(_folded, written[-num:])]

@@ -3,13 +3,15 @@
 import csv
 import io
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 
+from pipeline.data.names import split_of
 from pipeline.errors import UserError, choices, printable
 
 MAX_BYTES = 256 * 2**20
+SHEETS = {".xlsx", ".xls", ".ods", ".parquet", ".tsv", ".txt", ".json"}
 SEPARATORS = ",;\t|"
 EXCEL = re.compile(r"\"?sep=(.)\"?\r?\n", re.IGNORECASE)  # a line that Excel writes and reads, before all others
 
@@ -70,7 +72,26 @@ def read_table(path: Path, is_picture: Callable[[str], bool]) -> Table:
         raise UserError(
             f"{where}: line {lines[0][0]}: two columns called '{printable(twice, 60)}'; rename one or add names of columns"
         )
+    longer = next((number for number, cells in lines if any(cells[len(first) :])), 0)
+    if longer:
+        raise UserError(
+            f"{where}: line {longer}: more cells than the {len(first)} of the first line; a cell with the separator in it "
+            "needs quotes around it"
+        )
     return Table(path, where, first if named else (), tuple(lines[1:] if named else lines))
+
+
+def note_unread(root: Path, read: Collection[Path | None]) -> list[str]:
+    """What is to be said of tables that are named after splits, and are not among those that are `read`."""
+    names = {path.name for path in read if path}
+    found = sorted(p.name for p in root.glob("*.csv") if p.name not in names and (s := split_of(p.stem)) and not s.rest)
+    return [f"{printable(name, 60)} is not read: put its lines into the first table, with a column split" for name in found]
+
+
+def other_tables(root: Path) -> str:
+    """The tables in a folder that are no CSV files, in words; 'none' without any."""
+    names = sorted(path.name for path in root.iterdir() if path.suffix.lower() in SHEETS)
+    return f"none ({', '.join(printable(name, 60) for name in names[:5])}: save it as CSV)" if names else "none"
 
 
 def _lines(path: Path, where: str) -> list[tuple[int, tuple[str, ...]]]:

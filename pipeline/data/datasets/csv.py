@@ -38,7 +38,7 @@ from pipeline.data.listing import (
 )
 from pipeline.data.lookup import Lookup
 from pipeline.data.names import tokens
-from pipeline.data.tables import Table, read_table
+from pipeline.data.tables import Table, note_unread, other_tables, read_table
 from pipeline.data.taken import Source, Taken
 from pipeline.errors import UserError, nearest, printable
 
@@ -105,6 +105,7 @@ class Csv(PictureSet):
             origin.setdefault("test", f"table {printable(tests.name, 60)}")
         elif self.test_table and "test" not in origin:
             origin |= _add_folder(lookup, found)
+        notes += note_unread(root, (path, tests))
         return self._listing(lookup, path, columns, found, notes, origin)
 
     def read(self, listing: Listing, row: int) -> "Picture":
@@ -123,7 +124,7 @@ class Csv(PictureSet):
         if found is None and self.table == USUAL and len(others) == 1:
             return root / others[0]
         if found is None:
-            shown = ", ".join(printable(name, 60) for name in tables[:10]) or "none"
+            shown = ", ".join(printable(name, 60) for name in tables[:10]) or other_tables(root)
             raise UserError(
                 f"data: {printable(root / self.table)}: no such table; found: {shown}{nearest(self.table, tables)}; "
                 "name it in dataset.table"
@@ -134,7 +135,8 @@ class Csv(PictureSet):
         """The rows of the test table, with the labels of `test_labels.csv` where it is there and they have none."""
         rows = list(read_columns(table, _there(table, first.wanted), lookup.knows, labelled=False).rows)
         truth = root / TRUTH
-        if len({row.label for row in rows} - {""}) == 1 and len({row.label for row in first.rows} - {""}) > 2 and rows[1:]:
+        enough = 1 if len({row.label for row in first.rows} - {""}) > 2 else 7  # of two classes a few may be alike by chance
+        if len({row.label for row in rows} - {""}) == 1 and len(rows) > enough:
             notes.append(f"all test pictures have one label ('{printable(rows[0].label, 60)}'): they are taken as unlabeled")
             rows = [replace(row, label="") for row in rows]
         if any(row.label for row in rows) or not truth.is_file():
