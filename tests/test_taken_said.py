@@ -37,6 +37,7 @@ LEFT = {
     "hidden files": 3,
     "hidden folders": 1,
     "pictures outside the split folders": 2,
+    "pictures that are annotations of others": 2,
     "pictures without a label": 1,
     "pictures in deeper folders": 1,
     "pictures whose name says no label": 1,
