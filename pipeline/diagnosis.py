@@ -73,11 +73,24 @@ def unlike(judged: Mapping[str, Sequence[ArmFlag]]) -> tuple[str, ...]:
 def unconverged(judged: Mapping[str, Sequence[ArmFlag]], record: Record) -> tuple[str, ...]:
     """The arms that still improve at the end, by the flag or because most of their runs are best in their last epoch.
 
-    Arms that do not learn are not among them. Runs of one epoch say nothing of it.
+    Of arms that do not learn, those that are above chance all the same: after few epochs the train loss is near that of
+    chance in any case. Runs of one epoch say nothing of it.
     """
     runs = {arm: [run for run in own if run.status == "complete" and run.epochs] for arm, own in record.arms().items()}
     late = {arm for arm, own in runs.items() if 2 * sum(map(_rises_to_the_end, own)) > len(own)}
-    return tuple(arm for arm, flags in judged.items() if not _lost(flags) and (arm in late or _improving(flags)))
+    able = {arm for arm, own in runs.items() if 2 * sum(_above_chance(run, record) for run in own) > len(own)}
+    return tuple(
+        arm for arm, flags in judged.items() if _improving(flags) or (arm in late and (arm in able or not _lost(flags)))
+    )
+
+
+def _above_chance(run: Run, record: Record) -> bool:
+    """Whether its best val accuracy can be told from chance."""
+    chance, num_val = 1 / len(record.data["classes"]), sizes(run, record)[1]
+    return (
+        run.best is not None
+        and run.best["val_acc"] > chance + RULES.chance_errors * (chance * (1 - chance) / num_val) ** 0.5
+    )
 
 
 def _rises_to_the_end(run: Run) -> bool:

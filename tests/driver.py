@@ -34,8 +34,8 @@ def never(*_: object) -> bool:
 @dataclass
 class Worker:
     """`fails(config, attempts so far)` and `diverges(config)` say what goes wrong: the one in a segment's second epoch, the
-    other in the run's. `patience(config)` is the epoch after which a run stops early, or 0. `acc(config, replicate)` is what
-    a run reaches; drawn from both where it is left out."""
+    other in the run's, which such a run never gets beyond. `patience(config)` is the epoch after which a run stops early, or
+    0. `acc(config, replicate)` is what a run reaches; drawn from both where it is left out."""
 
     fails: Callable[[TrainConfig, int], bool] = never
     diverges: Callable[[TrainConfig], bool] = never
@@ -59,10 +59,8 @@ class Worker:
         if 0 < self.patience(segment.config) <= segment.stop:
             outcome, last = outcome | {"early": True}, self.patience(segment.config)
         if self.fails(segment.config, plan.record.runs[key].attempts):
-            outcome, last = (
-                {"status": "failed", "error": "the worker process died", "retry": self.retry},
-                segment.reported + 1,
-            )
+            outcome = {"status": "failed", "error": "the worker process died", "retry": self.retry}
+            last = 1 if self.diverges(segment.config) else segment.reported + 1  # it diverges before it could fail later
         elif self.diverges(segment.config):
             outcome, last = {"status": "diverged", "error": "train_loss is NaN at step 3"}, 1
         numbers = range(segment.reported + 1, min(last, segment.stop) + 1)

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from pipeline.report.collapse import Guess, collapsed
-from pipeline.report.compose import read
+from pipeline.report.compose import read, texts
 from tests.formats import WORDED, Told, tell
 from tests.records import Scribe, make_study, with_arms
 
@@ -88,6 +88,33 @@ def test_a_single_collapsed_run_is_named_everywhere_and_its_arm_is_not_bold(tmp_
         assert re.search(line, found.plain[place]), place
         assert "no warnings" not in found.plain[place]
     assert "torn (1 of 5 runs collapsed)" in found.plain["report.md"]
+
+
+def test_one_run_beside_a_collapsed_one_is_no_range(tmp_path: Path) -> None:
+    found = told(tmp_path, {"base": [0.2, 0.21, 0.7], "high": lower(0)[:3]})
+    for place in WORDED:
+        line = (
+            r"base: replicates 1 \(20\.0+ %\), 2 \(21\.0+ %\) collapsed, its other run has 70\.0+ %; guessing gives 25\.0+ %"
+        )
+        assert re.search(line, found.plain[place]), place
+
+
+def test_a_difference_below_the_margin_says_so_beside_its_verdict(tmp_path: Path) -> None:
+    """Better by .4 points, where 1 is the margin: said in the summary alone, the table read as any other finding."""
+    high = [0.7001, 0.6999, 0.7002, 0.6998, 0.7]
+    found = told(tmp_path, {"base": [0.6959, 0.6962, 0.696, 0.6958, 0.6961], "high": list(high)})
+    for place in ("report.md", "report.html", "ablation.tex"):
+        assert "better (below the margin)" in found.plain[place], place
+    assert (
+        "更优（小于等效界值）"
+        in texts(
+            read(study(tmp_path / "zh", {"base": [v - 0.004 for v in high[::-1]], "high": list(high)}).record()), {}, "zh"
+        )["report.md"]
+    )
+    assert [row["below_margin"] for row in found.rows["contrasts"]] == ["True"]
+    far = told(tmp_path / "far", {"base": lower(0.2), "high": lower(0)})
+    assert [row["below_margin"] for row in far.rows["contrasts"]] == ["False"]
+    assert "below the margin" not in far.plain["report.md"]
 
 
 @pytest.mark.parametrize(

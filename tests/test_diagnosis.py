@@ -424,6 +424,18 @@ def test_the_best_epoch_at_the_very_end_counts_only_where_accuracy_rises_there(t
     assert "converged" not in read(done).ablation.budget
 
 
+def test_few_epochs_above_chance_are_not_converged_though_the_train_loss_is_that_of_chance(tmp_path: Path) -> None:
+    begun = history([1.385, 1.38, 1.375], [0.3, 0.38, 0.44], [1.38, 1.375, 1.37], [0.29, 0.36, 0.45])
+    guessing = history([1.39, 1.388, 1.387], [0.25, 0.25, 0.26], [1.39, 1.389, 1.388], [0.24, 0.25, 0.26])
+    record = study_of(tmp_path, {"begun": [begun] * 3, "guessing": [guessing] * 3})
+    judged = judge_arms(record, record.study)
+    assert {arm: [flag.name for flag in flags] for arm, flags in judged.items()} == {
+        "begun": ["not_learning"],
+        "guessing": ["not_learning"],
+    }
+    assert unconverged(judged, record) == ("begun",)
+
+
 def test_where_nothing_overfits_regularizers_have_nothing_to_prevent(tmp_path: Path) -> None:
     slow = np.linspace(2, 1.7, 20)
     low = history(slow, np.linspace(0.2, 0.35, 20), slow, np.linspace(0.2, 0.34, 20))

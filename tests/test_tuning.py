@@ -228,7 +228,7 @@ def test_mini_studies_have_splits_of_their_own(tmp_path):
     [
         pytest.param(tuned_study(), Worker, 1, id="per_arm"),
         pytest.param(tuned_study(REPLICATED, num_trials=0), Worker, 1, id="replicated"),
-        pytest.param(tuned_study(scheduler="stopping"), trouble, 3, id="trouble"),
+        pytest.param(tuned_study(scheduler="stopping"), trouble, 2, id="trouble"),
         pytest.param(tuned_study(), impatient, 3, id="early"),
         pytest.param(
             tuned_study(space=Space(knobs={"batch_size": Choice(options=(16, 32))}), num_trials=5), Worker, 1, id="twins"

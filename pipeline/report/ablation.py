@@ -142,7 +142,7 @@ def _differences(ablation: Ablation, answers: Sequence[Contrast | None], against
     if any(contrast and contrast.family for contrast in answers):
         ps = zip(answers, effects.p_values(answers), keys, strict=True)
         yield Column(effects.P_VALUES, "right", loose=True), [effects.p_cell(c, text, runs) for c, text, runs in ps]
-    yield Column("verdict"), [effects.verdict(c, runs) for c, runs in zip(answers, keys, strict=True)]
+    yield Column("verdict"), [effects.verdict(c, ablation.rope, runs) for c, runs in zip(answers, keys, strict=True)]
 
 
 def notes_table(ablation: Ablation) -> Table:

@@ -9,7 +9,7 @@ from pipeline.report.document import Cell, Column, Table, Tone
 from pipeline.report.families import ORDER, bound, screening, setting
 from pipeline.report.sentences import bare, margin_of, points
 from pipeline.report.tables import Ablation
-from pipeline.report.wording import NONE, Points, aligned, listed, plural, probability, word
+from pipeline.report.wording import NONE, Points, aligned, below_margin, listed, plural, probability, word
 from pipeline.stats import Contrast, by_family
 
 TONES: dict[str, Tone] = {"better": "good", "worse": "bad", "equivalent": "even", "inconclusive": "open"}
@@ -80,13 +80,14 @@ def p_cell(contrast: Contrast | None, text: str, runs: tuple[str, ...]) -> Cell:
     return Cell(text, runs=runs, value=contrast.p_holm if contrast and contrast.family else None)
 
 
-def verdict(contrast: Contrast | None, runs: tuple[str, ...] = ()) -> Cell:
-    """`runs` are those it rests on."""
+def verdict(contrast: Contrast | None, rope: float, runs: tuple[str, ...] = ()) -> Cell:
+    """`runs` are those it rests on, `rope` is the margin."""
     if contrast is None:
         return Cell("reference", runs=runs)
     tone = "open" if contrast.aliases and contrast.family else TONES.get(contrast.verdict, "")
+    small = " (below the margin)" * (below_margin(contrast, rope) and not contrast.aliases)
     here = " (these pictures)" * contrast.only_here
-    return Cell(word(contrast) + here, tone=tone, runs=runs)
+    return Cell(word(contrast) + small + here, tone=tone, runs=runs)
 
 
 def testing(ablation: Ablation) -> Iterator[str]:
@@ -156,7 +157,7 @@ def _row(contrast: Contrast, text: str, p: str, ablation: Ablation, others: Sequ
         Cell(text, runs=runs, value=order(contrast)),
         *others,
         p_cell(contrast, p, runs),
-        verdict(contrast, runs),
+        verdict(contrast, ablation.rope, runs),
     )
 
 

@@ -27,7 +27,7 @@ from pipeline.report.costs import run_speeds
 from pipeline.report.fairness import later_changes
 from pipeline.report.tables import Ablation, at_best
 from pipeline.report.trials import flat_config, top_value
-from pipeline.report.wording import word
+from pipeline.report.wording import below_margin, word
 from pipeline.stats import Contrast
 from pipeline.study import Study
 
@@ -170,6 +170,7 @@ def _contrasts(ablation: Ablation, changed_later: str) -> Iterator[dict[str, obj
         line |= {"other_pictures_se": far.error, "other_pictures_df": far.df} if far else {}
         line |= {"other_pictures_ci95_low": far.low, "other_pictures_ci95_high": far.high} if far else {}
         line |= {"other_pictures_p_holm": far.p_holm, "other_pictures_verdict": _verdict(far)} if far else {}
+        line |= {"below_margin": below_margin(contrast, ablation.rope)}
         line |= {"verdict": _verdict(contrast), "reason": contrast.reason, "changed_later": changed_later}
         yield line | {"aliases": "; ".join(f"{alias.interaction}: {alias.share / 2:+.4g}" for alias in contrast.aliases)}
 

@@ -12,7 +12,7 @@ from pipeline.report.fairness import refusal
 from pipeline.report.families import bound, cautions, products, setting
 from pipeline.report.tables import Ablation, ArmRow, Metric, spread
 from pipeline.report.tuned import hyperparameters
-from pipeline.report.wording import NONE, Points, listed, plural, word
+from pipeline.report.wording import NONE, Points, below_margin, listed, plural, word
 from pipeline.stats import ALPHA, MIN_REPLICATES, Contrast, Fit
 from pipeline.study import Ablation as AblationPlan
 
@@ -133,7 +133,7 @@ def _sentence(contrast: Contrast, ablation: Ablation, shown: Points) -> str:
         half = float(Fit(*map(np.asarray, (contrast.delta, contrast.sd, contrast.error, contrast.df))).half(1 - 2 * ALPHA))
         inner = shown.interval(contrast.delta - half, contrast.delta + half)
         return f"{head} within ±{margin} (90 % interval {inner}{by_default(ablation)})."
-    small = f", though by less than the margin of {margin}" if abs(contrast.delta) < ablation.rope else ""
+    small = f", though by less than the margin of {margin}" if below_margin(contrast, ablation.rope) else ""
     product = products(ablation.effects).get(name) if contrast.aliases else None
     return f"{head}{small}." + (f" It may be {product} alone, as both factors of that are found too." if product else "")
 
@@ -207,7 +207,9 @@ def fallen(row: ArmRow, ablation: Ablation) -> str:
     column = ablation.scores[row.arm].dropna()
     which = ", ".join(f"{replicate} ({shown.percent(column[replicate])} %)" for replicate in low)
     rest = [value for replicate, value in column.items() if replicate not in low]
-    others = f"its other runs have {shown.percent(min(rest))} to {shown.percent(max(rest))} %"
+    others = f"its other run has {shown.percent(rest[0])} %"
+    if len(rest) > 1:
+        others = f"its other runs have {shown.percent(min(rest))} to {shown.percent(max(rest))} %"
     guess = f"guessing gives {shown.percent(ablation.guess.rate)} %"
     return f"{row.arm}: replicate{'s' * (len(low) > 1)} {which} collapsed, {others}; {guess}."
 

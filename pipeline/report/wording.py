@@ -70,6 +70,11 @@ def word(contrast: Contrast) -> str:
     return found
 
 
+def below_margin(contrast: Contrast, rope: float) -> bool:
+    """Whether a difference that was found is smaller than the margin of no practical interest."""
+    return contrast.verdict in ("better", "worse") and abs(contrast.delta) < rope
+
+
 def probability(p: float) -> str:
     """A p-value with three decimals, with more where these would put it on the 5 % that it is above or below."""
     if p < 0.001:
