@@ -347,6 +347,14 @@ def test_what_is_left_out_is_counted_by_ending(tmp_path):
     assert any("12 .xcf files" in warning and ".txt" not in warning for warning in listing.warnings)
 
 
+def test_a_licence_beside_the_set_is_counted_without_a_warning(tmp_path):
+    listing = Folder().scan(grow(tmp_path, {"{c}/{n}.jpg": 10, "LICENSE": 1}))
+    assert listing.ignored == {"files without an ending": 1}
+    assert not any("without an ending" in warning for warning in listing.warnings)
+    listing = Folder().scan(grow(tmp_path, {"{c}/photo": 1}))
+    assert any("without an ending" in warning for warning in listing.warnings)
+
+
 def test_what_was_taken_survives_the_cache_and_the_ledger(tmp_path):
     taken = Folder().scan(grow(tmp_path, split("train", "val") | {"test/{n}.jpg": 3}, SCENES)).taken
     assert Taken.parse(taken.dump()) == taken

@@ -8,7 +8,7 @@ from pipeline.header import changed_settings
 from pipeline.report.compose import read, texts
 from pipeline.report.terminal import render
 from pipeline.study import Study, load_study
-from tests.records import Scribe, make_study
+from tests.records import Scribe, make_study, with_arms
 
 QUESTION = "Do a residual network and augmentation help?"
 HARMED = {"baseline": 0.557, "ResNet": 0.371, "augmentation": 0.493, "ResNet + augmentation": 0.409}
@@ -40,6 +40,22 @@ def test_the_first_sentence_answers_the_question_in_every_format(tmp_path: Path)
         f"{QUESTION} 训练 9 轮后（学习率为 0.0003，没有为任何变体调参）：没有任何变体被发现比 baseline 更优；更差：ResNet"
         in chinese
     )
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "said"),
+    [
+        ("optimizer.weight_decay", 0.1, "at learning rate 0.0003, tuned for no arm"),
+        ("optimizer.lr", 0.01, "at the learning rates that the arms set, tuned for no arm"),
+        ("optimizer.name", "sgd", "at the learning rates that the arms set, tuned for no arm"),
+    ],
+)
+def test_learning_rates_are_the_arms_own_only_where_they_set_them(
+    tmp_path: Path, path: str, value: object, said: str
+) -> None:
+    study = with_arms(asking(QUESTION), {"baseline": {}, "changed": {path: value}})
+    findings = read(scribe(tmp_path, study, {"baseline": 0.5, "changed": 0.6}).record())
+    assert f"After 9 epochs, {said}: " in texts(findings, {})["report.md"]
 
 
 def test_without_a_question_it_begins_with_the_answer(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from pipeline.data.doubts import UNLABELED, some
-from pipeline.data.folder import Names, Tree
+from pipeline.data.folder import BARE, Names, Tree
 from pipeline.data.homes import LABELED, Homes
 from pipeline.data.listing import TRAIN, describe
 from pipeline.data.names import is_aside, masked
@@ -50,6 +50,7 @@ def warn_left_out(tree: Tree) -> list[str]:
         for ending, num in sorted(unread.items())
     ]
     known = HARMLESS | {f"{ending} files" for ending in unread}
+    known |= {BARE} if all(len(names) == 1 for names in tree.bare) else set()  # LICENSE, README: beside the set, not in it
     odd = {kind: num for kind, num in tree.ignored.items() if kind not in known and not kind.startswith("folders ")}
     return [*notes, f"left out: {describe(odd)}"] if odd else notes
 

@@ -62,6 +62,6 @@ def _tuned(study: Study) -> str:
     if study.ablation.tuning.name == "replicated":
         return "each replicate of each arm tuned by a search of its own"
     paths = {path for arm in study.ablation.design.expand() for path, _ in flatten(arm.overrides)}
-    if any(path.startswith("optimizer") for path in paths):
+    if paths & {"optimizer.lr", "optimizer.name"}:
         return "at the learning rates that the arms set, tuned for no arm"
     return f"at learning rate {study.baseline.optimizer.lr:g}, tuned for no arm"
