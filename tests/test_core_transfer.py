@@ -354,6 +354,11 @@ def test_wrong_files_are_refused_by_name(tmp_path: Path, monkeypatch: pytest.Mon
         "empty.pth": (b"", "cannot be read as weights"),
         "empty.safetensors": (b"", "cannot be read as weights"),
         "noise.safetensors": (bytes(range(256)), "cannot be read as weights"),
+        "page.pth": (b"<!doctype html>", "cannot be read as weights: it is no file of PyTorch, or a damaged one"),
+        "pointer.pth": (
+            b"version https://git-lfs.github.com/spec/v1\n",
+            "cannot be read as weights: it is a pointer of Git LFS",
+        ),
         "bomb.pth": (pickle.dumps(Bomb(), protocol=2), "cannot be read as weights"),
     }
     buffer = io.BytesIO()
@@ -406,6 +411,25 @@ def test_what_a_file_lacks_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixt
     save_file(source, tmp_path / "part.safetensors")
     made(CNN(width=4), Transfer(weights=str(tmp_path / "part.safetensors")))
     assert "23 of 24 parameters taken; not in it: 1.1.weight (8,); the head is new" in caplog.text
+
+
+def test_a_deeper_network_and_missing_statistics_are_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    torch.save(torchvision.models.resnet34().state_dict(), tmp_path / "resnet34.pth")
+    made(ResNet(depth=18), Transfer(weights=str(tmp_path / "resnet34.pth")))
+    assert "60 of 60 parameters taken" in caplog.text
+    assert "98 tensors of it have no place here: layer1.2.conv1.weight (64, 64, 3, 3)" in caplog.text
+    source = made(CNN(width=4), Transfer(), seed=7).state_dict()
+    save_file({k: v for k, v in source.items() if "running" not in k}, tmp_path / "bare.safetensors")
+    made(CNN(width=4), Transfer(weights=str(tmp_path / "bare.safetensors")))
+    assert "norms have no running statistics in it and begin without" in caplog.text
+
+
+def test_weights_that_are_not_finite_are_refused(tmp_path: Path) -> None:
+    source = made(CNN(width=4), Transfer(), seed=7).state_dict()
+    source["1.1.weight"][0] = float("nan")
+    save_file(source, tmp_path / "nan.safetensors")
+    with pytest.raises(UserError, match=r"1 tensors hold values that are not finite: 1.1.weight \(8,\)"):
+        made(CNN(width=4), Transfer(weights=str(tmp_path / "nan.safetensors")))
 
 
 def test_frozen_norms_stay_in_evaluation_in_every_copy() -> None:

@@ -21,6 +21,7 @@ from pipeline.errors import UserError, printable
 
 MAX_DEPTH = 4  # of tables within tables, and of words before a name
 NUM_PREFIXES = 8  # that are tried, the most frequent ones
+POINTER = "it is a pointer of Git LFS; fetch the file itself: git lfs pull"
 NUM_CLASSES = 1000  # of the networks that names are taken from; their heads are never
 SYNONYMS = {
     "layer_scale": "gamma",
@@ -88,10 +89,20 @@ class Match:
         said += [f"({printable(', '.join(self.others))} would fit as well)"] if self.others else []
         return " ".join(said)
 
+    @property
+    def spare(self) -> list[str]:
+        """The tensors of the table that have no place in the network."""
+        start = len(self.prefix)
+        return [
+            name
+            for name in self.table.tensors
+            if not _tidy(name).startswith(self.prefix) or self.form.names.get(_tidy(name)[start:]) not in self.tensors
+        ]
+
 
 def read(text: str) -> File:
     """The tensors of a weights file; nothing of it is run. Raises UserError."""
-    path, where = Path(text).expanduser(), f"transfer.weights: '{printable(text)}'"
+    path, where, begin = Path(text).expanduser(), f"transfer.weights: '{printable(text)}'", b""
     try:
         with path.open("rb") as file:
             begin = file.read(9)
@@ -105,7 +116,8 @@ def read(text: str) -> File:
     except FileNotFoundError:
         raise UserError(f"{where}: no such file") from None
     except Exception as error:  # a damaged file fails in one of many ways
-        raise UserError(f"{where}: cannot be read as weights: {brief(error)}") from None
+        why = POINTER if begin == b"version h" else brief(error)
+        raise UserError(f"{where}: cannot be read as weights: {why}") from None
     found = File(tuple(_tables(tree, ())))
     if not found.tables:
         raise UserError(f"{where}: holds no weights by name")
@@ -120,6 +132,8 @@ def brief(error: Exception) -> str:
             f"it holds an object of {found[1]}, and only tensors and plain values are read, since others could run "
             "anything; save the weights alone: torch.save(model.state_dict(), 'weights.pth')"
         )
+    if "weights_only" in str(error):  # what PyTorch advises then runs whatever the file says
+        return "it is no file of PyTorch, or a damaged one"
     text = re.sub(r"\x1b\[[0-9;]*m", "", str(error)).strip().partition("\n")[0]
     return f"{type(error).__name__}: {printable(text, 300)}"
 

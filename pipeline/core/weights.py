@@ -19,6 +19,7 @@ __all__ = ["apply", "find_head", "normalisation", "stages"]
 log = logging.getLogger(__name__)
 
 MIN_STAGES = 4
+MAX_SPARE = 4  # of a file, that need not be said: a head of two layers
 OWN_FILES = "every network of timm and torchvision takes its own files: --set model.name=timm --set model.arch=NAME"
 
 
@@ -178,8 +179,12 @@ def _load(model: nn.Module, network: Network, file: foreign.File, head: str, sou
     of_head = {name for name in own if _within(name, [head])}
     same = bool(classes) and file.classes == tuple(classes) and of_head <= found.tensors.keys()
     taken = {name: value for name, value in found.tensors.items() if same or name not in of_head}
+    broken = [name for name, value in taken.items() if not value.isfinite().all()]
+    if broken:
+        raise UserError(f"{where}: {len(broken)} tensors hold values that are not finite: {_examples(broken, own)}")
     said = [f"found {found.found}"] if found.found and source != PUBLISHED else []
     said += [f"not in it: {_examples(left, own)}"] if left else []
+    said += _doubts(found, own) if source != PUBLISHED else []
     if not same and file.classes != ():
         said.append("the head is new: it was learnt on other classes")
     elif not same and source != PUBLISHED:
@@ -187,6 +192,16 @@ def _load(model: nn.Module, network: Network, file: foreign.File, head: str, sou
     if said:
         log.warning("%s: %d of %d parameters taken; %s", where, num, len(wanted), "; ".join(said))
     model.load_state_dict(taken, strict=False)
+
+
+def _doubts(found: foreign.Match, own: Mapping[str, Tensor]) -> list[str]:
+    """What there is to be said of weights that fit, and may be of another network all the same or not whole."""
+    bare = sum(name.endswith("running_mean") and name not in found.tensors for name in own)
+    said = [f"{bare} norms have no running statistics in it and begin without"] if bare else []
+    spare = found.spare
+    if len(spare) > MAX_SPARE:
+        said.append(f"{len(spare)} tensors of it have no place here: {_examples(spare, found.table.tensors)}")
+    return said
 
 
 def _examples(names: list[str], state: Mapping[str, Tensor]) -> str:
