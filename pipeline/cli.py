@@ -24,7 +24,10 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         flags = [flag for action in self._actions for flag in action.option_strings]
         unknown = re.search(r"unrecognized arguments: (\S+)", message)
-        hint = nearest(unknown[1].split("=")[0], flags) if unknown else ""
+        flag = unknown[1].split("=")[0] if unknown else ""
+        hint = nearest(flag, flags) if unknown else ""
+        if flag == "--set":
+            hint = "; the configuration is the recorded one here, leave it out"
         self.exit(2, f"error: {printable(message, 500)}{hint}\nusage: {self.prog} --help\n")
 
 

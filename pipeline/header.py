@@ -40,6 +40,7 @@ def describe_data(data: "Data") -> dict[str, Any]:
         "fingerprint": data.fingerprint,
         "classes": list(data.classes),
         "counts": data.counts,
+        "labelled": {part: len(labels) for part, labels in _labels(data).items()},
         "copies": data.copies,
         "most_frequent": _most_frequent(data),
         "is_food11": data.is_food11,
@@ -53,12 +54,14 @@ def describe_data(data: "Data") -> dict[str, Any]:
 
 def _most_frequent(data: "Data") -> dict[str, float]:
     """Part → share of its most frequent class: what guessing always that class gets right."""
-    found = {}
-    for number, part in enumerate(("train", "valid", "test")):
-        labels = data.labels[(data.parts == number) & (data.labels >= 0)].tolist()
-        if labels:
-            found[part] = Counter(labels).most_common(1)[0][1] / len(labels)
-    return found
+    found = _labels(data).items()
+    return {part: Counter(labels).most_common(1)[0][1] / len(labels) for part, labels in found if labels}
+
+
+def _labels(data: "Data") -> dict[str, list[int]]:
+    """Part → the labels of its pictures that have one."""
+    parts = enumerate(("train", "valid", "test"))
+    return {part: data.labels[(data.parts == number) & (data.labels >= 0)].tolist() for number, part in parts}
 
 
 def require_same(record: Record, study: Study, data: "Data", files: Mapping[str, str], folder: Path) -> None:

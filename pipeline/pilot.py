@@ -142,7 +142,9 @@ def sentence(pilot: Mapping[str, Any]) -> str:
     arm, sd, n = printable(pilot["arm"], 60), _points(pilot["sd"]), pilot["replicates"]
     runs = f"{pilot['runs']} runs of {arm} have sd {sd} points"
     texts = []
-    for first in pilot["detectable"][:1]:
+    if not pilot["sd"]:
+        texts.append(f"{pilot['runs']} runs of {arm} have the same value: what {n} replicates can see is not known")
+    for first in pilot["detectable"][:1] if pilot["sd"] else ():
         over = f" after correction over {first['size']}" if first["size"] > 1 else ""
         if "sd_upper" in pilot:
             seen = (

@@ -1,5 +1,7 @@
 """What a command would do, in words and numbers, without doing it (`--dry-run`)."""
 
+import re
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -7,7 +9,7 @@ from pipeline.data.listing import FIRST_RULES, Reading
 from pipeline.errors import printable
 from pipeline.header import changed_since
 from pipeline.preflight import external_files
-from pipeline.prospect import UNCHANGED, awaited, column, outline
+from pipeline.prospect import UNCHANGED, WIDTH, awaited, column, outline
 from pipeline.prospect import lines as lines_of
 from pipeline.record import Record
 from pipeline.scheduler import Ladder, rung_epochs
@@ -46,7 +48,7 @@ def preview(
     if with_search:
         rungs = rung_epochs(study.baseline.epochs, search.reduction, search.num_rungs)
         way = f"{search.sampler}, {search.scheduler}, seed {search.seed}"
-        lines.append(f"search     {search.num_trials} trials ({way}); rungs at epochs {', '.join(map(str, rungs))}")
+        lines.append(f"search     {search.num_trials} trials ({way}); {_rungs(rungs, search.num_rungs)}")
         lines += [f"             {name}: {ranges}" for name, ranges in study.space.table()]
     lines += _tuning(study)
     epochs = sum(config.epochs for _, config in arms) * ablation.replicates
@@ -60,7 +62,22 @@ def preview(
     lines += ["plan.md would say, before anything is trained:", *(f"  {line}" for line in column(said))]
     lines += [f"refused    where more is to be trained: the code has changed, {', '.join(changed)}"] if changed else []
     lines += [f"writes to  {folder}", "dry run: nothing was trained or written"]
-    return "\n".join(printable(line, 500) for line in lines)
+    return "\n".join(line for long in lines for line in _wrapped(printable(long, 500)))
+
+
+def _rungs(epochs: Sequence[int], num_rungs: int) -> str:
+    """A short study has only the last ones of its rungs."""
+    first = num_rungs - len(epochs) + 1
+    numbers = " to ".join(dict.fromkeys((str(first), str(num_rungs))))
+    said = f"rungs at epochs {', '.join(map(str, epochs))}"
+    return said if first == 1 else f"{said} (rung {numbers} of {num_rungs}: too few epochs for more)"
+
+
+def _wrapped(line: str) -> list[str]:
+    """`line` for a terminal of 80 columns: what goes on stands below where it began."""
+    label = re.match(r"  \S.{12} (?=\S)|\S+(?: \S+)* {2,}| +", line)
+    indent = " " * (label.end() if label else 2)
+    return textwrap.wrap(line, WIDTH, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False) or [line]
 
 
 def what_is_taken(study: Study, data: Path | None, record: Record) -> str:

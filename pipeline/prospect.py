@@ -8,6 +8,7 @@ from statistics import median
 from typing import Any
 
 from pipeline.core import CORE_VERSION
+from pipeline.data.taken import num_labelled
 from pipeline.errors import MachineError, printable
 from pipeline.ledger import Event, Ledger
 from pipeline.pilot import PILOT_RUNS, due, duration, seconds_per_epoch, sentence
@@ -60,7 +61,7 @@ def outline(study: Study, data: Mapping[str, Any] | None = None) -> Prospect:
     if ablation.match:
         made["match"] = {"path": ablation.match, "numbers": dict(ablation.matched)}
     if data is not None:
-        judged = "test_acc" if data["counts"].get("test", 0) else "last_val_acc"
+        judged = "test_acc" if num_labelled(data, "test") else "last_val_acc"
         made |= {"reports": judged, "pictures": {"title": data["title"], "fingerprint": data["fingerprint"]}}
     return made
 

@@ -1,5 +1,6 @@
 """Which run of a study is the one to hand on: validation accuracy chooses, test accuracy never does."""
 
+import math
 from dataclasses import dataclass
 from statistics import fmean
 
@@ -41,9 +42,11 @@ def select(record: Record, *, arm: str | None = None, replicate: int | None = No
     if most == 0:
         return _best_trial(record)
     full = {name: runs for name, runs in complete.items() if len(runs) == most}
-    best = max(full, key=lambda name: fmean(map(_val_acc, full[name])))
+    means = {name: fmean(map(_val_acc, full[name])) for name in full}
+    best = max(means, key=means.__getitem__)
     among = f"of {len(full)} arms with {most} complete replicate{'s' * (most > 1)} each"
-    return _replicate(best, full[best], None, why=f"{among} this one has the highest mean validation accuracy")
+    why = f"{among} this one has the highest mean validation accuracy{_shared(list(means.values()))}"
+    return _replicate(best, full[best], None, why=why)
 
 
 def _replicate(arm: str, runs: tuple[Run, ...], number: int | None, *, why: str) -> Selection:
@@ -51,8 +54,10 @@ def _replicate(arm: str, runs: tuple[Run, ...], number: int | None, *, why: str)
         raise UserError(f"--arm: '{printable(arm)}' has no complete replicate yet; go on with the study first")
     if number is None:
         run = max(runs, key=_val_acc)
-        chosen = f"of its {len(runs)} replicates this one has the highest" if len(runs) > 1 else "it has one replicate"
-        return Selection(run, f"{why}; {chosen}{' validation accuracy' * (len(runs) > 1)}", runs)
+        chosen = (
+            f"of its {len(runs)} replicates this one has the highest validation accuracy{_shared(list(map(_val_acc, runs)))}"
+        )
+        return Selection(run, f"{why}; {chosen if len(runs) > 1 else 'it has one replicate'}", runs)
     found = next((run for run in runs if run.replicate == number), None)
     if found is None:
         raise UserError(f"--replicate: not complete; {choices(number, (run.replicate for run in runs))}")
@@ -79,6 +84,12 @@ def _best_trial(record: Record) -> Selection:
     if run is None or not run.best:
         raise UserError("nothing to export: neither an arm is complete nor has a trial a result; run the study first")
     return Selection(run, "it is the trial with the highest validation accuracy of those that were trained furthest")
+
+
+def _shared(values: list[float]) -> str:
+    """What is said of the highest of `values` where it is not alone."""
+    equal = sum(math.isclose(value, max(values), rel_tol=1e-9) for value in values)
+    return f" (as {equal - 1} more; it is the first of them)" if equal > 1 else ""
 
 
 def _val_acc(run: Run) -> float:

@@ -158,6 +158,9 @@ def test_there_is_nothing_to_show_before_a_study_ran(place):
 @pytest.mark.parametrize("command", ["pipeline.report", "pipeline.export"])
 def test_what_reads_a_record_says_what_to_do_where_there_is_none(place, command):
     assert "run pipeline.search or pipeline.ablate first" in refused(place, command, "--study", "hw3")
+    message = refused(place, command, "--study", "hw3", "--set", "dataset.size=32")
+    assert "the configuration is the recorded one here, leave it out" in message
+    assert "did you mean" not in message
 
 
 def test_a_place_that_cannot_be_written_to_is_the_surroundings_fault(place):

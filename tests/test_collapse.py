@@ -138,3 +138,18 @@ def test_ordinary_runs_are_seldom_called_collapsed() -> None:
     for n in (3, 5, 10):
         scores = pd.DataFrame(0.7 + 0.03 * rng.standard_normal((n, 1000)), range(1, n + 1), map(str, range(1000)))
         assert len(collapsed(scores, Guess(0.1, 0.15))) <= 6
+
+
+@pytest.mark.parametrize(
+    ("others", "said"),
+    [
+        ((0.7, 0.1, 0.1), "its other run has 70.0 %"),
+        ((0.7, 0.7, 0.1), "its other runs have 70.0 %"),
+        ((0.71, 0.7, 0.1), "its other runs have 70.0 to 71.0 %"),
+    ],
+)
+def test_the_runs_beside_a_collapse_are_counted(others: tuple[float, ...], said: str, tmp_path: Path) -> None:
+    found = told(tmp_path, {"base": [0.6, 0.61, 0.62], "torn": list(others)})
+    for place in WORDED:
+        plain = re.sub(r"(\d\.\d)0+\b", r"\1", found.plain[place])
+        assert f"collapsed, {said}; guessing gives" in plain, place

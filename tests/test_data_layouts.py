@@ -149,7 +149,7 @@ def test_what_is_left_out_is_counted(tmp_path):
         "sockets, pipes or devices": 1,
     }
     (warning,) = listing.warnings
-    assert "1 links to folders that are read anyway" in warning
+    assert "1 link to folders that are read anyway" in warning
     assert "hidden" not in warning
 
 
@@ -347,7 +347,7 @@ def test_counts_that_do_not_allow_training(tmp_path):
     (tmp_path / "empty" / "readme.txt").write_text("x")
     message = refusal(tmp_path / "empty")
     assert "no pictures (.avif .bmp .gif" in message
-    assert "found: 1 .txt files" in message
+    assert "found: 1 .txt file;" in message
     assert "at least 2 classes, found class 'egg' with train 6, valid 2, test 2" in refusal(
         class_folder(tmp_path / "one", ("egg",))
     )

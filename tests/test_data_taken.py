@@ -10,7 +10,7 @@ from pipeline.data.datasets import Folder
 from pipeline.data.datasets.csv import Csv
 from pipeline.data.listing import FIRST_RULES, UNKNOWN, Listing, Reading
 from pipeline.data.names import SplitName, label_of, split_of
-from pipeline.data.taken import Taken
+from pipeline.data.taken import Taken, num_labelled
 from pipeline.errors import UserError
 
 SCENES = ("forest", "glacier", "sea")
@@ -359,7 +359,7 @@ def test_what_was_taken_survives_the_cache_and_the_ledger(tmp_path):
     taken = Folder().scan(grow(tmp_path, split("train", "val") | {"test/{n}.jpg": 3}, SCENES)).taken
     assert Taken.parse(taken.dump()) == taken
     assert taken.lines() == [
-        ("classes", "3: forest 14, glacier 14, sea 14"),
+        ("classes", "3: forest (14), glacier (14), sea (14)"),
         ("labels", "the names of the folders"),
         ("train", "30 pictures, folder train"),
         ("validation", "12 pictures, folder val"),
@@ -945,7 +945,7 @@ def test_what_a_table_leaves_out_is_said(tmp_path):
     grow(tmp_path, {"images/{n}.jpg": 25, "images/{n}.txt": 2})
     listing = Csv().scan(table(tmp_path, "train.csv", "image,label,fold", listed("{n},{c},1")))
     said = dict(listing.taken.lines())
-    assert said["left out"] == "5 pictures that no table lists, 2 .txt files, 1 .csv files"
+    assert said["left out"] == "5 pictures that no table lists, 2 .txt files"
     assert said["files"] == "column 'image' of train.csv"
     assert "column 'fold' of train.csv is not used as split: it holds '1'" in listing.warnings
     grow(tmp_path, {"test/x{n}.jpg": 3})
@@ -963,3 +963,36 @@ def test_a_named_part_is_honoured_line_by_line(tmp_path):
     for file, part in zip(listing.files, listing.parts, strict=True):
         assert ("train", "val", "test")[part] == SIXTY[int(Path(file).stem)]
     assert dict(listing.taken.lines())["test"] == "4 pictures, column 'Split' of train.csv"
+
+
+@pytest.mark.parametrize(("num", "said"), [(1, "1 .csv file"), (2, "2 .csv files")])
+def test_a_table_that_is_read_is_not_left_out(tmp_path, num, said):
+    grow(tmp_path, {"images/{n}.jpg": 20, "test/t{n}.jpg": 2})
+    for name in ("other.csv", "another.csv")[:num]:
+        (tmp_path / "images" / name).write_text("x\n")
+    (tmp_path / "test.csv").write_text("image\nt0\nt1\n")
+    (tmp_path / "test_labels.csv").write_text("image,label\nt0,cat\nt1,dog\n")
+    listing = Csv().scan(table(tmp_path, "train.csv", "image,label", listed("{n},{c}")))
+    assert listing.taken.counts["test"] == (2, 0)
+    assert dict(listing.taken.lines())["left out"] == said
+
+
+def test_the_names_of_the_classes_are_read_and_not_left_out(tmp_path):
+    grow(tmp_path, {"training/{i}_{n}.jpg": 8, "validation/{i}_{n}.jpg": 4})
+    (tmp_path / "classes.json").write_text('["cat", "dog"]')
+    said = dict(Folder().scan(tmp_path).taken.lines())
+    assert (said["classes"].startswith("2: cat ("), said["left out"]) == (True, "nothing")
+
+
+@pytest.mark.parametrize(
+    ("data", "labelled"),
+    [
+        ({"labelled": {"test": 7}, "counts": {"test": 9}}, 7),
+        ({"most_frequent": {"train": 0.5}, "counts": {"test": 9}}, 0),
+        ({"most_frequent": {"test": 0.5}, "counts": {"test": 9}, "taken": {"counts": {"test": (10, 4)}}}, 5),
+        ({"counts": {"test": 9}}, 9),  # of a version that wrote neither
+        ({"counts": {"train": 9}}, 0),
+    ],
+)
+def test_only_labelled_pictures_judge(data, labelled):
+    assert num_labelled(data, "test") == labelled

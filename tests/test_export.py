@@ -553,3 +553,13 @@ def test_pictures_to_classify_get_the_scale_of_the_set(photos: Trained, tmp_path
     scaled = replace(photos.data, reading=Reading(top=4095))
     assert in_folder(str(tmp_path), scaled, Folder(size=16)).split.images.min() == 255
     assert in_folder(str(tmp_path), photos.data, Folder(size=16)).split.images.max() == 16
+
+
+def test_a_choice_between_equals_is_called_so(tmp_path: Path) -> None:
+    study = small_study(num_trials=0, replicates=3, epochs=2)
+    record = drive(open_plan(tmp_path, study, with_search=False), Worker(acc=lambda *_: 0.1))
+    assert select(record).why == (
+        "of 4 arms with 3 complete replicates each this one has the highest mean validation accuracy (as 3 more; it is the "
+        "first of them); of its 3 replicates this one has the highest validation accuracy (as 2 more; it is the first of "
+        "them)"
+    )

@@ -228,8 +228,9 @@ def test_a_dry_run_says_what_the_plan_would(tmp_path: Path) -> None:
     study = small_study(replicates=5)
     text = preview(study, None, "", tmp_path / "none", with_search=False)
     assert "4 arms x 5 replicates = 20 runs, 60 epochs" in text
+    assert max(map(len, text.splitlines())) <= 80
     for what, said in lines(outline(study)):
-        assert said in text or what in ("runs", "arms")
+        assert said in " ".join(text.split()) or what in ("runs", "arms")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -243,3 +244,32 @@ def test_hostile_names_stay_inert_in_the_plan(tmp_path: Path) -> None:
     first, blank, *rest = text.splitlines()
     assert (first, blank) == ("# Plan of the study", "")
     assert all(line.startswith("    ") for line in rest)
+
+
+@pytest.mark.parametrize(("labelled", "judged"), [(0, "last_val_acc"), (3, "test_acc")])
+def test_the_plan_names_the_number_that_will_judge(labelled: int, judged: str) -> None:
+    """HW3's test pictures have no label: the plan said that they would judge."""
+    data = {"title": "food", "fingerprint": "f", "counts": {"test": 9}, "labelled": {"test": labelled}}
+    assert outline(small_study(), data)["reports"] == judged
+
+
+def test_a_pilot_without_spread_promises_nothing(tmp_path: Path) -> None:
+    record, said = conduct(tmp_path, small_study(replicates=3), Worker(acc=lambda *_: 0.1))
+    assert record.pilot["sd"] == 0
+    words = " ".join(said[0].split())
+    assert words.startswith("pilot: 3 runs of baseline have the same value: what 3 replicates can see is not known.")
+    assert "points" not in words
+
+
+@pytest.mark.parametrize(
+    ("epochs", "said"),
+    [
+        (9, "rungs at epochs 1, 3, 9"),
+        (2, "rungs at epochs 1, 2 (rung 2 to 3 of 3: too few epochs for more)"),
+        (1, "rungs at epochs 1 (rung 3 of 3: too few epochs for more)"),
+    ],
+)
+def test_a_dry_run_numbers_the_rungs_as_the_search_does(epochs: int, said: str, tmp_path: Path) -> None:
+    study = small_study(epochs=epochs).override({"search.num_rungs": 3, "search.reduction": 3})
+    text = " ".join(preview(study, None, "", tmp_path, with_search=True).split())
+    assert f"; {said} " in text

@@ -564,3 +564,24 @@ def test_a_factorial_of_three_has_all_pairs(tmp_path: Path) -> None:
     kinds = [row["kind"] for row in sheet(tmp_path / "r", "contrasts.csv")]
     assert (kinds.count("delta"), kinds.count("main"), kinds.count("interaction")) == (7, 3, 3)
     assert report.complete
+
+
+def test_a_search_that_changed_nothing_has_no_table_of_changes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The baseline outside of the space was the best trial: the table had a head and no row."""
+    scribe = Scribe(tmp_path / "study", make_study(num_trials=1))
+    monkeypatch.setattr(scribe, "_knobs", lambda _: {})
+    scribe.session()
+    scribe.trials(1)
+    scribe.arms()
+    write_report(scribe.record(), tmp_path / "report")
+    text = (tmp_path / "report/report.md").read_text()
+    assert "The best trial is number 0, the baseline itself" in text
+    assert "bold: differs from the baseline" not in text
+
+
+def test_the_end_of_a_command_fits_a_terminal(finished: tuple[Record, Report, Path]) -> None:
+    lines = finished[1].text.splitlines()
+    assert max(len(line) for line in lines if not line.startswith("Report: ")) <= 80
+    rows = [line for line in lines if "better" in line or "inconclusive" in line]
+    assert any(re.search(r"\d ± \d.*\(5\)", line) for line in rows)  # a number stays with its spread and n
+    assert not any(line.rstrip().endswith("±") or line.lstrip().startswith("%") for line in lines)

@@ -212,7 +212,7 @@ def test_a_collapsed_replicate_is_warned_of(tmp_path: Path) -> None:
 
     findings = found_in(tmp_path, give)
     found = [warning for warning in findings.warnings if "collapse" in warning]
-    assert found == ["ResNet: nearly all answers go to one class, a sign of collapse: replicate 2 100 % to egg"]
+    assert found == ["ResNet: nearly all answers go to one class, a sign of collapse: replicate 2 (100 % to egg)"]
     assert "(1 of 3 replicates collapsed)" in grid(arms_table(findings.answers, findings.ablation))[1][-2]
 
 

@@ -67,6 +67,11 @@ class Tree:
         """How many pictures lie in `base` itself."""
         return self.num_below[base] - sum(self.num_below[(*base, name)] for name in self.children(base))
 
+    def read(self, path: Path) -> None:
+        """Take a table or list of names that was read, which is no picture, from what is left out."""
+        kind = f"{path.suffix.lower()} files"
+        self.ignored -= Counter({kind: 1})
+
     def others_below(self, base: Names) -> Counter[str]:
         """The files in and below `base` that are no pictures, by ending."""
         return sum((kinds for path, kinds in self.others.items() if path[: len(base)] == base), Counter[str]())

@@ -210,6 +210,7 @@ def _classes(tree: Tree, homes: Homes, style: str, found: Found, where: str) -> 
         if beyond:
             raise UserError(f"{where}: classes.json names {len(listed)} classes, but files have label {beyond[-1]}")
         written = [str(label) for label in range(len(listed))]
+        tree.read(Path("classes.json"))
     names = tuple(printable(name, 100) for name in written) if listed is None else listed
     require_distinct(where, names)
     return written, names

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from decimal import Decimal
 from pathlib import Path
 
-from pipeline.data.taken import Taken
+from pipeline.data.taken import Taken, counted
 from pipeline.errors import UserError, printable
 
 TRAIN, VALID, TEST = 0, 1, 2
@@ -151,7 +151,7 @@ def check_counts(
 def describe(ignored: dict[str, int]) -> str:
     """`3 hidden files, 1 other file type`, the most frequent first."""
     ranked = sorted(ignored.items(), key=lambda item: (-item[1], item[0]))
-    return ", ".join(f"{num} {kind}" for kind, num in ranked) or "nothing"
+    return ", ".join(counted(num, kind) for kind, num in ranked) or "nothing"
 
 
 def _counts(counts: Counter[tuple[int, int]], label: int) -> str:

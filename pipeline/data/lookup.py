@@ -6,6 +6,7 @@ from pathlib import Path, PurePosixPath
 
 from pipeline.data.folder import Names, Tree, has_ending
 from pipeline.data.names import is_aside, split_of
+from pipeline.data.tables import Table, read_table
 from pipeline.errors import UserError, printable
 
 SAME = {"pred": "test"}
@@ -28,6 +29,11 @@ class Lookup:
         for path in sorted(tree.pictures):
             if not self.folders or any(path[: len(folder)] == folder for folder in self.folders):
                 self._by_stem[_stem(path[-1])].append(path)
+
+    def table(self, path: Path) -> Table:
+        """The table at `path`, which then is not among what is left out; raises UserError."""
+        self.tree.read(path)
+        return read_table(path, self.knows)
 
     def knows(self, cell: str) -> bool:
         """Whether a cell of a table looks like a picture: by its ending, or since there is one of that name."""

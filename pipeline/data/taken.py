@@ -1,5 +1,6 @@
 """Taken: what was taken of a set, and by what rule; shown before anything is trained, kept with what was learnt from it."""
 
+import re
 import textwrap
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -10,6 +11,24 @@ from pipeline.errors import printable
 
 FIRST = 5  # classes and folders that are named
 SHOWN = {"train": "train", "valid": "validation", "test": "test"}
+SINGULAR = re.compile(r"\b(picture|file|folder|link)s\b")  # its first noun is what a kind counts
+
+
+def counted(num: int, kind: str) -> str:
+    """`1 .db file`, `2 pictures without a label`: a number of a kind that is named in the plural."""
+    kind = SINGULAR.sub(r"\1", kind, count=1) if num == 1 else kind
+    return f"{num:,} {kind}"
+
+
+def num_labelled(data: Mapping[str, Any], part: str) -> int:
+    """Pictures of a part in a study's `data` that have a label: those that judge. Earlier versions did not write the number,
+    only whether there is any, and how many had none before unreadable pictures were left out."""
+    if "labelled" in data:
+        return int(data["labelled"][part])
+    if part not in data.get("most_frequent", {part: 1.0}):
+        return 0
+    _, bare = data.get("taken", {}).get("counts", {}).get(part, (0, 0))
+    return max(0, int(data["counts"].get(part, 0)) - int(bare))
 
 
 @dataclass(frozen=True)
@@ -61,7 +80,7 @@ class Taken:
 
     def lines(self) -> list[tuple[str, str]]:
         """(what, in words) for every line that is shown."""
-        shown = ", ".join(f"{printable(name, 40)} {num:,}" for name, num in self.classes[:FIRST])
+        shown = ", ".join(f"{printable(name, 40)} ({num:,})" for name, num in self.classes[:FIRST])
         nums = [num for _, num in self.classes]
         more = f", and {len(nums) - FIRST:,} more; {self.sizes()} pictures each" if nums[FIRST:] else ""
         made = [("classes", f"{len(nums):,}: {shown}{more}"), ("labels", self.labels)]
@@ -72,7 +91,7 @@ class Taken:
             origin = f", {self.parts[part]}" if part in self.parts else ""
             made.append((name, f"{total:,} picture{'s' * (total != 1)}{without}{origin}" if total else "none"))
         ranked = sorted(self.left_out.items(), key=lambda item: (-item[1], item[0]))
-        return [*made, ("left out", ", ".join(f"{num:,} {what}" for what, num in ranked) or "nothing")]
+        return [*made, ("left out", ", ".join(counted(num, what) for what, num in ranked) or "nothing")]
 
     def sizes(self) -> str:
         """The labelled pictures of a class: `12 to 30`."""

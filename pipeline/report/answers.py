@@ -67,7 +67,7 @@ class Answers:
         """Arms with runs that answer little else than one class."""
         for arm, classes in self.arms.items():
             if found := classes.collapsed:
-                texts = [f"replicate {r} {100 * share:.0f} % to {self.names[label]}" for r, label, share in found]
+                texts = [f"replicate {r} ({100 * share:.0f} % to {self.names[label]})" for r, label, share in found]
                 more = f" and {len(texts) - 4} more" if len(texts) > 4 else ""
                 yield f"{arm}: nearly all answers go to one class, a sign of collapse: {', '.join(texts[:4])}{more}"
 

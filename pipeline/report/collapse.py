@@ -8,6 +8,7 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
+from pipeline.data.taken import num_labelled
 from pipeline.record import Run
 from pipeline.trends import RULES
 
@@ -28,7 +29,7 @@ class Guess:
     def of(cls, data: Mapping[str, Any], part: Literal["test", "valid"]) -> "Guess":
         """Of a part of the recorded pictures. Earlier versions did not record its most frequent class."""
         rate = data.get("most_frequent", {}).get(part) or 1 / len(data["classes"])
-        num_pictures = data["counts"].get(part, 0)
+        num_pictures = num_labelled(data, part)
         error = math.sqrt(rate * (1 - rate) / num_pictures) if num_pictures else 0.0
         return cls(rate, rate + RULES.chance_errors * error)
 

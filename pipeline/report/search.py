@@ -22,7 +22,9 @@ def blocks(search: Search, study: Study, *, again: str, dropped: frozenset[str])
     if search.best:
         yield Text(winner(search, search.best))
         yield Text(again)
-        yield configuration(search.best, study)
+        chosen = configuration(search.best, study)
+        if chosen.rows:
+            yield chosen
     if "search" not in dropped:
         caption = (
             "Validation accuracy of each trial at the highest rung it reached. Colours are rungs: values of different rungs "

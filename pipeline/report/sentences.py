@@ -206,10 +206,9 @@ def fallen(row: ArmRow, ablation: Ablation) -> str:
     shown, low = points(ablation), ablation.collapsed[row.arm]
     column = ablation.scores[row.arm].dropna()
     which = ", ".join(f"{replicate} ({shown.percent(column[replicate])} %)" for replicate in low)
-    rest = [value for replicate, value in column.items() if replicate not in low]
-    others = f"its other run has {shown.percent(rest[0])} %"
-    if len(rest) > 1:
-        others = f"its other runs have {shown.percent(min(rest))} to {shown.percent(max(rest))} %"
+    rest = sorted({shown.percent(value) for replicate, value in column.items() if replicate not in low}, key=float)
+    others = "its other run has" if len(column) == len(low) + 1 else "its other runs have"
+    others += f" {' to '.join(dict.fromkeys((rest[0], rest[-1])))} %"
     guess = f"guessing gives {shown.percent(ablation.guess.rate)} %"
     return f"{row.arm}: replicate{'s' * (len(low) > 1)} {which} collapsed, {others}; {guess}."
 

@@ -8,6 +8,7 @@ from typing import Literal
 
 import pandas as pd
 
+from pipeline.data.taken import num_labelled
 from pipeline.record import Record, Run
 from pipeline.report.collapse import Guess, barred, collapsed
 from pipeline.report.fairness import chosen_by_the_judge, not_compared, unequal
@@ -187,7 +188,7 @@ def read_ablation(record: Record, study: Study) -> Ablation:
     out = barred(runs, scores, guess) if compares else {}
     apart = uncompared(scores, empty, way, out) if compares else {}
     found = Judgement(not_compared(questions, way)) if unlike else judge(scores, questions, rope, way, out)
-    judges = record.data["counts"].get("test" if metric == "test_acc" else "valid", 0)
+    judges = num_labelled(record.data, "test" if metric == "test_acc" else "valid")
     answers, best = found.contrasts, frozenset(found.leading)
     if not unlike:
         answers = explained(answers, questions, runs, {row.arm: row.values for row in rows}, guess, judges)
@@ -198,7 +199,7 @@ def read_ablation(record: Record, study: Study) -> Ablation:
 
 def _metric(record: Record, complete: Mapping[str, list[Run]]) -> Metric:
     runs = [run for rs in complete.values() for run in rs]
-    labelled = all(run.test_acc is not None for run in runs) if runs else record.data["counts"].get("test", 0) > 0
+    labelled = all(run.test_acc is not None for run in runs) if runs else num_labelled(record.data, "test") > 0
     return "test_acc" if labelled else "last_val_acc"
 
 

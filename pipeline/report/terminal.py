@@ -1,7 +1,9 @@
 """The end of a command on the screen: plain text without markup, for print()."""
 
+import re
 import textwrap
 from collections.abc import Iterator
+from itertools import zip_longest
 from pathlib import Path
 
 from pipeline.report import effects
@@ -14,33 +16,41 @@ from pipeline.report.trials import Search, top_value
 from pipeline.report.wording import Points
 from pipeline.study import Study
 
-WIDTH = 100
+WIDTH = 80  # of a terminal
+GAP = "  "
+KEPT = "\u00a0"  # a space at which no line is broken
+NUMBERS = re.compile(r"\[[^\]]{,30}\]|[\d.]+ ± [\d.]+(?: \(\d+\))?|\d %")
 
 
 def render(findings: Findings, page: Path) -> str:
     """Banners, summary, best configuration, ablation tables, warnings, where the report is."""
     content = document(findings, frozenset())
-    lines = [f"!! {line}" for banner in content.banners for line in textwrap.wrap(clean(banner), WIDTH - 3)]
+    lines = [f"!! {line}" for banner in content.banners for line in _wrap(banner, WIDTH - 3)]
     lines += ["", clean(content.title), *_summary(content)]
     if findings.search.trials:
         lines += ["", *_best(findings.search, findings.study)]
     for table in _tables(findings.ablation):
-        lines += ["", *textwrap.wrap(clean(table.caption), WIDTH), *_grid(table)]
+        lines += ["", *_wrap(table.caption), *_grid(table)]
     if findings.warnings:
         lines += ["", f"Warnings ({len(findings.warnings)})"]
         for warning in findings.warnings:
-            lines += textwrap.wrap(clean(warning), WIDTH, initial_indent="  ! ", subsequent_indent="    ")
+            lines += _wrap(warning, first="  ! ", then="    ")
     lines += ["", f"Report: {clean(page)}"]
     return "\n".join(lines).strip("\n") + "\n"
+
+
+def _wrap(text: str, width: int = WIDTH, *, first: str = "", then: str = "") -> list[str]:
+    lines = textwrap.wrap(_whole(clean(text)), width, initial_indent=first, subsequent_indent=then)
+    return [line.replace(KEPT, " ") for line in lines]
 
 
 def _summary(content: Document) -> Iterator[str]:
     for block in content.summary:
         if isinstance(block, Text):
-            yield from textwrap.wrap(clean(block.text), WIDTH)
+            yield from _wrap(block.text)
             continue
         for item in block.items:
-            yield from textwrap.wrap(clean(item), WIDTH, initial_indent="  - ", subsequent_indent="    ")
+            yield from _wrap(item, first="  - ", then="    ")
 
 
 def _best(search: Search, study: Study) -> Iterator[str]:
@@ -52,7 +62,8 @@ def _best(search: Search, study: Study) -> Iterator[str]:
     where = f"rung {top[0] + 1} of {search.num_rungs}"
     acc = Points(2).percent(top[1])
     whose = f"trial {best.number}" + (", the baseline" if best.number == 0 else "")
-    yield f"Best configuration: {whose}, val acc {acc} % at {where} (selected by it, so optimistic)"
+    said = f"Best configuration: {whose}, val acc {acc} % at {where} (selected by it, so optimistic)"
+    yield from _wrap(said, then="  ")
     for path, mine, baseline in configuration(best, study).rows:
         differs = f"   (baseline {clean(baseline.text)})" if mine.bold else ""
         yield f"  {clean(path.text):<24} {clean(mine.text)}{differs}"
@@ -73,15 +84,27 @@ def _tables(ablation: Ablation) -> Iterator[Table]:
 
 
 def _grid(table: Table) -> Iterator[str]:
-    """Lines of aligned columns; * instead of bold."""
+    """Lines of aligned columns, narrow enough for a terminal where their words allow it; * instead of bold."""
     marked = [[cell.text + " *" * (cell.bold and i == 0) for i, cell in enumerate(row)] for row in table.rows]
-    cells = [[clean(text).replace(PAD, " ") for text in row] for row in ([c.title for c in table.columns], *marked)]
-    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    cells = [[_whole(clean(text)) for text in row] for row in ([c.title for c in table.columns], *marked)]
+    columns = list(zip(*cells, strict=True))
+    widths = [max(map(len, column)) for column in columns]
+    least = [max(len(word) for text in column for word in text.split(" ")) for column in columns]
+    while sum(widths) + len(GAP) * (len(widths) - 1) > WIDTH and widths != least:
+        _, widest = max((width, i) for i, width in enumerate(widths) if width > least[i])
+        widths[widest] -= 1
     for number, row in enumerate(cells):
-        pieces = [
-            text.rjust(width) if column.align == "right" else text.ljust(width)
-            for text, width, column in zip(row, widths, table.columns, strict=True)
-        ]
-        yield "  ".join(pieces).rstrip()
+        parts = [textwrap.wrap(text, width, break_on_hyphens=False) for text, width in zip(row, widths, strict=True)]
+        for line in zip_longest(*parts, fillvalue=""):
+            pieces = [
+                text.rjust(width) if column.align == "right" else text.ljust(width)
+                for text, width, column in zip(line, widths, table.columns, strict=True)
+            ]
+            yield GAP.join(pieces).replace(KEPT, " ").rstrip()
         if number == 0:
-            yield "  ".join("-" * width for width in widths)
+            yield GAP.join("-" * width for width in widths)
+
+
+def _whole(text: str) -> str:
+    """`text` that wraps between its words, but neither within a number with its spread, within an interval nor before %."""
+    return NUMBERS.sub(lambda found: found[0].replace(" ", KEPT), text.replace(PAD, KEPT))

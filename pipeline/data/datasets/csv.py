@@ -38,7 +38,7 @@ from pipeline.data.listing import (
 )
 from pipeline.data.lookup import Lookup
 from pipeline.data.names import tokens
-from pipeline.data.tables import Table, note_unread, other_tables, read_table
+from pipeline.data.tables import Table, note_unread, other_tables
 from pipeline.data.taken import Source, Taken
 from pipeline.errors import UserError, nearest, printable
 
@@ -90,7 +90,7 @@ class Csv(PictureSet):
         path = self._table(root)
         lookup = Lookup(walk(root, self.reading.rules), self.images, f"data: {printable(path)}")
         wanted = Wanted(self.file_column, self.label_column, self.split_column, self.folder_column)
-        table = read_table(path, lookup.knows)
+        table = lookup.table(path)
         columns = read_columns(table, wanted, lookup.knows, labelled=True)
         found: Found = {}
         notes = [*columns.notes, *self._collect(lookup, table, columns.rows, TRAIN, found)]
@@ -99,7 +99,7 @@ class Csv(PictureSet):
         origin = {PARTS[part]: given for part in sorted({part for _, part, _ in found.values()})}
         tests = _same_file(root, self.test_table)
         if tests is not None:
-            test_table = read_table(tests, lookup.knows)
+            test_table = lookup.table(tests)
             rows = self._tests(root, test_table, lookup, columns, notes)
             notes += self._collect(lookup, test_table, rows, TEST, found)
             origin.setdefault("test", f"table {printable(tests.name, 60)}")
@@ -141,7 +141,7 @@ class Csv(PictureSet):
             rows = [replace(row, label="") for row in rows]
         if any(row.label for row in rows) or not truth.is_file():
             return rows
-        known = read_table(truth, lookup.knows)
+        known = lookup.table(truth)
         columns = read_columns(known, _there(known, first.wanted), lookup.knows, labelled=True)
         labels = {row.file: row.label for row in columns.rows}
         notes.append(f"the labels of {sum(row.file in labels for row in rows)} test pictures were read from {TRUTH}")

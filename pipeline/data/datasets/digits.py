@@ -69,7 +69,7 @@ class Digits(PictureSet):
             stamps=((64, 0),) * len(labels),
             classes=classes,
             taken=Taken.of(
-                Source("given with the set", parts=dict.fromkeys(PARTS, "drawn once and for all")), classes, labels, parts
+                Source("given with the set", parts=dict.fromkeys(PARTS, "given with the set")), classes, labels, parts
             ),
             warnings=(),
         )
