@@ -19,7 +19,7 @@ from pipeline.study import Study
 WIDTH = 80  # of a terminal
 GAP = "  "
 KEPT = "\u00a0"  # a space at which no line is broken
-NUMBERS = re.compile(r"\[[^\]]{,30}\]|[\d.]+ ± [\d.]+(?: \(\d+\))?|\d %")
+NUMBERS = re.compile(r"\[[^\]]{,30}\]|\S+ ± \S+(?: \(\w+\))?|\d %")
 
 
 def render(findings: Findings, page: Path) -> str:
