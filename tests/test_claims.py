@@ -296,7 +296,20 @@ def test_1_bold_is_the_best_set_and_not_the_highest_mean_alone(tmp_path: Path) -
     assert set(found.marked().values()) == {frozenset({"wide", "deep"})}
     assert {row["arm"] for row in found.rows["arms"] if row["in_best_set"] == "True"} == {"wide", "deep"}
     for place in (*PAGES, "screen"):
-        assert "Highest mean: deep; not distinguishable from it: wide." in found.plain[place]
+        assert "Highest mean: deep; not found behind it after correction: wide." in found.plain[place]
+
+
+def test_1_bold_below_an_arm_that_is_not_bold_is_explained(tmp_path: Path) -> None:
+    lower = {"baseline": 0.42, "wide": 0.41, "deep": 0.51, "flips": 0.46, "dropout": 0.50, "cosine": 0.39}
+    asked, why = "; not found behind it after correction: ", "may be bold where an arm of a higher mean is not."
+    found = tell(noisy(tmp_path / "pairs", lower, sd=0.036))
+    assert set(found.marked().values()) == {frozenset({"wide", "deep", "flips", "dropout"})}
+    for place in (*PAGES, "screen"):
+        assert f"Highest mean: deep{asked}wide, flips, dropout." in found.plain[place]
+    assert why in found.plain["report.md"] and why in found.plain["report.html"] and why in found.plain["ablation.tex"]
+    direct = tell(noisy(tmp_path / "direct", {"baseline": 0.604, "wide": 0.3, "deep": 0.6}))
+    assert set(direct.marked().values()) == {frozenset({"baseline", "deep"})}
+    assert why not in direct.plain["report.md"], "every row compares with the highest mean"
 
 
 def test_1_an_arm_far_above_all_is_marked_in_every_format(tmp_path: Path) -> None:

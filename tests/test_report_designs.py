@@ -232,7 +232,7 @@ def test_an_arm_that_equals_the_highest_run_by_run_is_among_the_best(tmp_path: P
             book.arm(arm.name, replicate, acc if acc == 1.0 else acc + 0.002 * replicate + float(book.rng.normal(0, 0.001)))
     _, found = told(book)
     text = flat(found["report.md"])
-    assert "Highest mean: deep; not distinguishable from it: flips." in text
+    assert "Highest mean: deep; not found behind it after correction: flips." in text
     assert "Not compared with the highest mean" not in text
 
 

@@ -11,6 +11,11 @@ from pipeline.report.wording import duration, listed, plural
 from pipeline.stats import MIN_REPLICATES
 from pipeline.study import Study
 
+UNASKED = (
+    "Arms that no row compares with the highest mean take more to be put behind it, a test corrected for all such pairs: one "
+    "may be bold where an arm of a higher mean is not."
+)
+
 
 def footnotes(ablation: Ablation, record: Record, study: Study) -> Iterator[str]:
     """What one must know to read the table."""
@@ -62,8 +67,19 @@ def _bold(ablation: Ablation) -> str:
     if ablation.bold:
         text = "Bold: every arm that nothing found here puts behind another"
         apart = listed(list(ablation.apart))
-        return f"{text}; of those at chance, with lost runs or not compared none: {apart}." if apart else f"{text}."
+        text += f"; of those at chance, with lost runs or not compared none: {apart}." if apart else "."
+        return f"{text} {UNASKED}" if _unasked(ablation) else text
     return f"Nothing is bold: {_why_none(ablation)}."
+
+
+def _unasked(ablation: Ablation) -> bool:
+    """Whether arms were held against one of those in bold letters without a row that says so."""
+    rows = [row for row in ablation.rows if row.n >= MIN_REPLICATES]
+    top = max((row for row in rows if row.arm in ablation.bold), key=lambda row: row.mean, default=None)
+    if top is None or len(ablation.bold) == 1:
+        return False
+    asked = {frozenset((contrast.name, contrast.against)) for contrast in ablation.deltas}
+    return any(row is not top and frozenset((row.arm, top.arm)) not in asked for row in rows)
 
 
 def _why_none(ablation: Ablation) -> str:

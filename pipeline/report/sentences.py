@@ -159,7 +159,7 @@ def _best(ablation: Ablation) -> str:
     of = " of the arms that may lead" if first and any(row.mean > first.mean for row in ablation.rows) else ""
     if first and len(rows) > 1:
         others = [row.arm for row in rows if row is not first]
-        text = f"Highest mean{of}: {first.arm}; not distinguishable from it: {listed(others, len(others))}."
+        text = f"Highest mean{of}: {first.arm}; not found behind it after correction: {listed(others, len(others))}."
     elif first and ablation.best.difference(ablation.uncompared) == {first.arm}:
         others_word = "each of the other arms compared" if ablation.uncompared else "every other arm"
         text = f"Best: {first.arm}, distinguishable from {others_word}."
