@@ -394,7 +394,11 @@ def test_diverged_runs_count_with_those_that_do_not_learn(tmp_path: Path) -> Non
 def test_arms_that_still_improve_are_set_apart_from_those_that_do_not(tmp_path: Path) -> None:
     mixed = study_of(tmp_path / "a", {"slow": [IMPROVING] * 3, "fast": [sound()] * 3})
     assert unlike(judge_arms(mixed, mixed.study)) == ("slow",)
-    assert sum("slow: still improving at the end, unlike" in warning for warning in read(mixed).warnings) == 1
+    some = study_of(tmp_path / "c", {"slow": [IMPROVING] * 3, "fast": [sound(), sound(), IMPROVING]})
+    said = "slow: still improving at the end in most runs, which the rules find of no other arm"
+    for record in (mixed, some):  # a minority of the others may still improve, so nothing is said of their losses
+        (warning,) = [text for text in read(record).warnings if "still improving" in text]
+        assert warning == f"{said}; a longer budget could change the ranking"
     alike = study_of(tmp_path / "b", {"slow": [IMPROVING] * 3, "fast": [IMPROVING] * 3})
     assert unlike(judge_arms(alike, alike.study)) == ()
 

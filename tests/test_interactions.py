@@ -123,6 +123,7 @@ def test_two_harms_that_overlap_are_no_synergy(tmp_path: Path) -> None:
     line = next(line for line in found["md"].splitlines() if line.startswith("- ResNet × augmentation"))
     assert "ResNet × augmentation: the two harms overlap: together −14." in line
     assert re.search(r"1\d\.\d+ less than the −2[45]\.\d+ they cost one by one \(interaction \+1\d\.", line)
+    assert "Simple effects, as estimated: " in line
     assert re.search(r"ResNet costs 18\.\d+ without augmentation and 8\.\d+ with it", line)
     assert re.search(r"augmentation costs 6\.\d+ without ResNet and gives [34]\.\d+ with it", line)
     assert "positive" in line

@@ -217,7 +217,7 @@ def test_the_report_shows_the_pilot_beside_the_results(tmp_path: Path) -> None:
     write_report(record, tmp_path / "report")
     page = (tmp_path / "report/report.md").read_text()
     section = page[page.index("## The plan") :]
-    assert "pilot, corrected" in section
+    assert "| family | corrected over | pilot, one alone | pilot, corrected |" in section
     assert "results, corrected" in section
     assert "Pilot: with 5 replicates you can see no difference; for 50 points use" in section
     assert "not measured yet" not in section

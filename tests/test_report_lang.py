@@ -291,7 +291,9 @@ def test_what_is_not_known_stays_english() -> None:
 
 def test_a_name_that_holds_an_and_is_not_cut() -> None:
     say = Translator(catalogue("zh"), ["crop and flip", "b"])
-    assert say.text("Highest mean: b; not found behind it after correction: crop and flip, b.").endswith("：crop and flip, b。")
+    assert say.text("Highest mean: b; not found behind it after correction: crop and flip, b.").endswith(
+        "：crop and flip, b。"
+    )
 
 
 def test_every_template_says_all_its_slots_in_known_sections() -> None:

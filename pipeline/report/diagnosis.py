@@ -178,8 +178,8 @@ def _apart(found: Diagnosis) -> str:
     if not arms:
         return ""
     return (
-        f"{listed(arms)}: still improving at the end, unlike the other arms, whose val loss has stopped falling; a longer "
-        f"budget could change the ranking"
+        f"{listed(arms)}: still improving at the end in most runs, which the rules find of no other arm; a longer budget "
+        f"could change the ranking"
     )
 
 

@@ -86,7 +86,9 @@ def sentence(contrast: Contrast, ablation: Ablation, shown: Points) -> str:
     hedge = "" if _found(pair, ablation) else "by the estimates, "
     if len(ablation.factors) > 2:
         hedge = "by the averages over the other factors, "
-    return f"{contrast.name}: {hedge}{pair.phrase(shown)} ({size}, {sign}). Simple effects: {pair.simple(shown)}."
+    return (
+        f"{contrast.name}: {hedge}{pair.phrase(shown)} ({size}, {sign}). Simple effects, as estimated: {pair.simple(shown)}."
+    )
 
 
 def pair_of(contrast: Contrast, ablation: Ablation) -> Pair:

@@ -52,7 +52,7 @@ def _sizes(record: Record, ablation: Ablation) -> Block:
         seen = f"{shown.percent(min(tested))} to {shown.percent(max(tested))}" if tested else NONE
         sizes = (shown.percent(guess["alone"]), shown.percent(guess["corrected"]))
         rows.append((guess["family"], guess["size"], *sizes, seen))
-    titles = ("family", "questions", "pilot, one alone", "pilot, corrected", "results, corrected")
+    titles = ("family", "corrected over", "pilot, one alone", "pilot, corrected", "results, corrected")
     upper = "sd_upper" in record.pilot
     source = (
         "the largest spread that the reference's first runs allow for"
