@@ -15,6 +15,7 @@ from pipeline.stats import Contrast, by_family
 TONES: dict[str, Tone] = {"better": "good", "worse": "bad", "equivalent": "even", "inconclusive": "open"}
 SHOWN_ALIASES = 12
 P_VALUES = "p (Holm's)"
+BEST = "Which arm is the best is one claim more of that family, so Holm's p can be above what the tests alone would give. "
 
 CAPTIONS = {  # of the families that a design names; those of differences are named by their reference
     EFFECTS: "Main effects and interactions of the factorial, from the same runs.",
@@ -95,11 +96,12 @@ def testing(ablation: Ablation) -> Iterator[str]:
     size = max((contrast.family for contrast in ablation.contrasts), default=0)
     if size:
         test = ablation.basis.test
+        best = BEST if any(contrast.family and contrast.against for contrast in ablation.contrasts) else ""
         yield (
             f"{WAYS[test]}. The design calls for this test: {ablation.basis.why}. better / worse (positive / negative): "
             f"{test} at 5 % after Holm's correction over all {plural(size, 'test')} of this report as one family "
             f"({_members(ablation, size)}), counting after each finding as many as can be nothing at once (Shaffer 1986). "
-            f"{bound(ablation.contrasts)} equivalent: "
+            f"{best}{bound(ablation.contrasts)} equivalent: "
             f"the 90 % interval lies inside ±{margin_of(ablation)} (two one-sided tests, uncorrected). "
             "inconclusive: neither, which is not evidence of no effect. "
             "p is that of one comparison alone, Holm's p in brackets is the one that the verdict follows."

@@ -12,8 +12,8 @@ from pipeline.stats import MIN_REPLICATES
 from pipeline.study import Study
 
 UNASKED = (
-    "Arms that no row compares with the highest mean take more to be put behind it, a test corrected for all such pairs: one "
-    "may be bold where an arm of a higher mean is not."
+    "Arms that no row compares with the highest mean take more to be put behind it, a test corrected for all such pairs: "
+    "one may be bold where an arm of a higher mean is not."
 )
 
 
