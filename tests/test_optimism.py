@@ -39,6 +39,23 @@ def test_val_far_above_test_is_warned_of_in_every_format(tmp_path: Path) -> None
     assert "可能泄漏" in plain("report.md", texts(found.findings, {}, "zh")["report.md"])
 
 
+def test_the_gaps_of_arms_that_are_not_warned_of_are_said_beside_it(tmp_path: Path) -> None:
+    book = study(tmp_path / "both", 0.75, 0.55)
+    assert "In arms not named" not in tell(book.record()).plain["report.md"]
+    book = Scribe(tmp_path / "one", book.study, data={"copies": COPIES})
+    book.session()
+    for arm, val in (("base", 0.75), ("wide", 0.60)):
+        for replicate in range(1, 6):
+            book.arm(arm, replicate, val, test_acc=0.55)
+    found = tell(book.record())
+    (named,) = excesses(found.findings.ablation, book.record())
+    other = np.mean(found.findings.ablation.rows[1].metric("val_acc")) - 0.55
+    assert named.arm == "base"
+    for place in (*PAGES, "ablation.tex", "screen"):
+        assert f"In arms not named val is up to {100 * other:.1f} points above test" in found.plain[place]
+    assert "未列出的变体" in plain("report.md", texts(found.findings, {}, "zh")["report.md"])
+
+
 def test_what_chance_and_selection_explain_is_not_warned_of(tmp_path: Path) -> None:
     record = study(tmp_path, 0.60, 0.55).record()
     found = read(record)
