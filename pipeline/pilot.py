@@ -147,9 +147,8 @@ def sentence(pilot: Mapping[str, Any]) -> str:
     for first in pilot["detectable"][:1] if pilot["sd"] else ():
         over = f" after correction over {first['size']}" if first["size"] > 1 else ""
         if "sd_upper" in pilot:
-            seen = (
-                f"differences of {_points(first['corrected'])} points or more" if first["corrected"] < 1 else "no difference"
-            )
+            least = _up(first["corrected"])
+            seen = f"differences of {_points(least)} points or more" if least < 1 else "no difference"
             texts.append(f"with {n} replicates you can see {seen}")
             for wanted in pilot["replicates_for"]:
                 number = f"{wanted['replicates']:,}" if wanted["replicates"] else f"more than {MOST:,}"
@@ -171,6 +170,12 @@ def sentence(pilot: Mapping[str, Any]) -> str:
 
 def _points(share: float) -> str:
     return f"{100 * share:.2g}"
+
+
+def _up(share: float) -> float:
+    """The next larger one with the two digits that are shown: rounded down it would promise more than was found."""
+    unit = 10.0 ** (math.floor(math.log10(share)) - 1) if share > 0 else 1.0
+    return math.ceil(share / unit - 1e-9) * unit
 
 
 def duration(seconds: float) -> str:

@@ -185,6 +185,13 @@ def test_a_pilot_says_what_it_saw_and_an_older_one_promises_nothing() -> None:
         "pilot: with 5 replicates you can see differences of 13 points or more; for 5 points use 24; for 3 points use more "
         "than 1,000. To see is to find in 80 % of studies after correction over 3."
     )
+    for size, said in (
+        (0.2347, "differences of 24 points"),
+        (0.0312, "differences of 3.2 points"),
+        (0.995, "no difference"),
+    ):
+        seen = pilot | new | ahead | {"detectable": [found | {"corrected": size}]}
+        assert f"you can see {said}" in sentence(seen), "rounded down it would promise more"
     text = sentence(pilot | {"sd_range": [0.02, 0.2], "expected": {"epochs_left": 0, "hours": 0.0}})
     assert text == (
         "pilot: 3 runs of baseline have sd 4.1 points. If that were the truth, 5 replicates would find a difference of 13 "
