@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline.config import TrainConfig
 from pipeline.core import CORE_VERSION
+from pipeline.core.transfer import PUBLISHED
 from pipeline.errors import UserError, printable
 from pipeline.identity import as_today
 from pipeline.ledger import FILE
@@ -74,6 +75,11 @@ def require_same(record: Record, study: Study, data: "Data", files: Mapping[str,
         lines.append(f"classes: recorded {printable(then, 130)}, now {printable(now, 130)}")
     recorded = record.header.get("files", {})
     lines += [f"{path}: its content is not the recorded one" for path in files if recorded.get(path) != files[path]]
+    taken = {run.config["transfer"]["weights"] for run in record.runs.values() if run.epochs and not run.code}
+    lines += [
+        f"{printable(path)}: recorded by a version that took the head of such a file over, this one begins with a new one"
+        for path in sorted(taken - {"", PUBLISHED})
+    ]
     if record.header["core_version"] != CORE_VERSION:
         lines.append(f"training core: recorded version {record.header['core_version']}, now {CORE_VERSION}")
     _refuse(lines, folder)

@@ -1,6 +1,7 @@
 """What a study lacks is said before anything is trained, in one line that names the arm and the key."""
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -8,12 +9,15 @@ from pictures import class_folder
 from scans import SMALL, digits
 
 from pipeline.config import TrainConfig
+from pipeline.core import CORE_VERSION
 from pipeline.core.train import train
 from pipeline.data.cache import Data, prepare
 from pipeline.data.datasets import Digits
 from pipeline.errors import UserError
+from pipeline.header import require_same
 from pipeline.preflight import external_files, require_inputs
 from pipeline.study import Study
+from tests.records import Scribe, make_study, with_arms
 from tests.studies import small_study
 
 
@@ -99,3 +103,25 @@ def test_unlabeled_pictures_are_enough_for_pseudo_labels(tmp_path: Path) -> None
     data = prepare(asked.baseline.dataset, folder, tmp_path / "cache")
     assert data.counts["unlabeled"] == 4
     require_inputs(asked, data)
+
+
+@pytest.mark.parametrize(("weights", "refused"), [("far.pth", True), ("pretrained", False), ("", False)])
+def test_runs_that_began_with_the_head_of_a_file_are_not_gone_on_with(tmp_path: Path, weights: str, refused: bool) -> None:
+    """Versions that recorded no code took over any head of as many classes; runs of today would begin with a new one."""
+    arms = {"baseline": {}, "tuned on": {"transfer.weights": weights, "model.name": "mobilenet"}}
+    book = Scribe(tmp_path, with_arms(make_study(num_trials=0), arms))
+    book.session()
+    book.arm("tuned on", 1, 0.5)
+    record = book.record()
+    record.header |= {"core_version": CORE_VERSION, "files": {}}
+    same = SimpleNamespace(**{name: record.data[name] for name in ("fingerprint", "classes", "counts")})
+    lines = [f"{weights}: recorded by a version that took the head of such a file over"] if refused else []
+    assert refusals(record, record.study, same, tmp_path) == lines
+
+
+def refusals(record: Any, study: Study, data: Any, folder: Path) -> list[str]:
+    try:
+        require_same(record, study, data, {}, folder)
+    except UserError as error:
+        return [line.partition(",")[0] for line in str(error).splitlines()[1:-1]]
+    return []
