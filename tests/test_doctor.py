@@ -73,7 +73,7 @@ def test_the_embedded_default_is_sound_and_nothing_is_recorded(home: Path) -> No
     for what in ("versions python 3", "processors", "memory", "results", "disk", "shared memory", "loopback", "sockets"):
         assert find(rows, what)
     assert "300 train, 500 valid, 997 test; 10 classes; 8x8" in find(rows, "found")[1]
-    assert find(rows, "classes")[1].startswith("classes 10: 0 178, 1 182, 2 177")
+    assert find(rows, "classes")[1].startswith("classes 10: 0 (178), 1 (182), 2 (177)")
     assert find(rows, "left out") == ("ok", "left out nothing")
     assert find(rows, "embedded default")[0] == "warning"
     assert text.count("network of") == 2, "arms with the same network and optimizer are looked at once"

@@ -278,7 +278,7 @@ def test_latex_is_closed_and_holds_no_command_but_ours(pages: list[dict[str, str
     text, twin = (found["ablation.tex"] for found in pages)
     escapes = set(itertools.chain(*(re.findall(r"\\([a-zA-Z]+)", command) for command in letters.SPECIAL.values())))
     used, ours = (set(re.findall(r"\\([a-zA-Z]+)", source.replace(r"\\", " "))) for source in (text, twin))
-    assert used <= ours | escapes | {"parbox", "raggedright", "strut", "medskip", "shortstack"}
+    assert used <= ours | escapes | {"parbox", "raggedright", "strut", "medskip", "shortstack", "scriptsize"}
     assert set(re.findall(r"\\begin\{(\w+)\}", text)) == {"table", "tabular"}
     assert "^^" not in text
     bare = re.sub("(?m:^%.*$)", "", text)

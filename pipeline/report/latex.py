@@ -33,6 +33,7 @@ PANEL = r"""{%(size)s\begin{tabular}{@{}%(columns)s@{}}
 \end{tabular}}"""
 LINE, PAGE = 345.0, 500.0  # points: a line of the article class at 10 pt, what a float may take of its page
 NORMAL, SMALL = ("", 1.18, 12.0, 12.0), (r"\footnotesize\setlength{\tabcolsep}{3pt}", 1.0, 6.0, 9.5)
+TINY = (r"\scriptsize\setlength{\tabcolsep}{3pt}", 0.9, 6.0, 8.0)
 TIE = "\N{NO-BREAK SPACE}"
 BOLD = 1.15  # as wide as plain text
 LETTER = 4.4  # points of most small letters and digits at 8 pt
@@ -63,6 +64,10 @@ def _float(block: Table, label: str, notes: Sequence[str], say: Say) -> str:
     size = NORMAL if _wide(block, range(len(block.columns)), NORMAL, math.inf) <= LINE else SMALL
     limit = _limit(block, size)
     cuts = _cuts(block, size, limit)
+    if len(cuts) > 1 and _height(block, len(cuts), size, limit, ()) > PAGE:  # many arms: smaller still, on one page
+        size = TINY
+        limit = _limit(block, size)
+        cuts = _cuts(block, size, limit)
     panels = [_panel(block, columns, size, limit) for columns in cuts]
     apart = _height(block, len(cuts), size, limit, notes) > PAGE  # a float taller than its page would run off it
     found = TABLE % {
