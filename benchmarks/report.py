@@ -12,7 +12,6 @@ seconds; a page below 5 MB), 1 if not.
 
 import argparse
 import contextlib
-import json
 import sys
 import tempfile
 import time
@@ -24,7 +23,8 @@ from typing import Any
 import numpy as np
 
 from pipeline.cli import positive
-from pipeline.ledger import FILE, _seal, read_events
+from pipeline.ledger import FILE, read_events
+from pipeline.lines import seal
 from pipeline.record import Record
 from pipeline.report import compose, figures, sheets, terminal, write_report
 from pipeline.scheduler import rung_epochs
@@ -93,7 +93,7 @@ class Scribe:
 
     def _append(self, kind: str, **fields: Any) -> None:
         event = {"seq": self.seq, "time": 1.7e9 + self.seq, "type": kind, **fields}
-        self.file.write(_seal(json.dumps(event, separators=(",", ":"))))
+        self.file.write(seal(event))
         self.seq += 1
 
     def _begin(self) -> None:

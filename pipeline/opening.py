@@ -17,7 +17,7 @@ from pipeline.core import CORE_VERSION
 from pipeline.data.listing import FIRST_RULES
 from pipeline.errors import printable
 from pipeline.header import BUDGET, as_recorded, describe_data
-from pipeline.ledger import Ledger
+from pipeline.ledger import FORMAT, Ledger
 from pipeline.machine import Resources, commit, describe, versions
 from pipeline.preflight import external_files, require_inputs
 from pipeline.record import Record
@@ -84,6 +84,8 @@ def open_record(
     if not record.header:
         ledger.append(
             "study",
+            format=FORMAT,
+            commit=commit(),
             id=uuid.uuid4().hex,
             study=tree,
             data=describe_data(data),

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from pipeline.config import TrainConfig
 from pipeline.identity import as_today
-from pipeline.ledger import Event
+from pipeline.lines import Event, no_event
 from pipeline.sources import Code
 from pipeline.study import Study
 
@@ -106,6 +106,7 @@ class Record:
     plans: list[Event] = field(default_factory=list)  # what was planned, and how that changed; empty in older records
     pilot: Event = field(default_factory=dict)
     code: dict[str, Code] = field(default_factory=dict)
+    repairs: list[Event] = field(default_factory=list)  # what was lost of a damaged ledger
     mlflow_experiments: dict[str, str] = field(default_factory=dict)  # uri → id of the study's experiment there
     # search → runs by number; a configuration proposed twice keeps its first run, whichever search that was begun for
     searches: dict[str, list[str]] = field(default_factory=lambda: {"": []})
@@ -119,8 +120,12 @@ class Record:
         return record
 
     def apply(self, event: Event) -> None:
-        """Fold one event in."""
-        getattr(self, f"_{event['type']}")(event)
+        """Fold one event in; raises MachineError where no event of a study is such."""
+        try:
+            kind = event["type"]
+            vars(Record)[f"_{kind}" if kind.isalpha() else ""](self, event)
+        except (LookupError, TypeError, ValueError, AttributeError, RecursionError) as error:
+            raise no_event(event, error) from error
 
     @property
     def study(self) -> Study:
@@ -221,22 +226,21 @@ class Record:
 
     def _fail(self, event: Event) -> None:
         run = self.runs[event["run"]]
-        run.attempts += 1
-        run.error = event["error"]
+        run.attempts, run.error = run.attempts + 1, event["error"]
 
     def _end(self, event: Event) -> None:
         run = self.runs[event["run"]]
         run.status, run.error, run.ended_seq = event["status"], event.get("error", ""), event["seq"]
-        run.best_epoch = event.get("best_epoch", run.best_epoch)
-        run.num_params = event.get("num_params", run.num_params)
-        run.num_macs = event.get("num_macs", run.num_macs)
-        run.num_train = event.get("num_train", run.num_train)
-        run.evidence = event.get("evidence", run.evidence)
+        for name in ("best_epoch", "num_params", "num_macs", "num_train", "evidence"):
+            setattr(run, name, event.get(name, getattr(run, name)))
         run.test_loss, run.test_acc = event.get("test_loss"), event.get("test_acc")
         run.final, run.early = event.get("final", {}), event.get("early", run.early)
 
     def _finish(self, event: Event) -> None:
         """The end of a session; nothing about the runs."""
+
+    def _repair(self, event: Event) -> None:
+        self.repairs.append(event)
 
     def _mlflow(self, event: Event) -> None:
         self.mlflow_ids[f"{event['uri']}|{event['what']}"] = event["id"]

@@ -148,7 +148,7 @@ class Heartbeat(tune.Callback):
 
     def on_step_end(self, *, trials: list[Any], **_: Any) -> None:
         self.segments.settle(trials)
-        self.on_step()
+        self.segments._guarded(self.on_step)
 
     def __getstate__(self) -> dict[str, Any]:
         return {}

@@ -66,14 +66,13 @@ def conduct(args: argparse.Namespace, *, with_search: bool) -> int:
     ledger = Ledger(folder)
     try:
         return Session(args, study, data, note, ledger, console, means, with_search=with_search).run()
+    except OSError:
+        ledger.check()  # a folder that was taken away explains it
+        raise
     finally:
-        ledger.close()
-        if (folder / FILE).exists() and not (folder / FILE).stat().st_size:  # nothing was begun: leave everything as it was
-            (folder / FILE).unlink()
-            (folder / "lock").unlink()
-            folder.rmdir()
-            if aside is not None:
-                aside.rename(folder)
+        gone = ledger.withdraw()  # where nothing was begun: leave everything as it was
+        if aside is not None and gone:
+            aside.rename(folder)
 
 
 def path_study(args: argparse.Namespace, study: Study, data: Path | None) -> Study:
@@ -145,7 +144,7 @@ class Session:
         with Progress(plan, self.console, verbosity=self.args.verbosity) as progress:
             listeners.append(progress.event)
             try:
-                self._train(plan, means, data, interrupts, functools.partial(_step_all, (outlook, progress)))
+                self._train(plan, means, data, interrupts, functools.partial(_step_all, (self.ledger, outlook, progress)))
                 outlook.step()
             except Exception as error:  # reported below, after what is done has been written up
                 problem = error
@@ -180,6 +179,7 @@ class Session:
             report = write_report(self.record, folder)
         finally:
             trouble = tracker.close(folder, patience)
+        self.ledger.check()
         self._say(report.text)
         if trouble:
             self._say(f"warning: {trouble}")
@@ -240,6 +240,6 @@ def _tell_all(listeners: list[Callable[[Event], None]], event: Event) -> None:
         listen(event)
 
 
-def _step_all(followers: tuple["Outlook", "Progress"]) -> None:
+def _step_all(followers: tuple["Ledger", "Outlook", "Progress"]) -> None:
     for follower in followers:
         follower.step()

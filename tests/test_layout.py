@@ -83,9 +83,11 @@ LAYERS = (
         "core.curvature",
         "study",
     },
+    {"lock"},
+    {"lines"},
     {"ledger"},
     {"record", "outbox", "comparison", "store"},
-    {"sampler", "evaluators", "fidelity", "tracking", "selection", "diagnosis", "classes"},
+    {"salvage", "sampler", "evaluators", "fidelity", "tracking", "selection", "diagnosis", "classes"},
     {"header", "trials", "importance", "surroundings", "preflight", "team", "pilot", "matching"},
     {"searches"},
     {"prospect", "ordered_path"},
@@ -96,7 +98,7 @@ LAYERS = (
     {"cli", "model_card"},
     {"handover"},
     {"session"},
-    {"search", "ablate", "doctor", "export", "ui", "report.__main__"},
+    {"search", "ablate", "doctor", "export", "ui", "repair", "report.__main__"},
 )
 DOORS = {"ray": ("runner",), "optuna": ("sampler", "evaluators"), "mlflow": ("store", "tracking")}
 LIGHT = (

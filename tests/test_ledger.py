@@ -2,19 +2,21 @@ import errno
 import json
 import os
 import random
-import shutil
 import signal
 import subprocess
 import sys
 import threading
 import time
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from pipeline.errors import MachineError
-from pipeline.ledger import FILE, Ledger, read_events, take_lock
+from pipeline.errors import MachineError, UserError
+from pipeline.ledger import FILE, Ledger, read_events
+from pipeline.lines import seal
+from pipeline.lock import Lock
 
 ROOT = Path(__file__).parents[1]
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT)}
@@ -147,6 +149,54 @@ def test_any_changed_byte_before_the_end_is_refused_and_nothing_is_touched(tmp_p
     assert (tmp_path / FILE).read_bytes() == bad
 
 
+def hurt_tails(last: bytes) -> dict[str, bytes]:
+    flipped = bytearray(last)
+    flipped[len(last) // 2] ^= 4
+    return {"flipped": bytes(flipped), "zeros": b"\0" * 300 + b"\n", "half": last[: len(last) // 2] + b"\n", "empty": b"\n"}
+
+
+@pytest.mark.parametrize("kind", ["flipped", "zeros", "half", "empty"])
+def test_a_hurt_last_line_is_as_harmless_as_a_torn_one_and_kept_beside(tmp_path, kind, capsys):
+    *lines, last = filled(tmp_path, 3)
+    tail = hurt_tails(last)[kind]
+    for number in (1, 2):
+        (tmp_path / FILE).write_bytes(b"".join(lines) + tail)
+        assert len(list(read_events(tmp_path))) == 2
+        assert (tmp_path / FILE).read_bytes().endswith(tail)  # reading changes nothing
+        with Ledger(tmp_path) as ledger:
+            assert len(ledger.events) == 2
+        assert "warning: " in capsys.readouterr().err
+        assert (tmp_path / FILE).read_bytes() == b"".join(lines)
+        assert (tmp_path / f"{FILE}.cut{number}").read_bytes() == tail
+
+
+def test_a_torn_tail_of_any_size_is_cut_where_it_begins(tmp_path):
+    lines = filled(tmp_path, 2)
+    with (tmp_path / FILE).open("ab") as file:
+        file.write(b"x")
+        file.truncate((1 << 24) + (1 << 20))
+    Ledger(tmp_path).close()
+    assert (tmp_path / FILE).read_bytes() == b"".join(lines)
+    assert (tmp_path / f"{FILE}.cut1").stat().st_size == (1 << 24) + (1 << 20) - len(b"".join(lines))
+
+
+NESTED = "[" * 100_000 + "]" * 100_000 + "}"
+NONSENSE = ['{"a":1}', NESTED, '{"seq":1}', '{"seq":true,"time":1,"type":"x"}', '["seq"]}', "{{}"]
+
+
+@pytest.mark.parametrize("text", NONSENSE, ids=range(len(NONSENSE)))
+@pytest.mark.parametrize("last", [False, True])
+def test_a_line_that_is_sealed_and_no_event_is_refused_like_damage(tmp_path, text, last):
+    first, _, third = filled(tmp_path, 3)
+    line = f'{text[:-1]},"crc":"{zlib.crc32(text.encode()):08x}"}}\n'.encode()
+    before = first + line + (b"" if last else third)
+    (tmp_path / FILE).write_bytes(before)
+    for read in (lambda: list(read_events(tmp_path)), lambda: Ledger(tmp_path)):
+        with pytest.raises(MachineError, match=r"line 2 is damaged.*python -m pipeline\.repair"):
+            read()
+    assert (tmp_path / FILE).read_bytes() == before
+
+
 @pytest.mark.parametrize("damage", ["missing", "twice", "swapped", "joined", "blank"])
 def test_a_ledger_with_other_lines_is_refused(tmp_path, damage):
     a, b, c, d = filled(tmp_path, 4)
@@ -160,7 +210,7 @@ def test_a_ledger_with_other_lines_is_refused(tmp_path, damage):
     (tmp_path / FILE).write_bytes(b"".join(lines))
     with pytest.raises(MachineError, match="line 2 is damaged"):
         Ledger(tmp_path)
-    take_lock(tmp_path).close()  # a refused ledger is not left locked
+    Lock(tmp_path).close()  # a refused ledger is not left locked
 
 
 HOLDER = """
@@ -193,24 +243,30 @@ def test_two_ledgers_of_one_process_exclude_each_other(tmp_path):
     Ledger(tmp_path).close()
 
 
-def test_a_second_writer_where_the_lock_was_removed_by_hand_ends_the_first(tmp_path):
-    with Ledger(tmp_path) as first:
-        first.append("study")
-        (tmp_path / "lock").unlink()
-        with Ledger(tmp_path) as second:
-            second.append("epoch", of="second")
-            with pytest.raises(MachineError, match="written to by another process"):
-                first.append("epoch", of="first")
-            second.append("epoch", of="second")
-    assert [event.get("of") for event in read_events(tmp_path)] == [None, "second", "second"]
-
-
-def test_a_ledger_that_was_removed_is_not_written_to_in_vain(tmp_path):
-    with Ledger(tmp_path / "study") as ledger:
-        ledger.append("study")
-        shutil.rmtree(tmp_path / "study")
-        with pytest.raises(MachineError, match="has been removed while this command ran"):
-            ledger.append("epoch")
+@pytest.mark.parametrize(
+    ("header", "words"),
+    [
+        ({}, ""),
+        ({"format": 1}, ""),
+        (
+            {"format": 3, "commit": "abc123"},
+            r"by a newer version of this code \(commit abc123\), in format 3.*nothing",
+        ),
+        ({"format": "x"}, "in format x"),
+        ({"format": True}, "in format True"),
+    ],
+    ids=str,
+)
+def test_a_newer_format_is_refused_in_words_and_an_older_one_is_read(tmp_path, header, words):
+    before = seal({"seq": 0, "time": 1.0, "type": "study", **header})
+    (tmp_path / FILE).write_bytes(before)
+    for read in (lambda: list(read_events(tmp_path)), lambda: Ledger(tmp_path).close()):
+        if words:
+            with pytest.raises(UserError, match=words):
+                read()
+        else:
+            read()
+        assert (tmp_path / FILE).read_bytes() == before
 
 
 @pytest.mark.parametrize("place", ["file", "file/study"])
@@ -256,7 +312,7 @@ def test_kill_9_loses_nothing_that_was_acknowledged(tmp_path):
 FULL = """
 import resource, signal, sys
 from pathlib import Path
-from pipeline.errors import MachineError
+from pipeline.errors import MachineError, UserError
 from pipeline.ledger import Ledger
 folder = Path(sys.argv[1])
 ledger = Ledger(folder)

@@ -1,5 +1,6 @@
 import pytest
 
+from pipeline.errors import MachineError
 from pipeline.ledger import Ledger, read_events
 from pipeline.record import Record, Run
 from tests.driver import DATA
@@ -172,3 +173,22 @@ def test_every_prefix_of_a_ledger_can_be_read(tmp_path):
         if record.sessions:
             record.arms()
             record.best_trial()
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        {"type": "unheard of"},
+        {"type": "_init__"},
+        {"type": "__class__"},
+        {"type": "epoch", "run": "nobody", "metrics": {"epoch": 1}},
+        {"type": "epoch"},
+        {"type": "rung", "run": []},
+        {"type": "trial", "run": "r"},
+        {"type": "mlflow"},
+    ],
+    ids=str,
+)
+def test_a_sealed_event_that_no_version_writes_is_refused_in_words(event):
+    with pytest.raises(MachineError, match=r"line 8 \('.*'\) is sealed, but no event of this study.*nothing has been"):
+        Record().apply({"seq": 7, "time": 1.0, **event})

@@ -15,7 +15,8 @@ import pytest
 from pipeline.core.checkpoints import META
 from pipeline.errors import UserError
 from pipeline.export import main as export
-from pipeline.ledger import FILE, Event, Ledger, _seal, read_events
+from pipeline.ledger import FILE, Event, Ledger, read_events
+from pipeline.lines import seal
 from pipeline.prospect import Outlook
 from pipeline.record import Record
 from pipeline.report.__main__ import main as report
@@ -109,7 +110,7 @@ def test_a_study_of_a_former_version_is_reported_exported_and_gone_on_with(
 
 def rewritten(events: list[Event], folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / FILE).write_bytes(b"".join(_seal(json.dumps(event, separators=(",", ":"))) for event in events))
+    (folder / FILE).write_bytes(b"".join(seal(event) for event in events))
 
 
 def with_field(tree: dict[str, Any]) -> dict[str, Any]:
