@@ -11,6 +11,7 @@ from pipeline.config import TrainConfig
 from pipeline.core import CORE_VERSION
 from pipeline.core.transfer import PUBLISHED
 from pipeline.errors import UserError, printable
+from pipeline.frozen import digest
 from pipeline.identity import as_today
 from pipeline.ledger import FILE
 from pipeline.record import Record, Run
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 BUDGET = ("search.num_trials", "ablation.replicates", "ablation.rope")  # may change from command to command
 FLAGS = {"search.num_trials": "trials", "ablation.replicates": "replicates"}
 GO_ON = "to go on, give the same flags as before (or --study FOLDER/study.json of the recorded study's folder)"
+LOST = "the code of a run whose description a repair of the ledger lost: it is not today's"
 IGNORED = ("data", "data_env", "title", "question", "fallback")  # change nothing that is trained
 
 
@@ -94,8 +96,9 @@ def changed_since(record: Record, runs: Iterable[Run], part: str = "") -> list[s
     for run in runs:
         for name in set(run.code) - seen:
             seen.add(name)
-            then = {of: files for of, files in record.code[name].items() if of.startswith(part)}
-            found |= changed(then, code(TrainConfig.parse(run.config, source=f"run {run.key}")))
+            now = code(TrainConfig.parse(run.config, source=f"run {run.key}"))
+            then = {of: files for of, files in record.code.get(name, {}).items() if of.startswith(part)}
+            found |= changed(then, now) if name in record.code or name == digest(now) else {LOST}
     return sorted(found)
 
 

@@ -38,7 +38,7 @@ def unequal(record: Record, study: Study) -> tuple[str, ...]:
 
 def mixed_code(record: Record, runs: Iterable[Run]) -> str:
     """The files of the code that these runs were trained by different versions of; nothing where it is one, or unknown."""
-    used = [record.code[name] for name in dict.fromkeys(name for run in runs for name in run.code)]
+    used = [record.code[name] for name in dict.fromkeys(name for run in runs for name in run.code) if name in record.code]
     files = set[str]().union(*(changed(one, other) for one, other in itertools.combinations(used, 2)))
     return listed(sorted(files), SHOWN_FILES)
 

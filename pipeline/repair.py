@@ -1,0 +1,44 @@
+"""`python -m pipeline.repair FOLDER`: a sound ledger of what a damaged one holds; the damaged file is kept beside it."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from pipeline.cli import Parser, guarded
+from pipeline.errors import UserError, printable
+from pipeline.ledger import FILE
+from pipeline.salvage import Salvage, mend
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    flags = Parser(
+        prog="python -m pipeline.repair",
+        description="Make a sound ledger of what a damaged one holds; nothing is deleted, nothing is trained.",
+        allow_abbrev=False,
+    )
+    flags.add_argument("folder", metavar="FOLDER", type=Path, help="of the recorded study, e.g. mlruns/hw3-food-11")
+    folder: Path = flags.parse_args(argv).folder
+    if not (folder / FILE).exists():
+        raise UserError(f"FOLDER: got {printable(folder)}, where no {FILE} is; give the folder of a recorded study")
+    found = mend(folder)
+    lines = (
+        [f"{printable(folder / FILE)}: every line is sound; nothing has been changed"] if found is None else _lines(found)
+    )
+    print("\n".join(lines))
+    return 0
+
+
+def _lines(found: Salvage) -> Iterator[str]:
+    runs = found.record.runs.values()
+    yield "the ledger is mended"
+    yield f"lost: {found.unreadable} lines that cannot be read, {found.missing} numbers that no line has"
+    if found.left_out:
+        kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(found.left_out.items()))
+        yield f"left out, as they build on what is lost: {found.left_out.total()} events ({kinds})"
+    ended = sum(run.status in ("complete", "diverged") for run in runs)
+    yield f"kept: {len(found.events)} events, {len(runs)} runs, {ended} of them ended"
+    yield f"the damaged file is kept as {found.kept_in}"
+    yield "the same command as before goes on; epochs whose checkpoints are there are not trained again"
+
+
+if __name__ == "__main__":
+    guarded(main)

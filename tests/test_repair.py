@@ -1,0 +1,201 @@
+"""A damaged ledger is refused, and `pipeline.repair` makes a sound one of what can be vouched for; the study goes on."""
+
+import json
+import random
+import shutil
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from pipeline.errors import MachineError, UserError
+from pipeline.ledger import FILE, Event, Ledger, read_events
+from pipeline.lines import seal
+from pipeline.record import Record
+from pipeline.repair import main
+from pipeline.salvage import mend
+from pipeline.study import Study
+from tests.driver import Worker, drive, facts, open_plan
+from tests.studies import small_study
+
+pytestmark = pytest.mark.usefixtures("quick_disk")
+RECORDED = Path(__file__).parent / "recorded" / "dcfe179" / "small-digits"
+
+
+def lines_of(folder: Path) -> list[bytes]:
+    return (folder / FILE).read_bytes().splitlines(keepends=True)
+
+
+@pytest.fixture(scope="module")
+def studies(tmp_path_factory) -> dict[str, tuple[Study, Path]]:
+    """A finished study of one worker, and one of three workers with arms that have searches of their own."""
+    made = {}
+    plain = small_study(num_trials=8, replicates=2)
+    tuned = plain.override({"ablation.tuning.name": "per_arm", "ablation.tuning.num_trials": 3}, source="test")
+    for name, study, workers in (("one worker", plain, 1), ("tuned", tuned, 3)):
+        folder = tmp_path_factory.mktemp("study")
+        drive(open_plan(folder, study), Worker(diverges=lambda config: config.model.dropout > 0.4), workers=workers)
+        made[name] = (study, folder)
+    return made
+
+
+def without_number(event: Event) -> str:
+    return json.dumps({key: value for key, value in event.items() if key != "seq"})
+
+
+def is_part(some: list[str], whole: list[str]) -> bool:
+    """Whether `some` stand in `whole` in the same order."""
+    rest = iter(whole)
+    return all(one in rest for one in some)
+
+
+def mended(folder: Path, content: bytes, whole: list[Event]) -> Record:
+    """The record of what a repair makes of `content`, after a look at all that it promises."""
+    (folder / FILE).write_bytes(content)
+    assert main([str(folder)]) == 0
+    *kept, note = read_events(folder)
+    assert note["type"] == "repair"
+    assert (folder / note["file"]).read_bytes() == content
+    assert is_part([without_number(event) for event in kept], [without_number(event) for event in whole])
+    before = (folder / FILE).read_bytes()
+    assert main([str(folder)]) == 0  # sound by now: nothing to do
+    assert (folder / FILE).read_bytes() == before
+    return Record.of(read_events(folder))
+
+
+@pytest.mark.parametrize("name", ["one worker", "tuned"])
+@pytest.mark.parametrize("part", range(4))
+def test_a_study_that_lost_any_line_goes_on_to_the_same_size(tmp_path, studies, name, part):
+    study, source = studies[name]
+    lines, whole = lines_of(source), list(read_events(source))
+    end = Record.of(whole)
+    draw = random.Random(part)
+    first_of_kind = {event["type"]: event["seq"] for event in reversed(whole)}
+    lost = sorted({*first_of_kind.values(), *draw.sample(range(1, len(lines)), 12)} - {0, len(lines) - 1})[part::4]
+    for number in lost:
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        record = mended(folder, b"".join([*lines[:number], *lines[number + 1 :]]), whole)
+        for key, run in record.runs.items():  # a part of each run's own history, or all of it
+            assert end.runs[key].epochs[: len(run.epochs)] == run.epochs
+            assert run.rungs.items() <= end.runs[key].rungs.items()
+            if run.status == "complete":
+                assert (run.epochs, run.test_acc) == (end.runs[key].epochs, end.runs[key].test_acc)
+        again = drive(open_plan(folder, study), Worker(diverges=lambda config: config.model.dropout > 0.4))
+        assert len(again.trial_keys) == len(end.trial_keys)
+        assert {(r.arm, r.replicate) for r in again.runs.values() if r.kind == "arm"} == {
+            (r.arm, r.replicate) for r in end.runs.values() if r.kind == "arm"
+        }
+        assert not [run.key for run in again.runs.values() if run.status in ("new", "running", "failed")]
+        if name == "one worker":
+            assert facts(again)[1] == facts(end)[1]
+
+
+@st.composite
+def damages(draw: st.DrawFn, lines: list[bytes]) -> bytes:
+    """The ledger with a byte flipped, cut anywhere, a line dropped, written twice, swapped, made zeros; or several of it."""
+    for _ in range(draw(st.integers(1, 3))):
+        if not lines:
+            break
+        place = draw(st.integers(0, len(lines) - 1))
+        match draw(st.sampled_from(["flip", "cut", "drop", "twice", "swap", "zeros", "rubbish"])):
+            case "flip":
+                line = bytearray(lines[place])
+                line[draw(st.integers(0, len(line) - 1))] ^= 1 << draw(st.integers(0, 7))
+                lines = [*lines[:place], bytes(line), *lines[place + 1 :]]
+            case "cut":
+                lines = [*lines[:place], lines[place][: draw(st.integers(0, len(lines[place])))]]
+            case "drop":
+                lines = [*lines[:place], *lines[place + 1 :]]
+            case "twice":
+                lines = [*lines[:place], lines[place], *lines[place:]]
+            case "swap":
+                other = draw(st.integers(0, len(lines) - 1))
+                lines = list(lines)
+                lines[place], lines[other] = lines[other], lines[place]
+            case "zeros":
+                lines = [*lines[:place], b"\0" * len(lines[place]) + b"\n", *lines[place + 1 :]]
+            case "rubbish":
+                lines = [*lines[:place], draw(st.binary(max_size=60)) + b"\n", *lines[place:]]
+        lines = b"".join(lines).splitlines(keepends=True)
+    return b"".join(lines)
+
+
+RECORDED_LINES = lines_of(RECORDED)
+
+
+@settings(derandomize=True, deadline=None, max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(content=damages(RECORDED_LINES))
+def test_a_hurt_ledger_is_read_whole_or_cut_or_refused_and_mended_of_its_own_events(tmp_path_factory, content):
+    whole = [json.loads(line) for line in RECORDED_LINES]
+    for event in whole:
+        del event["crc"]
+    folder = tmp_path_factory.mktemp("damaged")
+    (folder / FILE).write_bytes(content)
+    try:
+        with Ledger(folder) as ledger:
+            assert ledger.events == whole[: len(ledger.events)]
+        after = (folder / FILE).read_bytes()
+        tail = b"".join(path.read_bytes() for path in folder.glob(f"{FILE}.cut*"))
+        assert after + tail == content
+        assert tail.count(b"\n") <= 1
+    except MachineError:
+        assert (folder / FILE).read_bytes() == content
+        if RECORDED_LINES[0] in content.splitlines(keepends=True):
+            mended(folder, content, whole)
+        else:
+            with pytest.raises(MachineError, match="its first event"):
+                mend(folder)
+            assert (folder / FILE).read_bytes() == content
+    finally:
+        shutil.rmtree(folder)
+
+
+def test_lines_in_another_order_or_written_twice_are_all_kept(tmp_path, capsys):
+    lines = RECORDED_LINES
+    content = b"".join([lines[0], lines[2], lines[1], lines[2], *lines[3:], lines[-1]])
+    whole = list(read_events(RECORDED))
+    mended(tmp_path, content, whole)
+    assert (tmp_path / FILE).read_bytes().startswith(b"".join(lines))
+    assert f"kept: {len(lines)} events" in capsys.readouterr().out
+
+
+def test_where_two_writers_parted_nothing_that_comes_later_is_kept(tmp_path):
+    lines, whole = RECORDED_LINES, list(read_events(RECORDED))
+    other = seal({"seq": 20, "time": 1.0, "type": "finish", "status": "interrupted"})
+    record = mended(tmp_path, b"".join([*lines[:21], other, *lines[21:]]), whole)
+    assert len(list(read_events(tmp_path))) == 21
+    assert record.repairs[0]["left_out"]
+
+
+def test_a_sealed_line_that_is_no_event_of_a_study_is_mended_like_damage(tmp_path):
+    folder = tmp_path / "study"
+    whole = list(read_events(RECORDED))
+    strange = {"seq": len(whole), "time": 1.0, "type": "epoch", "run": "nobody", "metrics": {}}
+    folder.mkdir()
+    record = mended(folder, b"".join([*RECORDED_LINES, seal(strange)]), whole)
+    assert record.runs == Record.of(whole).runs
+
+
+def test_mlflow_is_told_anew_and_a_newer_format_or_no_ledger_is_refused(tmp_path):
+    content = b"".join(RECORDED_LINES[:5] + RECORDED_LINES[6:])
+    (tmp_path / "mlflow.json").write_text("{}")
+    mended(tmp_path, content, list(read_events(RECORDED)))
+    assert not (tmp_path / "mlflow.json").exists()
+    assert (tmp_path / "mlflow.json.damaged1").read_text() == "{}"
+    newer = seal({"seq": 0, "time": 1.0, "type": "study", "format": 99}) + b"\n"
+    (tmp_path / FILE).write_bytes(newer)
+    with pytest.raises(UserError, match="newer version"):
+        mend(tmp_path)
+    assert (tmp_path / FILE).read_bytes() == newer
+    with pytest.raises(UserError, match=r"no ledger\.jsonl is"):
+        main([str(tmp_path / "nowhere")])
+    assert not (tmp_path / "nowhere").exists()
+
+
+def test_a_study_in_use_is_not_mended(tmp_path):
+    with Ledger(tmp_path) as ledger:
+        ledger.append("study")
+        with pytest.raises(MachineError, match="in use"):
+            mend(tmp_path)
