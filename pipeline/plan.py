@@ -9,6 +9,7 @@ from collections import Counter, deque
 from collections.abc import Mapping
 from typing import Any
 
+from pipeline import run_log
 from pipeline.config import TrainConfig
 from pipeline.errors import MachineError, PipelineError
 from pipeline.frozen import digest
@@ -92,7 +93,7 @@ class Plan:
             raise MachineError(outcome["error"])
         run = self.record.runs[key]
         if outcome["status"] == "failed":
-            self._fail(run, outcome["error"], retry=outcome["retry"])
+            self._fail(run, segment, outcome["error"], retry=outcome["retry"])
             return
         self.failed_in_a_row.clear()
         del self.attempts[key]  # what comes next is another segment's
@@ -226,9 +227,13 @@ class Plan:
             self.ledger.append("code", id=digest(found), parts=found)
         return digest(found)
 
-    def _fail(self, run: Run, error: str, *, retry: bool) -> None:
-        self.ledger.append("fail", run=run.key, error=error)
+    def _fail(self, run: Run, segment: str, error: str, *, retry: bool) -> None:
         self.attempts[run.key] += 1
+        place = {"arm": run.arm, "replicate": run.replicate} if run.kind == "arm" else {"trial": run.number}
+        facts = place | {"error": error, "attempt": self.attempts[run.key], "config": run.config}
+        facts |= {"epochs recorded": len(run.epochs), "the last": run.epochs[-1] if run.epochs else None}
+        log = run_log.write(self.ledger.folder, run.key, segment, facts)
+        self.ledger.append("fail", run=run.key, error=error, **({"log": log} if log else {}))
         if retry and self.attempts[run.key] < MAX_ATTEMPTS:
             self.again.append(run.key)
             return

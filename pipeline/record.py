@@ -52,6 +52,7 @@ class Run:
     early: bool = False  # its patience ran out
     attempts: int = 0  # failures so far
     error: str = ""
+    log: str = ""  # what a failure left, relative to the study's folder
     evidence: str = ""  # SHA-256 of the file that it left for the report (see `evidence`)
     ended_seq: int = -1
     mlflow_id: str = ""
@@ -226,7 +227,7 @@ class Record:
 
     def _fail(self, event: Event) -> None:
         run = self.runs[event["run"]]
-        run.attempts, run.error = run.attempts + 1, event["error"]
+        run.attempts, run.error, run.log = run.attempts + 1, event["error"], event.get("log", "")
 
     def _end(self, event: Event) -> None:
         run = self.runs[event["run"]]

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from pipeline import lease
+from pipeline import lease, run_log
 from pipeline.errors import MachineError
 from pipeline.interrupts import Interrupts
 from pipeline.machine import Resources, make_anew, temp_folder
@@ -43,6 +43,8 @@ os.environ.update(
 
 import ray
 from ray import tune
+from ray.tune.experiment import Trial
+from ray.tune.schedulers import FIFOScheduler
 from ray.tune.search import Searcher
 
 WATCH_SECONDS = 2.0
@@ -121,6 +123,14 @@ class Segments(Searcher):
         return segment
 
 
+class InTurn(FIFOScheduler):
+    """First come, first served, as Tune's own, which looks at every trial there ever was each time."""
+
+    def choose_trial_to_run(self, tune_controller: Any) -> Trial | None:
+        pending = [trial for trial in tune_controller.get_live_trials() if trial.status == Trial.PENDING]
+        return min(pending, key=lambda trial: (len(trial.trial_id), trial.trial_id), default=None)
+
+
 class Stop(tune.Stopper):
     """Ends the whole run when `segments` says so."""
 
@@ -173,6 +183,7 @@ def run(
     over = threading.Event()
     try:
         make_anew(temp)
+        run_log.clear(segments.folder)
         _start_ray(resources, temp)
         threading.Thread(target=_watch, args=(over, interrupts), name="ray watch", daemon=True).start()
         interrupts.install()
@@ -223,7 +234,7 @@ def _tuner(segments: Segments, temp: Path, heartbeat: Heartbeat) -> tune.Tuner:
     share = {"cpu": 1.0} | ({"gpu": gpus} if gpus else {})
     return tune.Tuner(
         tune.with_resources(train_segment, share),
-        tune_config=tune.TuneConfig(search_alg=segments, num_samples=-1, reuse_actors=True),
+        tune_config=tune.TuneConfig(search_alg=segments, scheduler=InTurn(), num_samples=-1, reuse_actors=True),
         run_config=tune.RunConfig(
             name="segments", storage_path=str(temp / "tune"), verbose=0, stop=Stop(segments), callbacks=[heartbeat]
         ),
@@ -243,4 +254,9 @@ def carry_out(order: dict[str, Any], work: Callable[..., dict[str, Any]]) -> Non
     def report(**event: Any) -> None:
         tune.report({"event": json.dumps({"segment": order["segment"], **event})})
 
-    report(outcome=work(order, on_epoch=lambda metrics: report(metrics=metrics)))
+    output = Path(order["output"])
+    with run_log.captured(output):
+        outcome = work(order, on_epoch=lambda metrics: report(metrics=metrics))
+    if outcome["status"] != "failed":
+        run_log.discard(output)
+    report(outcome=outcome)

@@ -6,9 +6,12 @@ study and a value is told to its rung's study alone; suggestions come from the h
 (seed, trial): a suggestion depends on nothing else, so that an interrupted search goes on as if it had not been.
 """
 
+import bisect
+import copy
+import itertools
 import math
 import warnings
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from typing import Literal
 
 import numpy as np
@@ -16,6 +19,7 @@ import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.exceptions import ExperimentalWarning
 from optuna.samplers import RandomSampler, TPESampler
+from optuna.storages import InMemoryStorage
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from pipeline.frozen import Scalar
@@ -23,7 +27,7 @@ from pipeline.space import Float, Int, Range, Space
 
 MIN_VALUES = 8
 """A rung is asked for suggestions once it has this many finite values."""
-NUM_BEST, NUM_LATEST = 25, 475
+NUM_BEST, NUM_LATEST = 25, 225
 """What TPE looks at: all that it can count as good (it takes a tenth, at most 25) and the latest others, so that the cost of
 a suggestion does not grow with the search. Older ones would weigh least (TPE's weights fall with age)."""
 
@@ -43,19 +47,20 @@ class RungSampler:
         self._points: dict[int, FrozenTrial | None] = {}
         self._running: list[dict[int, FrozenTrial]] = [{} for _ in range(num_rungs)]
         self._told: list[dict[int, FrozenTrial]] = [{} for _ in range(num_rungs)]
-        self._values: list[dict[int, float]] = [{} for _ in range(num_rungs)]
+        self._ranked: list[list[tuple[float, int]]] = [[] for _ in range(num_rungs)]  # (-value, trial), best first
+        self._known: list[list[int]] = [[] for _ in range(num_rungs)]  # all of `_running` and `_told`, by number
 
     def ask(self, trial: int) -> tuple[dict[str, Scalar], int]:
         """(knobs for `TrainConfig.override`, the rung whose values proposed them) of the new trial number `trial`.
 
         While no rung has MIN_VALUES values, the point is random and counts as proposed by rung 0.
         """
-        informed = [r for r, values in enumerate(self._values) if len(values) >= MIN_VALUES and self.kind == "tpe"]
+        informed = [r for r, ranked in enumerate(self._ranked) if len(ranked) >= MIN_VALUES and self.kind == "tpe"]
         asked = max(informed, default=0)
         seed = int(np.random.SeedSequence((self.seed, trial)).generate_state(1)[0])
-        study = optuna.create_study(direction="maximize", sampler=_tpe(seed) if informed else RandomSampler(seed))
-        if informed:
-            study.add_trials(self._history(asked))
+        sampler = _tpe(seed) if informed else RandomSampler(seed)
+        storage = _Known(self._history(asked) if informed else [])
+        study = optuna.create_study(direction="maximize", sampler=sampler, storage=storage)
         knobs = self.space.suggest(study.ask())
         self.replay(trial, knobs, asked)
         return knobs, asked
@@ -67,17 +72,18 @@ class RungSampler:
         """
         if trial in self._points:
             raise ValueError(f"trial {trial} is known already")
-        point = _point(self.space, knobs)
+        point = _point(self.space, knobs, trial)
         self._points[trial] = point
         if point is not None and asked is not None:
             self._running[asked][trial] = point
+            bisect.insort(self._known[asked], trial)
 
     def tell(self, trial: int, rung: int, value: float) -> None:
         """`trial` reached `value` (higher is better) at `rung`. NaN and infinity are refused: see `diverge`."""
         if not math.isfinite(value):
             raise ValueError(f"trial {trial}, rung {rung}: a value must be finite, got {value}; use diverge()")
         if self._tell(trial, rung, TrialState.COMPLETE, value):
-            self._values[rung][trial] = value
+            bisect.insort(self._ranked[rung], (-value, trial))
 
     def diverge(self, trial: int, rung: int) -> None:
         """`trial` diverged on its way to `rung`: there it ranks below every value, whatever values come."""
@@ -89,18 +95,20 @@ class RungSampler:
         point = self._points[trial]
         if point is None:
             return False
-        self._told[rung][trial] = create_trial(
+        if trial not in self._running[rung]:
+            bisect.insort(self._known[rung], trial)
+        self._told[rung][trial] = told = create_trial(
             state=state, value=value, params=point.params, distributions=point.distributions
         )
+        told.number = point.number
         return True
 
     def _history(self, rung: int) -> list[FrozenTrial]:
         """The study of `rung`, by trial number: what was told there, and what it proposed and still waits for."""
-        known = self._running[rung] | self._told[rung]
-        values = self._values[rung]
-        best = sorted(values, key=lambda trial: (-values[trial], trial))[:NUM_BEST]
-        latest = sorted(known.keys() - set(best))[-NUM_LATEST:]
-        return [known[trial] for trial in sorted(best + latest)]
+        best = {trial for _, trial in self._ranked[rung][:NUM_BEST]}
+        others = (trial for trial in reversed(self._known[rung]) if trial not in best)
+        latest = itertools.islice(others, NUM_LATEST)
+        return [self._told[rung].get(trial) or self._running[rung][trial] for trial in sorted({*best, *latest})]
 
 
 def _tpe(seed: int) -> TPESampler:
@@ -109,7 +117,21 @@ def _tpe(seed: int) -> TPESampler:
         return TPESampler(n_startup_trials=0, multivariate=True, group=True, constant_liar=True, seed=seed)
 
 
-def _point(space: Space, knobs: Mapping[str, Scalar]) -> FrozenTrial | None:
+class _Known(InMemoryStorage):
+    """A study that begins with `trials`: to add them would copy each one deeply, most of what a suggestion costs."""
+
+    def __init__(self, trials: list[FrozenTrial]) -> None:
+        super().__init__()
+        self._first = trials
+
+    def get_all_trials(
+        self, study_id: int, deepcopy: bool = True, states: Container[TrialState] | None = None
+    ) -> list[FrozenTrial]:
+        first = [trial for trial in self._first if states is None or trial.state in states]
+        return [*(copy.deepcopy(first) if deepcopy else first), *super().get_all_trials(study_id, deepcopy, states)]
+
+
+def _point(space: Space, knobs: Mapping[str, Scalar], trial: int) -> FrozenTrial | None:
     """The point as Optuna's running trial; None where it lies outside the space."""
     try:
         active = space.active(knobs)
@@ -117,11 +139,13 @@ def _point(space: Space, knobs: Mapping[str, Scalar]) -> FrozenTrial | None:
         return None
     if not all(knob.contains(value) for knob, value in active.values()):
         return None
-    return create_trial(
+    point = create_trial(
         state=TrialState.RUNNING,
         params={name: value for name, (_, value) in active.items()},
         distributions={name: _distribution(knob) for name, (knob, _) in active.items()},
     )
+    point.number = trial + 1  # 0 is the one that is being proposed
+    return point
 
 
 def _distribution(knob: Range) -> BaseDistribution:

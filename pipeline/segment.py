@@ -7,6 +7,7 @@ from typing import Any
 from pipeline.config import TrainConfig
 from pipeline.evidence import evidence_path
 from pipeline.machine import Resources
+from pipeline.run_log import output_path
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,7 @@ class Segment:
             "test": self.test,
             "folder": str(checkpoint_folder(study_folder, self.run)),
             "evidence": str(evidence_path(study_folder, self.run)),
+            "output": str(output_path(study_folder, self.name)),
             "data": str(data),
             "device": resources.device,
             "num_processes": resources.processes,

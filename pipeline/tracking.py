@@ -177,6 +177,9 @@ class Tracker:
 
     def _fail(self, event: Event) -> None:
         self._tag(self._known(event["run"]), {"error": event["error"]})
+        log = self._folder / event.get("log", "")
+        if log.is_file():
+            self._client.log_artifact(self._known(event["run"]), str(log))
 
     def _end(self, event: Event) -> None:
         run = self._record.runs[event["run"]]

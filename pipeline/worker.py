@@ -3,6 +3,7 @@
 import functools
 import logging
 import math
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -46,7 +47,7 @@ def work(order: dict[str, Any], on_epoch: Callable[[dict[str, float]], None]) ->
     except MachineError as error:
         return {"status": "machine", "error": str(error)}
     except Exception as error:
-        logging.exception("segment failed")
+        traceback.print_exc()
         text = printable(f"{type(error).__name__}: {error}", 500)
         return {"status": "failed", "error": text, "retry": isinstance(error, RETRIED) or "out of memory" in text}
 

@@ -7,17 +7,29 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "pipeline"
-MAX_LINES = 250
+MAX_LINES = 350
 
 # From the ground up: a module imports from lower layers only, also inside functions. Modules of one package may share a
 # layer and import each other, but never in a circle.
 LAYERS = (
-    {"errors", "counts", "core"},
+    {"errors", "core"},
     {"frozen"},
     {"union", "questions", "trends", "flags", "identity", "source_file"},
     {"rises"},
     {"sources"},
-    {"space", "designs", "stats", "scheduler", "machine", "findings", "evidence", "symptoms", "lease", "interrupts"},
+    {
+        "space",
+        "designs",
+        "stats",
+        "scheduler",
+        "machine",
+        "findings",
+        "evidence",
+        "symptoms",
+        "lease",
+        "run_log",
+        "interrupts",
+    },
     {"data.taken", "data.names"},
     {"data.listing", "data.twins"},
     {"data.folder", "data.cut", "data.tables"},

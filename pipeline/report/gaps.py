@@ -79,5 +79,5 @@ def _why(run: Run | None, untuned: str | None = None) -> str:
     if run is None or run.status == "complete":
         return untuned or "not run"
     if run.status == "failed":
-        return f"failed: {run.error}"
+        return f"failed: {run.error}" + (f"; see {run.log}" if run.log else "")
     return ENDS.get(run.status, "not finished")

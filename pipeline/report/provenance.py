@@ -6,15 +6,14 @@ import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from pipeline.counts import plural
 from pipeline.data.taken import Taken
-from pipeline.record import Record
+from pipeline.record import Record, Run
 from pipeline.report.document import Block, Bullets, Code, Heading, Text, table
 from pipeline.report.fairness import mixed_code
 from pipeline.report.sentences import fallen
 from pipeline.report.tables import Ablation, ArmRow
 from pipeline.report.trials import STATUS, Search
-from pipeline.report.wording import NONE, duration, listed, moment
+from pipeline.report.wording import NONE, duration, listed, moment, plural
 from pipeline.stats import MIN_REPLICATES, Contrast
 from pipeline.study import Study
 
@@ -87,9 +86,7 @@ def _sessions(record: Record) -> Block:
     left = len(record.sessions) - len(rows)
     caption = "Sessions: the study is one record, however often it was stopped and continued."
     return table(
-        caption + (f" {plural(left, 'earlier one is', 'earlier ones are')} not shown." if left else ""),
-        ("begun", "command", "budget", "commit"),
-        rows,
+        caption + (f" {left} earlier ones are not shown." if left else ""), ("begun", "command", "budget", "commit"), rows
     )
 
 
@@ -127,10 +124,7 @@ def _holes(ablation: Ablation) -> Iterator[str]:
     if ablation.holes:
         names = [f"{hole.arm}, replicate {hole.replicate} ({hole.why})" for hole in ablation.holes]
         total = len(ablation.rows) * ablation.planned
-        yield (
-            f"The ablation table is INCOMPLETE, {len(names)} of {plural(total, 'planned run')} without a result: "
-            f"{listed(names)}"
-        )
+        yield f"The ablation table is INCOMPLETE, {len(names)} of {total} planned runs without a result: {listed(names)}"
 
 
 def _lost(ablation: Ablation) -> Iterator[str]:
@@ -187,10 +181,14 @@ def _trials(search: Search) -> Iterator[str]:
     for status in ("failed", "diverged", "unfinished"):
         if counts[status]:
             runs = [run for run in search.trials if STATUS[run.status] == status]
-            numbers = [f"number {run.number}" + (f" ({run.error})" if run.error else "") for run in runs]
+            numbers = [f"number {run.number}" + (f" ({_cause(run)})" if run.error else "") for run in runs]
             yield f"{plural(len(runs), 'trial')} {status}: {listed(numbers, 4)}"
     for edge in search.edges:
         yield f"The best trial lies at the end of a range, {edge}: a wider range may hold a better one"
+
+
+def _cause(run: Run) -> str:
+    return run.error + (f"; see {run.log}" if run.log else "")
 
 
 def _data(record: Record) -> Iterator[str]:

@@ -1,0 +1,105 @@
+"""What a failed run leaves to find the fault by: what was trained, how far it came, the traceback, what its worker printed.
+
+A worker's output goes to a file of the segment's own while it works, so that it is there however the worker ends; where the
+segment failed, the driver moves it into the run's log, an entry an attempt.
+"""
+
+import contextlib
+import faulthandler
+import json
+import os
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+MAX_BYTES = 64 * 1024
+"""What is kept of a segment's output: its end."""
+
+
+def log_path(study_folder: Path, key: str) -> Path:
+    """Where the log of a run lies that has failed."""
+    return study_folder / "logs" / f"{key}.txt"
+
+
+def output_path(study_folder: Path, segment: str) -> Path:
+    """Where what a worker prints goes while it trains `segment`."""
+    return study_folder / "logs" / f".{segment}.out"
+
+
+@contextlib.contextmanager
+def captured(path: Path) -> Iterator[None]:
+    """Let all that this process prints, its libraries and a crash of the interpreter included, go to `path`.
+
+    A file that cannot be opened is no reason to train nothing: then the output goes where it went.
+    """
+    try:
+        path.parent.mkdir(exist_ok=True)
+        file = path.open("w", encoding="utf-8", errors="backslashreplace", buffering=1)
+    except OSError:
+        yield
+        return
+    before = [os.dup(number) for number in (1, 2)]
+    _flush()
+    for number in (1, 2):
+        os.dup2(file.fileno(), number)
+    was_enabled = faulthandler.is_enabled()
+    faulthandler.enable(file)
+    try:
+        with file, contextlib.redirect_stdout(file), contextlib.redirect_stderr(file):
+            yield
+    finally:
+        faulthandler.disable()
+        for number, was in zip((1, 2), before, strict=True):
+            os.dup2(was, number)
+            os.close(was)
+        if was_enabled:
+            faulthandler.enable(2)
+
+
+def discard(path: Path) -> None:
+    """Remove the output of a segment that has not failed."""
+    with contextlib.suppress(OSError):
+        path.unlink(missing_ok=True)
+
+
+def clear(study_folder: Path) -> None:
+    """Remove what workers of a killed command left."""
+    for path in (study_folder / "logs").glob(".*.out"):
+        discard(path)
+
+
+def write(study_folder: Path, key: str, segment: str, facts: Mapping[str, Any]) -> str:
+    """Enter a failed segment into the run's log, `facts` a line each; returns the log's name relative to the study's folder.
+
+    '' where it cannot be written: a log is no reason to lose more.
+    """
+    output, log = output_path(study_folder, segment), log_path(study_folder, key)
+    lines = [f"{name}: {value if isinstance(value, str) else json.dumps(value)}" for name, value in facts.items()]
+    head = f"==== run {key}, {time.strftime('%Y-%m-%d %H:%M:%S')}\n" + "\n".join(lines)
+    try:
+        log.parent.mkdir(exist_ok=True)
+        printed = _tail(output)
+        with log.open("a", encoding="utf-8", errors="backslashreplace") as file:
+            file.write(f"{head}\nits worker printed{':' if printed else ' nothing'}\n{printed}\n")
+    except OSError:
+        return ""
+    discard(output)
+    return log.relative_to(study_folder).as_posix()
+
+
+def _tail(path: Path) -> str:
+    if not path.exists():
+        return ""
+    with path.open("rb") as file:
+        size = file.seek(0, os.SEEK_END)
+        file.seek(max(0, size - MAX_BYTES))
+        text = file.read().decode("utf-8", "backslashreplace")
+    return ("…" if size > MAX_BYTES else "") + text
+
+
+def _flush() -> None:
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError, AttributeError):
+            stream.flush()
