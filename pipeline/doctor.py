@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline.cli import chosen_study, guarded, parser
+from pipeline.counts import plural
 
 if TYPE_CHECKING:
     from pipeline.config import TrainConfig
@@ -68,7 +69,7 @@ def examine_study(args: argparse.Namespace) -> int:
         show(f"network of {names}", _network(config, inputs, means, study.search.seed))
     show("curvature where training ended", _end_points(record, recorded, data, means))
     counts = {level: sum(found.level == level for found in seen) for level in ("ok", "warning", "error")}
-    said = [f"{number} {level}{'s' * (number != 1 and level != 'ok')}" for level, number in counts.items()]
+    said = [f"{number} ok" if level == "ok" else plural(number, level) for level, number in counts.items()]
     console.print(", ".join(said), markup=False)
     return 3 if counts["error"] else 0
 
@@ -110,14 +111,14 @@ def _pictures_findings(data: "Data", folder: Path | None, note: str) -> "Iterato
     counts = ", ".join(f"{count:,} {name}" for name, count in data.counts.items())
     _, channels, size, _ = data.images.shape
     where = str(folder) if folder else data.title
-    yield Finding("found", f"{where}: {counts}; {len(data.classes)} classes; {size}x{size}, {channels} channels")
+    yield Finding("found", f"{where}: {counts}; {len(data.classes)} classes; {size}x{size}, {plural(channels, 'channel')}")
     yield from (Finding(what, said) for what, said in data.taken.lines())
     if note:
         yield Finding("embedded default", note, "warning")
     for bad in data.unreadable[:10]:
         yield Finding("unreadable", f"{bad.file}: {bad.reason}", "warning")
     if len(data.unreadable) > 10:
-        yield Finding("unreadable", f"{len(data.unreadable) - 10} more pictures", "warning")
+        yield Finding("unreadable", plural(len(data.unreadable) - 10, "more picture"), "warning")
     for warning in data.warnings:
         yield Finding("warning", warning, "warning")
 

@@ -20,6 +20,7 @@ from pipeline.core.finish import has_views
 from pipeline.core.pictures import Pictures, cut
 from pipeline.core.setup import Inputs, build_model, build_pixels, identity
 from pipeline.core.streams import stream, torch_seed
+from pipeline.counts import plural
 from pipeline.findings import Finding, Level
 from pipeline.record import Run
 from pipeline.segment import checkpoint_folder
@@ -86,8 +87,8 @@ def examine(patient: Patient, num_workers: int) -> Iterator[Finding]:
 def _parameters(patient: Patient) -> Finding:
     parts = [p.numel() for p in patient.model.parameters()]
     frozen = sum(p.numel() for p in patient.model.parameters() if not p.requires_grad)
-    said = f"{sum(parts):,} parameters" + (f", {frozen:,} of them frozen" if frozen else "")
-    return Finding("size", f"{said}; checked on batches of {len(patient.batches[0][0])} pictures")
+    said = plural(sum(parts), "parameter") + (f", {frozen:,} of them frozen" if frozen else "")
+    return Finding("size", f"{said}; checked on batches of {plural(len(patient.batches[0][0]), 'picture')}")
 
 
 def _initial_loss(patient: Patient) -> Finding:
@@ -107,7 +108,7 @@ def _gradients(patient: Patient) -> Finding:
         return Finding("gradients", "no layer is trained", "error")
     said = f"first layer {found[0].rms:.1e}, last {found[-1].rms:.1e} (root mean square)"
     flagged = [f"{gradient.flag} in {gradient.layer} ({gradient.rms:.1e})" for gradient in found if gradient.flag]
-    more = f" and {len(flagged) - 3} more layers" if flagged[3:] else ""
+    more = f" and {plural(len(flagged) - 3, 'more layer')}" if flagged[3:] else ""
     return Finding("gradients", "; ".join([said, *flagged[:3]]) + more, "warning" if flagged else "ok")
 
 
@@ -123,7 +124,7 @@ def _learning(patient: Patient) -> Iterator[Finding]:
     learned = losses[-1] < LEARNED * math.log(patient.num_classes) or bounded
     told = learned or len(losses) == OVERFIT_STEPS or not math.isfinite(losses[-1])
     level: Level = "ok" if learned or not told else "warning" if math.isfinite(losses[-1]) else "error"
-    said = f"loss {losses[0]:.3f} to {losses[-1]:.3f} in {len(losses)} step{'s' * (len(losses) != 1)} at lr {lr:g}"
+    said = f"loss {losses[0]:.3f} to {losses[-1]:.3f} in {plural(len(losses), 'step')} at lr {lr:g}"
     if not told:
         said += f": this machine is too slow to tell by {OVERFIT_STEPS} steps in {CHECK_SECONDS:g} s"
     yield Finding("learns one batch", said if learned or not told else f"{said}: it should come near 0", level)
@@ -136,10 +137,10 @@ def _learning_rate(lr: float, test: sanity.RangeTest, num_steps: int, *, failed:
     One that the clock ended says nothing: its lowest loss is merely its last.
     """
     if len(test.rates) < num_steps and test.blows_up is None:
-        steps = f"{len(test.rates)} of {num_steps} steps of a range test in {CHECK_SECONDS:g} s"
+        steps = f"{len(test.rates)} of {plural(num_steps, 'step')} of a range test in {CHECK_SECONDS:g} s"
         return Finding("learning rate", f"{lr:g}; this machine is too slow to tell: {steps}")
     if test.suggestion is None:
-        said = f"{lr:g}; in {len(test.rates)} steps of a range test no learning rate lowered the loss"
+        said = f"{lr:g}; in {plural(len(test.rates), 'step')} of a range test no learning rate lowered the loss"
         return Finding("learning rate", said, "warning" if failed else "ok")
     said = f"{lr:g}; a range test suggests about {test.suggestion:.1e}"
     said += f" and goes wild at {test.blows_up:.1e}" if test.blows_up else ""
@@ -176,7 +177,7 @@ def _memory(patient: Patient, num_workers: int) -> Finding:
     if total > free:
         return Finding("memory of a run", f"{said}: use a smaller batch_size, or accumulate", "error")
     too_many = not on_gpu and total * num_workers > free
-    hint = f", too little for {num_workers} runs: use fewer --workers" if too_many else ""
+    hint = f", too little for {plural(num_workers, 'run')}: use fewer --workers" if too_many else ""
     return Finding("memory of a run", said + hint, "warning" if too_many else "ok")
 
 

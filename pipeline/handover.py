@@ -16,6 +16,7 @@ from pipeline.core.answers import classify
 from pipeline.core.onnx import TOLERANCE, Unexportable, compare, to_onnx
 from pipeline.core.pictures import Pictures, evenly
 from pipeline.core.setup import Inputs, build_model, build_pixels
+from pipeline.counts import plural
 from pipeline.data.cache import Data
 from pipeline.data.splits import Splits, splits
 from pipeline.errors import MachineError, UserError, printable
@@ -27,8 +28,7 @@ from pipeline.record import Record
 from pipeline.segment import checkpoint_folder
 from pipeline.selection import Selection
 
-SHOWN = 10  # pictures that are named
-CHECKED = 256  # pictures that torch and onnxruntime are compared on
+SHOWN, CHECKED = 10, 256  # pictures that are named; that torch and onnxruntime are compared on
 OURS = (MODEL, CONFIG, ONNX, CARD, PREDICTIONS)
 
 
@@ -75,10 +75,11 @@ class Handover:
             shown = [f"{printable(file)} ({reason})" for file, reason in list(bad.items())[:SHOWN]]
             more = f" and {len(bad) - SHOWN} more" if len(bad) > SHOWN else ""
             self.warnings.append(
-                f"{len(bad)} of {len(classes)} pictures cannot be read and are given the label '{labels[usual]}', the most "
-                f"frequent in training, a guess: {', '.join(shown)}{more}"
+                f"{len(bad):,} of {plural(len(classes), 'picture')} cannot be read and {'is' if len(bad) == 1 else 'are'} "
+                f"given the label '{labels[usual]}', the most frequent in training, a guess: {', '.join(shown)}{more}"
             )
-        self.lines.append(f"predictions of {len(classes):,} pictures; classes they use: {len(set(classes.values()))}")
+        used = len(set(classes.values()))
+        self.lines.append(f"predictions of {plural(len(classes), 'picture')}; classes they use: {used}")
         self.lines.append(_said(form, data, names=names))
         by_file = {file: labels[label] for file, label in classes.items()}
         return table(form, by_file, scores if probabilities else {}, labels)
@@ -167,11 +168,11 @@ class Handover:
         except Unexportable as error:
             self.problem = f"model.onnx is not written: {error}"
             return None
-        said = f"on {found.num_pictures} pictures its probabilities differ from torch's by at most {found.difference:.1e}"
+        num = plural(found.num_pictures, "picture")
+        said = f"on {num} its probabilities differ from torch's by at most {found.difference:.1e}"
         if not found.holds:
-            self.problem = (
-                f"model.onnx is not written: {said} (allowed: {TOLERANCE:g}), and {found.num_flipped} answers are others"
-            )
+            others = plural(found.num_flipped, "answer is another", "answers are others")
+            self.problem = f"model.onnx is not written: {said} (allowed: {TOLERANCE:g}), and {others}"
             return None
         self.lines.append(f"model.onnx: {said}")
         return content

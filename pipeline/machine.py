@@ -12,6 +12,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+from pipeline.counts import plural
 from pipeline.errors import UserError
 
 PACKAGES = ("torch", "torchvision", "ray", "optuna", "mlflow", "numpy", "pydantic")
@@ -50,13 +51,16 @@ def resources(workers: int | None, gpus_per_trial: float | None) -> Resources:
     num_gpus = _count_gpus()
     share = gpus_per_trial if gpus_per_trial is not None else float(num_gpus > 0)
     if share > num_gpus:
-        raise UserError(f"--gpus-per-trial: got {share:g}, but this machine has {num_gpus} usable GPUs")
+        raise UserError(f"--gpus-per-trial: got {share:g}, but this machine has {plural(num_gpus, 'usable GPU')}")
     if 0 < share < 1 / GPU_PARTS or (share > 1 and share != int(share)):
         allowed = f"0, {1 / GPU_PARTS:g} to 1, or several whole GPUs"
         raise UserError(f"--gpus-per-trial: got {share:g}; allowed: {allowed}")
     most = _places(num_gpus, share) if share else num_cores()
     if share and workers and workers > most:
-        raise UserError(f"--workers: got {workers}, but {num_gpus} GPUs at {share:g} each hold {most} runs")
+        raise UserError(
+            f"--workers: got {workers}, but at {share:g} a run {plural(num_gpus, 'GPU holds', 'GPUs hold')} "
+            f"{plural(most, 'run')}"
+        )
     return Resources(workers or most, share)
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from pipeline.core.artifact import Artifact
 from pipeline.core.onnx import INPUT, OPSET, OUTPUT, TOLERANCE
+from pipeline.counts import plural
 from pipeline.data.listing import FULL_DEPTH
 from pipeline.errors import printable
 from pipeline.record import Record, Run
@@ -124,7 +125,7 @@ def _what(facts: Facts) -> str:
     artifact, run = facts.artifact, facts.selection.run
     classes = "\n".join(f"- `{number}` {escape(name)}" for number, name in enumerate(facts.classes))
     kind = "grey" if artifact.channels == 1 else "RGB"
-    params = f", {run.num_params:,} parameters" if run.num_params else ""
+    params = f", {plural(run.num_params, 'parameter')}" if run.num_params else ""
     return (
         f"A classifier of {kind} pictures, brought to {artifact.size} x {artifact.size} pixels, into {artifact.num_classes} "
         f"classes: a network `{artifact.config.model.model_dump()['name']}`{params}. It is {escape(facts.selection.title)} "
@@ -142,7 +143,10 @@ def _data(facts: Facts) -> str:
         f"{facts.num_val:,}",
     ]
     if data["unreadable"]:
-        lines.append(f"{len(data['unreadable'])} pictures could not be read and were left out")
+        lines.append(
+            plural(len(data["unreadable"]), "picture could not be read and was", "pictures could not be read and were")
+            + " left out"
+        )
     return "\n".join(f"- {line}" for line in lines)
 
 
@@ -151,8 +155,8 @@ def _training(facts: Facts) -> str:
     parts = {name: getattr(config, name).model_dump()["name"] for name in ("optimizer", "schedule", "loss", "augment")}
     best = run.best or {}
     lines = [
-        f"{len(run.epochs)} of {config.epochs} epochs, batches of {config.batch_size}; the weights are those of epoch "
-        f"{int(best.get('epoch', 0))}, the best on validation",
+        f"{len(run.epochs)} of {plural(config.epochs, 'epoch')}, batches of {config.batch_size}; the weights are those of "
+        f"epoch {int(best.get('epoch', 0))}, the best on validation",
         ", ".join(f"{part}: `{name}`" for part, name in parts.items()),
     ]
     if config.transfer.weights:

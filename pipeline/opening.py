@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.progress import Progress as Bar
 
 from pipeline.core import CORE_VERSION
+from pipeline.counts import plural
 from pipeline.data.listing import FIRST_RULES
 from pipeline.errors import printable
 from pipeline.header import BUDGET, as_recorded, describe_data
@@ -63,7 +64,7 @@ def prepare(
         study = _with_matched(study, data, console)
     require_inputs(study, data, means.processes)
     if time.monotonic() - began > 2:
-        console.print(f"decoded {len(data.labels)} pictures once in {time.monotonic() - began:.0f} s")
+        console.print(f"decoded {plural(len(data.labels), 'picture')} once in {time.monotonic() - began:.0f} s")
     return study, data
 
 

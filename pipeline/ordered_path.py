@@ -4,6 +4,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from pipeline.counts import plural
 from pipeline.designs import OrderedPath
 from pipeline.errors import UserError
 from pipeline.fidelity import MIN_TRIALS, Sample, choose
@@ -38,8 +39,8 @@ def derive(record: Record, asked: Study) -> Study:
     baseline = study.baseline.override({"epochs": best.config["epochs"]}, source=where)
     rung = f"rung {max(best.rungs) + 1} of {study.search.num_rungs}"
     title = (
-        f"{study.title}: the path from the baseline to trial {best.number}, the best of {len(record.trial_keys)} trials "
-        f"({rung}); {order}"
+        f"{study.title}: the path from the baseline to trial {best.number}, the best of "
+        f"{plural(len(record.trial_keys), 'trial')} ({rung}); {order}"
     )
     ablation = asked.ablation.model_dump(mode="json") | {
         "design": OrderedPath(steps=steps).model_dump(mode="json"),
@@ -75,12 +76,15 @@ def ranked(steps: Steps, record: Record, best: Run) -> tuple[Steps, str]:
     study = record.study
     sample = choose(record.trials(), study)
     if not sample.enough:
-        few = f"at most {len(sample.trials)} of its trials at one rung lie in it, importance needs {MIN_TRIALS}"
+        few = (
+            f"at most {len(sample.trials)} of its trials at one rung {'lies' if len(sample.trials) == 1 else 'lie'} in it, "
+            f"importance needs {MIN_TRIALS}"
+        )
         return steps, f"its steps are in the order of the search space ({few})"
     shares, clear = _shares(sample, study.space.active(best.knobs))
     ordered = sorted(steps, key=lambda step: -math.fsum(shares.get(path, 0.0) for path in step))
     epochs = " or ".join(map(str, sample.epochs)) + (" epoch" if sample.epochs == (1,) else " epochs")
-    at = f"{len(sample.trials)} trials after {epochs}, rung {sample.rung + 1} of {sample.num_rungs}"
+    at = f"{plural(len(sample.trials), 'trial')} after {epochs}, rung {sample.rung + 1} of {sample.num_rungs}"
     if not any(path in clear for step in steps for path in step):
         noise = "none is above its noise floor, so that another order is as good"
         return tuple(ordered), f"its steps are in the order of their PED-ANOVA shares in that search ({at}); {noise}"

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from statistics import median, stdev
 from typing import Any
 
+from pipeline.counts import plural
 from pipeline.errors import printable
 from pipeline.questions import Question
 from pipeline.record import Record, Run
@@ -139,37 +140,48 @@ def seconds_per_epoch(study: Study, record: Record) -> tuple[float | None, str]:
 
 def sentence(pilot: Mapping[str, Any]) -> str:
     """In words for a reader: what can be found, how many replicates to use, from what; how long the rest takes."""
-    arm, sd, n = printable(pilot["arm"], 60), _points(pilot["sd"]), pilot["replicates"]
-    runs = f"{pilot['runs']} runs of {arm} have sd {sd} points"
+    arm, n = printable(pilot["arm"], 60), pilot["replicates"]
+    runs = f"{plural(pilot['runs'], 'run')} of {arm} have sd {_sized(pilot['sd'])}"
     texts = []
     if not pilot["sd"]:
-        texts.append(f"{pilot['runs']} runs of {arm} have the same value: what {n} replicates can see is not known")
+        texts.append(
+            f"{plural(pilot['runs'], 'run')} of {arm} have the same value: what {plural(n, 'replicate')} can see is not "
+            "known"
+        )
     for first in pilot["detectable"][:1] if pilot["sd"] else ():
         over = f" after correction over {first['size']}" if first["size"] > 1 else ""
         if "sd_upper" in pilot:
             least = _up(first["corrected"])
-            seen = f"differences of {_points(least)} points or more" if least < 1 else "no difference"
-            texts.append(f"with {n} replicates you can see {seen}")
+            seen = f"differences of {_sized(least)} or more" if least < 1 else "no difference"
+            texts.append(f"with {plural(n, 'replicate')} you can see {seen}")
             for wanted in pilot["replicates_for"]:
                 number = f"{wanted['replicates']:,}" if wanted["replicates"] else f"more than {MOST:,}"
-                texts[0] += f"; for {_points(wanted['size'])} points use {number}"
+                texts[0] += f"; for {_sized(wanted['size'])} use {number}"
             texts.append(f"To see is to find in 80 % of studies{over}")
             texts.append(f"{runs}; so few tell little, and up to {_points(pilot['sd_upper'])} is allowed for")
         else:  # a version that took the sd of three runs for the truth
             texts.append(runs)
             texts.append(
-                f"If that were the truth, {n} replicates would find a difference of {_points(first['corrected'])} points "
+                f"If that were the truth, {plural(n, 'replicate')} would find a difference of {_sized(first['corrected'])} "
                 f"with 80 % power{over}"
             )
     texts = texts or [runs]
     ahead = pilot["expected"]
     if ahead["epochs_left"]:
-        texts.append(f"About {duration(ahead['hours'] * 3600)} for the {ahead['epochs_left']} epochs left of the arms")
+        texts.append(
+            f"About {duration(ahead['hours'] * 3600)} for the {plural(ahead['epochs_left'], 'epoch')} left of the arms"
+        )
     return f"pilot: {'. '.join(texts)}."
 
 
 def _points(share: float) -> str:
     return f"{100 * share:.2g}"
+
+
+def _sized(share: float) -> str:
+    """`1 point`, `2.5 points`"""
+    size = _points(share)
+    return f"{size} point{'s' * (size != '1')}"
 
 
 def _up(share: float) -> float:

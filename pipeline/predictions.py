@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from pipeline.counts import plural
 from pipeline.data.cache import Data
 from pipeline.data.datasets import PictureSet
 from pipeline.data.decode import MEGAPIXELS, read_picture
@@ -119,12 +120,14 @@ def form_of(files: Sequence[str], columns: tuple[str, str] | None, tables: Itera
             own = set(found) - {""}
             if "" in found or len(own) < len(cells):
                 if 2 * len(own) > len(cells):
-                    gone = f"{len(cells) - len(own)} pictures that are not there"
+                    gone = plural(len(cells) - len(own), "picture that is not there", "pictures that are not there")
                     notes.append(f"{printable(path.name, 80)} lists {gone}: its form is not followed")
                 continue
             left = [file for file in sorted(files) if file not in own]
             if left:
-                notes.append(f"{len(left)} pictures are not listed in {printable(path.name, 80)} and stand at the end")
+                told = plural(len(left), "picture is", "pictures are")
+                stand = "stands" if len(left) == 1 else "stand"
+                notes.append(f"{told} not listed in {printable(path.name, 80)} and {stand} at the end")
             other = [name for number, name in enumerate(listed.head) if number != place]
             names = (listed.head[place], other[0] if len(other) == 1 else usual[1]) if listed.head else usual
             return Form(dict(zip(found, cells, strict=True)) | ids(left), names, path.name), notes

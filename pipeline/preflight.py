@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from pipeline.config import TrainConfig
 from pipeline.core.transfer import PUBLISHED
+from pipeline.counts import plural
 from pipeline.data.listing import TEST, TRAIN, UNKNOWN
 from pipeline.errors import UserError, printable
 from pipeline.study import Study
@@ -60,11 +61,14 @@ def _configs(study: Study) -> Iterator[tuple[str, TrainConfig]]:
 def _require(config: TrainConfig, data: "Data", num_processes: int) -> None:
     labeled = int(((data.labels != UNKNOWN) & (data.parts != TEST)).sum())
     if config.split == "kfold" and config.folds > labeled:
-        raise UserError(f"folds: got {config.folds}, but there are {labeled} labeled pictures to train and validate on")
+        raise UserError(
+            f"folds: got {config.folds}, but there {'is' if labeled == 1 else 'are'} {plural(labeled, 'labeled picture')} "
+            "to train and validate on"
+        )
     if config.batch_size < 2 * num_processes * config.accumulate:
         raise UserError(
-            f"batch_size: got {config.batch_size}; each of {num_processes} processes needs 2 pictures of it for each of "
-            f"{config.accumulate} parts"
+            f"batch_size: got {config.batch_size}; each of its {plural(config.accumulate, 'part')} needs 2 pictures for "
+            f"each of {plural(num_processes, 'process', 'processes')}"
         )
     if config.pseudo.threshold and not ((data.labels == UNKNOWN) & (data.parts == TRAIN)).any():
         raise UserError(

@@ -5,11 +5,12 @@ import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 
+from pipeline.counts import plural
 from pipeline.data.listing import FIRST_RULES, Reading
 from pipeline.errors import printable
 from pipeline.header import changed_since
 from pipeline.preflight import external_files
-from pipeline.prospect import UNCHANGED, WIDTH, awaited, column, outline
+from pipeline.prospect import UNCHANGED, WIDTH, awaited, column, outline, runs_in_words
 from pipeline.prospect import lines as lines_of
 from pipeline.record import Record
 from pipeline.scheduler import Ladder, rung_epochs
@@ -48,12 +49,12 @@ def preview(
     if with_search:
         rungs = rung_epochs(study.baseline.epochs, search.reduction, search.num_rungs)
         way = f"{search.sampler}, {search.scheduler}, seed {search.seed}"
-        lines.append(f"search     {search.num_trials} trials ({way}); {_rungs(rungs, search.num_rungs)}")
+        lines.append(f"search     {plural(search.num_trials, 'trial')} ({way}); {_rungs(rungs, search.num_rungs)}")
         lines += [f"             {name}: {ranges}" for name, ranges in study.space.table()]
     lines += _tuning(study)
     epochs = sum(config.epochs for _, config in arms) * ablation.replicates
-    runs = f"{len(arms)} arms x {ablation.replicates} replicates = {len(arms) * ablation.replicates} runs"
-    lines.append(f"ablation   {runs}, {epochs} epochs")
+    runs = runs_in_words(len(arms), ablation.replicates)
+    lines.append(f"ablation   {runs}, {plural(epochs, 'epoch')}")
     if ablation.replicates < 3:
         lines.append("             with fewer than 3 replicates values are shown and nothing is tested")
     lines += [f"             {arm.name}: {dict(arm.overrides) or UNCHANGED}" for arm, _ in arms]
@@ -99,7 +100,8 @@ def _tuning(study: Study) -> list[str]:
     epochs = sum(target.num_trials * ladder.expected(target.config.epochs) for target in targets)
     sizes = " + ".join(map(str, num_trials(study.ablation.tuning, study.ablation.replicates)))
     lines = [
-        f"tuning     {study.ablation.tuning.name}: {sizes} trials for each arm, {trials} in all, about {epochs:.0f} epochs"
+        f"tuning     {study.ablation.tuning.name}: {sizes} trial{'s' * (sizes != '1')} for each arm, {trials} in all, about "
+        f"{plural(round(epochs), 'epoch')}"
     ]
     arms: dict[tuple[tuple[str, str], ...], list[str]] = {}
     for arm, (_, space) in study.spaces().items():

@@ -10,6 +10,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from pipeline.counts import plural
 from pipeline.errors import printable
 from pipeline.ledger import Event
 from pipeline.plan import Plan
@@ -119,7 +120,7 @@ class Progress:
         left = self._left() if self._first_epoch else "  · the workers are starting"
         grid.add_row("epochs", ProgressBar(total=total, completed=done, width=40), Text(spent + left))
         if self.plan.trials.num_trials:
-            words = [f"{len(record.trial_keys)} of {self.plan.trials.num_trials} trials"]
+            words = [f"{len(record.trial_keys)} of {plural(self.plan.trials.num_trials, 'trial')}"]
             shown = (("running", "running"), ("paused", "waiting"), ("stopped", "stopped"), ("complete", "complete"))
             words += [f"{counts[status]} {word}" for status, word in shown if counts[status]]
             words += [f"{counts[status]} {status}" for status in ("diverged", "failed") if counts[status]]
@@ -128,9 +129,11 @@ class Progress:
         if tuning:
             begun, planned = sum(t.num_begun for t in tuning), sum(t.num_trials for t in tuning)
             running = sum(run.status == "running" for run in record.runs.values() if run.search)
-            grid.add_row("tuning", Text(f"{begun} of {planned} trials of the arms' own searches · {running} running"))
+            grid.add_row(
+                "tuning", Text(f"{begun} of {plural(planned, 'trial')} of the arms' own searches · {running} running")
+            )
         num_runs = len(self.plan.arms) * study.ablation.replicates
-        grid.add_row("ablation", Text(f"{arms['complete']} of {num_runs} runs · {arms['running']} running"))
+        grid.add_row("ablation", Text(f"{arms['complete']} of {plural(num_runs, 'run')} · {arms['running']} running"))
         lines: list[Table | Text] = [grid]
         best = record.best_trial()
         if best:

@@ -8,6 +8,7 @@ from statistics import median
 from typing import Any
 
 from pipeline.core import CORE_VERSION
+from pipeline.counts import plural
 from pipeline.data.taken import num_labelled
 from pipeline.errors import MachineError, printable
 from pipeline.ledger import Event, Ledger
@@ -15,7 +16,7 @@ from pipeline.pilot import PILOT_RUNS, due, duration, seconds_per_epoch, sentenc
 from pipeline.questions import Question
 from pipeline.record import Record
 from pipeline.scheduler import Ladder
-from pipeline.study import Study
+from pipeline.study import Study, is_default_margin, margin_in_words
 from pipeline.tuning import Fixed
 
 __all__ = ["PILOT_RUNS", "Outlook", "ahead", "awaited", "column", "expected", "hours", "lines", "outline", "write"]
@@ -100,10 +101,10 @@ def _tuning_left(study: Study, record: Record) -> int:
 def lines(plan: Prospect) -> Iterator[tuple[str, str]]:
     """(what, in words) for a reader."""
     yield "design", f"{plan['design']}; reference: {plan['reference']}"
-    count = f"{len(plan['arms'])} arms x {plan['replicates']} replicates = {plan['runs']} runs"
-    yield "runs", f"{count} of {plan['epochs_per_run']} epochs each, {plan['epochs']} epochs in all"
+    count = runs_in_words(len(plan["arms"]), plan["replicates"])
+    yield "runs", f"{count} of {plural(plan['epochs_per_run'], 'epoch')} each, {plural(plan['epochs'], 'epoch')} in all"
     if plan["patience"]:
-        yield "patience", f"a run ends after {plan['patience']} epochs without a better one"
+        yield "patience", f"a run ends after {plural(plan['patience'], 'epoch')} without a better one"
     for arm, overrides in plan["arms"].items():
         yield "arms", f"{arm}: {json.dumps(overrides, ensure_ascii=False) if overrides else UNCHANGED}"
     if "match" in plan:
@@ -118,10 +119,16 @@ def lines(plan: Prospect) -> Iterator[tuple[str, str]]:
     )
     for family, asked in plan["questions"].items():
         yield "questions", f"{family} ({len(asked)}): {'; '.join(asked)}"
-    margin = f"{plan['margin'] * 100:g}"
-    yield "margin", f"{margin} point{'' if margin == '1' else 's'}: smaller differences are of no practical interest"
+    why = "smaller differences are of no practical interest"
+    default = "the default margin, as nobody set another"
+    yield "margin", f"{margin_in_words(plan['margin'])}: {default if is_default_margin(plan['margin']) else why}"
     trials = plan["tuning"].get("trials_per_arm")
-    yield "tuning", plan["tuning"]["policy"] + (f", {trials} trials for each arm" if trials else "")
+    yield "tuning", plan["tuning"]["policy"] + (f", {plural(trials, 'trial')} for each arm" if trials else "")
+
+
+def runs_in_words(num_arms: int, replicates: int) -> str:
+    """`4 arms x 5 replicates = 20 runs`"""
+    return f"{plural(num_arms, 'arm')} x {plural(replicates, 'replicate')} = {plural(num_arms * replicates, 'run')}"
 
 
 class Outlook:
@@ -206,8 +213,8 @@ def awaited(plan: Prospect) -> str:
     if plan["replicates"] < PILOT_RUNS:
         return f"none: it takes {PILOT_RUNS} replicates"
     return (
-        f"the first {PILOT_RUNS} runs of {plan['reference']} will say what {plan['replicates']} replicates can see, and how "
-        "many to use; nothing where one of them has no result, or results were there before the plan"
+        f"the first {PILOT_RUNS} runs of {plan['reference']} will say what {plural(plan['replicates'], 'replicate')} can "
+        "see, and how many to use; nothing where one of them has no result, or results were there before the plan"
     )
 
 
@@ -216,7 +223,7 @@ def hours(ahead: Mapping[str, Any]) -> str:
     if ahead["hours"] is None:
         return "not measured yet"
     pace = f"{ahead['seconds_per_epoch']:.3g} s an epoch ({ahead['measured_on']})"
-    left = f"{ahead['epochs_left']} epochs of the arms, {ahead['workers']} at once"
+    left = f"{plural(ahead['epochs_left'], 'epoch')} of the arms, {ahead['workers']} at once"
     return f"{duration(3600 * ahead['hours'])} for {left}, at {pace}"
 
 

@@ -4,6 +4,7 @@ import math
 from dataclasses import dataclass
 from statistics import fmean
 
+from pipeline.counts import plural
 from pipeline.errors import UserError, choices, printable
 from pipeline.record import Record, Run
 
@@ -44,7 +45,7 @@ def select(record: Record, *, arm: str | None = None, replicate: int | None = No
     full = {name: runs for name, runs in complete.items() if len(runs) == most}
     means = {name: fmean(map(_val_acc, full[name])) for name in full}
     best = max(means, key=means.__getitem__)
-    among = f"of {len(full)} arms with {most} complete replicate{'s' * (most > 1)} each"
+    among = f"of {plural(len(full), 'arm')} with {plural(most, 'complete replicate')} each"
     why = f"{among} this one has the highest mean validation accuracy{_shared(list(means.values()))}"
     return _replicate(best, full[best], None, why=why)
 

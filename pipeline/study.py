@@ -11,6 +11,7 @@ from typing import Literal
 from pydantic import Field, ValidationError
 
 from pipeline.config import TrainConfig
+from pipeline.counts import plural
 from pipeline.designs import Arm, Design, Overrides
 from pipeline.errors import UserError, choices, nearest, printable
 from pipeline.frozen import Frozen, explain, flatten
@@ -41,6 +42,17 @@ class Ablation(Frozen):
     tuning: Tuning = Fixed()
     match: str = Field(default="", description="path of a whole number that gives every arm the reference's parameters")
     matched: dict[str, int] = Field(default={}, description="arm → that number, found when the study begins")
+
+
+def is_default_margin(rope: float) -> bool:
+    """Whether nobody chose the margin: it is then called the default wherever it is spoken of."""
+    return bool(rope == Ablation.model_fields["rope"].default)
+
+
+def margin_in_words(rope: float) -> str:
+    """The margin of no practical interest: `1 point`, `0.5 points`."""
+    size = f"{rope * 100:g}"
+    return f"{size} point{'s' * (size != '1')}"
 
 
 class Fallback(Frozen):
@@ -127,8 +139,8 @@ class Study(Frozen):
         source, tuning = f"study '{self.name}'", self.ablation.tuning
         if isinstance(tuning, Replicated) and min(num_trials(tuning, self.ablation.replicates)) < 2:
             raise UserError(
-                f"{source}: ablation.tuning.num_trials: each of {self.ablation.replicates} replicates needs a search of at "
-                f"least 2 trials (got {tuning.num_trials}); allowed: at least {2 * self.ablation.replicates}"
+                f"{source}: ablation.tuning.num_trials: each of {plural(self.ablation.replicates, 'replicate')} needs a "
+                f"search of at least 2 trials (got {tuning.num_trials}); allowed: at least {2 * self.ablation.replicates}"
             )
         if isinstance(tuning, Fixed):
             self.arms()

@@ -9,6 +9,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from pipeline.counts import plural
 from pipeline.errors import printable
 from pipeline.findings import Finding
 from pipeline.machine import GPU_DEVICES, PACKAGES, Resources, describe, temp_folder, versions
@@ -62,7 +63,10 @@ def _versions() -> Finding:
 
 def _processors(means: Resources) -> Finding:
     facts = describe(means.device)
-    said = f"{facts['name']}, {facts['cpus']} CPU cores; {means.workers} runs at the same time on {means.device}"
+    said = (
+        f"{facts['name']}, {plural(facts['cpus'], 'CPU core')}; {plural(means.workers, 'run')} at the same time on "
+        f"{means.device}"
+    )
     if means.device == "cpu" and any(Path(device).exists() for device in GPU_DEVICES):
         return Finding("processors", f"{said}; there is a GPU, but torch cannot use it", "warning")
     return Finding("processors", said)
@@ -70,7 +74,10 @@ def _processors(means: Resources) -> Finding:
 
 def _memory(means: Resources) -> Finding:
     free, need = available_bytes(), means.workers * WORKER_BYTES
-    said = f"{size(free)} free; {means.workers} workers take about {size(need)} before their networks"
+    said = (
+        f"{size(free)} free; {plural(means.workers, 'worker takes', 'workers take')} about {size(need)} before their "
+        "networks"
+    )
     if free < WORKER_BYTES:
         return Finding("memory", said, "error")
     return Finding("memory", f"{said}; use fewer --workers" if free < need else said, "warning" if free < need else "ok")

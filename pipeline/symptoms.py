@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
+from pipeline.counts import plural
 from pipeline.flags import Flag, Setting, share
 from pipeline.rises import late_collapse, train_loss_rising, val_loss_rising
 from pipeline.trends import RULES, Curves, falling, smoothed
@@ -37,7 +38,7 @@ def diagnose(
     values = {name: np.array([epoch[name] for epoch in epochs], dtype=np.float64) for name in NAMES}
     if status == "diverged" or not all(np.isfinite(line).all() for line in values.values()):
         advice = "lower the learning rate, warm up or clip; check the pictures' normalization"
-        seen = f"a loss or gradient was no longer finite after {len(epochs)} whole epochs"
+        seen = f"a loss or gradient was no longer finite after {plural(len(epochs), 'whole epoch')}"
         return (Flag("diverged", seen, advice, {"epochs": len(epochs)}),)
     if not epochs:
         return ()
@@ -83,8 +84,8 @@ def _not_learning(curves: Curves, setting: Setting) -> Iterator[Flag]:
     same = len(curves) >= RULES.min_tail and np.ptp(curves.val_acc) == np.ptp(curves.train_acc) == 0 and acc < 1
     if acc < limit:
         seen = (
-            f"best val acc {share(acc)} cannot be told from chance, {share(chance)} of {setting.num_classes} classes "
-            f"(limit {share(limit)} with {setting.num_val} val pictures)"
+            f"best val acc {share(acc)} cannot be told from chance, {share(chance)} of {setting.num_classes} classes (limit "
+            f"{share(limit)} with {plural(setting.num_val, 'val picture')})"
         )
         yield Flag("not_learning", seen, advice, {"val_acc": acc, "chance": chance, "limit": limit})
     elif len(curves) >= RULES.min_epochs and tail < limit:
@@ -124,7 +125,7 @@ def _still_improving(curves: Curves, setting: Setting) -> Iterator[Flag]:
 
 def _more_epochs(curves: Curves, setting: Setting) -> str:
     if len(curves) < setting.planned_epochs:
-        return f"it ended after {len(curves)} of {setting.planned_epochs} planned epochs, and was not done"
+        return f"it ended after {len(curves)} of {plural(setting.planned_epochs, 'planned epoch')}, and was not done"
     if setting.schedule_ends_low:
         return "a falling tail is normal where the learning rate ends low; compare a longer budget, with a schedule as long"
     return "needs more epochs; run it again with a longer schedule"

@@ -430,7 +430,7 @@ def test_4_equivalent_is_two_one_sided_tests_and_the_rest_is_inconclusive(tmp_pa
             >= verdicts["inconclusive"]
             >= (3 if sd > 0.01 else 0)
         )
-        assert text.count("equivalent within ±1 point (90 % interval [") == verdicts["equivalent"]
+        assert text.count("equivalent within ±1 point, the default margin (90 % interval [") == verdicts["equivalent"]
     for place in (*PAGES, "ablation.tex"):
         assert "inconclusive: neither, which is not evidence of no effect" in found.plain[place]
         assert "Smallest true difference found with 80 % power at this spread" in found.plain[place]

@@ -104,9 +104,9 @@ def test_a_difference_below_the_margin_says_so_beside_its_verdict(tmp_path: Path
     high = [0.7001, 0.6999, 0.7002, 0.6998, 0.7]
     found = told(tmp_path, {"base": [0.6959, 0.6962, 0.696, 0.6958, 0.6961], "high": list(high)})
     for place in ("report.md", "report.html", "ablation.tex"):
-        assert "better (below the margin)" in found.plain[place], place
+        assert "better (below the default margin)" in found.plain[place], place
     assert (
-        "更优（小于等效界值）"
+        "更优（小于默认等效界值）"
         in texts(
             read(study(tmp_path / "zh", {"base": [v - 0.004 for v in high[::-1]], "high": list(high)}).record()), {}, "zh"
         )["report.md"]
@@ -114,7 +114,7 @@ def test_a_difference_below_the_margin_says_so_beside_its_verdict(tmp_path: Path
     assert [row["below_margin"] for row in found.rows["contrasts"]] == ["True"]
     far = told(tmp_path / "far", {"base": lower(0.2), "high": lower(0)})
     assert [row["below_margin"] for row in far.rows["contrasts"]] == ["False"]
-    assert "below the margin" not in far.plain["report.md"]
+    assert "below the default margin" not in far.plain["report.md"]
 
 
 @pytest.mark.parametrize(

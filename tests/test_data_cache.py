@@ -231,7 +231,7 @@ def test_unreadable_pictures_are_named_and_left_out(root, cache):
         "training/1_2.jpg",
         "not a JPEG, PNG, WebP, BMP, GIF, AVIF, HEIC, TIFF or PPM picture",
     )
-    assert any("1 pictures could not be read" in warning for warning in data.warnings)
+    assert any("1 picture could not be read" in warning for warning in data.warnings)
     kept = np.array([file != left.file for file in whole.files])
     assert data.files == tuple(np.array(whole.files)[kept])
     assert (data.images == whole.images[kept]).all()  # the rows behind the gap have moved up

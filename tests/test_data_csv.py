@@ -53,7 +53,7 @@ def test_the_truth_beside_the_test_table_is_read_and_said(tmp_path):
     listing = Csv().scan(root)
     assert [of(listing, TEST)[f"images/{9000 + n}.jpg"] for n in range(6)] == [0, 2, 1, 0, 2, -1]
     assert "the labels of 5 test pictures were read from test_labels.csv" in listing.warnings
-    assert any("1 of 6 test pictures have no label" in warning for warning in listing.warnings)
+    assert any("1 of 6 test pictures has no label" in warning for warning in listing.warnings)
 
 
 def test_without_a_test_table_a_test_part_is_cut(tmp_path):
@@ -121,7 +121,7 @@ def test_numbers_are_classes_in_their_order(tmp_path):
         ("image,label\nimages/0.jpg,a\nimages/0.jpg,b\n", {}, "line 3: images/0.jpg has been listed before with another"),
         ("image,label\n../secret.jpg,a\n", {}, "line 2: ../secret.jpg: files must lie below"),
         ("image,label\n/etc/passwd,a\n", {}, "files must lie below"),
-        ("image,label\nimages/0.jpg\n", {}, "line 2: 1 cells or no file in it"),
+        ("image,label\nimages/0.jpg\n", {}, "line 2: 1 cell or no file in it"),
         ('image,label\n"images/0.jpg,a\n', {}, "unexpected end of data"),
         ("image,label\nimages/0.jpg,a\n", {"label_column": "lable"}, "dataset.label_column: no such column; got 'lable'"),
         ("images/0.jpg,a\n", {"label_column": "label"}, "no line of column names"),
@@ -166,7 +166,7 @@ def test_repeated_lines_are_counted(tmp_path):
     root = leaves(tmp_path)
     with (root / "train.csv").open("a") as file:
         file.write("images/0.jpg,acer\n")
-    assert "train.csv: 1 pictures are listed more than once" in Csv().scan(root).warnings
+    assert "train.csv: 1 picture is listed more than once" in Csv().scan(root).warnings
 
 
 def test_pictures_without_a_label_are_listed_as_such(tmp_path):

@@ -527,11 +527,11 @@ def test_a_sample_of_other_pictures_is_not_followed_and_one_of_fewer_leaves_none
     assert templates([tmp_path], tmp_path / "test.csv") == [sample]
     form, notes = form_of(["a/2.jpg", "a/1.jpg", "a/3.jpg"], ("image", "label"), [sample])
     assert (list(form.ids.values()), form.columns) == (["1", "2", "3"], ("image", "label"))
-    assert notes == ["sampleSubmission.csv lists 1 pictures that are not there: its form is not followed"]
+    assert notes == ["sampleSubmission.csv lists 1 picture that is not there: its form is not followed"]
     sample.write_text("Id,Category\n2,0\n1,0\n")
     form, notes = form_of(["a/2.jpg", "a/1.jpg", "a/3.jpg"], ("image", "label"), [sample])
     assert (list(form.ids.values()), form.columns) == (["2", "1", "3"], ("Id", "Category"))
-    assert notes == ["1 pictures are not listed in sampleSubmission.csv and stand at the end"]
+    assert notes == ["1 picture is not listed in sampleSubmission.csv and stands at the end"]
 
 
 def test_no_picture_of_a_folder_is_missing_whatever_its_ending(photos: Trained, tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from pipeline.counts import plural
 from pipeline.data.cut import cut, origins, warn_test
 from pipeline.data.decode import Picture, Pixels, fit
 from pipeline.data.listing import FULL_DEPTH, PARTS, UNKNOWN, Listing, check_counts, in_order
@@ -95,7 +96,10 @@ def encode(where: str, *columns: npt.NDArray[Any], names: Sequence[str] | None) 
     used = in_order(there) if words else sorted(there)  # type: ignore[arg-type]
     if names is not None and not words:
         if used and (used[-1] >= len(names) or used[0] < 0):  # type: ignore[operator]
-            raise UserError(f"{where}: {len(names)} classes have names, but the labels are {used[0]} to {used[-1]}")
+            raise UserError(
+                f"{where}: {plural(len(names), 'class has a name', 'classes have names')}, but the labels are {used[0]} to "
+                f"{used[-1]}"
+            )
         return [[int(v) for v in column] for column in values], list(names)
     codes = {value: code for code, value in enumerate(used)} | {UNKNOWN: UNKNOWN, "": UNKNOWN}
     return [[codes[v] for v in column] for column in values], [str(value) for value in used]

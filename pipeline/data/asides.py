@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 
+from pipeline.counts import plural
 from pipeline.data.doubts import UNLABELED, some
 from pipeline.data.folder import BARE, Names, Tree
 from pipeline.data.homes import LABELED, Homes
@@ -46,7 +47,11 @@ def warn_left_out(tree: Tree) -> list[str]:
     """Of what was left out: pictures that cannot be read, then all else that is not as expected."""
     unread = Counter(Path(names[-1]).suffix.lower() for names in tree.unread)
     notes = [
-        f"{num} {ending} files are pictures that cannot be read here and were left out: save them as JPEG or PNG"
+        plural(
+            num,
+            f"{ending} file is a picture that cannot be read here and was left out: save it as JPEG or PNG",
+            f"{ending} files are pictures that cannot be read here and were left out: save them as JPEG or PNG",
+        )
         for ending, num in sorted(unread.items())
     ]
     known = HARMLESS | {f"{ending} files" for ending in unread}

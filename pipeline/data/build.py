@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from pipeline.counts import plural
 from pipeline.data.checks import channel_statistics, copies, fingerprint, is_food11, warn
 from pipeline.data.datasets import PictureSet
 from pipeline.data.decode import depth_of
@@ -27,8 +28,6 @@ from pipeline.machine import num_cores
 
 IMAGES, META = "images.u8", "meta.json"
 CHUNK = 32  # pictures a task: small ones take less time than handing over a task
-
-
 Progress = Callable[[int, int], None]
 
 
@@ -108,13 +107,14 @@ def _decode_scaled(
         dataset = dataset.read_by(Reading(top=top))
         found |= _decode_all(dataset, listing, deep, descriptor, on_progress)
         notes.append(
-            f"{len(deep)} pictures of 16 bits use no more than {top.bit_length()} of them: scaled so that {top:,} is white, "
-            "in all of them"
+            plural(len(deep), "picture of 16 bits uses", "pictures of 16 bits use")
+            + f" no more than {top.bit_length()} of them: scaled so that {top:,} is white, in all of them"
         )
     elif top == FULL_DEPTH and 2 * (low := sum(found[row].deepest <= FULL_DEPTH // 16 for row in deep)) > len(deep):
         notes.append(
-            f"{low} of {len(deep)} pictures of 16 bits use no more than 12 of them and are dark, since others use more "
-            f"(the brightest: {printable(listing.files[max(deep, key=lambda row: found[row].deepest)], 60)})"
+            f"{low} of {len(deep)} pictures of 16 bits {'uses' if low == 1 else 'use'} no more than 12 of them and "
+            f"{'is' if low == 1 else 'are'} dark, since others use more (the brightest: "
+            f"{printable(listing.files[max(deep, key=lambda row: found[row].deepest)], 60)})"
         )
     reasons = {row: one.reason for row, one in found.items() if one.reason}
     return dataset, [one.digest for one in found.values()], reasons, notes
@@ -163,12 +163,12 @@ def _check_unreadable(dataset: PictureSet, listing: Listing, reasons: dict[int, 
         shown = "".join(f"\n  {printable(listing.files[row])}: {why}" for row, why in list(reasons.items())[:10])
         more = f"\n  and {len(reasons) - 10} more" if len(reasons) > 10 else ""
         raise UserError(
-            f"{where}: {len(reasons)} of {total} pictures cannot be read; allowed by "
+            f"{where}: {len(reasons):,} of {plural(total, 'picture')} cannot be read; allowed by "
             f"dataset.max_unreadable={getattr(dataset, 'max_unreadable', 0):g}: {allowed}{shown}{more}"
         )
     if reasons:
         kept = [row for row in range(total) if row not in reasons]
-        left = f"{where} without {len(reasons)} unreadable pictures"
+        left = f"{where} without {plural(len(reasons), 'unreadable picture')}"
         check_counts(left, [listing.labels[r] for r in kept], [listing.parts[r] for r in kept], listing.classes)
 
 
@@ -223,10 +223,10 @@ def _write_meta(
 
 
 def _unread(listing: Listing, reasons: dict[int, str]) -> Iterator[str]:
-    if reasons:
-        first = next(iter(reasons))
+    for first in list(reasons)[:1]:
         example = f"{printable(listing.files[first])}: {reasons[first]}"
-        yield f"{len(reasons)} pictures could not be read and are left out (the first: {example})"
+        told = plural(len(reasons), "picture could not be read and is", "pictures could not be read and are")
+        yield f"{told} left out (the first: {example})"
 
 
 def _sync_folder(path: Path) -> None:

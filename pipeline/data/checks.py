@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 import numpy.typing as npt
 
+from pipeline.counts import plural
 from pipeline.data.listing import FIRST_RULES, FULL_DEPTH, PARTS, TEST, TRAIN, VALID, Listing
 from pipeline.errors import printable
 
@@ -97,7 +98,7 @@ def _warn_title(listing: Listing) -> list[str]:
     if is_food11(listing) or not re.fullmatch(r"food[-_ ]?11", listing.title, re.IGNORECASE):
         return []
     return [
-        f"the folder is called '{listing.title}', but its {len(listing.files):,} pictures in {len(listing.classes)} "
+        f"the folder is called '{listing.title}', but its {plural(len(listing.files), 'picture')} in {len(listing.classes)} "
         f"classes are not Food-11's {NUM_FOOD11:,} in 11"
     ]
 
@@ -138,7 +139,10 @@ def _warn_copies(files: Sequence[str], labels: Sequence[int], parts: Sequence[in
         warnings.append(f"leak: pictures with an exact copy in another part: {shown}; {worst} numbers are flattered")
     if contradicting:
         num = len({row for pair in contradicting for row in pair})
-        warnings.append(f"{num} pictures have an exact copy with another label ({_examples(files, contradicting)})")
+        warnings.append(
+            f"{plural(num, 'picture has', 'pictures have')} an exact copy with another label "
+            f"({_examples(files, contradicting)})"
+        )
     return warnings
 
 
@@ -160,13 +164,16 @@ def _warn_twins(
         warnings.append(f"leak: pictures that look the same as one in another part: {shown} ({_examples(files, leaking)})")
     if contradicting:
         num = len({row for pair in contradicting for row in pair})
-        warnings.append(f"{num} pictures look the same as one with another label ({_examples(files, contradicting)})")
+        warnings.append(
+            f"{plural(num, 'picture looks', 'pictures look')} the same as one with another label "
+            f"({_examples(files, contradicting)})"
+        )
     return warnings
 
 
 def _examples(files: Sequence[str], pairs: Sequence[Pair]) -> str:
     shown = ", ".join(f"{printable(files[a], 60)} ~ {printable(files[b], 60)}" for a, b in pairs[:EXAMPLES])
-    return f"{shown} and {len(pairs) - EXAMPLES} more pairs" if pairs[EXAMPLES:] else shown
+    return f"{shown} and {plural(len(pairs) - EXAMPLES, 'more pair')}" if pairs[EXAMPLES:] else shown
 
 
 def _some(items: Sequence[str]) -> str:

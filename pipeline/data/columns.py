@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 
+from pipeline.counts import plural
 from pipeline.data.folder import has_ending
 from pipeline.data.labels import BROKEN, GUESS, OFF, ON, SETTING, Labels, find_labels, note_combinations
 from pipeline.data.names import SplitName, split_of, words
@@ -76,7 +77,9 @@ def read_columns(table: Table, wanted: Wanted, is_picture: Callable[[str], bool]
     if labelled and bare == len(table.rows):
         raise UserError(f"{table.where}: no labels in it; name their column in {SETTING}{table.columns()}")
     if labelled and bare:
-        notes.append(f"{printable(table.path.name, 60)}: {bare} pictures have no label in {labels.shown}")
+        notes.append(
+            f"{printable(table.path.name, 60)}: {plural(bare, 'picture has', 'pictures have')} no label in {labels.shown}"
+        )
     names = [table.head[place] if table.head else "" for place in (file, *labels.places)]
     return Columns(
         rows,
@@ -95,7 +98,7 @@ def _rows(table: Table, file: int, folder: int | None, labels: Labels, splits: l
     for (line, cells), name, above, label, split in zip(table.rows, files, folders, labels.cells, splits, strict=True):
         if not name or len(cells) < needed:
             raise UserError(
-                f"{table.where}: line {line}: {len(cells)} cells or no file in it ({table.shown(file)}); expected "
+                f"{table.where}: line {line}: {plural(len(cells), 'cell')} or no file in it ({table.shown(file)}); expected "
                 f"{table.width}, as in the first line"
             )
         yield Row(f"{above}/{name}" if above else name, label, line, split)

@@ -46,8 +46,10 @@ def warn_test(labels: Sequence[int], parts: Sequence[int]) -> list[str]:
     if not tests:
         return ["no test pictures: there is no honest test number, validation numbers were used for selection"]
     if unknown == len(tests):
-        return [f"none of the {unknown} test pictures has a label: there is no honest test number"]
-    return [f"{unknown} of {len(tests)} test pictures have no label and count for no number"] if unknown else []
+        bare = "the only test picture has no label" if unknown == 1 else f"none of the {unknown:,} test pictures has a label"
+        return [f"{bare}: there is no honest test number"]
+    have = "has no label and counts" if unknown == 1 else "have no label and count"
+    return [f"{unknown:,} of {len(tests):,} test pictures {have} for no number"] if unknown else []
 
 
 def _lot(key: str) -> bytes:

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Iterable
 
+from pipeline.counts import plural
 from pipeline.data.folder import Names, Tree
 from pipeline.data.names import SplitName, glued, label_of, says_nothing, split_of, words
 from pipeline.errors import UserError, printable
@@ -100,7 +101,7 @@ def no_classes(tree: Tree, where: str, why: str) -> UserError:
 
 def shown(tree: Tree, base: Names) -> str:
     """`cat/ (12 pictures), dog/ (13 pictures)`."""
-    folders = [f"{printable(n, 40)}/ ({tree.num_below[(*base, n)]} pictures)" for n in tree.children(base)]
+    folders = [f"{printable(n, 40)}/ ({plural(tree.num_below[(*base, n)], 'picture')})" for n in tree.children(base)]
     return ", ".join(folders[:8]) + (f" and {len(folders) - 8} more" if folders[8:] else "") or "no folders"
 
 

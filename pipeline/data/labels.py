@@ -3,6 +3,7 @@
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
+from pipeline.counts import plural
 from pipeline.data.listing import NUMBER, plain
 from pipeline.data.names import words
 from pipeline.data.tables import Table
@@ -68,7 +69,8 @@ def note_combinations(labels: Labels, name: str) -> list[str]:
     }
     num = sum(cell in several for cell in labels.cells)
     first = printable(min(several, default=""), 60)
-    return [f"{name}: {num} pictures have several labels ('{first}'): each combination is a class of its own"] if num else []
+    told = f"{name}: {plural(num, 'picture has', 'pictures have')} several labels ('{first}')"
+    return [f"{told}: each combination is a class of its own"] if num else []
 
 
 def _one(table: Table, place: int, guess: str = "") -> Labels:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from pipeline.counts import plural
 from pipeline.data.asides import leave_out_masks, note_empty, warn_left_out
 from pipeline.data.cut import cut, origins, warn_test
 from pipeline.data.doubts import (
@@ -125,8 +126,8 @@ def _style(tree: Tree, homes: Homes, rules: Rules, where: str) -> str:
         return style
     raise UserError(
         f"{where}: the pictures do not lie as layout '{rules.layout}' says; found: {shown(tree, ())}, "
-        f"{tree.num_directly(())} pictures directly in it, left out: {describe(tree.ignored)}; {LAYOUTS}"
-        f"{names_hint('/'.join(path) for path in tree.pictures)}{table_hint(tree)}"
+        f"{plural(tree.num_directly(()), 'picture')} directly in it, left out: {describe(tree.ignored)}; "
+        f"{LAYOUTS}{names_hint('/'.join(path) for path in tree.pictures)}{table_hint(tree)}"
     )
 
 
@@ -208,7 +209,9 @@ def _classes(tree: Tree, homes: Homes, style: str, found: Found, where: str) -> 
     if listed is not None:
         beyond = [key for key in written if int(key) >= len(listed)]
         if beyond:
-            raise UserError(f"{where}: classes.json names {len(listed)} classes, but files have label {beyond[-1]}")
+            raise UserError(
+                f"{where}: classes.json names {plural(len(listed), 'class', 'classes')}, but files have label {beyond[-1]}"
+            )
         written = [str(label) for label in range(len(listed))]
         tree.read(Path("classes.json"))
     names = tuple(printable(name, 100) for name in written) if listed is None else listed

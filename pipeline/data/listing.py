@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from decimal import Decimal
 from pathlib import Path
 
+from pipeline.counts import plural
 from pipeline.data.taken import Taken, counted
 from pipeline.errors import UserError, printable
 
@@ -115,9 +116,8 @@ def warn_small(small: Mapping[str, int], minimum: int) -> list[str]:
     """What is to be said where classes were left out for their size."""
     shown = [f"'{printable(name, 60)}' ({num})" for name, num in small.items()]
     listed = ", ".join(shown[:10]) + (f" and {len(shown) - 10} more" if shown[10:] else "")
-    return (
-        [f"classes of fewer than {minimum} training pictures are left out (dataset.min_pictures): {listed}"] if small else []
-    )
+    told = f"classes of fewer than {plural(minimum, 'training picture')} are left out (dataset.min_pictures)"
+    return [f"{told}: {listed}"] if small else []
 
 
 def check_counts(
@@ -137,14 +137,14 @@ def check_counts(
         shown = "; ".join(f"'{printable(classes[c], 60)}': {_counts(counts, c)}" for c in short[:10])
         more = f"; and {len(short) - 10} more" if len(short) > 10 else ""
         raise UserError(
-            f"{where}: {len(short)} of {len(classes)} classes have fewer than 2 training pictures: {shown}{more}; "
-            f"add pictures or remove the class from every part{few}{hint}"
+            f"{where}: {len(short)} of {len(classes)} classes {'has' if len(short) == 1 else 'have'} fewer than 2 training "
+            f"pictures: {shown}{more}; add pictures or remove the class from every part{few}{hint}"
         )
     if not sum(counts[VALID, c] for c in range(len(classes))):
         num_train = sum(counts[TRAIN, c] for c in range(len(classes)))
         raise UserError(
-            f"{where}: no validation pictures ({num_train} training pictures in {len(classes)} classes): their folder "
-            "is empty, or there is none and every class is too small (fewer than 4) to cut some off"
+            f"{where}: no validation pictures ({plural(num_train, 'training picture')} in {len(classes)} classes): their "
+            "folder is empty, or there is none and every class is too small (fewer than 4) to cut some off"
         )
 
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from pipeline.counts import plural
 from pipeline.errors import printable
 
 FIRST = 5  # classes and folders that are named
@@ -82,14 +83,16 @@ class Taken:
         """(what, in words) for every line that is shown."""
         shown = ", ".join(f"{printable(name, 40)} ({num:,})" for name, num in self.classes[:FIRST])
         nums = [num for _, num in self.classes]
-        more = f", and {len(nums) - FIRST:,} more; {self.sizes()} pictures each" if nums[FIRST:] else ""
+        more = (
+            f", and {len(nums) - FIRST:,} more; {self.sizes()} picture{'s' * ({*nums} != {1})} each" if nums[FIRST:] else ""
+        )
         made = [("classes", f"{len(nums):,}: {shown}{more}"), ("labels", self.labels)]
         made += [("files", self.files)] if self.files else []
         for part, name in SHOWN.items():
             total, bare = self.counts[part]
             without = f" ({bare:,} without a label)" if bare else ""
             origin = f", {self.parts[part]}" if part in self.parts else ""
-            made.append((name, f"{total:,} picture{'s' * (total != 1)}{without}{origin}" if total else "none"))
+            made.append((name, f"{plural(total, 'picture')}{without}{origin}" if total else "none"))
         ranked = sorted(self.left_out.items(), key=lambda item: (-item[1], item[0]))
         return [*made, ("left out", ", ".join(counted(num, what) for what, num in ranked) or "nothing")]
 

@@ -6,16 +6,17 @@ from statistics import fmean, median
 from types import MappingProxyType
 from typing import Literal
 
+from pipeline.counts import plural
 from pipeline.record import Record
 from pipeline.report import beyond, costs, effects, families, tuned
 from pipeline.report.document import Block, Bullets, Cell, Column, Figure, Heading, Table, table
 from pipeline.report.finished import finished_models
 from pipeline.report.footnotes import footnotes
-from pipeline.report.sentences import by_default, margin_of, points, spread_text
+from pipeline.report.sentences import points, spread_text, within
 from pipeline.report.tables import NAMES, Ablation, ArmRow
 from pipeline.report.wording import NONE, Points, listed, millions, size
 from pipeline.stats import MIN_REPLICATES, NAN, Contrast
-from pipeline.study import Study
+from pipeline.study import Study, is_default_margin
 
 Align = Literal["left", "right", "center"]
 Part = tuple[Column, list[Cell]]
@@ -43,13 +44,12 @@ def blocks(ablation: Ablation, record: Record, study: Study, *, dropped: frozens
     groups = listed(list(dict.fromkeys(contrast.family_name for contrast in ablation.contrasts)))
     dots = "; small dots are single replicates" if any(contrast.paired for contrast in ablation.contrasts) else ""
     thin = ", thin for other pictures of this kind" if any(contrast.beyond for contrast in ablation.contrasts) else ""
-    meant = by_default(ablation) or " within which a difference is of no practical interest"
+    meant = "" if is_default_margin(ablation.rope) else ", a difference within which is of no practical interest"
     tested = families.setting(ablation.contrasts, ablation.budget)
     forest = Figure(
         "differences",
-        f"What the design asks: {groups}. Mean and 95 % interval of each on its own{thin}{dots}. The "
-        f"band is the margin of ±{margin_of(ablation)}{meant}. "
-        f"{' '.join(filter(None, (families.cautions(ablation.contrasts), tested)))}",
+        f"What the design asks: {groups}. Mean and 95 % interval of each on its own{thin}{dots}. The band is the "
+        f"margin of {within(ablation)}{meant}. {' '.join(filter(None, (families.cautions(ablation.contrasts), tested)))}",
         "Forest plot of differences in accuracy with 95 percent intervals",
     )
     interaction = Figure(
@@ -75,7 +75,7 @@ def main_table(ablation: Ablation, efforts: Mapping[str, str] = MappingProxyType
     title = f"{NAMES[ablation.metric]} (%), {spread}"
     parts.append(_named(ablation, title, "right", texts, [row.mean for row in ablation.rows], bold=True))
     parts += _differences(ablation, answers, against)
-    caption = f"Ablation: {len(ablation.rows)} arms, reference first."
+    caption = f"Ablation: {plural(len(ablation.rows), 'arm')}, reference first."
     if against:
         caption += f" Differences in percent points of {NAMES[ablation.metric]}. "
         caption += families.setting(tuple(asked.values()), ablation.budget)

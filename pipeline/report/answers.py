@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 
 from pipeline.classes import Classes, Tally, tally
+from pipeline.counts import plural
 from pipeline.evidence import Embedding, Evidence, Ints, evidence_path, read
 from pipeline.record import Record, Run
 from pipeline.report.tables import Ablation, ArmRow
-from pipeline.report.wording import plural
 from pipeline.stats import Bools, Marks
 from pipeline.study import Study
 

@@ -5,13 +5,14 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from pipeline.classes import NUM_BINS, UNBALANCED, Classes, Floats, Ints, mean
+from pipeline.counts import plural
 from pipeline.report.answers import LACKS, Answers, highest, slug
 from pipeline.report.confusions import CHOSEN, COLOURED, MOST_CLASSES, PICKED
 from pipeline.report.document import Block, Bullets, Cell, Column, Figure, Gallery, Heading, Table, Text, Tone
 from pipeline.report.gallery import gallery
 from pipeline.report.sentences import points, spread_text
 from pipeline.report.tables import Ablation
-from pipeline.report.wording import NONE, Points, listed, plural
+from pipeline.report.wording import NONE, Points, listed
 
 TITLE = "What the models confuse"
 MOST_ROWS = 30

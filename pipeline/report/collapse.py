@@ -8,6 +8,7 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
+from pipeline.counts import plural
 from pipeline.data.taken import num_labelled
 from pipeline.record import Run
 from pipeline.trends import RULES
@@ -65,7 +66,7 @@ def barred(runs: Mapping[str, Sequence[Run]], scores: pd.DataFrame, guess: Guess
         counts = {status: list(statuses.values()).count(status) for status in ("diverged", "failed")}
         counts |= {"missing": len(begun) - len(statuses), "collapsed": len(fell.get(arm, ()))}
         why = ["at chance"] if known.mean() < guess.limit else []
-        why += [f"{count} of {len(begun)} runs {how}" for how, count in counts.items() if count]
+        why += [f"{count} of {plural(len(begun), 'run')} {how}" for how, count in counts.items() if count]
         if why:
             found[arm] = ", ".join(why)
     return found

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from pipeline.counts import plural
 from pipeline.diagnosis import unconverged
 from pipeline.errors import UserError
 from pipeline.fidelity import Sample, choose
@@ -40,7 +41,7 @@ from pipeline.report.tables import Ablation, read_ablation
 from pipeline.report.translator import Translator
 from pipeline.report.trials import Search, read_search
 from pipeline.report.tuning import Tuning, read_tuning
-from pipeline.report.wording import moment, plural
+from pipeline.report.wording import moment
 from pipeline.study import Study
 
 FIGURES = frozenset({"curves", "differences", "interaction", "search", "importance", "slices", "parallel", "tuning"})

@@ -2,9 +2,10 @@
 
 from collections.abc import Iterator, Sequence
 
+from pipeline.counts import plural
 from pipeline.record import Record, Run
 from pipeline.report.tables import Ablation, ArmRow
-from pipeline.report.wording import listed, plural
+from pipeline.report.wording import listed
 
 
 def num_macs(row: ArmRow) -> int:

@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
+from pipeline.counts import plural
 from pipeline.record import Run
 from pipeline.report.style import BAD, MUTED, RUNGS, TRAIN, VAL, short
 from pipeline.report.tables import ArmRow
@@ -58,7 +59,7 @@ def what_is_drawn(rows: Sequence[ArmRow]) -> str:
     sizes = [(len(row.complete), len([run for run in row.diverged if run.epochs])) for row in shown]
     most = max(1, NUM_LINES // max(1, len(shown)))
     drawn, total = sum(min(n, most) for pair in sizes for n in pair), sum(map(sum, sizes))
-    thin = "every run" if drawn == total else f"{drawn:,} of {total:,} runs, evenly chosen"
+    thin = "every run" if drawn == total else f"{drawn:,} of {plural(total, 'run')}, evenly chosen"
     text = f"Thin: {thin}; thick: the mean of all complete runs of an arm."
     return text if len(shown) == len(rows) else f"{text} Drawn are the first {len(shown)} of {len(rows)} arms."
 

@@ -4,12 +4,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from statistics import fmean
 
+from pipeline.counts import plural
 from pipeline.diagnosis import RULES, ArmFlag, Flag, judge_arms, judge_best, unlike
 from pipeline.frozen import flatten
 from pipeline.record import Record
 from pipeline.report.document import Block, Bullets, Cell, Column, Heading, Table, Text
 from pipeline.report.tables import Ablation, ArmRow
-from pipeline.report.wording import NONE, listed, plural
+from pipeline.report.wording import NONE, listed
 from pipeline.study import Study
 
 NO_FLAG = "no flag"

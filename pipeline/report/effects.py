@@ -3,14 +3,16 @@
 import math
 from collections.abc import Iterator, Sequence
 
+from pipeline.counts import plural
 from pipeline.questions import EFFECTS, SCREEN, SHAPLEY, STEPS
 from pipeline.report import beyond
 from pipeline.report.document import Cell, Column, Table, Tone
 from pipeline.report.families import ORDER, bound, screening, setting
-from pipeline.report.sentences import bare, margin_of, points
+from pipeline.report.sentences import bare, points, within
 from pipeline.report.tables import Ablation
-from pipeline.report.wording import NONE, Points, aligned, below_margin, listed, plural, probability, word
+from pipeline.report.wording import NONE, Points, aligned, below_margin, listed, probability, word
 from pipeline.stats import Contrast, by_family
+from pipeline.study import is_default_margin
 
 TONES: dict[str, Tone] = {"better": "good", "worse": "bad", "equivalent": "even", "inconclusive": "open"}
 SHOWN_ALIASES = 12
@@ -86,7 +88,9 @@ def verdict(contrast: Contrast | None, rope: float, runs: tuple[str, ...] = ()) 
     if contrast is None:
         return Cell("reference", runs=runs)
     tone = "open" if contrast.aliases and contrast.family else TONES.get(contrast.verdict, "")
-    small = " (below the margin)" * (below_margin(contrast, rope) and not contrast.aliases)
+    small = f" (below the {'default ' * is_default_margin(rope)}margin)" * (
+        below_margin(contrast, rope) and not contrast.aliases
+    )
     here = " (these pictures)" * contrast.only_here
     return Cell(word(contrast) + small + here, tone=tone, runs=runs)
 
@@ -101,10 +105,9 @@ def testing(ablation: Ablation) -> Iterator[str]:
             f"{WAYS[test]}. The design calls for this test: {ablation.basis.why}. better / worse (positive / negative): "
             f"{test} at 5 % after Holm's correction over all {plural(size, 'test')} of this report as one family "
             f"({_members(ablation, size)}), counting after each finding as many as can be nothing at once (Shaffer 1986). "
-            f"{best}{bound(ablation.contrasts)} equivalent: "
-            f"the 90 % interval lies inside ±{margin_of(ablation)} (two one-sided tests, uncorrected). "
-            "inconclusive: neither, which is not evidence of no effect. "
-            "p is that of one comparison alone, Holm's p in brackets is the one that the verdict follows."
+            f"{best}{bound(ablation.contrasts)} equivalent: the 90 % interval lies inside {within(ablation)} (two one-sided "
+            "tests, uncorrected). inconclusive: neither, which is not evidence of no effect. p is that of one comparison "
+            "alone, Holm's p in brackets is the one that the verdict follows."
         )
 
 

@@ -4,11 +4,12 @@ import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
+from pipeline.counts import plural
 from pipeline.frozen import Scalar, flatten
 from pipeline.questions import Question
 from pipeline.record import Record, Run
 from pipeline.report.gaps import has_numbers
-from pipeline.report.wording import listed, plural
+from pipeline.report.wording import listed
 from pipeline.sources import changed
 from pipeline.stats import Basis, Contrast
 from pipeline.study import Study

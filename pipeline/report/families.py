@@ -4,8 +4,9 @@ import itertools
 import math
 from collections.abc import Sequence
 
+from pipeline.counts import plural
 from pipeline.questions import SCREEN
-from pipeline.report.wording import listed, plural
+from pipeline.report.wording import listed
 from pipeline.stats import Contrast
 
 ORDER = "What a step gives depends on its place in the order: another order can give other numbers."

@@ -2,12 +2,13 @@
 
 from collections.abc import Iterator
 
+from pipeline.counts import plural
 from pipeline.record import Record
 from pipeline.report import beyond, costs, effects
 from pipeline.report.fairness import REASON, matched_note, post_hoc
 from pipeline.report.tables import Ablation
 from pipeline.report.tuned import hyperparameters
-from pipeline.report.wording import duration, listed, plural
+from pipeline.report.wording import duration, listed
 from pipeline.stats import MIN_REPLICATES
 from pipeline.study import Study
 
@@ -123,7 +124,8 @@ def _tally(ablation: Ablation) -> str:
 def _scope(ablation: Ablation, record: Record) -> str:
     images = "this pool of train and val pictures"
     if ablation.metric == "test_acc":
-        images = f"these {ablation.num_tested:,} test pictures, of which one is worth {_worth(ablation.num_tested)} points"
+        num, worth = plural(ablation.num_tested, "test picture"), _worth(ablation.num_tested)
+        images = f"{'this' if ablation.num_tested == 1 else 'these'} {num}, of which one is worth {worth} points"
     commit = str(record.sessions[-1]["commit"] if record.sessions else "")
     text = commit.removesuffix("+")[:12] + " with uncommitted changes" * commit.endswith("+")
     where = f"Hardware: {costs.hardware(record)}; commit {text or 'unknown'}."

@@ -4,9 +4,9 @@ import io
 
 from PIL import Image
 
+from pipeline.counts import plural
 from pipeline.report.answers import NUM_WRONG, Answers, Wrong
 from pipeline.report.document import Gallery, Thumb, clean
-from pipeline.report.wording import plural
 
 SIDE = 64  # pixels of a thumbnail at most
 
@@ -33,7 +33,9 @@ def _caption(arm: str, answers: Answers) -> str:
 
 def _thumb(wrong: Wrong, number: int, answers: Answers, arm: str) -> Thumb:
     true, pred, n = answers.names[wrong.true], answers.names[wrong.pred], answers.shown[arm].replicates
-    label = f"{true} → {pred}, p {wrong.true_prob:.2f}, wrong in {wrong.wrong} of {n} replicates: {_tail(wrong.file)}"
+    label = (
+        f"{true} → {pred}, p {wrong.true_prob:.2f}, wrong in {wrong.wrong} of {plural(n, 'replicate')}: {_tail(wrong.file)}"
+    )
     return Thumb(_png(wrong), label, f"A picture of {true} taken for {pred}", f"wrong-{number:02d}")
 
 

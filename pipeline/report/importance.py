@@ -3,11 +3,12 @@
 import math
 from collections.abc import Iterator
 
+from pipeline.counts import plural
 from pipeline.fidelity import MIN_TRIALS, Sample
 from pipeline.importance import MAX_RESAMPLED, NUM_RESAMPLES, Importance, KnobImportance, Share
 from pipeline.report.document import Block, Bullets, Cell, Column, Figure, Heading, Table, Text
 from pipeline.report.tuning import Tuning, caption
-from pipeline.report.wording import NONE, plural
+from pipeline.report.wording import NONE
 from pipeline.study import Study
 
 NOISE = "not distinguishable from noise"
@@ -116,7 +117,10 @@ def footnotes(importance: Importance, study: Study) -> Iterator[str]:
     )
     yield from _selection(sample, study)
     if len(sample.trials) < advised:
-        yield f"{len(sample.trials)} trials are few for {plural(num_knobs, 'knob')}: {advised} or more are advised."
+        yield (
+            f"{plural(len(sample.trials), 'trial is', 'trials are')} few for {plural(num_knobs, 'knob')}: {advised} or more "
+            "are advised."
+        )
 
 
 def _selection(sample: Sample, study: Study) -> Iterator[str]:

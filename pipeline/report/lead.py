@@ -1,11 +1,12 @@
 """The report's first sentence: the study's question, and what the verdicts answer."""
 
+from pipeline.counts import plural
 from pipeline.frozen import flatten
 from pipeline.identity import run_seed
 from pipeline.questions import SCREEN
 from pipeline.record import Record
 from pipeline.report.tables import Ablation
-from pipeline.report.wording import Points, listed, plural
+from pipeline.report.wording import Points, listed
 from pipeline.stats import Contrast
 from pipeline.study import Study
 

@@ -7,6 +7,7 @@ from statistics import fmean, median
 
 import numpy as np
 
+from pipeline.counts import plural
 from pipeline.diagnosis import sizes
 from pipeline.record import Record
 from pipeline.report.tables import Ablation, ArmRow
@@ -77,7 +78,8 @@ def _copies(record: Record) -> str:
         return "Copies across the splits were not counted when this was recorded."
     pool = counts["train"] + counts["valid"]
     return (
-        f"Pictures with a copy (the same bytes or look): {copies['valid']:,} of {counts['valid']:,} val pictures in train, "
-        f"{copies['test']:,} of {counts.get('test', 0):,} test pictures in train or val, and {copies['pool']:,} of the "
-        f"{pool:,} that train and val are drawn from among themselves. Similar pictures of one object are not counted."
+        f"Pictures with a copy (the same bytes or look): {copies['valid']:,} of {plural(counts['valid'], 'val picture')} in "
+        f"train, {copies['test']:,} of {plural(counts.get('test', 0), 'test picture')} in train or val, and "
+        f"{copies['pool']:,} of the {pool:,} that train and val are drawn from among themselves. Similar pictures of one "
+        "object are not counted."
     )

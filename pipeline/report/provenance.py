@@ -6,6 +6,7 @@ import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from pipeline.counts import plural
 from pipeline.data.taken import Taken
 from pipeline.record import Record, Run
 from pipeline.report.document import Block, Bullets, Code, Heading, Text, table
@@ -13,7 +14,7 @@ from pipeline.report.fairness import mixed_code
 from pipeline.report.sentences import fallen
 from pipeline.report.tables import Ablation, ArmRow
 from pipeline.report.trials import STATUS, Search
-from pipeline.report.wording import NONE, duration, listed, moment, plural
+from pipeline.report.wording import NONE, duration, listed, moment
 from pipeline.stats import MIN_REPLICATES, Contrast
 from pipeline.study import Study
 
@@ -86,7 +87,9 @@ def _sessions(record: Record) -> Block:
     left = len(record.sessions) - len(rows)
     caption = "Sessions: the study is one record, however often it was stopped and continued."
     return table(
-        caption + (f" {left} earlier ones are not shown." if left else ""), ("begun", "command", "budget", "commit"), rows
+        caption + (f" {plural(left, 'earlier one is', 'earlier ones are')} not shown." if left else ""),
+        ("begun", "command", "budget", "commit"),
+        rows,
     )
 
 
@@ -124,7 +127,10 @@ def _holes(ablation: Ablation) -> Iterator[str]:
     if ablation.holes:
         names = [f"{hole.arm}, replicate {hole.replicate} ({hole.why})" for hole in ablation.holes]
         total = len(ablation.rows) * ablation.planned
-        yield f"The ablation table is INCOMPLETE, {len(names)} of {total} planned runs without a result: {listed(names)}"
+        yield (
+            f"The ablation table is INCOMPLETE, {len(names)} of {plural(total, 'planned run')} without a result: "
+            f"{listed(names)}"
+        )
 
 
 def _lost(ablation: Ablation) -> Iterator[str]:

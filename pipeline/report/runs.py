@@ -2,12 +2,13 @@
 
 import re
 
+from pipeline.counts import plural
 from pipeline.record import Record, Run
 from pipeline.report.document import Runs, Trace, Trail
 from pipeline.report.sentences import points
 from pipeline.report.tables import NAMES, Ablation, ArmRow, Metric, at_best
 from pipeline.report.trials import STATUS
-from pipeline.report.wording import NONE, Points, plural
+from pipeline.report.wording import NONE, Points
 
 TITLES = ("replicate", "status", "best epoch", "val acc† (%)")
 

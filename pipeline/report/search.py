@@ -2,10 +2,11 @@
 
 from collections.abc import Iterator
 
+from pipeline.counts import plural
 from pipeline.record import Run
 from pipeline.report.document import Block, Cell, Column, Figure, Heading, Table, Text, table
 from pipeline.report.trials import STATUS, Search, flat_config, top_value
-from pipeline.report.wording import NONE, Points, duration, plural, value
+from pipeline.report.wording import NONE, Points, duration, value
 from pipeline.study import Study
 
 SHOWN = Points(2)

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from pipeline.counts import plural
 from pipeline.questions import SCREEN
 from pipeline.record import Record
 from pipeline.report import beyond, interactions, lead
@@ -12,9 +13,9 @@ from pipeline.report.fairness import refusal
 from pipeline.report.families import bound, cautions, products, setting
 from pipeline.report.tables import Ablation, ArmRow, Metric, spread
 from pipeline.report.tuned import hyperparameters
-from pipeline.report.wording import NONE, Points, below_margin, listed, plural, word
+from pipeline.report.wording import NONE, Points, below_margin, listed, word
 from pipeline.stats import ALPHA, MIN_REPLICATES, Contrast, Fit
-from pipeline.study import Ablation as AblationPlan
+from pipeline.study import is_default_margin, margin_in_words
 
 LONG: dict[Metric, str] = {"test_acc": "test accuracy", "last_val_acc": "validation accuracy at each run's last epoch"}
 
@@ -66,7 +67,10 @@ def incomplete(ablation: Ablation) -> str:
     if not ablation.holes:
         return ""
     total = len(ablation.rows) * ablation.planned
-    text = f"INCOMPLETE: {len(ablation.holes)} of the {total} planned runs of the ablation have no result."
+    text = (
+        f"INCOMPLETE: {len(ablation.holes)} of the {plural(total, 'planned run')} of the ablation "
+        f"{'has' if len(ablation.holes) == 1 else 'have'} no result."
+    )
     if ablation.empty:
         text += f" Arms without any: {_with_reasons(ablation.empty)}."
     return f"{text} The table is provisional."
@@ -84,14 +88,13 @@ def converged(ablation: Ablation) -> str:
 
 
 def margin_of(ablation: Ablation) -> str:
-    """The margin of no practical interest: 1 point, 0.5 points"""
-    size = f"{ablation.rope * 100:g}"
-    return f"{size} point{'s' * (size != '1')}"
+    """`margin of 0.5 points`, `default margin of 1 point`"""
+    return f"{'default ' * is_default_margin(ablation.rope)}margin of {margin_in_words(ablation.rope)}"
 
 
-def by_default(ablation: Ablation) -> str:
-    """That nobody chose another margin than the default one; else nothing."""
-    return ", the default margin" if ablation.rope == AblationPlan.model_fields["rope"].default else ""
+def within(ablation: Ablation) -> str:
+    """`±0.5 points`, or `±1 point, the default margin`"""
+    return f"±{margin_in_words(ablation.rope)}{', the default margin' * is_default_margin(ablation.rope)}"
 
 
 def bare(contrast: Contrast, shown: Points) -> str:
@@ -114,7 +117,7 @@ def _is_told(contrast: Contrast) -> bool:
 
 
 def _sentence(contrast: Contrast, ablation: Ablation, shown: Points) -> str:
-    name, margin = contrast.name, margin_of(ablation)
+    name = contrast.name
     if contrast.kind == "delta" and contrast.against != ablation.reference:
         name = f"{name} against {contrast.against}"
     if not contrast.n:
@@ -132,8 +135,8 @@ def _sentence(contrast: Contrast, ablation: Ablation, shown: Points) -> str:
     if contrast.verdict == "equivalent":
         half = float(Fit(*map(np.asarray, (contrast.delta, contrast.sd, contrast.error, contrast.df))).half(1 - 2 * ALPHA))
         inner = shown.interval(contrast.delta - half, contrast.delta + half)
-        return f"{head} within ±{margin} (90 % interval {inner}{by_default(ablation)})."
-    small = f", though by less than the margin of {margin}" if below_margin(contrast, ablation.rope) else ""
+        return f"{head} within {within(ablation)} (90 % interval {inner})."
+    small = f", though by less than the {margin_of(ablation)}" if below_margin(contrast, ablation.rope) else ""
     product = products(ablation.effects).get(name) if contrast.aliases else None
     return f"{head}{small}." + (f" It may be {product} alone, as both factors of that are found too." if product else "")
 
@@ -145,7 +148,10 @@ def _interaction(contrast: Contrast, ablation: Ablation, shown: Points) -> str:
     if contrast.verdict in ("better", "worse"):
         return interactions.sentence(contrast, ablation, shown)
     if contrast.verdict == "equivalent":
-        return f"{contrast.name}: their effects add up within the margin ({shown.signed(contrast.delta)} points {interval})."
+        return (
+            f"{contrast.name}: their effects add up within the {margin_of(ablation)} ({shown.signed(contrast.delta)} points "
+            f"{interval})."
+        )
     corrected = " once corrected for several comparisons" if contrast.low > 0 or contrast.high < 0 else ""
     size = f"{shown.signed(contrast.delta)} points {interval}"
     return f"{contrast.name}: whether they interact is open{corrected} ({size})."

@@ -3,11 +3,12 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from pipeline.counts import plural
 from pipeline.frozen import Scalar, flatten
 from pipeline.record import Record, Run
 from pipeline.report.document import Cell, Column, Table
 from pipeline.report.edges import edges
-from pipeline.report.wording import NONE, duration, listed, plural, value
+from pipeline.report.wording import NONE, duration, listed, value
 from pipeline.space import Space
 from pipeline.study import Study
 from pipeline.tuning import Fixed, PerArm, Replicated, Target, num_trials

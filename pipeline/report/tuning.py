@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from scipy.special import gammaln
 
+from pipeline.counts import plural
 from pipeline.fidelity import MIN_TRIALS
 from pipeline.record import Run
 from pipeline.report.style import BAND, VAL
@@ -89,8 +90,8 @@ def caption(tuning: Tuning) -> str:
     worst = f" ({tuning.num_diverged} diverged, counted as 0)" if tuning.num_diverged else ""
     return (
         f"Tuning curve: expected best val acc† of n random trials, at rung {tuning.rung + 1} of {tuning.num_rungs}, the "
-        f"highest that all of the {tuning.num_trials} random trials{worst} reached, so that nothing was selected. Band: "
-        f"pointwise 90 % bootstrap interval. Shown up to half of the trials, never beyond what was run."
+        f"highest that all of the {plural(tuning.num_trials, 'random trial')}{worst} reached, so that nothing was selected. "
+        "Band: pointwise 90 % bootstrap interval. Shown up to half of the trials, never beyond what was run."
     )
 
 

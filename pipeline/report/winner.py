@@ -1,9 +1,10 @@
 """The winner's curse: the number that the best trial was chosen by, beside what its configuration does trained again."""
 
+from pipeline.counts import plural
 from pipeline.report.sentences import points
 from pipeline.report.tables import Ablation, ArmRow
 from pipeline.report.trials import Search, top_value
-from pipeline.report.wording import Points, plural
+from pipeline.report.wording import Points
 from pipeline.stats import MIN_REPLICATES, NAN, Winner, basis, winners_curse
 
 

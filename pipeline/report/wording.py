@@ -122,10 +122,6 @@ def moment(timestamp: float) -> str:
     return f"{datetime.fromtimestamp(timestamp, UTC):%Y-%m-%d %H:%M} UTC"
 
 
-def plural(count: int, noun: str, many: str = "") -> str:
-    return f"{count:,} {noun if count == 1 else many or noun + 's'}"
-
-
 def listed(items: Sequence[str], limit: int = 8) -> str:
     """a, b and 7 more"""
     rest = len(items) - limit

@@ -4,6 +4,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+from pipeline.counts import plural
 from pipeline.questions import Question
 from pipeline.record import Run
 from pipeline.report.collapse import Guess
@@ -45,7 +46,7 @@ def _why(question: Question, runs: Mapping[str, Sequence[Run]], num_pictures: in
         for arm, weight in question.weights.items():
             left[_trace(complete[arm][replicate])] += weight
         if not all(map(is_zero, left.values())):
-            answers = f"the number of right answers, of {num_pictures:,} pictures"
+            answers = f"the number of right answers, of {plural(num_pictures, 'picture')}"
             return f"the losses differ, so the change does reach the training, but not {answers}"
     if not shared:
         return ""

@@ -12,6 +12,7 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
+from pipeline.counts import plural
 from pipeline.questions import Alias, Kind, Question
 from pipeline.stats.student import (
     ALPHA,
@@ -110,7 +111,7 @@ def estimate(scores: pd.DataFrame, question: Question, basis: Basis = PAIRED) ->
         scope=basis.scope,
     )
     if n < MIN_REPLICATES:
-        few = f"only {n} replicate{'s' * (n != 1)}" if n else "no replicate has all the arms it needs"
+        few = f"only {plural(n, 'replicate')}" if n else "no replicate has all the arms it needs"
         return replace(bare, reason=few)
     # within replicates also where they are not paired: runs that agree one by one are the same runs
     if len(whole) >= MIN_REPLICATES and (whole @ weights).std(ddof=1) <= NO_SPREAD:

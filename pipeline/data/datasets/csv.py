@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
+from pipeline.counts import plural
 from pipeline.data.columns import Columns, Row, Wanted, read_columns
 from pipeline.data.cut import cut, origins, warn_test
 from pipeline.data.datasets.base import (
@@ -144,7 +145,7 @@ class Csv(PictureSet):
         known = lookup.table(truth)
         columns = read_columns(known, _there(known, first.wanted), lookup.knows, labelled=True)
         labels = {row.file: row.label for row in columns.rows}
-        notes.append(f"the labels of {sum(row.file in labels for row in rows)} test pictures were read from {TRUTH}")
+        notes.append(f"the labels of {plural(sum(r.file in labels for r in rows), 'test picture')} were read from {TRUTH}")
         return [replace(row, label=labels.get(row.file, "")) for row in rows]
 
     def _collect(self, lookup: Lookup, table: Table, rows: Sequence[Row], part: int, found: Found) -> list[str]:
@@ -165,14 +166,16 @@ class Csv(PictureSet):
             status = (root / actual).stat() if actual else None
             missing += [row] if status is None else []
             found[path] = (row, own, (status.st_size, status.st_mtime_ns) if status else (0, 0))
-        if len(missing) > self.num_unreadable_allowed(len(rows)):
+        if len(missing) > (allowed := self.num_unreadable_allowed(len(rows))):
+            gone = "is" if len(missing) == 1 else "are"
             shown = ", ".join(f"{printable(row.file, 80)} (line {row.line})" for row in missing[:5])
             raise UserError(
-                f"{where}: {len(missing)} of {len(rows)} pictures are missing: {shown}; "
-                f"dataset.max_unreadable={self.max_unreadable:g} allows {self.num_unreadable_allowed(len(rows))}; "
-                f"the pictures there lie in {lookup.places()}; if these are no files, name the column in dataset.file_column"
+                f"{where}: {len(missing)} of {plural(len(rows), 'picture')} {gone} missing: {shown}; "
+                f"dataset.max_unreadable={self.max_unreadable:g} allows {allowed}; the pictures there lie in "
+                f"{lookup.places()}; if these are no files, name the column in dataset.file_column"
             )
-        return [f"{printable(table.path.name)}: {repeated} pictures are listed more than once"] if repeated else []
+        twice = plural(repeated, "picture is", "pictures are")
+        return [f"{printable(table.path.name)}: {twice} listed more than once"] if repeated else []
 
     def _listing(
         self, lookup: Lookup, path: Path, columns: Columns, found: Found, notes: list[str], origin: dict[str, str]
@@ -192,10 +195,8 @@ class Csv(PictureSet):
         notes += [*warn_small(small, self.min_pictures), *cut(files, labels, parts, shares)]
         few = "; leave small classes out with dataset.min_pictures, or name the columns in dataset.file_column and "
         check_counts(where, labels, parts, classes, few=f"{few}dataset.label_column")
-        left = Counter(lookup.tree.ignored) + Counter(
-            {"pictures that no table lists": len(lookup.tree.pictures) - len(found)}
-        )
-        left += Counter({"pictures of classes too small": len(found) - len(files)})
+        left = Counter(lookup.tree.ignored) + Counter({"pictures of classes too small": len(found) - len(files)})
+        left += Counter({"pictures that no table lists": len(lookup.tree.pictures) - len(found)})
         name = printable(path.name, 60)
         source = Source(f"{columns.labels} of {name}", f"{columns.file} of {name}", origin | origins(shares), left)
         return Listing(

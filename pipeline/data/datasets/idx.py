@@ -10,6 +10,7 @@ import zlib
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Literal
 
+from pipeline.counts import plural
 from pipeline.data.datasets.base import Channels, PictureSet, Side, ValidShare, title_of
 from pipeline.data.folder import require_folder
 from pipeline.data.layouts import read_classes
@@ -56,7 +57,9 @@ class Idx(PictureSet):
                 num = _header(file, images, 3)[0]
             columns[part] = _read(files[part, "labels"], 1)
             if len(columns[part]) != num:
-                raise UserError(f"data: {printable(images)}: {num} pictures, but {len(columns[part])} labels")
+                raise UserError(
+                    f"data: {printable(images)}: {plural(num, 'picture')}, but {plural(len(columns[part]), 'label')}"
+                )
             both = [files[part, kind].stat() for kind in ("images", "labels")]
             stamps[part] = (sum(found.st_size for found in both), max(found.st_mtime_ns for found in both))
         names = read_classes(root)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
+from pipeline.counts import plural
 from pipeline.data.datasets.base import Channels, PictureSet, Side, TestShare, ValidShare, title_of
 from pipeline.data.folder import require_folder
 from pipeline.data.layouts import read_classes
@@ -57,7 +58,9 @@ class Npz(PictureSet):
         by_part = dict(zip(columns, labels, strict=True))
         for part, num in nums.items():
             if len(by_part.setdefault(part, [-1] * num)) != num:
-                raise UserError(f"{where}: {num} pictures in '{keys[part][0]}', but {len(by_part[part])} labels")
+                raise UserError(
+                    f"{where}: {plural(num, 'picture')} in '{keys[part][0]}', but {plural(len(by_part[part]), 'label')}"
+                )
         found = path.stat()
         stamp = (found.st_size, found.st_mtime_ns)
         blocks = [Block(part, by_part[part], stamp) for part in keys]
