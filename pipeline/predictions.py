@@ -18,10 +18,12 @@ import numpy.typing as npt
 from PIL import Image
 
 from pipeline.counts import plural
+from pipeline.data import ward
 from pipeline.data.cache import Data
 from pipeline.data.datasets import PictureSet
-from pipeline.data.decode import MEGAPIXELS, read_picture
+from pipeline.data.decode import read_picture
 from pipeline.data.folder import EXTENSIONS, Tree, require_folder, walk
+from pipeline.data.limits import MEGAPIXELS
 from pipeline.data.listing import TEST, UNKNOWN, BadPicture, Reading, describe
 from pipeline.data.splits import Split
 from pipeline.data.tables import read_table
@@ -218,7 +220,7 @@ def _decode(root: Path, files: Sequence[str], data: Data, dataset: PictureSet) -
         except BadPicture as bad:
             return str(bad)
 
-    with warnings.catch_warnings(), ThreadPoolExecutor(num_cores()) as pool:
+    with warnings.catch_warnings(), ward.dismissed(), ThreadPoolExecutor(num_cores()) as pool:
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # our own cap is lower and names the file
         warnings.filterwarnings("ignore", module="PIL")
         for start in range(0, len(files), CHUNK):  # what is decoded waits in memory to be taken

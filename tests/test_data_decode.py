@@ -11,9 +11,10 @@ import pytest
 from pictures import photo, save
 from PIL import Image, features
 
-from pipeline.data import decode
-from pipeline.data.decode import MEGAPIXELS, fit, pixels_of, read_picture, resize
+from pipeline.data import decode, raster
+from pipeline.data.decode import MEGAPIXELS, fit, read_picture, resize
 from pipeline.data.listing import FIRST_RULES, BadPicture, Reading
+from pipeline.data.raster import pixels_of
 
 
 def encoded(image: Image.Image, kind: str, **settings: object) -> bytes:
@@ -226,7 +227,7 @@ def test_heic(tmp_path, name):
 @pytest.mark.parametrize(("cap", "part"), [(1, 4), (2, 2), (5, 2), (6, 1)])
 def test_a_jpeg_beyond_the_cap_is_shrunk_while_it_is_decoded(tmp_path, monkeypatch, kind, cap, part):
     seen = []
-    monkeypatch.setattr(decode, "pixels_of", lambda image, top: seen.append(image.size) or pixels_of(image, top))
+    monkeypatch.setattr(raster, "pixels_of", lambda image, top: seen.append(image.size) or pixels_of(image, top))
     big = smooth(3000, 2000)
     (tmp_path / "big.jpg").write_bytes(encoded(big, kind, quality=90, exif=EXIF))
     pixels = read_picture(tmp_path / "big.jpg", 32, max_megapixels=cap)[0]

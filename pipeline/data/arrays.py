@@ -12,8 +12,9 @@ import numpy.typing as npt
 
 from pipeline.counts import plural
 from pipeline.data.cut import cut, origins, warn_test
-from pipeline.data.decode import Picture, Pixels, fit
+from pipeline.data.decode import Picture, fit
 from pipeline.data.listing import FULL_DEPTH, PARTS, UNKNOWN, Listing, check_counts, in_order
+from pipeline.data.raster import Pixels
 from pipeline.data.taken import Source, Taken
 from pipeline.errors import UserError, printable
 

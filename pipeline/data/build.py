@@ -18,6 +18,7 @@ import numpy as np
 from PIL import Image
 
 from pipeline.counts import plural
+from pipeline.data import ward
 from pipeline.data.checks import channel_statistics, copies, fingerprint, is_food11, warn
 from pipeline.data.datasets import PictureSet
 from pipeline.data.decode import depth_of
@@ -129,7 +130,7 @@ def _decode_all(
     def decode(start: int) -> list[Decoded]:
         return [_decode_one(dataset, listing, row, descriptor) for row in rows[start : start + CHUNK]]
 
-    with _one_torch_thread(), warnings.catch_warnings(), ThreadPoolExecutor(num_cores()) as pool:
+    with _one_torch_thread(), warnings.catch_warnings(), ward.dismissed(), ThreadPoolExecutor(num_cores()) as pool:
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # our own cap is lower and names the file
         warnings.filterwarnings("ignore", module="PIL")  # of damaged meta data; whether the pixels can be read decides
         try:
@@ -191,8 +192,7 @@ def _write_meta(
 ) -> None:
     shape = (len(rows), dataset.channels, dataset.size, dataset.size)
     images = np.memmap(folder / IMAGES, dtype=np.uint8, mode="r", shape=shape)
-    parts = [listing.parts[row] for row in rows]
-    labels = [listing.labels[row] for row in rows]
+    parts, labels = ([column[row] for row in rows] for column in (listing.parts, listing.labels))
     mean, std = channel_statistics(images, np.flatnonzero((np.array(parts) == TRAIN) & (np.array(labels) != UNKNOWN)))
     alike = near_identical(images)
     notes = (*_unread(listing, reasons), *scaled, *warn(listing, rows, hashes, alike))

@@ -7,6 +7,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from pipeline.data.files import of_kernel, open_file
 from pipeline.data.listing import FIRST_RULES, RULES
 from pipeline.errors import UserError, nearest, printable
 
@@ -158,7 +159,9 @@ def _walk_one(tree: Tree, start: Names, seen: set[tuple[int, int]], links: list[
         hidden = system | {name for name in folders if name.startswith(".")}
         linked = {name for name in folders if name not in hidden and os.path.islink(os.path.join(where, name))}
         tree.ignored.update(f"folders {name}" if name in system and not first else "hidden folders" for name in hidden)
-        links += [(*here, name) for name in linked]
+        unreal = {name for name in linked if of_kernel(os.path.join(where, name))}
+        tree.ignored.update("sockets, pipes or devices" for _ in unreal)
+        links += [(*here, name) for name in linked - unreal]
         folders[:] = sorted(set(folders) - hidden - linked)
         tree.folders[here] = list(folders)
         for name in files:
@@ -204,7 +207,7 @@ def _file_stamp(where: str, name: str, *, first: bool) -> tuple[int, int] | str:
         found = os.stat(path)
     except OSError:
         return "broken links"
-    if not stat.S_ISREG(found.st_mode):
+    if not stat.S_ISREG(found.st_mode) or (os.path.islink(path) and of_kernel(path)):
         return "sockets, pipes or devices"
     if known or (ending not in UNREAD | COPIES and not name.endswith("~") and _looks_like_a_picture(path, ending)):
         return found.st_size, found.st_mtime_ns
@@ -213,7 +216,7 @@ def _file_stamp(where: str, name: str, *, first: bool) -> tuple[int, int] | str:
 
 def _looks_like_a_picture(path: str, ending: str) -> bool:
     try:
-        with open(path, "rb") as file:
+        with open_file(path) as file:
             begin = file.read(16)
     except OSError:  # `read_picture` would say why; but that it is a picture is not known
         return False

@@ -19,6 +19,7 @@ from pipeline.data.doubts import (
     shown,
     table_hint,
 )
+from pipeline.data.files import open_file
 from pipeline.data.folder import EXTENSIONS, Names, Tree
 from pipeline.data.homes import Homes, find_homes
 from pipeline.data.listing import (
@@ -225,7 +226,7 @@ def read_classes(*folders: Path) -> tuple[str, ...] | None:
         if not path.is_file():
             continue
         try:
-            with path.open("rb") as file:
+            with open_file(path) as file:
                 names = json.loads(file.read(1_000_000))
         except (OSError, ValueError, RecursionError) as error:
             raise UserError(f"{printable(path)}: not readable as JSON: {printable(error)}") from error

@@ -7,10 +7,12 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 
+from pipeline.data.files import open_file, read_file
 from pipeline.data.names import split_of
 from pipeline.errors import UserError, choices, printable
 
 MAX_BYTES = 256 * 2**20
+MAX_CELLS = 20_000_000  # ImageNet's table has 4 million; each takes 60 bytes of memory
 SHEETS = {".xlsx", ".xls", ".ods", ".parquet", ".tsv", ".txt", ".json"}
 SEPARATORS = ",;\t|"
 EXCEL = re.compile(r"\"?sep=(.)\"?\r?\n", re.IGNORECASE)  # a line that Excel writes and reads, before all others
@@ -102,20 +104,27 @@ def _lines(path: Path, where: str) -> list[tuple[int, tuple[str, ...]]]:
     separator = excel[1] if excel else max(SEPARATORS, key=first.count)
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
     before = 1 if excel else 0
+    found: list[tuple[int, tuple[str, ...]]] = []
+    num = 0
     try:
-        cells = [(reader.line_num + before, tuple(cell.strip() for cell in line)) for line in reader]
+        for line in reader:
+            num += len(line) + 1
+            if num > MAX_CELLS:
+                raise UserError(f"{where}: line {reader.line_num + before}: more than {MAX_CELLS:,} cells up to here")
+            if any(map(str.strip, line)):
+                found.append((reader.line_num + before, tuple(cell.strip() for cell in line)))
     except csv.Error as error:
         raise UserError(f"{where}: line {reader.line_num + before}: {printable(error)}") from error
-    return [(number, line) for number, line in cells if any(line)]
+    return found
 
 
 def _text(path: Path, where: str) -> str:
     try:
-        with path.open("rb") as file:
-            raw = file.read(MAX_BYTES + 1)
+        with open_file(path) as file:
+            raw = read_file(file, MAX_BYTES)
     except OSError as error:
         raise UserError(f"{where}: {error.strerror}") from error
-    if len(raw) > MAX_BYTES:
+    if raw is None:
         raise UserError(f"{where}: larger than {MAX_BYTES // 2**20} MiB")
     wide = raw[:2] in (b"\xff\xfe", b"\xfe\xff")
     try:

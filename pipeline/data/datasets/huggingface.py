@@ -74,7 +74,7 @@ class HuggingFace(PictureSet):
     def read(self, listing: Listing, row: int) -> "Picture":
         """One row's picture, brought to `channels` and `size`; raises BadPicture."""
         from pipeline.data.arrays import place_of, row_pixels
-        from pipeline.data.decode import pixels_of
+        from pipeline.data.raster import pixels_of
 
         part, place = place_of(listing.files[row])
         rows = _open(self.path, self.subset, listing.root)[part]

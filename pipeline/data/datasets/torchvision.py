@@ -101,7 +101,7 @@ class Torchvision(PictureSet):
     def read(self, listing: Listing, row: int) -> "Picture":
         """One row's picture, brought to `channels` and `size`; raises BadPicture."""
         from pipeline.data.arrays import place_of, row_pixels
-        from pipeline.data.decode import pixels_of
+        from pipeline.data.raster import pixels_of
 
         assert listing.root is not None
         part, place = place_of(listing.files[row])
@@ -143,7 +143,12 @@ def _open(name: str, part: int, folder: Path) -> Any:
     from torchvision import datasets
 
     settings = SETS[name][part]
-    if not {"download", "kwargs"} & inspect.signature(getattr(datasets, name)).parameters.keys():
+    known = inspect.signature(getattr(datasets, name)).parameters.keys()
+    if "loader" in known:
+        from pipeline.data.decode import load_rgb
+
+        settings = settings | {"loader": load_rgb}
+    if not {"download", "kwargs"} & known:
         return _try(name, part, folder, settings)
     try:
         return getattr(datasets, name)(str(folder), **settings, download=False)
