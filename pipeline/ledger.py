@@ -17,6 +17,7 @@ from typing import IO, Any
 
 from pipeline import lease
 from pipeline import lock as locks
+from pipeline.counts import plural
 from pipeline.errors import MachineError, printable
 from pipeline.lines import FILE, FORMAT, Event, seal, sound_lines
 from pipeline.lock import Lock, free, open_plain
@@ -105,10 +106,11 @@ class Ledger:
 
         Returns whether nothing is left of the folder.
         """
-        unused = not self._bytes and not self._trouble
+        unused = not self._bytes
         if unused:
             with contextlib.suppress(OSError):
-                self.path.unlink()
+                if os.path.samestat(self.path.lstat(), os.fstat(self._file.fileno())):
+                    self.path.unlink()
                 (self.folder / locks.FILE).unlink()
                 self.folder.rmdir()
         self._leave()
@@ -159,13 +161,15 @@ class Ledger:
 
     def _rescued(self) -> str:
         """Write all that was recorded to where no file is; says where, and how to go on."""
+        if not self._bytes:
+            return "nothing had been recorded: the same command begins anew"
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             path = self.path if not os.path.lexists(self.path) else free(self.path, "rescued")
             _write(path, bytes(self._bytes))
         except OSError as error:
             return f"and what was recorded cannot be written anew: {error.strerror}"
-        written = f"its {self._seq} events have been written anew from memory to {printable(path)}"
+        written = f"{plural(self._seq, 'event')} of it have been written anew from memory to {printable(path)}"
         if path != self.path:
             return f"{written}; to go on from them, move that file to the place of the other"
         return f"{written}: the same command goes on from them, without the checkpoints and reports that are gone"
@@ -184,8 +188,8 @@ class Ledger:
         self._file.truncate(len(self._bytes))
         os.fsync(self._file.fileno())
         sys.stderr.write(
-            f"warning: {printable(self.path)}: its last line was not written whole; it is cut off, {len(self.events)} "
-            f"events are sound, and its {tail:,} bytes are kept in {beside.name}\n"
+            f"warning: {printable(self.path)}: its last line was not written whole; it is cut off after "
+            f"{plural(len(self.events), 'sound event')}, and its {tail:,} bytes are kept in {beside.name}\n"
         )
 
 

@@ -20,6 +20,8 @@ FILE = "ledger.jsonl"
 FORMAT = 2
 """Of what is written, in the header; 1 where that says none. 2: the header says its format, a repair leaves an event."""
 _SEAL = ',"crc":"'
+_TAIL = len(_SEAL) + 11  # of a line, after its body: the seal, eight digits, the closing
+_MAX_RESTORED = 1 << 16  # bytes: of longer lines hurt in several places, too many would look like hurt in one
 
 
 def seal(event: Event) -> bytes:
@@ -40,6 +42,48 @@ def unseal(line: bytes) -> Event | None:
     kinds = {"seq": (int,), "time": (int, float), "type": (str,)}
     sound = isinstance(event, dict) and all(type(event.get(key)) in kind for key, kind in kinds.items())
     return event if sound else {"seq": -1, "time": 0.0, "type": ""}
+
+
+def restored(line: bytes) -> Event | None:
+    """The event of a line of which a single byte is not what was written; None where more of it is hurt.
+
+    A checksum says where: of a line with n bytes hurt in several places, less than n in 2^25 pass for hurt in one, and few
+    of these are JSON still.
+    """
+    body, tail = line[:-_TAIL] + b"}", line[-_TAIL:]
+    if not _TAIL < len(line) <= _MAX_RESTORED or not tail.endswith(b"\n"):
+        return None
+    found: list[bytes] = []
+    if sum(one != other for one, other in zip(_tail(body), tail, strict=True)) == 1:
+        found.append(line[:-_TAIL] + _tail(body))
+    try:
+        wrong = zlib.crc32(body) ^ int(tail[len(_SEAL) : -3], 16)
+    except ValueError:
+        wrong = 0
+    if wrong and tail.startswith(_SEAL.encode()):
+        found += [fixed[:-1] + tail for fixed in _with_one_byte_changed(body, wrong)]
+    events = [event for event in map(unseal, found) if event is not None and event["seq"] >= 0]
+    return events[0] if len(events) == 1 else None
+
+
+def _tail(body: bytes) -> bytes:
+    return f'{_SEAL}{zlib.crc32(body):08x}"}}\n'.encode()
+
+
+def _with_one_byte_changed(body: bytes, wrong: int) -> Iterator[bytes]:
+    """Every text of printable characters that differs from `body` in one byte and has its checksum XOR `wrong`.
+
+    A CRC is linear: the change of one byte is a step of its table, shifted by a step for each byte that follows. So `wrong`
+    is shifted back, byte by byte from the end, and looked up.
+    """
+    steps = [zlib.crc32(bytes([byte])) ^ zlib.crc32(b"\0") for byte in range(256)]
+    by_step, by_top = {step: byte for byte, step in enumerate(steps)}, {step >> 24: byte for byte, step in enumerate(steps)}
+    for place in reversed(range(len(body))):
+        byte = body[place] ^ by_step.get(wrong, 0)
+        if byte != body[place] and 32 <= byte < 127:
+            yield body[:place] + bytes([byte]) + body[place + 1 :]
+        top = by_top[wrong >> 24]
+        wrong = ((wrong ^ steps[top]) << 8 | top) & 0xFFFFFFFF
 
 
 def sound_lines(path: Path) -> Iterator[tuple[Event, bytes]]:

@@ -6,6 +6,7 @@ machine a line that goes on beating is a process that works, one that has stoppe
 """
 
 import contextlib
+import errno
 import fcntl
 import json
 import os
@@ -140,7 +141,9 @@ def _locked(folder: Path) -> IO[bytes]:
                 pass
             file.close()  # whoever held it took it away when leaving
     except OSError as error:
-        raise MachineError(f"{printable(folder)}: cannot be used: {error.strerror}") from error
+        lockless = error.errno in (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS)
+        way_out = "; its disk knows no locks: give --mlruns a folder on another" if lockless else ""
+        raise MachineError(f"{printable(folder)}: cannot be used: {error.strerror}{way_out}") from error
 
 
 def open_plain(path: Path, flags: int) -> IO[bytes]:

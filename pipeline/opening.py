@@ -16,7 +16,7 @@ from rich.progress import Progress as Bar
 from pipeline.core import CORE_VERSION
 from pipeline.counts import plural
 from pipeline.data.listing import FIRST_RULES
-from pipeline.errors import printable
+from pipeline.errors import MachineError, printable
 from pipeline.header import BUDGET, as_recorded, describe_data
 from pipeline.ledger import FORMAT, Ledger
 from pipeline.machine import Resources, commit, describe, versions
@@ -105,7 +105,11 @@ def open_record(
         budget={key: flat[key] for key in BUDGET},
         default={key: args.defaults[key] for key in BUDGET},
     )
-    (ledger.folder / "study.json").write_text(json.dumps(tree, indent=1) + "\n", encoding="utf-8")
+    try:
+        (ledger.folder / "study.json").write_text(json.dumps(tree, indent=1) + "\n", encoding="utf-8")
+    except OSError as error:
+        ledger.check()  # where the folder was taken away
+        raise MachineError(f"{printable(ledger.folder)}: cannot write study.json: {error.strerror}") from error
 
 
 def _with_matched(study: Study, data: "Data", console: Console) -> Study:

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from pipeline.cli import Parser, guarded
+from pipeline.counts import plural
 from pipeline.errors import UserError, printable
 from pipeline.ledger import FILE
 from pipeline.salvage import Salvage, mend
@@ -30,12 +31,14 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _lines(found: Salvage) -> Iterator[str]:
     runs = found.record.runs.values()
     yield "the ledger is mended"
-    yield f"lost: {found.unreadable} lines that cannot be read, {found.missing} numbers that no line has"
+    if found.restored:
+        yield f"restored by the checksum: {plural(found.restored, 'line')} with a single wrong byte"
+    yield f"lost: {plural(found.unreadable, 'line')} that cannot be read, {plural(found.missing, 'number')} that no line has"
     if found.left_out:
-        kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(found.left_out.items()))
-        yield f"left out, as they build on what is lost: {found.left_out.total()} events ({kinds})"
+        kinds = ", ".join(f"{kind}: {count}" for kind, count in sorted(found.left_out.items()))
+        yield f"left out, as building on what is lost: {plural(found.left_out.total(), 'event')} ({kinds})"
     ended = sum(run.status in ("complete", "diverged") for run in runs)
-    yield f"kept: {len(found.events)} events, {len(runs)} runs, {ended} of them ended"
+    yield f"kept: {plural(len(found.events), 'event')} of {plural(len(runs), 'run')}, {ended:,} of which ended"
     yield f"the damaged file is kept as {found.kept_in}"
     yield "the same command as before goes on; epochs whose checkpoints are there are not trained again"
 

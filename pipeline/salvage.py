@@ -1,9 +1,10 @@
 """What can be vouched for of a damaged ledger: the events that were written, less those that build on what is lost.
 
-A lost line may have been any event. So at each gap in the numbers every run that had not ended for good is cut: it stands
-as it stood before the gap, and its later events are left out. Runs that began later are whole. Trials are numbered: after a
-lost one no later trial of its search is kept. Arms that were tuned by a search of their own and had not begun are left out
-too, since the search may lack a trial. All that is left out is trained again, or taken from its checkpoint.
+A line with a single wrong byte is given back by its checksum. A lost one may have been any event: so at each gap in the
+numbers every run that had not ended for good is cut: it stands as it stood before the gap, and its later events are left
+out. Runs that began later are whole. Trials are numbered: after a lost one no later trial of its search is kept. Arms
+that were tuned by a search of their own and had not begun are left out too, since the search may lack a trial. All that
+is left out is trained again, or taken from its checkpoint.
 """
 
 import os
@@ -15,7 +16,7 @@ from pathlib import Path
 
 from pipeline.errors import MachineError, printable
 from pipeline.ledger import take_back
-from pipeline.lines import FILE, Event, require_format, seal, sound_lines, unseal
+from pipeline.lines import FILE, Event, require_format, restored, seal, sound_lines, unseal
 from pipeline.lock import Lock, free, open_plain
 from pipeline.record import Record
 
@@ -29,6 +30,7 @@ class Salvage:
     record: Record = field(default_factory=Record)
     events: list[Event] = field(default_factory=list)
     unreadable: int = 0  # lines whose checksum does not hold, or that are no event
+    restored: int = 0  # lines with a single wrong byte, which the checksum gives back
     missing: int = 0  # numbers below the highest that no sound line has
     left_out: Counter[str] = field(default_factory=Counter)  # type → sound events that build on what is lost
     kept_in: str = ""  # the damaged file's name today
@@ -61,14 +63,22 @@ class Salvage:
     def _read(self, path: Path) -> tuple[dict[int, Event], float]:
         """The sound events by number, and the number at which two writers part: what comes then is neither's for sure."""
         events: dict[int, Event] = {}
+        hurt: list[bytes] = []
         forked = float("inf")
         with open_plain(path, os.O_RDONLY) as raw, open(raw.fileno(), "rb", closefd=False) as file:
             for line in file:
                 event = unseal(line)
                 if event is None or event["seq"] < 0:
-                    self.unreadable += 1
+                    hurt.append(line)
                 elif events.setdefault(event["seq"], event) != event:
                     forked = min(forked, event["seq"])
+        end = max(events, default=-1) + len(hurt)
+        for line in hurt:
+            event = restored(line)
+            if event is not None and event["seq"] not in events and event["seq"] <= end:
+                events[event["seq"]] = event
+                self.restored += 1
+        self.unreadable = len(hurt) - self.restored
         return events, forked
 
     def _lose(self) -> None:
@@ -114,7 +124,8 @@ class Salvage:
 
     def note(self) -> Event:
         """The event that tells of the repair."""
-        counts = {"unreadable": self.unreadable, "missing": self.missing, "left_out": dict(sorted(self.left_out.items()))}
+        left_out = dict(sorted(self.left_out.items()))
+        counts = {"restored": self.restored, "unreadable": self.unreadable, "missing": self.missing, "left_out": left_out}
         return {"seq": len(self.events), "time": round(time.time(), 3), "type": "repair", **counts, "file": self.kept_in}
 
 

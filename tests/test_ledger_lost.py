@@ -62,12 +62,23 @@ def test_a_ledger_that_was_removed_is_written_anew_and_the_command_ends(tmp_path
         lost = (tmp_path / "study" / FILE).read_bytes()
         loss(tmp_path / "study")
         for _ in range(2):  # whatever is called next says the same, and writes nothing more
-            with pytest.raises(MachineError, match=r"has been removed.* its 4 events have been written anew.*same command"):
+            with pytest.raises(
+                MachineError, match=r"has been removed.* 4 events of it have been written anew.*same command"
+            ):
                 look(ledger)
             ledger._next_look = 0.0
     assert (tmp_path / "study" / FILE).read_bytes() == lost
     with Ledger(tmp_path / "study") as ledger:
         assert ledger.append("finish")["seq"] == 4
+
+
+def test_a_ledger_that_was_removed_before_anything_was_recorded_leaves_nothing(tmp_path):
+    ledger = Ledger(tmp_path / "study")
+    shutil.rmtree(tmp_path / "study")
+    with pytest.raises(MachineError, match=r"has been removed.*nothing had been recorded"):
+        ledger.append("study")
+    assert ledger.withdraw()
+    assert list(tmp_path.iterdir()) == []
 
 
 def replaced(path: Path) -> None:

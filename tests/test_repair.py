@@ -9,12 +9,20 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from pipeline.config import TrainConfig
 from pipeline.errors import MachineError, UserError
+from pipeline.frozen import digest
+from pipeline.header import LOST, changed_since
 from pipeline.ledger import FILE, Event, Ledger, read_events
-from pipeline.lines import seal
+from pipeline.lines import restored, seal, unseal
 from pipeline.record import Record
 from pipeline.repair import main
+from pipeline.report import provenance
+from pipeline.report.catalogue import catalogue
+from pipeline.report.document import Text
+from pipeline.report.translator import Translator
 from pipeline.salvage import mend
+from pipeline.sources import code
 from pipeline.study import Study
 from tests.driver import Worker, drive, facts, open_plan
 from tests.studies import small_study
@@ -125,7 +133,7 @@ def damages(draw: st.DrawFn, lines: list[bytes]) -> bytes:
 RECORDED_LINES = lines_of(RECORDED)
 
 
-@settings(derandomize=True, deadline=None, max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(derandomize=True, deadline=None, max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(content=damages(RECORDED_LINES))
 def test_a_hurt_ledger_is_read_whole_or_cut_or_refused_and_mended_of_its_own_events(tmp_path_factory, content):
     whole = [json.loads(line) for line in RECORDED_LINES]
@@ -142,7 +150,8 @@ def test_a_hurt_ledger_is_read_whole_or_cut_or_refused_and_mended_of_its_own_eve
         assert tail.count(b"\n") <= 1
     except MachineError:
         assert (folder / FILE).read_bytes() == content
-        if RECORDED_LINES[0] in content.splitlines(keepends=True):
+        heads = content.splitlines(keepends=True)
+        if any(restored(line) == whole[0] or line == RECORDED_LINES[0] for line in heads):
             mended(folder, content, whole)
         else:
             with pytest.raises(MachineError, match="its first event"):
@@ -150,6 +159,30 @@ def test_a_hurt_ledger_is_read_whole_or_cut_or_refused_and_mended_of_its_own_eve
             assert (folder / FILE).read_bytes() == content
     finally:
         shutil.rmtree(folder)
+
+
+@settings(derandomize=True, deadline=None, max_examples=300)
+@given(st.data())
+def test_a_single_wrong_byte_anywhere_is_given_back_by_the_checksum(data):
+    line = data.draw(st.sampled_from([RECORDED_LINES[0], *RECORDED_LINES[10:14]]))
+    place = data.draw(st.integers(0, len(line) - 2))
+    hurt = bytearray(line)
+    hurt[place] ^= data.draw(st.integers(1, 255))
+    found = restored(bytes(hurt))
+    assert found == unseal(line)
+    for also in data.draw(st.lists(st.integers(0, len(line) - 1), min_size=1, max_size=40, unique=True)):
+        hurt[also] = 0
+    assert restored(bytes(hurt)) in (None, found)
+
+
+def test_a_ledger_with_a_wrong_byte_in_its_header_and_in_another_line_loses_nothing(tmp_path, capsys):
+    content = bytearray(b"".join(RECORDED_LINES))
+    for place in (100, len(RECORDED_LINES[0]) + 50):
+        content[place] ^= 255
+    record = mended(tmp_path, bytes(content), list(read_events(RECORDED)))
+    assert (tmp_path / FILE).read_bytes().startswith(b"".join(RECORDED_LINES))
+    assert record.repairs[0]["restored"] == 2
+    assert "restored by the checksum: 2 lines" in capsys.readouterr().out
 
 
 def test_lines_in_another_order_or_written_twice_are_all_kept(tmp_path, capsys):
@@ -199,3 +232,23 @@ def test_a_study_in_use_is_not_mended(tmp_path):
         ledger.append("study")
         with pytest.raises(MachineError, match="in use"):
             mend(tmp_path)
+
+
+def test_the_report_tells_of_a_repair_in_both_languages(tmp_path):
+    content = b"".join(RECORDED_LINES[:30] + RECORDED_LINES[31:])
+    record = mended(tmp_path, content, list(read_events(RECORDED)))
+    texts = [block.text for block in provenance.blocks(record, record.study) if isinstance(block, Text)]
+    (said,) = [text for text in texts if "The ledger was damaged and has been mended: 1 event lost" in text]
+    say = Translator(catalogue("zh"))
+    assert "账本曾损坏并已修复：丢失 1 个事件" in say.text(said)
+    assert not say.missed
+
+
+def test_code_that_a_repair_lost_the_description_of_is_todays_or_refused():
+    record = Record.of(read_events(RECORDED))
+    runs = list(record.runs.values())
+    (now,) = {digest(code(TrainConfig.parse(runs[0].config, source="test")))}
+    runs[0].code = [now]
+    assert changed_since(record, runs[:1]) == []
+    runs[0].code = ["of another version"]
+    assert changed_since(record, runs[:1]) == [LOST]

@@ -2,6 +2,7 @@
 
 import copy
 import json
+import shutil
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from pipeline.lease import FILE
 from pipeline.ledger import read_events
 from pipeline.machine import Resources
 from pipeline.plan import MAX_ATTEMPTS, Plan
-from pipeline.runner import Searcher, Segments
+from pipeline.runner import Heartbeat, Searcher, Segments
 from studies import small_study
 
 pytestmark = pytest.mark.usefixtures("quick_disk")
@@ -151,6 +152,20 @@ def test_a_lease_that_cannot_be_given_ends_the_command(tmp_path: Path) -> None:
     (tmp_path / "checkpoints").touch()
     assert found.segments.suggest("0") == Searcher.FINISHED
     assert isinstance(found.segments.error, MachineError)
+
+
+def test_a_heartbeat_that_fails_ends_the_command_with_its_own_words(tmp_path: Path) -> None:
+    """A study's folder that is gone is seen there, where no event comes; Tune would bury it."""
+    found = Tune(tmp_path / "study")
+    found.begin()
+    heart = Heartbeat(found.segments, found.plan.ledger.step)
+    heart.on_step_end(trials=[])
+    assert not found.segments.stopping
+    shutil.rmtree(tmp_path / "study")
+    found.plan.ledger._next_look = 0.0
+    heart.on_step_end(trials=[])
+    assert found.segments.stopping
+    assert "has been removed" in str(found.segments.error)
 
 
 def test_no_more_segments_are_out_than_there_are_workers(tmp_path: Path) -> None:

@@ -36,6 +36,13 @@ def blocks(record: Record, study: Study) -> Iterator[Block]:
     yield table("Search space.", ("knob", "range"), study.space.table())
     if record.sessions:
         yield _sessions(record)
+    if record.repairs:
+        lost = sum(max(event["missing"], event["unreadable"]) for event in record.repairs)
+        left = sum(sum(event["left_out"].values()) for event in record.repairs)
+        yield Text(
+            f"The ledger was damaged and has been mended: {plural(lost, 'event')} lost, {left:,} left out as they built on "
+            "what was lost. What is shown was recorded so; what was missing was trained again or taken from checkpoints."
+        )
     yield Heading("How to reproduce")
     yield from _reproduce(record)
 
