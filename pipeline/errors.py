@@ -29,9 +29,16 @@ def printable(text: object, limit: int = 200) -> str:
 
 
 def nearest(value: object, allowed: Iterable[object]) -> str:
-    """`; did you mean 'x'?`, or an empty string where nothing is near."""
+    """`; did you mean 'x'?`, or an empty string where nothing is near.
+
+    Of an address, as hubs give (`hf_hub:timm/resnet18.a1_in1k`), the last part is looked for, with its tag and without.
+    """
     names = {str(name).casefold(): str(name) for name in allowed}
-    close = difflib.get_close_matches(str(value).casefold(), names, n=1, cutoff=0.5)
+    text = str(value).casefold().strip()
+    last = text.rpartition("/")[2].rpartition(":")[2] if "/" in text or ":" in text else text
+    ways = (text, last, last.partition(".")[0]) if last != text else (text,)
+    exact = [way for way in ways if way in names]
+    close = exact or difflib.get_close_matches(last or text, names, n=1, cutoff=0.5)
     return f"; did you mean '{printable(names[close[0]])}'?" if close else ""
 
 

@@ -28,7 +28,7 @@ from pipeline.surroundings import available_bytes, size
 
 LOSS_TOLERANCE = 1 / 3  # of ln K
 LEARNED = 0.25  # of ln K: one batch's loss that shows that the network learns
-TOO_SLOW = 100  # times below the suggestion
+FAR, TOO_SLOW = 10, 100  # times the suggestion, either way; below it
 MIN_BATCH, MAX_BATCH, NUM_BATCHES, STEP_SECONDS = 4, 32, 20, 0.25
 OVERFIT_STEPS, RANGE_STEPS, LANCZOS_STEPS = 200, 100, 20
 CHECK_SECONDS = 8.0  # for one check of one network
@@ -132,7 +132,8 @@ def _learning(patient: Patient) -> Iterator[Finding]:
 
 
 def _learning_rate(lr: float, test: sanity.RangeTest, num_steps: int, *, failed: bool) -> Finding:
-    """A range test is a rough guide: unless a batch could not be learned (`failed`), it alone calls no rate wrong.
+    """A range test is a rough guide: unless a batch could not be learned (`failed`), it alone calls no rate wrong, but warns
+    of one that is far from what it suggests.
 
     One that the clock ended says nothing: its lowest loss is merely its last.
     """
@@ -150,6 +151,9 @@ def _learning_rate(lr: float, test: sanity.RangeTest, num_steps: int, *, failed:
         return Finding("learning rate", f"{said}: it is too high", "error")
     if lr < test.suggestion / TOO_SLOW:
         return Finding("learning rate", f"{said}: it is so low that little will be learned", "warning")
+    if (times := max(lr / test.suggestion, test.suggestion / lr)) > FAR:
+        way = "above" if lr > test.suggestion else "below"
+        return Finding("learning rate", f"{said}: it is {times:.0f} times {way} that; try rates between the two", "warning")
     return Finding("learning rate", said)
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from pipeline.caveats import caveats
 from pipeline.config import TrainConfig
 from pipeline.core import artifact, checkpoints
 from pipeline.core.answers import classify
@@ -22,8 +23,9 @@ from pipeline.data.splits import Splits, splits
 from pipeline.errors import MachineError, UserError, printable
 from pipeline.header import changed_since
 from pipeline.identity import Identity, run_seed
-from pipeline.model_card import CARD, CONFIG, MODEL, ONNX, PREDICTIONS, Facts, card, config_json
-from pipeline.predictions import Form, Unlabeled, table
+from pipeline.loading import ONNX
+from pipeline.model_card import CARD, CONFIG, MODEL, PREDICTIONS, Facts, card, config_json
+from pipeline.predictions import Form, Unlabeled, said, table
 from pipeline.record import Record
 from pipeline.segment import checkpoint_folder
 from pipeline.selection import Selection
@@ -47,6 +49,7 @@ class Handover:
         self.artifact, _ = artifact.read(str(self.model_file), key="export")
         self.problem = ""
         self.lines: list[str] = []
+        self.caveats = caveats(record, selection)
         self.warnings: list[str] = []
         self._require_code()
 
@@ -58,7 +61,9 @@ class Handover:
             content = self._onnx(parts)
             if content is not None:
                 files[ONNX] = content
-        facts = Facts(self.record, self.selection, self.artifact, len(parts.train), len(parts.val), ONNX in files)
+        facts = Facts(
+            self.record, self.selection, self.artifact, len(parts.train), len(parts.val), ONNX in files, self.caveats
+        )
         return files | {CONFIG: config_json(facts).encode(), CARD: card(facts).encode("utf-8", "replace")}
 
     def predictions(
@@ -80,7 +85,7 @@ class Handover:
             )
         used = len(set(classes.values()))
         self.lines.append(f"predictions of {plural(len(classes), 'picture')}; classes they use: {used}")
-        self.lines.append(_said(form, data, names=names))
+        self.lines.append(said(form, data, names=names))
         by_file = {file: labels[label] for file, label in classes.items()}
         return table(form, by_file, scores if probabilities else {}, labels)
 
@@ -109,7 +114,7 @@ class Handover:
             lines.append("model files: the weights as trained, in fp32; predictions: as judged, compressed and by views")
         lines += self.lines
         lines += [f"warning: {self.problem}"] if self.problem else []
-        lines += [f"warning: {text}" for text in self.warnings[:20]]
+        lines += [f"warning: {text}" for text in (*self.caveats, *self.warnings[:20])]
         lines += [f"warning: {len(self.warnings) - 20} more"] if len(self.warnings) > 20 else []
         return [
             *lines,
@@ -169,23 +174,13 @@ class Handover:
             self.problem = f"model.onnx is not written: {error}"
             return None
         num = plural(found.num_pictures, "picture")
-        said = f"on {num} its probabilities differ from torch's by at most {found.difference:.1e}"
+        close = f"on {num} its probabilities differ from torch's by at most {found.difference:.1e}"
         if not found.holds:
             others = plural(found.num_flipped, "answer is another", "answers are others")
-            self.problem = f"model.onnx is not written: {said} (allowed: {TOLERANCE:g}), and {others}"
+            self.problem = f"model.onnx is not written: {close} (allowed: {TOLERANCE:g}), and {others}"
             return None
-        self.lines.append(f"model.onnx: {said}")
+        self.lines.append(f"model.onnx: {close}")
         return content
-
-
-def _said(form: Form, data: Data, *, names: bool) -> str:
-    """Which labels were written, in words."""
-    written = data.classes if names else data.written
-    few = ", ".join(printable(label, 40) for label in written[:5]) + (", …" if len(written) > 5 else "")
-    kind = "the names of the classes" if data.classes == written else "the labels that the pictures have"
-    followed = f"; ids and order as in {printable(form.source, 80)}" if form.source else ""
-    more = "" if names or data.classes == written else "; --names writes names"
-    return f"predictions.csv: columns {', '.join(map(printable, form.columns))}; labels: {kind} ({few}){more}{followed}"
 
 
 def require_ours(target: Path) -> None:

@@ -11,50 +11,23 @@ from pipeline.core.onnx import INPUT, OPSET, OUTPUT, TOLERANCE
 from pipeline.counts import plural
 from pipeline.data.listing import FULL_DEPTH
 from pipeline.errors import printable
+from pipeline.loading import ONNX, loading
 from pipeline.record import Record, Run
 from pipeline.report.markdown import escape
 from pipeline.selection import Selection
 from pipeline.stats import MIN_REPLICATES
 
-MODEL, CONFIG, ONNX, CARD, PREDICTIONS = "model.safetensors", "config.json", "model.onnx", "README.md", "predictions.csv"
+MODEL, CONFIG, CARD, PREDICTIONS = "model.safetensors", "config.json", "README.md", "predictions.csv"
 SPLITS = {
     "resplit": "train and validation drawn anew for every replicate from the two official parts together",
     "kfold": "one fold of train and validation together validates, the others train",
     "official": "the official parts as they are, the same for every replicate",
 }
-WITH_PIPELINE = """from pathlib import Path
-
-import torch
-
-from pipeline.core.artifact import load
-from pipeline.core.pixels import Pixels
-from pipeline.data.decode import read_picture{imports}
-
-artifact, model = load("model.safetensors", key="model", device=torch.device("cpu"))
-picture = read_picture(Path("picture.jpg"), artifact.size, artifact.channels{reading}).pixels
-pixels = Pixels(artifact.mean, artifact.std, device=torch.device("cpu"))
-with torch.inference_mode():
-    probs = model(pixels(torch.from_numpy(picture)[None])).softmax(1)[0]
-print(int(probs.argmax()))"""
-WITH_ONNX = """import json
-
-import numpy as np
-import onnxruntime
-from PIL import Image, ImageOps
-
-about = json.load(open("config.json", encoding="utf-8"))
-side = about["pictures"]["size"]
-picture = ImageOps.exif_transpose(Image.open("picture.jpg")).convert("{mode}")
-picture = picture.resize((side, side), Image.Resampling.BILINEAR)
-pixels = np.atleast_3d(np.asarray(picture, dtype=np.uint8)).transpose(2, 0, 1)[None]  # [batch, channels, side, side]
-session = onnxruntime.InferenceSession("model.onnx", providers=["CPUExecutionProvider"])
-logits = session.run(["logits"], {{"pixels": pixels}})[0][0]
-print(about["classes"][int(logits.argmax())])"""
 
 
 @dataclass(frozen=True)
 class Facts:
-    """Everything the two files say. `num_train`, `num_val`: pictures of this run's own split."""
+    """Everything the two files say. `num_train`, `num_val`: pictures of this run's own split; `caveats`: said first."""
 
     record: Record
     selection: Selection
@@ -62,6 +35,7 @@ class Facts:
     num_train: int
     num_val: int
     with_onnx: bool
+    caveats: tuple[str, ...] = ()
 
     @property
     def classes(self) -> list[str]:
@@ -95,6 +69,7 @@ def config_json(facts: Facts) -> str:
         "data": {key: record.data[key] for key in ("title", "fingerprint", "counts")},
         "metrics": {name: run.metric(name) for name in ("val_loss", "val_acc", "test_loss", "test_acc")},
         "as_trained": _as_trained(run),
+        "caveats": list(facts.caveats),
         "versions": session.get("versions", {}),
         "commit": session.get("commit", ""),
         "core_version": run.core_version or record.header.get("core_version"),
@@ -108,8 +83,8 @@ def config_json(facts: Facts) -> str:
 def card(facts: Facts) -> str:
     """README.md; every name from outside is escaped."""
     parts = [_front(facts), f"# {escape(facts.record.study.title or facts.record.study.name)}"]
-    if facts.record.note:
-        parts.append(f"> **{escape(facts.record.note)}**")
+    said = [facts.record.note] if facts.record.note else []
+    parts += [f"> **{escape(text)}**" for text in (*said, *facts.caveats)]
     for title, section in SECTIONS:
         parts.append(f"## {title}\n\n{section(facts)}")
     return "\n\n".join(parts) + "\n"
@@ -125,12 +100,13 @@ def _what(facts: Facts) -> str:
     artifact, run = facts.artifact, facts.selection.run
     classes = "\n".join(f"- `{number}` {escape(name)}" for number, name in enumerate(facts.classes))
     kind = "grey" if artifact.channels == 1 else "RGB"
+    blind = "" if facts.selection.asked else " Test accuracy had no part in the choice."
     params = f", {plural(run.num_params, 'parameter')}" if run.num_params else ""
     return (
         f"A classifier of {kind} pictures, brought to {artifact.size} x {artifact.size} pixels, into {artifact.num_classes} "
         f"classes: a network `{artifact.config.model.model_dump()['name']}`{params}. It is {escape(facts.selection.title)} "
-        f"of the study `{facts.record.study.name}` (run `{run.key}`), chosen thus: {escape(facts.selection.why)}. "
-        f"Test accuracy had no part in the choice.\n\nClasses, by the index of the output:\n\n{classes}"
+        f"of the study `{facts.record.study.name}` (run `{run.key}`), chosen thus: {escape(facts.selection.why)}.{blind}"
+        f"\n\nClasses, by the index of the output:\n\n{classes}"
     )
 
 
@@ -207,19 +183,7 @@ def _limits(facts: Facts) -> str:
 
 
 def _loading(facts: Facts) -> str:
-    reading = f", reading=Reading(top={facts.white})" if facts.white < FULL_DEPTH else ""
-    imports = "\nfrom pipeline.data.listing import Reading" if reading else ""
-    code = WITH_PIPELINE.format(reading=reading, imports=imports)
-    blocks = [f"With this project's code (`pipeline`), from within this folder:\n\n```python\n{code}\n```"]
-    if facts.with_onnx:
-        mode = "L" if facts.artifact.channels == 1 else "RGB"
-        code = WITH_ONNX.format(mode=mode)
-        blocks.append(
-            f"Without it: `{ONNX}` takes uint8 pictures [batch, {facts.artifact.channels}, {facts.artifact.size}, "
-            f"{facts.artifact.size}] and gives logits; its probabilities were within {TOLERANCE:g} of torch's "
-            f"on pictures of the study.\n\n```python\n{code}\n```"
-        )
-    return "\n\n".join(blocks)
+    return loading(facts.artifact, facts.white, with_onnx=facts.with_onnx)
 
 
 SECTIONS: Sequence[tuple[str, Callable[[Facts], str]]] = (

@@ -158,6 +158,16 @@ def table(
     return lines.getvalue()
 
 
+def said(form: Form, data: Data, *, names: bool) -> str:
+    """Which labels were written, in words."""
+    written = data.classes if names else data.written
+    few = ", ".join(printable(label, 40) for label in written[:5]) + (", …" if len(written) > 5 else "")
+    kind = "the names of the classes" if data.classes == written else "the labels that the pictures have"
+    followed = f"; ids and order as in {printable(form.source, 80)}" if form.source else ""
+    more = "" if names or data.classes == written else "; --names writes names"
+    return f"predictions.csv: columns {', '.join(map(printable, form.columns))}; labels: {kind} ({few}){more}{followed}"
+
+
 def ids(files: Sequence[str]) -> dict[str, str]:
     """File → id: its name without folders and ending, or its whole relative path where that would not be unique.
 

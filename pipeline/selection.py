@@ -1,7 +1,7 @@
 """Which run of a study is the one to hand on: validation accuracy chooses, test accuracy never does."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import fmean
 
 from pipeline.counts import plural
@@ -11,11 +11,13 @@ from pipeline.record import Record, Run
 
 @dataclass(frozen=True)
 class Selection:
-    """`why` in words; `peers`: the complete replicates of the run's arm, itself among them, none of a trial's."""
+    """`why` in words; `peers`: the complete replicates of the run's arm, itself among them, none of a trial's; `asked`: the
+    option that named an arm or a replicate, whose test numbers may have been seen ('' = validation chose)."""
 
     run: Run
     why: str
     peers: tuple[Run, ...] = ()
+    asked: str = ""
 
     @property
     def title(self) -> str:
@@ -38,7 +40,8 @@ def select(record: Record, *, arm: str | None = None, replicate: int | None = No
     if arm is not None:
         if arm not in complete:
             raise UserError(f"--arm: no such arm; {choices(arm, complete)}")
-        return _replicate(arm, complete[arm], replicate, why=f"the arm '{printable(arm, 80)}' was asked for")
+        found = _replicate(arm, complete[arm], replicate, why=f"the arm '{printable(arm, 80)}' was asked for")
+        return replace(found, asked="--arm" if replicate is None else "--arm and --replicate")
     most = max(map(len, complete.values()), default=0)
     if most == 0:
         return _best_trial(record)

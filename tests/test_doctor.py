@@ -14,6 +14,7 @@ from pictures import class_folder
 
 from pipeline import examine
 from pipeline import surroundings as machine
+from pipeline.core.sanity import RangeTest
 from pipeline.doctor import main
 from pipeline.findings import Finding
 from pipeline.machine import Resources
@@ -129,6 +130,20 @@ def test_planted_faults_are_found(
     assert code == (3 if "error" in {found for found, _ in rows} else 0)
     for level, what, why in expected:
         assert [said for found, said in rows if found == level and said.startswith(what) and why in said], rows
+
+
+@pytest.mark.parametrize(
+    ("lr", "level", "said"),
+    [
+        (1e-3, "ok", "suggests about 2.0e-03"),
+        (1.5e-4, "warning", "0.00015; a range test suggests about 2.0e-03: it is 13 times below that"),
+        (0.05, "warning", "0.05; a range test suggests about 2.0e-03: it is 25 times above that"),
+        (1e-5, "warning", "so low that little will be learned"),
+    ],
+)
+def test_a_rate_far_from_what_the_range_test_suggests_is_warned_of(lr: float, level: str, said: str) -> None:
+    found = examine._learning_rate(lr, RangeTest((1e-6, 1.0), (2.0, 1.0), 2e-3, 1.0, None), 2, failed=False)
+    assert (found.level, said in found.said) == (level, True), found
 
 
 def test_a_leak_between_the_parts_and_a_broken_picture_are_shown(tmp_path: Path, doctor: Doctor) -> None:

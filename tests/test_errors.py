@@ -25,6 +25,11 @@ def test_the_nearest_name_is_named_and_a_far_one_is_not():
     assert nearest("HW3", ["hw3", "leaves"]) == "; did you mean 'hw3'?", "capitals are a usual slip"
 
 
+@pytest.mark.parametrize("given", ["timm/resnet18", "hf_hub:timm/resnet18.a1_in1k", "hf-hub:timm/ResNet18", "timm:resnet18"])
+def test_of_a_hubs_address_the_name_is_found(given):
+    assert nearest(given, ["nf_resnet101", "resnet18d", "resnet18"]) == "; did you mean 'resnet18'?"
+
+
 def test_choices_show_what_was_given_and_at_most_twenty_names():
     assert choices("adm", ["adam", "sgd"]) == "got 'adm'; allowed: adam, sgd; did you mean 'adam'?"
     assert choices(3, []) == "got 3; allowed: (none)"

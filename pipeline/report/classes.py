@@ -142,17 +142,19 @@ def class_table(arm: str, answers: Answers) -> Table:
         labels = [label for label in labels if not math.isnan(recall[label])]
         labels = sorted(labels, key=lambda label: (recall[label], label))[:MOST_ROWS]
         cut = f" Of {classes.num_classes} classes the {len(labels)} of lowest recall."
-    columns = [Column("class"), Column("pictures", "right")]
-    for name in ("recall", "precision"):
-        columns += [Column(f"{name}{dagger} (%), mean ± sd (n)", "right"), Column("[95 %, over pictures]", "right")]
+    columns = [Column("class")]
+    for name, counted in (("recall", "pictures"), ("precision", "answers")):
+        titles = (counted, f"{name}{dagger} (%), mean ± sd (n)", "[95 %, over pictures]")
+        columns += [Column(title, "right") for title in titles]
     columns.append(Column(f"F1{dagger} (%), mean ± sd (n)", "right"))
     rows = []
     for label in labels:
-        cells = [answers.names[label], _support(classes.support[:, label])]
+        cells = [answers.names[label]]
         for rates, sizes in ((classes.recall, classes.support), (classes.precision, classes.predicted)):
-            cells += [_spread(rates, label), _interval(classes, label, rates, sizes)]
+            cells += [_support(sizes[:, label]), _spread(rates, label), _interval(classes, label, rates, sizes)]
         rows.append(tuple(map(Cell, (*cells, _spread(classes.f1, label)))))
-    return Table(f"Every class of {arm}.{cut} Nothing is tested between classes.", tuple(columns), tuple(rows))
+    counted = " Answers: those that named the class, of which precision is a share."
+    return Table(f"Every class of {arm}.{cut}{counted} Nothing is tested between classes.", tuple(columns), tuple(rows))
 
 
 def _about(answers: Answers, ablation: Ablation) -> str:

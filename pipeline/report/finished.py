@@ -24,13 +24,13 @@ def finished_models(ablation: Ablation, record: Record) -> Table:
         before = _finals(row, "plain_latency_seconds")
         cells = [row.arm, spread_text(judged, shown), spread_text(plain, shown) if plain else NONE]
         cells += [f"{median(sizes) / 1e6:.2f} ({share:.0%})" if sizes else NONE]
-        cells += [f"{median(before) * 1e3:.2f}" if before else NONE, f"{median(latencies) * 1e3:.2f}" if latencies else NONE]
+        cells += [_milliseconds(before), _milliseconds(latencies)]
         rows.append(tuple(cells))
     caption = (
         "Finished models as they were judged, beside the same models as trained. Latency: median time to classify one "
         f"picture on one CPU thread, all its views, over {MIN_REPEATS} to {MAX_REPEATS} passes after {WARM_UPS} to warm up, "
-        f"median of the runs; on {hardware(record)}, while other runs may have trained. None where integers were "
-        "only simulated."
+        f"median, range and number of the runs; on {hardware(record)}, while other runs may have trained. None where "
+        "integers were only simulated."
     )
     title = name.replace("_", " ") + "†" * (name == "val_acc")
     titles = (
@@ -38,10 +38,18 @@ def finished_models(ablation: Ablation, record: Record) -> Table:
         f"{title} (%)",
         f"{title} as trained (%)",
         "size (MB, share)",
-        "latency as trained (ms)",
-        "latency (ms)",
+        "latency as trained (ms), median (range; n)",
+        "latency (ms), median (range; n)",
     )
     return table(caption, titles, rows, aligns="lrrrrr")
+
+
+def _milliseconds(seconds: list[float]) -> str:
+    """`2.04 (1.98–2.31; 5)`: median, range and number of the runs."""
+    if not seconds:
+        return NONE
+    low, middle, high = (f"{found(seconds) * 1e3:.2f}" for found in (min, median, max))
+    return f"{middle} ({low}–{high}; {len(seconds)})" if len(seconds) > 1 else f"{middle} (1)"
 
 
 def _finals(row: ArmRow, name: str) -> list[float]:
