@@ -27,15 +27,7 @@ SEVERAL = {  # never one of them, or no number
     *("setting.num_classes", "classes.num_classes", "len(several)", "sizes[-1]", "counts[-1]", "max(num_train)"),
     *("baseline.folds", "base.folds", "num_factors", "limit", "2 ** MAX_BASE", "len(tests)", "unknown", "len(epochs)"),
     *("num_lost", "curves.tail", "len(curves)", "more", "len(rows)", "answers.split", "first.imbalance", "source", "kind"),
-    *(
-        "config.accumulate",
-        "self.accumulate",
-        "len(runs)",
-        "count / goal - 1",
-        "total / 2",
-        "len(sample.trials)",
-        "len(deep)",
-    ),
+    *("part", "config.accumulate", "self.accumulate", "count / goal - 1", "len(sample.trials)", "len(deep)", "len(runs)"),
 }
 
 

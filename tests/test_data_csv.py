@@ -175,3 +175,43 @@ def test_pictures_without_a_label_are_listed_as_such(tmp_path):
     with (root / "train.csv").open("a") as file:
         file.write("images/5000.jpg,\n")
     assert of(Csv().scan(root), TRAIN)["images/5000.jpg"] == -1
+
+
+@pytest.mark.parametrize("blank", ["?", "-", "none", "Unknown", "-1"])
+def test_a_class_called_as_if_there_were_no_label_is_said_and_stays(blank, tmp_path):
+    root = leaves(tmp_path)
+    table = (root / "train.csv").read_text()
+    (root / "train.csv").write_text(table.replace(",ilex", f",{blank}"))
+    listing = Csv().scan(root)
+    assert blank in listing.classes
+    told = [warning for warning in listing.warnings if "as if there were no label" in warning]
+    assert len(told) == 1
+    assert f": '{blank}' (" in told[0]
+    assert told[0].endswith("to leave their pictures out, empty their cells")
+    (root / "train.csv").write_text(table.replace(",ilex", ","))
+    assert not any("as if there were" in warning for warning in Csv().scan(root).warnings), "as it says, they are left out"
+
+
+def test_one_and_minus_one_are_two_classes(tmp_path):
+    root = leaves(tmp_path)
+    table = (root / "train.csv").read_text()
+    for name, label in (("acer", "1"), ("ilex", "-1"), ("tilia", "1")):
+        table = table.replace(f",{name}", f",{label}")
+    (root / "train.csv").write_text(table)
+    listing = Csv().scan(root)
+    assert listing.classes == ("-1", "1")
+    assert not any("as if there were" in warning for warning in listing.warnings)
+
+
+@pytest.mark.parametrize(
+    ("more", "said"), [("shape", " (by its name; 'shape' may say the class as well"), ("size", " of t")]
+)
+def test_a_column_of_a_name_that_says_little_names_the_others(more, said, tmp_path):
+    for number in range(24):
+        save(tmp_path / f"{number}.jpg", number % 3, number)
+    other = (lambda n: "ab"[n % 2]) if more == "shape" else (lambda n: f"{n}.5")
+    lines = "".join(f"{n}.jpg,{'xyz'[n % 3]},{other(n)}\n" for n in range(24))
+    (tmp_path / "train.csv").write_text(f"image,type,{more}\n{lines}")
+    listing = Csv().scan(tmp_path)
+    assert listing.classes == ("x", "y", "z")
+    assert f"column 'type'{said}" in dict(listing.taken.lines())["labels"]

@@ -400,3 +400,9 @@ def test_configs_import_no_heavy_library():
     code = "import sys, pipeline.data.datasets; print([m for m in ('torch', 'numpy', 'sklearn', 'PIL') if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_a_folder_called_as_if_there_were_no_label_is_said(tmp_path):
+    listing = Folder().scan(class_folder(tmp_path / "set", ("bread", "egg", "unknown")))
+    assert listing.classes == ("bread", "egg", "unknown")
+    assert any("'unknown' (10); to leave their pictures out, move them out of the folder" in w for w in listing.warnings)

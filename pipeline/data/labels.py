@@ -1,7 +1,7 @@
 """Labels: which columns of a table say the class of a picture; by name or by what they hold, never by their place."""
 
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pipeline.counts import plural
 from pipeline.data.listing import NUMBER, plain
@@ -87,8 +87,23 @@ def _usual(table: Table, places: list[int], usual: Sequence[Sequence[str]]) -> L
             shown = ", ".join(map(table.shown, columns))
             raise UserError(f"{table.where}: {shown} may all say the class; name one in {SETTING}{table.columns()}")
         if columns:
-            return _spoken(table, columns)
+            doubt = "" if names is NAMES[0] else _others(table, {*places} - {*found})
+            spoken = _spoken(table, columns)
+            return replace(spoken, shown=f"{spoken.shown}{doubt}")
     return None
+
+
+def _others(table: Table, places: Collection[int]) -> str:
+    """The columns that may say the class as well as one of a name that says little: words or whole numbers, repeated."""
+    cells = {place: list(map(clean, table.column(place))) for place in sorted(places)}
+    found = [p for p, own in cells.items() if 1 < len(set(own) - {""}) <= len(own) / 2 and not any(_is_real(c) for c in own)]
+    shown = ", ".join(f"'{printable(table.head[place], 40)}'" for place in found[:3]) + (", …" if found[3:] else "")
+    return f" (by its name; {shown} may say the class as well: name it in {SETTING})" if found else ""
+
+
+def _is_real(cell: str) -> bool:
+    match = NUMBER.fullmatch(cell)
+    return bool(match and match[2])
 
 
 def _codes(cells: Sequence[str]) -> Iterator[int]:

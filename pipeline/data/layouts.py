@@ -34,6 +34,7 @@ from pipeline.data.listing import (
     in_order,
     require_distinct,
     small_classes,
+    warn_blanks,
     warn_small,
 )
 from pipeline.data.names import is_aside, label_of
@@ -47,6 +48,7 @@ LAYOUTS = (
 KINDS = " ".join(sorted(EXTENSIONS))
 LABEL = re.compile(r"([0-9]{1,6})_.*", re.DOTALL)
 SMALLER = "; leave small classes out: --set dataset.min_pictures=2"
+AWAY = "move them out of the folder"
 NO_LABEL, NO_NAME = "pictures without a label", "pictures whose name says no label"
 LABELS_FROM = {
     "hw3": "the number before _ in the names of the files",
@@ -96,6 +98,7 @@ def list_pictures(tree: Tree, rules: Rules) -> Listing:
     where = f"{where}: read as layout '{style}' (left out: {describe(tree.ignored)})"
     check_counts(where, labels, parts, classes, few=SMALLER, hint=_hint(tree, homes, style, written))
     source = Source(LABELS_FROM[style], parts=_folders(homes) | origins(shares), left_out=dict(tree.ignored))
+    taken = Taken.of(source, classes, labels, parts)
     return Listing(
         root=tree.root,
         title=printable(tree.root.name or "pictures", 80),
@@ -106,8 +109,8 @@ def list_pictures(tree: Tree, rules: Rules) -> Listing:
         stamps=tuple(tree.pictures[path] for path in order),
         classes=classes,
         written=tuple(written),
-        taken=Taken.of(source, classes, labels, parts),
-        warnings=(*cuts, *notes, *warn_left_out(tree), *warn_test(labels, parts)),
+        taken=taken,
+        warnings=(*cuts, *notes, *warn_blanks(taken, AWAY), *warn_left_out(tree), *warn_test(labels, parts)),
     )
 
 

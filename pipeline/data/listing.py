@@ -18,6 +18,8 @@ UNKNOWN = -1
 NUMBER = re.compile(r"([+-]?[0-9]{1,18})(\.[0-9]+)?")
 WHOLE = re.compile(r"[0-9]{1,18}")
 SCIENTIFIC = re.compile(r"[+-]?[0-9]\.[0-9]+e[+-][0-9]{2}")  # as NumPy writes tables; an id would hardly be such
+BLANKS = frozenset(("-", "--", "?", "??", ".", "-1", "n/a", "na", "nan", "null", "nil", "none", "missing", "tbd"))
+BLANKS |= {"unknown", "unlabeled", "unlabelled", "unclassified", "undefined"}
 RULES = 3  # by which pictures are found and decoded; raise it whenever the same files may give others
 FIRST_RULES = 2  # of the oldest records that are still read
 FULL_DEPTH = 65_535  # the largest value of 16 bits
@@ -104,6 +106,16 @@ def require_distinct(where: str, names: Sequence[str], lines: Mapping[str, int] 
             raise UserError(
                 f"{where}: classes {' and '.join(shown)} have the same name but for case, spaces, zeros or Unicode form"
             )
+
+
+def warn_blanks(taken: Taken, way: str) -> list[str]:
+    """What is to be said where a class beside others is called as one writes that there is no label; `way`: of leaving its
+    pictures out."""
+    num = dict(taken.classes)
+    found = [name for name in num if name.strip().casefold() in BLANKS and num.keys() != {"-1", "1"}]
+    shown = ", ".join(f"'{printable(name, 40)}' ({num[name]:,})" for name in found[:10])
+    told = "classes that are called as if there were no label, and are classes like the others"
+    return [f"{told}: {shown}; to leave their pictures out, {way}"] if 0 < len(found) < len(num) else []
 
 
 def small_classes(pictures: Iterable[tuple[str, int]], minimum: int) -> dict[str, int]:

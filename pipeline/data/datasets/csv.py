@@ -35,6 +35,7 @@ from pipeline.data.listing import (
     in_order,
     require_distinct,
     small_classes,
+    warn_blanks,
     warn_small,
 )
 from pipeline.data.lookup import Lookup
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
 
 TRUTH = "test_labels.csv"
 USUAL = "train.csv"
+FEW = "; leave small classes out (dataset.min_pictures), or name the columns in dataset.file_column and dataset.label_column"
 PART = {"": TRAIN, "train": TRAIN, "valid": VALID, "test": TEST, "pred": TEST}
 Found = dict[str, tuple[Row, int, tuple[int, int]]]  # path → row, part, stamp
 
@@ -151,8 +153,7 @@ class Csv(PictureSet):
     def _collect(self, lookup: Lookup, table: Table, rows: Sequence[Row], part: int, found: Found) -> list[str]:
         """Add the pictures of one table to `found`; returns what is to be said."""
         where, root = table.where, lookup.tree.root
-        missing: list[Row] = []
-        repeated = 0
+        missing, repeated = list[Row](), 0
         for row in rows:
             own = part if part == TEST else PART[row.split]
             actual = lookup.find(row.file, PARTS[own] if row.split or own == TEST else "train", f"{where}: line {row.line}")
@@ -167,11 +168,10 @@ class Csv(PictureSet):
             missing += [row] if status is None else []
             found[path] = (row, own, (status.st_size, status.st_mtime_ns) if status else (0, 0))
         if len(missing) > (allowed := self.num_unreadable_allowed(len(rows))):
-            gone = "is" if len(missing) == 1 else "are"
             shown = ", ".join(f"{printable(row.file, 80)} (line {row.line})" for row in missing[:5])
             raise UserError(
-                f"{where}: {len(missing)} of {plural(len(rows), 'picture')} {gone} missing: {shown}; "
-                f"dataset.max_unreadable={self.max_unreadable:g} allows {allowed}; the pictures there lie in "
+                f"{where}: {len(missing)} of {plural(len(rows), 'picture')} {'is' if len(missing) == 1 else 'are'} missing: "
+                f"{shown}; dataset.max_unreadable={self.max_unreadable:g} allows {allowed}; the pictures there lie in "
                 f"{lookup.places()}; if these are no files, name the column in dataset.file_column"
             )
         twice = plural(repeated, "picture is", "pictures are")
@@ -193,12 +193,12 @@ class Csv(PictureSet):
         shares = {VALID: self.valid_share} if VALID not in parts else {}
         shares |= {TEST: self.test_share} if TEST not in parts and self.test_share else {}
         notes += [*warn_small(small, self.min_pictures), *cut(files, labels, parts, shares)]
-        few = "; leave small classes out with dataset.min_pictures, or name the columns in dataset.file_column and "
-        check_counts(where, labels, parts, classes, few=f"{few}dataset.label_column")
+        check_counts(where, labels, parts, classes, few=FEW)
         left = Counter(lookup.tree.ignored) + Counter({"pictures of classes too small": len(found) - len(files)})
         left += Counter({"pictures that no table lists": len(lookup.tree.pictures) - len(found)})
         name = printable(path.name, 60)
         source = Source(f"{columns.labels} of {name}", f"{columns.file} of {name}", origin | origins(shares), left)
+        taken = Taken.of(source, classes, labels, parts)
         return Listing(
             root=lookup.tree.root,
             title=title_of(lookup.tree.root),
@@ -208,9 +208,9 @@ class Csv(PictureSet):
             parts=tuple(parts),
             stamps=tuple(found[file][2] for file in files),
             classes=tuple(printable(name, 100) for name in classes),
-            taken=Taken.of(source, classes, labels, parts),
+            taken=taken,
             columns=_names(columns.wanted),
-            warnings=(*notes, *warn_test(labels, parts)),
+            warnings=(*notes, *warn_blanks(taken, "empty their cells"), *warn_test(labels, parts)),
         )
 
 
