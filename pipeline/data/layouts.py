@@ -88,8 +88,7 @@ def list_pictures(tree: Tree, rules: Rules) -> Listing:
     if style == "classes" and rules.splits == "auto" and not rules.trusting:
         notes += doubts(tree, homes.folders(TRAIN)[0], written, where, split=homes.split)
     notes += [*note_empty(tree, homes, where), *note_files(tree)] if style == "classes" else []
-    keys = {key: label for label, key in enumerate(written)}
-    order = sorted(found, key="/".join)
+    keys, order = {key: label for label, key in enumerate(written)}, sorted(found, key="/".join)
     labels = [UNKNOWN if key is None else keys[key] for key, _ in map(found.__getitem__, order)]
     parts = [found[path][1] for path in order]
     shares = {VALID: rules.valid_share} if not homes.folders(VALID) else {}

@@ -35,6 +35,7 @@ from pipeline.report.catalogue import catalogue
 from pipeline.report.curves import what_is_drawn
 from pipeline.report.document import Block, Bullets, Document, Figure, Heading, Text
 from pipeline.report.fairness import mismatched, post_hoc, refusal
+from pipeline.report.folded import folded
 from pipeline.report.footnotes import footnotes
 from pipeline.report.runs import runs
 from pipeline.report.tables import Ablation, read_ablation
@@ -84,7 +85,7 @@ def read(record: Record, home: Path | None = None) -> Findings:
     warnings = (*warnings, *diagnosis_text.warnings(found, ablation))
     said = (diagnosis_text.idle(found, ablation), optimism.warning(ablation, record), post_hoc(record))
     tuning = (*tuned.warnings(tuned.efforts(record, study)), *tuned.unpromoted(record, study))
-    warnings += (*filter(None, said), *answers.warnings, *tuning)
+    warnings = folded((*warnings, *filter(None, said), *answers.warnings, *tuning), ablation, found, answers)
     return Findings(
         record, study, ablation, search, sample, importance, read_tuning(search, study), found, answers, warnings
     )

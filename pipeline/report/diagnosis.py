@@ -105,6 +105,12 @@ def warnings(found: Diagnosis, ablation: Ablation) -> Iterator[str]:
         )
 
 
+def not_learning(found: Diagnosis) -> Iterator[str]:
+    """The warnings of `warnings` that say of an arm that it learned nothing."""
+    for arm, flags in found.arms.items():
+        yield from (f"{arm}: {flag.flag.text} ({_count(flag)})" for flag in flags if flag.flag.name == "not_learning")
+
+
 def thumb() -> str:
     """That these are rules of thumb, with their thresholds."""
     r = RULES

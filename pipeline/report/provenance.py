@@ -15,6 +15,7 @@ from pipeline.report.sentences import fallen
 from pipeline.report.tables import Ablation, ArmRow
 from pipeline.report.trials import STATUS, Search
 from pipeline.report.wording import NONE, duration, listed, moment
+from pipeline.report.zeros import WIRING
 from pipeline.stats import MIN_REPLICATES, Contrast
 from pipeline.study import Study
 
@@ -50,9 +51,18 @@ def blocks(record: Record, study: Study) -> Iterator[Block]:
 def warnings(record: Record, ablation: Ablation, search: Search) -> tuple[str, ...]:
     """Everything that limits what the report may be taken for, the gravest first."""
     found = [*_holes(ablation), *_lost(ablation), *_too_few(ablation), *_metric(ablation), *_epochs(ablation)]
-    found += [f"{c.name} ({c.family_name}): not tested, {c.reason}" for c in _untested(ablation)]
+    found += map(_not_tested, _untested(ablation))
     found += [*_trials(search), *_data(record), *_mixed(record)]
     return tuple(found)
+
+
+def level(ablation: Ablation) -> Iterator[str]:
+    """The warnings of `warnings` of differences without any spread, those aside that a wiring mistake explains."""
+    yield from (_not_tested(c) for c in _untested(ablation) if c.sd == 0 and WIRING not in c.reason)
+
+
+def _not_tested(contrast: Contrast) -> str:
+    return f"{contrast.name} ({contrast.family_name}): not tested, {contrast.reason}"
 
 
 def _facts(record: Record) -> Block:

@@ -15,6 +15,8 @@ from pipeline.stats import MIN_REPLICATES, Contrast
 CURVES = ("train_loss", "train_acc", "val_loss", "val_acc")
 SHOWN = Points(1)
 
+WIRING = "a wiring mistake"
+
 
 def explained(
     contrasts: Sequence[Contrast],
@@ -50,7 +52,7 @@ def _why(question: Question, runs: Mapping[str, Sequence[Run]], num_pictures: in
             return f"the losses differ, so the change does reach the training, but not {answers}"
     if not shared:
         return ""
-    return "so is every loss of every epoch: a wiring mistake, the change does not reach the training"
+    return f"so is every loss of every epoch: {WIRING}, the change does not reach the training"
 
 
 def _trace(run: Run) -> object:
