@@ -170,9 +170,7 @@ def test_pictures_are_known_by_their_content_where_their_ending_says_nothing(tmp
         "files of odd endings": 1,
         "files without an ending": 1,
     }
-    assert (
-        "1 .dng files are pictures that cannot be read here and were left out: save them as JPEG or PNG" in listing.warnings
-    )
+    assert "1 .dng file is a picture that cannot be read here and was left out: save it as JPEG or PNG" in listing.warnings
 
 
 def test_damaged_files_without_ending_are_pictures_where_the_others_are(tmp_path):
@@ -356,7 +354,7 @@ def test_counts_that_do_not_allow_training(tmp_path):
     assert "'7': train 0, valid 1, test 0" in refusal(tmp_path / "lacks")
     class_folder(tmp_path / "few", num=5)
     save(tmp_path / "few" / "milk" / "0.jpg")
-    assert "1 of 4 classes have fewer than 2 training pictures: 'milk': train 1" in refusal(tmp_path / "few")
+    assert "1 of 4 classes has fewer than 2 training pictures: 'milk': train 1" in refusal(tmp_path / "few")
     assert "--set dataset.min_pictures=2" in refusal(tmp_path / "few")
     assert Folder(min_pictures=2).scan(tmp_path / "few").classes == ("bread", "egg", "rice")
     assert "no validation pictures (9 training" in refusal(class_folder(tmp_path / "tiny", num=3))

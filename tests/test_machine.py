@@ -46,7 +46,9 @@ def test_a_run_lies_on_one_gpu_or_on_whole_ones(gpus, share, workers):
     assert found.gpus_per_trial == (share or 1.0)
     assert found.processes == max(1, int(share or 1))
     assert resources(workers, share) == found
-    with pytest.raises(UserError, match=f"^--workers: got {workers + 1}, but {gpus} GPUs"):
+    with pytest.raises(
+        UserError, match=rf"^--workers: got {workers + 1}, but at .* a run {gpus} GPUs? holds? {workers} runs?$"
+    ):
         resources(workers + 1, share)
 
 

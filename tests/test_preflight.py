@@ -63,7 +63,7 @@ def test_what_is_missing_is_named(knobs: dict[str, Any], message: str, scans: Da
 def test_a_batch_must_do_for_all_processes_and_parts(scans: Data) -> None:
     asked = study(batch_size=16, accumulate=4)
     require_inputs(asked, scans, 2)
-    with pytest.raises(UserError, match="batch_size: got 16; each of 3 processes needs 2 pictures"):
+    with pytest.raises(UserError, match="batch_size: got 16; each of its 4 parts needs 2 pictures for each of 3 processes"):
         require_inputs(asked, scans, 3)
 
 
