@@ -15,6 +15,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     args = flags.parse_args(argv)
     args.command = "pipeline.ablate"
+    if argv is not None:  # called by another program
+        from pipeline.guest import call
+
+        return call(args.command, argv)
     from pipeline.session import conduct
 
     return conduct(args, with_search=False)

@@ -4,18 +4,22 @@ import argparse
 import json
 import os
 import re
+import signal
 import sys
+import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from pipeline.errors import PipelineError, UserError, choices, nearest, printable
+from pipeline.outbox import THREAD as OUTBOX
 
 if TYPE_CHECKING:
     from pipeline.data.datasets import PictureSet
     from pipeline.study import Study
 
 MLRUNS = "mlruns"
+ERROR = "error: "
 
 
 class Parser(argparse.ArgumentParser):
@@ -189,9 +193,14 @@ def guarded(main: Callable[[Sequence[str] | None], int]) -> NoReturn:
         code = main(None)
     except PipelineError as error:
         for line in str(error).splitlines():
-            print(f"error: {line}", file=sys.stderr)
+            print(f"{ERROR}{line}", file=sys.stderr)
         code = error.exit_code
-    except KeyboardInterrupt:
-        code = 130
+    except KeyboardInterrupt as stop:
+        if str(stop):
+            print(stop, file=sys.stderr)
+        code = 128 + getattr(stop, "signal", signal.SIGINT)
     sys.stdout.flush()
+    sys.stderr.flush()
+    if any(thread.name == OUTBOX for thread in threading.enumerate()):
+        os._exit(code)  # MLflow does not answer: the interpreter's end would abort in a thread that is in C++ code
     sys.exit(code)

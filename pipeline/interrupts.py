@@ -1,23 +1,85 @@
-"""Ctrl-C and a polite kill, taken for a clean end."""
+"""Ctrl-C, a polite kill and a closed terminal, taken for a clean end."""
 
 import os
 import signal
 import threading
+from collections.abc import Callable
+from types import TracebackType
+from typing import Any
+
+from pipeline.processes import end_descendants
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else []))
+
+
+class Interrupted(KeyboardInterrupt):
+    """A signal that ends at once what can be left without loss."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(f"interrupted by {signal.Signals(number).name}; the same command goes on from here")
+        self.signal = number
 
 
 class Interrupts:
-    """SIGINT and SIGTERM: the first asks for a clean stop, the second ends the process at once."""
+    """SIGINT, SIGTERM and SIGHUP within a `with` block: the first asks for a clean stop, the second ends the process and all
+    that it started at once. What ignored SIGHUP (`nohup`) goes on ignoring it. Taken over in the main thread alone.
 
-    def __init__(self) -> None:
+    `raises`: whether the first is raised as Interrupted where it finds the command, instead of being kept in `signal`.
+    """
+
+    def __init__(self, *, raises: bool = False) -> None:
         self.signal = 0
+        self.raises = raises
+        self._former: dict[int, Any] = {}
+        self._terminals = [descriptor for descriptor in (0, 1, 2) if _is_terminal(descriptor)]
 
-    def install(self) -> None:
-        """Take the two signals over; Ray sets handlers of its own, so again after it has started."""
+    def __enter__(self) -> "Interrupts":
         if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGINT, signal.SIGTERM):
-                signal.signal(number, self._handle)
+            for number in SIGNALS:
+                former = signal.getsignal(number)
+                if number in (signal.SIGINT, signal.SIGTERM) or former != signal.SIG_IGN:
+                    self._former[number] = former
+                    signal.signal(number, self._handle)
+        return self
+
+    def __exit__(self, _: type[BaseException] | None, __: BaseException | None, ___: TracebackType | None) -> None:
+        for number, former in self._former.items():
+            signal.signal(number, signal.SIG_DFL if former is None else former)
+
+    def wait(self, action: Callable[[float], Any], seconds: float, hurry_seconds: float) -> Any:
+        """What `action(seconds)` returns; `action(hurry_seconds)` where the signal has come, or comes and ends the first."""
+        if not self.signal:
+            try:
+                self.raises = True
+                return action(seconds)
+            except Interrupted:
+                pass
+            finally:
+                self.raises = False
+        return action(hurry_seconds)
 
     def _handle(self, number: int, _frame: object) -> None:
         if self.signal:
+            end_descendants()
             os._exit(128 + number)
         self.signal = number
+        self._leave_dead_terminals()
+        if self.raises:
+            self.raises = False
+            end_descendants()  # a process that decodes a picture may take long
+            raise Interrupted(number)
+
+    def _leave_dead_terminals(self) -> None:
+        """Writing to a terminal that is gone would be an error in the middle of the clean end."""
+        for descriptor in self._terminals:
+            if not _is_terminal(descriptor):
+                nowhere = os.open(os.devnull, os.O_RDWR)
+                os.dup2(nowhere, descriptor)
+                os.close(nowhere)
+
+
+def _is_terminal(descriptor: int) -> bool:
+    try:
+        return os.isatty(descriptor)
+    except OSError:
+        return False

@@ -4,6 +4,7 @@ import importlib.metadata
 import os
 import platform
 import shutil
+import stat
 import subprocess
 import tempfile
 import time
@@ -13,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.counts import plural
-from pipeline.errors import UserError
+from pipeline.errors import MachineError, UserError, printable
 
 PACKAGES = ("torch", "torchvision", "ray", "optuna", "mlflow", "numpy", "pydantic")
 
@@ -22,7 +23,8 @@ GPU_PARTS = 10_000  # Ray counts a GPU in these and drops fractions of them
 
 PATIENCE_SECONDS = 60.0
 SOCKET_PATH_BYTES = 103  # macOS; Linux takes 107
-RAY_SOCKET = "session_2026-01-01_00-00-00_000000_4194304/sockets/plasma_store"  # the longest that Ray puts in its folder
+RAY_FOLDER = "r"
+RAY_SOCKET = f"{RAY_FOLDER}/session_2026-01-01_00-00-00_000000_4194304/sockets/plasma_store"  # the longest
 
 
 @dataclass(frozen=True)
@@ -75,8 +77,11 @@ def num_cores() -> int:
 
 
 def temp_folder(study_folder: Path) -> Path:
-    """A study's own folder for Ray's sockets and logs, in /tmp where the system's folder is too long for a socket."""
-    name = f"pipeline-{os.getuid()}-{sha256(bytes(study_folder)).hexdigest()[:8]}"
+    """A study's own folder for Ray's sockets and logs, in /tmp where the system's folder is too long for a socket.
+
+    It is for its owner alone; Ray lies in its RAY_FOLDER, since Ray opens the folder that it is given to everybody.
+    """
+    name = f"pipeline-{os.getuid()}-{sha256(bytes(study_folder)).hexdigest()[:7]}"
     usual = Path(tempfile.gettempdir()) / name
     return usual if len(bytes(usual / RAY_SOCKET)) <= SOCKET_PATH_BYTES else Path("/tmp") / name
 
@@ -84,10 +89,12 @@ def temp_folder(study_folder: Path) -> Path:
 def make_anew(folder: Path) -> None:
     """Make `folder`, for its owner alone, without what a killed run left there.
 
-    Its last processes may write in it for seconds; raises FileExistsError where they do for longer than PATIENCE_SECONDS.
+    Its last processes may write in it for seconds; raises FileExistsError where they do for longer than PATIENCE_SECONDS,
+    MachineError where something else than a folder of this user lies there: whose it is could listen in or answer.
     """
     deadline = time.monotonic() + PATIENCE_SECONDS
     while True:
+        _require_own(folder)
         shutil.rmtree(folder, ignore_errors=True)
         try:
             return folder.mkdir(mode=0o700, parents=True)
@@ -95,6 +102,20 @@ def make_anew(folder: Path) -> None:
             if time.monotonic() >= deadline:
                 raise
             time.sleep(0.2)
+
+
+def _require_own(folder: Path) -> None:
+    try:
+        found = folder.lstat()
+    except FileNotFoundError:
+        return
+    if stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid():
+        return
+    what = "a folder" if stat.S_ISDIR(found.st_mode) else "a link" if stat.S_ISLNK(found.st_mode) else "a file"
+    raise MachineError(
+        f"{printable(folder)}: {what} of user {found.st_uid} is where Ray's sockets and logs are kept; allowed: nothing, or "
+        f"a folder of user {os.getuid()}; remove it, or set TMPDIR to a folder of your own"
+    )
 
 
 def _count_gpus() -> int:

@@ -12,6 +12,7 @@ from pipeline.ledger import Event
 
 FLUSH_SECONDS = 1.0
 RETRY_SECONDS = 5.0
+THREAD = "outbox"
 
 
 class Receiver(Protocol):
@@ -36,7 +37,7 @@ class Outbox:
         self._waiting: list[threading.Event] = []
         for event in events:
             self._queue.put(event)
-        self._thread = threading.Thread(target=self._work, name="outbox", daemon=True)
+        self._thread = threading.Thread(target=self._work, name=THREAD, daemon=True)
         self._thread.start()
 
     def put(self, event: Event) -> None:

@@ -1,54 +1,29 @@
-"""Ray Tune as the executor: segments of a plan onto GPUs and cores, in workers that stay warm. The only import of ray.
+"""Ray Tune as the executor: segments of a plan onto GPUs and cores, in workers that stay warm.
 
 Tune's own snapshots, loggers, schedulers and `Tuner.restore` are not used: the ledger is the truth (docs/architecture.md).
 """
 
+import contextlib
 import json
-import logging
 import os
 import shutil
-import sys
-import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from pipeline import lease, run_log
+from pipeline import lease, node, run_log  # node before ray: it makes the environment that ray reads on import
 from pipeline.errors import MachineError
 from pipeline.interrupts import Interrupts
 from pipeline.machine import Resources, make_anew, temp_folder
 from pipeline.plan import Plan
 from pipeline.segment import Segment, checkpoint_folder
 
-# Read by ray on import: loopback only, no telemetry, silence, no chdir, no nice 15, no snapshots, our own signal handlers;
-# patience with a thread that ends late (of 2 s, Tune's own, a busy machine takes more, and then loses the worker).
-os.environ.update(
-    {
-        "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
-        "RAY_USAGE_STATS_ENABLED": "0",
-        "RAY_CHDIR_TO_TRIAL_DIR": "0",
-        "RAY_AIR_NEW_OUTPUT": "0",
-        "RAY_worker_niceness": "0",
-        "RAY_memory_monitor_refresh_ms": "0",
-        "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
-        "RAY_AUTH_MODE": "disabled",
-        "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
-        "TUNE_DISABLE_SIGINT_HANDLER": "1",
-        "TUNE_FUNCTION_THREAD_TIMEOUT_S": "60",
-        "TUNE_GLOBAL_CHECKPOINT_S": "1000000",
-        "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
-    }
-)
-
-import ray
+# isort: split
 from ray import tune
 from ray.tune.experiment import Trial
 from ray.tune.schedulers import FIFOScheduler
 from ray.tune.search import Searcher
-
-WATCH_SECONDS = 2.0
-OBJECT_STORE_BYTES = 80 * 2**20  # only dicts travel; pictures are memory-mapped
 
 
 class Segments(Searcher):
@@ -131,34 +106,21 @@ class InTurn(FIFOScheduler):
         return min(pending, key=lambda trial: (len(trial.trial_id), trial.trial_id), default=None)
 
 
-class Stop(tune.Stopper):
-    """Ends the whole run when `segments` says so."""
-
-    def __init__(self, segments: Segments) -> None:
-        self.segments = segments
-
-    def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:  # noqa: ARG002  (Tune calls by name)
-        return False
-
-    def stop_all(self) -> bool:
-        return self.segments.stopping
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {}
+class Ended(BaseException):
+    """The whole run ends: not an Exception, for which Tune would wait for its workers, up to 15 seconds."""
 
 
 class Heartbeat(tune.Callback):
-    """Lets the progress block breathe while nothing is reported, and puts our signal handlers back after Tune's."""
+    """Lets the progress block breathe while nothing is reported, and ends the whole run when `segments` says so."""
 
     def __init__(self, segments: Segments, on_step: Callable[[], None]) -> None:
         self.segments, self.on_step = segments, on_step
 
-    def setup(self, **_: Any) -> None:
-        self.segments.interrupts.install()
-
     def on_step_end(self, *, trials: list[Any], **_: Any) -> None:
         self.segments.settle(trials)
         self.segments._guarded(self.on_step)
+        if self.segments.stopping:
+            raise Ended
 
     def __getstate__(self) -> dict[str, Any]:
         return {}
@@ -180,51 +142,21 @@ def run(
     """
     segments = Segments(plan, data, resources, interrupts, deadline)
     temp = temp_folder(segments.folder)
-    over = threading.Event()
     try:
         make_anew(temp)
         run_log.clear(segments.folder)
-        _start_ray(resources, temp)
-        threading.Thread(target=_watch, args=(over, interrupts), name="ray watch", daemon=True).start()
-        interrupts.install()
-        _tuner(segments, temp, Heartbeat(segments, on_step)).fit()
+        try:
+            with node.running(resources.workers, temp, interrupts), contextlib.suppress(Ended):
+                _tuner(segments, temp, Heartbeat(segments, on_step)).fit()
+        finally:
+            shutil.rmtree(temp, ignore_errors=True)
+    except MachineError:
+        raise
     except Exception as error:
         if segments.error is None and not interrupts.signal:
             raise MachineError(f"Ray stopped: {type(error).__name__}: {error}; the same command goes on") from error
-    finally:
-        over.set()
-        ray.shutdown()
-        interrupts.install()
-        shutil.rmtree(temp, ignore_errors=True)
     if segments.error is not None:
         raise segments.error
-
-
-def _start_ray(resources: Resources, temp: Path) -> None:
-    ray.init(
-        address="local",
-        num_cpus=resources.workers,
-        include_dashboard=False,
-        logging_level=logging.ERROR,
-        log_to_driver=False,
-        object_store_memory=OBJECT_STORE_BYTES,
-        _temp_dir=str(temp),
-    )
-    logging.getLogger("ray").setLevel(logging.CRITICAL)  # a worker's death is told by the plan
-
-
-def _watch(over: threading.Event, interrupts: Interrupts) -> None:
-    """Leave at once when a process of Ray itself has died: the driver would wait for it for minutes, or for ever.
-
-    A signal to the whole process group ends Ray too: then it is the signal that ended the command.
-    """
-    while not over.wait(WATCH_SECONDS):
-        node = ray._private.worker._global_node
-        if node is not None and node.dead_processes() and not over.wait(WATCH_SECONDS):
-            what = f"signal {interrupts.signal} ended Ray" if interrupts.signal else "a process of Ray died"
-            sys.stderr.write(f"error: {what}; nothing is lost, the same command goes on from here\n")
-            sys.stderr.flush()
-            os._exit(128 + interrupts.signal if interrupts.signal else MachineError.exit_code)
 
 
 def _tuner(segments: Segments, temp: Path, heartbeat: Heartbeat) -> tune.Tuner:
@@ -235,9 +167,7 @@ def _tuner(segments: Segments, temp: Path, heartbeat: Heartbeat) -> tune.Tuner:
     return tune.Tuner(
         tune.with_resources(train_segment, share),
         tune_config=tune.TuneConfig(search_alg=segments, scheduler=InTurn(), num_samples=-1, reuse_actors=True),
-        run_config=tune.RunConfig(
-            name="segments", storage_path=str(temp / "tune"), verbose=0, stop=Stop(segments), callbacks=[heartbeat]
-        ),
+        run_config=tune.RunConfig(name="segments", storage_path=str(temp / "tune"), verbose=0, callbacks=[heartbeat]),
     )
 
 

@@ -14,6 +14,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     args = flags.parse_args(argv)
     args.command = "pipeline.search"
+    if argv is not None:  # called by another program
+        from pipeline.guest import call
+
+        return call(args.command, argv)
     from pipeline.session import conduct
 
     return conduct(args, with_search=True)

@@ -17,6 +17,7 @@ from pipeline import header
 from pipeline.cli import MLRUNS, chosen_study
 from pipeline.core import CORE_VERSION
 from pipeline.errors import UserError, printable
+from pipeline.interrupts import Interrupts
 from pipeline.ledger import FILE, Event, Ledger, read_events, set_aside
 from pipeline.machine import Resources, resources
 from pipeline.opening import open_record, prepare
@@ -29,12 +30,11 @@ from pipeline.study import Study
 
 if TYPE_CHECKING:
     from pipeline.data.cache import Data
-    from pipeline.interrupts import Interrupts
     from pipeline.plan import Plan
     from pipeline.progress import Progress
     from pipeline.tracking import Tracker
 
-PATIENCE_SECONDS, HURRY_SECONDS = 120.0, 5.0  # for MLflow to take what is left; after Ctrl-C
+PATIENCE_SECONDS, HURRY_SECONDS = 120.0, 3.0  # for MLflow to take what is left; after Ctrl-C
 
 
 def study_folder(root: Path, study: Study, data: Path | None) -> Path:
@@ -44,7 +44,12 @@ def study_folder(root: Path, study: Study, data: Path | None) -> Path:
 
 
 def conduct(args: argparse.Namespace, *, with_search: bool) -> int:
-    """Run a training command to its end; returns the exit code. Raises PipelineError for expected ends."""
+    """Run a training command to its end; returns the exit code. Raises PipelineError, and Interrupted before it trains."""
+    with Interrupts(raises=True) as interrupts:
+        return _conduct(args, interrupts, with_search=with_search)
+
+
+def _conduct(args: argparse.Namespace, interrupts: Interrupts, *, with_search: bool) -> int:
     study, data, note = chosen_study(args)
     if getattr(args, "path", False):
         study = path_study(args, study, data)
@@ -65,7 +70,7 @@ def conduct(args: argparse.Namespace, *, with_search: bool) -> int:
     aside = set_aside(folder) if args.fresh and folder.exists() else None
     ledger = Ledger(folder)
     try:
-        return Session(args, study, data, note, ledger, console, means, with_search=with_search).run()
+        return Session(args, study, data, note, ledger, console, means, with_search=with_search).run(interrupts)
     except OSError:
         ledger.check()  # a folder that was taken away explains it
         raise
@@ -118,21 +123,19 @@ class Session:
         self.record = Record.of(ledger.events)
         self.screen = Console(highlight=False)  # for the end, which -q leaves
 
-    def run(self) -> int:
+    def run(self, interrupts: Interrupts) -> int:
         """Train what is missing, write the report, say how it ended; returns the exit code."""
-        from pipeline.interrupts import Interrupts
         from pipeline.progress import Progress
         from pipeline.tracking import Tracker
 
         means = self.means
         header.require_settings(self.record, self.study, self.ledger.folder)
         data = self._prepare()
-        interrupts = Interrupts()
-        interrupts.install()
         if self.record.header:
             header.require_same(self.record, self.study, data, external_files(self.study), self.ledger.folder)
             self.study = header.with_kept_budget(self.record, self.study, self.args)
             header.require_code(self.record, self.ledger.folder, self._plan().outstanding)
+        interrupts.raises = False  # from here on a signal leads to the end of this function
         tracker = Tracker(Path(self.args.mlruns), self.ledger.folder, self.ledger.events, self.ledger.append)
         listeners: list[Callable[[Event], None]] = [self.record.apply, tracker.put]
         self.ledger.listener = functools.partial(_tell_all, listeners)
@@ -149,7 +152,7 @@ class Session:
             except Exception as error:  # reported below, after what is done has been written up
                 problem = error
         status = self._status(plan, interrupts, problem)
-        complete = self._write_up(status, tracker)
+        complete = self._write_up(status, tracker, interrupts)
         if problem is not None:
             raise problem
         if interrupts.signal:
@@ -167,18 +170,18 @@ class Session:
         self.console.print(data.taken.text(data.warnings), markup=False, soft_wrap=True)
         return data
 
-    def _write_up(self, status: str, tracker: "Tracker") -> bool:
+    def _write_up(self, status: str, tracker: "Tracker", interrupts: Interrupts) -> bool:
         """The report on disk, in MLflow and on the screen; whether its table has no hole."""
         from pipeline.report import write_report
 
         self.ledger.append("finish", status=status)
-        patience = HURRY_SECONDS if status == "interrupted" else PATIENCE_SECONDS
-        tracker.flush(patience)  # the report names the runs in MLflow
+        interrupts.wait(tracker.flush, PATIENCE_SECONDS, HURRY_SECONDS / 6)  # the report names the runs in MLflow
         folder = self.ledger.folder / "report"
         try:
             report = write_report(self.record, folder)
         finally:
-            trouble = tracker.close(folder, patience)
+            close = functools.partial(tracker.close, folder)
+            trouble = interrupts.wait(close, PATIENCE_SECONDS, HURRY_SECONDS)
         self.ledger.check()
         self._say(report.text)
         if trouble:
@@ -192,7 +195,7 @@ class Session:
         return Plan(self.study, self.ledger, self.record, core_version=CORE_VERSION, with_search=self.with_search)
 
     def _train(
-        self, plan: "Plan", means: Resources, data: "Data", interrupts: "Interrupts", on_step: Callable[[], None]
+        self, plan: "Plan", means: Resources, data: "Data", interrupts: Interrupts, on_step: Callable[[], None]
     ) -> None:
         """Run the plan under the time limit; with one, the search gets its share of the epochs that are left."""
         from pipeline.runner import run
@@ -203,10 +206,10 @@ class Session:
             search, arms = plan.remaining_epochs()
             now = time.monotonic()
             plan.search_deadline = now + (deadline - now) * search / (search + arms) if arms else deadline
-        if plan.outstanding():
+        if plan.outstanding() and not interrupts.signal:
             run(plan, means, data.path.resolve(), interrupts=interrupts, deadline=deadline, on_step=on_step)
 
-    def _status(self, plan: "Plan", interrupts: "Interrupts", problem: Exception | None) -> str:
+    def _status(self, plan: "Plan", interrupts: Interrupts, problem: Exception | None) -> str:
         if interrupts.signal:
             return "interrupted"
         if problem is not None:

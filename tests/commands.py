@@ -1,5 +1,6 @@
 """Real commands as a user runs them, in processes of their own, and what they leave: ledger, MLflow, report."""
 
+import contextlib
 import csv
 import os
 import shutil
@@ -9,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +28,16 @@ def start(module: str, *flags: object, home: Path, root: Path = ROOT) -> "subpro
     environment["PYTHONPATH"] = str(root)  # also for workers, which do not begin in this folder
     with home.with_suffix(".log").open("a") as log:
         return subprocess.Popen(words, cwd=root, stdout=log, stderr=log, text=True, env=environment)
+
+
+@contextlib.contextmanager
+def heard(number: int) -> Iterator[None]:
+    """Processes begun in the block hear this signal, even where whoever runs the tests ignores it (`nohup`, `&`)."""
+    former = signal.signal(number, signal.SIG_DFL)
+    try:
+        yield
+    finally:
+        signal.signal(number, former)
 
 
 def run(module: str, *flags: object, home: Path, root: Path = ROOT, seconds: float = HANGS) -> int:

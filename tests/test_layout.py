@@ -28,8 +28,9 @@ LAYERS = (
         "symptoms",
         "lease",
         "run_log",
-        "interrupts",
+        "processes",
     },
+    {"environment", "interrupts"},
     {"data.taken", "data.names", "data.files"},
     {"data.listing", "data.twins"},
     {"data.folder", "data.cut", "data.tables", "data.limits"},
@@ -105,15 +106,16 @@ LAYERS = (
     {"prospect", "ordered_path"},
     {"plan", "opening"},
     {"worker", "progress", "preview", "predictions", "examine"},
+    {"node"},
     {"runner"},
     {"report"},
     {"cli", "caveats", "loading"},
     {"model_card"},
-    {"handover"},
+    {"handover", "guest"},
     {"session"},
     {"search", "ablate", "doctor", "export", "ui", "repair", "report.__main__"},
 )
-DOORS = {"ray": ("runner",), "optuna": ("sampler", "evaluators"), "mlflow": ("store", "tracking")}
+DOORS = {"ray": ("node", "runner"), "optuna": ("sampler", "evaluators"), "mlflow": ("store", "tracking")}
 LIGHT = (
     "config",
     "study",

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from pipeline import machine
-from pipeline.errors import UserError
+from pipeline.errors import MachineError, UserError
 from pipeline.machine import RAY_SOCKET, SOCKET_PATH_BYTES, num_cores, resources, temp_folder
 
 
@@ -136,3 +136,33 @@ def test_a_folder_that_a_killed_runs_last_processes_write_in_is_made_anew(tmp_pa
     calls.clear()
     with pytest.raises(FileExistsError):
         machine.make_anew(tmp_path / "temp")
+
+
+@pytest.fixture
+def foreign(tmp_path: Path, request: pytest.FixtureRequest) -> Path:
+    """The place of the temporary folder, taken by something that another user of the machine put there."""
+    place, other = tmp_path / "temp", tmp_path / "other"
+    (other / "r").mkdir(parents=True)
+    (other / "r" / "kept").touch()
+    if request.param == "link":
+        place.symlink_to(other)
+    elif request.param == "broken link":
+        place.symlink_to(tmp_path / "none")
+    elif request.param == "file":
+        place.touch()
+    else:
+        other.rename(place)
+        if os.getuid() != 0:
+            pytest.skip("only root can give a folder to another user")
+        os.chown(place, 65534, 65534)
+    return place
+
+
+@pytest.mark.parametrize("foreign", ["link", "broken link", "file", "folder"], indirect=True)
+def test_what_another_user_put_in_the_temporary_folders_place_is_refused_and_left_alone(foreign: Path) -> None:
+    before = sorted(foreign.parent.rglob("*")), foreign.lstat().st_mode
+    with pytest.raises(
+        MachineError, match=f"^{foreign}: a (link|file|folder) of user .* set TMPDIR to a folder of your own$"
+    ):
+        machine.make_anew(foreign)
+    assert (sorted(foreign.parent.rglob("*")), foreign.lstat().st_mode) == before
