@@ -126,9 +126,10 @@ def _decode_all(
 ) -> dict[int, Decoded]:
     """Write the pictures of `rows` at their rows; returns what was found at each."""
     done: dict[int, Decoded] = {}
+    over: list[bool] = []
 
     def decode(start: int) -> list[Decoded]:
-        return [_decode_one(dataset, listing, row, descriptor) for row in rows[start : start + CHUNK]]
+        return [_decode_one(dataset, listing, row, descriptor) for row in rows[start : start + CHUNK] if not over]
 
     with _one_torch_thread(), warnings.catch_warnings(), ward.dismissed(), ThreadPoolExecutor(num_cores()) as pool:
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # our own cap is lower and names the file
@@ -138,9 +139,9 @@ def _decode_all(
                 done.update(zip(rows[len(done) :], results, strict=False))
                 if on_progress:
                     on_progress(len(done), len(rows))
-        except BaseException:
-            pool.shutdown(cancel_futures=True)  # Ctrl-C or a full disk: do not decode the rest first
-            raise
+        finally:  # after Ctrl-C, or where the disk is full: do not decode the rest first
+            over.append(True)
+            pool.shutdown(cancel_futures=True)
     return done
 
 
@@ -224,9 +225,8 @@ def _write_meta(
 
 def _unread(listing: Listing, reasons: dict[int, str]) -> Iterator[str]:
     for first in list(reasons)[:1]:
-        example = f"{printable(listing.files[first])}: {reasons[first]}"
         told = plural(len(reasons), "picture could not be read and is", "pictures could not be read and are")
-        yield f"{told} left out (the first: {example})"
+        yield f"{told} left out (the first: {printable(listing.files[first])}: {reasons[first]})"
 
 
 def _sync_folder(path: Path) -> None:

@@ -1,0 +1,64 @@
+"""Ray's start: a second try without what the first one left, and none without the token. Ray itself is not started here."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import commands
+
+SCRIPT = """
+import subprocess, sys
+from pathlib import Path
+from pipeline import node
+from pipeline.interrupts import Interrupts
+
+fails, temp = int(sys.argv[1]), Path(sys.argv[2])
+started = []
+
+def init(**options):
+    ray = Path(options["_temp_dir"])
+    assert not ray.exists()
+    ray.mkdir()
+    started.append(subprocess.Popen(["sleep", "1000"]))
+    if len(started) <= fails:
+        raise Exception("The current node timed out during startup.")
+
+node.ray.init = init
+try:
+    with node.running(1, temp, Interrupts()):
+        print("runs", [process.poll() for process in started])
+except Exception as error:
+    print(error)
+print("left", [process.wait() for process in started])
+"""
+
+
+def start(fails: int, temp: Path) -> list[str]:
+    temp.mkdir()
+    words = (sys.executable, "-c", SCRIPT, str(fails), str(temp))
+    environment = os.environ | {"PYTHONPATH": str(commands.ROOT)}
+    return subprocess.run(words, env=environment, capture_output=True, text=True, check=True).stdout.splitlines()
+
+
+def test_ray_is_started_a_second_time_without_what_the_first_try_left(tmp_path: Path) -> None:
+    ended = "0"  # reaped by whoever ended it
+    assert start(1, tmp_path / "once") == [f"runs [{ended}, None]", f"left [{ended}, {ended}]"]
+    assert start(2, tmp_path / "twice") == ["The current node timed out during startup.", f"left [{ended}, {ended}]"]
+
+
+def test_ray_that_was_imported_before_without_a_token_is_not_started(tmp_path: Path) -> None:
+    code = f"""
+import os
+os.environ["RAY_AUTH_MODE"] = "disabled"
+import ray
+from pathlib import Path
+from pipeline import node
+from pipeline.interrupts import Interrupts
+with node.running(1, Path({str(tmp_path)!r}), Interrupts()):
+    print("runs")
+"""
+    environment = os.environ | {"PYTHONPATH": str(commands.ROOT)}
+    found = subprocess.run((sys.executable, "-c", code), env=environment, capture_output=True, text=True, check=False)
+    assert found.stdout == ""
+    assert "it would let other users of this machine in" in found.stderr
