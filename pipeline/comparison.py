@@ -6,6 +6,7 @@ from statistics import fmean
 
 import numpy as np
 
+from pipeline.errors import shell_word
 from pipeline.ledger import Event
 from pipeline.stats import MIN_REPLICATES, basis, fit
 from pipeline.study import Study
@@ -67,12 +68,15 @@ def saved_view(*, tested: bool) -> str:
 
 
 def invitation(uri: str, experiment: str, mlruns: str) -> str:
-    """The line that says where the arms stand side by side; `mlruns` is the flag of the UI's command where it needs one.
+    """The line that says where the arms stand side by side; it ends with the command that starts the UI where one is needed.
 
-    `experiment` is empty where MLflow was never reached.
+    `experiment` is empty where MLflow was never reached; `mlruns` is the folder to give to the command, empty for none.
     """
     served = uri.startswith("http")
     server = uri.rstrip("/") if served else "http://127.0.0.1:5000"
-    start = "" if served else f"python -m pipeline.ui{mlruns}, then "
     view = f"#/experiments/{experiment}/runs?viewStateShareKey=arms&compareRunsMode=TABLE" if experiment else ""
-    return f"compare the arms in the MLflow UI: {start}{server}/{view}"
+    line = f"compare the arms in the MLflow UI: {server}/{view}"
+    if served:
+        return line
+    flag = f" --mlruns{'=' if mlruns.startswith('-') else ' '}{shell_word(mlruns)}" if mlruns else ""
+    return f"{line} once it is started by: python -m pipeline.ui{flag}"

@@ -1,6 +1,8 @@
 """The one error style: what the user gave, what is allowed, the nearest match; each kind of error has its exit code."""
 
 import difflib
+import os
+import shlex
 from collections.abc import Iterable
 
 
@@ -26,6 +28,14 @@ def printable(text: object, limit: int = 200) -> str:
     """`text` on one line without control characters, so that a hostile file name cannot drive a terminal."""
     line = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in str(text))
     return line if len(line) <= limit else line[: limit - 1] + "…"
+
+
+def shell_word(text: str) -> str:
+    """One word of a bash command that means `text`, whatever it holds; what cannot be seen is written in bash's escapes."""
+    if text.isprintable():
+        return shlex.quote(text)
+    shown = (c if c.isprintable() and c not in "'\\" else "".join(f"\\x{byte:02x}" for byte in os.fsencode(c)) for c in text)
+    return f"$'{''.join(shown)}'"
 
 
 def nearest(value: object, allowed: Iterable[object]) -> str:

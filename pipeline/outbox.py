@@ -15,6 +15,10 @@ RETRY_SECONDS = 5.0
 THREAD = "outbox"
 
 
+class Anew(Exception):
+    """What was delivered is not there any more: everything is owed again, and taken at once."""
+
+
 class Receiver(Protocol):
     """What an outbox delivers to; both methods are called in the outbox's thread alone."""
 
@@ -22,7 +26,10 @@ class Receiver(Protocol):
         """See an event, once, in order, whether or not it was sent before."""
 
     def send(self, events: list[Event], *, last: bool) -> None:
-        """Deliver; may raise, and is then called again with the same events and those that came since."""
+        """Deliver; may raise, and is then called again with the same events and those that came since.
+
+        Raises `Anew` to be called again with all events of the study.
+        """
 
 
 class Outbox:
@@ -35,6 +42,7 @@ class Outbox:
         self._sent = self._read()
         self._queue: queue.SimpleQueue[Event | threading.Event | None] = queue.SimpleQueue()
         self._waiting: list[threading.Event] = []
+        self._taken: list[Event] = []
         for event in events:
             self._queue.put(event)
         self._thread = threading.Thread(target=self._work, name=THREAD, daemon=True)
@@ -63,7 +71,11 @@ class Outbox:
             owed += fresh
             try:
                 if owed or last:
-                    self._receiver.send(owed, last=last)
+                    try:
+                        self._receiver.send(owed, last=last)
+                    except Anew:
+                        owed = list(self._taken)
+                        self._receiver.send(owed, last=last)
                     self._write(owed)
                 owed, self.problem = [], ""
             except Exception as error:  # whatever a tracking server does must not reach the training
@@ -88,6 +100,7 @@ class Outbox:
                 self._waiting.append(event)
                 break
             self._receiver.take(event)
+            self._taken.append(event)
             if event["seq"] > self._sent:
                 events.append(event)
         return events, False

@@ -3,7 +3,6 @@
 import argparse
 import functools
 import re
-import shlex
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -136,7 +135,7 @@ class Session:
             self.study = header.with_kept_budget(self.record, self.study, self.args)
             header.require_code(self.record, self.ledger.folder, self._plan().outstanding)
         interrupts.raises = False  # from here on a signal leads to the end of this function
-        tracker = Tracker(Path(self.args.mlruns), self.ledger.folder, self.ledger.events, self.ledger.append)
+        tracker = Tracker(Path(self.args.mlruns), self.ledger.folder, self.ledger.events, self.ledger.append, self._tell)
         listeners: list[Callable[[Event], None]] = [self.record.apply, tracker.put]
         self.ledger.listener = functools.partial(_tell_all, listeners)
         open_record(self.study, data, self.ledger, self.record, self.args, means, self.note)
@@ -224,8 +223,7 @@ class Session:
         spent = time.monotonic() - self.begun
         from pipeline.comparison import invitation
 
-        mlruns = "" if self.args.mlruns == MLRUNS else f" --mlruns {shlex.quote(self.args.mlruns)}"
-        self._say(invitation(uri, experiment, mlruns))
+        self._say(invitation(uri, experiment, "" if self.args.mlruns == MLRUNS else self.args.mlruns))
         self._say(f"{status} after {spent:.0f} s; everything is in {folder}")
         if status != "complete":
             self._say("to go on from here, run the same command again" + (", without --fresh" if self.args.fresh else ""))

@@ -4,19 +4,20 @@ A run is created once and its id goes into the ledger; metric points carry the l
 an equal point once: sending the same events again changes nothing. MLflow being slow or away never stops training.
 """
 
+import math
 import os
-import re
 from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from pipeline import comparison
-from pipeline.frozen import flatten
 from pipeline.ledger import Event
-from pipeline.outbox import Outbox
+from pipeline.outbox import Anew, Outbox
+from pipeline.places import FILE, sqlite_file, store_uri
 from pipeline.record import Record
-from pipeline.store import connect
+from pipeline.store import connect, experiment_of, log_dataset, log_files, log_params, log_tags, restore_runs
+from pipeline.trouble import Trouble, Unusable, explain, redacted, refused
 
 METRICS = ("train_loss", "train_acc", "val_loss", "val_acc", "lr", "seconds")
 END = {  # status in the ledger → (MLflow's run status, our tag)
@@ -29,29 +30,37 @@ END = {  # status in the ledger → (MLflow's run status, our tag)
 
 def tracking_uri(root: Path) -> str:
     """`MLFLOW_TRACKING_URI` where it is set, else the sqlite store under `root` (absolute, whatever the working folder)."""
-    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{(root / 'mlflow.db').resolve()}"
-
-
-def redacted(uri: str) -> str:
-    """A text without the users and passwords of its addresses."""
-    return re.sub(r"//[^/\s]*@", "//", uri)
+    return os.environ.get("MLFLOW_TRACKING_URI") or store_uri(root.resolve() / FILE)
 
 
 class Tracker:
     """Projects a study's events onto MLflow runs: study → trials, study → arms → replicates."""
 
-    def __init__(self, root: Path, folder: Path, events: list[Event], append: Callable[..., Event]) -> None:
-        """`events` are those already in the ledger of the study in `folder`; `append` writes an event to that ledger."""
+    def __init__(
+        self,
+        root: Path,
+        folder: Path,
+        events: list[Event],
+        append: Callable[..., Event],
+        tell: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        """`events` are those already in the ledger of the study in `folder`; `append` writes an event to that ledger.
+
+        `tell` is called from another thread, at once, with what the user should know before the end.
+        """
         self.uri = tracking_uri(root)
         self.report: Path | None = None
-        self._root, self._folder, self._append = root.resolve(), folder, append
+        self._root, self._folder, self._append, self._tell = root.resolve(), folder, append, tell
         self._record = Record()
-        self._old = events[-1]["seq"] if events else -1  # up to here an earlier process may have created runs
+        self._old: float = events[-1]["seq"] if events else -1  # up to here an earlier process may have created runs
         self._tried: set[str] = set()  # an answer that got lost may have created these
         self._points: dict[str, list[Any]] = defaultdict(list)
         self._client: Any = None
         self._experiment = ""
+        self._trouble: Trouble | None = None
+        self._told: set[str] = set()
         self.shown_uri = redacted(self.uri)
+        self._place = str(sqlite_file(self.uri) or self.shown_uri)
         self._outbox = Outbox(self, folder / "mlflow.json", self.shown_uri, events)
         self.put, self.flush = self._outbox.put, self._outbox.flush
 
@@ -59,12 +68,7 @@ class Tracker:
         """Send what is left, and folder `report` as artifacts of the study run; returns what went wrong, or ''."""
         self.report = report
         problem = self._outbox.close(timeout_seconds)
-        if not problem:
-            return ""
-        return (
-            f"MLflow at {redacted(self.uri)}: {redacted(problem)[:300]}. "
-            "Nothing is lost: the ledger has it all, and the next command on this study sends the rest"
-        )
+        return (self._trouble or Trouble(redacted(problem)[:300])).text(self._place) if problem else ""
 
     def study_run(self) -> tuple[str, str]:
         """(experiment id, run id) of the study run, empty where MLflow was never reached."""
@@ -74,26 +78,46 @@ class Tracker:
         self._record.apply(event)
 
     def send(self, events: list[Event], *, last: bool) -> None:
-        if self._client is None:
-            self._connect()
+        try:
+            if self._client is None:
+                self._connect()
+            self._send(events, last=last)
+            self._trouble = None
+        except Exception as error:
+            self._client = None  # what was deleted meanwhile is looked for anew
+            if getattr(error, "error_code", "") == "RESOURCE_DOES_NOT_EXIST" and self._record.mlflow_ids:
+                self._record.mlflow_ids.clear()
+                self._old = math.inf  # all of them may be there, under other ids
+                self._say("MLflow no longer has the runs of this study, which are sent there again")
+                raise Anew from error
+            self._trouble = explain(error, self.uri)
+            if self._trouble.way:  # now, not after hours of training
+                self._say(f"warning: {self._trouble.text(self._place)}")
+            raise
+
+    def _say(self, text: str) -> None:
+        """Tell it once."""
+        if text not in self._told:
+            self._told.add(text)
+            self._tell(text)
+
+    def _send(self, events: list[Event], *, last: bool) -> None:
         self._points.clear()
         for event in events:
-            project = getattr(self, f"_{event['type']}", None)
-            if project:
+            if project := getattr(self, f"_{event['type']}", None):
                 project(event)
         for run_id, points in self._points.items():
             for start in range(0, len(points), 1000):
                 self._client.log_batch(run_id, metrics=points[start : start + 1000])
         if last and self.report:
-            self._client.log_artifacts(self._known("study"), str(self.report), "report")
+            log_files(self._client, self._known("study"), self.report, "report")
 
     def _connect(self) -> None:
-        client = connect(self.uri, self._root / "mlflow.db", self._folder / "mlflow.new")
-        name = self._folder.name
-        experiment = client.get_experiment_by_name(name)
-        local = self.uri.startswith("sqlite:")
-        place = (self._root / "artifacts" / name).as_uri() if local else None
-        self._experiment = experiment.experiment_id if experiment else client.create_experiment(name, place)
+        if trouble := refused(self.uri):
+            raise Unusable(trouble.what, trouble.way)
+        client = connect(self.uri, self._root, self._folder / "mlflow.new")
+        self._experiment = experiment_of(client, self.uri, self._root, self._folder.name, self._known("study"), self._say)
+        restore_runs(client, self._experiment, self._record.header.get("id", ""), self._say)
         client.set_experiment_tag(self._experiment, "mlflow.experimentKind", "custom_model_development")  # not a chat model
         self._client = client
 
@@ -120,7 +144,7 @@ class Tracker:
             started = int(event["time"] * 1000)
             self._tried.add(what)
             run_id = self._client.create_run(self._experiment, start_time=started, tags=text, run_name=name).info.run_id
-        self._dataset(run_id)
+        log_dataset(self._client, run_id, self._record.data)
         self._record.apply(self._append("mlflow", uri=redacted(self.uri), what=what, id=run_id, experiment=self._experiment))
         return run_id
 
@@ -137,9 +161,9 @@ class Tracker:
     def _session(self, event: Event) -> None:
         header = self._record.header
         run_id = self._run_id("study", event, self._folder.name, "", self._study_tags())
-        self._params(run_id, header["study"]["baseline"])
-        self._tag(run_id, {f"environment.{k}": v for k, v in event["versions"].items()})
-        self._tag(run_id, {f"budget.{k}": v for k, v in event["budget"].items()} | {"status": "running"})
+        log_params(self._client, run_id, header["study"]["baseline"])
+        log_tags(self._client, run_id, {f"environment.{k}": v for k, v in event["versions"].items()})
+        log_tags(self._client, run_id, {f"budget.{k}": v for k, v in event["budget"].items()} | {"status": "running"})
         self._status(run_id, "RUNNING")
         for run in self._record.runs.values():  # of a process that was killed; those that go on send their own start
             known = self._known(run.key)
@@ -149,14 +173,14 @@ class Tracker:
     def _trial(self, event: Event) -> None:
         arm, search, number = event.get("arm", ""), event.get("search", ""), event["trial"]
         tags = comparison.run_tags(self._record.study, "trial", arm, event)
-        parent, name = self._arm_run(arm, event) if search else self._known("study"), search.replace("arm:", " of ", 1)
-        self._params(self._run_id(event["run"], event, f"trial {number:03d}{name}", parent, tags), event["config"])
+        parent = self._arm_run(arm, event) if search else self._known("study")
+        name = f"trial {number:03d}{search.replace('arm:', ' of ', 1)}"
+        log_params(self._client, self._run_id(event["run"], event, name, parent, tags), event["config"])
 
     def _arm(self, event: Event) -> None:
         name, replicate = event["arm"], event["replicate"]
         tags, parent = comparison.run_tags(self._record.study, "replicate", name, event), self._arm_run(name, event)
-        run_id = self._run_id(event["run"], event, f"#{replicate} {name}", parent, tags)
-        self._params(run_id, event["config"])
+        log_params(self._client, self._run_id(event["run"], event, f"#{replicate} {name}", parent, tags), event["config"])
 
     def _arm_run(self, arm: str, event: Event) -> str:
         tags = comparison.run_tags(self._record.study, "arm", arm, {})
@@ -164,7 +188,7 @@ class Tracker:
 
     def _start(self, event: Event) -> None:
         self._status(self._known(event["run"]), "RUNNING")
-        self._tag(self._known(event["run"]), {"status": "running"})
+        log_tags(self._client, self._known(event["run"]), {"status": "running"})
 
     def _epoch(self, event: Event) -> None:
         metrics = event["metrics"]
@@ -173,13 +197,13 @@ class Tracker:
 
     def _rung(self, event: Event) -> None:
         self._status(self._known(event["run"]), "SCHEDULED")
-        self._tag(self._known(event["run"]), {"status": f"waiting at rung {event['rung'] + 1}"})
+        log_tags(self._client, self._known(event["run"]), {"status": f"waiting at rung {event['rung'] + 1}"})
 
     def _fail(self, event: Event) -> None:
-        self._tag(self._known(event["run"]), {"error": event["error"]})
+        log_tags(self._client, self._known(event["run"]), {"error": event["error"]})
         log = self._folder / event.get("log", "")
         if log.is_file():
-            self._client.log_artifact(self._known(event["run"]), str(log))
+            log_files(self._client, self._known(event["run"]), log)
 
     def _end(self, event: Event) -> None:
         run = self._record.runs[event["run"]]
@@ -187,7 +211,7 @@ class Tracker:
         for name, value in comparison.results(event, run.best or {}).items():
             self._point(run_id, name, value, event["time"], len(run.epochs))
         status, tag = END[event["status"]]
-        self._tag(run_id, {"status": tag} | ({"error": event["error"]} if event.get("error") else {}))
+        log_tags(self._client, run_id, {"status": tag} | ({"error": event["error"]} if event.get("error") else {}))
         last = run.epochs[-1]["time"] if event["status"] == "stopped" and run.epochs else event["time"]  # not its wait
         self._client.set_terminated(run_id, status, int(last * 1000))
         if run.kind == "arm":
@@ -196,14 +220,14 @@ class Tracker:
     def _finish(self, event: Event) -> None:
         for what in ("study", *(f"arm:{arm}" for arm in self._record.arms())):
             if self._known(what):
-                self._tag(self._known(what), {"status": event["status"]})
+                log_tags(self._client, self._known(what), {"status": event["status"]})
                 self._client.set_terminated(self._known(what), "FINISHED", int(event["time"] * 1000))
         tested = any(run.test_acc is not None for run in self._record.runs.values())
         self._client.set_experiment_tag(self._experiment, comparison.VIEW_TAG, comparison.saved_view(tested=tested))
         for run in self._record.runs.values():
             if run.status == "running" and self._known(run.key):
                 self._status(self._known(run.key), "SCHEDULED")
-                self._tag(self._known(run.key), {"status": "interrupted"})
+                log_tags(self._client, self._known(run.key), {"status": "interrupted"})
 
     def _arm_summary(self, arm: str, event: Event) -> None:
         """Mean, sd, interval and n of the arm so far, at best and last epochs; step = n: a replay changes nothing."""
@@ -217,27 +241,10 @@ class Tracker:
             for fact, value in comparison.summary(name, values, self._record.study).items() if values else ():
                 self._point(self._known(f"arm:{arm}"), fact, value, event["time"], len(values))
 
-    def _dataset(self, run_id: str) -> None:
-        from mlflow.entities import Dataset, DatasetInput
-
-        data = self._record.data
-        pictures = Dataset(data["title"], data["fingerprint"], "local", data["title"])
-        self._client.log_inputs(run_id, datasets=[DatasetInput(pictures, [])])
-
     def _point(self, run_id: str, name: str, value: float, seconds: float, step: int) -> None:
         from mlflow.entities import Metric
 
         self._points[run_id].append(Metric(name, float(value), int(seconds * 1000), step))
-
-    def _params(self, run_id: str, config: dict[str, Any]) -> None:
-        from mlflow.entities import Param
-
-        self._client.log_batch(run_id, params=[Param(key, str(value)) for key, value in flatten(config)])
-
-    def _tag(self, run_id: str, tags: dict[str, Any]) -> None:
-        from mlflow.entities import RunTag
-
-        self._client.log_batch(run_id, tags=[RunTag(key, str(value)[:5000]) for key, value in tags.items()])
 
     def _status(self, run_id: str, status: str) -> None:
         self._client.update_run(run_id, status=status)

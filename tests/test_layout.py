@@ -15,7 +15,7 @@ LAYERS = (
     {"errors", "counts", "core"},
     {"frozen"},
     {"union", "questions", "trends", "flags", "identity", "source_file"},
-    {"rises"},
+    {"rises", "trouble", "places"},
     {"sources"},
     {
         "space",

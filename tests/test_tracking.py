@@ -192,12 +192,12 @@ def test_the_trials_of_an_arms_own_search_lie_under_the_arm(root, tmp_path):
 
 def test_the_line_that_invites_to_compare():
     uri = "sqlite:////somewhere/mlflow.db"
-    line = comparison.invitation(uri, "7", " --mlruns out")
-    assert (
-        "python -m pipeline.ui --mlruns out, then http://127.0.0.1:5000/#/experiments/7/runs?viewStateShareKey=arms" in line
-    )
+    line = comparison.invitation(uri, "7", "out")
+    assert "UI: http://127.0.0.1:5000/#/experiments/7/runs?viewStateShareKey=arms" in line
+    assert line.endswith(": python -m pipeline.ui --mlruns out")
+    assert comparison.invitation(uri, "7", "-x").endswith(" --mlruns=-x")
     assert "https://lab:5000/#/experiments/7/" in comparison.invitation("https://lab:5000/", "7", "")
-    assert comparison.invitation(uri, "", "").endswith("http://127.0.0.1:5000/")
+    assert comparison.invitation(uri, "", "").endswith("http://127.0.0.1:5000/ once it is started by: python -m pipeline.ui")
 
 
 def again(root: Path, folder: Path) -> str:
