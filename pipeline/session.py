@@ -15,7 +15,7 @@ from rich.text import Text
 from pipeline import header
 from pipeline.cli import MLRUNS, chosen_study
 from pipeline.core import CORE_VERSION
-from pipeline.errors import UserError, printable
+from pipeline.errors import PipelineError, UserError, printable
 from pipeline.interrupts import Interrupts
 from pipeline.ledger import FILE, Event, Ledger, read_events, set_aside
 from pipeline.machine import Resources, resources
@@ -151,7 +151,11 @@ class Session:
             except Exception as error:  # reported below, after what is done has been written up
                 problem = error
         status = self._status(plan, interrupts, problem)
-        complete = self._write_up(status, tracker, interrupts)
+        try:
+            complete = self._write_up(status, tracker, interrupts)
+        except (OSError, PipelineError):  # as of a full disk, which is told by what it hurt first
+            if problem is None:
+                raise
         if problem is not None:
             raise problem
         if interrupts.signal:
@@ -174,13 +178,13 @@ class Session:
         from pipeline.report import write_report
 
         self.ledger.append("finish", status=status)
-        interrupts.wait(tracker.flush, PATIENCE_SECONDS, HURRY_SECONDS / 6)  # the report names the runs in MLflow
+        patience = HURRY_SECONDS if status == "failed" else PATIENCE_SECONDS
+        interrupts.wait(tracker.flush, patience, HURRY_SECONDS / 6)  # the report names the runs in MLflow
         folder = self.ledger.folder / "report"
         try:
             report = write_report(self.record, folder)
         finally:
-            close = functools.partial(tracker.close, folder)
-            trouble = interrupts.wait(close, PATIENCE_SECONDS, HURRY_SECONDS)
+            trouble = interrupts.wait(functools.partial(tracker.close, folder), patience, HURRY_SECONDS)
         self.ledger.check()
         self._say(report.text)
         if trouble:

@@ -78,7 +78,9 @@ def require_usable(store: Path) -> None:
         raise  # locked, or the disk is full
     except sqlite3.DatabaseError as error:
         raise Unusable(f"{shown} is damaged ({error})", aside) from error
-    _require_version(store, found[0][0] if found else "none")
+    if not found:
+        raise Unusable(f"{shown} is no whole MLflow store", aside)
+    _require_version(store, found[0][0])
 
 
 def _require_version(store: Path, found: str) -> None:

@@ -42,7 +42,7 @@ def redacted(text: str) -> str:
     for secret in sorted(secrets, key=len, reverse=True):
         if len(secret) > 3:  # a shorter one would take words apart
             text = text.replace(secret, "…")
-    text = re.sub(r"(?<=[\w+]://)[^/\s]*@", "", text)
+    text = re.sub(r"(?<=\w://)([^/\s:@]*:(?!\d+/)\S*|[^/\s]*)@", "", text)
     return re.sub(r"(?i)((?:password|passwd|pwd|token|secret)=)[^&\s;'\"]+", r"\1…", text)
 
 
@@ -62,7 +62,8 @@ def refused(uri: str) -> Trouble | None:
     ways = f"{_OWN_STORE}, or set it to sqlite:////FOLDER/mlflow.db or to http://HOST:PORT"
     if re.fullmatch(r"[\w.-]+:\d+(/.*)?", uri):
         return Trouble(
-            "MLFLOW_TRACKING_URI is an address without http://", f"did you mean http://{redacted(uri)}? Else {ways}"
+            "MLFLOW_TRACKING_URI is an address without http://",
+            f"set it to http://{redacted(uri)}, if that is meant; else {ways}",
         )
     return Trouble("MLFLOW_TRACKING_URI names a folder of files, which MLflow keeps no runs in any more", ways)
 
@@ -83,8 +84,8 @@ def explain(error: Exception, uri: str) -> Trouble:
         what = f"the store's tables are of another MLflow (version {found[1]}, this one has {found[2]})"
         upgrade = 'back it up, then run: python -m mlflow db upgrade "$MLFLOW_TRACKING_URI"'
         return Trouble(what, f"if it is older, {upgrade}; if it is newer, install its MLflow here")
-    if isinstance(error, ImportError):
-        return Trouble(said, f"install that package here, or {_OWN_STORE}")
+    if isinstance(error, ImportError) or "Can't load plugin" in raw:
+        return Trouble(said, f"install what reads such a store, or {_OWN_STORE}")
     if "unsupported URI" in raw or "Unity Catalog tracking URI" in raw:
         return Trouble(f"MLFLOW_TRACKING_URI is of no kind that MLflow knows ({printable(redacted(uri))})", _OWN_STORE)
     if "credential" in raw or "authentication" in raw.lower():
