@@ -155,7 +155,8 @@ class Ledger:
             return f"{name} cannot be reached any more: {error.strerror}; once it can be, the same command goes on"
         if own.st_nlink and where and own.st_size == len(self._bytes):
             return (
-                f"{name} has been moved while this command ran, which ends here; it is whole, {where}: put it back to go on"
+                f"{name} has been moved, or its disk unmounted, while this command ran, which ends here; it is whole, "
+                f"{where}: put it back to go on"
             )
         return f"{name} has been removed or replaced while this command ran, which ends here; {self._rescued()}"
 
@@ -213,7 +214,7 @@ def set_aside(folder: Path) -> Path:
     """
     with Lock(folder) as lock, contextlib.ExitStack() as stack:
         if (folder / FILE).is_file():
-            lock.also(stack.enter_context(open_plain(folder / FILE, os.O_RDONLY)))
+            lock.also(stack.enter_context(open_plain(folder / FILE, os.O_RDWR)))  # network disks ask for it
         take_back(folder)
         aside = free(folder, "old")
         folder.rename(aside)

@@ -18,7 +18,10 @@ from pipeline.lock import open_plain
 Event = dict[str, Any]
 FILE = "ledger.jsonl"
 FORMAT = 2
-"""Of what is written, in the header; 1 where that says none. 2: the header says its format, a repair leaves an event."""
+"""Of what is written, in the header; 1 where that says none. 2: the header says its format, a repair leaves an event.
+
+To be raised with every type of event, and every change of what one means, that former code would take for damage or misread.
+"""
 _SEAL = ',"crc":"'
 _TAIL = len(_SEAL) + 11  # of a line, after its body: the seal, eight digits, the closing
 _MAX_RESTORED = 1 << 16  # bytes: of longer lines hurt in several places, too many would look like hurt in one

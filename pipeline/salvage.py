@@ -136,7 +136,7 @@ def mend(folder: Path) -> Salvage | None:
     """
     path = folder / FILE
     try:
-        with Lock(folder) as lock, open_plain(path, os.O_RDONLY) as damaged:
+        with Lock(folder) as lock, open_plain(path, os.O_RDWR) as damaged:
             lock.also(damaged)
             if _is_sound(path):
                 return None

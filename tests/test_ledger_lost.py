@@ -113,7 +113,7 @@ def test_a_ledger_that_was_moved_away_is_whole_there_and_nothing_is_written_anew
     filled(tmp_path / "study", 3)
     with Ledger(tmp_path / "study") as ledger:
         (tmp_path / "study").rename(tmp_path / "elsewhere")
-        with pytest.raises(MachineError, match="has been moved while this command ran"):
+        with pytest.raises(MachineError, match="has been moved, or its disk unmounted, while this command ran"):
             ledger.append("epoch")
     assert [path.name for path in tmp_path.iterdir()] == ["elsewhere"]
     assert len(list(read_events(tmp_path / "elsewhere"))) == 3
