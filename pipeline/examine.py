@@ -22,9 +22,9 @@ from pipeline.core.setup import Inputs, build_model, build_pixels, identity
 from pipeline.core.streams import stream, torch_seed
 from pipeline.counts import plural
 from pipeline.findings import Finding, Level
+from pipeline.memory import available_bytes, size
 from pipeline.record import Run
 from pipeline.segment import checkpoint_folder
-from pipeline.surroundings import available_bytes, size
 
 LOSS_TOLERANCE = 1 / 3  # of ln K
 LEARNED = 0.25  # of ln K: one batch's loss that shows that the network learns

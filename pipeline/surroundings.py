@@ -13,8 +13,8 @@ from pipeline.counts import plural
 from pipeline.errors import printable
 from pipeline.findings import Finding
 from pipeline.machine import GPU_DEVICES, PACKAGES, Resources, describe, temp_folder, versions
+from pipeline.memory import GiB, MiB, available_bytes, size
 
-MiB, GiB = 2**20, 2**30
 WORKER_BYTES = 700 * MiB  # what a worker process takes before its first picture: Python, torch, Ray
 MIN_DISK_BYTES, LOW_DISK_BYTES = 200 * MiB, 2 * GiB
 SHARED_BYTES = 80 * MiB  # Ray's object store here
@@ -32,26 +32,6 @@ def surroundings(mlruns: Path, means: Resources) -> Iterator[Finding]:
     yield _loopback()
     yield _sockets(mlruns)
     yield _ui_port()
-
-
-def available_bytes() -> int:
-    """Memory that is free for new processes: the kernel's estimate, or less where a container's limit is nearer."""
-    free = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    try:
-        lines = Path("/proc/meminfo").read_text().splitlines()
-        free = next((int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:")), free)
-        group = Path("/sys/fs/cgroup")
-        limit = (group / "memory.max").read_text().strip()
-        if limit.isdecimal():
-            free = min(free, int(limit) - int((group / "memory.current").read_text()))
-    except (OSError, ValueError):
-        pass
-    return max(free, 0)
-
-
-def size(num_bytes: float) -> str:
-    """`1.5 GB`, `20 MB`."""
-    return f"{num_bytes / GiB:.1f} GB" if num_bytes >= GiB else f"{num_bytes / MiB:.1f} MB"
 
 
 def _versions() -> Finding:

@@ -135,9 +135,15 @@ def standard_shape(where: str, shape: Sequence[int]) -> tuple[int, int, int, int
     )
 
 
-def standard(where: str, *arrays: npt.NDArray[Any], deep: int = FULL_DEPTH) -> tuple[list[Pixels], int]:
-    """uint8 [N, 1 or 3, H, W] of arrays in one scale: whole numbers to 255 or `deep`, floats in 0 … 1 or 0 … 255; and
-    their largest value where it is above 255, else 0.
+def check_kind(where: str, dtype: "np.dtype[Any]") -> None:
+    """Raise UserError where pictures are neither whole numbers nor floats."""
+    if dtype.kind not in "buif":
+        raise UserError(f"{where}: pictures must be whole numbers or floats, got {dtype}")
+
+
+def scale_of(where: str, *arrays: npt.NDArray[Any], deep: int = FULL_DEPTH) -> tuple[int, int]:
+    """(the value that is white in all of the arrays; their largest where it is above 255, else 0): whole numbers to 255 or
+    `deep`, floats in 0 … 1 or 0 … 255.
 
     Raises UserError where the values fit none of these.
     """
@@ -149,17 +155,14 @@ def standard(where: str, *arrays: npt.NDArray[Any], deep: int = FULL_DEPTH) -> t
             f"{where}: values from {low} to {high} ({arrays[0].dtype}); expected: whole numbers in 0 … 255 or 0 … 65,535, "
             "or floats in 0 … 1 or 0 … 255"
         )
-    return [_standard(where, array, top) for array in arrays], int(high) if top > 255 else 0
+    return top, int(high) if top > 255 else 0
 
 
-def _standard(where: str, array: npt.NDArray[Any], top: int) -> Pixels:
-    num, channels, height, width = standard_shape(where, array.shape)
-    if array.ndim == 4 and array.shape[1:] != (channels, height, width):
-        array = array.transpose(0, 3, 1, 2)
-    array = array.reshape(num, channels, height, width)[:, : 3 if channels == 4 else channels]
-    if array.dtype == np.uint8:
-        return array
-    scaled = np.empty(array.shape, np.uint8)
-    for row in range(num):  # one at a time: floats of a large set twice would not fit
-        scaled[row] = (array[row].astype(np.float64) * (255 / top)).round()
-    return scaled
+def row_of(array: npt.NDArray[Any], row: int, top: int) -> Pixels:
+    """uint8 [1 or 3, H, W] of one picture of an array that is not copied, in the scale whose white is `top`."""
+    _, channels, height, width = standard_shape("data", array.shape)
+    one = array[row]
+    if array.ndim == 4 and one.shape != (channels, height, width):
+        one = one.transpose(2, 0, 1)
+    one = one.reshape(channels, height, width)[: 3 if channels == 4 else channels]
+    return one if one.dtype == np.uint8 else (one.astype(np.float64) * (255 / top)).round().astype(np.uint8)

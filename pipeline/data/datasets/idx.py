@@ -1,5 +1,6 @@
 """The four files that MNIST and its kin come in."""
 
+import contextlib
 import functools
 import gzip
 import math
@@ -7,14 +8,17 @@ import re
 import struct
 import threading
 import zlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Literal
 
 from pipeline.counts import plural
 from pipeline.data.datasets.base import Channels, PictureSet, Side, ValidShare, title_of
+from pipeline.data.files import open_file
 from pipeline.data.folder import require_folder
 from pipeline.data.layouts import read_classes
 from pipeline.data.listing import TEST, TRAIN, VALID, Listing
+from pipeline.data.room import require_room
 from pipeline.errors import UserError, printable
 
 if TYPE_CHECKING:
@@ -103,11 +107,14 @@ def find_files(root: Path) -> dict[tuple[int, str], Path]:
     return found
 
 
-def _opened(path: Path) -> IO[bytes]:
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[IO[bytes]]:
     try:
-        return gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb")  # type: ignore[return-value]
+        file = open_file(path)
     except OSError as error:
         raise UserError(f"data: {printable(path)}: {error.strerror}") from error
+    with file, gzip.GzipFile(fileobj=file) if path.suffix == ".gz" else file as content:
+        yield content  # type: ignore[misc]
 
 
 def _header(file: IO[bytes], path: Path, dimensions: int) -> tuple[int, ...]:
@@ -125,14 +132,21 @@ def _header(file: IO[bytes], path: Path, dimensions: int) -> tuple[int, ...]:
 def _read(path: Path, dimensions: int) -> "npt.NDArray[np.uint8]":
     import numpy as np
 
+    where, length = f"data: {printable(path)}", path.stat().st_size
     with _opened(path) as file:
         shape = _header(file, path, dimensions)
+        num, begin = math.prod(shape), 4 + 4 * dimensions
+        if path.suffix != ".gz":
+            if length - begin != num:
+                raise UserError(f"{where}: {length - begin} bytes after its header, expected {num}")
+            return np.memmap(path, np.uint8, "c", begin, shape)
+        require_room(where, [(num, length)], "unpack it: then it is read from the disk")
         try:
-            content = file.read(math.prod(shape) + 1)
+            content = file.read(num + 1)
         except (OSError, EOFError, zlib.error) as error:
-            raise UserError(f"data: {printable(path)}: cannot be read: {printable(error)}") from error
-    if len(content) != math.prod(shape):
-        raise UserError(f"data: {printable(path)}: {len(content)} bytes after its header, expected {math.prod(shape)}")
+            raise UserError(f"{where}: cannot be read: {printable(error)}") from error
+    if len(content) != num:
+        raise UserError(f"{where}: {len(content)} bytes after its header, expected {num}")
     return np.frombuffer(content, dtype=np.uint8).reshape(shape)
 
 

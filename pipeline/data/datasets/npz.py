@@ -1,5 +1,6 @@
 """Arrays in one NumPy archive."""
 
+import contextlib
 import functools
 import re
 import threading
@@ -16,7 +17,6 @@ from pipeline.data.listing import TEST, TRAIN, VALID, Listing
 from pipeline.errors import UserError, choices, printable
 
 if TYPE_CHECKING:
-    import numpy as np
     import numpy.typing as npt
 
     from pipeline.data.decode import Picture
@@ -45,15 +45,23 @@ class Npz(PictureSet):
 
     def scan(self, root: Path | None) -> Listing:
         """List the rows; only labels and headers are read. Raises UserError."""
-        from pipeline.data.arrays import Block, encode, list_blocks, standard_shape
+        from pipeline.data.archive import Archive
+        from pipeline.data.arrays import Block, check_kind, encode, list_blocks, standard_shape
 
         root = require_folder(root)
         path = self._path(root)
         where = f"data: {printable(path)}"
-        with _opened(path) as archive:
-            keys = find_keys(archive.files, where)
-            nums = {part: standard_shape(where, _shape(archive, x, where))[0] for part, (x, _) in keys.items()}
-            columns = {part: _load(archive, y, where) for part, (_, y) in keys.items() if y is not None}
+        with contextlib.closing(Archive(path)) as archive:
+            keys = find_keys(archive.names, where)
+            heads = {part: archive.header(x) for part, (x, _) in keys.items()}
+            for head in heads.values():
+                check_kind(where, head.dtype)
+            nums = {part: standard_shape(where, head.shape)[0] for part, head in heads.items()}
+            for part, (x, y) in keys.items():
+                if y is not None and (given := archive.header(y).shape[:1]) != (nums[part],):
+                    raise UserError(f"{where}: {nums[part]} pictures in '{x}', but {given[0] if given else 1} labels")
+            archive.require_room([key for both in keys.values() for key in both if key is not None])
+            columns = {part: archive.load(y) for part, (_, y) in keys.items() if y is not None}
         labels, classes = encode(where, *columns.values(), names=read_classes(root))
         by_part = dict(zip(columns, labels, strict=True))
         for part, num in nums.items():
@@ -71,13 +79,13 @@ class Npz(PictureSet):
 
     def read(self, listing: Listing, row: int) -> "Picture":
         """One row, brought to `channels` and `size`."""
-        from pipeline.data.arrays import place_of, row_pixels
+        from pipeline.data.arrays import place_of, row_of, row_pixels
 
         assert listing.root is not None
         part, place = place_of(listing.files[row])
         with _LOCK:  # the first thread loads for all
-            pictures, deepest = _pictures(self._path(listing.root), listing.stamps[0], self.reading.top)
-        return row_pixels(pictures[part][place], deepest, self.size, self.channels)
+            pictures, top, deepest = _pictures(self._path(listing.root), listing.stamps[0], self.reading.top)
+        return row_pixels(row_of(pictures[part], place, top), deepest, self.size, self.channels)
 
     def close(self) -> None:
         """Let go of the arrays."""
@@ -123,49 +131,18 @@ def _first(folded: dict[str, str], candidates: "tuple[str, ...] | list[str]") ->
     return next((folded[name] for name in candidates if name in folded), None)
 
 
-def _opened(path: Path) -> Any:
-    import zipfile
-
-    import numpy as np
-
-    try:
-        return np.load(path, allow_pickle=False)  # pickles could run anything
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise UserError(f"data: {printable(path)}: not an .npz archive: {printable(error)}") from error
-
-
-def _load(archive: Any, key: str, where: str) -> Any:
-    try:
-        return archive[key]
-    except Exception as error:  # zipfile, zlib and numpy raise many kinds on damaged files
-        raise UserError(f"{where}: '{printable(key)}' cannot be read: {printable(error)}") from error
-
-
-def _shape(archive: Any, key: str, where: str) -> tuple[int, ...]:
-    """The shape of one array by its header, without its content."""
-    from numpy.lib import format as npy
-
-    try:
-        with archive.zip.open(f"{key}.npy") as file:
-            reader = {1: npy.read_array_header_1_0, 2: npy.read_array_header_2_0}[npy.read_magic(file)[0]]
-            shape: tuple[int, ...] = reader(file)[0]
-            return shape
-    except Exception as error:
-        raise UserError(f"{where}: '{printable(key)}' cannot be read: {printable(error)}") from error
-
-
 @functools.lru_cache(maxsize=1)
 def _pictures(
     path: Path,
     stamp: tuple[int, int],  # noqa: ARG001  (part of the key)
     deep: int,
-) -> "tuple[dict[int, npt.NDArray[np.uint8]], int]":
-    """Part → pictures, and their largest value as `standard` gives it."""
-    from pipeline.data.arrays import standard
+) -> "tuple[dict[int, npt.NDArray[Any]], int, int]":
+    """Part → pictures as they are stored, and their scale as `scale_of` gives it."""
+    from pipeline.data.archive import Archive
+    from pipeline.data.arrays import scale_of
 
-    where = f"data: {printable(path)}"
-    with _opened(path) as archive:
-        keys = find_keys(archive.files, where)
-        arrays = [_load(archive, pictures, where) for pictures, _ in keys.values()]
-    pictures, deepest = standard(where, *arrays, deep=deep)
-    return dict(zip(keys, pictures, strict=True)), deepest
+    with contextlib.closing(Archive(path)) as archive:
+        keys = find_keys(archive.names, archive.where)
+        archive.require_room([pictures for pictures, _ in keys.values()])
+        arrays = {part: archive.load(pictures) for part, (pictures, _) in keys.items()}
+    return arrays, *scale_of(archive.where, *arrays.values(), deep=deep)

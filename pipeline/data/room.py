@@ -1,0 +1,26 @@
+"""Room: whether what lies packed in a file may be unpacked into memory."""
+
+from collections.abc import Iterable
+
+from pipeline.errors import MachineError, UserError
+from pipeline.memory import available_bytes
+
+SMALL_BYTES = 256 * 2**20
+MOST_RATIO = 250  # pictures pack to a half; the emptiest of drawings to a hundredth
+
+
+def require_room(where: str, sizes: Iterable[tuple[int, int]], instead: str) -> None:
+    """`sizes`: (bytes unpacked, bytes packed) of all that will be held at once, by their headers.
+
+    Raises UserError where so much comes from so little that it is nothing but one value, MachineError where it is more
+    than half of the memory that is free; `instead` says what to do then.
+    """
+    total, packed = (sum(column) for column in zip((0, 0), *sizes, strict=True))
+    if total > max(SMALL_BYTES, MOST_RATIO * packed):
+        raise UserError(f"{where}: {total / 1e9:.1f} GB are packed in {packed / 1e6:.1f} MB: these are no pictures")
+    free = available_bytes()
+    if total > max(SMALL_BYTES, free // 2):
+        raise MachineError(
+            f"{where}: {total / 1e9:.1f} GB when unpacked, and {free / 1e9:.1f} GB of memory are free, of which it may take "
+            f"half; {instead}"
+        )
