@@ -29,11 +29,11 @@ from typing import Any
 
 from pipeline.cli import chosen_study, guarded, positive
 from pipeline.errors import MachineError
+from pipeline.folders import study_folder
 from pipeline.ledger import read_events
 from pipeline.machine import Resources, resources
 from pipeline.record import Record
 from pipeline.scheduler import rung_epochs
-from pipeline.session import study_folder
 from pipeline.study import Study, load_study
 
 LONGER = {"baseline.dataset.num_train": 1200, "baseline.dataset.num_valid": 400, "baseline.dataset.size": 24}

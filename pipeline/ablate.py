@@ -3,8 +3,10 @@
 from collections.abc import Sequence
 
 from pipeline.cli import guarded, parser
+from pipeline.screen import steadily
 
 
+@steadily
 def main(argv: Sequence[str] | None = None) -> int:
     flags = parser("pipeline.ablate", "Train the study's arms with replicates and write the report.", trains=True)
     flags.add_argument(

@@ -12,7 +12,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from pipeline.errors import PipelineError, UserError, choices, nearest, printable
+from pipeline.machine import num_cores
 from pipeline.outbox import THREAD as OUTBOX
+from pipeline.screen import fold, steady_to_the_end
 
 if TYPE_CHECKING:
     from pipeline.data.datasets import PictureSet
@@ -20,10 +22,24 @@ if TYPE_CHECKING:
 
 MLRUNS = "mlruns"
 ERROR = "error: "
+MANY_WORKERS, WORKERS_A_CORE = 64, 4
+
+
+class Help(argparse.HelpFormatter):
+    """argparse's help, whose lines are broken between words alone."""
+
+    def _split_lines(self, text: str, width: int) -> list[str]:
+        return fold(text, width)
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        return "\n".join(fold(text, width, first=indent, then=indent))
 
 
 class Parser(argparse.ArgumentParser):
     """argparse in the house's error style: exit code 2, one message, the nearest flag."""
+
+    def __init__(self, prog: str, about: str) -> None:
+        super().__init__(prog=f"python -m {prog}", description=about, allow_abbrev=False, formatter_class=Help)
 
     def error(self, message: str) -> NoReturn:
         flags = [flag for action in self._actions for flag in action.option_strings]
@@ -32,7 +48,8 @@ class Parser(argparse.ArgumentParser):
         hint = nearest(flag, flags) if unknown else ""
         if flag == "--set":
             hint = "; the configuration is the recorded one here, leave it out"
-        self.exit(2, f"error: {printable(message, 500)}{hint}\nusage: {self.prog} --help\n")
+        tell_error(f"{printable(message, 500)}{hint}")
+        self.exit(2, f"usage: {self.prog} --help\n")
 
 
 def seconds(text: str) -> float:
@@ -51,6 +68,14 @@ def positive(text: str) -> int:
     return int(text)
 
 
+def workers(text: str) -> int:
+    """A number of runs at the same time that a machine could do something with."""
+    most = max(MANY_WORKERS, WORKERS_A_CORE * num_cores())
+    if positive(text) > most:
+        raise argparse.ArgumentTypeError(f"expected at most {most} on this machine of {num_cores()} cores, got {text!r}")
+    return int(text)
+
+
 def share(text: str) -> float:
     """A fraction of a GPU or a whole number of GPUs; 0 trains on CPU cores."""
     try:
@@ -64,7 +89,7 @@ def share(text: str) -> float:
 
 def parser(prog: str, about: str, *, trains: bool, searches: bool = False) -> Parser:
     """The flags of a command; `trains` adds those of commands that train, `searches` those of the search."""
-    flags = Parser(prog=f"python -m {prog}", description=about, allow_abbrev=False)
+    flags = Parser(prog, about)
     flags.add_argument("--study", required=True, metavar="NAME", help="a study in studies/, or the path of a study.json")
     flags.add_argument("--data", metavar="FOLDER", help="folder of pictures (default: the study's own)")
     flags.add_argument("--mlruns", metavar="FOLDER", default=MLRUNS, help="where everything is written (default: mlruns)")
@@ -86,7 +111,7 @@ def parser(prog: str, about: str, *, trains: bool, searches: bool = False) -> Pa
     flags.add_argument(
         "--time", type=seconds, metavar="TIME", help="stop after this long, e.g. 6h; the same command goes on"
     )
-    flags.add_argument("--workers", type=positive, metavar="N", help="runs at the same time (default: all GPUs or cores)")
+    flags.add_argument("--workers", type=workers, metavar="N", help="runs at the same time (default: all GPUs or cores)")
     flags.add_argument("--gpus-per-trial", type=share, metavar="X", help="share of a GPU for each run; 0 = CPU cores")
     how = flags.add_mutually_exclusive_group()
     how.add_argument(
@@ -189,18 +214,26 @@ def _chosen_dataset(study: "Study", sets: dict[str, Any]) -> "PictureSet":
 
 def guarded(main: Callable[[Sequence[str] | None], int]) -> NoReturn:
     """Run a command and leave with its exit code; expected errors are printed without a traceback."""
-    try:
-        code = main(None)
-    except PipelineError as error:
-        for line in str(error).splitlines():
-            print(f"{ERROR}{line}", file=sys.stderr)
-        code = error.exit_code
-    except KeyboardInterrupt as stop:
-        if str(stop):
-            print(stop, file=sys.stderr)
-        code = 128 + getattr(stop, "signal", signal.SIGINT)
-    sys.stdout.flush()
-    sys.stderr.flush()
+    with steady_to_the_end():
+        code = _ended(main)
     if any(thread.name == OUTBOX for thread in threading.enumerate()):
         os._exit(code)  # MLflow does not answer: the interpreter's end would abort in a thread that is in C++ code
     sys.exit(code)
+
+
+def _ended(main: Callable[[Sequence[str] | None], int]) -> int:
+    try:
+        return main(None)
+    except PipelineError as error:
+        tell_error(str(error))
+        return error.exit_code
+    except KeyboardInterrupt as stop:
+        if str(stop):
+            print("\n".join(fold(str(stop))), file=sys.stderr)
+        return 128 + int(getattr(stop, "signal", signal.SIGINT))
+
+
+def tell_error(text: str) -> None:
+    """Every line of `text` on standard error, in the width of the screen."""
+    for line in text.splitlines():
+        print("\n".join(fold(line, first=ERROR, then=" " * len(ERROR))), file=sys.stderr)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline.cli import chosen_study, guarded, parser
 from pipeline.counts import plural
+from pipeline.screen import console, steadily
 
 if TYPE_CHECKING:
     from pipeline.config import TrainConfig
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from pipeline.study import Study
 
 
+@steadily
 def main(argv: Sequence[str] | None = None) -> int:
     """0 where nothing is wrong, warnings aside; 3 where something is. Raises UserError as the training commands do."""
     flags = parser(
@@ -39,23 +41,21 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def examine_study(args: argparse.Namespace) -> int:
     """All checks, each section shown as soon as it is done; returns the exit code."""
-    from rich.console import Console
-
     from pipeline.findings import Finding, table
+    from pipeline.folders import study_folder
     from pipeline.machine import resources
     from pipeline.preflight import require_inputs
     from pipeline.record import Record
-    from pipeline.session import study_folder
     from pipeline.surroundings import surroundings
 
     study, folder, note = chosen_study(args)
-    console, seen, mlruns = Console(highlight=False), list[Finding](), Path(args.mlruns)
+    out, seen, mlruns = console(), list[Finding](), Path(args.mlruns)
 
     def show(title: str, findings: Iterable[Finding]) -> None:
         part = list(findings)
         seen.extend(part)
-        console.print(table(title, part))
-        console.print()
+        out.print(table(title, part), soft_wrap=True)
+        out.print()
 
     means = resources(None, None)
     show("machine", surroundings(mlruns, means))
@@ -70,7 +70,7 @@ def examine_study(args: argparse.Namespace) -> int:
     show("curvature where training ended", _end_points(record, recorded, data, means))
     counts = {level: sum(found.level == level for found in seen) for level in ("ok", "warning", "error")}
     said = [f"{number} ok" if level == "ok" else plural(number, level) for level, number in counts.items()]
-    console.print(", ".join(said), markup=False)
+    out.print(", ".join(said), markup=False)
     return 3 if counts["error"] else 0
 
 
@@ -94,7 +94,8 @@ def _pictures(study: "Study", folder: Path | None, mlruns: Path, recorded: "Mapp
 
     from pipeline.data.cache import prepare
 
-    with Progress(transient=True) as bar:
+    out = console()
+    with Progress(transient=True, console=out, disable=not out.is_terminal) as bar:
         task = bar.add_task("decoding the pictures once", visible=False)
         return prepare(
             study.baseline.dataset,

@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING
 
 from pipeline.cli import chosen_study, guarded, parser, positive
 from pipeline.errors import UserError, printable
+from pipeline.screen import folded, steadily
 
 if TYPE_CHECKING:
     from pipeline.data.cache import Data
     from pipeline.handover import Handover
 
 
+@steadily
 def main(argv: Sequence[str] | None = None) -> int:
     """0 where everything is written; 3 where the ONNX file is not, though it was wanted."""
     flags = parser(
@@ -38,11 +40,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 def export(args: argparse.Namespace) -> int:
     """Choose, verify, write; returns the exit code. Raises PipelineError where nothing is written."""
     study, data_folder, _ = chosen_study(args)
+    from pipeline.folders import study_folder
     from pipeline.header import elsewhere
     from pipeline.ledger import FILE, read_events
     from pipeline.record import Record
     from pipeline.selection import select
-    from pipeline.session import study_folder
 
     root = Path(args.mlruns)
     folder = study_folder(root, study, data_folder)
@@ -51,7 +53,8 @@ def export(args: argparse.Namespace) -> int:
     record = Record.of(read_events(folder))
     selection = select(record, arm=args.arm, replicate=args.replicate, trial=args.trial)
     from pipeline.core.onnx import require_packages
-    from pipeline.handover import Handover, require_ours
+    from pipeline.delivery import require_ours
+    from pipeline.handover import Handover
 
     if not args.no_onnx:
         require_packages()
@@ -77,7 +80,7 @@ def _pictures(handover: "Handover", data_folder: Path | None, root: Path) -> "Da
 
 def _write(args: argparse.Namespace, handover: "Handover", data: "Data", data_folder: Path | None, target: Path) -> int:
     from pipeline.core.machine import tune_process
-    from pipeline.handover import replace_folder
+    from pipeline.delivery import replace_folder
     from pipeline.machine import resources
     from pipeline.model_card import PREDICTIONS
     from pipeline.predictions import form_of, in_folder, in_study
@@ -103,7 +106,7 @@ def _write(args: argparse.Namespace, handover: "Handover", data: "Data", data_fo
         why = "every test picture has a label" if data.counts["test"] else "there are no test pictures"
         handover.lines.append(f"no {PREDICTIONS}: {why}; to classify other pictures, add --predict FOLDER")
     replace_folder(target, files)
-    print("\n".join(handover.summary(target, files)))
+    print(folded("\n".join(handover.summary(target, files))))
     return 3 if handover.problem else 0
 
 

@@ -15,8 +15,9 @@ import threading
 from collections.abc import Sequence
 from typing import NoReturn, TextIO
 
-from pipeline.cli import ERROR, guarded
+from pipeline.cli import ERROR, guarded, tell_error
 from pipeline.errors import MachineError, UserError
+from pipeline.screen import width
 
 PATIENCE_SECONDS = 10.0  # for a guest to write down what it has when its host is in a hurry
 
@@ -28,6 +29,7 @@ def call(command: str, words: Sequence[str]) -> int:
     (130 is returned); the second one ends the command at once and is raised.
     """
     variables = {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path), "PYTHONIOENCODING": "utf-8"}
+    variables["COLUMNS"] = str(width())
     with subprocess.Popen(
         (sys.executable, "-m", "pipeline.guest", command, *words),
         env={**os.environ, **variables},
@@ -48,7 +50,7 @@ def call(command: str, words: Sequence[str]) -> int:
     for kind in (UserError, MachineError):
         if guest.returncode == kind.exit_code:
             raise kind("\n".join(errors) or f"{command} ended with exit code {guest.returncode}")
-    sys.stderr.writelines(f"{ERROR}{line}\n" for line in errors)
+    tell_error("\n".join(errors))
     return guest.returncode if guest.returncode >= 0 else 128 - guest.returncode
 
 
@@ -80,7 +82,7 @@ class _Voice:
     """One of the guest's streams, said as it comes; where there is a list for them, lines that are errors go there."""
 
     def __init__(self, stream: TextIO, errors: list[str] | None) -> None:
-        self.stream, self.errors, self.line = stream, errors, ""
+        self.stream, self.errors, self.line, self.in_error = stream, errors, "", False
         self.decoder = codecs.getincrementaldecoder("utf-8")("replace")
 
     def say(self, chunk: bytes) -> bool:
@@ -90,11 +92,20 @@ class _Voice:
             *lines, self.line = (self.line + text).split("\n")
             if not chunk and self.line:
                 lines.append(self.line)
-            self.errors += [line.removeprefix(ERROR) for line in lines if line.startswith(ERROR)]
-            text = "".join(f"{line}\n" for line in lines if not line.startswith(ERROR))
+            text = "".join(f"{line}\n" for line in lines if not self._is_error(line, self.errors))
         self.stream.write(text)
         self.stream.flush()
         return bool(chunk)
+
+    def _is_error(self, line: str, errors: list[str]) -> bool:
+        """Whether a line is one, or goes on with one; then it is kept."""
+        more = self.in_error and line.startswith(" " * len(ERROR))
+        self.in_error = more or line.startswith(ERROR)
+        if more:
+            errors[-1] += f" {line.lstrip()}"
+        elif self.in_error:
+            errors.append(line.removeprefix(ERROR))
+        return self.in_error
 
 
 def main() -> NoReturn:

@@ -1,9 +1,7 @@
-"""A recorded run made ready to be handed on: its files in memory, then the folder, replaced as a whole."""
+"""A recorded run made ready to be handed on: its files, in memory."""
 
+import dataclasses
 import json
-import os
-import shutil
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -20,18 +18,18 @@ from pipeline.core.setup import Inputs, build_model, build_pixels
 from pipeline.counts import plural
 from pipeline.data.cache import Data
 from pipeline.data.splits import Splits, splits
-from pipeline.errors import MachineError, UserError, printable
+from pipeline.errors import UserError, printable
 from pipeline.header import changed_since
 from pipeline.identity import Identity, run_seed
 from pipeline.loading import ONNX
-from pipeline.model_card import CARD, CONFIG, MODEL, PREDICTIONS, Facts, card, config_json
+from pipeline.model_card import CARD, CONFIG, MODEL, OURS, Facts, card, config_json
 from pipeline.predictions import Form, Unlabeled, said, table
+from pipeline.published import Cutter, cutter, published
 from pipeline.record import Record
 from pipeline.segment import checkpoint_folder
 from pipeline.selection import Selection
 
 SHOWN, CHECKED = 10, 256  # pictures that are named; that torch and onnxruntime are compared on
-OURS = (MODEL, CONFIG, ONNX, CARD, PREDICTIONS)
 
 
 class Handover:
@@ -56,14 +54,16 @@ class Handover:
     def files(self, data: Data, *, with_onnx: bool) -> dict[str, bytes]:
         """Name → content, without the predictions."""
         parts = self._splits(data)
-        files = {MODEL: self.model_file.read_bytes()}
+        cut = cutter(self.record)
+        config = TrainConfig.parse(cut.tree(self.artifact.config.model_dump(mode="json")), source=printable(self.model_file))
+        files = {MODEL: anonymous(self.model_file.read_bytes(), cut)}
         if with_onnx:
             content = self._onnx(parts)
             if content is not None:
                 files[ONNX] = content
-        facts = Facts(
-            self.record, self.selection, self.artifact, len(parts.train), len(parts.val), ONNX in files, self.caveats
-        )
+        own = dataclasses.replace(self.artifact, config=config)
+        sizes, cautions = (len(parts.train), len(parts.val)), tuple(map(cut.text, self.caveats))
+        facts = Facts(published(self.record), self.selection, own, *sizes, ONNX in files, cautions)
         return files | {CONFIG: config_json(facts).encode(), CARD: card(facts).encode("utf-8", "replace")}
 
     def predictions(
@@ -183,63 +183,16 @@ class Handover:
         return content
 
 
-def require_ours(target: Path) -> None:
-    """Raise UserError unless `target` is new, empty, or was written by an export."""
-    try:
-        if not target.exists() and not target.is_symlink():
-            return
-        names = sorted(path.name for path in target.iterdir())
-    except OSError as error:
-        raise UserError(f"--to: {printable(target)}: {error.strerror}; give a new or an empty folder") from error
-    foreign = [name for name in names if name not in OURS]
-    if foreign or (names and not _has_our_config(target / CONFIG)):
-        shown = ", ".join(printable(name, 60) for name in (foreign or names)[:5])
-        raise UserError(
-            f"--to: {printable(target)}: holds files that no export wrote ({shown}); give a new or an empty folder"
-        )
-
-
-def _has_our_config(path: Path) -> bool:
-    try:
-        tree = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
-        return False
-    return isinstance(tree, dict) and {"study", "run", "classes", "pictures"} <= tree.keys()
-
-
-def replace_folder(target: Path, files: Mapping[str, bytes]) -> None:
-    """Write a folder beside `target`, then put it in its place; raises MachineError, leaving the last one as it was."""
-    target = target.resolve()
-    fresh = None
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        fresh = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}."))
-        for name, content in files.items():
-            with (fresh / name).open("wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-        fresh.chmod(0o755)
-        _swap(fresh, target)
-    except OSError as error:
-        raise MachineError(f"{printable(target)}: cannot be written: {error.strerror or error}") from error
-    finally:
-        if fresh is not None:
-            shutil.rmtree(fresh, ignore_errors=True)
-
-
-def _swap(fresh: Path, target: Path) -> None:
-    if not target.exists():
-        os.replace(fresh, target)
-        return
-    aside = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}.old."))
-    try:
-        os.replace(target, aside)
-        os.replace(fresh, target)
-    except BaseException:  # Ctrl-C, too
-        if target.exists():
-            aside.rmdir()
-        else:
-            os.replace(aside, target)
-        raise
-    shutil.rmtree(aside, ignore_errors=True)
+def anonymous(content: bytes, cut: Cutter) -> bytes:
+    """A model file whose header names no folder of the machine that it was trained on; its weights are the same bytes."""
+    length = int.from_bytes(content[:8], "little")
+    header = json.loads(content[8 : 8 + length])
+    about = header["__metadata__"]
+    then = json.loads(about["config"])
+    now = cut.tree(then)
+    if now == then:
+        return content
+    header["__metadata__"] = about | {"config": json.dumps(now, separators=(",", ":"))}
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)  # weights begin at a multiple of eight
+    return len(text).to_bytes(8, "little") + text + content[8 + length :]

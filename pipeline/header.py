@@ -124,7 +124,8 @@ def _refuse(lines: list[str], folder: Path) -> None:
         shown = "\n".join(printable(line, 300) for line in lines[:20])
         raise UserError(
             f"{printable(folder)}: recorded with other settings, and results of both must not mix:\n{shown}\n"
-            f"{GO_ON}, or add --fresh to begin anew (what is recorded is moved aside, not deleted)"
+            f"{GO_ON}, or add --fresh to begin anew (what is recorded is moved aside, not deleted), or keep "
+            "both: begin this one in a place of its own with --mlruns FOLDER"
         )
 
 

@@ -18,6 +18,7 @@ from pipeline.selection import Selection
 from pipeline.stats import MIN_REPLICATES
 
 MODEL, CONFIG, CARD, PREDICTIONS = "model.safetensors", "config.json", "README.md", "predictions.csv"
+OURS = (MODEL, CONFIG, ONNX, CARD, PREDICTIONS)
 SPLITS = {
     "resplit": "train and validation drawn anew for every replicate from the two official parts together",
     "kfold": "one fold of train and validation together validates, the others train",

@@ -21,7 +21,9 @@ from pipeline.header import BUDGET, as_recorded, describe_data
 from pipeline.ledger import FORMAT, Ledger
 from pipeline.machine import Resources, commit, describe, versions
 from pipeline.preflight import external_files, require_inputs
+from pipeline.published import place
 from pipeline.record import Record
+from pipeline.screen import folded
 from pipeline.study import Study
 
 if TYPE_CHECKING:
@@ -50,7 +52,7 @@ def prepare(
 
         study = study.override({"baseline.precision": resolve_precision(study.baseline, means.device)}, source="machine")
     began = time.monotonic()
-    with Bar(console=console, transient=True) as bar:
+    with Bar(console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task("decoding the pictures once", visible=False)
         data = decode(
             study.baseline.dataset,
@@ -71,8 +73,10 @@ def prepare(
 def _tell_rules(data: "Data", console: Console) -> None:
     if data.reading.rules == FIRST_RULES:
         console.print(
-            "the pictures are found and decoded as when they were recorded, by rules that have changed since; --fresh reads "
-            "them by today's",
+            folded(
+                "the pictures are found and decoded as when they were recorded, by rules that have changed since; --fresh "
+                "reads them by today's"
+            ),
             soft_wrap=True,
         )
 
@@ -93,6 +97,7 @@ def open_record(
             files=external_files(study),
             note=note,
             core_version=CORE_VERSION,
+            listing=getattr(args, "listing", ""),
         )
     flat = study.flat()
     ledger.append(
@@ -100,6 +105,7 @@ def open_record(
         command=shlex.join(["python", "-m", args.command, *sys.argv[1:]]),
         versions=versions(),
         commit=commit(),
+        place=place(ledger.folder.parent, getattr(args, "pictures", None)),
         machine=describe(means.device),
         workers=means.workers,
         budget={key: flat[key] for key in BUDGET},
@@ -122,5 +128,5 @@ def _with_matched(study: Study, data: "Data", console: Console) -> Study:
     study = study.override({"ablation.matched": matched(study, *shape)}, source="pictures")
     found = [f"{arm} {study.ablation.matched.get(arm, '(reference)')}: {n:,}" for arm, n in counts(study, *shape).items()]
     text = f"matched by {study.ablation.match}, parameters: {'; '.join(found)}"
-    console.print(printable(text, 2000), markup=False, soft_wrap=True)
+    console.print(folded(printable(text, 2000)), markup=False, soft_wrap=True)
     return study

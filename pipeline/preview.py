@@ -1,7 +1,5 @@
 """What a command would do, in words and numbers, without doing it (`--dry-run`)."""
 
-import re
-import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,10 +8,11 @@ from pipeline.data.listing import FIRST_RULES, Reading
 from pipeline.errors import printable
 from pipeline.header import changed_since
 from pipeline.preflight import external_files
-from pipeline.prospect import UNCHANGED, WIDTH, awaited, column, outline, runs_in_words
+from pipeline.prospect import assigned, awaited, column, outline, runs_in_words
 from pipeline.prospect import lines as lines_of
 from pipeline.record import Record
 from pipeline.scheduler import Ladder, rung_epochs
+from pipeline.screen import folded
 from pipeline.study import Study
 from pipeline.tuning import Fixed, num_trials
 
@@ -57,13 +56,13 @@ def preview(
     lines.append(f"ablation   {runs}, {plural(epochs, 'epoch')}")
     if ablation.replicates < 3:
         lines.append("             with fewer than 3 replicates values are shown and nothing is tested")
-    lines += [f"             {arm.name}: {dict(arm.overrides) or UNCHANGED}" for arm, _ in arms]
+    lines += [f"             {arm.name}: {assigned(arm.overrides)}" for arm, _ in arms]
     plan = outline(study)
     said = [line for line in (*lines_of(plan), ("pilot", awaited(plan))) if line[0] not in ("runs", "arms")]
     lines += ["plan.md would say, before anything is trained:", *(f"  {line}" for line in column(said))]
     lines += [f"refused    where more is to be trained: the code has changed, {', '.join(changed)}"] if changed else []
     lines += [f"writes to  {folder}", "dry run: nothing was trained or written"]
-    return "\n".join(line for long in lines for line in _wrapped(printable(long, 500)))
+    return "\n".join(folded(printable(line, 500)) for line in lines)
 
 
 def _rungs(epochs: Sequence[int], num_rungs: int) -> str:
@@ -72,13 +71,6 @@ def _rungs(epochs: Sequence[int], num_rungs: int) -> str:
     numbers = " to ".join(dict.fromkeys((str(first), str(num_rungs))))
     said = f"rungs at epochs {', '.join(map(str, epochs))}"
     return said if first == 1 else f"{said} (rung {numbers} of {num_rungs}: too few epochs for more)"
-
-
-def _wrapped(line: str) -> list[str]:
-    """`line` for a terminal of 80 columns: what goes on stands below where it began."""
-    label = re.match(r"  \S.{12} (?=\S)|\S+(?: \S+)* {2,}| +", line)
-    indent = " " * (label.end() if label else 2)
-    return textwrap.wrap(line, WIDTH, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False) or [line]
 
 
 def what_is_taken(study: Study, data: Path | None, record: Record) -> str:

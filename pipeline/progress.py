@@ -1,6 +1,5 @@
 """What the terminal shows while a study runs: a live block on a terminal, plain lines elsewhere."""
 
-import sys
 import time
 from collections import Counter
 
@@ -15,6 +14,7 @@ from pipeline.errors import printable
 from pipeline.ledger import Event
 from pipeline.plan import Plan
 from pipeline.record import Run
+from pipeline.screen import fold
 
 REFRESH_SECONDS = 0.5
 
@@ -58,7 +58,7 @@ class Progress:
         line = self._line(event) if self.verbosity >= 0 else ""
         loud = self.verbosity > 0 or event["type"] == "fail" or event.get("status") in ("diverged", "failed")
         if line and (self._live is None or loud):
-            self.console.print(line, markup=False, highlight=False, soft_wrap=True)
+            self.console.print("\n".join(fold(line, then="    ")), markup=False, highlight=False, soft_wrap=True)
 
     def step(self, *, force: bool = False) -> None:
         """Draw the block if it is due."""
@@ -68,7 +68,7 @@ class Progress:
             self._live.update(self._block(), refresh=True)
 
     def _drawn(self) -> bool:
-        return self.console.is_terminal and self.verbosity >= 0 and sys.stdout.isatty()
+        return self.console.is_terminal and self.verbosity >= 0 and self.console.file.isatty()
 
     def _line(self, event: Event) -> str:
         run = self.plan.record.runs.get(event.get("run", ""))
@@ -116,9 +116,10 @@ class Progress:
         arms: Counter[str] = Counter(run.status for runs in record.arms().values() for run in runs)
         total, done = self._planned()
         grid = Table.grid(padding=(0, 2))
+        bar = max(8, min(40, self.console.width - 50))  # and the words beside it
         spent = duration(time.monotonic() - self._begun)
         left = self._left() if self._first_epoch else "  · the workers are starting"
-        grid.add_row("epochs", ProgressBar(total=total, completed=done, width=40), Text(spent + left))
+        grid.add_row("epochs", ProgressBar(total=total, completed=done, width=bar), Text(spent + left))
         if self.plan.trials.num_trials:
             words = [f"{len(record.trial_keys)} of {plural(self.plan.trials.num_trials, 'trial')}"]
             shown = (("running", "running"), ("paused", "waiting"), ("stopped", "stopped"), ("complete", "complete"))

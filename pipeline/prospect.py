@@ -11,18 +11,32 @@ from pipeline.core import CORE_VERSION
 from pipeline.counts import plural
 from pipeline.data.taken import num_labelled
 from pipeline.errors import MachineError, printable
+from pipeline.frozen import flatten
 from pipeline.ledger import Event, Ledger
 from pipeline.pilot import PILOT_RUNS, due, duration, seconds_per_epoch, sentence
 from pipeline.questions import Question
 from pipeline.record import Record
 from pipeline.scheduler import Ladder
+from pipeline.screen import fold
 from pipeline.study import Study, is_default_margin, margin_in_words
 from pipeline.tuning import Fixed
 
-__all__ = ["PILOT_RUNS", "Outlook", "ahead", "awaited", "column", "expected", "hours", "lines", "outline", "write"]
+__all__ = [
+    "PILOT_RUNS",
+    "Outlook",
+    "ahead",
+    "assigned",
+    "awaited",
+    "column",
+    "expected",
+    "hours",
+    "lines",
+    "outline",
+    "write",
+]
 
 Prospect = dict[str, Any]
-WIDTH = 80  # of a terminal
+WIDTH = 80  # of plan.md
 UNCHANGED = "the study's configuration, unchanged"
 VARIES = {
     "resplit": "train/val split, initial weights, order of the pictures; the test pictures are fixed",
@@ -106,7 +120,7 @@ def lines(plan: Prospect) -> Iterator[tuple[str, str]]:
     if plan["patience"]:
         yield "patience", f"a run ends after {plural(plan['patience'], 'epoch')} without a better one"
     for arm, overrides in plan["arms"].items():
-        yield "arms", f"{arm}: {json.dumps(overrides, ensure_ascii=False) if overrides else UNCHANGED}"
+        yield "arms", f"{arm}: {assigned(overrides)}"
     if "match" in plan:
         numbers = ", ".join(f"{arm} {number}" for arm, number in plan["match"]["numbers"].items())
         yield "matched", f"{plan['match']['path']} by number of parameters: {numbers or 'found once the pictures are known'}"
@@ -129,6 +143,13 @@ def lines(plan: Prospect) -> Iterator[tuple[str, str]]:
 def runs_in_words(num_arms: int, replicates: int) -> str:
     """`4 arms x 5 replicates = 20 runs`"""
     return f"{plural(num_arms, 'arm')} x {plural(replicates, 'replicate')} = {plural(num_arms * replicates, 'run')}"
+
+
+def assigned(overrides: Mapping[str, Any]) -> str:
+    """What an arm sets, as `--set` takes it: `model.name=resnet18, augment.strength=1.0`."""
+    pairs = flatten(overrides)
+    shown = (f"{path}={value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)}" for path, value in pairs)
+    return ", ".join(shown) or UNCHANGED
 
 
 class Outlook:
@@ -165,7 +186,7 @@ class Outlook:
         if found is not None:
             self.ledger.append("pilot", **found, expected=expected(self.study, self.record, self.workers))
             write(self.ledger.folder, self.record)
-            self.say(textwrap.fill(sentence(self.record.pilot), WIDTH, subsequent_indent="  "))
+            self.say("\n".join(fold(sentence(self.record.pilot), then="  ")))
 
 
 def write(folder: Path, record: Record) -> None:

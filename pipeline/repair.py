@@ -8,13 +8,13 @@ from pipeline.counts import plural
 from pipeline.errors import UserError, printable
 from pipeline.ledger import FILE
 from pipeline.salvage import Salvage, mend
+from pipeline.screen import folded, steadily
 
 
+@steadily
 def main(argv: Sequence[str] | None = None) -> int:
     flags = Parser(
-        prog="python -m pipeline.repair",
-        description="Make a sound ledger of what a damaged one holds; nothing is deleted, nothing is trained.",
-        allow_abbrev=False,
+        "pipeline.repair", "Make a sound ledger of what a damaged one holds; nothing is deleted, nothing is trained."
     )
     flags.add_argument("folder", metavar="FOLDER", type=Path, help="of the recorded study, e.g. mlruns/hw3-food-11")
     folder: Path = flags.parse_args(argv).folder
@@ -24,7 +24,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     lines = (
         [f"{printable(folder / FILE)}: every line is sound; nothing has been changed"] if found is None else _lines(found)
     )
-    print("\n".join(lines))
+    print(folded("\n".join(lines)))
     return 0
 
 

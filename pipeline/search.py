@@ -3,8 +3,10 @@
 from collections.abc import Sequence
 
 from pipeline.cli import guarded, parser
+from pipeline.screen import steadily
 
 
+@steadily
 def main(argv: Sequence[str] | None = None) -> int:
     flags = parser(
         "pipeline.search",

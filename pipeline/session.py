@@ -2,13 +2,11 @@
 
 import argparse
 import functools
-import re
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rich.console import Console
 from rich.panel import Panel
 from rich.text import Text
 
@@ -16,6 +14,7 @@ from pipeline import header
 from pipeline.cli import MLRUNS, chosen_study
 from pipeline.core import CORE_VERSION
 from pipeline.errors import PipelineError, UserError, printable
+from pipeline.folders import digest, study_folder, usual_folder
 from pipeline.interrupts import Interrupts
 from pipeline.ledger import FILE, Event, Ledger, read_events, set_aside
 from pipeline.machine import Resources, resources
@@ -25,21 +24,19 @@ from pipeline.preflight import external_files
 from pipeline.preview import dry_run
 from pipeline.prospect import Outlook
 from pipeline.record import Record
+from pipeline.screen import console as on_screen
+from pipeline.screen import folded
 from pipeline.study import Study
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from pipeline.data.cache import Data
     from pipeline.plan import Plan
     from pipeline.progress import Progress
     from pipeline.tracking import Tracker
 
 PATIENCE_SECONDS, HURRY_SECONDS = 120.0, 3.0  # for MLflow to take what is left; after Ctrl-C
-
-
-def study_folder(root: Path, study: Study, data: Path | None) -> Path:
-    """Where a study on these pictures keeps everything: `mlruns/hw3-food-11`."""
-    slug = re.sub(r"[^A-Za-z0-9._-]+", "-", study.baseline.dataset.slug(data)).strip("-.")[:64] or "data"
-    return root / f"{study.name}-{slug}"
 
 
 def conduct(args: argparse.Namespace, *, with_search: bool) -> int:
@@ -53,7 +50,7 @@ def _conduct(args: argparse.Namespace, interrupts: Interrupts, *, with_search: b
     if getattr(args, "path", False):
         study = path_study(args, study, data)
     folder = study_folder(Path(args.mlruns), study, data)
-    console = Console(quiet=args.verbosity < 0, highlight=False)
+    console = on_screen(quiet=args.verbosity < 0)
     if args.dry_run:
         recorded = Record.of(read_events(folder)) if (folder / FILE).exists() and not args.fresh else Record()
         header.require_settings(recorded, study, folder)
@@ -63,8 +60,11 @@ def _conduct(args: argparse.Namespace, interrupts: Interrupts, *, with_search: b
         return 0
     if args.resume and not (folder / FILE).exists():
         raise UserError(f"--resume: nothing is recorded in {printable(folder)}; leave the flag out to begin")
-    if args.fresh or not folder.exists():
-        study.baseline.dataset.scan(data)  # a wrong folder of pictures must leave everything as it was
+    if args.fresh or not (folder / FILE).exists():  # a wrong folder of pictures must leave everything as it was
+        args.listing = digest(study.baseline.dataset.scan(data))
+    if folder.name.startswith(usual := usual_folder(folder.parent, study, data).name) and folder.name != usual:
+        note_of = f"{usual} is recorded of other pictures of that name: this study is kept in {folder}"
+        console.print(folded(printable(note_of, 2000)), markup=False, soft_wrap=True)
     means = resources(args.workers, args.gpus_per_trial)
     aside = set_aside(folder) if args.fresh and folder.exists() else None
     ledger = Ledger(folder)
@@ -111,7 +111,7 @@ class Session:
         data: Path | None,
         note: str,
         ledger: Ledger,
-        console: Console,
+        console: "Console",
         means: Resources,
         *,
         with_search: bool,
@@ -119,8 +119,9 @@ class Session:
         self.args, self.study, self.data_folder, self.note = args, study, data, note
         self.ledger, self.console, self.means, self.with_search = ledger, console, means, with_search
         self.begun = time.monotonic()
+        args.pictures = data  # where they lie now, for the ledger
         self.record = Record.of(ledger.events)
-        self.screen = Console(highlight=False)  # for the end, which -q leaves
+        self.screen = on_screen()  # for the end, which -q leaves
 
     def run(self, interrupts: Interrupts) -> int:
         """Train what is missing, write the report, say how it ended; returns the exit code."""
@@ -233,10 +234,10 @@ class Session:
             self._say("to go on from here, run the same command again" + (", without --fresh" if self.args.fresh else ""))
 
     def _tell(self, text: str) -> None:
-        self.console.print(text, markup=False, soft_wrap=True)
+        self.console.print(folded(text), markup=False, soft_wrap=True)
 
     def _say(self, text: str) -> None:
-        self.screen.print(text, markup=False, soft_wrap=True)
+        self.screen.print(folded(text), markup=False, soft_wrap=True)
 
 
 def _tell_all(listeners: list[Callable[[Event], None]], event: Event) -> None:

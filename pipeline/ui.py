@@ -14,6 +14,7 @@ from pathlib import Path
 from pipeline.cli import MLRUNS, Parser, guarded
 from pipeline.errors import MachineError, UserError, printable
 from pipeline.places import FILE, settle, sqlite_file, store_uri
+from pipeline.screen import folded, steadily
 from pipeline.store import require_usable
 from pipeline.trouble import redacted, refused
 
@@ -21,8 +22,9 @@ LOOPBACK = "127.0.0.1"
 SERVABLE = re.compile(r"(sqlite|postgresql|mysql|mssql)(\+\w+)?://")
 
 
+@steadily
 def main(argv: Sequence[str] | None = None) -> int:
-    flags = Parser(prog="python -m pipeline.ui", description="Open the MLflow UI on this machine alone.", allow_abbrev=False)
+    flags = Parser("pipeline.ui", "Open the MLflow UI on this machine alone.")
     flags.add_argument("--mlruns", metavar="FOLDER", default=MLRUNS, help="where the studies were written (default: mlruns)")
     flags.add_argument("--port", type=_port, default=5000, help="port to listen on (default: 5000)")
     flags.add_argument("--host", metavar="ADDRESS", default=LOOPBACK, help=f"address to listen on (default: {LOOPBACK})")
@@ -30,20 +32,24 @@ def main(argv: Sequence[str] | None = None) -> int:
     args: argparse.Namespace = flags.parse_args(argv)
     uri = os.environ.get("MLFLOW_TRACKING_URI", "")
     if uri.lower().startswith("http"):
-        print(f"MLFLOW_TRACKING_URI names a server: open {printable(redacted(uri))} in a browser")
+        print(folded(f"MLFLOW_TRACKING_URI names a server: open {printable(redacted(uri))} in a browser"))
         return 0
     root = None if uri else Path(args.mlruns).resolve()
     uri = uri or store_uri(Path(args.mlruns).resolve() / FILE)
     _require_store(uri, root)
     names = _names(args.host, args.port, remote=args.remote)
     address = f"http://{names[0]}:{args.port}"
-    print(f"MLflow UI on {address} in a few seconds (Ctrl-C ends it)")
+    print(folded(f"MLflow UI on {address} in a few seconds (Ctrl-C ends it)"))
     if args.remote:
-        print(f"warning: it has no password: whoever can reach {address} can read, change and delete the results")
+        print(folded(f"warning: it has no password: whoever can reach {address} can read, change and delete the results"))
     else:
-        print("warning: it has no password: every user of this machine can read, change and delete the results through it")
+        print(
+            folded(
+                "warning: it has no password: every user of this machine can read, change and delete the results through it"
+            )
+        )
         tunnel = f"ssh -L {args.port}:{LOOPBACK}:{args.port} {socket.gethostname()}"
-        print(f"from another machine: {tunnel}, then the same address there")
+        print(folded(f"from another machine: {tunnel}, then the same address there"))
     sys.stdout.flush()
     os.execve(sys.executable, _command(uri, root, args, names), _environment())
 

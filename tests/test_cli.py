@@ -11,7 +11,7 @@ import pytest
 from pipeline.cli import chosen_study, guarded, parser, positive, seconds, share
 from pipeline.config import TrainConfig
 from pipeline.errors import UserError
-from pipeline.session import study_folder
+from pipeline.folders import study_folder
 from pipeline.study import Study
 from tests.pictures import class_folder, save
 
@@ -62,9 +62,10 @@ def refused(place: Path, *arguments: str, code: int = 2, **environment: str) -> 
     assert found.returncode == code, found.stderr
     assert "Traceback" not in found.stderr + found.stdout
     assert found.stdout == ""
-    assert all(line.startswith(("error: ", "usage: ")) for line in found.stderr.splitlines()), found.stderr
+    message = found.stderr.replace("\n       ", " ")  # what goes on stands below where it began
+    assert all(line.startswith(("error: ", "usage: ")) for line in message.splitlines()), found.stderr
     assert contents(place) == before
-    return found.stderr
+    return message
 
 
 BAD = {

@@ -31,12 +31,13 @@ from pipeline.data.cache import Data, prepare
 from pipeline.data.datasets import Folder
 from pipeline.data.listing import Reading
 from pipeline.data.splits import splits
+from pipeline.delivery import replace_folder
 from pipeline.designs import Arms
 from pipeline.errors import MachineError, UserError
 from pipeline.evidence import evidence_path
 from pipeline.evidence import read as read_evidence
 from pipeline.export import main
-from pipeline.handover import replace_folder
+from pipeline.folders import study_folder
 from pipeline.header import describe_data
 from pipeline.ledger import Ledger, read_events
 from pipeline.machine import Resources
@@ -45,7 +46,6 @@ from pipeline.predictions import form_of, ids, in_folder, natural, table, templa
 from pipeline.record import Record
 from pipeline.segment import checkpoint_folder
 from pipeline.selection import select
-from pipeline.session import study_folder
 from pipeline.study import Study
 from studies import small_study
 
@@ -159,7 +159,7 @@ def test_the_same_record_gives_the_same_bytes_and_nothing_else_is_left(photos: T
 
 def test_predictions_cover_every_unlabeled_test_picture(photos: Trained, capsys: pytest.CaptureFixture[str]) -> None:
     assert photos.export("--no-onnx") == 0
-    said = capsys.readouterr().out
+    said = " ".join(capsys.readouterr().out.split())
     assert (
         "warning: 1 of 30 pictures cannot be read and are given the label '0', the most frequent in training, a guess: "
         "evaluation/0007.jpg (zero bytes)"
@@ -304,7 +304,7 @@ def test_an_onnx_file_that_disagrees_is_not_written(
     model_file = epochs(checkpoint_folder(photos.folder, run.key))[-1] / BEST
     monkeypatch.setattr(handover, "to_onnx", wrong)
     assert photos.export() == 3
-    assert "warning: model.onnx is not written: on 18 pictures" in capsys.readouterr().out
+    assert "warning: model.onnx is not written: on 18 pictures" in " ".join(capsys.readouterr().out.split())
     assert not (photos.folder / "export" / "model.onnx").exists()
     assert (photos.folder / "export" / "model.safetensors").exists()
 
@@ -369,7 +369,7 @@ def test_a_labelled_test_part_says_why_there_are_no_predictions_and_how_to_get_s
     digits: Trained, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert digits.export("--no-onnx", "--to", tmp_path / "out") == 0
-    said = capsys.readouterr().out
+    said = " ".join(capsys.readouterr().out.split())
     assert "no predictions.csv: every test picture has a label; to classify other pictures, add --predict FOLDER" in said
 
 
@@ -483,7 +483,7 @@ def test_labels_with_gaps_are_written_as_they_are(holes: Trained, capsys: pytest
         assert sum(probabilities) == pytest.approx(1, abs=1e-5)
         assert row[1] == ("1", "2", "5", "7")[int(np.argmax(probabilities))]
     assert rows[12] == ["0012", "1", "", "", "", ""]
-    said = capsys.readouterr().out
+    said = " ".join(capsys.readouterr().out.split())
     assert "labels: the names of the classes (1, 2, 5, 7)" in said
     assert "1 of 13 pictures cannot be read and are given the label '1'" in said
     assert "evaluation/0012.psd (.psd is not read)" in said

@@ -12,7 +12,7 @@ MAX_LINES = 350
 # From the ground up: a module imports from lower layers only, also inside functions. Modules of one package may share a
 # layer and import each other, but never in a circle.
 LAYERS = (
-    {"errors", "counts", "core"},
+    {"errors", "counts", "core", "screen"},
     {"frozen"},
     {"union", "questions", "trends", "flags", "identity", "source_file"},
     {"rises", "trouble", "places"},
@@ -100,8 +100,9 @@ LAYERS = (
     {"lock"},
     {"lines"},
     {"ledger"},
+    {"folders"},
     {"record", "outbox", "comparison", "store"},
-    {"salvage", "sampler", "evaluators", "fidelity", "tracking", "selection", "diagnosis", "classes"},
+    {"salvage", "sampler", "evaluators", "fidelity", "tracking", "selection", "diagnosis", "classes", "published"},
     {"header", "trials", "importance", "surroundings", "preflight", "team", "pilot", "matching"},
     {"searches"},
     {"prospect", "ordered_path"},
@@ -112,7 +113,7 @@ LAYERS = (
     {"report"},
     {"cli", "caveats", "loading"},
     {"model_card"},
-    {"handover", "guest"},
+    {"handover", "delivery", "guest"},
     {"session"},
     {"search", "ablate", "doctor", "export", "ui", "repair", "report.__main__"},
 )
@@ -124,6 +125,7 @@ LIGHT = (
     "designs",
     "questions",
     "cli",
+    "screen",
     "doctor",
     "export",
     "core.models",

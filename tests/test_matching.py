@@ -138,7 +138,7 @@ def test_a_session_matches_once_and_compares_equal_when_it_goes_on(
     begun, data = prepare(study, None, Record(), mlruns, means, Console(width=300))
     number = begun.ablation.matched["ResNet"]
     params = counts(begun, 1, 8, 10)
-    assert f"ResNet {number}: {params['ResNet']:,}" in capsys.readouterr().out
+    assert f"ResNet {number}: {params['ResNet']:,}" in " ".join(capsys.readouterr().out.split())
     with Ledger(tmp_path / "study") as ledger:
         record = Record()
         ledger.listener = record.apply

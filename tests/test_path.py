@@ -12,12 +12,13 @@ from pipeline.ablate import main as ablate
 from pipeline.cli import chosen_study, parser
 from pipeline.designs import OrderedPath
 from pipeline.errors import UserError
+from pipeline.folders import study_folder
 from pipeline.header import BUDGET
 from pipeline.ledger import FILE, Ledger, read_events
 from pipeline.ordered_path import derive, path_name
 from pipeline.record import Record
 from pipeline.report.__main__ import main as report
-from pipeline.session import path_study, study_folder
+from pipeline.session import path_study
 from pipeline.study import Study
 from studies import small_study
 

@@ -353,7 +353,7 @@ def test_the_command_writes_and_checks_the_chinese_report(tmp_path: Path, monkey
     folder = tmp_path / "demo"
     full_record(folder, replicates=1, num_trials=0, epochs=1)
     monkeypatch.setattr("pipeline.report.__main__.chosen_study", lambda _: (make_study(), None, ""))
-    monkeypatch.setattr("pipeline.session.study_folder", lambda *_: folder)
+    monkeypatch.setattr("pipeline.folders.study_folder", lambda *_: folder)
     flags = ["--study", "demo", "--mlruns", str(tmp_path), "--lang", "zh"]
     assert main([*flags, "--check"]) == 3
     assert main(flags) == 0

@@ -1,7 +1,6 @@
 """Taken: what was taken of a set, and by what rule; shown before anything is trained, kept with what was learnt from it."""
 
 import re
-import textwrap
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -9,6 +8,7 @@ from typing import Any
 
 from pipeline.counts import plural
 from pipeline.errors import printable
+from pipeline.screen import fold
 
 FIRST = 5  # classes and folders that are named
 SHOWN = {"train": "train", "valid": "validation", "test": "test"}
@@ -102,7 +102,7 @@ class Taken:
         return f"{least:,} to {most:,}" if least < most else f"{least:,}"
 
     def text(self, warnings: Sequence[str] = ()) -> str:
-        """The lines, then what there is to be warned of, for a terminal of 80 columns."""
+        """The lines, then what there is to be warned of, in the width of the screen."""
         said = [*self.lines(), *(("warning", warning) for warning in warnings)]
-        lines = (textwrap.wrap(f"{what:<11}{words}", 79, subsequent_indent=" " * 11) for what, words in said)
-        return "\n".join(printable(line) for own in lines for line in own)
+        lines = (fold(printable(words, 2000), first=f"{what:<11}", then=" " * 11) for what, words in said)
+        return "\n".join(line for own in lines for line in own)

@@ -7,20 +7,22 @@ from pipeline.cli import chosen_study, guarded, parser
 from pipeline.errors import UserError, printable
 from pipeline.report.catalogue import LANGUAGES
 from pipeline.report.files import STRANGE
+from pipeline.screen import folded, steadily
 
 
+@steadily
 def main(argv: Sequence[str] | None = None) -> int:
     flags = parser("pipeline.report", "Write the report of a recorded study again; nothing is trained.", trains=False)
     flags.add_argument("--path", action="store_true", help="of the path that pipeline.ablate --path trained")
     flags.add_argument("--check", action="store_true", help="write nothing; fail where the report is not what is recorded")
     flags.add_argument("--lang", choices=LANGUAGES, default="en", help="of the pages; zh (Chinese) goes to report-zh/")
     args = flags.parse_args(argv)
+    from pipeline.folders import study_folder
     from pipeline.header import elsewhere
     from pipeline.ledger import FILE, read_events
     from pipeline.ordered_path import path_name
     from pipeline.record import Record
     from pipeline.report import drift, write_report
-    from pipeline.session import study_folder
 
     study, data, _ = chosen_study(args)
     if args.path:
@@ -33,7 +35,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     pages = folder / ("report" if args.lang == "en" else f"report-{args.lang}")
     if args.check:
         found = drift(record, pages, args.lang)
-        print("\n".join(_verdict(found, pages)))
+        print(folded("\n".join(_verdict(found, pages))))
         return 3 if found else 0
     report = write_report(record, pages, args.lang)
     print(report.text)

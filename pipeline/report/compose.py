@@ -8,7 +8,9 @@ from pipeline.counts import plural
 from pipeline.diagnosis import unconverged
 from pipeline.errors import UserError
 from pipeline.fidelity import Sample, choose
+from pipeline.frozen import digest
 from pipeline.importance import Importance, measure
+from pipeline.published import published
 from pipeline.record import Record
 from pipeline.report import ablation as ablation_text
 from pipeline.report import classes as classes_text
@@ -63,15 +65,20 @@ class Findings:
     diagnosis: diagnosis_text.Diagnosis
     answers: Answers  # of the arms, picture by picture
     warnings: tuple[str, ...]
+    fingerprints: Mapping[str, str]  # run → that of its config as it was recorded
 
 
 def read(record: Record, home: Path | None = None) -> Findings:
     """Everything the report says follows from this; `home` is the study's folder, with the evidence of its runs.
 
+    A report is handed on: it is of the record as that may be published.
+
     Raises UserError where nothing is recorded.
     """
     if not record.header:
         raise UserError("report: nothing has been recorded for this study yet; run the search or the ablation first")
+    fingerprints = {key: digest(run.config) for key, run in record.runs.items()}
+    record = published(record)
     study = record.study
     ablation, search = read_ablation(record, study), read_search(record, study)
     sample = choose(search.trials, study)
@@ -86,9 +93,8 @@ def read(record: Record, home: Path | None = None) -> Findings:
     said = (diagnosis_text.idle(found, ablation), optimism.warning(ablation, record), post_hoc(record))
     tuning = (*tuned.warnings(tuned.efforts(record, study)), *tuned.unpromoted(record, study))
     warnings = folded((*warnings, *filter(None, said), *answers.warnings, *tuning), ablation, found, answers)
-    return Findings(
-        record, study, ablation, search, sample, importance, read_tuning(search, study), found, answers, warnings
-    )
+    read = read_tuning(search, study)
+    return Findings(record, study, ablation, search, sample, importance, read, found, answers, warnings, fingerprints)
 
 
 def document(findings: Findings, drawn: frozenset[str]) -> Document:

@@ -15,7 +15,6 @@ import pandas as pd
 
 from pipeline.classes import confusion_rows, per_class_rows
 from pipeline.comparison import summary
-from pipeline.frozen import digest
 from pipeline.identity import run_seed
 from pipeline.importance import Importance
 from pipeline.ledger import Event
@@ -63,7 +62,7 @@ def read(findings: Findings) -> dict[str, pd.DataFrame]:
     """Name → frame, for each that has a row."""
     record, study, ablation, answers = findings.record, findings.study, findings.ablation, findings.answers
     found = {
-        "runs": _frame(_runs(record, study)),
+        "runs": _frame(_runs(record, study, findings.fingerprints)),
         "arms": _frame(
             _arms(ablation, study, record.note, findings.diagnosis.in_cells(), tuned.sheet(tuned.efforts(record, study)))
         ),
@@ -76,7 +75,7 @@ def read(findings: Findings) -> dict[str, pd.DataFrame]:
     return {name: frame for name, frame in found.items() if len(frame)}
 
 
-def _runs(record: Record, study: Study) -> Iterator[dict[str, object]]:
+def _runs(record: Record, study: Study, fingerprints: Mapping[str, str]) -> Iterator[dict[str, object]]:
     """Trials and arms: where it comes from, every metric at the best epoch, how it ended, the whole configuration."""
     levels = {arm.name: arm.levels for arm in study.ablation.design.expand()}
     begun = [session["seq"] for session in record.sessions], [session["time"] for session in record.sessions]
@@ -87,7 +86,7 @@ def _runs(record: Record, study: Study) -> Iterator[dict[str, object]]:
         line |= {"status": run.status, **_results(run), "num_params": run.num_params or None}
         line |= {"num_macs": run.num_macs or None, "num_train": run.num_train or None}
         line |= {"images_per_s": median(run_speeds(run) or [np.nan]), **_seeds(run, study)}
-        line |= {"data_fingerprint": run.data or record.data["fingerprint"], "config_fingerprint": digest(run.config)}
+        line |= {"data_fingerprint": run.data or record.data["fingerprint"], "config_fingerprint": fingerprints[run.key]}
         session = _session(run, record, *begun)
         line |= {"commit": session.get("commit"), "device": session.get("machine", {}).get("device")}
         line |= {"workers": session.get("workers"), "mlflow_run": run.mlflow_id, "evidence": run.evidence}

@@ -1,10 +1,11 @@
 """The end of a command on the screen: plain text without markup, for print()."""
 
 import re
-import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import zip_longest
 from pathlib import Path
+
+from rich.cells import cell_len, set_cell_size
 
 from pipeline.report import effects
 from pipeline.report.ablation import main_table
@@ -14,19 +15,18 @@ from pipeline.report.search import configuration
 from pipeline.report.tables import Ablation
 from pipeline.report.trials import Search, top_value
 from pipeline.report.wording import Points
+from pipeline.screen import KEPT, fold, spelt, width
 from pipeline.study import Study
 
-WIDTH = 80  # of a terminal
 GAP = "  "
-KEPT = "\u00a0"  # a space at which no line is broken
 NUMBERS = re.compile(r"\[[^\]]{,30}\]|\S+ ± \S+(?: \(\w+\))?|\d %")
 
 
 def render(findings: Findings, page: Path) -> str:
     """Banners, summary, best configuration, ablation tables, warnings, where the report is."""
     content = document(findings, frozenset())
-    lines = [f"!! {line}" for banner in content.banners for line in _wrap(banner, WIDTH - 3)]
-    lines += ["", clean(content.title), *_summary(content)]
+    lines = [f"!! {line}" for banner in content.banners for line in _wrap(banner, width() - 3)]
+    lines += ["", *_wrap(content.title), *_summary(content)]
     if findings.search.trials:
         lines += ["", *_best(findings.search, findings.study)]
     for table in _tables(findings.ablation):
@@ -35,13 +35,12 @@ def render(findings: Findings, page: Path) -> str:
         lines += ["", f"Warnings ({len(findings.warnings)})"]
         for warning in findings.warnings:
             lines += _wrap(warning, first="  ! ", then="    ")
-    lines += ["", f"Report: {clean(page)}"]
+    lines += ["", *_wrap(f"Report: {page}")]
     return "\n".join(lines).strip("\n") + "\n"
 
 
-def _wrap(text: str, width: int = WIDTH, *, first: str = "", then: str = "") -> list[str]:
-    lines = textwrap.wrap(_whole(clean(text)), width, initial_indent=first, subsequent_indent=then)
-    return [line.replace(KEPT, " ") for line in lines]
+def _wrap(text: str, columns: int | None = None, *, first: str = "", then: str = "") -> list[str]:
+    return fold(_whole(text), columns, first=first, then=then)
 
 
 def _summary(content: Document) -> Iterator[str]:
@@ -65,8 +64,8 @@ def _best(search: Search, study: Study) -> Iterator[str]:
     said = f"Best configuration: {whose}, val acc {acc} % at {where} (selected by it, so optimistic)"
     yield from _wrap(said, then="  ")
     for path, mine, baseline in configuration(best, study).rows:
-        differs = f"   (baseline {clean(baseline.text)})" if mine.bold else ""
-        yield f"  {clean(path.text):<24} {clean(mine.text)}{differs}"
+        differs = f"   (baseline {baseline.text})" if mine.bold else ""
+        yield from _wrap(f"{path.text:<24} {mine.text}{differs}", first="  ", then="      ")
 
 
 def _tables(ablation: Ablation) -> Iterator[Table]:
@@ -84,27 +83,46 @@ def _tables(ablation: Ablation) -> Iterator[Table]:
 
 
 def _grid(table: Table) -> Iterator[str]:
-    """Lines of aligned columns, narrow enough for a terminal where their words allow it; * instead of bold."""
+    """Lines of aligned columns, narrow enough for the screen where their words allow it; * instead of bold.
+
+    Where they do not, each row is a list of its own.
+    """
     marked = [[cell.text + " *" * (cell.bold and i == 0) for i, cell in enumerate(row)] for row in table.rows]
-    cells = [[_whole(clean(text)) for text in row] for row in ([c.title for c in table.columns], *marked)]
+    cells = [[_whole(text) for text in row] for row in ([c.title for c in table.columns], *marked)]
     columns = list(zip(*cells, strict=True))
-    widths = [max(map(len, column)) for column in columns]
-    least = [max(len(word) for text in column for word in text.split(" ")) for column in columns]
-    while sum(widths) + len(GAP) * (len(widths) - 1) > WIDTH and widths != least:
+    widths = [max(map(cell_len, column)) for column in columns]
+    least = [max(cell_len(word) for text in column for word in text.split(" ")) for column in columns]
+    most = width() - len(GAP) * (len(widths) - 1)
+    if sum(least) > most:
+        yield from _listed(*cells)
+        return
+    while sum(widths) > most:
         _, widest = max((width, i) for i, width in enumerate(widths) if width > least[i])
         widths[widest] -= 1
     for number, row in enumerate(cells):
-        parts = [textwrap.wrap(text, width, break_on_hyphens=False) for text, width in zip(row, widths, strict=True)]
+        parts = [fold(text, columns) for text, columns in zip(row, widths, strict=True)]
         for line in zip_longest(*parts, fillvalue=""):
-            pieces = [
-                text.rjust(width) if column.align == "right" else text.ljust(width)
-                for text, width, column in zip(line, widths, table.columns, strict=True)
-            ]
-            yield GAP.join(pieces).replace(KEPT, " ").rstrip()
+            shown = zip(line, widths, table.columns, strict=True)
+            yield GAP.join(_placed(text, columns, column.align) for text, columns, column in shown).rstrip()
         if number == 0:
-            yield GAP.join("-" * width for width in widths)
+            yield GAP.join("-" * columns for columns in widths)
+
+
+def _placed(text: str, columns: int, align: str) -> str:
+    return " " * (columns - cell_len(text)) + text if align == "right" else set_cell_size(text, columns)
+
+
+def _listed(titles: Sequence[str], *rows: Sequence[str]) -> Iterator[str]:
+    """Every row's name, then what it says under each title."""
+    for name, *texts in rows:
+        yield from fold(name)
+        for title, text in zip(titles[1:], texts, strict=True):
+            if text:
+                yield from fold(f"{title}: {text}" if title else text, first="    ", then="      ")
 
 
 def _whole(text: str) -> str:
-    """`text` that wraps between its words, but neither within a number with its spread, within an interval nor before %."""
-    return NUMBERS.sub(lambda found: found[0].replace(" ", KEPT), text.replace(PAD, KEPT))
+    """`text` in the screen's letters, that wraps between its words, but neither within a number with its spread, within an
+    interval nor before %."""
+    shown = KEPT.join(map(spelt, clean(text).split(PAD)))
+    return NUMBERS.sub(lambda found: found[0].replace(" ", KEPT), shown)
