@@ -117,7 +117,7 @@ def _names(host: str, port: int, *, remote: bool) -> list[str]:
 def _command(uri: str, root: Path | None, args: argparse.Namespace, names: list[str]) -> list[str]:
     """One worker: a viewer needs no more, and each takes hundreds of MB."""
     command = [sys.executable, "-m", "mlflow", "ui", "--backend-store-uri", uri, "--host", args.host]
-    command += ["--port", str(args.port), "--workers", "1"]
+    command += ["--port", str(args.port), "--workers", "1", "--uvicorn-opts", "--http pipeline.viewer:Viewer"]
     hosts = [f"{name}:{args.port}" for name in names] + (names if args.port == 80 else [])
     command += ["--allowed-hosts", ",".join(hosts), "--cors-allowed-origins", ",".join(f"http://{host}" for host in hosts)]
     return [*command, "--artifacts-destination", (root / "artifacts").as_uri()] if root else command
@@ -127,7 +127,8 @@ def _environment() -> dict[str, str]:
     """Without job processes and telemetry, nor settings of servers that would let others in than the flags say."""
     kept = {name: value for name, value in os.environ.items() if not re.match("MLFLOW_(SERVER|UVICORN|GUNICORN)_", name)}
     off = {name: "false" for name in ("MLFLOW_SERVER_ENABLE_JOB_EXECUTION", "MLFLOW_ENABLE_REMOTE_ASSISTANT")}
-    return kept | off | {"MLFLOW_DISABLE_TELEMETRY": "true"}
+    found = os.pathsep.join(filter(None, [str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH")]))
+    return kept | off | {"MLFLOW_DISABLE_TELEMETRY": "true", "PYTHONPATH": found}  # for `viewer`
 
 
 if __name__ == "__main__":

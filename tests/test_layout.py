@@ -15,7 +15,7 @@ LAYERS = (
     {"errors", "counts", "core", "screen"},
     {"frozen"},
     {"union", "questions", "trends", "flags", "identity", "source_file"},
-    {"rises", "trouble", "places"},
+    {"rises", "trouble", "places", "viewer"},
     {"sources"},
     {
         "space",

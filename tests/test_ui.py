@@ -1,9 +1,12 @@
 """The UI's command: to whom it opens the results, and that it refuses in words."""
 
+import http.client
 import os
 import shutil
 import socket
 import sys
+import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -59,6 +62,7 @@ def test_it_answers_to_this_machines_own_names_alone_and_says_who_can_reach_it(m
     assert flags["--allowed-hosts"] == f"{HOME}:{port},localhost:{port}"
     assert (flags["--host"], flags["--port"]) == (HOME, str(port))
     assert flags["--backend-store-uri"] == store_uri(made / FILE)
+    assert flags["--uvicorn-opts"] == "--http pipeline.viewer:Viewer"
     assert flags["--artifacts-destination"] == (made / "artifacts").as_uri()
     assert "MLFLOW_SERVER_DISABLE_SECURITY_MIDDLEWARE" not in environment
     assert "MLFLOW_SERVER_ALLOWED_HOSTS" not in environment
@@ -130,3 +134,35 @@ def test_a_store_that_is_none(made, tmp_path, port):
         ui.main(["--mlruns", str(tmp_path), "--port", str(port)])
     shutil.copy(made / FILE, tmp_path / FILE)
     started("--mlruns", tmp_path, "--port", port)
+
+
+def test_mlflows_assistant_is_closed_and_all_else_is_not():
+    """uvicorn with the protocol of the UI's command, asked for real."""
+    import uvicorn
+
+    async def app(scope, receive, send):
+        if scope["type"] == "lifespan":
+            for kind in ("startup", "shutdown"):
+                await receive()
+                await send({"type": f"lifespan.{kind}.complete"})
+            return
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": scope["path"].encode()})
+
+    server = uvicorn.Server(uvicorn.Config(app, port=0, http="pipeline.viewer:Viewer", log_level="critical"))
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    while not server.started:
+        time.sleep(0.01)
+    (port,) = (sock.getsockname()[1] for part in server.servers for sock in part.sockets)
+    statuses = {}
+    closed = [f"/ajax-api/3.0/mlflow/{name}" for name in ("assistant/config", "%61ssistant/message")]
+    for path in ("/", "/api/2.0/mlflow/runs/search", *closed):
+        for method in ("GET", "PUT", "POST"):
+            connection = http.client.HTTPConnection(HOME, port)
+            connection.request(method, path, body=b"{}")
+            statuses.setdefault(path, set()).add(connection.getresponse().status)
+            connection.close()
+    server.should_exit = True
+    thread.join()
+    assert list(statuses.values()) == [{200}, {200}, {403}, {403}]
