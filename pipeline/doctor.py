@@ -63,6 +63,7 @@ def examine_study(args: argparse.Namespace) -> int:
     record = _record(recorded)
     data = _pictures(study, folder, mlruns, record.data if isinstance(record, Record) else None)
     show("pictures", _pictures_findings(data, folder, note))
+    show("caches of decoded pictures (python -m pipeline.caches --remove frees what no study uses)", _caches(mlruns))
     require_inputs(study, data)
     inputs = _inputs(study, data)
     for names, config in _networks(study):
@@ -122,6 +123,17 @@ def _pictures_findings(data: "Data", folder: Path | None, note: str) -> "Iterato
         yield Finding("unreadable", plural(len(data.unreadable) - 10, "more picture"), "warning")
     for warning in data.warnings:
         yield Finding("warning", warning, "warning")
+
+
+def _caches(mlruns: Path) -> "Iterator[Finding]":
+    from pipeline.errors import PipelineError
+    from pipeline.findings import Finding
+    from pipeline.holdings import findings, holdings
+
+    try:
+        yield from findings(holdings(mlruns))
+    except PipelineError as error:
+        yield Finding("caches", str(error), "warning")
 
 
 def _inputs(study: "Study", data: "Data", replicate: int = 0) -> "Inputs":

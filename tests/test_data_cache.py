@@ -15,12 +15,12 @@ from PIL import Image
 from sets import made
 
 from pipeline.data import checks
-from pipeline.data.build import IMAGES, META
 from pipeline.data.cache import Data, open_data, prepare
 from pipeline.data.datasets import DATASETS, Digits, Folder, PictureSet
 from pipeline.data.datasets.npz import Npz
 from pipeline.data.decode import read_picture
 from pipeline.data.listing import FIRST_RULES, Reading
+from pipeline.data.shelf import IMAGES, META
 from pipeline.errors import MachineError, UserError
 from pipeline.header import describe_data
 

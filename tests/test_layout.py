@@ -38,7 +38,7 @@ LAYERS = (
     {"data.asides", "data.doubts", "data.homes", "data.lookup", "data.labels"},
     {"data.layouts", "data.raster", "data.ward", "data.decode", "data.archive", "data.arrays", "data.columns"},
     {"data.datasets", "data.checks"},
-    {"data.build", "data.cache", "data.splits"},
+    {"data.shelf", "data.build", "data.cache", "data.splits"},
     {
         "core.streams",
         "core.machine",
@@ -104,7 +104,7 @@ LAYERS = (
     {"record", "outbox", "comparison", "store"},
     {"salvage", "sampler", "evaluators", "fidelity", "tracking", "selection", "diagnosis", "classes", "published"},
     {"header", "trials", "importance", "surroundings", "preflight", "team", "pilot", "matching"},
-    {"searches"},
+    {"searches", "holdings"},
     {"prospect", "ordered_path"},
     {"plan", "opening"},
     {"worker", "progress", "preview", "predictions", "examine"},
@@ -115,7 +115,7 @@ LAYERS = (
     {"model_card"},
     {"handover", "delivery", "guest"},
     {"session"},
-    {"search", "ablate", "doctor", "export", "ui", "repair", "report.__main__"},
+    {"search", "ablate", "doctor", "export", "ui", "caches", "repair", "report.__main__"},
 )
 DOORS = {"ray": ("node", "runner"), "optuna": ("sampler", "evaluators"), "mlflow": ("store", "tracking")}
 LIGHT = (
@@ -128,6 +128,7 @@ LIGHT = (
     "screen",
     "doctor",
     "export",
+    "caches",
     "core.models",
     "core.optimizers",
     "core.schedules",

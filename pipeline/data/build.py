@@ -2,7 +2,6 @@
 
 import contextlib
 import errno
-import fcntl
 import hashlib
 import json
 import os
@@ -23,11 +22,11 @@ from pipeline.data.checks import channel_statistics, copies, fingerprint, is_foo
 from pipeline.data.datasets import PictureSet
 from pipeline.data.decode import depth_of
 from pipeline.data.listing import FIRST_RULES, FULL_DEPTH, TRAIN, UNKNOWN, BadPicture, Listing, Reading, check_counts
+from pipeline.data.shelf import ALIKE, IMAGES, META, UNFINISHED
 from pipeline.data.twins import near_identical
 from pipeline.errors import MachineError, UserError, printable
 from pipeline.machine import num_cores
 
-IMAGES, META = "images.u8", "meta.json"
 CHUNK = 32  # pictures a task: small ones take less time than handing over a task
 Progress = Callable[[int, int], None]
 
@@ -46,26 +45,13 @@ def checksum(meta: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(meta, sort_keys=True).encode()).hexdigest()
 
 
-@contextlib.contextmanager
-def locked(path: Path) -> Iterator[None]:
-    """Hold the lock of the cache `path`, waiting for whoever builds it; raises MachineError where it cannot be had."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        file = open(f"{path}.lock", "a")  # noqa: SIM115  (closed below; only the opening may raise MachineError)
-        fcntl.flock(file, fcntl.LOCK_EX)
-    except OSError as error:
-        raise MachineError(f"cache {printable(path.parent)}: cannot be used: {error.strerror}") from error
-    with file:
-        yield
-
-
-def build(dataset: PictureSet, listing: Listing, path: Path, on_progress: Progress | None) -> None:
-    """Decode `listing` into the folder `path` (the caller holds its lock).
+def build(dataset: PictureSet, listing: Listing, path: Path, alike: str, on_progress: Progress | None) -> None:
+    """Decode `listing` into the folder `path` (the caller holds its lock); `alike` is the key without the times.
 
     Raises UserError where more pictures than `max_unreadable` cannot be read or a class loses too many,
     MachineError where the disk does not take it.
     """
-    unfinished = path.with_name(f"{path.name}.unfinished")
+    unfinished = path.with_name(path.name + UNFINISHED)
     num_bytes = len(listing.files) * dataset.channels * dataset.size**2
     shutil.rmtree(unfinished, ignore_errors=True)  # of a killed build: we hold the lock, nobody else writes there
     try:
@@ -78,6 +64,7 @@ def build(dataset: PictureSet, listing: Listing, path: Path, on_progress: Progre
             rows = [row for row in range(len(listing.files)) if row not in reasons]
             _close_gaps(file.fileno(), rows, num_bytes // len(listing.files))
             os.fsync(file.fileno())
+        (unfinished / ALIKE).write_text(alike, encoding="ascii")
         _write_meta(dataset, listing, unfinished, rows, hashes, reasons, notes)
         shutil.rmtree(path, ignore_errors=True)
         os.replace(unfinished, path)
@@ -131,9 +118,7 @@ def _decode_all(
     def decode(start: int) -> list[Decoded]:
         return [_decode_one(dataset, listing, row, descriptor) for row in rows[start : start + CHUNK] if not over]
 
-    with _one_torch_thread(), warnings.catch_warnings(), ward.dismissed(), ThreadPoolExecutor(num_cores()) as pool:
-        warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # our own cap is lower and names the file
-        warnings.filterwarnings("ignore", module="PIL")  # of damaged meta data; whether the pixels can be read decides
+    with decoding() as pool:
         try:
             for results in pool.map(decode, range(0, len(rows), CHUNK)):
                 done.update(zip(rows[len(done) :], results, strict=False))
@@ -238,13 +223,16 @@ def _sync_folder(path: Path) -> None:
 
 
 @contextlib.contextmanager
-def _one_torch_thread() -> Iterator[None]:
-    """One decoding thread a core is all there is to gain; threads within an operation only get in their way."""
+def decoding() -> Iterator[ThreadPoolExecutor]:
+    """Threads to read pictures in: one a core is all there is to gain, others within an operation get in their way."""
     import torch  # slow to import, and a cache that is there does not need it
 
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        yield
+        with warnings.catch_warnings(), ward.dismissed(), ThreadPoolExecutor(num_cores()) as pool:
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # our own cap is lower and names the file
+            warnings.filterwarnings("ignore", module="PIL")  # of damaged meta data; whether the pixels can be read decides
+            yield pool
     finally:
         torch.set_num_threads(before)

@@ -1,12 +1,14 @@
 """The decode-once cache: every picture decoded a single time into one uint8 file that all workers map.
 
 `<cache>/<key>/images.u8` holds raw uint8 [N, C, S, S]; `meta.json` everything else, with its own checksum. The key
-hashes the dataset config and the names, sizes and times of the files, so a changed folder is decoded anew.
+hashes the dataset config and the names, sizes and times of the files, so a changed folder is decoded anew; where the
+times alone have changed, the files' bytes are compared, and what is there already is used (`shelf.py`).
 """
 
 import contextlib
 import hashlib
 import json
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,8 +18,10 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.data import build
+from pipeline.data.checks import fingerprint
 from pipeline.data.datasets import PictureSet
-from pipeline.data.listing import FIRST_RULES, PARTS, RULES, TRAIN, UNKNOWN, Listing, Reading, as_recorded
+from pipeline.data.listing import FIRST_RULES, PARTS, RULES, TRAIN, UNKNOWN, BadPicture, Listing, Reading, as_recorded
+from pipeline.data.shelf import ALIKE, IMAGES, META, hold, locked, parcels, share
 from pipeline.data.taken import Taken
 from pipeline.errors import MachineError, UserError, printable
 
@@ -104,28 +108,58 @@ def _prepare(
         path = cache / _key(dataset, listing)
         with contextlib.suppress(Damaged):
             return open_data(path)
-        with build.locked(path):
+        with locked(path):
             try:
                 return open_data(path)
             except Damaged:
-                build.build(dataset, listing, path, on_progress)
+                alike = _key(dataset, listing, times=False)
+                if not _recognised(dataset, listing, path, alike):
+                    build.build(dataset, listing, path, alike, on_progress)
+            return open_data(path)
     finally:
         dataset.close()
-    return open_data(path)
+
+
+def _recognised(dataset: PictureSet, listing: Listing, path: Path, alike: str) -> bool:
+    """Whether another cache holds these pictures, found at other times; its files are then those of `path` too."""
+    for parcel in parcels(path.parent):
+        with contextlib.suppress(MachineError, OSError):  # another process may be removing it
+            if parcel.path != path and (parcel.path / ALIKE).read_text(encoding="ascii") == alike:
+                data = open_data(parcel.path)
+                if _holds(data, dataset.read_by(data.reading), listing) and share(parcel.path, path):
+                    return True
+    return False
+
+
+def _holds(data: Data, dataset: PictureSet, listing: Listing) -> bool:
+    """Whether the pictures are those of the cache by their bytes, and those that could not be read still cannot."""
+    bad = {one.file: one.reason for one in data.unreadable}
+
+    def look(row: int) -> str:
+        try:
+            return dataset.read(listing, row).digest if listing.files[row] in bad else dataset.digest(listing, row)
+        except BadPicture as error:
+            return str(error)
+
+    with build.decoding() as pool:
+        try:
+            found = list(pool.map(look, range(len(listing.files))))
+        finally:
+            pool.shutdown(cancel_futures=True)  # Ctrl-C: do not read the rest first
+    rows = [row for row, file in enumerate(listing.files) if file not in bad]
+    same = all(found[row] == bad[file] for row, file in enumerate(listing.files) if file in bad)
+    return same and fingerprint(listing, rows, found, data.images.shape[1:], data.reading.top) == data.fingerprint
 
 
 def open_data(path: Path) -> Data:
     """Map a prepared dataset; raises MachineError where the cache is missing or damaged."""
     try:
-        document = json.loads((path / build.META).read_text(encoding="ascii"))
+        document = json.loads((path / META).read_text(encoding="ascii"))
         meta = document["meta"]
         if build.checksum(meta) != document["sha256"]:
             raise ValueError("its checksum does not fit")
         shape = tuple(meta["shape"])
-        size = (path / build.IMAGES).stat().st_size
-        if size != int(np.prod(shape)):
-            raise ValueError(f"images of {size} bytes, expected {int(np.prod(shape))}")
-        images = np.memmap(path / build.IMAGES, dtype=np.uint8, mode="r", shape=shape)
+        images = _mapped(path / IMAGES, shape)
         taken, reading = Taken.parse(meta["taken"]), Reading(**meta["reading"])
         written, columns = tuple(meta["written"]), tuple(meta["columns"]) if meta["columns"] else None
     except (OSError, ValueError, KeyError, TypeError) as error:
@@ -155,21 +189,30 @@ def open_data(path: Path) -> Data:
     )
 
 
+def _mapped(path: Path, shape: tuple[int, ...]) -> "np.memmap[Any, np.dtype[np.uint8]]":
+    with open(path, "rb") as file:
+        hold(file, path)
+        size = os.fstat(file.fileno()).st_size
+        if size != int(np.prod(shape)):
+            raise ValueError(f"images of {size} bytes, expected {int(np.prod(shape))}")
+        return np.memmap(file, dtype=np.uint8, mode="r", shape=shape)
+
+
 def _counts(parts: npt.NDArray[np.int8], labels: npt.NDArray[np.int64]) -> dict[str, int]:
     counts = {name: int((parts == part).sum()) for part, name in enumerate(PARTS)}
     unlabeled = int(((parts == TRAIN) & (labels == UNKNOWN)).sum())
     return counts | {"train": counts["train"] - unlabeled, "unlabeled": unlabeled} if unlabeled else counts
 
 
-def _key(dataset: PictureSet, listing: Listing) -> str:
-    """32 hex digits: the rules, the config and all that the scan found."""
-    rows = zip(listing.files, listing.labels, listing.parts, listing.stamps, strict=True)
+def _key(dataset: PictureSet, listing: Listing, *, times: bool = True) -> str:
+    """32 hex digits: the rules, the config and all that the scan found; perhaps without the times of the files."""
+    stamps = listing.stamps if times else tuple(stamp[:1] for stamp in listing.stamps)
     found = [
         dataset.reading.rules,
         dataset.model_dump(mode="json"),
         listing.title,
         listing.classes,
         listing.warnings,
-        list(rows),
+        list(zip(listing.files, listing.labels, listing.parts, stamps, strict=True)),
     ]
     return hashlib.sha256(json.dumps(found).encode()).hexdigest()[:32]

@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageOps
 
 from pipeline.data import ward
 from pipeline.data.files import open_file, read_file
 from pipeline.data.limits import MAX_BYTES, MEGAPIXELS, MEMORY, Budget, is_plain
 from pipeline.data.listing import BadPicture, Reading
-from pipeline.data.raster import Pixels, by_bands, decoded, grey, loaded
+from pipeline.data.raster import Pixels, by_bands, decoded, grey, loaded, pixels_of
 
 LARGE_BYTES = 16 * 2**20
 BETWEEN_BYTES = 64 * 2**20
@@ -50,6 +50,12 @@ def read_picture(
         return Picture(fit(pixels, size, channels), hashlib.sha256(raw).hexdigest(), deepest)
 
 
+def digest_of(path: Path) -> str:
+    """The digest that `read_picture` gives, without decoding; raises BadPicture."""
+    with _read(path) as (raw, _):
+        return hashlib.sha256(raw).hexdigest()
+
+
 def load_rgb(path: str | Path) -> Image.Image:
     """A picture as torchvision's sets load theirs: of any size, RGB, not turned. Raises BadPicture beyond our limits."""
     with _read(path) as (raw, held):
@@ -58,10 +64,27 @@ def load_rgb(path: str | Path) -> Image.Image:
         return loaded(raw, TODAY, MEGAPIXELS, lambda need: held.enter_context(_BUDGET.claim(need))).convert("RGB")
 
 
+def foreign_pixels(source: bytes | Path, reading: Reading, mode: str = "") -> tuple[Pixels, int]:
+    """As `raster.pixels_of`, of a picture that another package keeps, converted to `mode` before; raises BadPicture."""
+    with _read(source) as (raw, held):
+
+        def admit(need: int) -> None:
+            held.enter_context(_BUDGET.claim(need))
+
+        if not is_plain(raw):
+            return ward.decoded(raw, reading, MEGAPIXELS, admit)
+        image = loaded(raw, reading, MEGAPIXELS, admit)
+        ImageOps.exif_transpose(image, in_place=True)
+        return pixels_of(image.convert(mode) if mode not in ("", image.mode) else image, reading.top)
+
+
 @contextlib.contextmanager
-def _read(path: str | Path) -> Iterator[tuple[bytes, contextlib.ExitStack]]:
+def _read(path: str | Path | bytes) -> Iterator[tuple[bytes, contextlib.ExitStack]]:
     """(the bytes of a file, where to put what is held until its picture is made); raises BadPicture."""
     with contextlib.ExitStack() as held:
+        if isinstance(path, bytes):
+            yield path, held
+            return
         try:
             with open_file(path) as file:
                 if file.seek(0, 2) > LARGE_BYTES:

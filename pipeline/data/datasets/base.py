@@ -79,9 +79,40 @@ class PictureSet(Frozen):
         """
         raise NotImplementedError
 
+    def digest(self, listing: Listing, row: int) -> str:
+        """What `read` gives as one picture's digest; sets of files need not decode for it. Raises BadPicture."""
+        return self.read(listing, row).digest
+
     def close(self) -> None:
         """Let go of what `read` keeps in memory; called when the pictures are in the cache."""
         return None
+
+
+class Photos(PictureSet):
+    """A set whose pictures are files below the folder of its listing."""
+
+    if TYPE_CHECKING:  # as above
+        max_unreadable: float
+        max_megapixels: int
+
+    def num_unreadable_allowed(self, total: int) -> int:
+        """How many of `total` pictures may be unreadable before the set is refused."""
+        return share_of(total, self.max_unreadable)
+
+    def read(self, listing: Listing, row: int) -> "Picture":
+        """One picture, brought to `channels` and `size`; raises BadPicture."""
+        from pipeline.data.decode import read_picture
+
+        assert listing.root is not None
+        path = listing.root / listing.files[row]
+        return read_picture(path, self.size, self.channels, reading=self.reading, max_megapixels=self.max_megapixels)
+
+    def digest(self, listing: Listing, row: int) -> str:
+        """SHA-256 of one file; raises BadPicture."""
+        from pipeline.data.decode import digest_of
+
+        assert listing.root is not None
+        return digest_of(listing.root / listing.files[row])
 
 
 def share_of(total: int, share: float) -> int:

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from pydantic import Field
 
@@ -16,11 +16,10 @@ from pipeline.data.datasets.base import (
     MaxMegapixels,
     MaxUnreadable,
     MinPictures,
-    PictureSet,
+    Photos,
     Side,
     TestShare,
     ValidShare,
-    share_of,
     title_of,
 )
 from pipeline.data.folder import require_folder, walk
@@ -44,9 +43,6 @@ from pipeline.data.tables import Table, note_unread, other_tables
 from pipeline.data.taken import Source, Taken
 from pipeline.errors import UserError, nearest, printable
 
-if TYPE_CHECKING:
-    from pipeline.data.decode import Picture
-
 TRUTH = "test_labels.csv"
 USUAL = "train.csv"
 FEW = "; leave small classes out (dataset.min_pictures), or name the columns in dataset.file_column and dataset.label_column"
@@ -54,7 +50,7 @@ PART = {"": TRAIN, "train": TRAIN, "valid": VALID, "test": TEST, "pred": TEST}
 Found = dict[str, tuple[Row, int, tuple[int, int]]]  # path → row, part, stamp
 
 
-class Csv(PictureSet):
+class Csv(Photos):
     """Photos listed in a table, as in Kaggle's "classify leaves": `train.csv` (image,label), `test.csv` (image), `images/`.
 
     Columns are found by usual names or by what they hold, one for each class (0 and 1) included; a column `split` is
@@ -83,10 +79,6 @@ class Csv(PictureSet):
     max_unreadable: MaxUnreadable = 0.01
     max_megapixels: MaxMegapixels = 50
 
-    def num_unreadable_allowed(self, total: int) -> int:
-        """How many of `total` pictures may be unreadable before the set is refused."""
-        return share_of(total, self.max_unreadable)
-
     def scan(self, root: Path | None) -> Listing:
         """List the pictures of the tables; raises UserError where a table or too many pictures are missing."""
         root = require_folder(root)
@@ -110,14 +102,6 @@ class Csv(PictureSet):
             origin |= _add_folder(lookup, found)
         notes += note_unread(root, (path, tests))
         return self._listing(lookup, path, columns, found, notes, origin)
-
-    def read(self, listing: Listing, row: int) -> "Picture":
-        """One picture, brought to `channels` and `size`; raises BadPicture."""
-        from pipeline.data.decode import read_picture
-
-        assert listing.root is not None
-        path = listing.root / listing.files[row]
-        return read_picture(path, self.size, self.channels, reading=self.reading, max_megapixels=self.max_megapixels)
 
     def _table(self, root: Path) -> Path:
         """The table of the labelled pictures: the one named; where that is not there but usual, the only one it may be."""

@@ -1,7 +1,7 @@
 """Photos in folders."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from pydantic import Field
 
@@ -10,21 +10,17 @@ from pipeline.data.datasets.base import (
     MaxMegapixels,
     MaxUnreadable,
     MinPictures,
-    PictureSet,
+    Photos,
     Side,
     TestShare,
     ValidShare,
-    share_of,
 )
 from pipeline.data.folder import require_folder, walk
 from pipeline.data.layouts import Rules, list_pictures
 from pipeline.data.listing import FIRST_RULES, Listing
 
-if TYPE_CHECKING:
-    from pipeline.data.decode import Picture
 
-
-class Folder(PictureSet):
+class Folder(Photos):
     """Photos in a folder, brought to `size` x `size`.
 
     Both sides become `size`: the aspect ratio is not kept, as in the course's own `Resize((128, 128))`. Pictures in a
@@ -47,20 +43,8 @@ class Folder(PictureSet):
     max_unreadable: MaxUnreadable = 0.01
     max_megapixels: MaxMegapixels = 50
 
-    def num_unreadable_allowed(self, total: int) -> int:
-        """How many of `total` pictures may be unreadable before the set is refused."""
-        return share_of(total, self.max_unreadable)
-
     def scan(self, root: Path | None) -> Listing:
         """List the pictures below `root` without decoding; raises UserError."""
         own = {name: getattr(self, name) for name in Rules.__dataclass_fields__ if name in type(self).model_fields}
         rules = Rules(**own, trusting=self.reading.rules == FIRST_RULES)
         return list_pictures(walk(require_folder(root), self.reading.rules), rules)
-
-    def read(self, listing: Listing, row: int) -> "Picture":
-        """One picture, brought to `channels` and `size`; raises BadPicture."""
-        from pipeline.data.decode import read_picture
-
-        assert listing.root is not None
-        path = listing.root / listing.files[row]
-        return read_picture(path, self.size, self.channels, reading=self.reading, max_megapixels=self.max_megapixels)

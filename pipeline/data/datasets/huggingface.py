@@ -74,13 +74,15 @@ class HuggingFace(PictureSet):
     def read(self, listing: Listing, row: int) -> "Picture":
         """One row's picture, brought to `channels` and `size`; raises BadPicture."""
         from pipeline.data.arrays import place_of, row_pixels
-        from pipeline.data.raster import pixels_of
+        from pipeline.data.decode import foreign_pixels
 
         part, place = place_of(listing.files[row])
-        rows = _open(self.path, self.subset, listing.root)[part]
+        column = self._image(_open(self.path, self.subset, listing.root)[part].features, "data")
+        rows, mode = _undecoded(self.path, self.subset, listing.root, part, column)
         try:
-            image = rows[place][self._image(rows.features, "data")]
-            return row_pixels(*pixels_of(image, self.reading.top), self.size, self.channels)
+            found = rows[place][column]
+            pixels = foreign_pixels(found["bytes"] or Path(found["path"]), self.reading, mode)
+            return row_pixels(*pixels, self.size, self.channels)
         except BadPicture:
             raise
         except Exception as error:  # pictures are decoded when they are asked for
@@ -89,6 +91,7 @@ class HuggingFace(PictureSet):
     def close(self) -> None:
         """Let go of the set."""
         _open.cache_clear()
+        _undecoded.cache_clear()
 
     def _image(self, features: Any, where: str) -> str:
         found = [name for name, kind in features.items() if type(kind).__name__ == "Image"]
@@ -103,6 +106,14 @@ class HuggingFace(PictureSet):
         if (self.label_column or found) in features:
             return self.label_column or found
         raise UserError(f"{where}: dataset.label_column: {choices(self.label_column, features)}")
+
+
+@functools.lru_cache(maxsize=3)
+def _undecoded(path: str, subset: str, root: Path | None, part: int, column: str) -> tuple[Any, str]:
+    """(rows whose pictures are the files' own bytes, which nobody else is to decode; the mode that the set wants)."""
+    rows = _open(path, subset, root)[part]
+    kind = rows.features[column]
+    return rows.cast_column(column, type(kind)(mode=kind.mode, decode=False)), kind.mode or ""
 
 
 def _package() -> Any:

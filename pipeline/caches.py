@@ -1,0 +1,53 @@
+"""`python -m pipeline.caches`: the caches of decoded pictures, and which studies use them; `--remove` frees the others."""
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+from pipeline.cli import MLRUNS, Parser, guarded
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """0; raises MachineError where a record or a cache cannot be read."""
+    flags = Parser(
+        "pipeline.caches", "List the caches of decoded pictures, their sizes and which recorded studies use them."
+    )
+    flags.add_argument("--mlruns", metavar="FOLDER", default=MLRUNS, help="where the studies were written (default: mlruns)")
+    flags.add_argument(
+        "--remove",
+        action="store_true",
+        help="remove those that no recorded study and no running command uses; a later command decodes them again",
+    )
+    return listed(flags.parse_args(argv))
+
+
+def listed(args: argparse.Namespace) -> int:
+    """Show the caches; remove what is to be removed."""
+    from rich.console import Console
+
+    from pipeline.findings import table
+    from pipeline.holdings import findings, holdings, remove
+    from pipeline.memory import size
+
+    mlruns = require_mlruns(args.mlruns)
+    console, held = Console(highlight=False), holdings(mlruns)
+    console.print(table(f"caches in {mlruns / 'cache'}", findings(held)))
+    spare = [one for one in held if not one.users]
+    if args.remove:
+        console.print(remove(held), markup=False)
+    elif spare:
+        console.print(f"--remove frees {size(sum(one.parcel.num_bytes for one in spare))}", markup=False)
+    return 0
+
+
+def require_mlruns(given: str) -> Path:
+    """The folder; raises UserError where there is none."""
+    from pipeline.errors import UserError, printable
+
+    if not (path := Path(given)).is_dir():
+        raise UserError(f"--mlruns: {printable(given)}: no such folder")
+    return path
+
+
+if __name__ == "__main__":
+    guarded(main)
