@@ -35,12 +35,17 @@ class Interrupts:
 
     def __enter__(self) -> "Interrupts":
         if threading.current_thread() is threading.main_thread():
-            for number in SIGNALS:
-                former = signal.getsignal(number)
-                if number in (signal.SIGINT, signal.SIGTERM) or former != signal.SIG_IGN:
-                    self._former[number] = former
-                    signal.signal(number, self._handle)
+            heard = [
+                one for one in SIGNALS if one in (signal.SIGINT, signal.SIGTERM) or signal.getsignal(one) != signal.SIG_IGN
+            ]
+            self._former = {number: signal.getsignal(number) for number in heard}
+        self.install()
         return self
+
+    def install(self) -> None:
+        """Again after Ray has started, which sets a handler of its own below Python, unknown to the interpreter."""
+        for number in self._former:
+            signal.signal(number, self._handle)
 
     def __exit__(self, _: type[BaseException] | None, __: BaseException | None, ___: TracebackType | None) -> None:
         for number, former in self._former.items():
@@ -63,6 +68,8 @@ class Interrupts:
             end_descendants()
             os._exit(128 + number)
         self.signal = number
+        if hasattr(signal, "alarm"):
+            signal.alarm(0)  # Ray's handler, where it was the first to hear of it, lets the process abort in three seconds
         self._leave_dead_terminals()
         if self.raises:
             self.raises = False

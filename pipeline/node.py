@@ -58,6 +58,7 @@ def _start(workers: int, temp: Path, interrupts: Interrupts) -> None:
                 raise
             _end()
             make_anew(temp)
+    interrupts.install()
     logging.getLogger("ray").setLevel(logging.CRITICAL)  # a worker's death is told by the plan
 
 

@@ -79,8 +79,9 @@ def one(
     time.sleep(max(0.0, 3.0 - took if times > 1 else 3.0))
     alive = sum(lives(pid) for pid in started_by_it)
     folders = list(home.glob("*/ledger.jsonl"))
-    left = sum(path.name.endswith(".unfinished") for path in home.rglob("*"))
-    if times == 1:
+    left = 0
+    if times == 1:  # else the next command clears up
+        left += sum(path.name.endswith(".unfinished") for path in home.rglob("*"))
         left += sum(temp_folder(path.parent.resolve()).exists() for path in folders)
     told = running(home) if times == 1 else 0
     label = f"{number.name}{' x2' if times > 1 else ''}"
