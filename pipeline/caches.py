@@ -27,7 +27,7 @@ def listed(args: argparse.Namespace) -> int:
 
     from pipeline.findings import table
     from pipeline.holdings import findings, holdings, remove
-    from pipeline.memory import size
+    from pipeline.limits import size
 
     mlruns = require_mlruns(args.mlruns)
     console, held = Console(highlight=False), holdings(mlruns)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from pipeline.errors import PipelineError, UserError, choices, nearest, printable
-from pipeline.machine import num_cores
+from pipeline.limits import num_cores
 from pipeline.outbox import THREAD as OUTBOX
 from pipeline.screen import fold, steady_to_the_end
 

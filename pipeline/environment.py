@@ -1,7 +1,10 @@
 """The environment that Ray is imported in."""
 
+import atexit
 import os
 import secrets
+import shutil
+import tempfile
 
 # Loopback only, no telemetry, silence, no chdir, no nice 15, no snapshots, our own signal handlers; patience with a thread
 # that ends late (of 2 s, Tune's own, a busy machine takes more, and then loses the worker).
@@ -31,3 +34,6 @@ def set_up() -> None:
     for name in [name for name in os.environ if name.upper().startswith("RAY_")]:
         del os.environ[name]
     os.environ.update(SETTINGS, RAY_AUTH_TOKEN=secrets.token_hex(32))
+    if os.path.expanduser("~") == "~":  # a container's user whom nobody knows: Ray looks for a home on import
+        os.environ["HOME"] = home = tempfile.mkdtemp(prefix="pipeline-home-")
+        atexit.register(shutil.rmtree, home, ignore_errors=True)

@@ -22,7 +22,7 @@ from pipeline.core.setup import Inputs, build_model, build_pixels, identity
 from pipeline.core.streams import stream, torch_seed
 from pipeline.counts import plural
 from pipeline.findings import Finding, Level
-from pipeline.memory import available_bytes, size
+from pipeline.limits import available_bytes, size
 from pipeline.record import Run
 from pipeline.segment import checkpoint_folder
 

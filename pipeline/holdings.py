@@ -11,7 +11,7 @@ from pipeline.data.shelf import ALIKE, META, Parcel, parcels, take_off
 from pipeline.errors import printable
 from pipeline.findings import Finding
 from pipeline.ledger import FILE, read_events
-from pipeline.memory import size
+from pipeline.limits import size
 
 
 @dataclass(frozen=True)

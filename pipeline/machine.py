@@ -15,10 +15,12 @@ from typing import Any
 
 from pipeline.counts import plural
 from pipeline.errors import MachineError, UserError, printable
+from pipeline.limits import available_bytes, num_cores
 
 PACKAGES = ("torch", "torchvision", "ray", "optuna", "mlflow", "numpy", "pydantic")
 
 GPU_DEVICES = ("/dev/nvidiactl", "/dev/nvgpu", "/dev/nvhost-gpu", "/dev/dxg", "/dev/kfd")  # NVIDIA, Jetson, WSL, ROCm
+WORKER_BYTES = 700 * 2**20  # what a worker process takes before its first picture: Python, torch, Ray
 GPU_PARTS = 10_000  # Ray counts a GPU in these and drops fractions of them
 
 PATIENCE_SECONDS = 60.0
@@ -45,7 +47,8 @@ class Resources:
 
 
 def resources(workers: int | None, gpus_per_trial: float | None) -> Resources:
-    """All GPUs (one run each unless `gpus_per_trial` says otherwise), else all cores this process may use.
+    """All GPUs (one run each unless `gpus_per_trial` says otherwise), else all cores this process may use, or fewer where
+    the memory that is left holds no more workers.
 
     Several GPUs for a run must be whole ones. Raises UserError where they are not, and where more is asked for than there
     is.
@@ -57,7 +60,7 @@ def resources(workers: int | None, gpus_per_trial: float | None) -> Resources:
     if 0 < share < 1 / GPU_PARTS or (share > 1 and share != int(share)):
         allowed = f"0, {1 / GPU_PARTS:g} to 1, or several whole GPUs"
         raise UserError(f"--gpus-per-trial: got {share:g}; allowed: {allowed}")
-    most = _places(num_gpus, share) if share else num_cores()
+    most = _places(num_gpus, share) if share else max(1, min(num_cores(), available_bytes() // WORKER_BYTES))
     if share and workers and workers > most:
         raise UserError(
             f"--workers: got {workers}, but at {share:g} a run {plural(num_gpus, 'GPU holds', 'GPUs hold')} "
@@ -66,14 +69,19 @@ def resources(workers: int | None, gpus_per_trial: float | None) -> Resources:
     return Resources(workers or most, share)
 
 
+def shortage(means: Resources) -> str:
+    """Why fewer runs are trained at the same time than there are cores, where nobody asked for so few; "" where not."""
+    if means.gpus_per_trial or means.workers >= num_cores():
+        return ""
+    return (
+        f"{plural(means.workers, 'run')} at the same time, not {num_cores()}: the memory that is left holds no more "
+        f"workers of {WORKER_BYTES / 2**30:.1f} GB; --workers asks for more"
+    )
+
+
 def _places(num_gpus: int, share: float) -> int:
     """Runs at once on the GPUs; a run does not lie across two that it shares with others."""
     return int(num_gpus // share) if share >= 1 else num_gpus * (GPU_PARTS // int(share * GPU_PARTS))
-
-
-def num_cores() -> int:
-    """The CPU cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def temp_folder(study_folder: Path) -> Path:

@@ -81,7 +81,7 @@ class Plan:
             self.ledger.append("epoch", run=key, metrics=dict(metrics))
 
     def finish(self, segment: str, outcome: Mapping[str, Any]) -> None:
-        """A segment ended: `outcome["status"]` is reached, diverged, failed (with `error` and `retry`) or machine.
+        """A segment ended: `outcome["status"]` is reached, diverged, failed (with `error`, `retry`, `blameless`) or machine.
 
         Only the first end of a segment counts. Raises MachineError in the last case (the run goes on another time), and
         TooManyFailures.
@@ -93,6 +93,7 @@ class Plan:
             raise MachineError(outcome["error"])
         run = self.record.runs[key]
         if outcome["status"] == "failed":
+            self.attempts[key] += not outcome.get("blameless", False)
             self._fail(run, segment, outcome["error"], retry=outcome["retry"])
             return
         self.failed_in_a_row.clear()
@@ -228,7 +229,6 @@ class Plan:
         return digest(found)
 
     def _fail(self, run: Run, segment: str, error: str, *, retry: bool) -> None:
-        self.attempts[run.key] += 1
         place = {"arm": run.arm, "replicate": run.replicate} if run.kind == "arm" else {"trial": run.number}
         facts = place | {"error": error, "attempt": self.attempts[run.key], "config": run.config}
         facts |= {"epochs recorded": len(run.epochs), "the last": run.epochs[-1] if run.epochs else None}

@@ -28,7 +28,7 @@ from pipeline.data.listing import TEST, UNKNOWN, BadPicture, Reading, describe
 from pipeline.data.splits import Split
 from pipeline.data.tables import read_table
 from pipeline.errors import MachineError, UserError, printable
-from pipeline.machine import num_cores
+from pipeline.limits import num_cores
 
 RISKY = ("=", "+", "-", "@", "＝", "＋", "－", "＠", "\t", "\r", "\n", "|", "%")  # some spreadsheets take wide letters too
 NUMBER = re.compile(r"-[0-9]+(\.[0-9]+)?")

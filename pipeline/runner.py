@@ -9,12 +9,15 @@ import os
 import shutil
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from pipeline import lease, node, run_log  # node before ray: it makes the environment that ray reads on import
+from pipeline.counts import plural
 from pipeline.errors import MachineError
 from pipeline.interrupts import Interrupts
+from pipeline.limits import num_killed_for_memory
 from pipeline.machine import Resources, make_anew, temp_folder
 from pipeline.plan import Plan
 from pipeline.segment import Segment, checkpoint_folder
@@ -24,6 +27,9 @@ from ray import tune
 from ray.tune.experiment import Trial
 from ray.tune.schedulers import FIFOScheduler
 from ray.tune.search import Searcher
+
+MOST_TRIALS = 1000
+"""Tune's trials in one go: it keeps folders and state of each, and writes them all down at the end."""
 
 
 class Segments(Searcher):
@@ -39,6 +45,8 @@ class Segments(Searcher):
         self.error: Exception | None = None
         self.names: dict[str, str] = {}  # Tune trial that has not ended → its segment
         self.trials: dict[str, Any] = {}
+        self.num_given = 0
+        self.num_killed, self.unexplained = num_killed_for_memory(), 0
 
     @property
     def stopping(self) -> bool:
@@ -46,12 +54,15 @@ class Segments(Searcher):
         return time.monotonic() >= self.deadline or bool(self.interrupts.signal) or self.error is not None
 
     def suggest(self, trial_id: str) -> Any:
+        if self.full:
+            return Searcher.FINISHED
         if len(self.names) >= self.resources.workers:
             return None
         segment = self._guarded(self._hand_out)
         if segment is None:
             return Searcher.FINISHED if self.error or self.plan.done() else None
         self.names[trial_id] = segment.name
+        self.num_given += 1
         # as JSON: Tune repeats a config, flattened, in every result
         return {"order": json.dumps(segment.order(self.folder, self.data, self.resources))}
 
@@ -64,9 +75,20 @@ class Segments(Searcher):
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:  # noqa: ARG002
         name = self.names.pop(trial_id, "")
-        if not self.stopping:  # else it is to be continued, not failed
-            died = {"status": "failed", "error": "the worker process died", "retry": True}
-            self._guarded(lambda: self.plan.finish(name, died))  # says nothing of a segment that has told its end itself
+        # where all stops it is to be continued, not failed; and it may have told its end itself
+        if not self.stopping and name in self.plan.live:
+            self._guarded(lambda: self.plan.finish(name, self._death()))
+
+    def renew(self) -> None:
+        """Be ready for a new set of Tune's trials: of a segment whose end was not told, the worker is gone."""
+        for trial_id in list(self.names):
+            self.on_trial_complete(trial_id)
+        self.trials, self.num_given = {}, 0
+
+    @property
+    def full(self) -> bool:
+        """Whether Tune has had all the trials that it may have in one go."""
+        return self.num_given >= MOST_TRIALS
 
     def settle(self, trials: list[Any]) -> None:
         """Take in the ends that Tune does not tell: of a worker that cannot be made ready for its next segment."""
@@ -90,6 +112,19 @@ class Segments(Searcher):
             except Exception as error:
                 self.error = error
         return None
+
+    def _death(self) -> dict[str, Any]:
+        """The outcome of a segment whose worker is gone. Where memory was short, fewer work from here on."""
+        before, self.num_killed = self.num_killed, num_killed_for_memory()
+        self.unexplained += self.num_killed - before
+        if self.unexplained <= 0:
+            return {"status": "failed", "error": "the worker process died", "retry": True}
+        self.unexplained -= 1
+        workers = self.resources.workers
+        self.resources = replace(self.resources, workers=max(1, workers - 1))
+        fewer = f"from here on {plural(workers - 1, 'run')} at the same time"
+        error = f"the worker process was killed for want of memory; {fewer if workers > 1 else 'no other was at work'}"
+        return {"status": "failed", "error": error, "retry": True, "blameless": workers > 1}
 
     def _hand_out(self) -> Segment | None:
         segment = self.plan.next()
@@ -148,6 +183,11 @@ def run(
         try:
             with node.running(resources.workers, temp, interrupts), contextlib.suppress(Ended):
                 _tuner(segments, temp, Heartbeat(segments, on_step)).fit()
+                while segments.full and not segments.stopping:
+                    shutil.rmtree(temp / "tune", ignore_errors=True)
+                    segments.renew()
+                    if plan.outstanding():
+                        _tuner(segments, temp, Heartbeat(segments, on_step)).fit()
         finally:
             shutil.rmtree(temp, ignore_errors=True)
     except MachineError:

@@ -17,7 +17,7 @@ from pipeline.errors import PipelineError, UserError, printable
 from pipeline.folders import digest, study_folder, usual_folder
 from pipeline.interrupts import Interrupts
 from pipeline.ledger import FILE, Event, Ledger, read_events, set_aside
-from pipeline.machine import Resources, resources
+from pipeline.machine import Resources, resources, shortage
 from pipeline.opening import open_record, prepare
 from pipeline.ordered_path import derive, path_name
 from pipeline.preflight import external_files
@@ -172,6 +172,8 @@ class Session:
         if known and known["fingerprint"] != data.fingerprint:
             raise UserError("--path: the pictures are not those of the recorded search, or their content changed")
         self.console.print(data.taken.text(data.warnings), markup=False, soft_wrap=True)
+        if not self.args.workers and (short := shortage(self.means)):
+            self._tell(f"warning: {short}")
         return data
 
     def _write_up(self, status: str, tracker: "Tracker", interrupts: Interrupts) -> bool:

@@ -12,10 +12,9 @@ from pathlib import Path
 from pipeline.counts import plural
 from pipeline.errors import printable
 from pipeline.findings import Finding
-from pipeline.machine import GPU_DEVICES, PACKAGES, Resources, describe, temp_folder, versions
-from pipeline.memory import GiB, MiB, available_bytes, size
+from pipeline.limits import GiB, MiB, available_bytes, size
+from pipeline.machine import GPU_DEVICES, PACKAGES, WORKER_BYTES, Resources, describe, temp_folder, versions
 
-WORKER_BYTES = 700 * MiB  # what a worker process takes before its first picture: Python, torch, Ray
 MIN_DISK_BYTES, LOW_DISK_BYTES = 200 * MiB, 2 * GiB
 SHARED_BYTES = 80 * MiB  # Ray's object store here
 UI_PORT = 5000

@@ -166,3 +166,16 @@ def test_what_another_user_put_in_the_temporary_folders_place_is_refused_and_lef
     ):
         machine.make_anew(foreign)
     assert (sorted(foreign.parent.rglob("*")), foreign.lstat().st_mode) == before
+
+
+def test_no_more_workers_than_the_memory_that_is_left_holds_and_it_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machine, "_count_gpus", lambda: 0)
+    monkeypatch.setattr(machine, "num_cores", lambda: 64)
+    monkeypatch.setattr(machine, "available_bytes", lambda: 4 * 2**30)
+    assert machine.resources(None, None).workers == 5
+    assert "5 runs at the same time, not 64" in machine.shortage(machine.resources(None, None))
+    assert machine.resources(8, None).workers == 8
+    monkeypatch.setattr(machine, "available_bytes", lambda: 0)
+    assert machine.resources(None, None).workers == 1
+    monkeypatch.setattr(machine, "available_bytes", lambda: 640 * 2**30)
+    assert machine.shortage(machine.resources(None, None)) == ""

@@ -86,7 +86,7 @@ def test_of_the_same_variant_each_knob_is_a_step_and_equal_ones_are_none(tmp_pat
 def test_few_trials_leave_the_order_of_the_space_and_say_so(tmp_path: Path) -> None:
     record = searched(tmp_path, [BEST], [0.5, 0.8])
     title = derive(record, record.study).title
-    assert "order of the search space (at most 1 of its trials at one rung lie in it, importance needs 20)" in title
+    assert "order of the search space (at most 1 of its trials at one rung lies in it, importance needs 20)" in title
 
 
 def test_the_most_important_step_comes_first(tmp_path: Path) -> None:

@@ -10,13 +10,14 @@ from typing import Any
 import pytest
 from driver import Worker, metrics, open_plan
 
+from pipeline import runner
 from pipeline.errors import MachineError
 from pipeline.interrupts import Interrupts
 from pipeline.lease import FILE
 from pipeline.ledger import read_events
 from pipeline.machine import Resources
 from pipeline.plan import MAX_ATTEMPTS, Plan
-from pipeline.runner import Heartbeat, Searcher, Segments
+from pipeline.runner import Ended, Heartbeat, Searcher, Segments
 from studies import small_study
 
 pytestmark = pytest.mark.usefixtures("quick_disk")
@@ -163,7 +164,8 @@ def test_a_heartbeat_that_fails_ends_the_command_with_its_own_words(tmp_path: Pa
     assert not found.segments.stopping
     shutil.rmtree(tmp_path / "study")
     found.plan.ledger._next_look = 0.0
-    heart.on_step_end(trials=[])
+    with pytest.raises(Ended):
+        heart.on_step_end(trials=[])
     assert found.segments.stopping
     assert "has been removed" in str(found.segments.error)
 
@@ -245,3 +247,42 @@ def test_workers_without_tune_are_told_apart_by_segment_too(tmp_path: Path) -> N
     for step in late:
         step()
     assert plan.live == {second.name: second.run}
+
+
+def test_workers_that_are_killed_for_memory_are_counted_out_and_no_run_is_blamed(tmp_path: Path, monkeypatch) -> None:
+    killed = iter([2, 2, 2, 3])
+    found = Tune(tmp_path, workers=3, num_trials=6)
+    found.segments.num_killed = 0
+    monkeypatch.setattr(runner, "num_killed_for_memory", lambda: next(killed))
+    trials = [found.begin() for _ in range(3)]
+    for trial in trials:
+        found.complete(trial, error=True)
+    errors = [event["error"] for event in read_events(tmp_path) if event["type"] == "fail"]
+    assert errors == [
+        "the worker process was killed for want of memory; from here on 2 runs at the same time",
+        "the worker process was killed for want of memory; from here on 1 run at the same time",
+        "the worker process died",
+    ]
+    assert found.segments.resources.workers == 1
+    assert sorted(found.plan.attempts.values()) == [0, 0, 1]
+    last = found.begin()
+    found.complete(last, error=True)
+    assert found.segments.resources.workers == 1
+    assert "no other was at work" in list(read_events(tmp_path))[-1]["error"]
+    assert sum(found.plan.attempts.values()) == 2
+
+
+def test_tune_has_so_many_trials_and_then_begins_again(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(runner, "MOST_TRIALS", 2)
+    found = Tune(tmp_path, workers=2, num_trials=3)
+    first, second = found.begin(), found.begin()
+    for trial in (first, second):
+        found.reach(trial)
+    found.complete(first)
+    assert found.segments.suggest("x") == Searcher.FINISHED
+    assert found.segments.full
+    found.segments.renew()  # the second one's end was never told
+    assert not found.segments.full
+    assert not found.segments.names
+    found.begin()
+    assert not [event for event in read_events(tmp_path) if event["type"] == "fail"]

@@ -25,7 +25,7 @@ from pipeline.data.listing import FIRST_RULES, FULL_DEPTH, TRAIN, UNKNOWN, BadPi
 from pipeline.data.shelf import ALIKE, IMAGES, META, UNFINISHED
 from pipeline.data.twins import near_identical
 from pipeline.errors import MachineError, UserError, printable
-from pipeline.machine import num_cores
+from pipeline.limits import num_cores
 
 CHUNK = 32  # pictures a task: small ones take less time than handing over a task
 Progress = Callable[[int, int], None]

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 
 from pipeline.errors import MachineError, UserError
-from pipeline.memory import available_bytes
+from pipeline.limits import available_bytes
 
 SMALL_BYTES = 256 * 2**20
 MOST_RATIO = 250  # pictures pack to a half; the emptiest of drawings to a hundredth

@@ -26,7 +26,7 @@ from pipeline.data import raster
 from pipeline.data.limits import CPU_SECONDS, MEMORY, scaled
 from pipeline.data.listing import BadPicture, Reading
 from pipeline.errors import MachineError
-from pipeline.machine import num_cores
+from pipeline.limits import num_cores
 
 MOST = 4  # processes; each takes 50 MB of memory before its picture
 SMALL_BYTES = 96 * 2**20  # a decoder's own, stacks of its threads among them
