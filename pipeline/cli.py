@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from pipeline.counts import plural
 from pipeline.errors import PipelineError, UserError, choices, nearest, printable
 from pipeline.limits import num_cores
 from pipeline.outbox import THREAD as OUTBOX
@@ -72,7 +73,7 @@ def workers(text: str) -> int:
     """A number of runs at the same time that a machine could do something with."""
     most = max(MANY_WORKERS, WORKERS_A_CORE * num_cores())
     if positive(text) > most:
-        raise argparse.ArgumentTypeError(f"expected at most {most} on this machine of {num_cores()} cores, got {text!r}")
+        raise argparse.ArgumentTypeError(f"expected at most {most} on {plural(num_cores(), 'core')}, got {text!r}")
     return int(text)
 
 

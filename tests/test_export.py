@@ -161,7 +161,7 @@ def test_predictions_cover_every_unlabeled_test_picture(photos: Trained, capsys:
     assert photos.export("--no-onnx") == 0
     said = " ".join(capsys.readouterr().out.split())
     assert (
-        "warning: 1 of 30 pictures cannot be read and are given the label '0', the most frequent in training, a guess: "
+        "warning: 1 of 30 pictures cannot be read and is given the label '0', the most frequent in training, a guess: "
         "evaluation/0007.jpg (zero bytes)"
     ) in said
     assert (
@@ -485,7 +485,7 @@ def test_labels_with_gaps_are_written_as_they_are(holes: Trained, capsys: pytest
     assert rows[12] == ["0012", "1", "", "", "", ""]
     said = " ".join(capsys.readouterr().out.split())
     assert "labels: the names of the classes (1, 2, 5, 7)" in said
-    assert "1 of 13 pictures cannot be read and are given the label '1'" in said
+    assert "1 of 13 pictures cannot be read and is given the label '1'" in said
     assert "evaluation/0012.psd (.psd is not read)" in said
 
 

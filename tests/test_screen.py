@@ -18,7 +18,7 @@ from rich.progress import Progress as Bar
 from rich.text import Text
 from test_cli import COMMANDS, ROOT
 
-from pipeline import ablate, cli, comparison, doctor, export, repair, search, ui
+from pipeline import ablate, caches, cli, comparison, doctor, export, repair, search, ui
 from pipeline.errors import UserError
 from pipeline.findings import Finding, table
 from pipeline.ledger import read_events
@@ -34,7 +34,7 @@ from studies import small_study
 ENCODINGS = ("ascii", "gbk", "big5", "cp1252", "latin-1", "utf-8", "cp437", "shift_jis")
 OURS = "Δ −0.5 ± 0.1 † ² · × ≤ … 食物 ─│┌━█ é \udce9"
 MAINS = {"search": search, "ablate": ablate, "doctor": doctor, "export": export, "ui": ui, "repair": repair}
-MAINS |= {"report": report}
+MAINS |= {"report": report, "caches": caches}
 
 
 @pytest.mark.parametrize("encoding", ENCODINGS)
@@ -154,7 +154,7 @@ def test_findings_fit(columns: int, capsys: pytest.CaptureFixture[str], tmp_path
 def test_errors_usage_and_help_fit(
     name: str, columns: int, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    assert {f"pipeline.{one}" for one in (*MAINS, "guest")} == set(COMMANDS)
+    assert {f"pipeline.{one}" for one in MAINS} == set(COMMANDS)
     monkeypatch.chdir(ROOT)
     for words in ("--help", "--trails 5 --study hw3", "--study hw4", "--study hw3 --data /nope"):
         monkeypatch.setattr(sys, "argv", ["x", *words.split(), "--mlruns", str(tmp_path)])

@@ -59,7 +59,8 @@ class Npz(PictureSet):
             nums = {part: standard_shape(where, head.shape)[0] for part, head in heads.items()}
             for part, (x, y) in keys.items():
                 if y is not None and (given := archive.header(y).shape[:1]) != (nums[part],):
-                    raise UserError(f"{where}: {nums[part]} pictures in '{x}', but {given[0] if given else 1} labels")
+                    but = plural(given[0] if given else 1, "label")
+                    raise UserError(f"{where}: {plural(nums[part], 'picture')} in '{x}', but {but}")
             archive.require_room([key for both in keys.values() for key in both if key is not None])
             columns = {part: archive.load(y) for part, (_, y) in keys.items() if y is not None}
         labels, classes = encode(where, *columns.values(), names=read_classes(root))
