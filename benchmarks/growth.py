@@ -1,17 +1,17 @@
-"""Does a trial cost the driver more, the longer the search? Thousands of stub trials through the real Ray Tune.
+"""Does a trial cost the driver more, the longer the search? Stub trials through the real Ray Tune, on records of any length.
 
-    python -m benchmarks.growth [--trials 10000] [--workers 2] [--window 100] [--mlflow]
+    python -m benchmarks.growth [--recorded 100 1000 10000] [--trials 100] [--workers 2] [--mlflow]
 
-The workers train nothing; the driver does all that it does in a search: suggestions over the space of `hw3`, rungs, ledger,
-progress, and with --mlflow the projection onto a SQLite store. A line for each window of trials, each CPU seconds of the
-driver: a trial in all, a suggestion, a result. Goal: no more than 1.2 times as much in the last window as in the one that
-begins at 100 trials.
+A search of so many recorded trials is gone on with: the workers train nothing, the driver does all that it does in a search
+(suggestions over the space of `hw3`, rungs, ledger, progress, and with --mlflow the projection onto a SQLite store). A line
+for each length, in CPU seconds of the driver: a trial in all, a suggestion, a result. Goal: no more than 1.2 times as much a
+trial on the longest record as on the shortest.
 """
 
 import argparse
 import json
+import os
 import random
-import sys
 import tempfile
 import time
 from collections.abc import Sequence
@@ -30,17 +30,17 @@ from pipeline.machine import Resources
 from pipeline.plan import Plan
 from pipeline.progress import Progress
 from pipeline.record import Record
-from pipeline.study import Study, load_study
+from pipeline.study import load_study
 from pipeline.tracking import Tracker
 from pipeline.trials import Trials
 
 GOAL = 1.2
-FIRST = 100  # trials recorded before the window that the last is compared with
+WARM_UP = 20  # trials, while workers start
 
 
 @dataclass(frozen=True)
 class Window:
-    """CPU seconds of the driver over some trials, up to trial number `trials`."""
+    """CPU seconds of the driver, each on average or in the median, over some trials up to number `trials`."""
 
     trials: int
     a_trial: float
@@ -63,11 +63,11 @@ def pretend(order: dict[str, Any], on_epoch: Any) -> dict[str, Any]:
 
 
 class Clock:
-    """CPU seconds of this process, by what they went on; a window is closed every `window` trials."""
+    """CPU seconds of this process from trial number `first` to `last`, by what they went on."""
 
-    def __init__(self, window: int) -> None:
-        self.window, self.windows = window, list[Window]()
-        self._last = time.process_time()
+    def __init__(self, first: int, last: int) -> None:
+        self.first, self.last, self.found = first, last, Window(0, 0.0, 0.0, 0.0)
+        self._since = 0.0
         self._spent: dict[str, list[float]] = {"suggestion": [], "result": []}
 
     def timed(self, what: str, action: Any) -> Any:
@@ -81,61 +81,76 @@ class Clock:
         return run
 
     def begun(self, trials: int) -> None:
-        if trials % self.window or not trials:
-            return
-        now = time.process_time()
-        spent = {what: median(seconds) for what, seconds in self._spent.items()}
-        found = Window(trials, (now - self._last) / self.window, spent["suggestion"], spent["result"])
-        self.windows.append(found)
-        print(f"{trials:6} trials: {found.a_trial:.4f} {found.a_suggestion:.4f} {found.a_result:.5f}", flush=True)
-        self._last = now
-        for seconds in self._spent.values():
-            seconds.clear()
+        if trials == self.first:
+            self._since = time.process_time()
+            for seconds in self._spent.values():
+                seconds.clear()
+        if trials == self.last:
+            whole = (time.process_time() - self._since) / (self.last - self.first)
+            self.found = Window(trials, whole, median(self._spent["suggestion"]), median(self._spent["result"]))
 
 
-def search(folder: Path, study: Study, workers: int, clock: Clock, *, mlflow: bool) -> None:
-    """The search alone, as a session does it, with stub workers."""
+def record(plan: Plan, trials: int) -> None:
+    """Bring the plan to so many trials without Ray and without waiting for the disk."""
+    waits, os.fsync = os.fsync, lambda fd: None
+    try:
+        while len(plan.record.trial_keys) < trials and (segment := plan.next()) is not None:
+            order = {"folder": segment.run, "reported": segment.reported, "stop": segment.stop}
+            name = segment.name
+            plan.finish(name, pretend(order, lambda metrics, name=name: plan.epoch(name, metrics)))
+    finally:
+        os.fsync = waits
+
+
+def search(folder: Path, recorded: int, trials: int, workers: int, *, mlflow: bool) -> Window:
+    """Go on with a search of `recorded` trials for so many more, as a session does it, with stub workers."""
+    most = recorded + WARM_UP + trials
+    clock = Clock(recorded + WARM_UP, most)
+    study = load_study("hw3").override({"search.num_trials": most, "baseline.epochs": 9}, source="benchmark")
+    propose, take = Trials.propose, runner.Segments.on_trial_result
     runner.train_segment = stub
-    Trials.propose = clock.timed("suggestion", Trials.propose)  # type: ignore[method-assign]
-    runner.Segments.on_trial_result = clock.timed("result", runner.Segments.on_trial_result)  # type: ignore[method-assign]
+    Trials.propose = clock.timed("suggestion", propose)  # type: ignore[method-assign]
+    runner.Segments.on_trial_result = clock.timed("result", take)  # type: ignore[method-assign]
     with Ledger(folder / "growth") as ledger:
-        record = Record()
+        found = Record()
         data = {"title": "none", "fingerprint": "0", "classes": ["0", "1"], "counts": {"train": 1, "valid": 1, "test": 1}}
-        listeners: list[Any] = [record.apply]
+        listeners: list[Any] = [found.apply]
         ledger.listener = lambda event: [listen(event) for listen in listeners]  # type: ignore[assignment]
         tracker = Tracker(folder, ledger.folder, [], ledger.append) if mlflow else None
-        listeners += [tracker.put] if tracker else []
         ledger.append("study", id="growth", study=study.model_dump(mode="json"), data=data, note="")
         ledger.append("session", budget={}, versions={}, machine={}, commit="")
-        plan = Plan(study, ledger, record, core_version=1, with_search=True)
+        plan = Plan(study, ledger, found, core_version=1, with_search=True)
         plan.todo.clear()  # the arms
+        record(plan, recorded)
+        listeners += [tracker.put] if tracker else []
         with Progress(plan, Console(quiet=True), verbosity=-1) as progress:
             listeners.append(progress.event)
-            listeners.append(lambda event: clock.begun(len(record.trial_keys)) if event["type"] == "trial" else None)
+            listeners.append(lambda event: clock.begun(len(found.trial_keys)) if event["type"] == "trial" else None)
             runner.run(plan, Resources(workers, 0.0), folder / "cache", interrupts=Interrupts(), on_step=progress.step)
         if tracker:
             tracker.close()
+    Trials.propose, runner.Segments.on_trial_result = propose, take  # type: ignore[method-assign]
+    return clock.found
 
 
 def main(words: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.growth", description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--trials", type=positive, default=10_000)
+    parser.add_argument("--recorded", type=positive, nargs="+", default=[100, 1_000, 10_000])
+    parser.add_argument("--trials", type=positive, default=100)
     parser.add_argument("--workers", type=positive, default=2)
-    parser.add_argument("--window", type=positive, default=100)
     parser.add_argument("--mlflow", action="store_true", help="with the projection onto MLflow")
     args = parser.parse_args(words)
-    study = load_study("hw3").override({"search.num_trials": args.trials, "baseline.epochs": 9}, source="benchmark")
-    clock = Clock(args.window)
-    print(f"{'':14} CPU seconds of the driver: a trial, a suggestion, a result")
-    with tempfile.TemporaryDirectory() as temp:
-        search(Path(temp), study, args.workers, clock, mlflow=args.mlflow)
-    first = next((one for one in clock.windows if one.trials > FIRST), None)
-    if first is None:
-        sys.exit(f"at least {FIRST + args.window} trials are needed for a comparison")
-    last = clock.windows[-1]
+    print(f"{'recorded':>9}   CPU seconds of the driver: a trial, a suggestion, a result")
+    windows = []
+    for recorded in args.recorded:
+        with tempfile.TemporaryDirectory() as temp:
+            found = search(Path(temp), recorded, args.trials, args.workers, mlflow=args.mlflow)
+        windows.append(found)
+        print(f"{recorded:9,}   {found.a_trial:.4f} {found.a_suggestion:.4f} {found.a_result:.5f}", flush=True)
+    first, last = windows[0], windows[-1]
     ratios = {name: getattr(last, name) / getattr(first, name) for name in ("a_trial", "a_suggestion", "a_result")}
     shown = ", ".join(f"{name.replace('_', ' ')} {ratio:.2f}x" for name, ratio in ratios.items())
-    print(f"{last.trials} trials against {first.trials}: {shown}")
+    print(f"the longest against the shortest: {shown}")
     met = ratios["a_trial"] <= GOAL
     print(f"goal (a trial, at most {GOAL}x): {'met' if met else 'MISSED'}")
     return 0 if met else 1
