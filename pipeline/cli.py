@@ -110,7 +110,10 @@ def parser(prog: str, about: str, *, trains: bool, searches: bool = False) -> Pa
     flags.add_argument("--replicates", type=positive, metavar="N", help="replicates of every arm")
     flags.add_argument("--seed", type=int, metavar="N", help="seed of the search and of the replicates")
     flags.add_argument(
-        "--time", type=seconds, metavar="TIME", help="stop after this long, e.g. 6h; the same command goes on"
+        "--time",
+        type=seconds,
+        metavar="TIME",
+        help="stop after this long: 6h, 90m, 1h30m, 45s or 45 (seconds); the same command goes on",
     )
     flags.add_argument("--workers", type=workers, metavar="N", help="runs at the same time (default: all GPUs or cores)")
     flags.add_argument("--gpus-per-trial", type=share, metavar="X", help="share of a GPU for each run; 0 = CPU cores")

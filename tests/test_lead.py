@@ -70,6 +70,13 @@ def test_what_was_not_tested_answers_nothing(tmp_path: Path) -> None:
     assert "worse" not in first
 
 
+def test_without_a_reference_nothing_is_found(tmp_path: Path) -> None:
+    book = scribe(tmp_path, asking(QUESTION), {arm: acc for arm, acc in HARMED.items() if arm != "baseline"})
+    first = texts(read(book.record()), {})["report.md"]
+    assert "tuned for no arm: not tested: ResNet (not compared)" in first
+    assert "none is found" not in first
+
+
 @pytest.mark.parametrize("name", [path.stem for path in Path("studies").glob("*.py")])
 def test_every_study_asks(name: str) -> None:
     assert load_study(name).question.endswith("?")

@@ -239,6 +239,7 @@ def test_nearly_all_sentences_are_translated(page: tuple[Document, Document, Tra
     for text in missed:
         print(f"not translated: {text}")
     assert say.num_said / (say.num_said + len(say.missed)) >= COVERED, missed
+    assert [text for text in missed if "each run" in text or text.startswith("Δ")] == []  # titles below three replicates
 
 
 def test_every_number_stands_in_the_translation_too(page: tuple[Document, Document, Translator]) -> None:

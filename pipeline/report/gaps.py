@@ -75,9 +75,14 @@ def _same(test: Contrast) -> bool:
     return test.sd == 0 and abs(test.delta) <= NO_SPREAD
 
 
+def cause(run: Run) -> str:
+    """What a failed run ended by, and where its log is."""
+    return run.error + (f"; see {run.log} in the study's folder" if run.log else "")
+
+
 def _why(run: Run | None, untuned: str | None = None) -> str:
     if run is None or run.status == "complete":
         return untuned or "not run"
     if run.status == "failed":
-        return f"failed: {run.error}" + (f"; see {run.log}" if run.log else "")
+        return f"failed: {cause(run)}"
     return ENDS.get(run.status, "not finished")

@@ -44,7 +44,8 @@ def _groups(asked: list[Contrast], shown: Points) -> list[str]:
     against = {contrast.against for contrast in asked}
     than = next(iter(against)) if len(against) == 1 else "the step before"
     best = f"better than {than}" if all(against) else SIGNS["better"]
-    groups = [f"none is found {best}"] if not any(c.verdict == "better" for c in asked) else []
+    compared = [contrast for contrast in asked if contrast.n]  # where none is, nothing was looked for
+    groups = [f"none is found {best}"] if compared and not any(c.verdict == "better" for c in compared) else []
     for verdict in ("better", "worse", "equivalent", "inconclusive", "not tested"):
         names = [f"{c.name} ({_size(c, shown)})" for c in asked if c.verdict == verdict]
         title = best if verdict == "better" else verdict if all(against) else SIGNS.get(verdict, verdict)

@@ -8,9 +8,10 @@ from typing import Any
 
 from pipeline.counts import plural
 from pipeline.data.taken import Taken
-from pipeline.record import Record, Run
+from pipeline.record import Record
 from pipeline.report.document import Block, Bullets, Code, Heading, Text, table
 from pipeline.report.fairness import mixed_code
+from pipeline.report.gaps import cause
 from pipeline.report.sentences import fallen
 from pipeline.report.tables import Ablation, ArmRow
 from pipeline.report.trials import STATUS, Search
@@ -204,14 +205,10 @@ def _trials(search: Search) -> Iterator[str]:
     for status in ("failed", "diverged", "unfinished"):
         if counts[status]:
             runs = [run for run in search.trials if STATUS[run.status] == status]
-            numbers = [f"number {run.number}" + (f" ({_cause(run)})" if run.error else "") for run in runs]
+            numbers = [f"number {run.number}" + (f" ({cause(run)})" if run.error else "") for run in runs]
             yield f"{plural(len(runs), 'trial')} {status}: {listed(numbers, 4)}"
     for edge in search.edges:
         yield f"The best trial lies at the end of a range, {edge}: a wider range may hold a better one"
-
-
-def _cause(run: Run) -> str:
-    return run.error + (f"; see {run.log}" if run.log else "")
 
 
 def _data(record: Record) -> Iterator[str]:

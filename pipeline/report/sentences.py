@@ -121,8 +121,10 @@ def _sentence(contrast: Contrast, ablation: Ablation, shown: Points) -> str:
     if contrast.kind == "delta" and contrast.against != ablation.reference:
         name = f"{name} against {contrast.against}"
     if not contrast.n:
-        lacking = ablation.empty.get(contrast.name) or ablation.empty.get(contrast.against)
-        return f"{name}: not compared ({lacking or contrast.reason})."
+        why = ablation.empty.get(contrast.name) or contrast.reason
+        if contrast.against in ablation.empty and contrast.name not in ablation.empty:  # the arm itself did not fail
+            why = f"{contrast.against} has no result: {ablation.empty[contrast.against]}"
+        return f"{name}: not compared ({why})."
     if contrast.verdict == "not tested":
         return f"{name}: {bare(contrast, shown)} points, not tested ({contrast.reason})."
     size = f"{shown.signed(contrast.delta)} points {shown.interval(contrast.low, contrast.high)}"
