@@ -90,9 +90,13 @@ class Clock:
             self.found = Window(trials, whole, median(self._spent["suggestion"]), median(self._spent["result"]))
 
 
+def _no_wait(fd: Any) -> None:
+    """In the place of `os.fsync`."""
+
+
 def record(plan: Plan, trials: int) -> None:
     """Bring the plan to so many trials without Ray and without waiting for the disk."""
-    waits, os.fsync = os.fsync, lambda fd: None
+    waits, os.fsync = os.fsync, _no_wait
     try:
         while len(plan.record.trial_keys) < trials and (segment := plan.next()) is not None:
             order = {"folder": segment.run, "reported": segment.reported, "stop": segment.stop}

@@ -1,15 +1,17 @@
 """Ray's own processes on this machine: started for one command, watched, ended with it."""
 
 import contextlib
+import functools
 import logging
 import os
+import subprocess
 import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 from pipeline import environment
-from pipeline.errors import MachineError
+from pipeline.errors import MachineError, printable
 from pipeline.interrupts import Interrupts
 from pipeline.machine import RAY_FOLDER, make_anew
 from pipeline.processes import end_descendants, without_garbage
@@ -42,20 +44,28 @@ def _start(workers: int, temp: Path, interrupts: Interrupts) -> None:
         raise MachineError("Ray was imported before pipeline.node: it would let other users of this machine in")
     ray._private.utils.set_sigterm_handler = lambda _: None  # the signals are `interrupts`'
     ray._private.worker.print_to_stdstream = lambda *_, **__: None  # how a worker died is told by the plan, in a line
+    # a signal to the whole group (a closed terminal, Slurm) is the driver's to hear: without Ray it could not end cleanly
+    ray._private.services.ConsolePopen = functools.partial(subprocess.Popen, process_group=0)
     for last in (False, True):
         try:
             ray.init(
                 address="local",
                 num_cpus=workers,
                 include_dashboard=False,
-                logging_level=logging.ERROR,
+                logging_level=logging.CRITICAL,  # what goes wrong is told in our words
                 log_to_driver=False,
                 object_store_memory=OBJECT_STORE_BYTES,
                 _temp_dir=str(temp / RAY_FOLDER),
             )
             break
-        except Exception:
-            if last or interrupts.signal:
+        except Exception as error:
+            if last and not interrupts.signal:
+                why = printable(str(error).strip().partition("\n")[0].rstrip("."), 300)
+                raise MachineError(
+                    f"Ray did not start in two tries, as on a machine that is too busy or short of memory ({why}); "
+                    "nothing is lost, the same command goes on"
+                ) from error
+            if interrupts.signal:
                 raise
             _end()
             make_anew(temp)

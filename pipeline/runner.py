@@ -15,7 +15,7 @@ from typing import Any
 
 from pipeline import lease, node, run_log  # node before ray: it makes the environment that ray reads on import
 from pipeline.counts import plural
-from pipeline.errors import MachineError
+from pipeline.errors import MachineError, printable
 from pipeline.interrupts import Interrupts
 from pipeline.limits import num_killed_for_memory
 from pipeline.machine import Resources, make_anew, temp_folder
@@ -194,7 +194,8 @@ def run(
         raise
     except Exception as error:
         if segments.error is None and not interrupts.signal:
-            raise MachineError(f"Ray stopped: {type(error).__name__}: {error}; the same command goes on") from error
+            said = printable(str(error).strip().partition("\n")[0].rstrip("."), 300)
+            raise MachineError(f"Ray stopped: {type(error).__name__}: {said}; the same command goes on") from error
     if segments.error is not None:
         raise segments.error
 

@@ -13,6 +13,7 @@ from rich.text import Text
 from pipeline import header
 from pipeline.cli import MLRUNS, chosen_study
 from pipeline.core import CORE_VERSION
+from pipeline.data.folder import require_folder
 from pipeline.errors import PipelineError, UserError, printable
 from pipeline.folders import digest, study_folder, usual_folder
 from pipeline.interrupts import Interrupts
@@ -49,6 +50,8 @@ def _conduct(args: argparse.Namespace, interrupts: Interrupts, *, with_search: b
     study, data, note = chosen_study(args)
     if getattr(args, "path", False):
         study = path_study(args, study, data)
+    if study.baseline.dataset.folder == "needed":
+        require_folder(data)  # before the lock of a folder that is called like this one
     folder = study_folder(Path(args.mlruns), study, data)
     console = on_screen(quiet=args.verbosity < 0)
     if args.dry_run:

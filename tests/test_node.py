@@ -34,6 +34,12 @@ print("left", [process.wait() for process in started])
 """
 
 
+GAVE_UP = (
+    "Ray did not start in two tries, as on a machine that is too busy or short of memory "
+    "(The current node timed out during startup); nothing is lost, the same command goes on"
+)
+
+
 def start(fails: int, temp: Path) -> list[str]:
     temp.mkdir()
     words = (sys.executable, "-c", SCRIPT, str(fails), str(temp))
@@ -44,7 +50,7 @@ def start(fails: int, temp: Path) -> list[str]:
 def test_ray_is_started_a_second_time_without_what_the_first_try_left(tmp_path: Path) -> None:
     ended = "0"  # reaped by whoever ended it
     assert start(1, tmp_path / "once") == [f"runs [{ended}, None]", f"left [{ended}, {ended}]"]
-    assert start(2, tmp_path / "twice") == ["The current node timed out during startup.", f"left [{ended}, {ended}]"]
+    assert start(2, tmp_path / "twice") == [GAVE_UP, f"left [{ended}, {ended}]"]
 
 
 def test_ray_that_was_imported_before_without_a_token_is_not_started(tmp_path: Path) -> None:
