@@ -54,6 +54,18 @@ def test_an_archive_of_zeros_is_not_unpacked(tmp_path, monkeypatch):
     assert "GB are packed in 0.0 MB: these are no pictures" in refusal(Npz(), tmp_path)
 
 
+def test_pictures_that_weigh_nothing_are_not_listed(tmp_path):
+    whole = {"x_train": member((300, 2, 2), content=bytes(1200)), "y_train": labels(300)}
+    none, few = member((9**9, 0, 0)), member((10**6, 1, 1), content=bytes(10**6))
+    assert "without a pixel" in refusal(Npz(), archive(tmp_path / "none", **whole, x_test=none))
+    assert "1,000,300 pictures in 0.0 MB" in refusal(Npz(), archive(tmp_path / "few", **whole, x_test=few))
+    (tmp_path / "idx").mkdir()
+    for name, shape in (("images-idx3", (9**9, 1, 1)), ("labels-idx1", (9**9,))):
+        head = struct.pack(f">4B{len(shape)}I", 0, 0, 8, len(shape), *shape)
+        (tmp_path / "idx" / f"train-{name}-ubyte.gz").write_bytes(gzip.compress(head + bytes(1000)))
+    assert "387,420,489 pictures in 0.0 MB" in refusal(Idx(), tmp_path / "idx")
+
+
 def test_what_does_not_fit_into_memory_says_what_to_do(tmp_path, monkeypatch):
     monkeypatch.setattr(room, "SMALL_BYTES", 1000)
     monkeypatch.setattr(room, "available_bytes", lambda: 30_000)

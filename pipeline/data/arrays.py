@@ -122,6 +122,8 @@ def _flat(where: str, labels: npt.NDArray[Any]) -> npt.NDArray[Any]:
 
 def standard_shape(where: str, shape: Sequence[int]) -> tuple[int, int, int, int]:
     """[N, C, H, W] of [N, H, W], [N, H, W, C], [N, C, H, W] or [N, H * W] of squares; raises UserError."""
+    if 0 in shape[1:]:
+        raise UserError(f"{where}: pictures without a pixel: {list(shape)}")
     if len(shape) == 2 and math.isqrt(shape[1]) ** 2 == shape[1] > 1:
         return shape[0], 1, math.isqrt(shape[1]), math.isqrt(shape[1])
     if len(shape) == 3:

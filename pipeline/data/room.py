@@ -7,6 +7,7 @@ from pipeline.limits import available_bytes
 
 SMALL_BYTES = 256 * 2**20
 MOST_RATIO = 250  # pictures pack to a half; the emptiest of drawings to a hundredth
+ROW_BYTES = 500  # what a picture takes in the listing, whatever its size: name, label, part, stamp
 
 
 def require_room(where: str, sizes: Iterable[tuple[int, int]], instead: str) -> None:
@@ -24,3 +25,10 @@ def require_room(where: str, sizes: Iterable[tuple[int, int]], instead: str) -> 
             f"{where}: {total / 1e9:.1f} GB when unpacked, and {free / 1e9:.1f} GB of memory are free, of which it may take "
             f"half; {instead}"
         )
+
+
+def require_rows(where: str, num: int, num_bytes: int) -> None:
+    """Raise UserError where a file of `num_bytes` has more pictures, by its header, than it can hold: a header may say any
+    number, and pictures of no or few pixels pack to nothing, but each is listed."""
+    if num * ROW_BYTES > max(SMALL_BYTES, MOST_RATIO * num_bytes):
+        raise UserError(f"{where}: {num:,} pictures in {num_bytes / 1e6:.1f} MB: these are no pictures")

@@ -18,7 +18,7 @@ from pipeline.data.files import open_file
 from pipeline.data.folder import require_folder
 from pipeline.data.layouts import read_classes
 from pipeline.data.listing import TEST, TRAIN, VALID, Listing
-from pipeline.data.room import require_room
+from pipeline.data.room import require_room, require_rows
 from pipeline.errors import UserError, printable
 
 if TYPE_CHECKING:
@@ -59,6 +59,7 @@ class Idx(PictureSet):
             images = files[part, "images"]
             with _opened(images) as file:
                 num = _header(file, images, 3)[0]
+            require_rows(f"data: {printable(images)}", num, images.stat().st_size)
             columns[part] = _read(files[part, "labels"], 1)
             if len(columns[part]) != num:
                 raise UserError(

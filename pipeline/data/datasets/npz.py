@@ -14,6 +14,7 @@ from pipeline.data.datasets.base import Channels, PictureSet, Side, TestShare, V
 from pipeline.data.folder import require_folder
 from pipeline.data.layouts import read_classes
 from pipeline.data.listing import TEST, TRAIN, VALID, Listing
+from pipeline.data.room import require_rows
 from pipeline.errors import UserError, choices, printable
 
 if TYPE_CHECKING:
@@ -57,6 +58,7 @@ class Npz(PictureSet):
             for head in heads.values():
                 check_kind(where, head.dtype)
             nums = {part: standard_shape(where, head.shape)[0] for part, head in heads.items()}
+            require_rows(where, sum(nums.values()), path.stat().st_size)
             for part, (x, y) in keys.items():
                 if y is not None and (given := archive.header(y).shape[:1]) != (nums[part],):
                     but = plural(given[0] if given else 1, "label")
