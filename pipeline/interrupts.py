@@ -3,12 +3,16 @@
 import os
 import signal
 import threading
+import time
 from collections.abc import Callable
 from types import TracebackType
 from typing import Any
 
 from pipeline.processes import end_descendants
 
+ECHO_SECONDS = 0.2
+"""A signal this soon after the first is the same stop, told twice: a shell whose terminal is closed hands the kernel's signal
+on to its jobs, `timeout` tells its command and then the group; nobody presses Ctrl-C so fast."""
 SIGNALS = (signal.SIGINT, signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else []))
 
 
@@ -30,6 +34,7 @@ class Interrupts:
     def __init__(self, *, raises: bool = False) -> None:
         self.signal = 0
         self.raises = raises
+        self._heard = 0.0
         self._former: dict[int, Any] = {}
         self._terminals = [descriptor for descriptor in (0, 1, 2) if _is_terminal(descriptor)]
 
@@ -65,9 +70,11 @@ class Interrupts:
 
     def _handle(self, number: int, _frame: object) -> None:
         if self.signal:
+            if time.monotonic() - self._heard < ECHO_SECONDS:
+                return
             end_descendants()
             os._exit(128 + number)
-        self.signal = number
+        self.signal, self._heard = number, time.monotonic()
         if hasattr(signal, "alarm"):
             signal.alarm(0)  # Ray's handler, where it was the first to hear of it, lets the process abort in three seconds
         self._leave_dead_terminals()

@@ -12,6 +12,7 @@ import commands
 import pytest
 from pictures import class_folder
 
+from pipeline import interrupts as interrupts_module
 from pipeline.data.cache import prepare
 from pipeline.data.datasets.folder import Folder
 from pipeline.interrupts import SIGNALS, Interrupted, Interrupts
@@ -77,9 +78,20 @@ def test_a_long_wait_ends_where_the_signal_comes_and_is_short_after_it() -> None
     assert waits == [60.0, 0.5, 0.25]
 
 
+@pytest.mark.parametrize("number", SIGNALS)
+def test_one_stop_that_is_told_twice_is_one(monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+    monkeypatch.setattr(interrupts_module, "ECHO_SECONDS", float("inf"))
+    with Interrupts() as interrupts:
+        send(number)
+        send(signal.SIGTERM)
+        assert interrupts.signal == number
+
+
 TWICE = """
 import os, signal, subprocess, sys
+from pipeline import interrupts
 from pipeline.interrupts import Interrupts
+interrupts.ECHO_SECONDS = 0.0
 with Interrupts():
     child = "import subprocess; subprocess.run(['sleep', '1000'])"
     subprocess.Popen([sys.executable, "-c", child])
