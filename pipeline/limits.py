@@ -4,6 +4,7 @@ A limit may be set at every level above the process's own group that can be seen
 """
 
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -69,8 +70,10 @@ def _memories(proc: Path) -> Iterator[int]:
 
 def _levels(controller: str, proc: Path) -> Iterator[Path]:
     """The folders of this process's group and of those above it, as far as they can be seen; "" is version 2's only tree."""
-    for line in _text(proc / "self" / "mountinfo").splitlines():
-        mount, _, system = line.partition(" - ")
+    for line in _text(proc / "self" / "mountinfo").split("\n"):  # names in it may hold what else ends a line of text
+        mount, mark, system = line.partition(" - ")
+        if not mark:
+            continue
         root, place = mount.split(" ")[3:5]
         kind, *_, options = system.split(" ")
         if kind != ("cgroup" if controller else "cgroup2") or (controller and controller not in options.split(",")):
@@ -85,16 +88,16 @@ def _levels(controller: str, proc: Path) -> Iterator[Path]:
 
 def _group(controller: str, proc: Path) -> str:
     """Where this process stands in a tree: `/docker/3f2a…`."""
-    for line in _text(proc / "self" / "cgroup").splitlines():
-        _, controllers, path = line.split(":", 2)
-        if controller in controllers.split(","):
+    for line in _text(proc / "self" / "cgroup").split("\n"):
+        _, controllers, path = (*line.split(":", 2), "", "")[:3]
+        if path and controller in controllers.split(","):
             return path
     return "/"
 
 
 def _plain(place: str) -> str:
-    """A path as mountinfo writes it, with its spaces."""
-    return place.replace("\\040", " ")
+    """A path as mountinfo writes it, with its spaces, tabs, line ends and backslashes."""
+    return re.sub(r"\\([0-7]{3})", lambda code: chr(int(code[1], 8)), place)
 
 
 def _fields(path: Path) -> dict[str, int]:
@@ -105,6 +108,6 @@ def _fields(path: Path) -> dict[str, int]:
 
 def _text(path: Path) -> str:
     try:
-        return path.read_text()
-    except (OSError, UnicodeDecodeError):
+        return os.fsdecode(path.read_bytes())  # of some mount in mountinfo the name may be no text
+    except OSError:
         return ""

@@ -60,6 +60,15 @@ def test_cores_of_version_2(tmp_path: Path, files: dict[str, str], cores: int) -
 
 
 @pytest.mark.usefixtures("many_cores")
+@pytest.mark.parametrize("name", [b"caf\xe9", b"page\x0cfeed", "next\x85line\u2028".encode(), "食物".encode()])
+def test_the_name_of_another_mount_hides_no_limit(tmp_path: Path, name: bytes) -> None:
+    proc = machine(tmp_path, kind="cgroup2", group="/", files={"cpu.max": "200000 100000\n"})
+    own = (proc / "self" / "mountinfo").read_bytes()
+    (proc / "self" / "mountinfo").write_bytes(b"21 22 0:9 / /mnt/" + name + b" rw - fuse stick rw\n" + own)
+    assert num_cores(proc) == 2
+
+
+@pytest.mark.usefixtures("many_cores")
 @pytest.mark.parametrize(("quota", "cores"), [("250000", 2), ("50000", 1), ("-1", 64)])
 @pytest.mark.parametrize(("group", "root", "place"), [("/", "/", "cpu"), ("/d/1", "/", "cpu/d/1"), ("/d/1", "/d/1", "cpu")])
 def test_cores_of_version_1(tmp_path: Path, quota: str, cores: int, group: str, root: str, place: str) -> None:
