@@ -4,15 +4,19 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from pipeline.cli import MLRUNS, Parser, guarded
+from pipeline.cli import MLRUNS, Parser, folder, guarded
+from pipeline.screen import console, steadily
 
 
+@steadily
 def main(argv: Sequence[str] | None = None) -> int:
     """0; raises MachineError where a record or a cache cannot be read."""
     flags = Parser(
         "pipeline.caches", "List the caches of decoded pictures, their sizes and which recorded studies use them."
     )
-    flags.add_argument("--mlruns", metavar="FOLDER", default=MLRUNS, help="where the studies were written (default: mlruns)")
+    flags.add_argument(
+        "--mlruns", type=folder, metavar="FOLDER", default=MLRUNS, help="where the studies were written (default: mlruns)"
+    )
     flags.add_argument(
         "--remove",
         action="store_true",
@@ -23,20 +27,18 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def listed(args: argparse.Namespace) -> int:
     """Show the caches; remove what is to be removed."""
-    from rich.console import Console
-
     from pipeline.findings import table
     from pipeline.holdings import findings, holdings, remove
     from pipeline.limits import size
 
     mlruns = require_mlruns(args.mlruns)
-    console, held = Console(highlight=False), holdings(mlruns)
-    console.print(table(f"caches in {mlruns / 'cache'}", findings(held)))
+    out, held = console(), holdings(mlruns)
+    out.print(table(f"caches in {mlruns / 'cache'}", findings(held)))
     spare = [one for one in held if not one.users]
     if args.remove:
-        console.print(remove(held), markup=False)
+        out.print(remove(held), markup=False)
     elif spare:
-        console.print(f"--remove frees {size(sum(one.parcel.num_bytes for one in spare))}", markup=False)
+        out.print(f"--remove frees {size(sum(one.parcel.num_bytes for one in spare))}", markup=False)
     return 0
 
 

@@ -88,12 +88,26 @@ def share(text: str) -> float:
     return value
 
 
+def folder(text: str) -> str:
+    """A folder's path that can be followed, to what is there or not yet."""
+    try:
+        os.stat(os.path.join(text, "."))
+    except (FileNotFoundError, NotADirectoryError):  # who needs it there says so
+        pass
+    except (OSError, ValueError) as error:  # a name too long, a folder of others, a circle of links
+        why = getattr(error, "strerror", None) or str(error)
+        raise argparse.ArgumentTypeError(f"{printable(text)}: {why}; give a folder that can be reached") from None
+    return text
+
+
 def parser(prog: str, about: str, *, trains: bool, searches: bool = False) -> Parser:
     """The flags of a command; `trains` adds those of commands that train, `searches` those of the search."""
     flags = Parser(prog, about)
     flags.add_argument("--study", required=True, metavar="NAME", help="a study in studies/, or the path of a study.json")
     flags.add_argument("--data", metavar="FOLDER", help="folder of pictures (default: the study's own)")
-    flags.add_argument("--mlruns", metavar="FOLDER", default=MLRUNS, help="where everything is written (default: mlruns)")
+    flags.add_argument(
+        "--mlruns", type=folder, metavar="FOLDER", default=MLRUNS, help="where everything is written (default: mlruns)"
+    )
     if not trains:
         return flags
     flags.add_argument(

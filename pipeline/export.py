@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipeline.cli import chosen_study, guarded, parser, positive
+from pipeline.cli import chosen_study, folder, guarded, parser, positive
 from pipeline.errors import UserError, printable
 from pipeline.screen import folded, steadily
 
@@ -26,8 +26,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     which.add_argument("--arm", metavar="NAME", help="an arm of the study (default: the best by mean validation accuracy)")
     which.add_argument("--trial", metavar="N", help="a trial of the search by its number, or 'best'")
     flags.add_argument("--replicate", type=positive, metavar="N", help="of --arm (default: the best by validation accuracy)")
-    flags.add_argument("--to", metavar="FOLDER", help="where to (default: the folder export/ of the study)")
-    flags.add_argument("--predict", metavar="FOLDER", help="pictures to classify (default: the study's unlabeled test part)")
+    flags.add_argument("--to", type=folder, metavar="FOLDER", help="where to (default: the folder export/ of the study)")
+    flags.add_argument(
+        "--predict", type=folder, metavar="FOLDER", help="pictures to classify (default: the study's unlabeled test part)"
+    )
     flags.add_argument("--names", action="store_true", help="predictions by the name of the class, not by its label")
     flags.add_argument("--probabilities", action="store_true", help="a column more in the predictions for every class")
     flags.add_argument("--no-onnx", action="store_true", help="leave model.onnx out")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from pipeline.counts import plural
 from pipeline.data.shelf import ALIKE, META, Parcel, parcels, take_off
-from pipeline.errors import printable
+from pipeline.errors import MachineError, printable
 from pipeline.findings import Finding
 from pipeline.ledger import FILE, read_events
 from pipeline.limits import size
@@ -65,10 +65,16 @@ def remove(held: Iterable[Holding]) -> str:
 def _users(mlruns: Path) -> defaultdict[str, list[str]]:
     """Fingerprint of pictures → names of the folders of the studies that were recorded on them."""
     users = defaultdict[str, list[str]](list)
-    for path in sorted(mlruns.glob(f"*/{FILE}")):
-        for event in read_events(path.parent):
+    for folder in sorted(path for path in mlruns.iterdir() if path.is_dir()):
+        try:
+            (folder / FILE).lstat()
+        except FileNotFoundError:
+            continue
+        except OSError as error:  # another user's, closed to others: a search of the folder would pass over it
+            raise MachineError(f"{printable(folder)}: cannot be read: {error.strerror}") from error
+        for event in read_events(folder):
             if event["type"] == "study":
-                users[event["data"]["fingerprint"]].append(path.parent.name)
+                users[event["data"]["fingerprint"]].append(folder.name)
                 break
     return users
 

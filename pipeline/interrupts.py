@@ -11,8 +11,8 @@ from typing import Any
 from pipeline.processes import end_descendants
 
 ECHO_SECONDS = 0.2
-"""A signal this soon after the first is the same stop, told twice: a shell whose terminal is closed hands the kernel's signal
-on to its jobs, `timeout` tells its command and then the group; nobody presses Ctrl-C so fast."""
+"""A signal this soon after the first is the same stop, told twice: a shell whose terminal is closed hands the kernel's
+signal on to its jobs, `timeout` tells its command and then the group; nobody presses Ctrl-C so fast."""
 SIGNALS = (signal.SIGINT, signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else []))
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from pipeline.cli import Parser, guarded
+from pipeline.cli import Parser, folder, guarded
 from pipeline.counts import plural
 from pipeline.errors import UserError, printable
 from pipeline.ledger import FILE
@@ -16,14 +16,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     flags = Parser(
         "pipeline.repair", "Make a sound ledger of what a damaged one holds; nothing is deleted, nothing is trained."
     )
-    flags.add_argument("folder", metavar="FOLDER", type=Path, help="of the recorded study, e.g. mlruns/hw3-food-11")
-    folder: Path = flags.parse_args(argv).folder
-    if not (folder / FILE).exists():
-        raise UserError(f"FOLDER: got {printable(folder)}, where no {FILE} is; give the folder of a recorded study")
-    found = mend(folder)
-    lines = (
-        [f"{printable(folder / FILE)}: every line is sound; nothing has been changed"] if found is None else _lines(found)
-    )
+    flags.add_argument("folder", metavar="FOLDER", type=folder, help="of the recorded study, e.g. mlruns/hw3-food-11")
+    study = Path(flags.parse_args(argv).folder)
+    if not (study / FILE).exists():
+        raise UserError(f"FOLDER: got {printable(study)}, where no {FILE} is; give the folder of a recorded study")
+    found = mend(study)
+    lines = [f"{printable(study / FILE)}: every line is sound; nothing has been changed"] if found is None else _lines(found)
     print(folded("\n".join(lines)))
     return 0
 

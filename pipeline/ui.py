@@ -11,7 +11,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from pipeline.cli import MLRUNS, Parser, guarded
+from pipeline.cli import MLRUNS, Parser, folder, guarded
 from pipeline.errors import MachineError, UserError, printable
 from pipeline.places import FILE, settle, sqlite_file, store_uri
 from pipeline.screen import folded, steadily
@@ -25,7 +25,9 @@ SERVABLE = re.compile(r"(sqlite|postgresql|mysql|mssql)(\+\w+)?://")
 @steadily
 def main(argv: Sequence[str] | None = None) -> int:
     flags = Parser("pipeline.ui", "Open the MLflow UI on this machine alone.")
-    flags.add_argument("--mlruns", metavar="FOLDER", default=MLRUNS, help="where the studies were written (default: mlruns)")
+    flags.add_argument(
+        "--mlruns", type=folder, metavar="FOLDER", default=MLRUNS, help="where the studies were written (default: mlruns)"
+    )
     flags.add_argument("--port", type=_port, default=5000, help="port to listen on (default: 5000)")
     flags.add_argument("--host", metavar="ADDRESS", default=LOOPBACK, help=f"address to listen on (default: {LOOPBACK})")
     flags.add_argument("--remote", action="store_true", help="let other machines in, without a password; with --host")

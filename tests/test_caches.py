@@ -1,5 +1,6 @@
 """Caches: what was only touched is not decoded twice; what no study uses can be removed, and nothing else."""
 
+import io
 import json
 import os
 import shutil
@@ -186,6 +187,38 @@ def test_a_record_that_cannot_be_read_keeps_everything(root, mlruns):
     with pytest.raises(MachineError):
         caches.main(["--mlruns", str(mlruns), "--remove"])
     assert path.exists()
+
+
+def test_a_record_that_is_closed_to_us_keeps_everything(tmp_path_factory, mlruns):
+    recorded(mlruns, "hw3-set", "0")
+    for open_to_all in (mlruns.parent, tmp_path_factory.getbasetemp(), tmp_path_factory.getbasetemp().parent):
+        open_to_all.chmod(0o755)
+    caches.main(["--mlruns", str(mlruns)])
+    (mlruns / "hw3-set").chmod(0)
+    as_root = os.geteuid() == 0
+    try:
+        if as_root:  # to whom nothing is closed
+            os.seteuid(65534)
+        with pytest.raises(MachineError, match="hw3-set: cannot be read: Permission denied"):
+            caches.main(["--mlruns", str(mlruns), "--remove"])
+    finally:
+        if as_root:
+            os.seteuid(0)
+        (mlruns / "hw3-set").chmod(0o755)
+
+
+def test_no_escape_where_none_is_wanted(mlruns, monkeypatch):
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    recorded(mlruns, "hw3-set", "0")
+    monkeypatch.setenv("TERM", "xterm")
+    for plain in ("", "1"):
+        monkeypatch.setenv("NO_COLOR", plain)
+        monkeypatch.setattr(sys, "stdout", Terminal())
+        caches.main(["--mlruns", str(mlruns)])
+        assert ("\x1b" in sys.stdout.getvalue()) == (not plain)
 
 
 def test_no_folder(tmp_path):

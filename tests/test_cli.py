@@ -1,4 +1,5 @@
 import argparse
+import importlib
 import json
 import os
 import shutil
@@ -8,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.cli import chosen_study, guarded, parser, positive, seconds, share
+from pipeline.cli import chosen_study, folder, guarded, parser, positive, seconds, share
 from pipeline.config import TrainConfig
 from pipeline.errors import UserError
 from pipeline.folders import study_folder
@@ -42,6 +43,22 @@ def place(tmp_path_factory) -> Path:
     class_folder(place / "one-class", classes=("bread",), num=6)
     save(place / "photo.jpg")
     return place
+
+
+@pytest.mark.parametrize("command", ["search --study hw3 --mlruns", "caches --mlruns", "ui --mlruns", "repair"])
+def test_a_folder_that_cannot_be_reached_is_said(command, tmp_path, capsys):
+    (tmp_path / "circle").symlink_to(tmp_path / "circle")
+    name, *words = command.split()
+    for path, why in ((tmp_path / ("x" * 300) / "y", "File name too long"), (tmp_path / "circle" / "y", "symbolic links")):
+        with pytest.raises(SystemExit) as ended:
+            importlib.import_module(f"pipeline.{name}").main([*words, str(path)])
+        assert ended.value.code == 2
+        assert why in " ".join(capsys.readouterr().err.split())
+
+
+def test_a_folder_may_be_there_or_not_yet(tmp_path):
+    (tmp_path / "file").touch()
+    assert [folder(str(tmp_path / name)) for name in ("", "none", "file")]
 
 
 def run(place: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
