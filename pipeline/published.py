@@ -71,7 +71,7 @@ class Cutter:
         hosts = {one["host"] for one in self.places} | {one["host"].partition(".")[0] for one in self.places}
         parts = [rf"(?<=[/@]){re.escape(name)}(?![\w-])" for name in sorted(users | hosts, key=len, reverse=True) if name]
         words = [rf"(?<![\w.-]){re.escape(host)}(?![\w-])" for host in hosts if re.search(r"[\d.-]", host) and len(host) > 3]
-        firsts = [rf"(?<![\w./-]){re.escape(name)}(?=/)" for name in users - {""}]
+        firsts = [rf"(?<![\w./-]){re.escape(name)}(?=[/@])" for name in users - {""}]
         return re.compile("|".join(words + parts + firsts)) if parts else None
 
     def text(self, text: str) -> str:

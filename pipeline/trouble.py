@@ -37,8 +37,8 @@ class Unusable(MachineError):
 
 def redacted(text: str) -> str:
     """A text without the users and passwords of its addresses, nor those that the environment holds for MLflow."""
-    address = urlsplit(os.environ.get("MLFLOW_TRACKING_URI", ""))
-    secrets = {os.environ.get(name, "") for name in _SECRETS} | set(_passwords(address.netloc))
+    authority = re.search(r"://([^/?#]*)", os.environ.get("MLFLOW_TRACKING_URI", ""))  # also of what is no address
+    secrets = {os.environ.get(name, "") for name in _SECRETS} | set(_passwords(authority[1] if authority else ""))
     for secret in sorted(secrets, key=len, reverse=True):
         if len(secret) > 3:  # a shorter one would take words apart
             text = text.replace(secret, "…")
@@ -54,7 +54,11 @@ def _passwords(authority: str) -> list[str]:
 
 def refused(uri: str) -> Trouble | None:
     """What is wrong with a `MLFLOW_TRACKING_URI` that no MLflow of today takes, told by its look."""
-    scheme = urlsplit(uri).scheme
+    try:
+        scheme = urlsplit(uri).scheme
+    except ValueError as error:  # a password with a bracket
+        what = f"MLFLOW_TRACKING_URI is no address ({printable(redacted(str(error)))})"
+        return Trouble(what, f"write each of /?#[]@: in a user or password as % and its code (`[` is %5B), or {_OWN_STORE}")
     allowed = os.environ.get("MLFLOW_ALLOW_FILE_STORE", "").lower() in ("true", "1")
     known = uri == "databricks" or re.match(r"(databricks-uc|uc|arn)\b", uri) or ("://" in uri and scheme != "file")
     if allowed or known:

@@ -35,6 +35,7 @@ KNOWN, OLD = Cutter((PLACE,)), Cutter()
         ("file:///data/ada/mlruns/1", "file://…/1", "file://…/1"),
         (f"http://{HOST}:5000/#/a/b", "http://…:5000/#/a/b", f"http://{HOST}:5000/#/a/b"),
         (f"lost on {HOST}", "lost on …", f"lost on {HOST}"),
+        (f"ssh {USER}@{HOST} x", "ssh …@… x", f"ssh {USER}@{HOST} x"),
         (f"../{USER}/food", "../…/food", f"../{USER}/food"),
         ("https://127.0.0.1:5000/home/x", "https://127.0.0.1:5000/home/x", "https://127.0.0.1:5000/home/x"),
         ("val/test, 3/4 or 50 %/100 % of a/b", "val/test, 3/4 or 50 %/100 % of a/b", "val/test, 3/4 or 50 %/100 % of a/b"),

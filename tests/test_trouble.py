@@ -171,6 +171,9 @@ def test_a_store_that_cannot_be_used_is_left_as_it_is(study, state, words):
         ("mlruns", "folder of files"),
         ("127.0.0.1:5000", "http://127.0.0.1:5000"),
         ("ftp://host/x", "no kind that MLflow knows"),
+        ("http://me:[s3cret@127.0.0.1:5000", "is no address"),
+        ("http://[::1:5000", "is no address"),
+        ("http://h\u2100st/x", "is no address"),
         ("postgresql+nodriver://u:s3cret@127.0.0.1:9/db", "unset MLFLOW_TRACKING_URI"),
     ],
 )
