@@ -86,7 +86,7 @@ def study_folder(root: Path, study: Study, data: Path | None) -> Path:
         return usual if usual in recorded else next(iter(own), usual)
     try:
         for folder, known in own.items():
-            if known.has(_scan(study, data, known.data.get("reading", {"rules": FIRST_RULES}))):
+            if _is_of(known, study, data):
                 return folder
         taken = usual in recorded and recorded[usual].study
         return usual.with_name(f"{usual.name}-{digest(_scan(study, data))[:6]}") if taken else usual
@@ -140,6 +140,14 @@ def digest(listing: Listing) -> str:
         except OSError:  # a set whose pictures are no files of their own
             continue
     return found.hexdigest()[:16]
+
+
+def _is_of(known: Known, study: Study, data: Path) -> bool:
+    """Whether a record's pictures, read by its rules, are those in `data`."""
+    try:
+        return known.has(_scan(study, data, known.data.get("reading", {"rules": FIRST_RULES})))
+    except UNREADABLE:  # damaged, or of a newer version, which whoever opens it says
+        return False
 
 
 def _scan(study: Study, data: Path, reading: Mapping[str, Any] | None = None) -> Listing:

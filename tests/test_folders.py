@@ -153,3 +153,16 @@ def test_a_damaged_record_is_not_gone_round(study: Study, tmp_path: Path) -> Non
     first = record(root, study, one)
     (first / "ledger.jsonl").write_bytes(b"\xff" * 100)
     assert study_folder(root, study, one) == first
+
+
+@pytest.mark.parametrize("facts", [{"reading": {"rules": 2, "newer": 1}}, {"reading": 5}, {"counts": 5}, {"classes": None}])
+def test_a_record_that_cannot_be_compared_is_of_other_pictures(study: Study, tmp_path: Path, facts: dict[str, Any]) -> None:
+    first, second = (class_folder(tmp_path / name / "photos", num=12) for name in "ab")
+    folder = study_folder(tmp_path / "mlruns", study, first)
+    known = {"classes": [], "counts": {}, "unreadable": []} | facts
+    with Ledger(folder) as ledger:
+        ledger.append("study", study=study.model_dump(mode="json"), data=known, note="")
+        ledger.append("session", command="python", place=place(tmp_path, first))
+    found = study_folder(tmp_path / "mlruns", study, second)
+    assert found != folder
+    assert found.name.startswith(folder.name)
