@@ -108,8 +108,12 @@ def parser(prog: str, about: str, *, trains: bool, searches: bool = False) -> Pa
     flags.add_argument(
         "--mlruns", type=folder, metavar="FOLDER", default=MLRUNS, help="where everything is written (default: mlruns)"
     )
-    if not trains:
-        return flags
+    if trains:
+        _training(flags, searches=searches)
+    return flags
+
+
+def _training(flags: Parser, *, searches: bool) -> None:
     flags.add_argument(
         "--set",
         action="append",
@@ -140,7 +144,6 @@ def parser(prog: str, about: str, *, trains: bool, searches: bool = False) -> Pa
     loud = flags.add_mutually_exclusive_group()
     loud.add_argument("-v", "--verbose", action="store_const", const=1, default=0, dest="verbosity", help="say more")
     loud.add_argument("-q", "--quiet", action="store_const", const=-1, dest="verbosity", help="only the end")
-    return flags
 
 
 def chosen_study(args: argparse.Namespace) -> tuple["Study", Path | None, str]:
