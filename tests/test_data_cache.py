@@ -360,6 +360,20 @@ def test_pictures_of_16_bits_get_the_one_scale_that_the_set_uses(tmp_path, cache
     assert open_data(data.path).reading == data.reading
 
 
+@pytest.mark.parametrize(("dark", "said"), [(1, "1 picture of floats lies"), (2, "2 pictures of floats lie"), (0, "")])
+def test_pictures_of_floats_in_two_scales_are_said(tmp_path, cache, dark, said):
+    root = tmp_path / "set"
+    for label in range(2):
+        (root / f"c{label}").mkdir(parents=True)
+        for n in range(10):
+            grey = np.asarray(photo(label, n, (12, 12)).convert("L")).astype(np.float32)
+            black = label == 0 and n < dark
+            Image.fromarray(grey / 255 if black else grey + 1).save(root / f"c{label}" / f"{n}.tif")
+    warnings = [one for one in prepare(Folder(size=12, channels=1), root, cache).warnings if "floats" in one]
+    assert len(warnings) == (1 if dark else 0)
+    assert not dark or (warnings[0].startswith(f"{said} in 0 … 1 and {20 - dark} in 0 … 255") and "c0/0.tif" in warnings[0])
+
+
 def test_a_set_that_uses_all_of_16_bits_is_read_as_ever(tmp_path, cache):
     root = deep_folder(tmp_path / "set", 65_535)
     data = prepare(Folder(size=12, channels=1), root, cache)

@@ -7,7 +7,7 @@ import json
 import os
 import shutil
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -22,6 +22,7 @@ from pipeline.data.checks import channel_statistics, copies, fingerprint, is_foo
 from pipeline.data.datasets import PictureSet
 from pipeline.data.decode import depth_of
 from pipeline.data.listing import FIRST_RULES, FULL_DEPTH, TRAIN, UNKNOWN, BadPicture, Listing, Reading, check_counts
+from pipeline.data.raster import IN_BYTE, IN_ONE
 from pipeline.data.shelf import ALIKE, IMAGES, META, UNFINISHED
 from pipeline.data.twins import near_identical
 from pipeline.errors import MachineError, UserError, printable
@@ -88,9 +89,9 @@ def _decode_scaled(
     Returns the set as it was read, the hash of every file, by row why some could not be read, and what is to be said.
     """
     found = _decode_all(dataset, listing, range(len(listing.files)), descriptor, on_progress)
-    deep = [row for row, one in found.items() if one.deepest]
+    deep = [row for row, one in found.items() if one.deepest > 0]
     top = depth_of(max((found[row].deepest for row in deep), default=FULL_DEPTH))
-    notes = []
+    notes = _float_scales(listing, found)
     if dataset.reading.rules > FIRST_RULES and top < FULL_DEPTH:
         dataset = dataset.read_by(Reading(top=top))
         found |= _decode_all(dataset, listing, deep, descriptor, on_progress)
@@ -106,6 +107,19 @@ def _decode_scaled(
         )
     reasons = {row: one.reason for row, one in found.items() if one.reason}
     return dataset, [one.digest for one in found.values()], reasons, notes
+
+
+def _float_scales(listing: Listing, found: Mapping[int, Decoded]) -> list[str]:
+    """What is to be said where pictures of floats come in both scales: a nearly black one of 0 … 255 looks like 0 … 1."""
+    in_one, in_byte = ([row for row, one in found.items() if one.deepest == kind] for kind in (IN_ONE, IN_BYTE))
+    if not (in_one and in_byte):
+        return []
+    lie = plural(len(in_one), "picture of floats lies", "pictures of floats lie")
+    first = printable(listing.files[in_one[0]], 60)
+    return [
+        f"{lie} in 0 … 1 and {len(in_byte):,} in 0 … 255, each brightened by its own scale: where all are meant in 0 … 255, "
+        f"the first are nearly black (as {first}); save them as 8 or 16 bits"
+    ]
 
 
 def _decode_all(

@@ -26,7 +26,7 @@ _LARGE = threading.Lock()  # files whose own bytes count: one at a time
 
 class Picture(NamedTuple):
     """pixels: uint8 [channels, size, size]; digest: SHA-256 of the source; deepest: the largest value of a picture of more
-    than 8 bits, 0 of others."""
+    than 8 bits, 0 of others; of floats IN_ONE or IN_BYTE."""
 
     pixels: Pixels
     digest: str

@@ -105,6 +105,9 @@ def _reason(error: Exception) -> str:
     return printable(text or type(error).__name__)
 
 
+IN_ONE, IN_BYTE = -1, -2  # instead of the largest value: floats in 0 … 1, and in 0 … 255
+
+
 def pixels_of(image: Image.Image, top: int = FULL_DEPTH) -> tuple[Pixels, int]:
     """(uint8 [1 or 3, H, W] of an opened picture: upright, first frame, deep values scaled; `deepest` as of `Picture`).
 
@@ -116,7 +119,8 @@ def pixels_of(image: Image.Image, top: int = FULL_DEPTH) -> tuple[Pixels, int]:
     ImageOps.exif_transpose(image, in_place=True)
     if image.mode[0] in "IF":  # Pillow's own conversion clips these at 255
         values = np.asarray(image)
-        return _eight_bits(values, top)[None], 0 if image.mode == "F" else int(values.max())
+        most = values.max()
+        return _eight_bits(values, top)[None], (IN_ONE if most <= 1 else IN_BYTE) if image.mode == "F" else int(most)
     rgb = image if image.mode == "RGB" else image.convert("RGB")
     pixels = np.array(rgb).transpose(2, 0, 1)
     return pixels, 256 * int(pixels.max()) + 255 if deep else 0

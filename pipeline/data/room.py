@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 
+from pipeline.counts import plural
 from pipeline.errors import MachineError, UserError
 from pipeline.limits import available_bytes
 
@@ -31,4 +32,4 @@ def require_rows(where: str, num: int, num_bytes: int) -> None:
     """Raise UserError where a file of `num_bytes` has more pictures, by its header, than it can hold: a header may say any
     number, and pictures of no or few pixels pack to nothing, but each is listed."""
     if num * ROW_BYTES > max(SMALL_BYTES, MOST_RATIO * num_bytes):
-        raise UserError(f"{where}: {num:,} pictures in {num_bytes / 1e6:.1f} MB: these are no pictures")
+        raise UserError(f"{where}: {plural(num, 'picture')} in {num_bytes / 1e6:.1f} MB: these are no pictures")
