@@ -48,7 +48,11 @@ def test_labels_that_are_numbers_are_in_order_of_value_before_words(numbers: set
 
 
 @few
-@given(st.lists(st.text(min_size=1).map(printable), min_size=1), st.integers(-999, 999), st.floats(-99, 99, width=16))
+@given(
+    st.lists(st.text(min_size=1).map(printable), min_size=1),
+    st.integers(-999, 999),
+    st.floats(-99, 99, width=16, allow_subnormal=False),
+)
 def test_predictions_give_the_users_own_labels_back(labels: list[str], whole: int, real: float) -> None:
     labels = [*labels, str(whole), f"{real:.4f}"]
     files = {str(number): label for number, label in enumerate(labels)}
@@ -60,7 +64,7 @@ def test_predictions_give_the_users_own_labels_back(labels: list[str], whole: in
 
 
 @few
-@given(st.lists(st.floats(1e-7, 0.5), min_size=1), st.floats(1e-11, 1))
+@given(st.lists(st.floats(1e-7, 0.5, allow_subnormal=False), min_size=1), st.floats(1e-11, 1, allow_subnormal=False))
 def test_decimals_show_two_digits_of_the_smallest_half_width_and_every_sign(halves: list[float], share: float) -> None:
     shown, least = Points.fit(halves), 100 * min(halves)
     assert 1 <= shown.decimals <= MOST_DECIMALS
@@ -73,7 +77,13 @@ def test_decimals_show_two_digits_of_the_smallest_half_width_and_every_sign(halv
     assert float(shown.signed(-share).replace("−", "-")) < 0 < float(shown.signed(share))
 
 
-values = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text()
+values = (
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False, allow_infinity=False, allow_subnormal=False)
+    | st.text()
+)
 
 
 @few
