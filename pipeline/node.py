@@ -1,5 +1,6 @@
 """Ray's own processes on this machine: started for one command, watched, ended with it."""
 
+import atexit
 import contextlib
 import functools
 import logging
@@ -79,6 +80,8 @@ def _end() -> None:
     What Tune leaves holds references to Ray's objects in circles. Where a thread's garbage collection meets one while Ray
     disconnects, Ray ends this process ("The core worker has already been shutdown").
     """
+    if "colorama.initialise" in sys.modules:  # Ray's own; it would end the screen with an escape sequence on any terminal
+        atexit.unregister(sys.modules["colorama.initialise"].reset_all)
     with without_garbage():
         ray._private.worker._global_node = None  # else its processes are ended one by one, a second or two for each
         ray.shutdown()

@@ -68,3 +68,13 @@ with node.running(1, Path({str(tmp_path)!r}), Interrupts()):
     found = subprocess.run((sys.executable, "-c", code), env=environment, capture_output=True, text=True, check=False)
     assert found.stdout == ""
     assert "it would let other users of this machine in" in found.stderr
+
+
+def test_no_escape_sequence_is_left_on_a_terminal_at_the_end() -> None:
+    master, terminal = os.openpty()
+    code = "from pipeline import node\nimport colorama\ncolorama.init(strip=False)\nnode._end()\nprint('over')"
+    with os.fdopen(master, "rb", buffering=0) as screen:
+        environment = os.environ | {"PYTHONPATH": str(commands.ROOT)}
+        subprocess.run((sys.executable, "-c", code), env=environment, stdout=terminal, check=True)
+        os.close(terminal)
+        assert screen.read(1000) == b"over\r\n"
