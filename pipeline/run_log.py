@@ -14,6 +14,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from pipeline.screen import Steady
+
 MAX_BYTES = 64 * 1024
 """What is kept of a segment's output: its end."""
 
@@ -47,7 +49,8 @@ def captured(path: Path) -> Iterator[None]:
     was_enabled = faulthandler.is_enabled()
     faulthandler.enable(file)
     try:
-        with file, contextlib.redirect_stdout(file), contextlib.redirect_stderr(file):
+        steady = Steady(file)  # a full disk is for the checkpoint to tell, not for a library that prints
+        with contextlib.redirect_stdout(steady), contextlib.redirect_stderr(steady):
             yield
     finally:
         faulthandler.disable()
@@ -56,6 +59,8 @@ def captured(path: Path) -> Iterator[None]:
             os.close(was)
         if was_enabled:
             faulthandler.enable(2)
+        with contextlib.suppress(OSError):
+            file.close()
 
 
 def discard(path: Path) -> None:

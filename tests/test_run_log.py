@@ -107,3 +107,10 @@ def test_a_disk_that_refuses_the_log_does_not_stop_the_study(tmp_path: Path) -> 
     with run_log.captured(run_log.output_path(tmp_path, "s.1")):
         pass
     assert run_log.write(tmp_path, "r", "s.1", {"error": "x"}) == ""
+
+
+def test_a_library_that_prints_on_a_full_disk_does_not_end_a_run(tmp_path: Path) -> None:
+    (tmp_path / "logs").mkdir()
+    (tmp_path / "logs" / ".s.1.out").symlink_to("/dev/full")
+    with run_log.captured(run_log.output_path(tmp_path, "s.1")):
+        print("much", flush=True)
