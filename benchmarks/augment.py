@@ -28,8 +28,8 @@ from torchvision import io
 from torchvision.transforms import v2
 
 from benchmarks.loop import MEAN, STD, Photos, clock, photos
-from pipeline.core.augment import AUGMENTS, Augmentation, Notes
-from pipeline.core.pixels import Pixels, draw
+from pipeline.core.augmentation.config import AUGMENTS, Augmentation, Notes
+from pipeline.core.augmentation.pixels import Pixels, draw
 from pipeline.core.train import tune_process
 
 BATCHES = 4

@@ -22,17 +22,18 @@ from typing import Any
 
 from rich.console import Console
 
-from pipeline import runner
-from pipeline.cli import guarded, positive
-from pipeline.interrupts import Interrupts
-from pipeline.ledger import Ledger
+from pipeline.analysis.arm_summary import summary
+from pipeline.engine import ray_tune
+from pipeline.engine.interrupts import Interrupts
+from pipeline.engine.queue import Plan
+from pipeline.engine.trials import Trials
 from pipeline.machine import Resources
-from pipeline.plan import Plan
-from pipeline.progress import Progress
-from pipeline.record import Record
-from pipeline.study import load_study
-from pipeline.tracking import Tracker
-from pipeline.trials import Trials
+from pipeline.record.ledger import Ledger
+from pipeline.record.record import Record
+from pipeline.record.tracking import Tracker
+from pipeline.session.cli import guarded, positive
+from pipeline.session.progress import Progress
+from pipeline.study.study import load_study
 
 GOAL = 1.2
 WARM_UP = 20  # trials, while workers start
@@ -49,8 +50,8 @@ class Window:
 
 
 def stub(config: dict[str, str]) -> None:
-    """In the place of `runner.train_segment`: a curve drawn from the run's name, at once."""
-    runner.carry_out(json.loads(config["order"]), pretend)
+    """In the place of `ray_tune.train_segment`: a curve drawn from the run's name, at once."""
+    ray_tune.carry_out(json.loads(config["order"]), pretend)
 
 
 def pretend(order: dict[str, Any], on_epoch: Any) -> dict[str, Any]:
@@ -111,16 +112,16 @@ def search(folder: Path, recorded: int, trials: int, workers: int, *, mlflow: bo
     most = recorded + WARM_UP + trials
     clock = Clock(recorded + WARM_UP, most)
     study = load_study("hw3").override({"search.num_trials": most, "baseline.epochs": 9}, source="benchmark")
-    propose, take = Trials.propose, runner.Segments.on_trial_result
-    runner.train_segment = stub
+    propose, take = Trials.propose, ray_tune.Segments.on_trial_result
+    ray_tune.train_segment = stub
     Trials.propose = clock.timed("suggestion", propose)  # type: ignore[method-assign]
-    runner.Segments.on_trial_result = clock.timed("result", take)  # type: ignore[method-assign]
+    ray_tune.Segments.on_trial_result = clock.timed("result", take)  # type: ignore[method-assign]
     with Ledger(folder / "growth") as ledger:
         found = Record()
         data = {"title": "none", "fingerprint": "0", "classes": ["0", "1"], "counts": {"train": 1, "valid": 1, "test": 1}}
         listeners: list[Any] = [found.apply]
         ledger.listener = lambda event: [listen(event) for listen in listeners]  # type: ignore[assignment]
-        tracker = Tracker(folder, ledger.folder, [], ledger.append) if mlflow else None
+        tracker = Tracker(folder, ledger.folder, [], ledger.append, summary) if mlflow else None
         ledger.append("study", id="growth", study=study.model_dump(mode="json"), data=data, note="")
         ledger.append("session", budget={}, versions={}, machine={}, commit="")
         plan = Plan(study, ledger, found, core_version=1, with_search=True)
@@ -130,10 +131,10 @@ def search(folder: Path, recorded: int, trials: int, workers: int, *, mlflow: bo
         with Progress(plan, Console(quiet=True), verbosity=-1) as progress:
             listeners.append(progress.event)
             listeners.append(lambda event: clock.begun(len(found.trial_keys)) if event["type"] == "trial" else None)
-            runner.run(plan, Resources(workers, 0.0), folder / "cache", interrupts=Interrupts(), on_step=progress.step)
+            ray_tune.run(plan, Resources(workers, 0.0), folder / "cache", interrupts=Interrupts(), on_step=progress.step)
         if tracker:
             tracker.close()
-    Trials.propose, runner.Segments.on_trial_result = propose, take  # type: ignore[method-assign]
+    Trials.propose, ray_tune.Segments.on_trial_result = propose, take  # type: ignore[method-assign]
     return clock.found
 
 

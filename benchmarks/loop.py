@@ -30,11 +30,11 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision import io, models, transforms
 from torchvision.transforms import v2
 
-from pipeline.config import TrainConfig
+from pipeline.core.augmentation.pixels import Pixels
+from pipeline.core.config import TrainConfig
 from pipeline.core.loop import Loop
 from pipeline.core.objective import Objective
 from pipeline.core.pictures import Pictures
-from pipeline.core.pixels import Pixels
 from pipeline.core.train import resolve_precision, tune_process
 from pipeline.data.splits import Split
 

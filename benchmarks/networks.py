@@ -19,10 +19,10 @@ from torch import Tensor, nn
 from torch.autograd.graph import saved_tensors_hooks
 from torch.nn import functional
 
-from pipeline.core import macs
-from pipeline.core.machine import tune_process
+from pipeline.core.finished import macs
 from pipeline.core.models import MODELS
 from pipeline.core.models.base import Network
+from pipeline.core.process import tune_process
 
 PAGE = Path(__file__).parents[1] / "docs" / "networks.md"
 SIZE, NUM_CLASSES, BATCH = 64, 11, 32

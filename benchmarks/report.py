@@ -22,13 +22,15 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.cli import positive
-from pipeline.ledger import FILE, read_events
-from pipeline.lines import seal
-from pipeline.record import Record
-from pipeline.report import compose, figures, sheets, terminal, write_report
-from pipeline.scheduler import rung_epochs
-from pipeline.study import Study, load_study
+from pipeline.engine.scheduler import rung_epochs
+from pipeline.record.ledger import FILE, read_events
+from pipeline.record.lines import seal
+from pipeline.record.record import Record
+from pipeline.report import compose, frame_files, write_report
+from pipeline.report.figures import draw as figures
+from pipeline.report.formats import terminal
+from pipeline.session.cli import positive
+from pipeline.study.study import Study, load_study
 
 GOAL_SECONDS, GOAL_RATIO, GOAL_PAGE = 10.0, 11.0, 5e6
 NUM_LARGE = 10  # times the runs of the small study
@@ -38,7 +40,7 @@ STAGES: dict[str, tuple[Any, str]] = {
     "judge": (compose, "read"),
     "figures": (figures, "draw_all"),
     "pages": (compose, "texts"),
-    "frames": (sheets, "files"),
+    "frames": (frame_files, "files"),
     "screen": (terminal, "render"),
 }
 
@@ -140,7 +142,7 @@ class Scribe:
 
     def _judged(self, run: str, acc: float) -> dict[str, str]:
         """The predictions of a run, as the product keeps them beside the ledger."""
-        from pipeline.evidence import Evidence, Judged, Wrong, evidence_path, write
+        from pipeline.core.finished.evidence import Evidence, Judged, Wrong, evidence_path, write
 
         true = np.arange(NUM_PICTURES) % NUM_CLASSES
         right = self.rng.random(NUM_PICTURES) < acc

@@ -18,11 +18,11 @@ from typing import Any
 
 import numpy as np
 
+from pipeline.engine.sampler import RungSampler
+from pipeline.engine.scheduler import Promotion, rung_epochs
 from pipeline.errors import PipelineError, UserError
 from pipeline.frozen import Scalar
-from pipeline.sampler import RungSampler
-from pipeline.scheduler import Promotion, rung_epochs
-from pipeline.space import Choice, Float, Int, Knob, Space
+from pipeline.study.space import Choice, Float, Int, Knob, Space
 
 INSTANCES = ("opda:alexnet", "tiny", "lcb:168330", "lcb:167190")
 REDUCTION, NUM_RUNGS = 3, 3

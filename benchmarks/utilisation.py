@@ -27,14 +27,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pipeline.cli import chosen_study, guarded, positive
+from pipeline.engine.scheduler import rung_epochs
 from pipeline.errors import MachineError
-from pipeline.folders import study_folder
-from pipeline.ledger import read_events
 from pipeline.machine import Resources, resources
-from pipeline.record import Record
-from pipeline.scheduler import rung_epochs
-from pipeline.study import Study, load_study
+from pipeline.record.folders import study_folder
+from pipeline.record.ledger import read_events
+from pipeline.record.record import Record
+from pipeline.session.cli import chosen_study, guarded, positive
+from pipeline.study.study import Study, load_study
 
 LONGER = {"baseline.dataset.num_train": 1200, "baseline.dataset.num_valid": 400, "baseline.dataset.size": 24}
 """The embedded digits with epochs of about half a second, so that start-up is not measured against next to nothing."""

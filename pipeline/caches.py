@@ -4,8 +4,8 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from pipeline.cli import MLRUNS, Parser, folder, guarded
 from pipeline.screen import console, steadily
+from pipeline.session.cli import MLRUNS, Parser, folder, guarded
 
 
 @steadily
@@ -27,8 +27,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def listed(args: argparse.Namespace) -> int:
     """Show the caches; remove what is to be removed."""
-    from pipeline.findings import table
-    from pipeline.holdings import findings, holdings, remove
+    from pipeline.doctor.findings import table
+    from pipeline.doctor.holdings import findings, holdings, remove
     from pipeline.limits import size
 
     mlruns = require_mlruns(args.mlruns)

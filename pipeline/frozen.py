@@ -1,12 +1,15 @@
 """Frozen: the base of every configuration object. Immutable, refuses unknown keys, knows its identity."""
 
 import hashlib
+import importlib
 import json
+import pkgutil
 import typing
 from collections.abc import Iterator, Mapping
 from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic.fields import FieldInfo
 
 from pipeline.errors import UserError, choices, printable
 
@@ -178,3 +181,27 @@ def _models(annotation: Any) -> tuple[type[BaseModel], ...]:
     for arg in typing.get_args(annotation):
         found += [m for m in _models(arg) if m not in found]
     return tuple(found)
+
+
+def members(package: str, base: type[Frozen]) -> tuple[type, ...]:
+    """The classes below `base` with a tag of their own (`name: Literal["cnn"] = "cnn"`) in the modules of `package`.
+
+    Imports every module of the package, sorted by name; within a module the order is that of definition. A class without
+    a tag is a base and is left out. Called by the package itself while it is imported, so its modules must import from
+    each other and never from the package. Raises ValueError where two members have the same tag.
+    """
+    found: dict[str, type] = {}
+    paths = importlib.import_module(package).__path__
+    for name in sorted(module.name for module in pkgutil.iter_modules(paths)):
+        module = importlib.import_module(f"{package}.{name}")
+        for value in vars(module).values():
+            if isinstance(value, type) and issubclass(value, base) and value.__module__ == module.__name__:
+                tag = _tag(value.model_fields.get("name"))
+                if tag is not None and found.setdefault(tag, value) is not value:
+                    raise ValueError(f"{value.__qualname__} and {found[tag].__qualname__} are both called '{tag}'")
+    return tuple(found.values())
+
+
+def _tag(field: FieldInfo | None) -> str | None:
+    literal = field is not None and typing.get_origin(field.annotation) is typing.Literal
+    return field.default if field is not None and literal and isinstance(field.default, str) else None

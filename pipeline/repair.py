@@ -3,12 +3,12 @@
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from pipeline.cli import Parser, folder, guarded
 from pipeline.counts import plural
 from pipeline.errors import UserError, printable
-from pipeline.ledger import FILE
-from pipeline.salvage import Salvage, mend
+from pipeline.record.ledger import FILE
+from pipeline.record.salvage import Salvage, mend
 from pipeline.screen import folded, steadily
+from pipeline.session.cli import Parser, folder, guarded
 
 
 @steadily

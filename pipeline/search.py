@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
-from pipeline.cli import guarded, parser
 from pipeline.screen import steadily
+from pipeline.session.cli import guarded, parser
 
 
 @steadily
@@ -17,10 +17,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = flags.parse_args(argv)
     args.command = "pipeline.search"
     if argv is not None:  # called by another program
-        from pipeline.guest import call
+        from pipeline.session.guest import call
 
         return call(args.command, argv)
-    from pipeline.session import conduct
+    from pipeline.session.session import conduct
 
     return conduct(args, with_search=True)
 

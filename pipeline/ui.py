@@ -11,12 +11,12 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from pipeline.cli import MLRUNS, Parser, folder, guarded
 from pipeline.errors import MachineError, UserError, printable
-from pipeline.places import FILE, settle, sqlite_file, store_uri
+from pipeline.record.mlflow_places import FILE, settle, sqlite_file, store_uri
+from pipeline.record.mlflow_store import require_usable
+from pipeline.record.mlflow_trouble import redacted, refused
 from pipeline.screen import folded, steadily
-from pipeline.store import require_usable
-from pipeline.trouble import redacted, refused
+from pipeline.session.cli import MLRUNS, Parser, folder, guarded
 
 LOOPBACK = "127.0.0.1"
 SERVABLE = re.compile(r"(sqlite|postgresql|mysql|mssql)(\+\w+)?://")
@@ -119,7 +119,7 @@ def _names(host: str, port: int, *, remote: bool) -> list[str]:
 def _command(uri: str, root: Path | None, args: argparse.Namespace, names: list[str]) -> list[str]:
     """One worker: a viewer needs no more, and each takes hundreds of MB."""
     command = [sys.executable, "-m", "mlflow", "ui", "--backend-store-uri", uri, "--host", args.host]
-    command += ["--port", str(args.port), "--workers", "1", "--uvicorn-opts", "--http pipeline.viewer:Viewer"]
+    command += ["--port", str(args.port), "--workers", "1", "--uvicorn-opts", "--http pipeline.record.mlflow_viewer:Viewer"]
     hosts = [f"{name}:{args.port}" for name in names] + (names if args.port == 80 else [])
     command += ["--allowed-hosts", ",".join(hosts), "--cors-allowed-origins", ",".join(f"http://{host}" for host in hosts)]
     return [*command, "--artifacts-destination", (root / "artifacts").as_uri()] if root else command
@@ -130,7 +130,7 @@ def _environment() -> dict[str, str]:
     kept = {name: value for name, value in os.environ.items() if not re.match("MLFLOW_(SERVER|UVICORN|GUNICORN)_", name)}
     off = {name: "false" for name in ("MLFLOW_SERVER_ENABLE_JOB_EXECUTION", "MLFLOW_ENABLE_REMOTE_ASSISTANT")}
     found = os.pathsep.join(filter(None, [str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH")]))
-    return kept | off | {"MLFLOW_DISABLE_TELEMETRY": "true", "PYTHONPATH": found}  # for `viewer`
+    return kept | off | {"MLFLOW_DISABLE_TELEMETRY": "true", "PYTHONPATH": found}  # for `mlflow_viewer`
 
 
 if __name__ == "__main__":

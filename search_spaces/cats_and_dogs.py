@@ -1,6 +1,6 @@
 """Network and its width, learning rate, decay, dropout and augmentation: a small network and a deep one at their best."""
 
-from pipeline.space import Choice, Float, Space
+from pipeline.study.space import Choice, Float, Space
 
 KNOBS = {
     "model.dropout": Float(low=0.0, high=0.5),

@@ -1,6 +1,6 @@
 """Shortcuts and depth together with what decides whether a deep plain network trains at all: rate, batch, decay."""
 
-from pipeline.space import Choice, Float, Space
+from pipeline.study.space import Choice, Float, Space
 
 SPACE = Space(
     knobs={

@@ -4,7 +4,7 @@ Ranges: learning rates span the two decades around each optimizer's usual defaul
 and RMSprop and decoupled for AdamW, hence the different scales. Momentum exists for SGD alone.
 """
 
-from pipeline.space import Choice, Float, Space
+from pipeline.study.space import Choice, Float, Space
 
 WEIGHT_DECAY = Float(low=1e-6, high=1e-3, log=True)
 

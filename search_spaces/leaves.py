@@ -1,6 +1,6 @@
 """Many classes and few pictures of each: network, augmentation, dropout, label smoothing, learning rate and decay."""
 
-from pipeline.space import Choice, Float, Space
+from pipeline.study.space import Choice, Float, Space
 
 KNOBS = {
     "model.dropout": Float(low=0.0, high=0.5),

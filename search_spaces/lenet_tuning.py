@@ -3,7 +3,7 @@
 The learning rates reach from ReLU's to sigmoid's: one that suits the one is a decade off for the other.
 """
 
-from pipeline.space import Choice, Float, Space
+from pipeline.study.space import Choice, Float, Space
 
 SPACE = Space(
     knobs={

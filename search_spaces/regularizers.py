@@ -1,6 +1,6 @@
 """How much of each regularizer, 0 (off) included but for the decay, whose scale is logarithmic; and the learning rate."""
 
-from pipeline.space import Float, Space
+from pipeline.study.space import Float, Space
 
 SPACE = Space(
     knobs={

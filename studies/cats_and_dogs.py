@@ -16,14 +16,14 @@ cut it down, e.g. `--set dataset.size=32 --set 'ablation.design.on.ResNet={"mode
 --epochs 12 --trials 8 --replicates 3`.
 """
 
-from pipeline.config import TrainConfig
-from pipeline.core.augment import Notes
+from pipeline.core.augmentation.config import Notes
+from pipeline.core.config import TrainConfig
 from pipeline.core.models.lenet import LeNet
 from pipeline.core.optimizers import AdamW
 from pipeline.core.schedules import Cosine
 from pipeline.data.datasets import Folder
-from pipeline.designs import Factorial
-from pipeline.study import Ablation, Fallback, Search, Study
+from pipeline.study.designs import Factorial
+from pipeline.study.study import Ablation, Fallback, Search, Study
 from search_spaces.cats_and_dogs import SMALL, SPACE
 
 STUDY = Study(

@@ -19,13 +19,13 @@ Without a GPU cut it down, e.g. `--set dataset.size=32 --set model.width=16 --se
 differ in more than depth.
 """
 
-from pipeline.config import TrainConfig
+from pipeline.core.config import TrainConfig
 from pipeline.core.models.resnet import ResNet
 from pipeline.core.optimizers import SGD
 from pipeline.core.schedules import Cosine
 from pipeline.data.datasets import Folder
-from pipeline.designs import Factorial
-from pipeline.study import Ablation, Fallback, Search, Study
+from pipeline.study.designs import Factorial
+from pipeline.study.study import Ablation, Fallback, Search, Study
 from search_spaces.degradation import SPACE
 
 STUDY = Study(

@@ -10,13 +10,13 @@ Cost: about 900 epochs of 9,866 pictures in all. On a CPU core the CNN trains ab
 `--set dataset.size=32 --set model.width=16 --epochs 9 --trials 12 --replicates 3`.
 """
 
-from pipeline.config import TrainConfig
-from pipeline.core.augment import Notes
+from pipeline.core.augmentation.config import Notes
+from pipeline.core.config import TrainConfig
 from pipeline.core.models import CNN
 from pipeline.core.optimizers import Adam
 from pipeline.data.datasets import Folder
-from pipeline.designs import Factorial
-from pipeline.study import Ablation, Fallback, Search, Study
+from pipeline.study.designs import Factorial
+from pipeline.study.study import Ablation, Fallback, Search, Study
 from search_spaces.hw3 import SMALL, SPACE
 
 STUDY = Study(

@@ -23,14 +23,14 @@ second; the 15,600 training pictures of Kaggle's set at 128x128 want a GPU. Cut 
 model.width=16 --epochs 40 --trials 6 --replicates 3`.
 """
 
-from pipeline.config import TrainConfig
-from pipeline.core.augment import Notes
+from pipeline.core.augmentation.config import Notes
+from pipeline.core.config import TrainConfig
 from pipeline.core.models import CNN
 from pipeline.core.optimizers import AdamW
 from pipeline.core.schedules import Cosine
 from pipeline.data.datasets.csv import Csv
-from pipeline.designs import Factorial
-from pipeline.study import Ablation, Fallback, Search, Study
+from pipeline.study.designs import Factorial
+from pipeline.study.study import Ablation, Fallback, Search, Study
 from search_spaces.leaves import SMALL, SPACE
 
 STUDY = Study(

@@ -18,12 +18,12 @@ Cost: about 320 epochs of 51,000 pictures, most of it in the arms; a CPU core ta
 40 minutes. Cut it down: `--epochs 3 --trials 8 --replicates 3`, four minutes or five. A short run favours what learns fast.
 """
 
-from pipeline.config import TrainConfig
+from pipeline.core.config import TrainConfig
 from pipeline.core.models.lenet import LeNet
 from pipeline.core.optimizers import SGD
 from pipeline.data.datasets.idx import Idx
-from pipeline.designs import Arms
-from pipeline.study import Ablation, Fallback, Search, Study
+from pipeline.study.designs import Arms
+from pipeline.study.study import Ablation, Fallback, Search, Study
 from search_spaces.lenet_tuning import SPACE
 
 RELU = {"model.activation": "relu", "optimizer.lr": 0.1}

@@ -20,15 +20,15 @@ second: for 10,000 pictures two minutes an epoch. Without a GPU cut it down, e.g
 `--set dataset.size=32 --set model.width=16 --epochs 40 --trials 6 --replicates 3`.
 """
 
-from pipeline.config import TrainConfig
-from pipeline.core.augment import Crops
+from pipeline.core.augmentation.config import Crops
+from pipeline.core.config import TrainConfig
 from pipeline.core.losses import CrossEntropy
 from pipeline.core.models import CNN
 from pipeline.core.optimizers import SGD
 from pipeline.core.schedules import Cosine
 from pipeline.data.datasets import Folder
-from pipeline.designs import LeaveOneOut
-from pipeline.study import Ablation, Fallback, Search, Study
+from pipeline.study.designs import LeaveOneOut
+from pipeline.study.study import Ablation, Fallback, Search, Study
 from search_spaces.regularizers import SPACE
 
 OFF = {

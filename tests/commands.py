@@ -14,8 +14,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from pipeline.ledger import FILE, read_events
-from pipeline.record import Record
+from pipeline.record.ledger import FILE, read_events
+from pipeline.record.record import Record
 
 ROOT = Path(__file__).parent.parent
 HANGS = 3600  # seconds: what a busy machine may take; only a command that hangs takes longer

@@ -8,12 +8,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pipeline.config import TrainConfig
-from pipeline.ledger import Event, Ledger
-from pipeline.plan import Plan
-from pipeline.record import Record, Run
-from pipeline.segment import Segment
-from pipeline.study import Study
+from pipeline.core.config import TrainConfig
+from pipeline.engine.order import Segment
+from pipeline.engine.queue import Plan
+from pipeline.record.ledger import Event, Ledger
+from pipeline.record.record import Record, Run
+from pipeline.study.study import Study
 
 DATA = {
     "title": "digits",

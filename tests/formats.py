@@ -11,12 +11,14 @@ from pathlib import Path
 
 import pandas as pd
 
-from pipeline.record import Record
-from pipeline.report import html as page
-from pipeline.report import letters, markdown, sheets
+from pipeline.record.record import Record
+from pipeline.report import frame_files
 from pipeline.report.compose import FIGURES, Findings, document, read, texts
 from pipeline.report.document import Column, Figure, Table
-from pipeline.report.terminal import render
+from pipeline.report.formats import html as page
+from pipeline.report.formats import latex_text as letters
+from pipeline.report.formats import markdown
+from pipeline.report.formats.terminal import render
 
 EMPTY = b'<svg xmlns="http://www.w3.org/2000/svg" width="10pt" height="10pt" viewBox="0 0 10 10"></svg>'
 VOID = {"meta", "br", "img", "link", "input", "hr", "base", "embed", "source", "track", "wbr", "col", "area"}
@@ -122,7 +124,7 @@ def tell(record: Record, home: Path | None = None, *, drawn: frozenset[str] = FI
     figures = tuple(block.name for block in content.blocks if isinstance(block, Figure))
     raw = texts(findings, {}) | {"report.md": markdown.render(content), "screen": render(findings, Path("report.html"))}
     raw["report.html"] = page.render(content, dict.fromkeys(figures, EMPTY))
-    files = sheets.files(findings)
+    files = frame_files.files(findings)
     rows = {Path(n).stem: csv_rows(text.decode()) for n, text in files.items() if n.endswith(".csv")}
     packed = {Path(n).stem: pd.read_parquet(io.BytesIO(data)) for n, data in files.items() if n.endswith(".parquet")}
     tables = tuple(block for block in content.blocks if isinstance(block, Table))

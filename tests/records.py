@@ -6,15 +6,15 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.config import TrainConfig
-from pipeline.core.augment import Notes
+from pipeline.core.augmentation.config import Notes
+from pipeline.core.config import TrainConfig
 from pipeline.core.optimizers import Adam
 from pipeline.data.datasets import Folder
-from pipeline.designs import Arms, Factorial
-from pipeline.ledger import Ledger, read_events
-from pipeline.record import Record
-from pipeline.space import Choice, Float, Space
-from pipeline.study import Ablation, Search, Study
+from pipeline.record.ledger import Ledger, read_events
+from pipeline.record.record import Record
+from pipeline.study.designs import Arms, Factorial
+from pipeline.study.space import Choice, Float, Space
+from pipeline.study.study import Ablation, Search, Study
 
 COMMAND = "python -m pipeline.search --study demo --data food-11"
 VERSIONS = {"python": "3.11.2", "torch": "2.15", "ray": "2.60", "optuna": "5.0", "mlflow": "3.17", "torchvision": "0.29"}

@@ -6,7 +6,7 @@ import numpy as np
 from safetensors.torch import load_file
 from sklearn.datasets import load_digits
 
-from pipeline.config import TrainConfig
+from pipeline.core.config import TrainConfig
 from pipeline.core.train import Inputs, Result
 from pipeline.data.splits import Split
 

@@ -2,12 +2,12 @@
 
 from typing import Any
 
-from pipeline.config import TrainConfig
+from pipeline.core.config import TrainConfig
 from pipeline.core.models import CNN
 from pipeline.data.datasets import Digits
-from pipeline.designs import Factorial
-from pipeline.space import Choice, Float, Space
-from pipeline.study import Ablation, Search, Study
+from pipeline.study.designs import Factorial
+from pipeline.study.space import Choice, Float, Space
+from pipeline.study.study import Ablation, Search, Study
 
 SPACE = Space(
     knobs={"model.dropout": Float(low=0.0, high=0.5), "batch_size": Choice(options=(16, 32))},

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from benchmarks.utilisation import Side, study_of
-from pipeline.study import load_study
+from pipeline.study.study import load_study
 
 
 def flags(**given):
@@ -87,7 +87,7 @@ def test_cold_reads_are_compared_on_equal_terms(tmp_path, capsys):
 def test_the_intervals_that_ship_are_simulated_and_a_wrong_test_is_seen(capsys):
     from benchmarks.coverage.__main__ import main
     from benchmarks.coverage.intervals import Condition, measure, normal
-    from pipeline.stats import PAIRED, basis
+    from pipeline.analysis.stats import PAIRED, basis
 
     folds = Condition("folds", normal, replicates_share=0.2)
     naive = measure(folds, PAIRED, 5, 3000, np.random.default_rng(0))
@@ -102,8 +102,8 @@ def test_the_intervals_that_ship_are_simulated_and_a_wrong_test_is_seen(capsys):
 
 def test_a_made_up_study_is_reported_stage_by_stage(tmp_path, capsys):
     from benchmarks.report import STAGES, Scribe, Timed, measure, report
-    from pipeline.ledger import read_events
-    from pipeline.record import Record
+    from pipeline.record.ledger import read_events
+    from pipeline.record.record import Record
 
     Scribe(tmp_path, 40, 4).write()
     record = Record.of(read_events(tmp_path))

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 from benchmarks.coverage import pictures
-from pipeline import evidence
-from pipeline.record import Record
+from pipeline.analysis.stats import Fit, Marks, basis, fit, widened
+from pipeline.core.finished import evidence
+from pipeline.record.record import Record
 from pipeline.report.compose import read, texts
 from pipeline.report.frames import read as frames
-from pipeline.stats import Fit, Marks, basis, fit, widened
 from tests.records import Scribe, make_study, with_arms
 from tests.test_report_classes import answers_of
 

@@ -19,7 +19,7 @@ from pipeline.data.datasets.csv import Csv
 from pipeline.data.datasets.npz import Npz
 from pipeline.data.shelf import IMAGES, LOCK, UNFINISHED, locked, parcels
 from pipeline.errors import MachineError, UserError
-from pipeline.ledger import FILE, Ledger
+from pipeline.record.ledger import FILE, Ledger
 
 SMALL = Folder(size=8, max_unreadable=0.1)
 

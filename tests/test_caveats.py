@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 
-from pipeline.caveats import caveats
-from pipeline.core.artifact import Artifact
-from pipeline.model_card import Facts, card, config_json
-from pipeline.record import Record
-from pipeline.selection import Selection, select
+from pipeline.core.finished.artifact import Artifact
+from pipeline.export.caveats import caveats
+from pipeline.export.model_card import Facts, card, config_json
+from pipeline.export.selection import Selection, select
+from pipeline.record.record import Record
 from tests.records import Scribe, make_study
 
 SOUND = {"baseline": (0.6, 0.61, 0.62), "ResNet": (0.7, 0.71, 0.72)}

@@ -15,17 +15,17 @@ import numpy as np
 import pytest
 from scipy.stats import t as student
 
-from pipeline.comparison import summary
-from pipeline.config import TrainConfig
-from pipeline.designs import Factorial, Fractional, Ladder, LeaveOneOut, OrderedPath, Scheme
-from pipeline.header import changed_settings
-from pipeline.ledger import read_events
-from pipeline.record import Record
-from pipeline.report import figures
+from pipeline.analysis.arm_summary import summary
+from pipeline.core.config import TrainConfig
+from pipeline.record.ledger import read_events
+from pipeline.record.record import Record
 from pipeline.report.compose import texts
 from pipeline.report.document import Cell
-from pipeline.study import Study
-from pipeline.tuning import PerArm, Replicated
+from pipeline.report.figures import draw as figures
+from pipeline.session.resume import changed_settings
+from pipeline.study.designs import Factorial, Fractional, Ladder, LeaveOneOut, OrderedPath, Scheme
+from pipeline.study.study import Study
+from pipeline.study.tuning import PerArm, Replicated
 from tests.driver import Worker, drive, open_plan
 from tests.formats import PAGES, WORDED, Told, columns, plain, tell
 from tests.records import Scribe, make_study, with_arms

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from sklearn import metrics
 
-from pipeline.classes import NUM_BINS, Classes, confusion_rows, mean, per_class_rows, tally, wilson
-from pipeline.evidence import Judged
+from pipeline.analysis.confusion import NUM_BINS, Classes, confusion_rows, mean, per_class_rows, tally, wilson
+from pipeline.core.finished.evidence import Judged
 
 
 def judged(true: list[int], pred: list[int], sure: float | list[float] = 0.9) -> Judged:

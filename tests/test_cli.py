@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.cli import chosen_study, folder, guarded, parser, positive, seconds, share
-from pipeline.config import TrainConfig
+from pipeline.core.config import TrainConfig
 from pipeline.errors import UserError
-from pipeline.folders import study_folder
-from pipeline.study import Study
+from pipeline.record.folders import study_folder
+from pipeline.session.cli import chosen_study, folder, guarded, parser, positive, seconds, share
+from pipeline.study.study import Study
 from tests.pictures import class_folder, save
 
 ROOT = Path(__file__).parents[1]
@@ -21,7 +21,6 @@ COMMANDS = [
     *(f"pipeline.{p.stem}" for p in sorted((ROOT / "pipeline").glob("*.py")) if "__main__" in p.read_text(encoding="utf-8")),
     *(f"pipeline.{p.parent.name}" for p in sorted((ROOT / "pipeline").glob("*/__main__.py"))),
 ]
-COMMANDS.remove("pipeline.guest")  # of the product's own making: it reads its words from another process
 HEAVY = ("torch", "torchvision", "numpy", "ray", "optuna", "mlflow", "pandas", "matplotlib", "sklearn", "scipy", "PIL")
 
 

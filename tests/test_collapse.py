@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pipeline.report.collapse import Guess, collapsed
+from pipeline.analysis.collapse import Guess, collapsed
 from pipeline.report.compose import read, texts
 from tests.formats import WORDED, Told, tell
 from tests.records import Scribe, make_study, with_arms

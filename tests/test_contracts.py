@@ -10,9 +10,9 @@ import torch
 from scans import SMALL, digits, numbers, weights
 from torch import nn
 
-from pipeline.config import TrainConfig
-from pipeline.core.augment import AUGMENTS
-from pipeline.core.final import COMPRESSIONS
+from pipeline.core.augmentation.config import AUGMENTS
+from pipeline.core.config import TrainConfig
+from pipeline.core.finished.final import COMPRESSIONS
 from pipeline.core.losses import LOSSES
 from pipeline.core.models import MODELS
 from pipeline.core.optimizers import OPTIMIZERS

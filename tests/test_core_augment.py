@@ -9,12 +9,12 @@ import torch
 from pydantic import ValidationError
 from torch import Tensor
 
-from pipeline.config import TrainConfig
-from pipeline.core.augment import AUGMENTS, LIMITS, Amounts, Augmentation, Notes, Rand, Trivial
-from pipeline.core.boxes import first_that_fits
-from pipeline.core.draws import JUMPS
-from pipeline.core.pixels import Draws, Pixels, augmented
-from pipeline.core.pixels import draw as typed_draw
+from pipeline.core.augmentation.boxes import first_that_fits
+from pipeline.core.augmentation.config import AUGMENTS, LIMITS, Amounts, Augmentation, Notes, Rand, Trivial
+from pipeline.core.augmentation.draws import JUMPS
+from pipeline.core.augmentation.pixels import Draws, Pixels, augmented
+from pipeline.core.augmentation.pixels import draw as typed_draw
+from pipeline.core.config import TrainConfig
 from pipeline.errors import UserError
 
 draw: Any = typed_draw  # what a test switches on is not None

@@ -16,11 +16,11 @@ from torch import nn
 
 from pipeline.core import checkpoints
 from pipeline.core.checkpoints import BEST, META, STATE, Checkpoint, epochs, latest, save, settle
+from pipeline.core.identity import Identity
 from pipeline.core.optimizers import OPTIMIZERS, Adam
 from pipeline.core.train import evaluate_best, train
 from pipeline.errors import MachineError, UserError
 from pipeline.frozen import Frozen
-from pipeline.identity import Identity
 
 
 class Before(Frozen):

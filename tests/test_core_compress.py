@@ -8,16 +8,16 @@ from scans import SMALL, digits
 from torch import Tensor, nn
 from torch.nn import functional
 
-from pipeline.core import compress as module
-from pipeline.core import int8
-from pipeline.core.compress import compress, measure, packed
+from pipeline.core.augmentation.pixels import Pixels
 from pipeline.core.evaluate import evaluate
-from pipeline.core.final import COMPRESSIONS, Final, Half, Int8Dynamic, Int8Static, NoCompression, Prune
-from pipeline.core.finish import _batches, evaluate_views, finish, has_views
-from pipeline.core.int8 import Conv8, Linear8, has_int8
+from pipeline.core.finished import compress as module
+from pipeline.core.finished import int8
+from pipeline.core.finished.compress import compress, measure, packed
+from pipeline.core.finished.final import COMPRESSIONS, Final, Half, Int8Dynamic, Int8Static, NoCompression, Prune
+from pipeline.core.finished.finish import _batches, evaluate_views, finish, has_views
+from pipeline.core.finished.int8 import Conv8, Linear8, has_int8
 from pipeline.core.models import CNN, MODELS
 from pipeline.core.pictures import Pictures
-from pipeline.core.pixels import Pixels
 
 CPU = torch.device("cpu")
 
@@ -266,8 +266,8 @@ def test_views_are_averaged_as_probabilities_and_know_nothing_of_batches(learned
 def test_the_average_is_of_probabilities(learned: Any) -> None:
     model, _, val, pixels = learned
     images = torch.from_numpy(np.asarray(val.images[val.index[:3]]))
-    from pipeline.core.finish import _log_mean
-    from pipeline.core.pixels import draw
+    from pipeline.core.augmentation.pixels import draw
+    from pipeline.core.finished.finish import _log_mean
 
     view = draw(CONFIG.augment, seed=0, epoch=1, num_samples=3, size=8)
     with torch.inference_mode():

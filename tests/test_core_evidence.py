@@ -14,21 +14,21 @@ from segments import work
 from test_contracts import every, narrow
 from torch import nn
 
-from pipeline import worker
-from pipeline.core import embed, macs
-from pipeline.core.embed import activations, embeddings, middle, plane, pooled, traced
+from pipeline.core.augmentation.pixels import Pixels
 from pipeline.core.evaluate import evaluate, predict
-from pipeline.core.evidence import gather, most_wrong
-from pipeline.core.final import COMPRESSIONS, Final, Half
+from pipeline.core.finished import embed, macs
+from pipeline.core.finished.embed import activations, embeddings, middle, plane, pooled, traced
+from pipeline.core.finished.evidence import Evidence, Judged, evidence_path, read
+from pipeline.core.finished.final import COMPRESSIONS, Final, Half
+from pipeline.core.finished.gather import gather, most_wrong
 from pipeline.core.models import MODELS
 from pipeline.core.pictures import Pictures, evenly
-from pipeline.core.pixels import Pixels
 from pipeline.core.setup import describe
 from pipeline.core.train import evaluate_best, train
 from pipeline.data.cache import open_data, prepare
 from pipeline.data.datasets import Digits
 from pipeline.data.splits import Split
-from pipeline.evidence import Evidence, Judged, evidence_path, read
+from pipeline.engine import worker
 
 CPU = torch.device("cpu")
 PLAIN = Pixels((0.3,), (0.37,), device=CPU)

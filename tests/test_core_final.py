@@ -2,7 +2,7 @@ from typing import Any
 
 import pytest
 
-from pipeline.core.final import COMPRESSIONS, Final, Half, Int8Static, NoCompression, Prune
+from pipeline.core.finished.final import COMPRESSIONS, Final, Half, Int8Static, NoCompression, Prune
 from pipeline.errors import UserError
 
 

@@ -8,12 +8,12 @@ import torch
 from scans import SMALL, digits
 from torch.nn.utils import parameters_to_vector
 
-from pipeline.config import TrainConfig
+from pipeline.core.augmentation.pixels import Pixels
+from pipeline.core.config import TrainConfig
 from pipeline.core.loop import Diverged, Loop, Watch, shares
 from pipeline.core.objective import Objective
 from pipeline.core.parallel import Group
 from pipeline.core.pictures import Pictures, cut
-from pipeline.core.pixels import Pixels
 from pipeline.core.train import Inputs
 
 CPU = torch.device("cpu")

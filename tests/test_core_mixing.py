@@ -5,10 +5,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from pipeline.core.augment import Notes
-from pipeline.core.mixing import mix
-from pipeline.core.pixels import Pixels, augmented
-from pipeline.core.pixels import draw as typed_draw
+from pipeline.core.augmentation.config import Notes
+from pipeline.core.augmentation.mixing import mix
+from pipeline.core.augmentation.pixels import Pixels, augmented
+from pipeline.core.augmentation.pixels import draw as typed_draw
 
 draw: Any = typed_draw  # mixing is on
 

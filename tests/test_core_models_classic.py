@@ -8,7 +8,7 @@ import torch
 from torch import nn
 from torchvision.models import vgg as torchvision_vgg
 
-from pipeline.core.branches import Branches
+from pipeline.core.blocks import Branches
 from pipeline.core.models.alexnet import AlexNet
 from pipeline.core.models.base import Own
 from pipeline.core.models.googlenet import GoogLeNet

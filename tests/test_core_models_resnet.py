@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torchvision import models as torchvision_models
 
-from pipeline.config import TrainConfig
 from pipeline.core.blocks import Instance
+from pipeline.core.config import TrainConfig
 from pipeline.core.models.attention import CBAMResNet, SEResNet
 from pipeline.core.models.res2net import Res2Net
 from pipeline.core.models.resnet import ResNet, ResNet18

@@ -9,11 +9,11 @@ from torchvision.models import ResNet18_Weights
 from torchvision.transforms import InterpolationMode, v2
 from torchvision.transforms.v2 import functional as TF
 
-from pipeline.core import operations
-from pipeline.core.augment import Notes, Policy, Rand, Trivial
-from pipeline.core.pixels import IMAGENET, Draws, Pixels, augmented, imagenet
-from pipeline.core.pixels import draw as typed_draw
-from pipeline.core.warp import resample
+from pipeline.core.augmentation import operations
+from pipeline.core.augmentation.config import Notes, Policy, Rand, Trivial
+from pipeline.core.augmentation.pixels import IMAGENET, Draws, Pixels, augmented, imagenet
+from pipeline.core.augmentation.pixels import draw as typed_draw
+from pipeline.core.augmentation.warp import resample
 
 SIZE = 64
 OFF = {"flip": 0.0, "rotation": 0.0, "crop": 0.0, "jitter": 0.0}

@@ -8,11 +8,11 @@ from scans import digits
 from torch import Tensor, nn, optim
 from torch.nn import functional
 
-from pipeline.core.curvature import Curvature, Extremes, curvature, lanczos
+from pipeline.core.augmentation.pixels import Pixels
 from pipeline.core.models import CNN, ResNet18
 from pipeline.core.pictures import Pictures, cut
-from pipeline.core.pixels import Pixels
-from pipeline.core.sanity import (
+from pipeline.doctor.curvature import Curvature, Extremes, curvature, lanczos
+from pipeline.doctor.sanity import (
     BLOWN_UP,
     counted_activations,
     gradient_norms,

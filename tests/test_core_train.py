@@ -7,13 +7,7 @@ import torch
 from scans import SMALL, digits, numbers, weights
 
 from pipeline.core.models import CNN
-from pipeline.core.train import (
-    Diverged,
-    best_epoch,
-    evaluate_best,
-    resolve_precision,
-    train,
-)
+from pipeline.core.train import Diverged, best_epoch, evaluate_best, resolve_precision, train
 
 
 def test_a_long_enough_run_generalises() -> None:

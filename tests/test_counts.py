@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.analysis.preregistration import awaited, lines, outline
 from pipeline.counts import plural
 from pipeline.data.cut import warn_test
 from pipeline.data.listing import TEST, UNKNOWN
-from pipeline.prospect import awaited, lines, outline
 from pipeline.report.compose import read, texts
-from pipeline.report.terminal import render
+from pipeline.report.formats.terminal import render
 from tests.records import Scribe, make_study
 from tests.test_layout import PATHS, TREES
 

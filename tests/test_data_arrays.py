@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from sets import idx_files, scans, write_idx
 
-from pipeline.config import TrainConfig
+from pipeline.core.config import TrainConfig
 from pipeline.data.cache import prepare
 from pipeline.data.datasets.huggingface import HuggingFace
 from pipeline.data.datasets.idx import Idx

@@ -22,7 +22,7 @@ from pipeline.data.decode import read_picture
 from pipeline.data.listing import FIRST_RULES, Reading
 from pipeline.data.shelf import IMAGES, META
 from pipeline.errors import MachineError, UserError
-from pipeline.header import describe_data
+from pipeline.session.resume import describe_data
 
 SMALL = Folder(size=8)
 

@@ -17,12 +17,12 @@ from pipeline.data.datasets import Folder
 from pipeline.data.datasets.csv import Csv
 from pipeline.data.listing import FULL_DEPTH, as_recorded, in_order, plain
 from pipeline.errors import UserError
-from pipeline.header import require_same
-from pipeline.ledger import Ledger
 from pipeline.machine import resources
-from pipeline.opening import open_record
-from pipeline.opening import prepare as begin
-from pipeline.record import Record
+from pipeline.record.ledger import Ledger
+from pipeline.record.record import Record
+from pipeline.session.opening import open_record
+from pipeline.session.opening import prepare as begin
+from pipeline.session.resume import require_same
 from studies import small_study
 
 NUMBERS = tuple(str(n) for n in range(11))

@@ -10,7 +10,7 @@ from pictures import class_folder
 from PIL import Image
 from sets import MAKERS, made
 
-from pipeline.config import TrainConfig
+from pipeline.core.config import TrainConfig
 from pipeline.data.cache import open_data, prepare
 from pipeline.data.datasets import DATASETS, Folder, PictureSet
 from pipeline.data.listing import TEST, TRAIN, VALID

@@ -10,8 +10,9 @@ import pytest
 from pydantic import ValidationError
 from scipy import special
 
-from pipeline.config import TrainConfig
-from pipeline.designs import (
+from pipeline.analysis.stats import answer, by_family
+from pipeline.core.config import TrainConfig
+from pipeline.study.designs import (
     DESIGNS,
     AddOneIn,
     Arms,
@@ -24,9 +25,8 @@ from pipeline.designs import (
     LeaveOneOut,
     OrderedPath,
 )
-from pipeline.questions import EFFECTS, SCREEN, SHAPLEY, STEPS, Alias
-from pipeline.stats import answer, by_family
-from pipeline.study import Ablation, Study
+from pipeline.study.questions import EFFECTS, SCREEN, SHAPLEY, STEPS, Alias
+from pipeline.study.study import Ablation, Study
 from studies import small_study
 
 FACTORS = {

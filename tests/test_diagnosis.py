@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 import pytest
 
+from pipeline.analysis.diagnosis import RULES, Flag, diagnose, judge_arms, judge_best, unconverged, unlike
 from pipeline.core.schedules import Constant, Cosine, OneCycle, Scheduled, Step, WarmRestarts
-from pipeline.diagnosis import RULES, Flag, diagnose, judge_arms, judge_best, unconverged, unlike
-from pipeline.record import Record
-from pipeline.report import diagnosis as section
-from pipeline.report import html, markdown
+from pipeline.record.record import Record
 from pipeline.report.compose import Findings, document, read, texts
-from pipeline.report.terminal import render
+from pipeline.report.formats import html, markdown
+from pipeline.report.formats.terminal import render
+from pipeline.report.sections import diagnosis as section
 from tests.records import Scribe, make_study, with_arms
 
 CURVES = 200

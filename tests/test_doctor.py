@@ -12,13 +12,12 @@ import pytest
 import torch
 from pictures import class_folder
 
-from pipeline import examine
-from pipeline import surroundings as machine
-from pipeline.core.sanity import RangeTest
-from pipeline.doctor import main
-from pipeline.findings import Finding
+from pipeline.doctor import environment, network
+from pipeline.doctor.__main__ import main
+from pipeline.doctor.environment import available_bytes, size, surroundings
+from pipeline.doctor.findings import Finding
+from pipeline.doctor.sanity import RangeTest
 from pipeline.machine import Resources
-from pipeline.surroundings import available_bytes, size, surroundings
 
 ROOT = Path(__file__).parents[1]
 
@@ -43,8 +42,8 @@ def rows_of(text: str) -> Rows:
 def doctor(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Iterator[Doctor]:
     """The command in this process, which spares the seconds that it takes to load torch."""
     monkeypatch.chdir(ROOT)
-    monkeypatch.setattr(examine, "CHECK_SECONDS", 1e9)  # as many steps and pictures as it wants, on any machine
-    monkeypatch.setattr(examine, "STEP_SECONDS", math.inf)
+    monkeypatch.setattr(network, "CHECK_SECONDS", 1e9)  # as many steps and pictures as it wants, on any machine
+    monkeypatch.setattr(network, "STEP_SECONDS", math.inf)
     threads = torch.get_num_threads()
 
     def ask(home: Path, *flags: object) -> tuple[int, Rows]:
@@ -98,7 +97,7 @@ def test_a_machine_too_slow_to_tell_raises_no_alarm(
     flags: list[str], home: Path, doctor: Doctor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The clock ends both checks after their first step, which shows nothing of the network."""
-    monkeypatch.setattr(examine, "CHECK_SECONDS", 0.0)
+    monkeypatch.setattr(network, "CHECK_SECONDS", 0.0)
     code, rows = doctor(home, *flags)
     assert code == 0
     for what in ("learns one batch", "learning rate"):
@@ -142,7 +141,7 @@ def test_planted_faults_are_found(
     ],
 )
 def test_a_rate_far_from_what_the_range_test_suggests_is_warned_of(lr: float, level: str, said: str) -> None:
-    found = examine._learning_rate(lr, RangeTest((1e-6, 1.0), (2.0, 1.0), 2e-3, 1.0, None), 2, failed=False)
+    found = network._learning_rate(lr, RangeTest((1e-6, 1.0), (2.0, 1.0), 2e-3, 1.0, None), 2, failed=False)
     assert (found.level, said in found.said) == (level, True), found
 
 
@@ -210,7 +209,7 @@ def test_more_workers_than_memory_holds_are_too_many(tmp_path: Path) -> None:
 
 def test_a_taken_port_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
-        monkeypatch.setattr(machine, "UI_PORT", server.getsockname()[1])
+        monkeypatch.setattr(environment, "UI_PORT", server.getsockname()[1])
         found = {f.what: f for f in surroundings(tmp_path, Resources(1, 0.0))}
     assert "another --port" in found["port"].said
     assert list(tmp_path.iterdir()) == []

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pipeline import evidence
+from pipeline.core.finished import evidence
+from pipeline.core.finished.evidence import Embedding, Evidence, Judged, Wrong, evidence_path, read, write
 from pipeline.errors import MachineError
-from pipeline.evidence import Embedding, Evidence, Judged, Wrong, evidence_path, read, write
 
 HOSTILE = ("a/<script>alert(1)</script>.jpg", "=cmd|' /C calc'!A0.png", "\x1b[2J\x00.jpg", "caf\udce9 \\input{x}.jpg\x00")
 

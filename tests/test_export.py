@@ -21,32 +21,33 @@ from PIL import Image
 from segments import work
 from test_contracts import every, narrow
 
-from pipeline import handover
-from pipeline.core import CORE_VERSION, onnx
-from pipeline.core.artifact import Artifact, load
+from pipeline.core import CORE_VERSION
+from pipeline.core.augmentation.pixels import Pixels
 from pipeline.core.checkpoints import BEST, epochs
+from pipeline.core.finished.artifact import Artifact, load
+from pipeline.core.finished.evidence import evidence_path
+from pipeline.core.finished.evidence import read as read_evidence
 from pipeline.core.models import MODELS
-from pipeline.core.pixels import Pixels
 from pipeline.data.cache import Data, prepare
 from pipeline.data.datasets import Folder
 from pipeline.data.listing import Reading
 from pipeline.data.splits import splits
-from pipeline.delivery import replace_folder
-from pipeline.designs import Arms
+from pipeline.engine.order import checkpoint_folder
+from pipeline.engine.queue import Plan
 from pipeline.errors import MachineError, UserError
-from pipeline.evidence import evidence_path
-from pipeline.evidence import read as read_evidence
-from pipeline.export import main
-from pipeline.folders import study_folder
-from pipeline.header import describe_data
-from pipeline.ledger import Ledger, read_events
+from pipeline.export import files as handover
+from pipeline.export import onnx
+from pipeline.export.__main__ import main
+from pipeline.export.delivery import replace_folder
+from pipeline.export.predictions import form_of, ids, in_folder, natural, table, templates
+from pipeline.export.selection import select
 from pipeline.machine import Resources
-from pipeline.plan import Plan
-from pipeline.predictions import form_of, ids, in_folder, natural, table, templates
-from pipeline.record import Record
-from pipeline.segment import checkpoint_folder
-from pipeline.selection import select
-from pipeline.study import Study
+from pipeline.record.folders import study_folder
+from pipeline.record.ledger import Ledger, read_events
+from pipeline.record.record import Record
+from pipeline.session.resume import describe_data
+from pipeline.study.designs import Arms
+from pipeline.study.study import Study
 from studies import small_study
 
 ROOT = Path(__file__).parents[1]

@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 from records import EFFECTS, Scribe, make_study, with_arms
 
+from pipeline.analysis.fairness import later_changes, unequal
 from pipeline.errors import UserError
-from pipeline.header import changed_settings
-from pipeline.ledger import read_events
-from pipeline.record import Record
+from pipeline.record.ledger import read_events
+from pipeline.record.record import Record
 from pipeline.report import compose, write_report
-from pipeline.report.fairness import later_changes, unequal
+from pipeline.session.resume import changed_settings
 
 ARMS = {"baseline": {}, "ResNet": {"model.name": "resnet18"}}
 

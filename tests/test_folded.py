@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.record import Record
+from pipeline.record.record import Record
 from pipeline.report.compose import read, texts
 from tests.records import Scribe, make_study
 

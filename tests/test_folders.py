@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 from pictures import class_folder, save
 
-from pipeline.cli import chosen_study, parser
-from pipeline.folders import digest, slug, study_folder
-from pipeline.ledger import Ledger
-from pipeline.published import place
-from pipeline.study import Study
+from pipeline.record.folders import digest, slug, study_folder
+from pipeline.record.ledger import Ledger
+from pipeline.record.published import place
+from pipeline.session.cli import chosen_study, parser
+from pipeline.study.study import Study
 
 ROOT = Path(__file__).parents[1]
 

@@ -4,18 +4,18 @@ import typing
 import pytest
 from pydantic import ValidationError
 
-from pipeline.config import TrainConfig
-from pipeline.core.augment import AUGMENTS, Notes
+from pipeline.core.augmentation.config import AUGMENTS, Notes
+from pipeline.core.config import TrainConfig
 from pipeline.core.losses import LOSSES
 from pipeline.core.models import CNN, MODELS, ResNet18
 from pipeline.core.optimizers import OPTIMIZERS, SGD, Adam, AdamW
 from pipeline.core.schedules import SCHEDULES
 from pipeline.core.transfer import Transfer
 from pipeline.data.datasets import DATASETS
-from pipeline.designs import Factorial
 from pipeline.errors import UserError
 from pipeline.frozen import flatten
-from pipeline.study import Study
+from pipeline.study.designs import Factorial
+from pipeline.study.study import Study
 from tests.studies import small_study
 
 UNIONS = {

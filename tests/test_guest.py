@@ -11,8 +11,8 @@ from pathlib import Path
 import commands
 import pytest
 
+from pipeline.engine.processes import descendants
 from pipeline.machine import temp_folder
-from pipeline.processes import descendants
 
 FLAGS = ("--study", "hw3", "--workers", 1, "--epochs", 2, "--trials", 2, "--replicates", 1, "--set", "model.width=4", "-q")
 

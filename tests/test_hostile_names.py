@@ -25,17 +25,19 @@ import yaml  # type: ignore[import-untyped]
 from markdown_it import MarkdownIt
 from pyarrow import parquet
 
-from pipeline import evidence
-from pipeline.core.artifact import Artifact
-from pipeline.designs import Factorial
-from pipeline.ledger import FILE, read_events
-from pipeline.model_card import Facts, card, config_json
-from pipeline.predictions import form_of, table
-from pipeline.record import Record
-from pipeline.report import Report, letters, markdown, write_report
+from pipeline.core.finished import evidence
+from pipeline.core.finished.artifact import Artifact
+from pipeline.export.model_card import Facts, card, config_json
+from pipeline.export.predictions import form_of, table
+from pipeline.export.selection import select
+from pipeline.record.ledger import FILE, read_events
+from pipeline.record.record import Record
+from pipeline.report import Report, write_report
 from pipeline.report.compose import read, texts
 from pipeline.report.document import clean
-from pipeline.selection import select
+from pipeline.report.formats import latex_text as letters
+from pipeline.report.formats import markdown
+from pipeline.study.designs import Factorial
 from tests.formats import Tree, csv_rows
 from tests.records import Scribe, make_study
 from tests.test_report_classes import answers_of

@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pipeline.evaluators import Clone
-from pipeline.fidelity import MIN_TRIALS, Observed, Sample, choose, place
-from pipeline.importance import Importance, KnobImportance, Share, _order, measure
-from pipeline.record import Record, Run
-from pipeline.space import Choice, Float, Int, Range, Space
+from pipeline.analysis.importance import Importance, KnobImportance, Share, _order, measure
+from pipeline.analysis.optuna_importance import Clone
+from pipeline.analysis.rung_sample import MIN_TRIALS, Observed, Sample, choose, place
+from pipeline.record.record import Record, Run
+from pipeline.study.space import Choice, Float, Int, Range, Space
 from tests.records import Scribe, make_study
 
 UNIT = Float(low=0, high=1)

@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline.designs import Factorial
-from pipeline.report.catalogue import catalogue
+from pipeline.analysis.wording import Points
 from pipeline.report.compose import read, texts
-from pipeline.report.interactions import Pair
-from pipeline.report.translator import Translator
-from pipeline.report.wording import Points
+from pipeline.report.language.catalogue import catalogue
+from pipeline.report.language.translator import Translator
+from pipeline.report.sections.interactions import Pair
+from pipeline.study.designs import Factorial
 from tests.records import Scribe, make_study
 
 SHOWN = Points(1)

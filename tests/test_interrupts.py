@@ -12,11 +12,11 @@ import commands
 import pytest
 from pictures import class_folder
 
-from pipeline import interrupts as interrupts_module
 from pipeline.data.cache import prepare
 from pipeline.data.datasets.folder import Folder
-from pipeline.interrupts import SIGNALS, Interrupted, Interrupts
-from pipeline.processes import descendants
+from pipeline.engine import interrupts as interrupts_module
+from pipeline.engine.interrupts import SIGNALS, Interrupted, Interrupts
+from pipeline.engine.processes import descendants
 
 
 def send(number: int) -> None:

@@ -10,124 +10,22 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "pipeline"
 MAX_LINES = 350
 
-# From the ground up: a module imports from lower layers only, also inside functions. Modules of one package may share a
-# layer and import each other, but never in a circle.
-LAYERS = (
-    {"errors", "counts", "core", "screen"},
-    {"frozen", "limits"},
-    {"union", "questions", "trends", "flags", "identity", "source_file"},
-    {"rises", "trouble", "places", "viewer"},
-    {"sources"},
-    {
-        "space",
-        "designs",
-        "stats",
-        "scheduler",
-        "machine",
-        "findings",
-        "evidence",
-        "symptoms",
-        "lease",
-        "run_log",
-        "processes",
-    },
-    {"environment", "interrupts"},
-    {"data.taken", "data.names", "data.files", "data.room"},
-    {"data.listing", "data.twins"},
-    {"data.folder", "data.cut", "data.tables", "data.limits"},
-    {"data.asides", "data.doubts", "data.homes", "data.lookup", "data.labels"},
-    {"data.layouts", "data.raster", "data.ward", "data.decode", "data.archive", "data.arrays", "data.columns"},
-    {"data.datasets", "data.checks"},
-    {"data.shelf", "data.build", "data.cache", "data.splits"},
-    {
-        "core.streams",
-        "core.machine",
-        "core.blocks",
-        "core.residual",
-        "core.branches",
-        "core.augment",
-        "core.final",
-        "core.regularize",
-        "core.parallel",
-        "core.average",
-        "core.int8",
-        "core.checkpoints",
-    },
-    {
-        "core.libraries",
-        "core.boxes",
-        "core.warp",
-        "core.colour",
-        "core.noise",
-        "core.operations",
-        "core.draws",
-        "core.mixing",
-    },
-    {
-        "core.models",
-        "core.optimizers",
-        "core.schedules",
-        "core.losses",
-        "core.pixels",
-        "core.pictures",
-        "core.compress",
-        "core.transfer",
-        "core.weights",
-        "core.foreign",
-    },
-    {"config"},
-    {"tuning", "segment"},
-    {
-        "core.artifact",
-        "core.adversary",
-        "core.objective",
-        "core.setup",
-        "core.evaluate",
-        "core.pseudo",
-        "core.loop",
-        "core.finish",
-        "core.answers",
-        "core.onnx",
-        "core.embed",
-        "core.evidence",
-        "core.macs",
-        "core.run",
-        "core.train",
-        "core.sanity",
-        "core.curvature",
-        "study",
-    },
-    {"lock"},
-    {"lines"},
-    {"ledger"},
-    {"folders"},
-    {"record", "outbox", "comparison", "store"},
-    {"salvage", "sampler", "evaluators", "fidelity", "tracking", "selection", "diagnosis", "classes", "published"},
-    {"header", "trials", "importance", "surroundings", "preflight", "team", "pilot", "matching"},
-    {"searches", "holdings"},
-    {"prospect", "ordered_path"},
-    {"plan", "opening"},
-    {"worker", "progress", "preview", "predictions", "examine"},
-    {"node"},
-    {"runner"},
-    {"report"},
-    {"cli", "caveats", "loading"},
-    {"model_card"},
-    {"handover", "delivery", "guest"},
-    {"session"},
-    {"search", "ablate", "doctor", "export", "ui", "caches", "repair", "report.__main__"},
-)
-DOORS = {"ray": ("node", "runner"), "optuna": ("sampler", "evaluators"), "mlflow": ("store", "tracking")}
+# Rooms from the ground up: a module imports from its own room and from rooms below, also inside functions, never in a
+# circle. Commands (modules at the root with a `main`, and every `__main__`) stand above all and import no command.
+ROOMS = ("", "data", "core", "study", "record", "engine", "analysis", "report", "session", "doctor export", "commands")
+DOORS = {
+    "ray": ("engine.ray_node", "engine.ray_tune"),
+    "optuna": ("engine.sampler", "analysis.optuna_importance"),
+    "mlflow": ("record.mlflow_store", "record.tracking"),
+}
 LIGHT = (
-    "config",
+    "core.config",
     "study",
-    "tuning",
-    "designs",
-    "questions",
-    "cli",
+    "study.designs",
+    "session.cli",
     "screen",
-    "doctor",
-    "export",
+    "doctor.__main__",
+    "export.__main__",
     "caches",
     "core.models",
     "core.optimizers",
@@ -135,8 +33,8 @@ LIGHT = (
     "core.losses",
     "core.regularize",
     "core.transfer",
-    "core.augment",
-    "core.final",
+    "core.augmentation.config",
+    "core.finished.final",
     "data.datasets",
 )
 HEAVY = {
@@ -208,25 +106,30 @@ def at_import(tree: ast.Module) -> ast.Module:
 GRAPH = {name: ours(imported(tree)) - {name} for name, tree in TREES.items()}
 
 
-def layer_of(name: str) -> int:
-    """The layer that names the module, or its package."""
-    for candidate in (name, name.rpartition(".")[0]):
-        places = [number for number, layer in enumerate(LAYERS) if candidate in layer]
-        if places:
-            assert len(places) == 1
-            return places[0]
-    raise AssertionError(f"pipeline/{name.replace('.', '/')}.py has no place in LAYERS: give it one")
+def room_of(name: str) -> str:
+    """The room that a module is in; "" is the ground: modules at the root that are no command."""
+    first, _, rest = name.partition(".")
+    if name.endswith("__main__") or (
+        not rest and any(isinstance(n, ast.FunctionDef) and n.name == "main" for n in TREES[name].body)
+    ):
+        return "commands"
+    return first if rest or PATHS[name].name == "__init__.py" else ""
 
 
 @EVERY_MODULE
-def test_a_module_imports_only_from_below(name):
-    if name in ("", "core", "data"):
-        assert not GRAPH[name]
-        return
+def test_a_module_imports_only_from_its_room_and_from_below(name):
+    rank = {room: number for number, row in enumerate(ROOMS) for room in row.split() or [""]}
+    own = room_of(name)
     for other in GRAPH[name]:
-        if layer_of(other) == layer_of(name):
-            assert other.split(".")[0] == name.split(".")[0], f"{name} and {other} share a layer"
-        assert layer_of(other) <= layer_of(name), f"pipeline.{name} must not import pipeline.{other}"
+        theirs = room_of(other)
+        below = rank[theirs] < rank[own] or (theirs == own != "commands")
+        assert below, f"pipeline.{name} must not import pipeline.{other}"
+
+
+@pytest.mark.parametrize("room", [room for room in " ".join(ROOMS[:-1]).split() if room != "report"])
+def test_whoever_takes_one_thing_of_a_room_does_not_load_the_rest(room):
+    assert not GRAPH[""]
+    assert not GRAPH[room]
 
 
 def test_no_import_goes_in_a_circle():

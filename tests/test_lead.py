@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.header import changed_settings
 from pipeline.report.compose import read, texts
-from pipeline.report.terminal import render
-from pipeline.study import Study, load_study
+from pipeline.report.formats.terminal import render
+from pipeline.session.resume import changed_settings
+from pipeline.study.study import Study, load_study
 from tests.records import Scribe, make_study, with_arms
 
 QUESTION = "Do a residual network and augmentation help?"

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import lease
 from pipeline.errors import MachineError
-from pipeline.lease import LeaseLost, grant, held
-from pipeline.ledger import Ledger, set_aside
+from pipeline.record import lease
+from pipeline.record.lease import LeaseLost, grant, held
+from pipeline.record.ledger import Ledger, set_aside
 
 HOLD = """
 import sys

@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 
 from pipeline.errors import MachineError, UserError
-from pipeline.ledger import FILE, Ledger, read_events
-from pipeline.lines import seal
-from pipeline.lock import Lock
+from pipeline.record.ledger import FILE, Ledger, read_events
+from pipeline.record.lines import seal
+from pipeline.record.lock import Lock
 
 ROOT = Path(__file__).parents[1]
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT)}

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import lock as locks
 from pipeline.errors import MachineError
-from pipeline.ledger import FILE, Ledger, read_events, set_aside
-from pipeline.lines import seal
+from pipeline.record import lock as locks
+from pipeline.record.ledger import FILE, Ledger, read_events, set_aside
+from pipeline.record.lines import seal
 from tests.test_ledger import ENVIRONMENT, HOLDER, filled, script
 
 

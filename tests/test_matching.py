@@ -8,17 +8,17 @@ import pytest
 from records import Scribe
 from rich.console import Console
 
-from pipeline.designs import Arms, Factorial
 from pipeline.errors import UserError
-from pipeline.header import require_same
-from pipeline.ledger import Ledger
 from pipeline.machine import resources
-from pipeline.matching import counts, matched, num_params
-from pipeline.opening import open_record, prepare
-from pipeline.preflight import external_files
-from pipeline.record import Record
+from pipeline.record.ledger import Ledger
+from pipeline.record.record import Record
 from pipeline.report import write_report
-from pipeline.study import Ablation, Study
+from pipeline.session.opening import open_record, prepare
+from pipeline.session.parameter_matching import counts, matched, num_params
+from pipeline.session.preflight import external_files
+from pipeline.session.resume import require_same
+from pipeline.study.designs import Arms, Factorial
+from pipeline.study.study import Ablation, Study
 from studies import small_study
 
 SHAPE = (3, 32, 10)

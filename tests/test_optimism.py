@@ -7,7 +7,7 @@ import pytest
 
 from pipeline.data.checks import copies
 from pipeline.report.compose import read, texts
-from pipeline.report.optimism import excesses
+from pipeline.report.sections.optimism import excesses
 from tests.formats import PAGES, plain, tell
 from tests.records import Scribe, make_study, with_arms
 

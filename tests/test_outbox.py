@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from pipeline import outbox
-from pipeline.ledger import Event
-from pipeline.outbox import Outbox
+from pipeline.record import outbox
+from pipeline.record.ledger import Event
+from pipeline.record.outbox import Outbox
 
 pytestmark = pytest.mark.filterwarnings("error")
 

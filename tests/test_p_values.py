@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.analysis.wording import probability
 from pipeline.report.compose import texts
-from pipeline.report.wording import probability
 from tests.formats import WORDED, plain, tell
 from tests.records import full_record
 

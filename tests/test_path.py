@@ -9,17 +9,17 @@ import pytest
 from driver import DATA, Worker, drive, open_plan
 
 from pipeline.ablate import main as ablate
-from pipeline.cli import chosen_study, parser
-from pipeline.designs import OrderedPath
 from pipeline.errors import UserError
-from pipeline.folders import study_folder
-from pipeline.header import BUDGET
-from pipeline.ledger import FILE, Ledger, read_events
-from pipeline.ordered_path import derive, path_name
-from pipeline.record import Record
+from pipeline.record.folders import study_folder
+from pipeline.record.ledger import FILE, Ledger, read_events
+from pipeline.record.record import Record
 from pipeline.report.__main__ import main as report
-from pipeline.session import path_study
-from pipeline.study import Study
+from pipeline.session.cli import chosen_study, parser
+from pipeline.session.ordered_path import derive, path_name
+from pipeline.session.resume import BUDGET
+from pipeline.session.session import path_study
+from pipeline.study.designs import OrderedPath
+from pipeline.study.study import Study
 from studies import small_study
 
 BEST = {

@@ -9,12 +9,13 @@ from tempfile import TemporaryDirectory
 import pytest
 from mlflow import MlflowClient
 
-from pipeline import outbox
-from pipeline.comparison import invitation
-from pipeline.ledger import Ledger
-from pipeline.places import FILE, sqlite_file, store_uri
-from pipeline.store import connect
-from pipeline.tracking import Tracker, tracking_uri
+from pipeline.analysis.arm_summary import summary
+from pipeline.record import outbox
+from pipeline.record.ledger import Ledger
+from pipeline.record.mlflow_places import FILE, sqlite_file, store_uri
+from pipeline.record.mlflow_store import connect
+from pipeline.record.mlflow_views import invitation
+from pipeline.record.tracking import Tracker, tracking_uri
 from tests.driver import Worker, train
 from tests.studies import small_study
 from tests.test_tracking import Session, again
@@ -68,7 +69,7 @@ def once_more(root: Path, name: str) -> None:
     """The same command again, whose report has one more file."""
     folder = report(root, name)
     with Ledger(root / NAME) as ledger:
-        tracker = Tracker(root, root / NAME, ledger.events, ledger.append)
+        tracker = Tracker(root, root / NAME, ledger.events, ledger.append, summary)
         ledger.listener = tracker.put
         assert tracker.close(folder) == ""
 

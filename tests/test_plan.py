@@ -4,14 +4,14 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.core.identity import run_key
+from pipeline.engine.queue import MAX_ATTEMPTS, TooManyFailures
+from pipeline.engine.scheduler import Ladder, rung_epochs
 from pipeline.errors import MachineError
-from pipeline.identity import run_key
-from pipeline.ledger import FILE, read_events
-from pipeline.plan import MAX_ATTEMPTS, TooManyFailures
-from pipeline.record import Record
-from pipeline.scheduler import Ladder, rung_epochs
-from pipeline.space import Choice, Float, Space
-from pipeline.study import Study
+from pipeline.record.ledger import FILE, read_events
+from pipeline.record.record import Record
+from pipeline.study.space import Choice, Float, Space
+from pipeline.study.study import Study
 from tests.driver import Worker, drive, facts, open_plan
 from tests.studies import small_study
 

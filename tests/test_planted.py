@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pipeline.config import TrainConfig
-from pipeline.designs import Arms, Factorial, Scheme
+from pipeline.analysis.stats import Contrast
+from pipeline.core.config import TrainConfig
 from pipeline.errors import UserError
-from pipeline.record import Record
+from pipeline.record.record import Record
 from pipeline.report import Report, write_report
 from pipeline.report.compose import read
-from pipeline.stats import Contrast
+from pipeline.study.designs import Arms, Factorial, Scheme
 from tests.driver import Worker, drive, open_plan
 from tests.studies import small_study
 

@@ -8,15 +8,15 @@ import pytest
 from pictures import class_folder
 from scans import SMALL, digits
 
-from pipeline.config import TrainConfig
 from pipeline.core import CORE_VERSION
+from pipeline.core.config import TrainConfig
 from pipeline.core.train import train
 from pipeline.data.cache import Data, prepare
 from pipeline.data.datasets import Digits
 from pipeline.errors import UserError
-from pipeline.header import require_same
-from pipeline.preflight import external_files, require_inputs
-from pipeline.study import Study
+from pipeline.session.preflight import external_files, require_inputs
+from pipeline.session.resume import require_same
+from pipeline.study.study import Study
 from tests.records import Scribe, make_study, with_arms
 from tests.studies import small_study
 

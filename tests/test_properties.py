@@ -9,12 +9,12 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.cli import _assignment
+from pipeline.analysis.wording import MOST_DECIMALS, Points
 from pipeline.data.listing import in_order
 from pipeline.data.names import FILLERS, WORDS, SplitName, split_of
 from pipeline.errors import printable
-from pipeline.predictions import Form, safe, table
-from pipeline.report.wording import MOST_DECIMALS, Points
+from pipeline.export.predictions import Form, safe, table
+from pipeline.session.cli import _assignment
 
 normal = partial(st.floats, allow_subnormal=False)  # which training flushes to 0, for the whole process
 few = settings(derandomize=True, deadline=None, max_examples=80)

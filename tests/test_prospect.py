@@ -12,14 +12,14 @@ from records import Scribe, make_study
 from scipy import stats
 
 from benchmarks.coverage import pilots
-from pipeline.designs import Arms
-from pipeline.ledger import read_events
-from pipeline.pilot import detectable, replicates_for, sentence
-from pipeline.preview import preview
-from pipeline.prospect import Outlook, expected, lines, outline
-from pipeline.record import Record
+from pipeline.analysis.pilot import detectable, replicates_for, sentence
+from pipeline.analysis.preregistration import Outlook, expected, lines, outline
+from pipeline.record.ledger import read_events
+from pipeline.record.record import Record
 from pipeline.report import write_report
-from pipeline.study import Study
+from pipeline.session.dry_run import preview
+from pipeline.study.designs import Arms
+from pipeline.study.study import Study
 from studies import small_study
 
 PLAN, JSON = "plan.md", "plan.json"

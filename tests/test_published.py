@@ -10,11 +10,11 @@ import torch
 from records import Scribe, make_study, with_arms
 from safetensors.torch import load_file, save_file
 
-from pipeline.config import TrainConfig
-from pipeline.handover import anonymous
-from pipeline.ledger import FILE
-from pipeline.published import Cutter, cutter, published
-from pipeline.record import Record
+from pipeline.core.config import TrainConfig
+from pipeline.export.files import anonymous
+from pipeline.record.ledger import FILE
+from pipeline.record.published import Cutter, cutter, published
+from pipeline.record.record import Record
 from pipeline.report import drift, write_report
 
 USER, HOST = "zaphodb", "heart-of-gold-07"

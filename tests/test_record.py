@@ -1,8 +1,8 @@
 import pytest
 
 from pipeline.errors import MachineError
-from pipeline.ledger import Ledger, read_events
-from pipeline.record import Record, Run
+from pipeline.record.ledger import Ledger, read_events
+from pipeline.record.record import Record, Run
 from tests.driver import DATA
 from tests.records import Scribe, full_record, make_study
 from tests.studies import small_study

@@ -12,13 +12,13 @@ from typing import Any
 
 import pytest
 
+from pipeline.analysis.preregistration import Outlook
 from pipeline.core.checkpoints import META
 from pipeline.errors import UserError
-from pipeline.export import main as export
-from pipeline.ledger import FILE, Event, Ledger, read_events
-from pipeline.lines import seal
-from pipeline.prospect import Outlook
-from pipeline.record import Record
+from pipeline.export.__main__ import main as export
+from pipeline.record.ledger import FILE, Event, Ledger, read_events
+from pipeline.record.lines import seal
+from pipeline.record.record import Record
 from pipeline.report.__main__ import main as report
 from pipeline.search import main as search
 from tests import commands
@@ -43,7 +43,7 @@ def one_more_knob(root: Path) -> Path:
     """The code of tomorrow: one more field in the run's config and one in a part of it, both off by default."""
     commands.copied(root)
     commands.edit(
-        root / "pipeline" / "config.py",
+        root / "pipeline" / "core" / "config.py",
         "    epochs: int = Field(default=30",
         '    label_noise: float = Field(default=0.0, ge=0, description="share of labels drawn anew")\n'
         "    epochs: int = Field(default=30",

@@ -9,21 +9,21 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pipeline.config import TrainConfig
+from pipeline.core.config import TrainConfig
 from pipeline.errors import MachineError, UserError
 from pipeline.frozen import digest
-from pipeline.header import LOST, changed_since
-from pipeline.ledger import FILE, Event, Ledger, read_events
-from pipeline.lines import restored, seal, unseal
-from pipeline.record import Record
+from pipeline.record.ledger import FILE, Event, Ledger, read_events
+from pipeline.record.lines import restored, seal, unseal
+from pipeline.record.record import Record
+from pipeline.record.salvage import mend
+from pipeline.record.sources import code
 from pipeline.repair import main
-from pipeline.report import provenance
-from pipeline.report.catalogue import catalogue
 from pipeline.report.document import Text
-from pipeline.report.translator import Translator
-from pipeline.salvage import mend
-from pipeline.sources import code
-from pipeline.study import Study
+from pipeline.report.language.catalogue import catalogue
+from pipeline.report.language.translator import Translator
+from pipeline.report.sections import provenance
+from pipeline.session.resume import LOST, changed_since
+from pipeline.study.study import Study
 from tests.driver import Worker, drive, facts, open_plan
 from tests.studies import small_study
 

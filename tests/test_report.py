@@ -11,11 +11,13 @@ from xml.etree import ElementTree
 import pytest
 
 from pipeline.errors import MachineError, UserError
-from pipeline.record import Record
-from pipeline.report import Report, latex, markdown, sheets, style, write_report
+from pipeline.record.record import Record
+from pipeline.report import Report, frame_files, write_report
 from pipeline.report.compose import read, texts
-from pipeline.report.sentences import points
-from pipeline.report.terminal import render as on_screen
+from pipeline.report.figures import style
+from pipeline.report.formats import latex, markdown
+from pipeline.report.formats.terminal import render as on_screen
+from pipeline.report.sections.sentences import points
 from tests.records import EFFECTS, Scribe, full_record, make_study, with_arms
 
 HOSTILE = '<script>alert(1)</script> & "q" | `x` *b* _i_ $\\alpha$ 50% #1 {~^} [a](http://evil.example) @all'
@@ -44,7 +46,7 @@ def write_texts(record: Record, folder: Path) -> Report:
     (folder / "frames").mkdir()
     for name, text in texts(findings, {}).items():
         (folder / name).write_text(text, encoding="utf-8")
-    for name, content in sheets.files(findings).items():
+    for name, content in frame_files.files(findings).items():
         (folder / name).write_bytes(content)
     screen = on_screen(findings, folder / "report.html")
     return Report((), findings.warnings, not findings.ablation.holes, screen)
@@ -531,9 +533,9 @@ def test_latex_is_balanced_and_every_row_is_full(finished: tuple[Record, Report,
 
 @pytest.mark.parametrize("text", ["=1+1", "+x", "-x", "@x", "\tx", "  =x", "|x"])
 def test_csv_formulas_are_defused(text: str) -> None:
-    assert sheets.safe(text) == f"'{text}"
-    assert sheets.safe(-1.5) == -1.5
-    assert sheets.safe("plain") == "plain"
+    assert frame_files.safe(text) == f"'{text}"
+    assert frame_files.safe(-1.5) == -1.5
+    assert frame_files.safe("plain") == "plain"
 
 
 def test_a_failure_keeps_the_last_report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.ledger import read_events
-from pipeline.record import Record
+from pipeline.record.ledger import read_events
+from pipeline.record.record import Record
 from pipeline.report import drift, files, write_report
 from pipeline.report.__main__ import main
 from tests.records import Scribe, full_record, make_study
@@ -73,9 +73,9 @@ def test_the_command_checks_and_writes_nothing(
 ) -> None:
     folder = tmp_path / "demo"
     write_report(small(folder), folder / "report")
-    monkeypatch.setattr("pipeline.cli.chosen_study", lambda _: (make_study(), None, ""))
+    monkeypatch.setattr("pipeline.session.cli.chosen_study", lambda _: (make_study(), None, ""))
     monkeypatch.setattr("pipeline.report.__main__.chosen_study", lambda _: (make_study(), None, ""))
-    monkeypatch.setattr("pipeline.folders.study_folder", lambda *_: folder)
+    monkeypatch.setattr("pipeline.record.folders.study_folder", lambda *_: folder)
     flags = ["--study", "demo", "--mlruns", str(tmp_path), "--check"]
     assert main(flags) == 0
     assert "every file is what the ledger gives" in " ".join(capsys.readouterr().out.split())

@@ -8,14 +8,15 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
-from pipeline import evidence
-from pipeline.record import Record
-from pipeline.report import latex, markdown, write_report
-from pipeline.report.answers import Answers
-from pipeline.report.classes import TITLE, arms_table, blocks, class_table, confusions_table, roles
+from pipeline.analysis.answers import Answers
+from pipeline.core.finished import evidence
+from pipeline.record.record import Record
+from pipeline.report import write_report
 from pipeline.report.compose import Findings, document, read, texts
 from pipeline.report.document import Bullets, Figure, Gallery, Heading, Table, Text
-from pipeline.report.html import render
+from pipeline.report.formats import latex, markdown
+from pipeline.report.formats.html import render
+from pipeline.report.sections.classes import TITLE, arms_table, blocks, class_table, confusions_table, roles
 from tests.records import Scribe, make_study
 from tests.test_report import HOSTILE, Page
 

@@ -10,17 +10,18 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pipeline.designs import AddOneIn, Both, Factorial, Fractional, Ladder, LeaveOneOut, OrderedPath, Scheme
-from pipeline.ledger import read_events
-from pipeline.record import Record
-from pipeline.report import Report, interactions, write_report
+from pipeline.record.ledger import read_events
+from pipeline.record.record import Record
+from pipeline.report import Report, write_report
 from pipeline.report.compose import Findings, read, texts
-from pipeline.report.figures import differences
-from pipeline.report.sentences import points
-from pipeline.report.sheets import files
-from pipeline.report.terminal import render
-from pipeline.report.winner import sentence
-from pipeline.study import Study, load_study
+from pipeline.report.figures.draw import differences
+from pipeline.report.formats.terminal import render
+from pipeline.report.frame_files import files
+from pipeline.report.sections import interactions
+from pipeline.report.sections.sentences import points
+from pipeline.report.sections.winners_curse import sentence
+from pipeline.study.designs import AddOneIn, Both, Factorial, Fractional, Ladder, LeaveOneOut, OrderedPath, Scheme
+from pipeline.study.study import Study, load_study
 from tests.records import Scribe, make_study
 
 ON: dict[str, dict[str, Any]] = {

@@ -10,12 +10,13 @@ import pandas as pd
 import pytest
 from pyarrow import parquet
 
-from pipeline.config import TrainConfig
-from pipeline.evidence import Evidence, Judged, Wrong, evidence_path, write
-from pipeline.identity import run_seed
-from pipeline.record import Record
-from pipeline.report import curves, frames, sheets
+from pipeline.core.config import TrainConfig
+from pipeline.core.finished.evidence import Evidence, Judged, Wrong, evidence_path, write
+from pipeline.core.identity import run_seed
+from pipeline.record.record import Record
+from pipeline.report import frame_files, frames
 from pipeline.report.compose import Findings, read
+from pipeline.report.figures import curves
 from tests.records import Scribe, full_record, make_study, with_arms
 
 NASTY = '=HYPERLINK(1) \x1b]0;owned\x07\r\nnext,"quoted"'
@@ -57,7 +58,7 @@ def hostile(folder: Path) -> Findings:
 def test_there_is_a_frame_for_everything_that_has_rows(found: dict[str, pd.DataFrame], findings: Findings) -> None:
     assert list(found) == ["runs", "arms", "contrasts", "curves", "importance", "confusion", "per_class"]
     names = {f"frames/{name}.{kind}" for name in found for kind in ("csv", "parquet")}
-    assert sheets.files(findings).keys() == names
+    assert frame_files.files(findings).keys() == names
 
 
 def test_columns_have_proper_types(found: dict[str, pd.DataFrame]) -> None:
@@ -115,18 +116,18 @@ def test_confusion_counts_the_answers(found: dict[str, pd.DataFrame]) -> None:
 
 
 def test_both_formats_hold_the_same_numbers(found: dict[str, pd.DataFrame], findings: Findings) -> None:
-    files = sheets.files(findings)
+    files = frame_files.files(findings)
     for name, frame in found.items():
         packed = pd.read_parquet(io.BytesIO(files[f"frames/{name}.parquet"]))
         pd.testing.assert_frame_equal(packed, frame, check_dtype=True)
         read_back = pd.read_csv(io.BytesIO(files[f"frames/{name}.csv"]), keep_default_na=False, na_values=[""])
-        assert list(read_back.columns) == [str(sheets.safe(column)) for column in frame.columns]
+        assert list(read_back.columns) == [str(frame_files.safe(column)) for column in frame.columns]
         for column in frame.columns[frame.dtypes == "float64"]:
             np.testing.assert_allclose(read_back[column].to_numpy(float), frame[column], rtol=1e-15)
 
 
 def test_a_parquet_file_says_nothing_of_when_it_was_made(findings: Findings) -> None:
-    first, second = (sheets.packed(frames.read(findings)["runs"]) for _ in range(2))
+    first, second = (frame_files.packed(frames.read(findings)["runs"]) for _ in range(2))
     assert first == second
     kept = parquet.read_schema(io.BytesIO(first)).metadata
     assert set(kept) == {b"pandas"}
@@ -134,7 +135,7 @@ def test_a_parquet_file_says_nothing_of_when_it_was_made(findings: Findings) -> 
 
 
 def test_hostile_text_is_inert_in_csv_and_exact_in_parquet(tmp_path: Path) -> None:
-    files = sheets.files(hostile(tmp_path))
+    files = frame_files.files(hostile(tmp_path))
     for name, content in files.items():
         if name.endswith(".csv"):
             assert not set(content.decode()) & {chr(i) for i in (*range(10), *range(11, 32), 127)}, name
@@ -155,7 +156,7 @@ def test_columns_of_many_kinds_become_text() -> None:
     assert frame["config.b"].tolist() == [str(2**70), "1"]
     assert frame["config.c"].isna().all()
     assert frame["d"].tolist() == [pd.NA, "?"]
-    assert pd.read_parquet(io.BytesIO(sheets.packed(frame))).equals(frame)
+    assert pd.read_parquet(io.BytesIO(frame_files.packed(frame))).equals(frame)
 
 
 def test_a_frame_without_rows_is_left_out(tmp_path: Path) -> None:

@@ -9,15 +9,17 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
-from pipeline.record import Run
-from pipeline.report import figures, write_report
+from pipeline.analysis.search_results import Search
+from pipeline.analysis.tuning_curve import Tuning, expected_best, read_tuning
+from pipeline.record.record import Run
+from pipeline.report import write_report
 from pipeline.report.compose import Findings, document, read
 from pipeline.report.document import Bullets, Figure, Heading, Table, Text
-from pipeline.report.importance import NOISE, blocks
-from pipeline.report.sheets import files
-from pipeline.report.trials import Search
-from pipeline.report.tuning import Tuning, caption, expected_best, read_tuning
-from pipeline.study import Study
+from pipeline.report.figures import draw as figures
+from pipeline.report.figures.tuning_curve import caption
+from pipeline.report.frame_files import files
+from pipeline.report.sections.importance import NOISE, blocks
+from pipeline.study.study import Study
 from tests.records import Scribe, make_study
 
 DRAWN = ("importance", "slices", "parallel")

@@ -9,17 +9,17 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pipeline.designs import AddOneIn, Factorial, Fractional, Scheme
-from pipeline.ledger import read_events
-from pipeline.record import Record
+from pipeline.record.ledger import read_events
+from pipeline.record.record import Record
 from pipeline.report import drift, write_report
 from pipeline.report.__main__ import main
-from pipeline.report.catalogue import SLOT, Catalogue, catalogue
 from pipeline.report.compose import FIGURES, Findings, document, read, texts
 from pipeline.report.document import Cell, Column, Document, Table, Thumb
-from pipeline.report.translate import table, translated
-from pipeline.report.translator import Translator
-from pipeline.tuning import Replicated
+from pipeline.report.language.catalogue import SLOT, Catalogue, catalogue
+from pipeline.report.language.translate import table, translated
+from pipeline.report.language.translator import Translator
+from pipeline.study.designs import AddOneIn, Factorial, Fractional, Scheme
+from pipeline.study.tuning import Replicated
 from tests.driver import drive, open_plan
 from tests.records import Scribe, full_record, make_study, with_arms
 from tests.studies import small_study
@@ -233,7 +233,7 @@ def page(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
 
 
 def test_nearly_all_sentences_are_translated(page: tuple[Document, Document, Translator]) -> None:
-    """Each of those that are not needs a line in pipeline/report/languages/zh.toml."""
+    """Each of those that are not needs a line in pipeline/report/language/zh.toml."""
     _, _, say = page
     missed = list(dict.fromkeys(say.missed))
     for text in missed:
@@ -354,7 +354,7 @@ def test_the_command_writes_and_checks_the_chinese_report(tmp_path: Path, monkey
     folder = tmp_path / "demo"
     full_record(folder, replicates=1, num_trials=0, epochs=1)
     monkeypatch.setattr("pipeline.report.__main__.chosen_study", lambda _: (make_study(), None, ""))
-    monkeypatch.setattr("pipeline.folders.study_folder", lambda *_: folder)
+    monkeypatch.setattr("pipeline.record.folders.study_folder", lambda *_: folder)
     flags = ["--study", "demo", "--mlruns", str(tmp_path), "--lang", "zh"]
     assert main([*flags, "--check"]) == 3
     assert main(flags) == 0

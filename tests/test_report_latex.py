@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.designs import Both
-from pipeline.report import latex
 from pipeline.report.compose import read, texts
 from pipeline.report.document import Cell, Column, Table
-from pipeline.study import Study
+from pipeline.report.formats import latex
+from pipeline.study.designs import Both
+from pipeline.study.study import Study
 from tests.records import Scribe, make_study, with_arms
 
 pytestmark = pytest.mark.usefixtures("quick_disk")

@@ -9,16 +9,16 @@ from typing import Any
 
 import pytest
 
-from pipeline.designs import Fractional, Ladder, Scheme
-from pipeline.record import Record
-from pipeline.report import html, markdown
-from pipeline.report.ablation import main_table
+from pipeline.analysis.wording import Points, millions
+from pipeline.record.record import Record
 from pipeline.report.compose import document, read, texts
-from pipeline.report.costs import speeds
 from pipeline.report.document import Bullets, Cell, Column, Document, Runs, Table, Text, Trace, Trail
-from pipeline.report.footnotes import footnotes
-from pipeline.report.wording import Points, millions
-from pipeline.study import Study
+from pipeline.report.formats import html, markdown
+from pipeline.report.sections.ablation import main_table
+from pipeline.report.sections.costs import speeds
+from pipeline.report.sections.footnotes import footnotes
+from pipeline.study.designs import Fractional, Ladder, Scheme
+from pipeline.study.study import Study
 from tests.records import EFFECTS, Scribe, make_study, with_arms
 
 pytestmark = pytest.mark.usefixtures("quick_disk")

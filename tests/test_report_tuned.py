@@ -4,14 +4,15 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.designs import Arms
-from pipeline.record import Record
+from pipeline.analysis.results import read_ablation
+from pipeline.analysis.tuning_effort import Effort, efforts, untuned
+from pipeline.record.record import Record
 from pipeline.report import compose, frames
-from pipeline.report.tables import read_ablation
-from pipeline.report.tuned import UNTUNED, Effort, column, efforts, hyperparameters, unpromoted, untuned, warnings
-from pipeline.space import Choice, Float, Space
-from pipeline.study import Study
-from pipeline.tuning import Fixed, PerArm, Replicated
+from pipeline.report.sections.tuning import UNTUNED, column, hyperparameters, unpromoted, warnings
+from pipeline.study.designs import Arms
+from pipeline.study.space import Choice, Float, Space
+from pipeline.study.study import Study
+from pipeline.study.tuning import Fixed, PerArm, Replicated
 from tests.driver import Worker, drive, open_plan, quality
 from tests.records import Scribe, make_study
 from tests.studies import small_study

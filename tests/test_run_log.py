@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import run_log, runner, worker
-from pipeline.ledger import read_events
+from pipeline.analysis.missing_runs import reasons
+from pipeline.engine import ray_tune, run_log, worker
+from pipeline.engine.order import Segment
+from pipeline.engine.queue import MAX_ATTEMPTS
 from pipeline.machine import Resources
-from pipeline.plan import MAX_ATTEMPTS
-from pipeline.report.gaps import reasons
-from pipeline.segment import Segment
-from pipeline.study import Study
+from pipeline.record.ledger import read_events
+from pipeline.study.study import Study
 from tests.driver import Worker, open_plan
 from tests.studies import small_study
 
@@ -60,12 +60,12 @@ def test_a_failed_run_leaves_its_traceback_and_its_config(tmp_path: Path, monkey
 
     reports: list[dict] = []
     monkeypatch.setattr(worker, "_pictures", broken)
-    monkeypatch.setattr(runner.tune, "report", reports.append)
+    monkeypatch.setattr(ray_tune.tune, "report", reports.append)
     plan = open_plan(tmp_path, arms())
     segment = plan.next()
-    runner.lease.grant(Path(order_of(segment, tmp_path)["folder"]), segment.name)
-    runner.carry_out(order_of(segment, tmp_path), worker.work)
-    outcome = runner.json.loads(reports[-1]["event"])["outcome"]
+    ray_tune.lease.grant(Path(order_of(segment, tmp_path)["folder"]), segment.name)
+    ray_tune.carry_out(order_of(segment, tmp_path), worker.work)
+    outcome = ray_tune.json.loads(reports[-1]["event"])["outcome"]
     assert outcome["status"] == "failed"
     plan.finish(segment.name, outcome)
     text = (tmp_path / "logs" / f"{segment.run}.txt").read_text()

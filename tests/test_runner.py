@@ -10,14 +10,14 @@ from typing import Any
 import pytest
 from driver import Worker, metrics, open_plan
 
-from pipeline import runner
+from pipeline.engine import ray_tune
+from pipeline.engine.interrupts import Interrupts
+from pipeline.engine.queue import MAX_ATTEMPTS, Plan
+from pipeline.engine.ray_tune import Ended, Heartbeat, Searcher, Segments
 from pipeline.errors import MachineError
-from pipeline.interrupts import Interrupts
-from pipeline.lease import FILE
-from pipeline.ledger import read_events
 from pipeline.machine import Resources
-from pipeline.plan import MAX_ATTEMPTS, Plan
-from pipeline.runner import Ended, Heartbeat, Searcher, Segments
+from pipeline.record.lease import FILE
+from pipeline.record.ledger import read_events
 from studies import small_study
 
 pytestmark = pytest.mark.usefixtures("quick_disk")
@@ -253,7 +253,7 @@ def test_workers_that_are_killed_for_memory_are_counted_out_and_no_run_is_blamed
     killed = iter([2, 2, 2, 3])
     found = Tune(tmp_path, workers=3, num_trials=6)
     found.segments.num_killed = 0
-    monkeypatch.setattr(runner, "num_killed_for_memory", lambda: next(killed))
+    monkeypatch.setattr(ray_tune, "num_killed_for_memory", lambda: next(killed))
     trials = [found.begin() for _ in range(3)]
     for trial in trials:
         found.complete(trial, error=True)
@@ -273,7 +273,7 @@ def test_workers_that_are_killed_for_memory_are_counted_out_and_no_run_is_blamed
 
 
 def test_tune_has_so_many_trials_and_then_begins_again(tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.setattr(runner, "MOST_TRIALS", 2)
+    monkeypatch.setattr(ray_tune, "MOST_TRIALS", 2)
     found = Tune(tmp_path, workers=2, num_trials=3)
     first, second = found.begin(), found.begin()
     for trial in (first, second):

@@ -7,9 +7,9 @@ import warnings
 import optuna
 import pytest
 
-from pipeline import sampler as module
-from pipeline.sampler import MIN_VALUES, NUM_BEST, NUM_LATEST, RungSampler
-from pipeline.space import Choice, Float, Int, Space
+from pipeline.engine import sampler as module
+from pipeline.engine.sampler import MIN_VALUES, NUM_BEST, NUM_LATEST, RungSampler
+from pipeline.study.space import Choice, Float, Int, Space
 
 FLAT = Space(
     knobs={

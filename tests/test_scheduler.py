@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from pipeline.scheduler import Promotion, Scheduler, Stopping, rung_epochs
+from pipeline.engine.scheduler import Promotion, Scheduler, Stopping, rung_epochs
 
 BOTH = pytest.mark.parametrize("kind", [Promotion, Stopping])
 

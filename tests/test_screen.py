@@ -18,17 +18,21 @@ from rich.progress import Progress as Bar
 from rich.text import Text
 from test_cli import COMMANDS, ROOT
 
-from pipeline import ablate, caches, cli, comparison, doctor, export, repair, search, ui
+from pipeline import ablate, caches, repair, search, ui
+from pipeline.doctor import __main__ as doctor
+from pipeline.doctor.environment import surroundings
+from pipeline.doctor.findings import Finding, table
 from pipeline.errors import UserError
-from pipeline.findings import Finding, table
-from pipeline.ledger import read_events
+from pipeline.export import __main__ as export
 from pipeline.machine import resources
-from pipeline.progress import Progress
-from pipeline.record import Record
+from pipeline.record import mlflow_views
+from pipeline.record.ledger import read_events
+from pipeline.record.record import Record
 from pipeline.report import __main__ as report
 from pipeline.report import write_report
 from pipeline.screen import Steady, console, fold, folded, spelt, steadily, steady
-from pipeline.surroundings import surroundings
+from pipeline.session import cli
+from pipeline.session.progress import Progress
 from studies import small_study
 
 ENCODINGS = ("ascii", "gbk", "big5", "cp1252", "latin-1", "utf-8", "cp437", "shift_jis")
@@ -123,7 +127,7 @@ def test_what_a_study_says_fits(columns: int, capsys: pytest.CaptureFixture[str]
         train(plan, Worker())
         plan.ledger.close()
         out.print(holder[0]._block())
-        place = comparison.invitation("sqlite:///x", "12", str(tmp_path))
+        place = mlflow_views.invitation("sqlite:///x", "12", str(tmp_path))
         out.print(folded(place), soft_wrap=True)
     text = capsys.readouterr().out
     fits(text, columns)

@@ -12,7 +12,7 @@ import pytest
 
 from benchmarks.segments.audit import FAULTS, Audit, audit, handed_out, trained_twice, two_writers
 from benchmarks.segments.stub import SEAMS, TIMER, read
-from pipeline.ledger import read_events
+from pipeline.record.ledger import read_events
 
 ROOT = Path(__file__).parents[1]
 

@@ -11,15 +11,15 @@ from typing import Any
 
 import pytest
 
-from pipeline import sources
-from pipeline.config import TrainConfig
-from pipeline.designs import Arms
+from pipeline.analysis.fairness import unequal
+from pipeline.core.config import TrainConfig
 from pipeline.frozen import Frozen, digest
-from pipeline.ledger import read_events
-from pipeline.record import Record
+from pipeline.record import sources
+from pipeline.record.ledger import read_events
+from pipeline.record.record import Record
+from pipeline.record.sources import changed, code
 from pipeline.report import compose, write_report
-from pipeline.report.fairness import unequal
-from pipeline.sources import changed, code
+from pipeline.study.designs import Arms
 from tests import commands
 from tests.driver import Worker, drive, open_plan
 from tests.records import Scribe, make_study, with_arms
@@ -178,9 +178,12 @@ def test_a_change_of_what_is_used_names_its_file(file: str, old: str, new: str, 
 def test_the_classes_and_the_core_that_a_config_uses_are_seen() -> None:
     found = code(TrainConfig())
     core = found[sources.CORE]
-    assert {"pipeline/core/loop.py", "pipeline/core/run.py", "pipeline/core/objective.py", "pipeline/data/splits.py"} <= set(
-        core
-    )
+    assert {
+        "pipeline/core/loop.py",
+        "pipeline/core/trainer.py",
+        "pipeline/core/objective.py",
+        "pipeline/data/splits.py",
+    } <= set(core)
     assert not {
         file for file in core if file.startswith(("pipeline/core/models/cnn", "pipeline/core/losses", "pipeline/report"))
     }
@@ -205,7 +208,11 @@ from pipeline.sources import code
 print(digest(code(TrainConfig())), 'torch' in sys.modules)
 """
     texts = []
-    for seed, more in (("0", ""), ("1", ""), ("2", "import pipeline.worker, pipeline.plan, pipeline.handover")):
+    for seed, more in (
+        ("0", ""),
+        ("1", ""),
+        ("2", "import pipeline.engine.worker, pipeline.engine.queue, pipeline.export.files"),
+    ):
         environment = {**os.environ, "PYTHONHASHSEED": seed, "PYTHONPATH": str(commands.ROOT)}
         words = [sys.executable, "-c", more + ask]
         done = subprocess.run(words, capture_output=True, text=True, env=environment, cwd=commands.ROOT, check=True)
@@ -330,7 +337,9 @@ def test_code_that_was_edited_between_replicates_is_refused_and_named(tmp_path: 
     with losses.open("a") as file:
         file.write("\n\n# of no consequence\nclass Unused:\n    pass\n")
     commands.edit(
-        root / "pipeline" / "config.py", "    epochs: int = Field(", "    knob: float = 0.0\n    epochs: int = Field("
+        root / "pipeline" / "core" / "config.py",
+        "    epochs: int = Field(",
+        "    knob: float = 0.0\n    epochs: int = Field(",
     )
     assert ablate(4) == 0, commands.output(home)
 

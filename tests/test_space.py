@@ -5,10 +5,10 @@ from optuna.distributions import BaseDistribution
 from optuna.trial import FixedTrial
 from pydantic import ValidationError
 
-from pipeline.config import TrainConfig
+from pipeline.core.config import TrainConfig
 from pipeline.core.optimizers import SGD
 from pipeline.errors import UserError
-from pipeline.space import Choice, Float, Int, Space
+from pipeline.study.space import Choice, Float, Int, Space
 from search_spaces.hw3 import SPACE as HW3
 from tests.studies import SPACE
 

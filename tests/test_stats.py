@@ -8,8 +8,7 @@ import pandas as pd
 import pytest
 from scipy import stats as reference
 
-from pipeline.questions import differences
-from pipeline.stats import (
+from pipeline.analysis.stats import (
     NAN,
     PAIRED,
     Basis,
@@ -27,6 +26,7 @@ from pipeline.stats import (
     step_down,
     winners_curse,
 )
+from pipeline.study.questions import differences
 
 
 def leading(scores: pd.DataFrame) -> tuple[str, ...]:

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.cli import chosen_study, parser
-from pipeline.designs import LeaveOneOut
+from pipeline.engine.scheduler import Ladder
 from pipeline.errors import UserError
-from pipeline.scheduler import Ladder
-from pipeline.study import Study, load_study
+from pipeline.session.cli import chosen_study, parser
+from pipeline.study.designs import LeaveOneOut
+from pipeline.study.study import Study, load_study
 
 ROOT = Path(__file__).parents[1]
 FOLDER = ROOT / "studies"

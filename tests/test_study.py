@@ -7,16 +7,16 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from pipeline.config import TrainConfig
-from pipeline.core.augment import Notes
+from pipeline.core.augmentation.config import Notes
+from pipeline.core.config import TrainConfig
 from pipeline.core.models import ResNet18
 from pipeline.core.optimizers import SGD
 from pipeline.core.schedules import Cosine
 from pipeline.data.datasets import Digits
-from pipeline.designs import Arms, Factorial
 from pipeline.errors import UserError
-from pipeline.space import Choice, Float, Space
-from pipeline.study import Study, load_study
+from pipeline.study.designs import Arms, Factorial
+from pipeline.study.space import Choice, Float, Space
+from pipeline.study.study import Study, load_study
 from tests.studies import small_study
 
 ROOT = Path(__file__).parents[1]

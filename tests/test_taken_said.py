@@ -10,12 +10,12 @@ from records import Scribe, make_study
 from pipeline.data.cache import prepare
 from pipeline.data.datasets import Folder
 from pipeline.data.taken import Source, Taken
-from pipeline.record import Record
+from pipeline.record.record import Record
 from pipeline.report import write_report
-from pipeline.report.catalogue import catalogue
 from pipeline.report.compose import FIGURES, document, read
-from pipeline.report.translate import translated
-from pipeline.report.translator import Translator
+from pipeline.report.language.catalogue import catalogue
+from pipeline.report.language.translate import translated
+from pipeline.report.language.translator import Translator
 
 PETS = ("cat", "dog")
 

@@ -13,14 +13,15 @@ import pytest
 from mlflow import MlflowClient
 from scipy import stats
 
-from pipeline import comparison, outbox
-from pipeline.designs import Arms
+from pipeline.analysis.arm_summary import summary
+from pipeline.engine.queue import Plan
 from pipeline.frozen import flatten
-from pipeline.ledger import FILE, Event, Ledger, read_events
-from pipeline.plan import Plan
-from pipeline.record import Record
-from pipeline.study import Study
-from pipeline.tracking import METRICS, Tracker, redacted, tracking_uri
+from pipeline.record import mlflow_views, outbox
+from pipeline.record.ledger import FILE, Event, Ledger, read_events
+from pipeline.record.record import Record
+from pipeline.record.tracking import METRICS, Tracker, redacted, tracking_uri
+from pipeline.study.designs import Arms
+from pipeline.study.study import Study
 from tests.driver import Worker, open_plan, train
 from tests.studies import small_study
 
@@ -53,7 +54,7 @@ class Session:
         fresh: list[Event] = []
         self.put: Any = fresh.append
         self.plan: Plan = open_plan(self.folder, self.study, listener=lambda event: self.put(event), note="a note")
-        self.tracker = Tracker(self.root, self.folder, self.plan.ledger.events, self.plan.ledger.append)
+        self.tracker = Tracker(self.root, self.folder, self.plan.ledger.events, self.plan.ledger.append, summary)
         for event in fresh:
             self.tracker.put(event)
         self.put = self.tracker.put
@@ -166,7 +167,7 @@ def test_arms_can_be_grouped_and_their_comparison_is_saved(root, tmp_path):
         metrics = view[f"arm:{arm.name}"]["metrics"]
         assert metrics["test_acc_sd"][-1][1] == pytest.approx(statistics.stdev(values))
         assert [metrics[f"test_acc_ci95_{end}"][-1][1] for end in ("low", "high")] == pytest.approx([low, high])
-    saved = client.get_experiment_by_name(folder.name).tags[comparison.VIEW_TAG]
+    saved = client.get_experiment_by_name(folder.name).tags[mlflow_views.VIEW_TAG]
     state = json.loads(saved)
     assert state["groupBy"]["groupByKeys"] == [{"mode": "tag", "groupByData": "arm"}]
     assert state["orderByKey"] == "metrics.`test_acc`"
@@ -192,18 +193,20 @@ def test_the_trials_of_an_arms_own_search_lie_under_the_arm(root, tmp_path):
 
 def test_the_line_that_invites_to_compare():
     uri = "sqlite:////somewhere/mlflow.db"
-    line = comparison.invitation(uri, "7", "out")
+    line = mlflow_views.invitation(uri, "7", "out")
     assert "UI: http://127.0.0.1:5000/#/experiments/7/runs?viewStateShareKey=arms" in line
     assert line.endswith(": python -m pipeline.ui --mlruns out")
-    assert comparison.invitation(uri, "7", "-x").endswith(" --mlruns=-x")
-    assert "https://lab:5000/#/experiments/7/" in comparison.invitation("https://lab:5000/", "7", "")
-    assert comparison.invitation(uri, "", "").endswith("http://127.0.0.1:5000/ once it is started by: python -m pipeline.ui")
+    assert mlflow_views.invitation(uri, "7", "-x").endswith(" --mlruns=-x")
+    assert "https://lab:5000/#/experiments/7/" in mlflow_views.invitation("https://lab:5000/", "7", "")
+    assert mlflow_views.invitation(uri, "", "").endswith(
+        "http://127.0.0.1:5000/ once it is started by: python -m pipeline.ui"
+    )
 
 
 def again(root: Path, folder: Path) -> str:
     """A process that has nothing to train, only to send what is owed."""
     with Ledger(folder) as ledger:
-        tracker = Tracker(root, folder, ledger.events, ledger.append)
+        tracker = Tracker(root, folder, ledger.events, ledger.append, summary)
         ledger.listener = tracker.put
         return tracker.close()
 

@@ -12,13 +12,14 @@ from alembic.script import ScriptDirectory
 from mlflow import MlflowClient
 from mlflow import __file__ as mlflow_file
 
-from pipeline import outbox
-from pipeline.ledger import Ledger, read_events
-from pipeline.places import FILE, store_uri
-from pipeline.record import Record
-from pipeline.store import connect
-from pipeline.tracking import Tracker, tracking_uri
-from pipeline.trouble import explain, redacted, refused
+from pipeline.analysis.arm_summary import summary
+from pipeline.record import outbox
+from pipeline.record.ledger import Ledger, read_events
+from pipeline.record.mlflow_places import FILE, store_uri
+from pipeline.record.mlflow_store import connect
+from pipeline.record.mlflow_trouble import explain, redacted, refused
+from pipeline.record.record import Record
+from pipeline.record.tracking import Tracker, tracking_uri
 from tests.studies import small_study
 from tests.test_tracking import seen, whole
 
@@ -56,7 +57,7 @@ def again(folder: Path) -> tuple[list[str], str]:
     """The same command once more: what it told before its end, and at its end."""
     told: list[str] = []
     with Ledger(folder) as ledger:
-        tracker = Tracker(folder.parent, folder, ledger.events, ledger.append, told.append)
+        tracker = Tracker(folder.parent, folder, ledger.events, ledger.append, summary, told.append)
         ledger.listener = tracker.put
         ledger.append("finish", status="complete")
         tracker.flush()

@@ -6,16 +6,16 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.cli import chosen_study, parser
-from pipeline.designs import Arms, Factorial
+from pipeline.engine.queue import Plan
 from pipeline.errors import UserError
-from pipeline.ledger import read_events
-from pipeline.plan import Plan
-from pipeline.preview import preview
-from pipeline.record import Record
-from pipeline.space import Choice, Float, Int, Space
-from pipeline.study import Study
-from pipeline.tuning import FIRST_SPLIT, Fixed, PerArm, Replicated, nuisance
+from pipeline.record.ledger import read_events
+from pipeline.record.record import Record
+from pipeline.session.cli import chosen_study, parser
+from pipeline.session.dry_run import preview
+from pipeline.study.designs import Arms, Factorial
+from pipeline.study.space import Choice, Float, Int, Space
+from pipeline.study.study import Study
+from pipeline.study.tuning import FIRST_SPLIT, Fixed, PerArm, Replicated, nuisance
 from tests.driver import Worker, drive, facts, open_plan
 from tests.studies import small_study
 from tests.test_plan import impatient, prefixes, trouble

@@ -13,8 +13,8 @@ import pytest
 
 from pipeline import ui
 from pipeline.errors import MachineError, PipelineError, UserError
-from pipeline.places import FILE, store_uri
-from pipeline.store import connect
+from pipeline.record.mlflow_places import FILE, store_uri
+from pipeline.record.mlflow_store import connect
 
 HOME = "127.0.0.1"
 
@@ -62,7 +62,7 @@ def test_it_answers_to_this_machines_own_names_alone_and_says_who_can_reach_it(m
     assert flags["--allowed-hosts"] == f"{HOME}:{port},localhost:{port}"
     assert (flags["--host"], flags["--port"]) == (HOME, str(port))
     assert flags["--backend-store-uri"] == store_uri(made / FILE)
-    assert flags["--uvicorn-opts"] == "--http pipeline.viewer:Viewer"
+    assert flags["--uvicorn-opts"] == "--http pipeline.record.mlflow_viewer:Viewer"
     assert flags["--artifacts-destination"] == (made / "artifacts").as_uri()
     assert "MLFLOW_SERVER_DISABLE_SECURITY_MIDDLEWARE" not in environment
     assert "MLFLOW_SERVER_ALLOWED_HOSTS" not in environment
@@ -149,7 +149,7 @@ def test_mlflows_assistant_is_closed_and_all_else_is_not():
         await send({"type": "http.response.start", "status": 200, "headers": []})
         await send({"type": "http.response.body", "body": scope["path"].encode()})
 
-    server = uvicorn.Server(uvicorn.Config(app, port=0, http="pipeline.viewer:Viewer", log_level="critical"))
+    server = uvicorn.Server(uvicorn.Config(app, port=0, http="pipeline.record.mlflow_viewer:Viewer", log_level="critical"))
     thread = threading.Thread(target=server.run)
     thread.start()
     while not server.started:

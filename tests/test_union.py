@@ -6,8 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.frozen import Frozen
-from pipeline.union import members
+from pipeline.frozen import Frozen, members
 
 BASE = """
 from typing import Literal

@@ -8,9 +8,9 @@ import pytest
 
 from benchmarks.coverage import learners
 from benchmarks.coverage.verdicts import ARMS, SQUARE, TOPS, WORLDS, World, contradicts, measure
-from pipeline.designs import Both, Factorial, Ladder, LeaveOneOut, Scheme
-from pipeline.questions import Question, differences, steps
-from pipeline.stats import ALPHA, PAIRED, Contrast, Family, Judgement, Rivals, basis, conclude, judge, step_down
+from pipeline.analysis.stats import ALPHA, PAIRED, Contrast, Family, Judgement, Rivals, basis, conclude, judge, step_down
+from pipeline.study.designs import Both, Factorial, Ladder, LeaveOneOut, Scheme
+from pipeline.study.questions import Question, differences, steps
 
 WELCH = basis("resplit")
 FACTORS = {name: {name: 1} for name in "ABC"}

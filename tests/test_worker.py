@@ -13,10 +13,10 @@ import torch
 from scans import SMALL
 from segments import work
 
-from pipeline import evidence, lease, worker
-from pipeline.config import TrainConfig
 from pipeline.core import checkpoints
 from pipeline.core.checkpoints import BEST, META, epochs
+from pipeline.core.config import TrainConfig
+from pipeline.core.finished import evidence
 from pipeline.core.loop import Loop
 from pipeline.core.train import Inputs, evaluate_best
 from pipeline.data.build import IMAGES, checksum
@@ -25,7 +25,8 @@ from pipeline.data.datasets import Digits
 from pipeline.data.listing import TEST
 from pipeline.data.splits import Splits, splits
 from pipeline.frozen import digest
-from pipeline.sources import code
+from pipeline.record import lease, worker
+from pipeline.record.sources import code
 
 
 @pytest.fixture(autouse=True)

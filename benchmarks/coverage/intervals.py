@@ -11,9 +11,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from benchmarks.coverage.rows import Floats, Row, at_most, share, within
-from pipeline.designs import Factorial
-from pipeline.questions import Kind, Question
-from pipeline.stats import ALPHA, PAIRED, Basis, Family, Fit, basis, fit, step_down
+from pipeline.analysis.stats import ALPHA, PAIRED, Basis, Family, Fit, basis, fit, step_down
+from pipeline.study.designs import Factorial
+from pipeline.study.questions import Kind, Question
 
 TITLE = "Intervals and families of a 2x2x2 factorial"
 NOTE = (

@@ -8,9 +8,9 @@ from collections.abc import Iterator
 import numpy as np
 
 from benchmarks.coverage.rows import Floats, Row, at_most, share
-from pipeline.record import Run
-from pipeline.report.tables import score
-from pipeline.stats import ALPHA, NO_SPREAD, basis, fit
+from pipeline.analysis.results import score
+from pipeline.analysis.stats import ALPHA, NO_SPREAD, basis, fit
+from pipeline.record.record import Run
 
 TITLE = "Judged without test labels"
 NOTE = "false verdict: better or worse, of two equal arms; by the last epoch, as the report does, or by the one val chose"

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from benchmarks.coverage.rows import Floats, Row, share, within
-from pipeline.stats import PAIRED, Basis, basis, fit
+from pipeline.analysis.stats import PAIRED, Basis, basis, fit
 
 TITLE = "Designs, by real small learners"
 NOTE = (

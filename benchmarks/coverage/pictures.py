@@ -12,7 +12,7 @@ import numpy as np
 from scipy.stats import norm
 
 from benchmarks.coverage.rows import Bools, Floats, Row, share, within
-from pipeline.stats import Fit, Marks, basis, fit, widened
+from pipeline.analysis.stats import Fit, Marks, basis, fit, widened
 
 TITLE = "Intervals for other pictures of this kind"
 NOTE = (

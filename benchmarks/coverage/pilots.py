@@ -10,9 +10,9 @@ import numpy as np
 
 from benchmarks.coverage.intervals import Draw, heavy, normal, skewed
 from benchmarks.coverage.rows import SLACK, Floats, Row, share
-from pipeline.pilot import CONFIDENCE, PILOT_RUNS, detectable
-from pipeline.stats import ALPHA, POWER, Basis, Family, basis, fit, step_down, upper_sd
-from pipeline.study import Study, load_study
+from pipeline.analysis.pilot import CONFIDENCE, detectable
+from pipeline.analysis.stats import ALPHA, POWER, Basis, Family, basis, fit, step_down, upper_sd
+from pipeline.study.study import PILOT_RUNS, Study, load_study
 
 TITLE = "The pilot's promise"
 NOTE = "kept: pilots at whose promised size the power is at least 80 %; mean power: that at the promised sizes"

@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from benchmarks.coverage.rows import Bools, Floats, Row, at_most, share
-from pipeline.designs import AddOneIn, Arms, Both, Factorial, Fractional, Ladder, LeaveOneOut, Scheme
-from pipeline.questions import Question
-from pipeline.stats import ALPHA, PAIRED, Basis, Contrast, Fit, Judgement, Rivals, basis, conclude, fit
+from pipeline.analysis.stats import ALPHA, PAIRED, Basis, Contrast, Fit, Judgement, Rivals, basis, conclude, fit
+from pipeline.study.designs import AddOneIn, Arms, Both, Factorial, Fractional, Ladder, LeaveOneOut, Scheme
+from pipeline.study.questions import Question
 
 TITLE = "Whole reports: one family, and which arm is the best"
 NOTE = (

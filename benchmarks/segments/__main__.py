@@ -17,19 +17,19 @@ from pathlib import Path
 
 from benchmarks.segments.audit import FAULTS, Audit, audit
 from benchmarks.segments.stub import Late, Weather, stub
-from pipeline import runner
-from pipeline.cli import guarded
-from pipeline.config import TrainConfig
+from pipeline.core.config import TrainConfig
 from pipeline.core.models import CNN
 from pipeline.data.datasets import Digits
-from pipeline.designs import Arms
-from pipeline.interrupts import Interrupts
-from pipeline.ledger import Ledger
+from pipeline.engine import ray_tune
+from pipeline.engine.interrupts import Interrupts
+from pipeline.engine.queue import Plan
 from pipeline.machine import Resources
-from pipeline.plan import Plan
-from pipeline.record import Record
-from pipeline.space import Float, Space
-from pipeline.study import Ablation, Search, Study
+from pipeline.record.ledger import Ledger
+from pipeline.record.record import Record
+from pipeline.session.cli import guarded
+from pipeline.study.designs import Arms
+from pipeline.study.space import Float, Space
+from pipeline.study.study import Ablation, Search, Study
 
 NUM_ARMS = 2
 
@@ -71,7 +71,7 @@ def round_of(folder: Path, workers: int, num_trials: int, weather: Weather) -> A
 
 def train(folder: Path, workers: int, num_trials: int, weather: Weather) -> None:
     """Train a study with stub workers, as a session does it."""
-    runner.train_segment, runner.Segments = stub, Late  # type: ignore[misc]
+    ray_tune.train_segment, ray_tune.Segments = stub, Late  # type: ignore[misc]
     study = study_of(num_trials, weather.seed)
     with Ledger(folder) as ledger:
         record = Record.of(ledger.events)
@@ -80,7 +80,7 @@ def train(folder: Path, workers: int, num_trials: int, weather: Weather) -> None
         ledger.append("study", id=f"stub{weather.seed}", study=study.model_dump(mode="json"), data=data, note="")
         weather.save(folder)
         plan = Plan(study, ledger, record, core_version=1, with_search=True)
-        runner.run(plan, Resources(workers, 0.0), folder / "cache", interrupts=Interrupts())
+        ray_tune.run(plan, Resources(workers, 0.0), folder / "cache", interrupts=Interrupts())
         plan.close_search()
 
 

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.segments.stub import TOLD, read
-from pipeline.ledger import read_events
-from pipeline.record import Record
-from pipeline.segment import checkpoint_folder
+from pipeline.engine.order import checkpoint_folder
+from pipeline.record.ledger import read_events
+from pipeline.record.record import Record
 
 Entries = list[dict[str, Any]]
 FAULTS = (

@@ -15,7 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pipeline import lease, runner
+from pipeline.engine import ray_tune
+from pipeline.record import lease
 
 DIARY, WEATHER = "diary.jsonl", "weather.json"
 SEAMS = ("begun", "held", "trained", "saved", "epoch told", "judged", "let go", "outcome told")
@@ -164,16 +165,16 @@ def _now(study: Path) -> Diary:
 
 
 def stub(config: dict[str, str]) -> None:
-    """In the place of `runner.train_segment`."""
+    """In the place of `ray_tune.train_segment`."""
     worker = Worker(json.loads(config["order"]))
     _present.append(worker)
-    runner.carry_out(worker.order, worker.work)
+    ray_tune.carry_out(worker.order, worker.work)
     worker.pass_by("outcome told")
     worker.leave_a_bomb()
     _present.clear()
 
 
-class Late(runner.Segments):
+class Late(ray_tune.Segments):
     """A searcher that Tune's calls reach late; now and then it is told that a worker has died that lives."""
 
     @functools.cached_property

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from pipeline.core.pixels import Pixels
+from pipeline.core.augmentation.pixels import Pixels
 from pipeline.core.regularize import Adversary
 
 

@@ -3,6 +3,7 @@
 import functools
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional, init
 
@@ -102,3 +103,13 @@ def enlarge(model: nn.Module, size: int) -> nn.Module:
 
 def _enlarge(size: int, _: nn.Module, args: tuple[Tensor]) -> Tensor:
     return functional.interpolate(args[0], size=(size, size), mode="bilinear", align_corners=False, antialias=False)
+
+
+class Branches(nn.ModuleList):
+    """Each module on the same maps, the results stacked: [B, in, S, S] -> [B, sum of the outs, S', S'].
+
+    The form of an Inception block (Szegedy et al. 2014, arXiv 1409.4842, fig. 2). No branch may change its input in place.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.cat([branch(x) for branch in self], dim=1)

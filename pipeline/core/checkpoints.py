@@ -18,8 +18,8 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.swa_utils import AveragedModel
 
+from pipeline.core.identity import Identity
 from pipeline.errors import MachineError, UserError, printable
-from pipeline.identity import Identity
 
 log = logging.getLogger(__name__)
 

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from pipeline.core.augmentation.pixels import Pixels
+from pipeline.core.finished.evidence import Judged
 from pipeline.core.pictures import Pictures, Rows, cut
-from pipeline.core.pixels import Pixels
-from pipeline.evidence import Judged
 
 BATCH = {"cpu": 64, "cuda": 512}  # of our own choice: a result must not depend on the config's batch size
 

@@ -13,12 +13,12 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.optim import Optimizer
 from torch.optim.swa_utils import AveragedModel
 
-from pipeline.config import TrainConfig
-from pipeline.core.mixing import mix
+from pipeline.core.augmentation.mixing import mix
+from pipeline.core.augmentation.pixels import Draws, Pixels, draw
+from pipeline.core.config import TrainConfig
 from pipeline.core.objective import Objective
 from pipeline.core.parallel import Group
 from pipeline.core.pictures import Pictures, cut
-from pipeline.core.pixels import Draws, Pixels, draw
 from pipeline.core.streams import stream, torch_seed
 
 

@@ -6,9 +6,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from pipeline.config import TrainConfig
 from pipeline.core.adversary import attack
-from pipeline.core.pixels import Pixels
+from pipeline.core.augmentation.pixels import Pixels
+from pipeline.core.config import TrainConfig
 from pipeline.core.regularize import Distill
 
 

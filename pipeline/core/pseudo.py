@@ -7,9 +7,9 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
+from pipeline.core.augmentation.pixels import Pixels
 from pipeline.core.evaluate import predict
 from pipeline.core.pictures import Pictures
-from pipeline.core.pixels import Pixels
 from pipeline.data.splits import Split
 
 Rows = npt.NDArray[np.int64]

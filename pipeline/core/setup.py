@@ -6,14 +6,14 @@ from typing import Literal
 import torch
 from torch import nn
 
-from pipeline.config import TrainConfig
 from pipeline.core import CORE_VERSION
-from pipeline.core.artifact import Artifact
-from pipeline.core.machine import has_fast_bf16
-from pipeline.core.pixels import IMAGENET, Pixels
+from pipeline.core.augmentation.pixels import IMAGENET, Pixels
+from pipeline.core.config import TrainConfig
+from pipeline.core.finished.artifact import Artifact
+from pipeline.core.identity import Identity
+from pipeline.core.process import has_fast_bf16
 from pipeline.core.weights import apply, normalisation
 from pipeline.data.splits import Split
-from pipeline.identity import Identity
 
 
 @dataclass(frozen=True)

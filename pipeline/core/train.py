@@ -6,15 +6,15 @@ from pathlib import Path
 
 import torch
 
-from pipeline.config import TrainConfig
 from pipeline.core import checkpoints
-from pipeline.core.finish import Finished, finish
+from pipeline.core.config import TrainConfig
+from pipeline.core.finished.finish import Finished, finish
 from pipeline.core.loop import Diverged
-from pipeline.core.machine import tune_process
 from pipeline.core.parallel import Group
 from pipeline.core.pictures import Pictures
-from pipeline.core.run import Epoch, Run, best_epoch, exhausted
+from pipeline.core.process import tune_process
 from pipeline.core.setup import Inputs, build_model, build_pixels, identity, resolve_precision
+from pipeline.core.trainer import Epoch, Trainer, best_epoch, exhausted
 from pipeline.data.splits import Split
 
 __all__ = [
@@ -68,7 +68,7 @@ def train(
     """
     where = torch.device(device)
     with torch.random.fork_rng(devices=[where] if where.type == "cuda" else []):
-        run = Run(config, inputs, seed=seed, folder=folder, device=where, group=group or Group())
+        run = Trainer(config, inputs, seed=seed, folder=folder, device=where, group=group or Group())
         emit = on_epoch or (lambda _: None)
         stop = config.epochs if stop is None else min(stop, config.epochs)
         for epoch in run.history[reported:stop]:

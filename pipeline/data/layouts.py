@@ -9,16 +9,7 @@ from typing import Literal
 from pipeline.counts import plural
 from pipeline.data.asides import leave_out_masks, note_empty, warn_left_out
 from pipeline.data.cut import cut, origins, warn_test
-from pipeline.data.doubts import (
-    ANYWAY,
-    UNLABELED,
-    doubt_numbers,
-    doubts,
-    names_hint,
-    note_files,
-    shown,
-    table_hint,
-)
+from pipeline.data.doubts import ANYWAY, UNLABELED, doubt_numbers, doubts, names_hint, note_files, shown, table_hint
 from pipeline.data.files import open_file
 from pipeline.data.folder import EXTENSIONS, Names, Tree
 from pipeline.data.homes import Homes, find_homes

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeline.errors import printable
-from pipeline.record import Record
+from pipeline.record.record import Record
 from pipeline.report import files
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ def write_report(record: Record, folder: Path, lang: str = "en") -> Report:
     All is drawn up before anything is written, and each file is replaced as a whole: a failure leaves the last report as it
     was. `lang` is that of the pages alone. Raises UserError where nothing is recorded, MachineError where the disk refuses.
     """
-    from pipeline.report import terminal
+    from pipeline.report.formats import terminal
 
     findings, drawn_up = _draw_up(record, folder.parent, lang)
     screen = terminal.render(findings, folder / "report.html")
@@ -46,14 +46,19 @@ def drift(record: Record, folder: Path, lang: str = "en") -> tuple[str, ...]:
 
 def _draw_up(record: Record, home: Path, lang: str) -> tuple["Findings", dict[str, bytes]]:
     """The report as files, the page last; `home` is the study's folder."""
-    from pipeline.report import compose, figures, sheets  # matplotlib and pandas take a second to import
-    from pipeline.report.classes import pictures
+    # matplotlib and pandas take a second to import
+    from pipeline.report import (
+        compose,
+        frame_files,
+    )
+    from pipeline.report.figures import draw as figures
+    from pipeline.report.sections.classes import pictures
 
     with _uncollected():
         findings = compose.read(record, home)
         shown = findings.ablation, findings.search, findings.importance, findings.tuning, findings.answers
         drawings = {drawing.name: drawing for drawing in figures.draw_all(*shown)}
-    drawn_up = sheets.files(findings)
+    drawn_up = frame_files.files(findings)
     for name, drawing in drawings.items():
         drawn_up |= {f"figures/{name}.svg": drawing.svg, f"figures/{name}.png": drawing.png}
     drawn_up |= pictures(findings.answers, findings.ablation)

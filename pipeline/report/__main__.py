@@ -3,11 +3,11 @@
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from pipeline.cli import chosen_study, guarded, parser
 from pipeline.errors import UserError, printable
-from pipeline.report.catalogue import LANGUAGES
 from pipeline.report.files import STRANGE
+from pipeline.report.language.catalogue import LANGUAGES
 from pipeline.screen import folded, steadily
+from pipeline.session.cli import chosen_study, guarded, parser
 
 
 @steadily
@@ -17,12 +17,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     flags.add_argument("--check", action="store_true", help="write nothing; fail where the report is not what is recorded")
     flags.add_argument("--lang", choices=LANGUAGES, default="en", help="of the pages; zh (Chinese) goes to report-zh/")
     args = flags.parse_args(argv)
-    from pipeline.folders import study_folder
-    from pipeline.header import elsewhere
-    from pipeline.ledger import FILE, read_events
-    from pipeline.ordered_path import path_name
-    from pipeline.record import Record
+    from pipeline.record.folders import study_folder
+    from pipeline.record.ledger import FILE, read_events
+    from pipeline.record.record import Record
     from pipeline.report import drift, write_report
+    from pipeline.session.ordered_path import path_name
+    from pipeline.session.resume import elsewhere
 
     study, data, _ = chosen_study(args)
     if args.path:

@@ -4,48 +4,39 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from pipeline.analysis.answers import Answers, read_answers
+from pipeline.analysis.diagnosis import unconverged
+from pipeline.analysis.fairness import mismatched, post_hoc, refusal
+from pipeline.analysis.importance import Importance, measure
+from pipeline.analysis.results import Ablation, read_ablation
+from pipeline.analysis.rung_sample import Sample, choose
+from pipeline.analysis.search_results import Search, read_search
+from pipeline.analysis.tuning_curve import Tuning, read_tuning
+from pipeline.analysis.tuning_effort import efforts as tuning_efforts
+from pipeline.analysis.wording import moment
 from pipeline.counts import plural
-from pipeline.diagnosis import unconverged
 from pipeline.errors import UserError
-from pipeline.fidelity import Sample, choose
 from pipeline.frozen import digest
-from pipeline.importance import Importance, measure
-from pipeline.published import published
-from pipeline.record import Record
-from pipeline.report import ablation as ablation_text
-from pipeline.report import classes as classes_text
-from pipeline.report import diagnosis as diagnosis_text
-from pipeline.report import (
-    effects,
-    html,
-    latex,
-    lead,
-    markdown,
-    optimism,
-    planned,
-    provenance,
-    sentences,
-    translate,
-    tuned,
-    winner,
-)
-from pipeline.report import importance as importance_text
-from pipeline.report import search as search_text
-from pipeline.report.answers import Answers, read_answers
-from pipeline.report.beyond import with_other_pictures
-from pipeline.report.catalogue import catalogue
-from pipeline.report.curves import what_is_drawn
+from pipeline.record.published import published
+from pipeline.record.record import Record
 from pipeline.report.document import Block, Bullets, Document, Figure, Heading, Text
-from pipeline.report.fairness import mismatched, post_hoc, refusal
-from pipeline.report.folded import folded
-from pipeline.report.footnotes import footnotes
-from pipeline.report.runs import runs
-from pipeline.report.tables import Ablation, read_ablation
-from pipeline.report.translator import Translator
-from pipeline.report.trials import Search, read_search
-from pipeline.report.tuning import Tuning, read_tuning
-from pipeline.report.wording import moment
-from pipeline.study import Study
+from pipeline.report.figures.curves import what_is_drawn
+from pipeline.report.formats import html, latex, markdown
+from pipeline.report.language import translate
+from pipeline.report.language.catalogue import catalogue
+from pipeline.report.language.translator import Translator
+from pipeline.report.sections import ablation as ablation_text
+from pipeline.report.sections import classes as classes_text
+from pipeline.report.sections import diagnosis as diagnosis_text
+from pipeline.report.sections import effects, lead, optimism, preregistration, provenance, sentences, winners_curse
+from pipeline.report.sections import importance as importance_text
+from pipeline.report.sections import search as search_text
+from pipeline.report.sections import tuning as tuning_text
+from pipeline.report.sections.beyond import with_other_pictures
+from pipeline.report.sections.folded import folded
+from pipeline.report.sections.footnotes import footnotes
+from pipeline.report.sections.run_list import runs
+from pipeline.study.study import Study
 
 FIGURES = frozenset({"curves", "differences", "interaction", "search", "importance", "slices", "parallel", "tuning"})
 FIGURES |= {f"{kind}_{arm}" for kind in ("confusion", "embedding") for arm in ("reference", "highest")}
@@ -91,7 +82,7 @@ def read(record: Record, home: Path | None = None) -> Findings:
     warnings = (*provenance.warnings(record, ablation, search), *mismatched(study, params))
     warnings = (*warnings, *diagnosis_text.warnings(found, ablation))
     said = (diagnosis_text.idle(found, ablation), optimism.warning(ablation, record), post_hoc(record))
-    tuning = (*tuned.warnings(tuned.efforts(record, study)), *tuned.unpromoted(record, study))
+    tuning = (*tuning_text.warnings(tuning_efforts(record, study)), *tuning_text.unpromoted(record, study))
     warnings = folded((*warnings, *filter(None, said), *answers.warnings, *tuning), ablation, found, answers)
     read = read_tuning(search, study)
     return Findings(record, study, ablation, search, sample, importance, read, found, answers, warnings, fingerprints)
@@ -140,10 +131,10 @@ def _blocks(findings: Findings, dropped: frozenset[str]) -> Iterator[Block]:
         )
     yield from diagnosis_text.blocks(findings.diagnosis, findings.ablation)
     yield from classes_text.blocks(findings.answers, findings.ablation, dropped=dropped)
-    again = winner.sentence(findings.search, findings.ablation)
+    again = winners_curse.sentence(findings.search, findings.ablation)
     yield from search_text.blocks(findings.search, study, again=again, dropped=dropped)
     yield from importance_text.blocks(findings.sample, findings.importance, findings.tuning, study, dropped=dropped)
-    yield from planned.blocks(findings.record, findings.ablation)
+    yield from preregistration.blocks(findings.record, findings.ablation)
     yield from provenance.blocks(findings.record, study)
     if (found := runs(findings.ablation, findings.record)).trails:
         yield Heading("Runs")
@@ -153,8 +144,8 @@ def _blocks(findings: Findings, dropped: frozenset[str]) -> Iterator[Block]:
 
 def _tex(findings: Findings, say: Translator | None) -> str:
     ablation, record = findings.ablation, findings.record
-    efforts = tuned.efforts(record, findings.study)
-    tables, labels = [ablation_text.main_table(ablation, tuned.column(efforts))], ["ablation"]
+    efforts = tuning_efforts(record, findings.study)
+    tables, labels = [ablation_text.main_table(ablation, tuning_text.column(efforts))], ["ablation"]
     for label, found in effects.tables(ablation):
         tables.append(found)
         labels.append(label)

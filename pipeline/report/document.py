@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
+from pipeline.analysis.wording import PAD
 from pipeline.errors import printable
 
 Tone = Literal["", "good", "bad", "even", "open"]
-PAD = "\u2007"  # a space as wide as a digit: keeps numbers of one column under each other
 
 
 @dataclass(frozen=True)

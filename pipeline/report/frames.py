@@ -13,22 +13,23 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from pipeline.classes import confusion_rows, per_class_rows
-from pipeline.comparison import summary
-from pipeline.identity import run_seed
-from pipeline.importance import Importance
-from pipeline.ledger import Event
-from pipeline.record import Record, Run
-from pipeline.report import tuned
-from pipeline.report.answers import Answers
+from pipeline.analysis.answers import Answers
+from pipeline.analysis.arm_summary import summary
+from pipeline.analysis.confusion import confusion_rows, per_class_rows
+from pipeline.analysis.fairness import later_changes
+from pipeline.analysis.importance import Importance
+from pipeline.analysis.results import Ablation, at_best
+from pipeline.analysis.search_results import flat_config, top_value
+from pipeline.analysis.stats import Contrast
+from pipeline.analysis.tuning_effort import efforts
+from pipeline.analysis.wording import below_margin, word
+from pipeline.core.identity import run_seed
+from pipeline.record.ledger import Event
+from pipeline.record.record import Record, Run
 from pipeline.report.compose import Findings
-from pipeline.report.costs import run_speeds
-from pipeline.report.fairness import later_changes
-from pipeline.report.tables import Ablation, at_best
-from pipeline.report.trials import flat_config, top_value
-from pipeline.report.wording import below_margin, word
-from pipeline.stats import Contrast
-from pipeline.study import Study
+from pipeline.report.sections import tuning
+from pipeline.report.sections.costs import run_speeds
+from pipeline.study.study import Study
 
 METRICS = ("train_loss", "train_acc", "val_loss", "val_acc", "lr")
 NUMBERS = {*METRICS, "test_loss", "test_acc", "last_val_loss", "last_val_acc", "val_acc_at_rung", "images_per_s", "mde80"}
@@ -64,7 +65,7 @@ def read(findings: Findings) -> dict[str, pd.DataFrame]:
     found = {
         "runs": _frame(_runs(record, study, findings.fingerprints)),
         "arms": _frame(
-            _arms(ablation, study, record.note, findings.diagnosis.in_cells(), tuned.sheet(tuned.efforts(record, study)))
+            _arms(ablation, study, record.note, findings.diagnosis.in_cells(), tuning.sheet(efforts(record, study)))
         ),
         "contrasts": _frame(_contrasts(ablation, "; ".join(later_changes(record)))),
         "curves": _curves(record),

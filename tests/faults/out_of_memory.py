@@ -12,7 +12,7 @@ import tempfile
 from collections import Counter
 from pathlib import Path
 
-from pipeline.ledger import read_events
+from pipeline.record.ledger import read_events
 from tests import commands
 
 STUDY = ("--study", "hw3", "--trials", 6, "--epochs", 3, "--replicates", 2, "--set", "model.width=4")

@@ -17,7 +17,7 @@ sys.path[:0] = [str(TESTS), str(TESTS.parent)]
 
 import commands  # noqa: E402
 
-from pipeline.processes import descendants  # noqa: E402
+from pipeline.engine.processes import descendants  # noqa: E402
 
 TINY = ("--study", "hw3", "--workers", 1, "--epochs", 1, "--trials", 1, "--replicates", 1, "--set", "model.width=4", "-q")
 

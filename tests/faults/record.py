@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from pipeline.ledger import FILE
+from pipeline.record.ledger import FILE
 from tests import commands
 
 TINY = ("--study", "hw3", "--workers", 1, "--epochs", 2, "--trials", 3, "--replicates", 2, "--set", "model.width=4")
@@ -36,8 +36,13 @@ def ended(process: "subprocess.Popen[str]", home: Path, code: int, *words: str) 
     assert found == code, (found, text)
     assert "Traceback" not in text, text
     assert "complete after" not in text, text
-    assert all(word in text for word in words), text
+    assert all(word in said(home) for word in words), text
     return time.monotonic() - since
+
+
+def said(home: Path) -> str:
+    """What the commands printed, without the breaks of lines."""
+    return " ".join(commands.output(home).split())
 
 
 def goes_on(home: Path, calm: Path) -> None:
@@ -89,7 +94,7 @@ def lock_removed(home: Path, calm: Path) -> str:
     (commands.folder(home) / "lock").unlink()
     assert commands.run("search", *TINY, home=home) == 4
     assert commands.run("search", *TINY, "--fresh", home=home) == 4
-    assert commands.output(home).count("in use by another process") == 2, commands.output(home)
+    assert said(home).count("in use by another process") == 2, commands.output(home)
     assert process.wait(commands.HANGS) == 0, commands.output(home)
     assert commands.results(home) == commands.results(calm)
     return "second commands refused, the first undisturbed"
@@ -111,7 +116,7 @@ def line_lost(home: Path, calm: Path) -> str:
     lines[12] = b"\0" * (len(lines[12]) - 1) + b"\n"
     path.write_bytes(b"".join(lines))
     assert commands.run("search", *TINY, home=home) == 4
-    assert f"python -m pipeline.repair {path.parent}" in commands.output(home)
+    assert f"python -m pipeline.repair {path.parent}" in said(home), commands.output(home)
     words = (sys.executable, "-m", "pipeline.repair", str(path.parent))
     found = subprocess.run(words, cwd=commands.ROOT, capture_output=True, text=True, check=True)
     assert commands.run("report", "--study", "hw3", home=home) in (0, 3), commands.output(home)

@@ -19,8 +19,8 @@ sys.path[:0] = [str(TESTS), str(TESTS.parent)]
 import commands  # noqa: E402
 from pictures import save  # noqa: E402
 
+from pipeline.engine.processes import descendants  # noqa: E402
 from pipeline.machine import temp_folder  # noqa: E402
-from pipeline.processes import descendants  # noqa: E402
 
 DIGITS = ("--study", "hw3", "--workers", 2, "--epochs", 4, "--trials", 4, "--replicates", 2, "--set", "model.width=4")
 LONG = ("--study", "hw3", "--workers", 1, "--epochs", 2, "--trials", 1, "--replicates", 1, "--set", "model.width=64")

@@ -10,7 +10,7 @@ from pydantic import Field
 from pipeline.core.models.base import Network
 from pipeline.core.models.cnn import CNN
 from pipeline.core.models.resnet import ResNet18
-from pipeline.union import members
+from pipeline.frozen import members
 
 __all__ = ["CNN", "MODELS", "Model", "Network", "ResNet18"]
 

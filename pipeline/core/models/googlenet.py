@@ -63,7 +63,7 @@ class GoogLeNet(Classic):
         """The block of the paper's figure 2b and its channels; the maps keep their size."""
         from torch import nn
 
-        from pipeline.core.branches import Branches
+        from pipeline.core.blocks import Branches
 
         one, reduced3, three, reduced5, five, pooled = numbers
         branches = [

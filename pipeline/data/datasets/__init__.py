@@ -10,7 +10,7 @@ from pydantic import Field
 from pipeline.data.datasets.base import PictureSet
 from pipeline.data.datasets.digits import Digits
 from pipeline.data.datasets.folder import Folder
-from pipeline.union import members
+from pipeline.frozen import members
 
 __all__ = ["DATASETS", "Dataset", "Digits", "Folder", "PictureSet"]
 

@@ -1,0 +1,185 @@
+"""Over- and underfitting, divergence, too few epochs: what the recorded curves show, per arm and for the best trial."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from statistics import fmean
+from typing import Any
+
+import numpy as np
+
+from pipeline.analysis.curve_flags import Flag
+from pipeline.analysis.curve_numbers import RULES, Rules, slope
+from pipeline.analysis.curve_rules import diagnose
+from pipeline.core.transfer import PUBLISHED
+from pipeline.record.record import Record, Run
+from pipeline.study.study import Study
+
+__all__ = [
+    "RULES",
+    "ArmFlag",
+    "Flag",
+    "Rules",
+    "diagnose",
+    "judge_arms",
+    "judge_best",
+    "sizes",
+    "unconverged",
+    "unlike",
+]
+
+LOW = 0.1  # of the highest learning rate: the schedule ends low
+NOT_LEARNING = ("diverged", "not_learning")  # one rule, two ends
+
+
+@dataclass(frozen=True)
+class ArmFlag:
+    """A flag that more than half of an arm's runs have; `flag` is that of `replicate`, the first of them."""
+
+    flag: Flag
+    replicate: int
+    count: int
+    num_runs: int
+    runs: tuple[str, ...]  # keys of those that have it
+
+    @property
+    def name(self) -> str:
+        return self.flag.name
+
+
+def judge_arms(record: Record, study: Study) -> dict[str, tuple[ArmFlag, ...]]:
+    """Arm → its flags, over its complete runs; of rule 1 over the diverged ones too. Arms with neither are left out."""
+    names = {arm.name for arm in study.ablation.design.expand()}
+    arms = {arm: _ended(runs) for arm, runs in record.arms().items() if arm in names}
+    target = _target(arms)
+    return {arm: _majority([(run, _flags(run, record, target)) for run in runs]) for arm, runs in arms.items() if runs}
+
+
+def judge_best(record: Record, study: Study) -> tuple[Flag, ...]:
+    """The flags of the search's best trial; it is held against the arms only where it was trained as long as they."""
+    best = record.best_trial()
+    if best is None:
+        return ()
+    as_long = len(best.epochs) >= study.baseline.epochs
+    return _flags(best, record, _target({arm: _ended(runs) for arm, runs in record.arms().items()}) if as_long else None)
+
+
+def unlike(judged: Mapping[str, Sequence[ArmFlag]]) -> tuple[str, ...]:
+    """The arms that still improve, where not all of them do: their differences from the others may be due to the budget."""
+    improving = tuple(arm for arm, flags in judged.items() if _improving(flags))
+    others = [arm for arm, flags in judged.items() if arm not in improving and not _lost(flags)]
+    return improving if others else ()
+
+
+def unconverged(judged: Mapping[str, Sequence[ArmFlag]], record: Record) -> tuple[str, ...]:
+    """The arms that still improve at the end, by the flag or because most of their runs are best in their last epoch.
+
+    Of arms that do not learn, those that are above chance all the same: after few epochs the train loss is near that of
+    chance in any case. Runs of one epoch say nothing of it.
+    """
+    runs = {arm: [run for run in own if run.status == "complete" and run.epochs] for arm, own in record.arms().items()}
+    late = {arm for arm, own in runs.items() if 2 * sum(map(_rises_to_the_end, own)) > len(own)}
+    able = {arm for arm, own in runs.items() if 2 * sum(_above_chance(run, record) for run in own) > len(own)}
+    return tuple(
+        arm for arm, flags in judged.items() if _improving(flags) or (arm in late and (arm in able or not _lost(flags)))
+    )
+
+
+def _above_chance(run: Run, record: Record) -> bool:
+    """Whether its best val accuracy can be told from chance."""
+    chance, num_val = 1 / len(record.data["classes"]), sizes(run, record)[1]
+    return (
+        run.best is not None
+        and run.best["val_acc"] > chance + RULES.chance_errors * (chance * (1 - chance) / num_val) ** 0.5
+    )
+
+
+def _rises_to_the_end(run: Run) -> bool:
+    """Whether its best epoch is the last; where there are epochs enough for a tail, whether accuracy rises there as well."""
+    accs = np.array([epoch["val_acc"] for epoch in run.epochs])
+    if not run.best or not run.best["epoch"] == len(accs) > 1:
+        return False
+    tail = accs[-max(RULES.min_tail, round(RULES.tail * len(accs))) :]
+    rise = float(slope(tail)) * RULES.horizon * len(accs)
+    return len(accs) < RULES.min_epochs or rise > RULES.gain * float(accs.max() - accs[0])
+
+
+def _improving(flags: Sequence[ArmFlag]) -> bool:
+    return any(flag.name == "still_improving" for flag in flags)
+
+
+def _lost(flags: Sequence[ArmFlag]) -> bool:
+    return any(flag.name in NOT_LEARNING for flag in flags)
+
+
+def _ended(runs: Sequence[Run]) -> list[Run]:
+    return [run for run in runs if run.status == "diverged" or (run.status == "complete" and run.epochs)]
+
+
+def _majority(judged: Sequence[tuple[Run, tuple[Flag, ...]]]) -> tuple[ArmFlag, ...]:
+    complete = sum(run.status == "complete" for run, _ in judged)
+    having: dict[str, list[tuple[Run, Flag]]] = {}
+    for run, flags in judged:
+        for flag in flags:
+            having.setdefault(NOT_LEARNING[1] if flag.name in NOT_LEARNING else flag.name, []).append((run, flag))
+    found = []
+    for name, pairs in having.items():
+        of = len(judged) if name in NOT_LEARNING else complete
+        if 2 * len(pairs) > of:
+            run, flag = pairs[0]
+            found.append(ArmFlag(flag, run.replicate, len(pairs), of, tuple(run.key for run, _ in pairs)))
+    return tuple(found)
+
+
+def _flags(run: Run, record: Record, target: float | None) -> tuple[Flag, ...]:
+    num_train, num_val = sizes(run, record)
+    rates = [epoch["lr"] for epoch in run.epochs]
+    return diagnose(
+        run.epochs,
+        num_classes=len(record.data["classes"]),
+        num_val=num_val,
+        num_train_subset=min(num_train, num_val),
+        planned_epochs=int(run.config["epochs"]),
+        status=run.status,
+        target_train_acc=target,
+        schedule_ends_low=bool(rates) and rates[-1] <= LOW * max(rates),
+        gap_void=_gap_void(run.config),
+        soft_targets=_soft_targets(run.config),
+    )
+
+
+def sizes(run: Run, record: Record) -> tuple[int, int]:
+    """Train and val pictures of the run; `train_*` are taken on as many of the former as there are of the latter."""
+    counts = record.data["counts"]
+    train, val = int(counts["train"]), int(counts["valid"])
+    if run.config.get("split") == "kfold" and run.replicate > 0:
+        val, train = (train + val) // int(run.config["folds"]), train + val - (train + val) // int(run.config["folds"])
+    return max(1, train), max(1, val)
+
+
+def _gap_void(config: Mapping[str, Any]) -> str:
+    """Why train and val do not compare: on which pictures its source was trained is not known."""
+    if config["distill"]["teacher"]:
+        return "its teacher may have been trained on the val pictures"
+    if config["transfer"]["weights"] not in ("", PUBLISHED):
+        return "the weights that it began with may have been trained on the val pictures"
+    return ""
+
+
+def _soft_targets(config: Mapping[str, Any]) -> bool:
+    """Whether it was trained on anything else than plain cross entropy of whole labels on plain pictures."""
+    loss, augment = config["loss"], config["augment"]
+    mixed = augment["strength"] > 0 and (augment["mixup"] > 0 or augment["cutmix"] > 0)
+    plain = loss["name"] == "cross_entropy" and not loss["smoothing"] and not loss["balanced"] and loss["hardest"] == 1
+    return not plain or mixed or bool(config["distill"]["teacher"]) or config["adversary"]["epsilon"] > 0
+
+
+def _target(arms: Mapping[str, Sequence[Run]]) -> float | None:
+    """Train acc that an arm should reach: a little below that of the arm with the highest val acc, at its best epochs."""
+    best: dict[str, list[dict[str, float]]] = {}
+    for arm, runs in arms.items():
+        best[arm] = [epoch for run in runs if run.status == "complete" and (epoch := run.best)]
+    known = {arm: epochs for arm, epochs in best.items() if epochs}
+    if len(known) < 2:
+        return None
+    top = max(known.values(), key=lambda epochs: fmean(epoch["val_acc"] for epoch in epochs))
+    return fmean(epoch["train_acc"] for epoch in top) - RULES.short_of_best

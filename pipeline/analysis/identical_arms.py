@@ -1,0 +1,69 @@
+"""Why arms come out exactly alike: the runs themselves are compared before a mistake is suspected."""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from pipeline.analysis.collapse import Guess
+from pipeline.analysis.missing_runs import has_numbers
+from pipeline.analysis.stats import MIN_REPLICATES, Contrast
+from pipeline.analysis.wording import Points, is_zero, listed
+from pipeline.counts import plural
+from pipeline.record.record import Run
+from pipeline.study.questions import Question
+
+CURVES = ("train_loss", "train_acc", "val_loss", "val_acc")
+SHOWN = Points(1)
+
+WIRING = "a wiring mistake"
+
+
+def explained(
+    contrasts: Sequence[Contrast],
+    questions: Sequence[Question],
+    runs: Mapping[str, Sequence[Run]],
+    scores: Mapping[str, Sequence[float]],
+    guess: Guess,
+    num_pictures: int,
+) -> tuple[Contrast, ...]:
+    """The contrasts, those without any spread with what their runs say of it: `runs` and `scores` of every arm,
+    which is judged on `num_pictures`."""
+    found = []
+    for contrast, question in zip(contrasts, questions, strict=True):
+        if contrast.sd == 0 and contrast.n >= MIN_REPLICATES and not contrast.family:
+            why = _why(question, runs, num_pictures) if is_zero(contrast.delta) else ""
+            where = listed([text for arm in question.weights if (text := _level(arm, scores[arm], guess))])
+            reason = "; ".join(filter(None, (contrast.reason, why, where and f"look at {where}")))
+            contrast = replace(contrast, reason=reason)
+        found.append(contrast)
+    return tuple(found)
+
+
+def _why(question: Question, runs: Mapping[str, Sequence[Run]], num_pictures: int) -> str:
+    """Whether losses and curves cancel as the accuracies do, run by run; then the change never reached the training."""
+    complete = {arm: {run.replicate: run for run in runs[arm] if has_numbers(run)} for arm in question.weights}
+    shared = set.intersection(*(set(own) for own in complete.values()))
+    for replicate in shared:
+        left: defaultdict[object, float] = defaultdict(float)
+        for arm, weight in question.weights.items():
+            left[_trace(complete[arm][replicate])] += weight
+        if not all(map(is_zero, left.values())):
+            answers = f"the number of right answers, of {plural(num_pictures, 'picture')}"
+            return f"the losses differ, so the change does reach the training, but not {answers}"
+    if not shared:
+        return ""
+    return f"so is every loss of every epoch: {WIRING}, the change does not reach the training"
+
+
+def _trace(run: Run) -> object:
+    """All that was measured of a run, to the last bit."""
+    return run.test_loss, run.test_acc, tuple(tuple(epoch[name] for name in CURVES) for epoch in run.epochs)
+
+
+def _level(arm: str, scores: Sequence[float], guess: Guess) -> str:
+    """Where all of an arm's runs are at an end of the scale."""
+    if len(scores) and min(scores) == 1:
+        return f"{arm} (at the ceiling, 100 % in every run)"
+    if len(scores) and max(scores) <= guess.limit:
+        return f"{arm} (at chance, guessing gives {SHOWN.percent(guess.rate)} %)"
+    return ""

@@ -1,0 +1,214 @@
+"""What a Record says of its ablation, as the figures and the text need it."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from statistics import fmean, median, stdev
+from typing import Literal
+
+import pandas as pd
+
+from pipeline.analysis.collapse import Guess, barred, collapsed
+from pipeline.analysis.fairness import chosen_by_the_judge, not_compared, unequal
+from pipeline.analysis.identical_arms import explained
+from pipeline.analysis.missing_runs import Hole, has_numbers, holes, reasons, uncompared
+from pipeline.analysis.stats import MIN_REPLICATES, NAN, Basis, Contrast, Judgement, basis, judge
+from pipeline.analysis.tuning_effort import untuned
+from pipeline.data.taken import num_labelled
+from pipeline.record.record import Record, Run
+from pipeline.study.study import Study
+
+Metric = Literal["test_acc", "last_val_acc"]
+NAMES: dict[Metric, str] = {"test_acc": "test acc", "last_val_acc": "last val acc"}
+
+
+@dataclass(frozen=True)
+class ArmRow:
+    """An arm's runs; statistics over the complete ones, each read at its own best epoch. `values` are their scores."""
+
+    arm: str
+    levels: Mapping[str, bool]
+    runs: tuple[Run, ...]
+    values: tuple[float, ...]
+
+    @cached_property
+    def complete(self) -> tuple[Run, ...]:
+        return tuple(run for run in self.runs if has_numbers(run))
+
+    @cached_property
+    def diverged(self) -> tuple[Run, ...]:
+        return tuple(run for run in self.runs if run.status == "diverged")
+
+    @cached_property
+    def failed(self) -> tuple[Run, ...]:
+        return tuple(run for run in self.runs if run.status == "failed")
+
+    def metric(self, name: str) -> list[float]:
+        return [metrics[name] for run in self.complete if (metrics := at_best(run))]
+
+    @property
+    def n(self) -> int:
+        return len(self.values)
+
+    @property
+    def best_epochs(self) -> list[int]:
+        return [int(epoch) for epoch in self.metric("epoch")]
+
+    @property
+    def best_epoch(self) -> float:
+        return median(self.best_epochs) if self.best_epochs else NAN
+
+    @property
+    def mean(self) -> float:
+        return fmean(self.values) if self.values else NAN
+
+    @property
+    def sd(self) -> float:
+        return spread(self.values)
+
+    @property
+    def planned_epochs(self) -> tuple[int, ...]:
+        """The epochs its runs were to train for, as their configs say; more than one number where these differ."""
+        return tuple(sorted({int(run.config["epochs"]) for run in self.runs}))
+
+    @property
+    def num_params(self) -> int:
+        return max((run.num_params for run in self.complete), default=0)
+
+    @cached_property
+    def keys(self) -> tuple[str, ...]:
+        return tuple(run.key for run in self.runs)
+
+
+@dataclass(frozen=True)
+class Ablation:
+    """The table and what follows from it. `metric` is what the arms are judged by."""
+
+    metric: Metric
+    rope: float
+    planned: int  # replicates of each arm
+    rows: tuple[ArmRow, ...]
+    scores: pd.DataFrame  # replicates × arms
+    basis: Basis
+    contrasts: tuple[Contrast, ...]  # the design's questions, answered; a name is unique within a family and kind
+    best: frozenset[str]  # arms that no finding puts behind another; empty where the design compares no arms
+    holes: tuple[Hole, ...]
+    empty: Mapping[str, str]  # arms without a complete run → why
+    uncompared: Mapping[str, str]  # arms that were not compared with the highest mean → why
+    barred: Mapping[str, str]  # arms at chance or with lost runs → why
+    guess: Guess
+    collapsed: Mapping[str, tuple[int, ...]]  # arm → its replicates at chance or far below the others
+    num_tested: int = 0  # pictures of the test set, where arms are judged by it
+    policy: str = "fixed"  # how the arms came by their hyperparameters
+    unequal: tuple[str, ...] = ()  # what was not the same for all arms; where anything, nothing is compared
+    best_here: frozenset[str] = frozenset()  # the best arm, where it may not be that on other pictures
+    no_beyond: str = ""  # why no contrast is known for other pictures
+    unconverged: tuple[str, ...] = ()  # arms that were still improving when their runs ended
+
+    @property
+    def budget(self) -> str:
+        """How long the arms were trained, as part of what the answers hold for."""
+        return f"{self.trained}, not converged" if self.unconverged else self.trained
+
+    @property
+    def trained(self) -> str:
+        """How long the arms were trained, as planned; up to that where runs may stop early."""
+        numbers = sorted({number for row in self.rows for number in row.planned_epochs})
+        epochs = f"{' or '.join(map(str, numbers))} epoch{'s' * (numbers != [1])}"
+        return f"up to {epochs}" if any(run.early for row in self.rows for run in row.complete) else epochs
+
+    @property
+    def reference(self) -> str:
+        return self.rows[0].arm
+
+    def keys(self, *arms: str) -> tuple[str, ...]:
+        """The runs of these arms, arm after arm; of all arms where none is named."""
+        found = {row.arm: row.keys for row in self.rows}
+        return tuple(key for arm in arms or found for key in found.get(arm, ()))
+
+    @cached_property
+    def deltas(self) -> tuple[Contrast, ...]:
+        """Differences of arms, each from the arm that it is `against`."""
+        return tuple(contrast for contrast in self.contrasts if contrast.kind == "delta")
+
+    @cached_property
+    def effects(self) -> tuple[Contrast, ...]:
+        return tuple(contrast for contrast in self.contrasts if contrast.kind != "delta")
+
+    @property
+    def factors(self) -> tuple[str, ...]:
+        return tuple(self.rows[0].levels)
+
+    @property
+    def apart(self) -> dict[str, str]:
+        """Arms that can be neither bold nor best → why."""
+        return {r.arm: why for r in self.rows if (why := self.barred.get(r.arm) or self.uncompared.get(r.arm))}
+
+    @property
+    def bold(self) -> frozenset[str]:
+        """The best set but for arms that may not lead, where it leaves an arm out; a set of all arms says nothing."""
+        leaves_out = any(row.values and row.arm not in self.best for row in self.rows)
+        return self.best.difference(self.apart) if leaves_out else frozenset()
+
+
+def at_best(run: Run) -> dict[str, float] | None:
+    """All metrics of one epoch: the one the run's test accuracy belongs to, else its best by val_acc.
+
+    Of a model that was changed after training, val_* are those of the model as changed.
+    """
+    epoch = run.epochs[run.best_epoch - 1] if 0 < run.best_epoch <= len(run.epochs) else run.best
+    return epoch and {**epoch, **{name: run.final[name] for name in ("val_loss", "val_acc") if name in run.final}}
+
+
+def spread(values: Sequence[float]) -> float:
+    """Standard deviation (ddof 1); NaN where there are too few values to show one."""
+    return stdev(values) if len(values) >= MIN_REPLICATES else NAN
+
+
+def read_ablation(record: Record, study: Study) -> Ablation:
+    """The ablation of `record`; runs without a result are left out of the numbers and kept in the counts."""
+    base = study.baseline
+    levels = {arm.name: arm.levels for arm in study.ablation.design.expand()}
+    runs = {arm: arm_runs for arm, arm_runs in record.arms().items() if arm in levels}
+    complete = {arm: [run for run in rs if has_numbers(run)] for arm, rs in runs.items()}
+    metric = _metric(record, complete)
+    columns = {arm: {run.replicate: score(run, metric) for run in rs} for arm, rs in complete.items()}
+    planned = study.ablation.replicates
+    replicates = sorted(set(range(1, planned + 1)).union(*columns.values()))
+    scores = pd.DataFrame({arm: [column.get(r, NAN) for r in replicates] for arm, column in columns.items()}, replicates)
+    scores = scores.astype(float)
+    rows = tuple(ArmRow(arm, levels[arm], tuple(runs[arm]), tuple(columns[arm].values())) for arm in levels)
+    way = basis(base.split, folds=base.folds, tuning=study.ablation.tuning.name, held_out=metric == "test_acc")
+    questions, rope = study.ablation.design.questions(), study.ablation.rope
+    unlike = (*unequal(record, study), *(chosen_by_the_judge(record, study) if metric != "test_acc" else ()))
+    lost = untuned(record, study)
+    empty = {row.arm: reasons(runs[row.arm], lost.get((row.arm, 1))) for row in rows if not row.complete}
+    compares = not unlike and any(q.kind == "delta" for q in questions)  # a fraction is read by its effects alone
+    guess = Guess.of(record.data, "test" if metric == "test_acc" else "valid")
+    out = barred(runs, scores, guess) if compares else {}
+    apart = uncompared(scores, empty, way, out) if compares else {}
+    found = Judgement(not_compared(questions, way)) if unlike else judge(scores, questions, rope, way, out)
+    judges = num_labelled(record.data, "test" if metric == "test_acc" else "valid")
+    answers, best = found.contrasts, frozenset(found.leading)
+    if not unlike:
+        answers = explained(answers, questions, runs, {row.arm: row.values for row in rows}, guess, judges)
+    tested, fell = judges if metric == "test_acc" else 0, collapsed(scores, guess)
+    facts = (holes(runs, planned, lost), empty, apart, out, guess, fell, tested, study.ablation.tuning.name, unlike)
+    return Ablation(metric, rope, planned, rows, scores, way, answers, best, *facts)
+
+
+def _metric(record: Record, complete: Mapping[str, list[Run]]) -> Metric:
+    runs = [run for rs in complete.values() for run in rs]
+    labelled = all(run.test_acc is not None for run in runs) if runs else num_labelled(record.data, "test") > 0
+    return "test_acc" if labelled else "last_val_acc"
+
+
+def score(run: Run, metric: Metric) -> float:
+    """What a complete run is judged by.
+
+    Val pictures choose the best epoch, so where they must judge as well, for want of test labels, it is at the last epoch
+    of the schedule, which nothing was chosen by: the maximum over epochs favours arms whose curves are noisier.
+    """
+    value = run.metric(metric)
+    assert value is not None
+    return value

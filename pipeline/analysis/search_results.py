@@ -1,0 +1,73 @@
+"""What a Record says of its search, as the figures and the text need it."""
+
+from collections import Counter
+from dataclasses import dataclass
+from functools import cached_property
+
+from pipeline.analysis.range_ends import edges
+from pipeline.engine.scheduler import rung_epochs
+from pipeline.frozen import Scalar, flatten
+from pipeline.record.record import Record, Run
+from pipeline.study.study import Study
+
+
+@dataclass(frozen=True)
+class Search:
+    """The search's trials. `rungs` are numbered from the cheapest; `epochs_at` are those of the baseline's schedule."""
+
+    planned: int
+    proposed: int  # trials asked for so far, repeats of an earlier configuration included
+    trials: tuple[Run, ...]
+    epochs_at: tuple[int, ...]
+    num_rungs: int
+    best: Run | None
+    edges: tuple[str, ...]
+
+    @cached_property
+    def counts(self) -> Counter[str]:
+        return Counter(STATUS[run.status] for run in self.trials)
+
+    @cached_property
+    def ranked(self) -> tuple[Run, ...]:
+        """Those with a value, the highest rung first, then by the value at that rung."""
+        valued = [run for run in self.trials if run.rungs and STATUS[run.status] not in ("diverged", "failed")]
+        return tuple(sorted(valued, key=lambda run: (-max(run.rungs), -run.rungs[max(run.rungs)], run.number)))
+
+    def reached(self, rung: int) -> int:
+        return sum(rung in run.rungs for run in self.trials)
+
+
+STATUS = {
+    "complete": "complete",
+    "stopped": "stopped",
+    "paused": "waiting",
+    "new": "unfinished",
+    "running": "unfinished",
+    "diverged": "diverged",
+    "failed": "failed",
+}
+
+
+def read_search(record: Record, study: Study) -> Search:
+    """The search of `record`, its best trial, and the knobs of that trial that lie at an end of their range."""
+    budget = study.search
+    epochs_at = rung_epochs(study.baseline.epochs, budget.reduction, budget.num_rungs)
+    best = record.best_trial()
+    return Search(
+        planned=budget.num_trials,
+        proposed=len(record.trial_keys),
+        trials=tuple(record.trials()),
+        epochs_at=epochs_at,
+        num_rungs=budget.num_rungs,
+        best=best,
+        edges=edges(study.space, best.knobs) if best else (),
+    )
+
+
+def top_value(run: Run) -> tuple[int, float] | None:
+    """(highest rung reached, val_acc there)"""
+    return (max(run.rungs), run.rungs[max(run.rungs)]) if run.rungs else None
+
+
+def flat_config(run: Run) -> dict[str, Scalar]:
+    return dict(flatten(run.config))

@@ -1,0 +1,128 @@
+"""Numbers in words: percent points, intervals, seconds. Accuracies come in as shares of 1."""
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from pipeline.analysis.stats import Contrast
+
+NONE = "–"
+PAD = "\u2007"  # a space as wide as a digit: keeps numbers of one column under each other
+NAMED_ALIASES = 2  # in a verdict
+ROUNDING = 1e-12  # what a sum leaves of a share that is zero
+MOST_DECIMALS = 4
+
+
+@dataclass(frozen=True)
+class Points:
+    """Accuracies as percent and differences as percent points, with one number of decimals for the whole report.
+
+    A number that would round to zero keeps its first digit and its sign: −0.04, where the others have one decimal.
+    """
+
+    decimals: int = 1
+
+    @classmethod
+    def fit(cls, halves: Iterable[float]) -> "Points":
+        """Two significant digits of the smallest half-width of the intervals: more would be noise, fewer would hide it.
+
+        At least one decimal, as accuracies are written everywhere, and at most `MOST_DECIMALS`.
+        """
+        real = [half * 100 for half in halves if half > ROUNDING]
+        return cls(min(MOST_DECIMALS, max(1, 1 - math.floor(math.log10(min(real))))) if real else 1)
+
+    def percent(self, share: float | None) -> str:
+        return NONE if share is None or math.isnan(share) else self._number(share)
+
+    def signed(self, share: float) -> str:
+        text = self._number(share)
+        return text if share < 0 or is_zero(share) else f"+{text}"
+
+    def interval(self, low: float, high: float) -> str:
+        return f"[{self._number(low)}, {self._number(high)}]"
+
+    def _number(self, share: float) -> str:
+        text = f"{share * 100:.{self.decimals}f}"
+        if float(text) == 0:
+            share = 0.0 if is_zero(share) else share
+            more = -math.floor(math.log10(abs(share * 100))) if share else 0
+            text = f"{share * 100:.{max(more, self.decimals)}f}"
+        return text.replace("-", "−")
+
+
+def is_zero(share: float) -> bool:
+    """Whether rounding alone keeps it from zero."""
+    return abs(share) < ROUNDING
+
+
+def word(contrast: Contrast) -> str:
+    """Its verdict: an arm is better or worse than another, an effect is positive or negative, an aliased one with its alias.
+
+    A share, which describes, has none.
+    """
+    if contrast.kind == "shapley" and not contrast.reason:
+        return NONE
+    signs = {} if contrast.against else {"better": "positive", "worse": "negative"}
+    found = signs.get(contrast.verdict, contrast.verdict)
+    if contrast.aliases and found in signs.values():
+        return f"{found} (aliased with {listed([alias.interaction for alias in contrast.aliases], NAMED_ALIASES)})"
+    return found
+
+
+def below_margin(contrast: Contrast, rope: float) -> bool:
+    """Whether a difference that was found is smaller than the margin of no practical interest."""
+    return contrast.verdict in ("better", "worse") and abs(contrast.delta) < rope
+
+
+def probability(p: float) -> str:
+    """A p-value with three decimals, with more where these would put it on the 5 % that it is above or below."""
+    if p < 0.001:
+        return "<0.001"
+    decimals = 3
+    while abs(p - 0.05) > ROUNDING and round(p, decimals) == 0.05:
+        decimals += 1
+    return f"{p:.{decimals}f}"
+
+
+def aligned(rows: Sequence[Sequence[str]]) -> list[list[str]]:
+    """Pad the pieces at each position to one width, so that they stand under each other."""
+    widths = [max(map(len, pieces), default=0) for pieces in zip(*rows, strict=True)]
+    return [[piece.rjust(width, PAD) for piece, width in zip(row, widths, strict=True)] for row in rows]
+
+
+def value(scalar: object) -> str:
+    """A knob's value as one reads it: 0.000312 → 3.12e-04."""
+    if isinstance(scalar, bool) or not isinstance(scalar, float):
+        return NONE if scalar is None else str(scalar)
+    return f"{scalar:.3g}" if scalar == 0 or abs(scalar) >= 1e-3 else f"{scalar:.2e}"
+
+
+def millions(counts: Sequence[int]) -> list[str]:
+    """Numbers of parameters in millions, with the decimals that the smallest needs; 0: not known."""
+    decimals = 2 if min(filter(None, counts), default=0) >= 1e5 else 4
+    return [f"{count / 1e6:.{decimals}f}" if count else NONE for count in counts]
+
+
+def size(number: float) -> str:
+    """A positive number with about three digits."""
+    if math.isnan(number):
+        return NONE
+    return f"{number:,.0f}" if number >= 100 else f"{number:.1f}" if number >= 10 else f"{number:.2f}"
+
+
+def duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 120 else f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def moment(timestamp: float) -> str:
+    return f"{datetime.fromtimestamp(timestamp, UTC):%Y-%m-%d %H:%M} UTC"
+
+
+def listed(items: Sequence[str], limit: int = 8) -> str:
+    """a, b and 7 more"""
+    rest = len(items) - limit
+    return ", ".join(items) if rest <= 0 else f"{', '.join(items[:limit])} and {rest:,} more"

@@ -1,0 +1,1 @@
+"""What happens to a sample before the network sees it."""

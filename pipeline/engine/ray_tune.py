@@ -1,0 +1,234 @@
+"""Ray Tune as the executor: segments of a plan onto GPUs and cores, in workers that stay warm.
+
+Tune's own snapshots, loggers, schedulers and `Tuner.restore` are not used: the ledger is the truth (docs/architecture.md).
+"""
+
+import contextlib
+import json
+import os
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from pipeline.counts import plural
+from pipeline.engine import ray_node, run_log  # ray_node before ray: it makes the environment that ray reads on import
+from pipeline.engine.interrupts import Interrupts
+from pipeline.engine.order import Segment, checkpoint_folder
+from pipeline.engine.queue import Plan
+from pipeline.errors import MachineError, printable
+from pipeline.limits import num_killed_for_memory
+from pipeline.machine import Resources, make_anew, temp_folder
+from pipeline.record import lease
+
+# isort: split
+from ray import tune
+from ray.tune.experiment import Trial
+from ray.tune.schedulers import FIFOScheduler
+from ray.tune.search import Searcher
+
+MOST_TRIALS = 1000
+"""Tune's trials in one go: it keeps folders and state of each, and writes them all down at the end."""
+
+
+class Segments(Searcher):
+    """Hands the plan's segments out as short Tune trials. Errors are kept in `error`, since Tune would bury them.
+
+    A run's next segment may be out before Tune has told the end of its last one: so nothing here goes by runs.
+    """
+
+    def __init__(self, plan: Plan, data: Path, resources: Resources, interrupts: Interrupts, deadline: float) -> None:
+        super().__init__(metric=None, mode=None)
+        self.plan, self.data, self.resources, self.interrupts, self.deadline = plan, data, resources, interrupts, deadline
+        self.folder = plan.ledger.folder.resolve()
+        self.error: Exception | None = None
+        self.names: dict[str, str] = {}  # Tune trial that has not ended → its segment
+        self.trials: dict[str, Any] = {}
+        self.num_given = 0
+        self.num_killed, self.unexplained = num_killed_for_memory(), 0
+
+    @property
+    def stopping(self) -> bool:
+        """Whether the whole run ends, by a signal, at the deadline or for an error of ours: no segment dies of that."""
+        return time.monotonic() >= self.deadline or bool(self.interrupts.signal) or self.error is not None
+
+    def suggest(self, trial_id: str) -> Any:
+        if self.full:
+            return Searcher.FINISHED
+        if len(self.names) >= self.resources.workers:
+            return None
+        segment = self._guarded(self._hand_out)
+        if segment is None:
+            return Searcher.FINISHED if self.error or self.plan.done() else None
+        self.names[trial_id] = segment.name
+        self.num_given += 1
+        # as JSON: Tune repeats a config, flattened, in every result
+        return {"order": json.dumps(segment.order(self.folder, self.data, self.resources))}
+
+    def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:  # noqa: ARG002
+        event = json.loads(result["event"])
+        if "metrics" in event:
+            self._guarded(lambda: self.plan.epoch(event["segment"], event["metrics"]))
+        else:
+            self._guarded(lambda: self.plan.finish(event["segment"], event["outcome"]))
+
+    def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:  # noqa: ARG002
+        name = self.names.pop(trial_id, "")
+        # where all stops it is to be continued, not failed; and it may have told its end itself
+        if not self.stopping and name in self.plan.live:
+            self._guarded(lambda: self.plan.finish(name, self._death()))
+
+    def renew(self) -> None:
+        """Be ready for a new set of Tune's trials: of a segment whose end was not told, the worker is gone."""
+        for trial_id in list(self.names):
+            self.on_trial_complete(trial_id)
+        self.trials, self.num_given = {}, 0
+
+    @property
+    def full(self) -> bool:
+        """Whether Tune has had all the trials that it may have in one go."""
+        return self.num_given >= MOST_TRIALS
+
+    def settle(self, trials: list[Any]) -> None:
+        """Take in the ends that Tune does not tell: of a worker that cannot be made ready for its next segment."""
+        self.trials |= {trial.trial_id: trial for trial in trials[len(self.trials) :]}
+        for trial_id in [one for one in self.names if one in self.trials and self.trials[one].is_finished()]:
+            self.on_trial_complete(trial_id)
+
+    def save(self, checkpoint_path: str) -> None:
+        """Nothing: the ledger is the state."""
+
+    def restore(self, checkpoint_path: str) -> None:
+        """Nothing: the ledger is the state."""
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {}
+
+    def _guarded(self, action: Callable[[], Any]) -> Any:
+        if self.error is None:
+            try:
+                return action()
+            except Exception as error:
+                self.error = error
+        return None
+
+    def _death(self) -> dict[str, Any]:
+        """The outcome of a segment whose worker is gone. Where memory was short, fewer work from here on."""
+        before, self.num_killed = self.num_killed, num_killed_for_memory()
+        self.unexplained += self.num_killed - before
+        if self.unexplained <= 0:
+            return {"status": "failed", "error": "the worker process died", "retry": True}
+        self.unexplained -= 1
+        workers = self.resources.workers
+        self.resources = replace(self.resources, workers=max(1, workers - 1))
+        fewer = f"from here on {plural(workers - 1, 'run')} at the same time"
+        error = f"the worker process was killed for want of memory; {fewer if workers > 1 else 'no other was at work'}"
+        return {"status": "failed", "error": error, "retry": True, "blameless": workers > 1}
+
+    def _hand_out(self) -> Segment | None:
+        segment = self.plan.next()
+        if segment is not None:
+            lease.grant(checkpoint_folder(self.folder, segment.run), segment.name)
+        return segment
+
+
+class InTurn(FIFOScheduler):
+    """First come, first served, as Tune's own, which looks at every trial there ever was each time."""
+
+    def choose_trial_to_run(self, tune_controller: Any) -> Trial | None:
+        pending = [trial for trial in tune_controller.get_live_trials() if trial.status == Trial.PENDING]
+        return min(pending, key=lambda trial: (len(trial.trial_id), trial.trial_id), default=None)
+
+
+class Ended(BaseException):
+    """The whole run ends: not an Exception, for which Tune would wait for its workers, up to 15 seconds."""
+
+
+class Heartbeat(tune.Callback):
+    """Lets the progress block breathe while nothing is reported, and ends the whole run when `segments` says so."""
+
+    def __init__(self, segments: Segments, on_step: Callable[[], None]) -> None:
+        self.segments, self.on_step = segments, on_step
+
+    def on_step_end(self, *, trials: list[Any], **_: Any) -> None:
+        self.segments.settle(trials)
+        self.segments._guarded(self.on_step)
+        if self.segments.stopping:
+            raise Ended
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {}
+
+
+def run(
+    plan: Plan,
+    resources: Resources,
+    data: Path,
+    *,
+    interrupts: Interrupts,
+    deadline: float = float("inf"),
+    on_step: Callable[[], None] = lambda: None,
+) -> None:
+    """Train all that `plan` hands out on the pictures in cache folder `data`.
+
+    Returns when the plan is done, when a signal came, or when `deadline` (monotonic seconds) has passed.
+    Raises MachineError where Ray fails, and whatever the plan raises.
+    """
+    segments = Segments(plan, data, resources, interrupts, deadline)
+    temp = temp_folder(segments.folder)
+    try:
+        make_anew(temp)
+        run_log.clear(segments.folder)
+        try:
+            with ray_node.running(resources.workers, temp, interrupts), contextlib.suppress(Ended):
+                _tuner(segments, temp, Heartbeat(segments, on_step)).fit()
+                while segments.full and not segments.stopping:
+                    shutil.rmtree(temp / "tune", ignore_errors=True)
+                    segments.renew()
+                    if plan.outstanding():
+                        _tuner(segments, temp, Heartbeat(segments, on_step)).fit()
+        finally:
+            shutil.rmtree(temp, ignore_errors=True)
+    except MachineError:
+        raise
+    except Exception as error:
+        if segments.error is None and not interrupts.signal:
+            said = printable(str(error).strip().partition("\n")[0].rstrip("."), 300)
+            raise MachineError(f"Ray stopped: {type(error).__name__}: {said}; the same command goes on") from error
+    if segments.error is not None:
+        raise segments.error
+
+
+def _tuner(segments: Segments, temp: Path, heartbeat: Heartbeat) -> tune.Tuner:
+    # without it Tune, which knows nothing of the searcher's own limit, prepares one worker at a time
+    os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(segments.resources.workers)
+    gpus = segments.resources.gpus_per_trial
+    share = {"cpu": 1.0} | ({"gpu": gpus} if gpus else {})
+    return tune.Tuner(
+        tune.with_resources(train_segment, share),
+        tune_config=tune.TuneConfig(search_alg=segments, scheduler=InTurn(), num_samples=-1, reuse_actors=True),
+        run_config=tune.RunConfig(name="segments", storage_path=str(temp / "tune"), verbose=0, callbacks=[heartbeat]),
+    )
+
+
+def train_segment(config: dict[str, str]) -> None:
+    """What a Tune worker runs: one segment. Every epoch and, last, the outcome are reported to the driver."""
+    from pipeline.engine.worker import work  # in the worker alone: the driver needs no training core
+
+    carry_out(json.loads(config["order"]), work)
+
+
+def carry_out(order: dict[str, Any], work: Callable[..., dict[str, Any]]) -> None:
+    """Do the order's work; every report names the segment, since a worker's former thread may report into the next trial."""
+
+    def report(**event: Any) -> None:
+        tune.report({"event": json.dumps({"segment": order["segment"], **event})})
+
+    output = Path(order["output"])
+    with run_log.captured(output):
+        outcome = work(order, on_epoch=lambda metrics: report(metrics=metrics))
+    if outcome["status"] != "failed":
+        run_log.discard(output)
+    report(outcome=outcome)

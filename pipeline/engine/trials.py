@@ -1,0 +1,129 @@
+"""What a search knows: who waits at which rung, and what the sampler has been told. Rebuilt from the ledger's events."""
+
+from collections import defaultdict
+from collections.abc import Collection, Iterable
+
+from pipeline.engine.sampler import RungSampler
+from pipeline.engine.scheduler import Ladder, Promotion, Scheduler, Stopping
+from pipeline.frozen import Scalar
+from pipeline.record.ledger import Event
+from pipeline.record.record import Record, Run
+from pipeline.study.study import Search
+from pipeline.study.tuning import Target
+
+SCHEDULERS: dict[str, type[Scheduler]] = {"promotion": Promotion, "stopping": Stopping}
+
+
+class Trials:
+    """Scheduler and sampler of a search, kept in step. `record` is kept up to date by the ledger's listener.
+
+    A run may have been begun for another search; here it counts as the trial that proposed it.
+    """
+
+    def __init__(self, target: Target, search: Search, record: Record) -> None:
+        self.target, self.record, self.num_trials = target, record, target.num_trials
+        self.ladder = Ladder(search.reduction, search.num_rungs)
+        self.scheduler = SCHEDULERS[search.scheduler](reduction=search.reduction, num_rungs=search.num_rungs)
+        self.sampler = RungSampler(target.space, kind=search.sampler, seed=target.seed, num_rungs=search.num_rungs)
+        self.numbers: dict[str, int] = {}  # run → the trial that it is here
+        self._twins: dict[str, list[int]] = defaultdict(list)  # run → later trials of the same configuration
+
+    @property
+    def num_begun(self) -> int:
+        return len(self.record.searches.get(self.target.name, ()))
+
+    @property
+    def all_begun(self) -> bool:
+        """Whether no new trial will be proposed."""
+        return self.num_begun >= self.num_trials
+
+    def promote(self) -> tuple[Run, int] | None:
+        """(run, next rung) of the waiting trial to send on now, marked as gone; None where a new trial is better."""
+        promoted = self.scheduler.next(closing=self.all_begun)
+        if promoted is None:
+            return None
+        return self.record.runs[self.record.searches[self.target.name][promoted[0]]], promoted[1]
+
+    def outstanding(self) -> bool:
+        """Whether a trial could be begun or sent on now; changes nothing."""
+        return self.num_trials > 0 and (not self.all_begun or self.scheduler.has_next(closing=True))
+
+    def over(self, busy: Collection[str]) -> bool:
+        """Whether nothing is left to do, where `busy` are the runs being trained or about to be."""
+        return not self.outstanding() and not any(key in self.numbers for key in busy)
+
+    def expected_epochs(self) -> float:
+        """Epochs that the whole search takes."""
+        return self.num_trials * self.ladder.expected(self.target.config.epochs)
+
+    def left_epochs(self) -> float:
+        """Of `expected_epochs`, what is left; 0 where no trial can be begun or sent on."""
+        left = self.expected_epochs() - sum(spent(run) for run in self.record.trials(self.target.name))
+        return max(left, 1.0) if self.outstanding() else 0.0
+
+    def propose(self, number: int) -> tuple[dict[str, Scalar], int | None]:
+        """(knobs, the rung that proposed them) of trial `number`; trial 0 is the target's own, which nobody proposes."""
+        if number:
+            return self.sampler.ask(number)
+        knobs = self.target.space.point(self.target.config.flat()) or {}
+        self.sampler.replay(number, knobs, None)
+        return knobs, None
+
+    def begin(self, number: int, run: Run) -> None:
+        """Trial `number` is `run`, which is new."""
+        self.numbers[run.key] = number
+
+    def twin(self, number: int, run: Run, values: Iterable[tuple[int, float]], *, diverged: bool, sent: int | None) -> None:
+        """Trial `number` proposes `run`'s configuration again: it takes the values it has by now, and those to come.
+
+        `sent`: the rung that the run is on its way to. One that was begun for another search stands in the rungs here too.
+        """
+        known = dict(values)
+        first = self.numbers.setdefault(run.key, number) == number
+        if not first:
+            self._twins[run.key].append(number)
+        for rung, value in sorted(known.items()):
+            self.sampler.tell(number, rung, value)
+            if first:
+                self.scheduler.record(number, rung, value)
+        if diverged:
+            self.sampler.diverge(number, run.rung)
+            if first:
+                self.scheduler.diverge(number, run.rung)
+        elif first and sent is not None:
+            self.sent(run, sent)
+
+    def sent(self, run: Run, rung: int) -> None:
+        """`run` is on its way to `rung`."""
+        if rung > self.ladder.first(run.config["epochs"]):
+            self.scheduler.promoted(self.numbers[run.key], rung - 1)
+
+    def reached(self, run: Run, rung: int, value: float) -> None:
+        """`run` has this val_acc at `rung`; so have its twins."""
+        number = self.numbers[run.key]
+        self.scheduler.record(number, rung, value)
+        for one in (number, *self._twins[run.key]):
+            self.sampler.tell(one, rung, value)
+
+    def diverged(self, run: Run) -> None:
+        """`run` diverged on its way to the rung it was sent to."""
+        number = self.numbers[run.key]
+        self.scheduler.diverge(number, run.rung)
+        for one in (number, *self._twins[run.key]):
+            self.sampler.diverge(one, run.rung)
+
+    def replay(self, event: Event, run: Run) -> None:
+        """Bring scheduler and sampler to where they stood after this event of `run` (already folded into the record)."""
+        kind = event["type"]
+        if kind == "rung":
+            self.reached(run, event["rung"], event["value"])
+        elif kind == "start":
+            self.sent(run, event["rung"])
+        elif kind == "end" and event["status"] == "diverged":
+            self.diverged(run)
+
+
+def spent(run: Run) -> int:
+    """Epochs that a run no longer takes: all of them once it has ended for good, however early."""
+    ended = run.early or (run.kind == "arm" and run.status in ("complete", "diverged", "failed"))
+    return int(run.config["epochs"]) if ended else len(run.epochs)

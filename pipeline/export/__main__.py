@@ -1,0 +1,127 @@
+"""`python -m pipeline.export --study hw3`: the best model with its card, and predictions of pictures without labels."""
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pipeline.errors import UserError, printable
+from pipeline.screen import folded, steadily
+from pipeline.session.cli import chosen_study, folder, guarded, parser, positive
+
+if TYPE_CHECKING:
+    from pipeline.data.cache import Data
+    from pipeline.export.files import Handover
+
+
+@steadily
+def main(argv: Sequence[str] | None = None) -> int:
+    """0 where everything is written; 3 where the ONNX file is not, though it was wanted."""
+    flags = parser(
+        "pipeline.export",
+        "Write the best model of a recorded study with its model card, and predictions of a test folder without labels.",
+        trains=False,
+    )
+    which = flags.add_mutually_exclusive_group()
+    which.add_argument("--arm", metavar="NAME", help="an arm of the study (default: the best by mean validation accuracy)")
+    which.add_argument("--trial", metavar="N", help="a trial of the search by its number, or 'best'")
+    flags.add_argument("--replicate", type=positive, metavar="N", help="of --arm (default: the best by validation accuracy)")
+    flags.add_argument("--to", type=folder, metavar="FOLDER", help="where to (default: the folder export/ of the study)")
+    flags.add_argument(
+        "--predict", type=folder, metavar="FOLDER", help="pictures to classify (default: the study's unlabeled test part)"
+    )
+    flags.add_argument("--names", action="store_true", help="predictions by the name of the class, not by its label")
+    flags.add_argument("--probabilities", action="store_true", help="a column more in the predictions for every class")
+    flags.add_argument("--no-onnx", action="store_true", help="leave model.onnx out")
+    args = flags.parse_args(argv)
+    if args.replicate is not None and args.arm is None:
+        raise UserError("--replicate: of which arm? give it with --arm NAME")
+    return export(args)
+
+
+def export(args: argparse.Namespace) -> int:
+    """Choose, verify, write; returns the exit code. Raises PipelineError where nothing is written."""
+    study, data_folder, _ = chosen_study(args)
+    from pipeline.export.selection import select
+    from pipeline.record.folders import study_folder
+    from pipeline.record.ledger import FILE, read_events
+    from pipeline.record.record import Record
+    from pipeline.session.resume import elsewhere
+
+    root = Path(args.mlruns)
+    folder = study_folder(root, study, data_folder)
+    if not (folder / FILE).exists():
+        raise UserError(f"--study: nothing is recorded in {printable(folder)}; {elsewhere(root)}")
+    record = Record.of(read_events(folder))
+    selection = select(record, arm=args.arm, replicate=args.replicate, trial=args.trial)
+    from pipeline.export.delivery import require_ours
+    from pipeline.export.files import Handover
+    from pipeline.export.onnx import require_packages
+
+    if not args.no_onnx:
+        require_packages()
+    target = Path(args.to).expanduser() if args.to else folder / "export"
+    require_ours(target)
+    handover = Handover(record, selection, folder)  # the model is looked for before pictures are decoded
+    data = _pictures(handover, data_folder, root)
+    return _write(args, handover, data, data_folder, target)
+
+
+def _pictures(handover: "Handover", data_folder: Path | None, root: Path) -> "Data":
+    from pipeline.data.cache import prepare
+
+    recorded = handover.record.data["fingerprint"]
+    data = prepare(handover.config.dataset, data_folder, root / "cache", recorded=handover.record.data)
+    if data.fingerprint != recorded:
+        raise UserError(
+            f"data: these are not the pictures of the study (recorded {recorded}, now {data.fingerprint}); "
+            "put them back as they were"
+        )
+    return data
+
+
+def _write(args: argparse.Namespace, handover: "Handover", data: "Data", data_folder: Path | None, target: Path) -> int:
+    from pipeline.core.process import tune_process
+    from pipeline.export.delivery import replace_folder
+    from pipeline.export.model_card import PREDICTIONS
+    from pipeline.export.predictions import form_of, in_folder, in_study
+    from pipeline.machine import resources
+
+    means = resources(None, None)
+    tune_process()
+    if args.predict is None:
+        wanted = in_study(data, handover.config.dataset, data_folder)
+    else:
+        wanted = in_folder(args.predict, data, handover.config.dataset)
+    flag = "--names" if args.names else "--probabilities" if args.probabilities else ""
+    if wanted is None and flag:
+        raise UserError(f"{flag}: no predictions are made: the study has no unlabeled test part; give --predict FOLDER")
+    files = handover.files(data, with_onnx=not args.no_onnx)
+    if wanted is not None:
+        form, notes = form_of([*wanted.files, *wanted.unreadable], data.columns, _templates(args, handover, data_folder))
+        handover.warnings += notes
+        text = handover.predictions(
+            data, wanted, form, device=means.device, names=args.names, probabilities=args.probabilities
+        )
+        files[PREDICTIONS] = text.encode()
+    else:
+        why = "every test picture has a label" if data.counts["test"] else "there are no test pictures"
+        handover.lines.append(f"no {PREDICTIONS}: {why}; to classify other pictures, add --predict FOLDER")
+    replace_folder(target, files)
+    print(folded("\n".join(handover.summary(target, files))))
+    return 3 if handover.problem else 0
+
+
+def _templates(args: argparse.Namespace, handover: "Handover", data_folder: Path | None) -> list[Path]:
+    """Where a competition's own tables may lie: with the pictures to classify, or with the study's."""
+    from pipeline.export.predictions import templates
+
+    own = handover.config.dataset if data_folder is not None else None
+    given = [Path(args.predict).expanduser()] if args.predict else []
+    folders = [*given, *(folder.parent for folder in given), *([data_folder] if data_folder else [])]
+    table = getattr(own, "test_table", "")
+    return templates(folders, data_folder / table if data_folder and table else None)
+
+
+if __name__ == "__main__":
+    guarded(main)

@@ -1,0 +1,52 @@
+"""Loading: the code that makes a model that was handed on answer, as its card shows it."""
+
+from pipeline.core.finished.artifact import Artifact
+from pipeline.data.listing import FULL_DEPTH
+from pipeline.export.onnx import TOLERANCE
+
+ONNX = "model.onnx"
+WITH_PIPELINE = """from pathlib import Path
+
+import torch
+
+from pipeline.core.artifact import load
+from pipeline.core.pixels import Pixels
+from pipeline.data.decode import read_picture{imports}
+
+artifact, model = load("model.safetensors", key="model", device=torch.device("cpu"))
+picture = read_picture(Path("picture.jpg"), artifact.size, artifact.channels{reading}).pixels
+pixels = Pixels(artifact.mean, artifact.std, device=torch.device("cpu"))
+with torch.inference_mode():
+    probs = model(pixels(torch.from_numpy(picture)[None])).softmax(1)[0]
+print(int(probs.argmax()))"""
+WITH_ONNX = """import json
+
+import numpy as np
+import onnxruntime
+from PIL import Image, ImageOps
+
+about = json.load(open("config.json", encoding="utf-8"))
+side = about["pictures"]["size"]
+picture = ImageOps.exif_transpose(Image.open("picture.jpg")).convert("{mode}")
+picture = picture.resize((side, side), Image.Resampling.BILINEAR)
+pixels = np.atleast_3d(np.asarray(picture, dtype=np.uint8)).transpose(2, 0, 1)[None]  # [batch, channels, side, side]
+session = onnxruntime.InferenceSession("model.onnx", providers=["CPUExecutionProvider"])
+logits = session.run(["logits"], {{"pixels": pixels}})[0][0]
+print(about["classes"][int(logits.argmax())])"""
+
+
+def loading(artifact: Artifact, white: int, *, with_onnx: bool) -> str:
+    """A section of the card; `white`: the value that pictures of 16 bits have white at."""
+    reading = f", reading=Reading(top={white})" if white < FULL_DEPTH else ""
+    imports = "\nfrom pipeline.data.listing import Reading" if reading else ""
+    code = WITH_PIPELINE.format(reading=reading, imports=imports)
+    blocks = [f"With this project's code (`pipeline`), from within this folder:\n\n```python\n{code}\n```"]
+    if with_onnx:
+        mode = "L" if artifact.channels == 1 else "RGB"
+        code = WITH_ONNX.format(mode=mode)
+        blocks.append(
+            f"Without it: `{ONNX}` takes uint8 pictures [batch, {artifact.channels}, {artifact.size}, {artifact.size}] and "
+            f"gives logits; its probabilities were within {TOLERANCE:g} of torch's on pictures of the study.\n\n"
+            f"```python\n{code}\n```"
+        )
+    return "\n\n".join(blocks)

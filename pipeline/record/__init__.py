@@ -1,0 +1,1 @@
+"""What is written down: the ledger, what it means, and MLflow as its projection."""

@@ -1,0 +1,251 @@
+"""What a study's ledger says, folded into runs: the one reading that the search, the tracker and the report share."""
+
+import functools
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+
+from pipeline.core.config import TrainConfig
+from pipeline.core.identity import as_today
+from pipeline.record.lines import Event, no_event
+from pipeline.record.sources import Code
+from pipeline.study.study import Study
+
+Status = Literal["new", "running", "paused", "stopped", "complete", "diverged", "failed"]
+
+
+def todays(config: Mapping[str, Any]) -> dict[str, Any]:
+    """A run's config with all fields of today's classes, so that runs of several versions can be compared."""
+    return _todays(json.dumps(config))
+
+
+@functools.lru_cache(maxsize=1024)
+def _todays(config: str) -> dict[str, Any]:
+    return as_today(TrainConfig, json.loads(config)).model_dump(mode="json")
+
+
+@dataclass
+class Run:
+    """One training run: a trial of a search, or one replicate of an arm. The trials of an arm's search name the arm too."""
+
+    key: str
+    kind: Literal["trial", "arm"]
+    config: dict[str, Any]
+    number: int = -1  # trials count from 0, the baseline; arms have -1
+    knobs: dict[str, Any] = field(default_factory=dict)
+    asked: int | None = None  # the rung whose sampler proposed the trial
+    search: str = ""  # the search that a trial was begun for; "" is the study's own
+    arm: str = ""
+    replicate: int = 0  # arms use replicates 1 … n, trials 0 or one above all of these
+    status: Status = "new"
+    rung: int = -1  # the rung it was last sent to
+    epochs: list[dict[str, float]] = field(default_factory=list)  # epochs[i]["epoch"] == i + 1
+    rungs: dict[int, float] = field(default_factory=dict)  # rung → val_acc at that rung
+    best_epoch: int = 0
+    num_params: int = 0
+    num_macs: int = 0  # multiply-accumulates of one picture's forward pass; 0: not recorded
+    num_train: int = 0  # training pictures; 0: not recorded
+    test_loss: float | None = None
+    test_acc: float | None = None
+    final: dict[str, Any] = field(default_factory=dict)  # of a finished model that was compressed or averaged over views
+    early: bool = False  # its patience ran out
+    attempts: int = 0  # failures so far
+    error: str = ""
+    log: str = ""  # what a failure left, relative to the study's folder
+    evidence: str = ""  # SHA-256 of the file that it left for the report (see `evidence`)
+    ended_seq: int = -1
+    mlflow_id: str = ""
+    data: str = ""  # fingerprint of the pictures it was trained on; '' and 0: not recorded
+    core_version: int = 0
+    code: list[str] = field(default_factory=list)  # what it was trained by, of `Record.code`; empty: not recorded
+
+    @property
+    def seconds(self) -> float:
+        return sum(epoch["seconds"] for epoch in self.epochs)
+
+    @property
+    def best(self) -> dict[str, float] | None:
+        """The metrics of the best epoch (highest val_acc, then lowest val_loss, then earliest)."""
+        if not self.epochs:
+            return None
+        return min(self.epochs, key=lambda e: (-e["val_acc"], e["val_loss"], e["epoch"]))
+
+    @property
+    def unfinished(self) -> bool:
+        """Whether a new session takes it up: interrupted, failed (the cause may be mended), or a trial that has reached
+        the top rung but was killed before that was written."""
+        at_top = self.status == "paused" and (self.early or len(self.epochs) >= self.config["epochs"])
+        return self.status in ("new", "running", "failed") or at_top
+
+    def metric(self, name: str) -> float | None:
+        """A result under the common vocabulary: test_* as recorded, last_* at the last epoch, the rest at the best; None
+        where missing.
+
+        Of a model that was changed after training, val_* at the best epoch are those of the model as changed.
+        """
+        if name.startswith("last_"):
+            return self.epochs[-1][name.removeprefix("last_")] if self.epochs else None
+        if name == "test_loss":
+            return self.test_loss
+        if name == "test_acc":
+            return self.test_acc
+        if name in self.final:
+            return float(self.final[name])
+        return self.best[name] if self.best else None
+
+
+@dataclass
+class Record:
+    """A study as recorded. `header` is the first event: study, data, note, versions."""
+
+    header: Event = field(default_factory=dict)
+    sessions: list[Event] = field(default_factory=list)
+    runs: dict[str, Run] = field(default_factory=dict)
+    arm_names: list[str] = field(default_factory=list)  # of the study's design, in its order
+    mlflow_ids: dict[str, str] = field(default_factory=dict)  # "uri|what" → run id
+    plans: list[Event] = field(default_factory=list)  # what was planned, and how that changed; empty in older records
+    pilot: Event = field(default_factory=dict)
+    code: dict[str, Code] = field(default_factory=dict)
+    repairs: list[Event] = field(default_factory=list)  # what was lost of a damaged ledger
+    mlflow_experiments: dict[str, str] = field(default_factory=dict)  # uri → id of the study's experiment there
+    # search → runs by number; a configuration proposed twice keeps its first run, whichever search that was begun for
+    searches: dict[str, list[str]] = field(default_factory=lambda: {"": []})
+    _adopted: dict[str, dict[str, dict[str, Any]]] = field(default_factory=dict)  # search → run begun elsewhere → its place
+
+    @classmethod
+    def of(cls, events: Iterable[Event]) -> "Record":
+        record = cls()
+        for event in events:
+            record.apply(event)
+        return record
+
+    def apply(self, event: Event) -> None:
+        """Fold one event in; raises MachineError where no event of a study is such."""
+        try:
+            kind = event["type"]
+            vars(Record)[f"_{kind}" if kind.isalpha() else ""](self, event)
+        except (LookupError, TypeError, ValueError, AttributeError, RecursionError) as error:
+            raise no_event(event, error) from error
+
+    @property
+    def study(self) -> Study:
+        """The study of the newest session: the header's, with the budgets that were asked for last."""
+        study = as_today(Study, self.header["study"])
+        budget = self.sessions[-1]["budget"] if self.sessions else {}
+        return study.override(budget, source="ledger")
+
+    @property
+    def data(self) -> dict[str, Any]:
+        """title, fingerprint, classes, counts, is_food11, unreadable, warnings of the pictures."""
+        data: dict[str, Any] = self.header["data"]
+        return data
+
+    @property
+    def note(self) -> str:
+        """What must be said wherever results are shown (the embedded default), or an empty string."""
+        return str(self.header["note"])
+
+    @property
+    def trial_keys(self) -> list[str]:
+        """The runs of the study's own search by number."""
+        return self.searches[""]
+
+    def trials(self, search: str = "") -> list[Run]:
+        """The trials of a search in order of their numbers.
+
+        One that was begun for another search is a copy, with the number and knobs that it has in this one.
+        """
+        keys, adopted = dict.fromkeys(self.searches.get(search, ())), self._adopted.get(search, {})
+        return [replace(self.runs[key], **adopted[key]) if key in adopted else self.runs[key] for key in keys]
+
+    def arms(self) -> dict[str, list[Run]]:
+        """Arm → its runs in order of replicates, arms in the order of the study's design."""
+        table: dict[str, list[Run]] = {name: [] for name in self.arm_names}
+        for run in self.runs.values():
+            if run.kind == "arm":
+                table.setdefault(run.arm, []).append(run)
+        return {arm: sorted(runs, key=lambda run: run.replicate) for arm, runs in table.items()}
+
+    def best_trial(self, search: str = "") -> Run | None:
+        """The trial with the highest val_acc among those that went furthest; ties go to the earlier trial."""
+        ranked = [run for run in self.trials(search) if run.rungs and run.status not in ("diverged", "failed")]
+        return max(ranked, key=lambda run: (max(run.rungs), run.rungs[max(run.rungs)], -run.number), default=None)
+
+    def _study(self, event: Event) -> None:
+        self.header = event
+        study = as_today(Study, event["study"])
+        self.arm_names = [arm.name for arm in study.ablation.design.expand()]
+
+    def _session(self, event: Event) -> None:
+        self.sessions.append(event)
+
+    def _plan(self, event: Event) -> None:
+        self.plans.append(event)
+
+    def _pilot(self, event: Event) -> None:
+        self.pilot = event
+
+    def _trial(self, event: Event) -> None:
+        run = Run(event["run"], "trial", todays(event["config"]), number=event["trial"], knobs=event["knobs"])
+        run.asked, run.search = event["asked"], event.get("search", "")
+        run.arm, run.replicate = event.get("arm", ""), event.get("replicate", 0)
+        self.runs[run.key] = run
+        self.searches.setdefault(run.search, []).append(run.key)
+
+    def _twin(self, event: Event) -> None:
+        key, search = event["run"], event.get("search", "")
+        keys = self.searches.setdefault(search, [])
+        if self.runs[key].search != search and key not in keys:
+            place = {"number": event["trial"], "knobs": event["knobs"], "asked": event["asked"]}
+            self._adopted.setdefault(search, {})[key] = place | {"search": search, "arm": event.get("arm", "")}
+        keys.append(key)
+
+    def _arm(self, event: Event) -> None:
+        run = Run(event["run"], "arm", todays(event["config"]), arm=event["arm"], replicate=event["replicate"])
+        run.data, run.core_version = event.get("data", ""), event.get("core_version", 0)
+        self.runs[run.key] = run
+
+    def _code(self, event: Event) -> None:
+        self.code[event["id"]] = event["parts"]
+
+    def _start(self, event: Event) -> None:
+        run = self.runs[event["run"]]
+        if event.get("code", "") not in ("", *run.code):
+            run.code.append(event["code"])
+        run.status, run.rung, run.error = "running", event["rung"], ""
+
+    def _epoch(self, event: Event) -> None:
+        run, metrics = self.runs[event["run"]], event["metrics"]
+        if metrics["epoch"] == len(run.epochs) + 1:
+            run.epochs.append({**metrics, "time": event["time"]})
+
+    def _rung(self, event: Event) -> None:
+        run = self.runs[event["run"]]
+        run.rungs[event["rung"]] = event["value"]
+        run.status, run.early = "paused", event.get("early", False)
+
+    def _fail(self, event: Event) -> None:
+        run = self.runs[event["run"]]
+        run.attempts, run.error, run.log = run.attempts + 1, event["error"], event.get("log", "")
+
+    def _end(self, event: Event) -> None:
+        run = self.runs[event["run"]]
+        run.status, run.error, run.ended_seq = event["status"], event.get("error", ""), event["seq"]
+        for name in ("best_epoch", "num_params", "num_macs", "num_train", "evidence"):
+            setattr(run, name, event.get(name, getattr(run, name)))
+        run.test_loss, run.test_acc = event.get("test_loss"), event.get("test_acc")
+        run.final, run.early = event.get("final", {}), event.get("early", run.early)
+
+    def _finish(self, event: Event) -> None:
+        """The end of a session; nothing about the runs."""
+
+    def _repair(self, event: Event) -> None:
+        self.repairs.append(event)
+
+    def _mlflow(self, event: Event) -> None:
+        self.mlflow_ids[f"{event['uri']}|{event['what']}"] = event["id"]
+        if "experiment" in event:
+            self.mlflow_experiments[event["uri"]] = event["experiment"]
+        if event["what"] in self.runs:
+            self.runs[event["what"]].mlflow_id = event["id"]

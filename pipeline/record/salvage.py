@@ -1,0 +1,179 @@
+"""What can be vouched for of a damaged ledger: the events that were written, less those that build on what is lost.
+
+A line with a single wrong byte is given back by its checksum. A lost one may have been any event: so at each gap in the
+numbers every run that had not ended for good is cut: it stands as it stood before the gap, and its later events are left
+out. Runs that began later are whole. Trials are numbered: after a lost one no later trial of its search is kept. Arms
+that were tuned by a search of their own and had not begun are left out too, since the search may lack a trial. All that
+is left out is trained again, or taken from its checkpoint.
+"""
+
+import os
+import shutil
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from pipeline.errors import MachineError, printable
+from pipeline.record.ledger import take_back
+from pipeline.record.lines import FILE, Event, require_format, restored, seal, sound_lines, unseal
+from pipeline.record.lock import Lock, free, open_plain
+from pipeline.record.record import Record
+
+MLFLOW_STATE = "mlflow.json"  # how far MLflow was told, by the numbers of the damaged ledger
+
+
+@dataclass
+class Salvage:
+    """The sound part of a ledger's lines, in new numbers, and what it lacks."""
+
+    record: Record = field(default_factory=Record)
+    events: list[Event] = field(default_factory=list)
+    unreadable: int = 0  # lines whose checksum does not hold, or that are no event
+    restored: int = 0  # lines with a single wrong byte, which the checksum gives back
+    missing: int = 0  # numbers below the highest that no sound line has
+    left_out: Counter[str] = field(default_factory=Counter)  # type → sound events that build on what is lost
+    kept_in: str = ""  # the damaged file's name today
+    _cut: set[str] = field(default_factory=set)  # runs that had not ended when something was lost
+    _tuned: set[str] = field(default_factory=set)  # arms that have a search of their own
+    _gap: bool = False
+
+    @classmethod
+    def of(cls, path: Path) -> "Salvage":
+        """Read a damaged ledger, which stays as it is; raises MachineError where nothing of it can be vouched for."""
+        found = cls()
+        events, forked = found._read(path)
+        if 0 not in events or events[0]["type"] != "study":
+            raise MachineError(
+                f"{printable(path)}: its first event, which says what was studied on which pictures, is lost, and nothing "
+                "can be vouched for without it; nothing has been changed. Restore the file from a backup, or begin anew "
+                "with --fresh, which moves all of it aside"
+            )
+        require_format(events[0], path)
+        before = -1
+        for seq, event in sorted(events.items()):
+            if seq != before + 1:
+                found.missing += seq - before - 1
+                found._lose()
+            before = seq
+            if seq >= forked or not found._keeps(event):
+                found.left_out[event["type"]] += 1
+        return found
+
+    def _read(self, path: Path) -> tuple[dict[int, Event], float]:
+        """The sound events by number, and the number at which two writers part: what comes then is neither's for sure."""
+        events: dict[int, Event] = {}
+        hurt: list[bytes] = []
+        forked = float("inf")
+        with open_plain(path, os.O_RDONLY) as raw, open(raw.fileno(), "rb", closefd=False) as file:
+            for line in file:
+                event = unseal(line)
+                if event is None or event["seq"] < 0:
+                    hurt.append(line)
+                elif events.setdefault(event["seq"], event) != event:
+                    forked = min(forked, event["seq"])
+        end = max(events, default=-1) + len(hurt)
+        for line in hurt:
+            event = restored(line)
+            if event is not None and event["seq"] not in events and event["seq"] <= end:
+                events[event["seq"]] = event
+                self.restored += 1
+        self.unreadable = len(hurt) - self.restored
+        return events, forked
+
+    def _lose(self) -> None:
+        runs = self.record.runs.values()
+        self._cut |= {run.key for run in runs if run.status not in ("complete", "diverged")}
+        self._gap = True
+
+    def _stands(self, event: Event) -> bool:
+        """Whether all that the event builds on is kept."""
+        kind, key, runs = event["type"], event.get("run"), self.record.runs
+        if kind == "study":
+            return not self.events
+        if kind in ("trial", "twin"):
+            self._tuned |= {event.get("arm", "")} - {""}
+            numbered = event.get("trial") == len(self.record.searches.get(event.get("search", ""), ()))
+            return numbered and (key not in runs if kind == "trial" else self._as_then(event))
+        if kind == "arm":
+            tuned = event.get("arm") in self._tuned and not self.record.arms().get(event.get("arm", ""))
+            return key not in runs and not (self._gap and tuned)
+        if kind in ("start", "epoch", "rung", "fail", "end"):
+            return key in runs and key not in self._cut
+        return True
+
+    def _as_then(self, twin: Event) -> bool:
+        """Whether the run that a trial repeats stands as it stood when that was written."""
+        run = self.record.runs[twin["run"]]
+        then = (dict(twin.get("values", ())), twin.get("diverged", False))
+        sent = None if run.rung in run.rungs else run.rung
+        return then == (run.rungs, run.status == "diverged") and twin.get("sent", sent) == sent
+
+    def _keeps(self, event: Event) -> bool:
+        """Renumber and fold an event whose ground is kept; one that is sealed and no event of a study is damage too."""
+        numbered = {**event, "seq": len(self.events)}
+        try:
+            if not self._stands(event):
+                return False
+            self.record.apply(numbered)
+        except (MachineError, LookupError, TypeError, ValueError):
+            self._lose()
+            return False
+        self.events.append(numbered)
+        return True
+
+    def note(self) -> Event:
+        """The event that tells of the repair."""
+        left_out = dict(sorted(self.left_out.items()))
+        counts = {"restored": self.restored, "unreadable": self.unreadable, "missing": self.missing, "left_out": left_out}
+        return {"seq": len(self.events), "time": round(time.time(), 3), "type": "repair", **counts, "file": self.kept_in}
+
+
+def mend(folder: Path) -> Salvage | None:
+    """Put the sound part of a study's ledger in its place, the damaged file beside it; None where it is sound already.
+
+    Raises MachineError where the study is in use, where nothing can be vouched for, or the disk refuses; all is as it was.
+    """
+    path = folder / FILE
+    try:
+        with Lock(folder) as lock, open_plain(path, os.O_RDWR) as damaged:
+            lock.also(damaged)
+            if _is_sound(path):
+                return None
+            found = Salvage.of(path)
+            take_back(folder)
+            beside = free(path, "damaged")
+            found.kept_in = beside.name
+            _put(path, beside, b"".join(map(seal, [*found.events, found.note()])))
+            if (folder / MLFLOW_STATE).exists():
+                (folder / MLFLOW_STATE).rename(free(folder / MLFLOW_STATE, "damaged"))
+            return found
+    except OSError as error:
+        raise MachineError(f"{printable(path)}: cannot be used: {error.strerror}") from error
+
+
+def _is_sound(path: Path) -> bool:
+    try:
+        events = list(sound_lines(path))
+        Record.of(event for event, _ in events)
+    except MachineError:
+        return False
+    return sum(len(line) for _, line in events) == path.stat().st_size
+
+
+def _put(path: Path, beside: Path, content: bytes) -> None:
+    """Copy `path` to `beside` and give it this content; at every moment a whole file is in its place."""
+    scratch = free(path, "new")
+    try:
+        with scratch.open("xb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        Record.of(event for event, _ in sound_lines(scratch))
+        shutil.copy2(path, beside)
+        with beside.open("rb") as file:
+            os.fsync(file.fileno())
+        os.replace(scratch, path)
+    except BaseException:
+        scratch.unlink(missing_ok=True)
+        raise

@@ -1,0 +1,157 @@
+"""The figures, as SVG (the report's) and PNG. The same data give the same bytes."""
+
+import io
+import itertools
+import math
+import warnings
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.backends.backend_svg import FigureCanvasSVG
+from matplotlib.figure import Figure
+
+from pipeline.analysis.answers import Answers
+from pipeline.analysis.importance import Importance
+from pipeline.analysis.results import Ablation
+from pipeline.analysis.search_results import Search
+from pipeline.analysis.stats import Contrast
+from pipeline.analysis.tuning_curve import Tuning
+from pipeline.report.figures import confusions
+from pipeline.report.figures.curves import history, learning_curves
+from pipeline.report.figures.knobs import importance_bars, parallel, slices
+from pipeline.report.figures.style import BAD, BAND, GOOD, INK, MUTED, STYLE, TRAIN, VAL, short
+from pipeline.report.figures.tuning_curve import tuning_curve
+from pipeline.study.questions import SCREEN
+
+
+@dataclass(frozen=True)
+class Drawing:
+    name: str
+    svg: bytes
+    png: bytes
+
+
+def draw_all(
+    ablation: Ablation,
+    search: Search,
+    importance: Importance | None,
+    tuning: Tuning | None,
+    answers: Answers | None = None,
+) -> Iterator[Drawing]:
+    """Every figure that has something to show."""
+    with mpl.rc_context(STYLE):
+        trained = [row for row in ablation.rows if any(run.epochs for run in (*row.complete, *row.diverged))]
+        if trained:
+            yield _render("curves", learning_curves(trained))
+        if any(contrast.n for contrast in ablation.contrasts):
+            yield _render("differences", differences(ablation))
+        asked = any(c.kind == "interaction" for c in ablation.effects) and not ablation.unequal
+        if asked and all(row.values for row in ablation.rows):
+            yield _render("interaction", interactions(ablation))
+        if any(run.rungs for run in search.trials):
+            yield _render("search", history(search))
+        if importance:
+            yield _render("importance", importance_bars(importance))
+            yield _render("slices", slices(importance))
+            yield _render("parallel", parallel(importance))
+        if tuning:
+            yield _render("tuning", tuning_curve(tuning))
+        if answers:
+            yield from (_render(name, figure) for name, figure in confusions.draw(answers, ablation))
+
+
+def differences(ablation: Ablation) -> Figure:
+    """Forest plot: one group a family and kind of contrasts; the band is the margin."""
+    groups = _groups(ablation)
+    lines = sum(len(contrasts) + 1 for contrasts in groups.values())
+    figure = Figure(figsize=(8.2, 0.36 * lines + 0.8), layout="constrained")
+    axis = figure.subplots()
+    rope = 100 * ablation.rope
+    axis.axvspan(-rope, rope, color=BAND, lw=0, zorder=0)
+    axis.axvline(0, color=MUTED, lw=0.9, zorder=1)
+    ticks: list[tuple[float, str]] = []
+    y = 0.0
+    for title, contrasts in groups.items():
+        ticks.append((y, title))
+        y -= 1
+        for contrast in contrasts:
+            _estimate(axis, contrast, y)
+            ticks.append((y, f"{short(contrast.name)} (n = {contrast.n})"))
+            y -= 1
+    axis.set_yticks([at for at, _ in ticks], [text for _, text in ticks])
+    for label, (_, text) in zip(axis.get_yticklabels(), ticks, strict=True):
+        label.set_color(MUTED if text in groups else INK)
+    axis.tick_params(axis="y", length=0)
+    axis.grid(axis="y", visible=False)
+    axis.spines["left"].set_visible(False)
+    axis.set_ylim(y + 0.4, 0.6)
+    axis.set_xlabel(f"difference in {'test' if ablation.metric == 'test_acc' else 'val'} accuracy (percent points)")
+    return figure
+
+
+def interactions(ablation: Ablation) -> Figure:
+    """One panel a pair of factors: mean accuracy off and on, a line for each setting of the second factor."""
+    pairs = list(itertools.combinations(ablation.factors, 2))
+    columns = min(3, len(pairs))
+    bands = -(-len(pairs) // columns)
+    figure = Figure(figsize=(max(4.6, 3.4 * columns), 3.1 * bands), layout="constrained")
+    axes = figure.subplots(bands, columns, sharey=True, squeeze=False).ravel()
+    for axis, (a, b) in zip(axes, pairs, strict=False):
+        for on_b, colour in ((False, TRAIN), (True, VAL)):
+            cells = [
+                [v for row in ablation.rows if (row.levels[a], row.levels[b]) == (on_a, on_b) for v in row.values]
+                for on_a in (False, True)
+            ]
+            for x, values in enumerate(cells):
+                axis.plot([x] * len(values), np.multiply(values, 100), "o", ms=3, mew=0, alpha=0.4, color=colour)
+            means = [100 * float(np.mean(values)) for values in cells]
+            axis.plot((0, 1), means, "o-", ms=6, lw=2, color=colour, label=f"{'with' if on_b else 'without'} {short(b, 20)}")
+        axis.set_xticks((0, 1), (f"without {short(a, 20)}", f"with {short(a, 20)}"))
+        axis.set_xlim(-0.3, 1.3)
+        axis.grid(axis="x", visible=False)
+        axis.legend(loc="best")
+    for axis in axes[len(pairs) :]:
+        axis.set_visible(False)
+    axes[0].set_ylabel(f"{'test' if ablation.metric == 'test_acc' else 'val'} accuracy (%)")
+    return figure
+
+
+def _groups(ablation: Ablation) -> dict[str, list[Contrast]]:
+    """Heading → contrasts, in the order asked."""
+    headings = {"step": "steps, in this order", "interaction": "interactions", "shapley": "Shapley shares"}
+    groups: dict[str, list[Contrast]] = {}
+    for contrast in ablation.contrasts:
+        main = "main effects (aliased)" if contrast.family_name == SCREEN else "main effects"
+        title = f"vs {short(contrast.against)}" if contrast.kind == "delta" else headings.get(contrast.kind, main)
+        groups.setdefault(title, []).append(contrast)
+    return groups
+
+
+def _estimate(axis: Axes, contrast: Contrast, y: float) -> None:
+    colour = INK if contrast.aliases else {"better": GOOD, "worse": BAD}.get(contrast.verdict, INK)
+    dots = np.multiply(contrast.values if contrast.paired else (), 100)
+    axis.plot(dots, np.full(len(dots), y - 0.24), "o", ms=2.6, mew=0, color=MUTED, alpha=0.7)
+    if not math.isnan(contrast.low):
+        axis.plot((100 * contrast.low, 100 * contrast.high), (y, y), "-", lw=1.8, color=colour, solid_capstyle="butt")
+    if far := contrast.beyond:
+        axis.plot((100 * far.low, 100 * far.high), (y, y), "-", lw=0.7, color=colour, solid_capstyle="butt")
+    if contrast.n:
+        axis.plot(100 * contrast.delta, y, "D" if contrast.kind == "interaction" else "s", ms=5.5, mew=0, color=colour)
+
+
+def _render(name: str, figure: Figure) -> Drawing:
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph")  # a script without a font here is still right in the SVG
+        png = _bytes(FigureCanvasAgg(figure).print_png, {"Software": None})
+        figure.set_layout_engine("none")  # laid out above; once is enough
+        return Drawing(name, _bytes(FigureCanvasSVG(figure).print_svg, {"Date": None, "Creator": None}), png)
+
+
+def _bytes(write: Callable[..., object], metadata: dict[str, None]) -> bytes:
+    buffer = io.BytesIO()
+    write(buffer, metadata=metadata)
+    return buffer.getvalue()

@@ -1,0 +1,1 @@
+"""A report's document in each format."""

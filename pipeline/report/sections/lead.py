@@ -1,0 +1,69 @@
+"""The report's first sentence: the study's question, and what the verdicts answer."""
+
+from pipeline.analysis.results import Ablation
+from pipeline.analysis.stats import Contrast
+from pipeline.analysis.wording import Points, listed
+from pipeline.core.identity import run_seed
+from pipeline.counts import plural
+from pipeline.frozen import flatten
+from pipeline.record.record import Record
+from pipeline.study.questions import SCREEN
+from pipeline.study.study import Study
+
+SIGNS = {"better": "positive", "worse": "negative"}
+
+
+def answer(ablation: Ablation, study: Study, shown: Points) -> str:
+    """The question as the study asks it, where it does, and every arm by its verdict."""
+    asked = _asked(ablation)
+    if ablation.unequal or not asked:
+        return study.question
+    values = ablation.rows[0].values
+    lost = ["the reference is at chance"] if values and max(values) <= ablation.guess.limit else []
+    found = "; ".join([*lost, *_groups(asked, shown)])
+    return f"{study.question} After {ablation.trained}, {_tuned(study)}: {found}.".strip()
+
+
+def looks(record: Record, study: Study) -> str:
+    """By which seeds the arms were trained, and how often the test set was looked at."""
+    first, last = (run_seed(study.search.seed, number) for number in (1, study.ablation.replicates))
+    seeds = f"Seeds {first} to {last}" if first != last else f"Seed {first}"
+    count = sum(run.test_acc is not None for run in record.runs.values())
+    seen = f"{plural(count, 'look')} at the test set, one by every finished run" if count else "no look at a test set"
+    return f"{seeds}; {seen}."
+
+
+def _asked(ablation: Ablation) -> list[Contrast]:
+    """What answers: differences from the reference, else steps, else the main effects of a fraction."""
+    deltas = [contrast for contrast in ablation.deltas if contrast.against == ablation.reference]
+    steps = [contrast for contrast in ablation.contrasts if contrast.kind == "step"]
+    return deltas or steps or [c for c in ablation.contrasts if c.family_name == SCREEN] or list(ablation.deltas)
+
+
+def _groups(asked: list[Contrast], shown: Points) -> list[str]:
+    against = {contrast.against for contrast in asked}
+    than = next(iter(against)) if len(against) == 1 else "the step before"
+    best = f"better than {than}" if all(against) else SIGNS["better"]
+    compared = [contrast for contrast in asked if contrast.n]  # where none is, nothing was looked for
+    groups = [f"none is found {best}"] if compared and not any(c.verdict == "better" for c in compared) else []
+    for verdict in ("better", "worse", "equivalent", "inconclusive", "not tested"):
+        names = [f"{c.name} ({_size(c, shown)})" for c in asked if c.verdict == verdict]
+        title = best if verdict == "better" else verdict if all(against) else SIGNS.get(verdict, verdict)
+        groups += [f"{title}: {listed(names)}"] if names else []
+    return groups
+
+
+def _size(contrast: Contrast, shown: Points) -> str:
+    return shown.signed(contrast.delta) + ", aliased" * bool(contrast.aliases) if contrast.n else "not compared"
+
+
+def _tuned(study: Study) -> str:
+    """Whose learning rate the arms have, and whether it was tuned for them."""
+    if study.ablation.tuning.name == "per_arm":
+        return "each arm tuned by a search of its own"
+    if study.ablation.tuning.name == "replicated":
+        return "each replicate of each arm tuned by a search of its own"
+    paths = {path for arm in study.ablation.design.expand() for path, _ in flatten(arm.overrides)}
+    if paths & {"optimizer.lr", "optimizer.name"}:
+        return "at the learning rates that the arms set, tuned for no arm"
+    return f"at learning rate {study.baseline.optimizer.lr:g}, tuned for no arm"

@@ -1,0 +1,234 @@
+"""What was run, on what, how to run it again, and what a reader must be warned of."""
+
+import math
+import re
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from pipeline.analysis.fairness import mixed_code
+from pipeline.analysis.identical_arms import WIRING
+from pipeline.analysis.missing_runs import cause
+from pipeline.analysis.results import Ablation, ArmRow
+from pipeline.analysis.search_results import STATUS, Search
+from pipeline.analysis.stats import MIN_REPLICATES, Contrast
+from pipeline.analysis.wording import NONE, duration, listed, moment
+from pipeline.counts import plural
+from pipeline.data.taken import Taken
+from pipeline.record.record import Record
+from pipeline.report.document import Block, Bullets, Code, Heading, Text, table
+from pipeline.report.sections.sentences import fallen
+from pipeline.study.study import Study
+
+LIMIT = 20  # names in a list
+GOOD_REPLICATES = 5
+TAKEN = {"labels": "labels from", "files": "files from", "train": "training part", "validation": "validation part"}
+TAKEN |= {"test": "test part"}
+
+
+def blocks(record: Record, study: Study) -> Iterator[Block]:
+    """Data, space, versions, sessions, then the command."""
+    yield Heading("What was run")
+    yield _facts(record)
+    if unreadable := record.data.get("unreadable", []):
+        items = [f"{item['file']}: {item['reason']}" for item in unreadable[:LIMIT]]
+        rest = len(unreadable) - len(items)
+        yield Text(f"{plural(len(unreadable), 'picture')} could not be read and took no part:")
+        yield Bullets((*items, *([f"and {rest:,} more"] if rest else [])), small=True)
+    yield table("Search space.", ("knob", "range"), study.space.table())
+    if record.sessions:
+        yield _sessions(record)
+    if record.repairs:
+        lost = sum(max(event["missing"], event["unreadable"]) for event in record.repairs)
+        left = sum(sum(event["left_out"].values()) for event in record.repairs)
+        yield Text(
+            f"The ledger was damaged and has been mended: {plural(lost, 'event')} lost, {left:,} left out as they built on "
+            "what was lost. What is shown was recorded so; what was missing was trained again or taken from checkpoints."
+        )
+    yield Heading("How to reproduce")
+    yield from _reproduce(record)
+
+
+def warnings(record: Record, ablation: Ablation, search: Search) -> tuple[str, ...]:
+    """Everything that limits what the report may be taken for, the gravest first."""
+    found = [*_holes(ablation), *_lost(ablation), *_too_few(ablation), *_metric(ablation), *_epochs(ablation)]
+    found += map(_not_tested, _untested(ablation))
+    found += [*_trials(search), *_data(record), *_mixed(record)]
+    return tuple(found)
+
+
+def level(ablation: Ablation) -> Iterator[str]:
+    """The warnings of `warnings` of differences without any spread, those aside that a wiring mistake explains."""
+    yield from (_not_tested(c) for c in _untested(ablation) if c.sd == 0 and WIRING not in c.reason)
+
+
+def _not_tested(contrast: Contrast) -> str:
+    return f"{contrast.name} ({contrast.family_name}): not tested, {contrast.reason}"
+
+
+def _facts(record: Record) -> Block:
+    data, counts = record.data, record.data["counts"]
+    session = record.sessions[-1] if record.sessions else {}
+    machine, versions = session.get("machine", {}), session.get("versions", {})
+    stores = sorted({_without_password(key.rpartition("|")[0]) for key in record.mlflow_ids})
+    cores = plural(machine["cpus"], "core") if "cpus" in machine else ""
+    rows = [
+        ("data", data["title"]),
+        ("data fingerprint", data["fingerprint"]),
+        ("pictures", ", ".join(f"{part} {counts[part]:,}" for part in counts)),
+        (f"{len(data['classes'])} classes", listed(list(map(str, data["classes"])), LIMIT)),
+        *_taken(data),
+        ("machine", ", ".join(str(x) for x in (machine.get("name"), machine.get("device"), cores) if x) or NONE),
+        ("workers", session.get("workers", NONE)),
+        ("versions", ", ".join(f"{name} {version}" for name, version in versions.items()) or NONE),
+        ("commit", session.get("commit") or "unknown (not a git checkout)"),
+        ("training time, summed over runs", duration(sum(run.seconds for run in record.runs.values()))),
+        ("begun", moment(record.header["time"])),
+        ("MLflow", listed(stores) or "not recorded there"),
+    ]
+    return table("Data, machine and versions.", ("", ""), rows)
+
+
+def _taken(data: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """By what rule the pictures were taken, and what was left out; nothing for records that do not say it."""
+    if "taken" in data:
+        taken = Taken.parse(data["taken"])
+        yield "pictures of a class", taken.sizes()
+        yield from ((TAKEN.get(what, what), said) for what, said in taken.lines()[1:])
+
+
+def _sessions(record: Record) -> Block:
+    rows = []
+    for session in record.sessions[-LIMIT:]:
+        budget = ", ".join(f"{key} {number}" for key, number in session["budget"].items())
+        rows.append((moment(session["time"]), session["command"], budget, _short(session["commit"]) or NONE))
+    left = len(record.sessions) - len(rows)
+    caption = "Sessions: the study is one record, however often it was stopped and continued."
+    return table(
+        caption + (f" {plural(left, 'earlier one is', 'earlier ones are')} not shown." if left else ""),
+        ("begun", "command", "budget", "commit"),
+        rows,
+    )
+
+
+def _reproduce(record: Record) -> Iterator[Block]:
+    if not record.sessions:
+        yield Text("No session was recorded, so the command is not known.")
+        return
+    session = next(filter(_searches, reversed(record.sessions)), record.sessions[-1])
+    commit = str(session["commit"])
+    sha = commit.removesuffix("+")
+    yield Text("The recorded command:")
+    yield Code(((f"git checkout {shlex.quote(sha)}",) if sha else ()) + (session["command"],))
+    if commit != sha:
+        yield Text("Uncommitted changes came on top of this commit. They are not recorded: the checkout lacks them.")
+    begun = [run for run in record.runs.values() if run.epochs]
+    if unknown := [run for run in begun if not run.code]:
+        yield Text(f"Of {len(unknown):,} of {plural(len(begun), 'run')} the code was not recorded: a change cannot be seen.")
+    yield Text(
+        f"The numbers are the same only for the same pictures (fingerprint {record.data['fingerprint']}), versions and "
+        f"kind of machine; on other hardware expect differences of the size of the spread over replicates.",
+        small=True,
+    )
+
+
+def _searches(session: dict[str, Any]) -> bool:
+    """Whether the session's command is that of the whole study: search, then arms."""
+    return str(session["command"]).split()[1:3] == ["-m", "pipeline.search"]
+
+
+def _short(commit: str) -> str:
+    return commit.removesuffix("+")[:12] + "+" * commit.endswith("+")
+
+
+def _holes(ablation: Ablation) -> Iterator[str]:
+    if ablation.holes:
+        names = [f"{hole.arm}, replicate {hole.replicate} ({hole.why})" for hole in ablation.holes]
+        total = len(ablation.rows) * ablation.planned
+        yield (
+            f"The ablation table is INCOMPLETE, {len(names)} of {plural(total, 'planned run')} without a result: "
+            f"{listed(names)}"
+        )
+
+
+def _lost(ablation: Ablation) -> Iterator[str]:
+    for row in ablation.rows:
+        if row.arm in ablation.collapsed:
+            yield f"{fallen(row, ablation)[:-1]}: the mean describes neither kind of run, look at its curve"
+        if row.diverged:
+            runs = [f"replicate {run.replicate} ({run.error})" for run in row.diverged]
+            lost = f"{row.arm}: {plural(len(runs), 'run')} diverged: {listed(runs)}"
+            yield f"{lost}; its numbers are about the runs that did not" if row.complete else f"{lost}; it has no numbers"
+
+
+def _too_few(ablation: Ablation) -> Iterator[str]:
+    few = [row for row in ablation.rows if row.n < MIN_REPLICATES]
+    some = [row for row in ablation.rows if MIN_REPLICATES <= row.n < GOOD_REPLICATES]
+    if few:
+        yield f"{_sizes(few, len(ablation.rows))}: below {MIN_REPLICATES} replicates values are shown, nothing is tested"
+    if some:
+        yield f"{_sizes(some, len(ablation.rows))}: with fewer than {GOOD_REPLICATES} only very large effects are found"
+
+
+def _sizes(rows: Sequence[ArmRow], num_arms: int) -> str:
+    """a has only 1 result; b, c have only 2 results; or: all arms have only 3 results"""
+    texts = []
+    for n in sorted({row.n for row in rows}):
+        names = [row.arm for row in rows if row.n == n]
+        number = f"only {plural(n, 'result')}" if n else "no result"
+        if len(names) == num_arms > 1:
+            return f"all arms have {number}"
+        texts.append(f"{listed(names)} {'has' if len(names) == 1 else 'have'} {number}")
+    return "; ".join(texts)
+
+
+def _metric(ablation: Ablation) -> Iterator[str]:
+    if ablation.metric != "test_acc":
+        yield (
+            "There are no test labels: arms are judged by validation accuracy at each run's last epoch, as the best epoch "
+            "was chosen by these very pictures; what was tuned on them, by a search or by hand, is still flattered by them"
+        )
+
+
+def _epochs(ablation: Ablation) -> Iterator[str]:
+    yield from (f"The arms are not compared: {difference}" for difference in ablation.unequal)
+
+
+def _untested(ablation: Ablation) -> Iterator[Contrast]:
+    yield from (c for c in ablation.contrasts if c.reason and c.n >= MIN_REPLICATES and not math.isnan(c.delta))
+
+
+def _trials(search: Search) -> Iterator[str]:
+    counts = search.counts
+    if 0 < search.proposed < search.planned:  # none at all: the arms were asked for alone
+        yield f"The search has {search.proposed} of {plural(search.planned, 'planned trial')}"
+    for status in ("failed", "diverged", "unfinished"):
+        if counts[status]:
+            runs = [run for run in search.trials if STATUS[run.status] == status]
+            numbers = [f"number {run.number}" + (f" ({cause(run)})" if run.error else "") for run in runs]
+            yield f"{plural(len(runs), 'trial')} {status}: {listed(numbers, 4)}"
+    for edge in search.edges:
+        yield f"The best trial lies at the end of a range, {edge}: a wider range may hold a better one"
+
+
+def _data(record: Record) -> Iterator[str]:
+    unreadable = record.data.get("unreadable", [])
+    if unreadable:
+        names = listed([picture["file"] for picture in unreadable], 3)
+        yield f"{plural(len(unreadable), 'picture')} could not be read and took no part: {names}"
+    yield from (str(warning) for warning in record.data.get("warnings", []))
+
+
+def _mixed(record: Record) -> Iterator[str]:
+    kinds = {"commit": "code versions", "versions": "library versions", "machine": "machines"}
+    for key, words in kinds.items():
+        seen = {repr(session.get(key)) for session in record.sessions}
+        if len(seen) > 1:
+            yield f"The sessions used {len(seen)} different {words}: runs may differ for that reason"
+    trials = [run for run in record.runs.values() if run.kind == "trial" and run.epochs]
+    if files := mixed_code(record, trials):
+        yield f"Trials were trained by different versions of {files}: their values do not compare"
+
+
+def _without_password(uri: str) -> str:
+    return re.sub(r"//[^/@\s]*@", "//", uri)

@@ -1,0 +1,232 @@
+"""The ablation in words. Every claim follows from a verdict of `pipeline.stats`."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from pipeline.analysis.fairness import refusal
+from pipeline.analysis.results import Ablation, ArmRow, Metric, spread
+from pipeline.analysis.stats import ALPHA, MIN_REPLICATES, Contrast, Fit
+from pipeline.analysis.wording import NONE, Points, below_margin, listed, word
+from pipeline.counts import plural
+from pipeline.record.record import Record
+from pipeline.report.document import Bullets, Text
+from pipeline.report.sections import beyond, interactions, lead
+from pipeline.report.sections.families import bound, cautions, products, setting
+from pipeline.report.sections.tuning import hyperparameters
+from pipeline.study.questions import SCREEN
+from pipeline.study.study import is_default_margin, margin_in_words
+
+LONG: dict[Metric, str] = {"test_acc": "test accuracy", "last_val_acc": "validation accuracy at each run's last epoch"}
+
+
+def points(ablation: Ablation) -> Points:
+    """The report's number of decimals, from the intervals of what it tests."""
+    return Points.fit((c.high - c.low) / 2 for c in ablation.contrasts if c.family)
+
+
+def summary(ablation: Ablation, record: Record) -> tuple[Text | Bullets, ...]:
+    """What was compared and which arms lead; each answer; what the answers hold for."""
+    shown, rows = points(ablation), ablation.rows
+    if not any(row.values for row in rows):
+        none = f"No run of the {plural(len(rows), 'arm')} of the ablation has a result: there is nothing to compare yet."
+        return (_together(none, *lost(ablation)),)
+    judged = f"on {record.data['title']}, judged by {LONG[ablation.metric]}"
+    study = record.study
+    parts = [lead.answer(ablation, study, shown), f"{plural(len(rows), 'arm')} with {_replicates(ablation)} {judged}."]
+    if rows[0].values:
+        parts.append(f"The reference, {rows[0].arm}, has {_in_words(rows[0], shown)}.")
+    else:
+        parts.append(f"The reference, {rows[0].arm}, has no result ({ablation.empty[rows[0].arm]}).")
+    if ablation.unequal:
+        return (_together(*parts, refusal(ablation.unequal), *lost(ablation)),)
+    told = [contrast for contrast in ablation.contrasts if _is_told(contrast)]
+    order = sorted(told, key=lambda contrast: contrast.kind == "interaction")
+    answers = [
+        (_interaction if contrast.kind == "interaction" else _sentence)(contrast, ablation, shown)
+        + beyond.sentence(contrast, shown)
+        for contrast in order
+    ]
+    terms = [cautions(told)]
+    if any(contrast.family for contrast in told):
+        brackets = "Brackets are 95 % confidence intervals in percent points."
+        terms += [brackets, setting(told, ablation.budget), bound(told)]
+    return (
+        _together(*parts, *lost(ablation), _best(ablation), converged(ablation), lead.looks(record, study)),
+        Bullets(tuple(filter(None, answers))),
+        _together(*terms, hyperparameters(study), small=True),
+    )
+
+
+def _together(*sentences: str, small: bool = False) -> Text:
+    return Text(" ".join(filter(None, sentences)), small=small)
+
+
+def incomplete(ablation: Ablation) -> str:
+    """What must be said wherever the table is shown and does not hold the whole plan; else nothing."""
+    if not ablation.holes:
+        return ""
+    total = len(ablation.rows) * ablation.planned
+    text = (
+        f"INCOMPLETE: {len(ablation.holes)} of the {plural(total, 'planned run')} of the ablation "
+        f"{'has' if len(ablation.holes) == 1 else 'have'} no result."
+    )
+    if ablation.empty:
+        text += f" Arms without any: {_with_reasons(ablation.empty)}."
+    return f"{text} The table is provisional."
+
+
+def converged(ablation: Ablation) -> str:
+    """That arms were still improving when their runs ended, to be said wherever they are compared; else nothing."""
+    if not ablation.unconverged:
+        return ""
+    who = "every arm" if {row.arm for row in ablation.rows if row.complete} <= {*ablation.unconverged} else ""
+    return (
+        f"After {ablation.trained}, not converged: {who or listed(ablation.unconverged)}; still improving at the end, so a "
+        "longer training could change the ranking."
+    )
+
+
+def margin_of(ablation: Ablation) -> str:
+    """`margin of 0.5 points`, `default margin of 1 point`"""
+    return f"{'default ' * is_default_margin(ablation.rope)}margin of {margin_in_words(ablation.rope)}"
+
+
+def within(ablation: Ablation) -> str:
+    """`±0.5 points`, or `±1 point, the default margin`"""
+    return f"±{margin_in_words(ablation.rope)}{', the default margin' * is_default_margin(ablation.rope)}"
+
+
+def bare(contrast: Contrast, shown: Points) -> str:
+    """The values alone where there are too few for an interval, else their mean; of unpaired arms that of their means."""
+    if contrast.n < MIN_REPLICATES and contrast.paired:
+        return ", ".join(shown.signed(value) for value in contrast.values)
+    return shown.signed(contrast.delta)
+
+
+def spread_text(values: Sequence[float], shown: Points) -> str:
+    """mean ± sd (n), or the values alone below 3"""
+    if len(values) < MIN_REPLICATES:
+        return ", ".join(shown.percent(value) for value in values) or NONE
+    return f"{shown.percent(sum(values) / len(values))} ± {shown.percent(spread(values))} ({len(values)})"
+
+
+def _is_told(contrast: Contrast) -> bool:
+    """Whether the summary says it: main effects and shares of a full factorial are left to their tables."""
+    return contrast.kind in ("delta", "step", "interaction") or contrast.family_name == SCREEN
+
+
+def _sentence(contrast: Contrast, ablation: Ablation, shown: Points) -> str:
+    name = contrast.name
+    if contrast.kind == "delta" and contrast.against != ablation.reference:
+        name = f"{name} against {contrast.against}"
+    if not contrast.n:
+        why = ablation.empty.get(contrast.name) or contrast.reason
+        if contrast.against in ablation.empty and contrast.name not in ablation.empty:  # the arm itself did not fail
+            why = f"{contrast.against} has no result: {ablation.empty[contrast.against]}"
+        return f"{name}: not compared ({why})."
+    if contrast.verdict == "not tested":
+        return f"{name}: {bare(contrast, shown)} points, not tested ({contrast.reason})."
+    size = f"{shown.signed(contrast.delta)} points {shown.interval(contrast.low, contrast.high)}"
+    head = f"{name}: {size}, {word(contrast)}"
+    if contrast.verdict == "inconclusive":
+        if contrast.low > 0 or contrast.high < 0:
+            head += " once corrected for several comparisons"
+        least = shown.percent(contrast.mde)
+        return f"{head} (at the spread seen, a true difference below {least} is found with less than 80 % power)."
+    if contrast.verdict == "equivalent":
+        half = float(Fit(*map(np.asarray, (contrast.delta, contrast.sd, contrast.error, contrast.df))).half(1 - 2 * ALPHA))
+        inner = shown.interval(contrast.delta - half, contrast.delta + half)
+        return f"{head} within {within(ablation)} (90 % interval {inner})."
+    small = f", though by less than the {margin_of(ablation)}" if below_margin(contrast, ablation.rope) else ""
+    product = products(ablation.effects).get(name) if contrast.aliases else None
+    return f"{head}{small}." + (f" It may be {product} alone, as both factors of that are found too." if product else "")
+
+
+def _interaction(contrast: Contrast, ablation: Ablation, shown: Points) -> str:
+    if not contrast.family:
+        return ""
+    interval = shown.interval(contrast.low, contrast.high)
+    if contrast.verdict in ("better", "worse"):
+        return interactions.sentence(contrast, ablation, shown)
+    if contrast.verdict == "equivalent":
+        return (
+            f"{contrast.name}: their effects add up within the {margin_of(ablation)} ({shown.signed(contrast.delta)} points "
+            f"{interval})."
+        )
+    corrected = " once corrected for several comparisons" if contrast.low > 0 or contrast.high < 0 else ""
+    size = f"{shown.signed(contrast.delta)} points {interval}"
+    return f"{contrast.name}: whether they interact is open{corrected} ({size})."
+
+
+def _best(ablation: Ablation) -> str:
+    """Of the arms that may lead the best, else those that nothing puts behind another; then those that may not."""
+    apart = ablation.apart
+    rows = [row for row in ablation.rows if row.arm in ablation.bold]
+    first = max(rows, key=lambda row: row.mean, default=None)
+    of = " of the arms that may lead" if first and any(row.mean > first.mean for row in ablation.rows) else ""
+    if first and len(rows) > 1:
+        others = [row.arm for row in rows if row is not first]
+        text = f"Highest mean{of}: {first.arm}; not found behind it after correction: {listed(others, len(others))}."
+    elif first and ablation.best.difference(ablation.uncompared) == {first.arm}:
+        others_word = "each of the other arms compared" if ablation.uncompared else "every other arm"
+        text = f"Best: {first.arm}, distinguishable from {others_word}."
+        text += " For other pictures of this kind that is open." * (first.arm in ablation.best_here)
+    elif len(ablation.best) > 1 or any(contrast.family for contrast in ablation.deltas):
+        text = "No arm can be singled out as the best."
+    else:
+        return ""
+    return f"{text} Neither bold nor best: {_with_reasons(apart)}." if apart else text
+
+
+def _with_reasons(arms: Mapping[str, str]) -> str:
+    return listed([f"{arm} ({why})" for arm, why in arms.items()])
+
+
+def lost(ablation: Ablation) -> list[str]:
+    """Arms at chance, and the runs that count against their arm: a sentence each, to stand wherever its numbers stand."""
+    shown = points(ablation)
+    guess = shown.percent(ablation.guess.rate)
+    texts = []
+    for row in ablation.rows:
+        if row.values and max(row.values) < ablation.guess.limit:
+            texts.append(f"{row.arm}: at chance in every run (guessing gives {guess} %).")
+        texts += [fallen(row, ablation)] if row.arm in ablation.collapsed else []
+        if row.diverged or row.failed:
+            texts.append(f"{row.arm}: {_counted(row, ablation.guess.rate, shown)}.")
+    return texts
+
+
+def _counted(row: ArmRow, guess: float, shown: Points) -> str:
+    """The runs that diverged or failed, and the arm's mean were each of them worth a guess."""
+    total = len(row.complete) + len(row.diverged) + len(row.failed)
+    ends = ((len(row.diverged), "diverged"), (len(row.failed), "failed"))
+    first, *more = [f"{count} of {plural(total, 'run')} {how}" for count, how in ends if count]
+    text = " and ".join((first, *more))
+    if not row.n:
+        return f"{text}, none is complete"
+    mean = (sum(row.values) + (total - row.n) * guess) / total
+    return f"{text}, not in its numbers; counted as chance ({shown.percent(guess)} %) it has {shown.percent(mean)} %"
+
+
+def fallen(row: ArmRow, ablation: Ablation) -> str:
+    """Which replicates of an arm collapsed, beside those that did not."""
+    shown, low = points(ablation), ablation.collapsed[row.arm]
+    column = ablation.scores[row.arm].dropna()
+    which = ", ".join(f"{replicate} ({shown.percent(column[replicate])} %)" for replicate in low)
+    rest = sorted({shown.percent(value) for replicate, value in column.items() if replicate not in low}, key=float)
+    others = "its other run has" if len(column) == len(low) + 1 else "its other runs have"
+    others += f" {' to '.join(dict.fromkeys((rest[0], rest[-1])))} %"
+    guess = f"guessing gives {shown.percent(ablation.guess.rate)} %"
+    return f"{row.arm}: replicate{'s' * (len(low) > 1)} {which} collapsed, {others}; {guess}."
+
+
+def _replicates(ablation: Ablation) -> str:
+    sizes = sorted({len(row.values) for row in ablation.rows})
+    return plural(sizes[0], "replicate") + " each" if len(sizes) == 1 else f"{sizes[0]} to {sizes[-1]} replicates"
+
+
+def _in_words(row: ArmRow, shown: Points) -> str:
+    if row.n < MIN_REPLICATES:
+        return f"{spread_text(row.values, shown)} %"
+    return f"{shown.percent(row.mean)} % (sd {shown.percent(row.sd)})"

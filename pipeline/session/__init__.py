@@ -1,0 +1,1 @@
+"""One command from the lock to the last line on the screen."""

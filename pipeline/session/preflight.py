@@ -1,0 +1,110 @@
+"""What a study needs besides its pictures' labels, looked at before anything is trained."""
+
+import hashlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pipeline.core.config import TrainConfig
+from pipeline.core.transfer import PUBLISHED
+from pipeline.counts import plural
+from pipeline.data.listing import TEST, TRAIN, UNKNOWN
+from pipeline.errors import UserError, printable
+from pipeline.study.study import Study
+
+if TYPE_CHECKING:
+    from pipeline.data.cache import Data
+
+
+def external_files(study: Study) -> dict[str, str]:
+    """SHA-256 of every teacher and weights file of the baseline and the arms, by the path as it is given.
+
+    Raises UserError where one is missing, or a teacher is no model file of a run.
+    """
+    files: dict[str, Path] = {}
+    for where, config in _configs(study):
+        try:
+            if config.distill.teacher:
+                from pipeline.core.finished.artifact import read  # torch takes seconds to import
+
+                files[config.distill.teacher] = read(config.distill.teacher, key="distill.teacher")[1]
+            if config.transfer.weights not in ("", PUBLISHED):
+                files[config.transfer.weights] = _weights_file(config.transfer.weights)
+        except UserError as error:
+            raise UserError(f"study '{study.name}', {where}: {error}") from error
+    return {given: _digest(path) for given, path in files.items()}
+
+
+def require_inputs(study: Study, data: "Data", num_processes: int = 1) -> None:
+    """Raise UserError where the baseline or an arm cannot be trained on these pictures by so many processes a run.
+
+    It may lack a teacher, weights, unlabeled pictures or stages to train; folds or batches may be too small.
+    """
+    seen: set[str] = set()
+    for where, config in _configs(study):
+        parts = (config.model, config.transfer, config.distill, config.pseudo)
+        needs = "".join(part.model_dump_json() for part in parts) + str(config.batch_size)
+        if needs not in seen:
+            seen.add(needs)
+            try:
+                _require(config, data, num_processes)
+            except UserError as error:
+                raise UserError(f"study '{study.name}', {where}: {error}") from error
+
+
+def _configs(study: Study) -> Iterator[tuple[str, TrainConfig]]:
+    yield "baseline", study.baseline
+    for arm, config in study.arms():
+        yield f"arm '{printable(arm.name)}'", config
+
+
+def _require(config: TrainConfig, data: "Data", num_processes: int) -> None:
+    labeled = int(((data.labels != UNKNOWN) & (data.parts != TEST)).sum())
+    if config.split == "kfold" and config.folds > labeled:
+        raise UserError(
+            f"folds: got {config.folds}, but there {'is' if labeled == 1 else 'are'} {plural(labeled, 'labeled picture')} "
+            "to train and validate on"
+        )
+    if config.batch_size < 2 * num_processes * config.accumulate:
+        raise UserError(
+            f"batch_size: got {config.batch_size}; each of its {plural(config.accumulate, 'part')} needs 2 pictures for "
+            f"each of {plural(num_processes, 'process', 'processes')}"
+        )
+    if config.pseudo.threshold and not ((data.labels == UNKNOWN) & (data.parts == TRAIN)).any():
+        raise UserError(
+            "pseudo.threshold: pseudo-labels need unlabeled training pictures, and there are none: put them into a folder "
+            "'unlabeled' beside the classes, or set pseudo.threshold=0"
+        )
+    if config.distill.teacher or config.transfer.active:
+        _require_weights(config, data)
+
+
+def _require_weights(config: TrainConfig, data: "Data") -> None:
+    from pipeline.core.finished.artifact import Artifact, read  # torch takes seconds to import
+    from pipeline.core.weights import apply
+
+    _, channels, size, _ = data.images.shape
+    if config.distill.teacher:
+        teacher, _ = read(config.distill.teacher, key="distill.teacher")
+        mine = Artifact(config, channels, size, len(data.classes), data.mean, data.std, data.classes)
+        teacher.require_like(mine, key="distill.teacher")
+        if teacher.config.transfer.weights and not config.allow_pretrained:
+            raise UserError("distill.teacher: it began from pretrained weights, and allow_pretrained is false")
+    if config.transfer.active:
+        model = config.model.build(channels, size, len(data.classes))
+        apply(config.transfer, config.model, model, num_classes=len(data.classes), classes=data.classes)
+
+
+def _weights_file(given: str) -> Path:
+    path = Path(given).expanduser()
+    if not path.is_file():
+        raise UserError(f"transfer.weights: {printable(path)}: no such file")
+    return path
+
+
+def _digest(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise UserError(f"{printable(path)}: cannot be read: {error.strerror}") from error

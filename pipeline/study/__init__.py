@@ -1,0 +1,1 @@
+"""What is asked: studies, their spaces, arms and questions."""
