@@ -1,13 +1,15 @@
 """Augmentation alone, measured side by side in one run: images per CPU-second, one thread.
 
-notebook     as the course's notebook does it: PIL opens and resizes every picture, torchvision's transforms change it, a
+notebook     as the course's notebook does it: PIL opens and resizes every picture, torchvision's
+transforms change it, a
              DataLoader makes batches. Goal: we are 7 times as fast.
-kornia       AugmentationSequential with the same operations, on batches decoded once. Goal: we are 3 times as fast.
-ours         `draw` and `Pixels`, on the same decoded batches.
+kornia       AugmentationSequential with the same operations, on batches decoded once. Goal: we are
+3 times as fast. ours         `draw` and `Pixels`, on the same decoded batches.
 
-All turn pictures into normalised float batches: flip .2, rotation ±10°, resized crop of .9-1, colour jitter .1. To decode
-once is left out of ours and kornia's; the notebook's way decodes in every epoch, and that is what it costs. The other named
-sets follow, and what speed must not cost: draws of its own for every sample, equal in any batch.
+All turn pictures into normalised float batches: flip .2, rotation ±10°, resized crop of .9-1,
+colour jitter .1. To decode once is left out of ours and kornia's; the notebook's way decodes in
+every epoch, and that is what it costs. The other named sets follow, and what speed must not cost:
+draws of its own for every sample, equal in any batch.
 
 Rounds are interleaved. CPU time, unlike wall time, hardly moves with what else the machine does.
 
@@ -72,7 +74,9 @@ def kornias(images: Tensor, batch_size: int) -> Way:
 
     @torch.inference_mode()
     def epoch() -> list[Tensor]:
-        return [sequence(images[cut].to(torch.float32) / 255) for cut in batches(images, batch_size)]
+        return [
+            sequence(images[cut].to(torch.float32) / 255) for cut in batches(images, batch_size)
+        ]
 
     return epoch
 
@@ -87,7 +91,10 @@ def ways(paths: list[Path], size: int, batch_size: int) -> dict[str, Way]:
     images = decoded(paths, size)
     sets = {f"ours, {made.name}": made for made in (kind(strength=1.0) for kind in AUGMENTS)}
     named = {name: ours(images, batch_size, augment) for name, augment in sets.items()}
-    return {"notebook": notebook(paths, size, batch_size), "kornia": kornias(images, batch_size)} | named
+    return {
+        "notebook": notebook(paths, size, batch_size),
+        "kornia": kornias(images, batch_size),
+    } | named
 
 
 def measured(compared: dict[str, Way], num_images: int, rounds: int) -> dict[str, list[float]]:
@@ -111,7 +118,9 @@ def split_difference(images: Tensor) -> float:
     """The largest difference that the batch size makes to a pixel, over every set."""
     largest = 0.0
     for kind in AUGMENTS:
-        whole, *others = (torch.cat(ours(images, size, kind(strength=1.0))()) for size in (len(images), 1, 7, 32))
+        whole, *others = (
+            torch.cat(ours(images, size, kind(strength=1.0))()) for size in (len(images), 1, 7, 32)
+        )
         largest = max(largest, *(float((other - whole).abs().max()) for other in others))
     return largest
 
@@ -123,11 +132,16 @@ def report(rates: dict[str, list[float]]) -> None:
     for other, goal in GOALS.items():
         ratios = [a / b for a, b in zip(rates["ours, notes"], rates[other], strict=True)]
         low, high = min(ratios), max(ratios)
-        print(f"ours / {other:12s}  {statistics.median(ratios):7.2f}   {low:.2f} … {high:.2f}   goal {goal}")
+        print(
+            f"ours / {other:12s}  {statistics.median(ratios):7.2f}   {low:.2f} … {high:.2f}   goal "
+            f"{goal}"
+        )
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--data", type=Path, help="folder of .jpg photos (default: synthetic ones)")
     parser.add_argument("--size", type=int, default=128, help="side in pixels (default 128)")
     parser.add_argument("--batch-size", type=int, default=64)
@@ -136,7 +150,11 @@ def main() -> None:
     tune_process(1)
     with tempfile.TemporaryDirectory() as folder:
         num = BATCHES * args.batch_size
-        found = photos(Path(folder), num) if args.data is None else sorted(args.data.rglob("*.jpg"))[:num]
+        found = (
+            photos(Path(folder), num)
+            if args.data is None
+            else sorted(args.data.rglob("*.jpg"))[:num]
+        )
         if len(found) < num:
             parser.error(f"--data: {num} .jpg files are needed, {args.data} has {len(found)}")
         report(measured(ways(found, args.size, args.batch_size), num, args.rounds))

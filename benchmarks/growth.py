@@ -1,11 +1,13 @@
-"""Does a trial cost the driver more, the longer the search? Stub trials through the real Ray Tune, on records of any length.
+"""Does a trial cost the driver more, the longer the search? Stub trials through the real Ray Tune,
+on records of any length.
 
     python -m benchmarks.growth [--recorded 100 1000 10000] [--trials 100] [--workers 2] [--mlflow]
 
-A search of so many recorded trials is gone on with: the workers train nothing, the driver does all that it does in a search
-(suggestions over the space of `hw3`, rungs, ledger, progress, and with --mlflow the projection onto a SQLite store). A line
-for each length, in CPU seconds of the driver: a trial in all, a suggestion, a result. Goal: no more than 1.2 times as much a
-trial on the longest record as on the shortest.
+A search of so many recorded trials is gone on with: the workers train nothing, the driver does all
+that it does in a search (suggestions over the space of `hw3`, rungs, ledger, progress, and with
+--mlflow the projection onto a SQLite store). A line for each length, in CPU seconds of the driver:
+a trial in all, a suggestion, a result. Goal: no more than 1.2 times as much a trial on the longest
+record as on the shortest.
 """
 
 import argparse
@@ -41,7 +43,9 @@ WARM_UP = 20  # trials, while workers start
 
 @dataclass(frozen=True)
 class Window:
-    """CPU seconds of the driver, each on average or in the median, over some trials up to number `trials`."""
+    """CPU seconds of the driver, each on average or in the median, over some trials up to number
+    `trials`.
+    """
 
     trials: int
     a_trial: float
@@ -88,7 +92,9 @@ class Clock:
                 seconds.clear()
         if trials == self.last:
             whole = (time.process_time() - self._since) / (self.last - self.first)
-            self.found = Window(trials, whole, median(self._spent["suggestion"]), median(self._spent["result"]))
+            self.found = Window(
+                trials, whole, median(self._spent["suggestion"]), median(self._spent["result"])
+            )
 
 
 def _no_wait(fd: Any) -> None:
@@ -108,17 +114,26 @@ def record(plan: Plan, trials: int) -> None:
 
 
 def search(folder: Path, recorded: int, trials: int, workers: int, *, mlflow: bool) -> Window:
-    """Go on with a search of `recorded` trials for so many more, as a session does it, with stub workers."""
+    """Go on with a search of `recorded` trials for so many more, as a session does it, with stub
+    workers.
+    """
     most = recorded + WARM_UP + trials
     clock = Clock(recorded + WARM_UP, most)
-    study = load_study("hw3").override({"search.num_trials": most, "baseline.epochs": 9}, source="benchmark")
+    study = load_study("hw3").override(
+        {"search.num_trials": most, "baseline.epochs": 9}, source="benchmark"
+    )
     propose, take = Trials.propose, ray_tune.Segments.on_trial_result
     ray_tune.train_segment = stub
     Trials.propose = clock.timed("suggestion", propose)  # type: ignore[method-assign]
     ray_tune.Segments.on_trial_result = clock.timed("result", take)  # type: ignore[method-assign]
     with Ledger(folder / "growth") as ledger:
         found = Record()
-        data = {"title": "none", "fingerprint": "0", "classes": ["0", "1"], "counts": {"train": 1, "valid": 1, "test": 1}}
+        data = {
+            "title": "none",
+            "fingerprint": "0",
+            "classes": ["0", "1"],
+            "counts": {"train": 1, "valid": 1, "test": 1},
+        }
         listeners: list[Any] = [found.apply]
         ledger.listener = lambda event: [listen(event) for listen in listeners]  # type: ignore[assignment]
         tracker = Tracker(folder, ledger.folder, [], ledger.append, summary) if mlflow else None
@@ -130,8 +145,18 @@ def search(folder: Path, recorded: int, trials: int, workers: int, *, mlflow: bo
         listeners += [tracker.put] if tracker else []
         with Progress(plan, Console(quiet=True), verbosity=-1) as progress:
             listeners.append(progress.event)
-            listeners.append(lambda event: clock.begun(len(found.trial_keys)) if event["type"] == "trial" else None)
-            ray_tune.run(plan, Resources(workers, 0.0), folder / "cache", interrupts=Interrupts(), on_step=progress.step)
+            listeners.append(
+                lambda event: (
+                    clock.begun(len(found.trial_keys)) if event["type"] == "trial" else None
+                )
+            )
+            ray_tune.run(
+                plan,
+                Resources(workers, 0.0),
+                folder / "cache",
+                interrupts=Interrupts(),
+                on_step=progress.step,
+            )
         if tracker:
             tracker.close()
     Trials.propose, ray_tune.Segments.on_trial_result = propose, take  # type: ignore[method-assign]
@@ -139,7 +164,9 @@ def search(folder: Path, recorded: int, trials: int, workers: int, *, mlflow: bo
 
 
 def main(words: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.growth", description=(__doc__ or "").splitlines()[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.growth", description=(__doc__ or "").splitlines()[0]
+    )
     parser.add_argument("--recorded", type=positive, nargs="+", default=[100, 1_000, 10_000])
     parser.add_argument("--trials", type=positive, default=100)
     parser.add_argument("--workers", type=positive, default=2)
@@ -151,9 +178,15 @@ def main(words: Sequence[str] | None = None) -> int:
         with tempfile.TemporaryDirectory() as temp:
             found = search(Path(temp), recorded, args.trials, args.workers, mlflow=args.mlflow)
         windows.append(found)
-        print(f"{recorded:9,}   {found.a_trial:.4f} {found.a_suggestion:.4f} {found.a_result:.5f}", flush=True)
+        print(
+            f"{recorded:9,}   {found.a_trial:.4f} {found.a_suggestion:.4f} {found.a_result:.5f}",
+            flush=True,
+        )
     first, last = windows[0], windows[-1]
-    ratios = {name: getattr(last, name) / getattr(first, name) for name in ("a_trial", "a_suggestion", "a_result")}
+    ratios = {
+        name: getattr(last, name) / getattr(first, name)
+        for name in ("a_trial", "a_suggestion", "a_result")
+    }
     shown = ", ".join(f"{name.replace('_', ' ')} {ratio:.2f}x" for name, ratio in ratios.items())
     print(f"the longest against the shortest: {shown}")
     met = ratios["a_trial"] <= GOAL

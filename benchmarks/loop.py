@@ -1,12 +1,15 @@
 """The training loop, measured side by side in one run: images per CPU-second, one thread.
 
-efficiency   the loop of `train()` / the same model, batch size and precision on one resident batch: what data and
+efficiency   the loop of `train()` / the same model, batch size and precision on one resident batch:
+what data and
              bookkeeping cost. Goal: 0.97.
-speed-up     the loop of `train()` / the notebook's way: PIL decodes each epoch, torchvision's transforms, DataLoader, fp32,
-             NCHW, Adam as it comes, `.item()` twice a step. Ours decodes once; that cost is printed and left out.
+speed-up     the loop of `train()` / the notebook's way: PIL decodes each epoch, torchvision's
+transforms, DataLoader, fp32,
+             NCHW, Adam as it comes, `.item()` twice a step. Ours decodes once; that cost is printed
+             and left out.
 
-Rounds are interleaved, and each side has a process of its own, because allocator settings hold for a whole process. CPU
-time, unlike wall time, hardly moves with what else the machine does.
+Rounds are interleaved, and each side has a process of its own, because allocator settings hold for
+a whole process. CPU time, unlike wall time, hardly moves with what else the machine does.
 
     python -m benchmarks.loop [--data FOLDER] [--size 128] [--batch-size 32] [--rounds 5]
 """
@@ -55,7 +58,9 @@ def photos(folder: Path, num: int) -> list[Path]:
         planes += 0.7 * planes.mean(0)
         scaled = 128 + 55 * (planes - planes.mean()) / planes.std() + rng.normal(0, 3, planes.shape)
         path = folder / f"{i % NUM_CLASSES}_{i}.jpg"
-        Image.fromarray(scaled.clip(0, 255).astype(np.uint8).transpose(1, 2, 0)).save(path, quality=90)
+        Image.fromarray(scaled.clip(0, 255).astype(np.uint8).transpose(1, 2, 0)).save(
+            path, quality=90
+        )
         paths.append(path)
     return paths
 
@@ -68,7 +73,12 @@ def clock(work: Callable[[], Any], num_images: int) -> float:
 
 
 def config_of(args: argparse.Namespace, model: str) -> TrainConfig:
-    knobs = {"model.name": model, "dataset.size": args.size, "batch_size": args.batch_size, "augment.strength": 1.0}
+    knobs = {
+        "model.name": model,
+        "dataset.size": args.size,
+        "batch_size": args.batch_size,
+        "augment.strength": 1.0,
+    }
     return TrainConfig().override(knobs)
 
 
@@ -77,13 +87,18 @@ def ours(args: argparse.Namespace, paths: list[Path]) -> dict[str, Measure]:
     tune_process(1)
     resize = v2.Resize((args.size, args.size), antialias=True)
     decoded: list[torch.Tensor] = []
-    rate = clock(lambda: decoded.extend(resize(io.decode_image(str(p), mode="RGB")) for p in paths), len(paths))
+    rate = clock(
+        lambda: decoded.extend(resize(io.decode_image(str(p), mode="RGB")) for p in paths),
+        len(paths),
+    )
     images = torch.stack(decoded).numpy()
     split = Split(images, np.arange(len(paths)) % NUM_CLASSES, np.arange(len(paths)))
     measures: dict[str, Measure] = {"decode once": lambda: rate}
     for name in ("cnn", "resnet18"):
         measures |= {f"{name} loop": loop(config_of(args, name), split)}
-        measures |= {f"{name} pure": pure(config_of(args, name), args.size, len(paths) // args.batch_size)}
+        measures |= {
+            f"{name} pure": pure(config_of(args, name), args.size, len(paths) // args.batch_size)
+        }
     return measures
 
 
@@ -107,7 +122,9 @@ def loop(config: TrainConfig, split: Split) -> Measure:
 
 def pure(config: TrainConfig, size: int, steps: int) -> Measure:
     model, optimizer, bf16 = build(config, size)
-    x = torch.randn(config.batch_size, 3, size, size, dtype=torch.bfloat16 if bf16 else torch.float32)
+    x = torch.randn(
+        config.batch_size, 3, size, size, dtype=torch.bfloat16 if bf16 else torch.float32
+    )
     x = x.contiguous(memory_format=torch.channels_last)
     labels = torch.arange(config.batch_size) % NUM_CLASSES
 
@@ -151,16 +168,30 @@ def notebook_cnn(size: int) -> nn.Module:
     layers: list[nn.Module] = []
     channels = 3
     for out in (64, 128, 256, 512, 512):
-        layers += [nn.Conv2d(channels, out, 3, 1, 1), nn.BatchNorm2d(out), nn.ReLU(), nn.MaxPool2d(2, 2, 0)]
+        layers += [
+            nn.Conv2d(channels, out, 3, 1, 1),
+            nn.BatchNorm2d(out),
+            nn.ReLU(),
+            nn.MaxPool2d(2, 2, 0),
+        ]
         channels = out
-    layers += [nn.Flatten(), nn.Linear(512 * (size // 32) ** 2, 1024), nn.ReLU(), nn.Linear(1024, 512), nn.ReLU()]
+    layers += [
+        nn.Flatten(),
+        nn.Linear(512 * (size // 32) ** 2, 1024),
+        nn.ReLU(),
+        nn.Linear(1024, 512),
+        nn.ReLU(),
+    ]
     return nn.Sequential(*layers, nn.Linear(512, NUM_CLASSES))
 
 
 def notebook(args: argparse.Namespace, paths: list[Path]) -> dict[str, Measure]:
     """The same training as people write it, in a process left as it is but for one thread."""
     torch.set_num_threads(1)
-    networks = {"cnn": notebook_cnn(args.size), "resnet18": models.resnet18(num_classes=NUM_CLASSES)}
+    networks = {
+        "cnn": notebook_cnn(args.size),
+        "resnet18": models.resnet18(num_classes=NUM_CLASSES),
+    }
     batches = DataLoader(Photos(paths, args.size), batch_size=args.batch_size, shuffle=True)
 
     def measure(model: nn.Module) -> Measure:
@@ -190,15 +221,23 @@ def serve(side: str, args: argparse.Namespace, paths: list[Path], pipe: Connecti
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--data", type=Path, help="folder of .jpg photos (default: synthetic ones)")
-    parser.add_argument("--size", type=int, default=128, help="side in pixels, a multiple of 32 (default 128)")
+    parser.add_argument(
+        "--size", type=int, default=128, help="side in pixels, a multiple of 32 (default 128)"
+    )
     parser.add_argument("--batch-size", type=int, default=32)
     parser.add_argument("--rounds", type=int, default=5)
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         num = max(STEPS, round(STEPS * (128 / args.size) ** 2)) * args.batch_size
-        found = photos(Path(folder), num) if args.data is None else sorted(args.data.rglob("*.jpg"))[:num]
+        found = (
+            photos(Path(folder), num)
+            if args.data is None
+            else sorted(args.data.rglob("*.jpg"))[:num]
+        )
         if len(found) < num:
             parser.error(f"--data: {num} .jpg files are needed, {args.data} has {len(found)}")
         report(measured(args, found))
@@ -233,7 +272,9 @@ def report(rates: dict[str, list[float]]) -> None:
         print(f"{name:20s} {statistics.median(values):8.1f} images per CPU-second   {spread}")
     for net in ("cnn", "resnet18"):
         for title, other in (("efficiency", "pure"), ("speed-up", "notebook")):
-            ratios = [a / b for a, b in zip(rates[f"{net} loop"], rates[f"{net} {other}"], strict=True)]
+            ratios = [
+                a / b for a, b in zip(rates[f"{net} loop"], rates[f"{net} {other}"], strict=True)
+            ]
             low, high = min(ratios), max(ratios)
             print(f"{net:9s} {title:10s} {statistics.median(ratios):6.3f}   {low:.3f} … {high:.3f}")
 

@@ -1,11 +1,13 @@
-"""Pictures larger than memory, measured side by side in one run: pictures a second read cold in random batches of 64.
+"""Pictures larger than memory, measured side by side in one run: pictures a second read cold in
+random batches of 64.
 
 ours     `Pictures.batches`: the kernel is told which rows the next batches need
 plain    the same batches gathered from the same memory map, page fault by page fault
 
-Writes a file of rows of 49 KB (128 x 128 RGB) and drops it from the page cache before every measurement, so that the disk
-is read. Rounds are interleaved. Goal: ours / plain >= 5. What `dropped` prints must be near 0, or the file system keeps
-pages in spite of the advice (memory file systems do) and the figures say nothing.
+Writes a file of rows of 49 KB (128 x 128 RGB) and drops it from the page cache before every
+measurement, so that the disk is read. Rounds are interleaved. Goal: ours / plain >= 5. What
+`dropped` prints must be near 0, or the file system keeps pages in spite of the advice (memory file
+systems do) and the figures say nothing.
 
     python -m benchmarks.memmap [--folder FOLDER] [--megabytes 1000] [--rounds 3]
 """
@@ -62,7 +64,9 @@ def cached(path: Path) -> float:
         pages = -(-len(view) // mmap.PAGESIZE)
         states = (ctypes.c_ubyte * pages)()
         start = ctypes.c_ubyte.from_buffer(view)
-        ctypes.CDLL(None).mincore(ctypes.c_void_p(ctypes.addressof(start)), ctypes.c_size_t(len(view)), states)
+        ctypes.CDLL(None).mincore(
+            ctypes.c_void_p(ctypes.addressof(start)), ctypes.c_size_t(len(view)), states
+        )
         del start
     return sum(state & 1 for state in states) / pages
 
@@ -89,8 +93,14 @@ def measure(way: str, path: Path, num_rows: int, seed: int) -> float:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--folder", type=Path, help="where the file is written for the time being (default: the system's)")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--folder",
+        type=Path,
+        help="where the file is written for the time being (default: the system's)",
+    )
     parser.add_argument("--megabytes", type=int, default=1000)
     parser.add_argument("--rounds", type=int, default=3)
     args = parser.parse_args()
@@ -100,7 +110,10 @@ def main() -> None:
         path = Path(folder) / "images.u8"
         num_rows = write(path, args.megabytes)
         drop(path)
-        print(f"{num_rows} rows of {np.prod(SHAPE) / 1e3:.0f} KB; still in memory once dropped: {cached(path):.1%}")
+        print(
+            f"{num_rows} rows of {np.prod(SHAPE) / 1e3:.0f} KB; still in memory once dropped: "
+            f"{cached(path):.1%}"
+        )
         rates: dict[str, list[float]] = {way: [] for way in NUM}
         for i in range(args.rounds):
             for way, values in rates.items():
@@ -111,7 +124,10 @@ def main() -> None:
 def report(rates: dict[str, list[float]]) -> None:
     """Medians with their spread, and the ratio round by round."""
     for way, values in rates.items():
-        print(f"{way:6s} {statistics.median(values):9.0f} pictures/s   {min(values):.0f} … {max(values):.0f}")
+        print(
+            f"{way:6s} {statistics.median(values):9.0f} pictures/s   {min(values):.0f} … "
+            f"{max(values):.0f}"
+        )
     ratios = [a / b for a, b in zip(rates["ours"], rates["plain"], strict=True)]
     print(f"ratio  {statistics.median(ratios):9.1f}   {min(ratios):.1f} … {max(ratios):.1f}")
 

@@ -2,8 +2,8 @@
 
     python -m benchmarks.networks [--write] [--seconds 2]
 
-All columns but the last are counted on a device without memory and are the same everywhere; a test compares them with the
-table. The last is measured on one thread of this machine.
+All columns but the last are counted on a device without memory and are the same everywhere; a test
+compares them with the table. The last is measured on one thread of this machine.
 """
 
 import argparse
@@ -31,15 +31,17 @@ COLUMNS = ("network", "parameters", "MACs", "activations", "images per CPU-secon
 
 HEAD = """# What the networks cost
 
-For one RGB picture of {size} x {size} px and {classes} classes, all knobs at their defaults. Networks made for larger
-pictures enlarge them first, which their numbers include.
+For one RGB picture of {size} x {size} px and {classes} classes, all knobs at their defaults.
+Networks made for larger pictures enlarge them first, which their numbers include.
 
 - **parameters**: numbers that are trained.
-- **MACs**: multiplications, each with its addition, of convolutions, linear layers and attention in one forward pass.
-- **activations**: bytes that autograd keeps for the backward pass, in fp32, per picture of a batch of {batch}: what the
-  operations save, counted once per memory it lies in, without the weights, attention in its plain form. Optimizer,
-  gradients and the kernels' scratch come on top.
-- **images per CPU-second**: forward and backward pass in fp32, batches of {batch}, channels last, one thread; median.
+- **MACs**: multiplications, each with its addition, of convolutions, linear layers and attention
+  in one forward pass.
+- **activations**: bytes that autograd keeps for the backward pass, in fp32, per picture of a batch
+  of {batch}: what the operations save, counted once per memory it lies in, without the weights,
+  attention in its plain form. Optimizer, gradients and the kernels' scratch come on top.
+- **images per CPU-second**: forward and backward pass in fp32, batches of {batch}, channels last,
+  one thread; median.
 
 Made by `python -m benchmarks.networks --write`; the last column on {machine}, torch {torch}.
 
@@ -47,7 +49,9 @@ Made by `python -m benchmarks.networks --write`; the last column on {machine}, t
 
 
 def configs() -> Iterator[tuple[str, Network]]:
-    """Every network with a name for its row; one of several depths or variants is there with each."""
+    """Every network with a name for its row; one of several depths or variants is there with
+    each.
+    """
     for member in cast(tuple[type[Network], ...], MODELS):
         fields = member.model_fields
         tag = fields["name"].default
@@ -69,7 +73,9 @@ def counted(network: Network) -> tuple[int, int, int]:
 
 
 def saved_bytes(model: nn.Module, x: Tensor) -> int:
-    """Bytes of the memory that autograd holds after a forward pass, parameters and buffers left out."""
+    """Bytes of the memory that autograd holds after a forward pass, parameters and buffers left
+    out.
+    """
     kept: dict[int, Any] = {}  # the storages themselves too, so that no address is used twice
 
     def keep(tensor: Tensor) -> Tensor:
@@ -86,7 +92,9 @@ def saved_bytes(model: nn.Module, x: Tensor) -> int:
 
 
 def speed(network: Network, seconds: float) -> float:
-    """Images per CPU-second of training steps without the optimizer's; at least two, and `seconds` of them."""
+    """Images per CPU-second of training steps without the optimizer's; at least two, and `seconds`
+    of them.
+    """
     torch.manual_seed(0)
     model = network.build(3, SIZE, NUM_CLASSES).to(memory_format=torch.channels_last)
     x = torch.randn(BATCH, 3, SIZE, SIZE).contiguous(memory_format=torch.channels_last)
@@ -117,17 +125,27 @@ def machine() -> str:
     """The kind of processor."""
     info = Path("/proc/cpuinfo")
     found = (
-        [row for row in info.read_text(encoding="utf-8").splitlines() if row.startswith("model name")]
+        [
+            row
+            for row in info.read_text(encoding="utf-8").splitlines()
+            if row.startswith("model name")
+        ]
         if info.exists()
         else []
     )
-    return found[0].partition(":")[2].strip() if found else platform.processor() or platform.machine()
+    return (
+        found[0].partition(":")[2].strip() if found else platform.processor() or platform.machine()
+    )
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--write", action="store_true", help=f"write {PAGE.name} in docs/")
-    parser.add_argument("--seconds", type=float, default=2.0, help="CPU time for each network's speed, at least")
+    parser.add_argument(
+        "--seconds", type=float, default=2.0, help="CPU time for each network's speed, at least"
+    )
     args = parser.parse_args()
     tune_process()
     table = [line(list(COLUMNS)), line(["---", *["---:"] * (len(COLUMNS) - 1)])]
@@ -138,7 +156,11 @@ def main() -> None:
         print(table[-1], flush=True)
     if args.write:
         head = HEAD.format(
-            size=SIZE, classes=NUM_CLASSES, batch=BATCH, machine=machine(), torch=torch.__version__.split("+")[0]
+            size=SIZE,
+            classes=NUM_CLASSES,
+            batch=BATCH,
+            machine=machine(),
+            torch=torch.__version__.split("+")[0],
         )
         PAGE.write_text(head + "\n".join(table) + "\n", encoding="utf-8")
 

@@ -1,13 +1,15 @@
-"""How long the report of a large study takes, from its ledger to the last file, and whether that is linear in its runs.
+"""How long the report of a large study takes, from its ledger to the last file, and whether that is
+linear in its runs.
 
     python -m benchmarks.report [--runs 1000] [--rounds 3] [--arms 35] [--no-large]
 
-A recorded study is made up: three tenths of the runs are trials of a search over the space of hw3, the rest the arms of an
-ablation and their replicates, 30 epochs each, with the predictions of 500 test pictures in 10 classes. Then everything that
-`python -m pipeline.report` does is done, in this one process: read the ledger, judge, draw, write. Stages are in wall
-seconds of the best round; "CPU" is that of the process and moves less with what else the machine does, so the two sizes are
-compared by it. Exit status: 0 if the goal is met (1,000 runs within 10 s; ten times the runs within 11 times the CPU
-seconds; a page below 5 MB), 1 if not.
+A recorded study is made up: three tenths of the runs are trials of a search over the space of hw3,
+the rest the arms of an ablation and their replicates, 30 epochs each, with the predictions of 500
+test pictures in 10 classes. Then everything that `python -m pipeline.report` does is done, in this
+one process: read the ledger, judge, draw, write. Stages are in wall seconds of the best round;
+"CPU" is that of the process and moves less with what else the machine does, so the two sizes are
+compared by it. Exit status: 0 if the goal is met (1,000 runs within 10 s; ten times the runs within
+11 times the CPU seconds; a page below 5 MB), 1 if not.
 """
 
 import argparse
@@ -65,7 +67,11 @@ class Drawn:
         self.rng = rng
 
     def suggest_float(self, name: str, low: float, high: float, *, log: bool) -> float:  # noqa: ARG002
-        return float(np.exp(self.rng.uniform(np.log(low), np.log(high))) if log else self.rng.uniform(low, high))
+        return float(
+            np.exp(self.rng.uniform(np.log(low), np.log(high)))
+            if log
+            else self.rng.uniform(low, high)
+        )
 
     def suggest_int(self, name: str, low: int, high: int, *, log: bool) -> int:
         return round(self.suggest_float(name, low, high, log=log))
@@ -75,7 +81,9 @@ class Drawn:
 
 
 class Scribe:
-    """Writes the ledger of a made-up study, without the fsync of each line that a real one is made with."""
+    """Writes the ledger of a made-up study, without the fsync of each line that a real one is made
+    with.
+    """
 
     def __init__(self, folder: Path, num_runs: int, num_arms: int) -> None:
         self.folder, self.rng, self.seq = folder, np.random.default_rng(num_runs), 0
@@ -88,7 +96,9 @@ class Scribe:
             self._begin()
             for number in range(self.num_trials):
                 self._trial(number)
-            configs = [(arm.name, config.model_dump(mode="json")) for arm, config in self.study.arms()]
+            configs = [
+                (arm.name, config.model_dump(mode="json")) for arm, config in self.study.arms()
+            ]
             for replicate in range(1, self.replicates + 1):
                 for place, (arm, config) in enumerate(configs):
                     self._arm(f"a{place}-{replicate}", arm, place, replicate, config)
@@ -101,11 +111,25 @@ class Scribe:
     def _begin(self) -> None:
         classes = [f"class {i}" for i in range(NUM_CLASSES)]
         counts = {"train": 9000, "valid": 1000, "test": NUM_PICTURES}
-        data = {"title": "made-up", "fingerprint": "0" * 16, "classes": classes, "counts": counts, "channels": 3}
+        data = {
+            "title": "made-up",
+            "fingerprint": "0" * 16,
+            "classes": classes,
+            "counts": counts,
+            "channels": 3,
+        }
         self._append("study", study=self.study.model_dump(mode="json"), data=data, note="")
         asked = {"search.num_trials": self.num_trials, "ablation.replicates": self.replicates}
         machine = {"device": "cpu", "cpus": 2, "name": "none"}
-        self._append("session", command="none", versions={}, commit="0" * 12, machine=machine, budget=asked, workers=2)
+        self._append(
+            "session",
+            command="none",
+            versions={},
+            commit="0" * 12,
+            machine=machine,
+            budget=asked,
+            workers=2,
+        )
 
     def _trial(self, number: int) -> None:
         knobs = self.study.space.suggest(Drawn(self.rng))
@@ -126,16 +150,43 @@ class Scribe:
         acc = 0.6 + 0.003 * (place % 7) + float(self.rng.normal(0, 0.01))
         epochs = self._epochs(run, 1, NUM_EPOCHS, acc)
         best = min(epochs, key=lambda epoch: (-epoch["val_acc"], epoch["val_loss"], epoch["epoch"]))
-        end = {"best_epoch": int(best["epoch"]), "num_params": 4_000_000, "num_macs": 10**8, "num_train": 9000}
-        self._append("end", run=run, status="complete", test_acc=acc, test_loss=1.6 - acc, **end, **self._judged(run, acc))
+        end = {
+            "best_epoch": int(best["epoch"]),
+            "num_params": 4_000_000,
+            "num_macs": 10**8,
+            "num_train": 9000,
+        }
+        self._append(
+            "end",
+            run=run,
+            status="complete",
+            test_acc=acc,
+            test_loss=1.6 - acc,
+            **end,
+            **self._judged(run, acc),
+        )
 
     def _epochs(self, run: str, first: int, last: int, top: float) -> list[dict[str, float]]:
         epochs = []
         for epoch in range(first, last + 1):
             rise = 1 - np.exp(-0.2 * epoch)
             noise = self.rng.normal(0, 0.01, 4)
-            values = np.round((1.8 - rise + noise[0], top * rise + noise[1], 2 - rise + noise[2], top * rise + noise[3]), 6)
-            metrics = dict(zip(("train_loss", "train_acc", "val_loss", "val_acc"), map(float, values), strict=True))
+            values = np.round(
+                (
+                    1.8 - rise + noise[0],
+                    top * rise + noise[1],
+                    2 - rise + noise[2],
+                    top * rise + noise[3],
+                ),
+                6,
+            )
+            metrics = dict(
+                zip(
+                    ("train_loss", "train_acc", "val_loss", "val_acc"),
+                    map(float, values),
+                    strict=True,
+                )
+            )
             epochs.append({"epoch": epoch, **metrics, "lr": 3e-4, "seconds": 2.5})
             self._append("epoch", run=run, metrics=epochs[-1])
         return epochs
@@ -149,7 +200,9 @@ class Scribe:
         pred = np.where(right, true, self.rng.integers(0, NUM_CLASSES, NUM_PICTURES))
         probs = self.rng.random((2, NUM_PICTURES)).astype(np.float32)
         rows = np.flatnonzero(pred != true)[:24]
-        pictures = np.repeat(self.rng.integers(0, 256, (len(rows), 3, 4, 4), dtype=np.uint8), 12, 2).repeat(12, 3)
+        pictures = np.repeat(
+            self.rng.integers(0, 256, (len(rows), 3, 4, 4), dtype=np.uint8), 12, 2
+        ).repeat(12, 3)
         wrong = Wrong(rows, pictures, tuple(f"test/{row}.jpg" for row in rows))
         evidence = Evidence("test", Judged(true, pred, probs[0], probs[1]), wrong, ())
         return {"evidence": write(evidence_path(self.folder, run), evidence)}
@@ -160,9 +213,15 @@ def study_of(num_trials: int, num_arms: int, replicates: int) -> Study:
     arms: dict[str, dict[str, float]] = {"baseline": {}} | {
         f"dropout {i / 1000:g}": {"model.dropout": i / 1000} for i in range(1, num_arms)
     }
-    budgets = {"search.num_trials": num_trials, "search.sampler": "random", "ablation.replicates": replicates}
+    budgets = {
+        "search.num_trials": num_trials,
+        "search.sampler": "random",
+        "ablation.replicates": replicates,
+    }
     design = {"name": "arms", "arms": arms}
-    return load_study("hw3").override({"ablation.design": design, "baseline.precision": "fp32", **budgets})
+    return load_study("hw3").override(
+        {"ablation.design": design, "baseline.precision": "fp32", **budgets}
+    )
 
 
 def measure(folder: Path, rounds: int) -> Timed:
@@ -211,25 +270,49 @@ def report(found: dict[int, Timed]) -> bool:
     for num_runs, timed in found.items():
         print(
             f"{num_runs:8,}"
-            + "".join(f"{x:11.2f}" for x in (*timed.stages.values(), timed.wall, timed.cpu, timed.page / 1e6))
+            + "".join(
+                f"{x:11.2f}"
+                for x in (*timed.stages.values(), timed.wall, timed.cpu, timed.page / 1e6)
+            )
         )
     small, large = min(found), max(found)
-    met = found[small].wall <= GOAL_SECONDS and all(timed.page < GOAL_PAGE for timed in found.values())
-    goal = f"{small:,} runs in {found[small].wall:.1f} s (goal {GOAL_SECONDS:g}), page below {GOAL_PAGE / 1e6:g} MB"
+    met = found[small].wall <= GOAL_SECONDS and all(
+        timed.page < GOAL_PAGE for timed in found.values()
+    )
+    goal = (
+        f"{small:,} runs in {found[small].wall:.1f} s (goal {GOAL_SECONDS:g}), page below "
+        f"{GOAL_PAGE / 1e6:g} MB"
+    )
     if large > small:
         ratio = found[large].cpu / found[small].cpu
         met = met and ratio <= GOAL_RATIO * large / small / NUM_LARGE
-        goal += f"; {large / small:g} times the runs: {ratio:.1f} times the CPU seconds (goal {GOAL_RATIO:g})"
+        goal += (
+            f"; {large / small:g} times the runs: {ratio:.1f} times the CPU seconds (goal "
+            f"{GOAL_RATIO:g})"
+        )
     print(f"goal {'met' if met else 'MISSED'}: {goal}")
     return met
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.report", description="How long does a report take?")
-    parser.add_argument("--runs", type=positive, default=1000, help="runs of the small study (default: 1000)")
-    parser.add_argument("--arms", type=positive, default=35, help="arms of the ablation (default: 35)")
-    parser.add_argument("--rounds", type=positive, default=3, help="of the small study; the best counts (default: 3)")
-    parser.add_argument("--no-large", action="store_true", help="leave the study of ten times the runs out")
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.report", description="How long does a report take?"
+    )
+    parser.add_argument(
+        "--runs", type=positive, default=1000, help="runs of the small study (default: 1000)"
+    )
+    parser.add_argument(
+        "--arms", type=positive, default=35, help="arms of the ablation (default: 35)"
+    )
+    parser.add_argument(
+        "--rounds",
+        type=positive,
+        default=3,
+        help="of the small study; the best counts (default: 3)",
+    )
+    parser.add_argument(
+        "--no-large", action="store_true", help="leave the study of ten times the runs out"
+    )
     given = parser.parse_args(argv)
     found = {}
     for num_runs in (given.runs,) if given.no_large else (given.runs, NUM_LARGE * given.runs):

@@ -1,11 +1,13 @@
-"""How good is the best configuration after a given amount of training: our search against random search, simulated.
+"""How good is the best configuration after a given amount of training: our search against random
+search, simulated.
 
     python -m benchmarks.search_efficiency --simulator DIR
 
-DIR holds `hposim.py`: recorded learning curves as functions (configuration, epoch) -> value, seconds, and a clock that plays
-asynchronous workers. The sampler and the scheduler are the real ones; only the training is simulated. Reported is the
-normalised regret, (y* - best seen) / (y* - median random run): 0 = the best known, 1 = a random run. Budgets are in full
-training runs. Exit status: 0 if the goal is met, 1 if not, 2 for a wrong command line.
+DIR holds `hposim.py`: recorded learning curves as functions (configuration, epoch) -> value,
+seconds, and a clock that plays asynchronous workers. The sampler and the scheduler are the real
+ones; only the training is simulated. Reported is the normalised regret, (y* - best seen) / (y* -
+median random run): 0 = the best known, 1 = a random run. Budgets are in full training runs. Exit
+status: 0 if the goal is met, 1 if not, 2 for a wrong command line.
 """
 
 import argparse
@@ -32,7 +34,9 @@ Step = tuple[str, int, Mapping[str, Scalar] | None]
 
 
 class Search:
-    """Our search behind the simulator's two questions: what to train now, and what to do after an epoch."""
+    """Our search behind the simulator's two questions: what to train now, and what to do after an
+    epoch.
+    """
 
     def __init__(self, bench: Any, seed: int) -> None:
         self.rungs = rung_epochs(bench.R, REDUCTION, NUM_RUNGS)
@@ -79,7 +83,9 @@ METHODS = {"ours": Search, "random": RandomSearch}
 
 
 def space_of(bench: Any) -> Space:
-    """The simulator's parameters, (name, 'float' | 'int', low, high, log) or (name, 'cat', options), as a Space."""
+    """The simulator's parameters, (name, 'float' | 'int', low, high, log) or (name, 'cat',
+    options), as a Space.
+    """
     knobs: dict[str, Knob] = {}
     for name, kind, *spec in bench.params:
         if kind == "cat":
@@ -91,7 +97,9 @@ def space_of(bench: Any) -> Space:
     return Space(knobs=knobs)
 
 
-def regrets(simulator: Any, bench: Any, method: str, seed: int, budgets: tuple[float, ...]) -> list[float]:
+def regrets(
+    simulator: Any, bench: Any, method: str, seed: int, budgets: tuple[float, ...]
+) -> list[float]:
     """The normalised regret of one run at each of `budgets`, the last of which ends it."""
     algorithm = METHODS[method](bench, seed)
     log, _ = simulator.simulate(bench, algorithm, workers=NUM_WORKERS, budget=budgets[-1])
@@ -99,13 +107,19 @@ def regrets(simulator: Any, bench: Any, method: str, seed: int, budgets: tuple[f
 
 
 def win_rate(ours: np.ndarray, random: np.ndarray) -> float:
-    """The share of all pairs of seeds in which `ours` has the smaller regret; equal ones count half."""
+    """The share of all pairs of seeds in which `ours` has the smaller regret; equal ones count
+    half.
+    """
     difference = random[None, :] - ours[:, None]
     return float((difference > 0).mean() + 0.5 * (difference == 0).mean())
 
 
-def mean_of_medians(runs: list[np.ndarray], num_resamples: int = 2000) -> tuple[float, float, float]:
-    """The mean over instances of the median over seeds, with a 95 % bootstrap interval over the seeds of each instance."""
+def mean_of_medians(
+    runs: list[np.ndarray], num_resamples: int = 2000
+) -> tuple[float, float, float]:
+    """The mean over instances of the median over seeds, with a 95 % bootstrap interval over the
+    seeds of each instance.
+    """
     generator = np.random.default_rng(0)
     medians = [np.median(generator.choice(run, (num_resamples, len(run))), axis=1) for run in runs]
     low, high = np.quantile(np.mean(medians, axis=0), (0.025, 0.975))
@@ -113,17 +127,23 @@ def mean_of_medians(runs: list[np.ndarray], num_resamples: int = 2000) -> tuple[
 
 
 def load_simulator(folder: Path) -> Any:
-    """The module `hposim` of `folder`; raises UserError where it is not there or lacks what it imports."""
+    """The module `hposim` of `folder`; raises UserError where it is not there or lacks what it
+    imports.
+    """
     if not (folder / "hposim.py").is_file():
         raise UserError(f"--simulator: no hposim.py in {folder}")
     sys.path.insert(0, str(folder))
     try:
         return importlib.import_module("hposim")
     except ImportError as error:
-        raise UserError(f"--simulator: {folder / 'hposim.py'} cannot be imported: {error}") from error
+        raise UserError(
+            f"--simulator: {folder / 'hposim.py'} cannot be imported: {error}"
+        ) from error
 
 
-def measure(simulator: Any, instances: tuple[str, ...], seeds: int, budgets: tuple[float, ...]) -> bool:
+def measure(
+    simulator: Any, instances: tuple[str, ...], seeds: int, budgets: tuple[float, ...]
+) -> bool:
     """Run both methods, print the table; whether the goal is met."""
     runs: dict[str, list[np.ndarray]] = {method: [] for method in METHODS}
     wins = []
@@ -131,13 +151,24 @@ def measure(simulator: Any, instances: tuple[str, ...], seeds: int, budgets: tup
         try:
             bench = simulator.load(instance)
         except (ImportError, KeyError, OSError) as error:
-            raise UserError(f"--instances: cannot load {instance}: {type(error).__name__}: {error}") from error
+            raise UserError(
+                f"--instances: cannot load {instance}: {type(error).__name__}: {error}"
+            ) from error
         for method, done in runs.items():
             start = time.process_time()
-            done.append(np.array([regrets(simulator, bench, method, seed, budgets) for seed in range(seeds)]))
+            done.append(
+                np.array(
+                    [regrets(simulator, bench, method, seed, budgets) for seed in range(seeds)]
+                )
+            )
             seconds = (time.process_time() - start) / seeds
-            medians = "  ".join(f"{m:.3f} at {b:g}x" for m, b in zip(np.median(done[-1], 0), budgets, strict=True))
-            print(f"{instance:14} {method:7} median regret {medians}   {seconds:.1f} CPU s a run", flush=True)
+            medians = "  ".join(
+                f"{m:.3f} at {b:g}x" for m, b in zip(np.median(done[-1], 0), budgets, strict=True)
+            )
+            print(
+                f"{instance:14} {method:7} median regret {medians}   {seconds:.1f} CPU s a run",
+                flush=True,
+            )
         wins.append(win_rate(runs["ours"][-1][:, -1], runs["random"][-1][:, -1]))
         print(f"{instance:14} wins against random at {budgets[-1]:g}x: {wins[-1]:.2f}", flush=True)
     for method, done in runs.items():
@@ -150,21 +181,32 @@ def measure(simulator: Any, instances: tuple[str, ...], seeds: int, budgets: tup
 
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--simulator", type=Path, required=True, metavar="DIR", help="the folder of hposim.py")
-    parser.add_argument("--seeds", type=int, default=20, help="runs of each method on each instance")
+    parser.add_argument(
+        "--simulator", type=Path, required=True, metavar="DIR", help="the folder of hposim.py"
+    )
+    parser.add_argument(
+        "--seeds", type=int, default=20, help="runs of each method on each instance"
+    )
     parser.add_argument("--budget", type=float, default=25.0, help="in full training runs")
-    parser.add_argument("--instances", nargs="+", default=INSTANCES, help="names that the simulator knows")
+    parser.add_argument(
+        "--instances", nargs="+", default=INSTANCES, help="names that the simulator knows"
+    )
     options = parser.parse_args(argv)
     try:
         if options.seeds < 1 or options.budget < 1:
-            raise UserError(f"--seeds and --budget: at least 1 (got {options.seeds}, {options.budget:g})")
+            raise UserError(
+                f"--seeds and --budget: at least 1 (got {options.seeds}, {options.budget:g})"
+            )
         simulator = load_simulator(options.simulator)
         budgets = tuple(sorted({min(10.0, options.budget), options.budget}))
         met = measure(simulator, tuple(options.instances), options.seeds, budgets)
     except PipelineError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
-    print(f"goal (mean <= {GOAL} at {options.budget:g}x, no instance lost to random): {'met' if met else 'MISSED'}")
+    print(
+        f"goal (mean <= {GOAL} at {options.budget:g}x, no instance lost to random): "
+        f"{'met' if met else 'MISSED'}"
+    )
     return 0 if met else 1
 
 

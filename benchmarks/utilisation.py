@@ -1,16 +1,19 @@
-"""How busy a search keeps its workers, side by side in one run: the product's command and stock Ray Tune.
+"""How busy a search keeps its workers, side by side in one run: the product's command and stock Ray
+Tune.
 
-ours     `python -m pipeline.search`, its ablation cut down to two arms of very narrow networks that no figure counts.
-stock    Ray Tune as it is usually wired, with its defaults: OptunaSearch, ASHAScheduler, a function trainable in a new
+ours     `python -m pipeline.search`, its ablation cut down to two arms of very narrow networks that
+no figure counts. stock    Ray Tune as it is usually wired, with its defaults: OptunaSearch,
+ASHAScheduler, a function trainable in a new
          process for each trial, the default loggers, MLflowLoggerCallback on SQLite.
 
-Both have the same training core, space, pictures (decoded beforehand), numbers of trials, workers and epochs, first rung
-and reduction. Stock is spared what is not about wiring: its workers are tuned as ours and not niced, it writes no
-checkpoints, makes no report and trains no arms.
+Both have the same training core, space, pictures (decoded beforehand), numbers of trials, workers
+and epochs, first rung and reduction. Stock is spared what is not about wiring: its workers are
+tuned as ours and not niced, it writes no checkpoints, makes no report and trains no arms.
 
-Utilisation is the share of (workers x seconds) spent in epochs, between the first epoch's begin and the last one's end
-(steady), and over the command's whole life (whole). It rises with the length of an epoch; idle seconds per trial do not
-depend on it, but for the end of a search, when the last trials leave workers without work.
+Utilisation is the share of (workers x seconds) spent in epochs, between the first epoch's begin and
+the last one's end (steady), and over the command's whole life (whole). It rises with the length of
+an epoch; idle seconds per trial do not depend on it, but for the end of a search, when the last
+trials leave workers without work.
 
     python -m benchmarks.utilisation [--trials 32] [--data FOLDER] [--workers N] [--set KEY=VALUE]
 """
@@ -33,18 +36,30 @@ from pipeline.machine import Resources, resources
 from pipeline.record.folders import study_folder
 from pipeline.record.ledger import read_events
 from pipeline.record.record import Record
-from pipeline.session.cli import chosen_study, guarded, positive
+from pipeline.session.cli import guarded, positive
+from pipeline.study.choose import chosen_study
 from pipeline.study.study import Study, load_study
 
-LONGER = {"baseline.dataset.num_train": 1200, "baseline.dataset.num_valid": 400, "baseline.dataset.size": 24}
-"""The embedded digits with epochs of about half a second, so that start-up is not measured against next to nothing."""
-SHORT_ARMS = {"name": "arms", "arms": {"width 4": {"model.width": 4}, "width 5": {"model.width": 5}}}
+LONGER = {
+    "baseline.dataset.num_train": 1200,
+    "baseline.dataset.num_valid": 400,
+    "baseline.dataset.size": 24,
+}
+"""The embedded digits with epochs of about half a second, so that start-up is not measured against
+next to nothing.
+"""
+SHORT_ARMS = {
+    "name": "arms",
+    "arms": {"width 4": {"model.width": 4}, "width 5": {"model.width": 5}},
+}
 INCOMPLETE = 3  # the product's exit code where a run diverged, which a search may
 
 
 @dataclass(frozen=True)
 class Side:
-    """What a search did. epochs: (when the driver took it in, the seconds it took) of each; all times in seconds."""
+    """What a search did. epochs: (when the driver took it in, the seconds it took) of each; all
+    times in seconds.
+    """
 
     epochs: Sequence[tuple[float, float]]
     num_trials: int
@@ -55,7 +70,9 @@ class Side:
     @property
     def steady(self) -> float:
         """From the begin of the first epoch to the end of the last."""
-        return max(end for end, _ in self.epochs) - min(end - seconds for end, seconds in self.epochs)
+        return max(end for end, _ in self.epochs) - min(
+            end - seconds for end, seconds in self.epochs
+        )
 
     @property
     def trained(self) -> float:
@@ -89,17 +106,30 @@ ROWS: tuple[tuple[str, Callable[[Side], float], str], ...] = (
 RATIOS = 8  # the rows above that a ratio says something of
 
 DIFFERENCE = """\
-What differs: ours keeps its processes from trial to trial, leaves MLflow's writes to a thread, and promotes where stock
-stops. Each side's sampler chooses its own trials, so rates per hour differ also by what those cost an epoch; utilisation
-and idle seconds do not."""
+What differs: ours keeps its processes from trial to trial, leaves MLflow's writes to a thread, and
+promotes where stock stops. Each side's sampler chooses its own trials, so rates per hour differ
+also by what those cost an epoch; utilisation and idle seconds do not."""
 
 
 def main(argv: Sequence[str] | None) -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--trials", type=positive, default=32)
-    parser.add_argument("--data", metavar="FOLDER", help="folder of pictures (default: the embedded digits)")
-    parser.add_argument("--workers", type=positive, metavar="N", help="trials at once (default: all GPUs or cores)")
-    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", dest="sets", help="for both sides")
+    parser.add_argument(
+        "--data", metavar="FOLDER", help="folder of pictures (default: the embedded digits)"
+    )
+    parser.add_argument(
+        "--workers", type=positive, metavar="N", help="trials at once (default: all GPUs or cores)"
+    )
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        dest="sets",
+        help="for both sides",
+    )
     parser.add_argument("--stock", type=Path, help=argparse.SUPPRESS)  # the peer's own process
     args = parser.parse_args(argv)
     if args.stock:
@@ -111,19 +141,26 @@ def main(argv: Sequence[str] | None) -> int:
         cache = prepared(study, data, Path(temp))
         size = f"{study.search.num_trials} trials of up to {study.baseline.epochs} epochs"
         print(f"{size}, {means.workers} workers, {means.device}", flush=True)
-        report(measure_ours(study, data, means, Path(temp)), measure_stock(study, cache, means, Path(temp)))
+        report(
+            measure_ours(study, data, means, Path(temp)),
+            measure_stock(study, cache, means, Path(temp)),
+        )
     return 0
 
 
 def study_of(args: argparse.Namespace, temp: Path) -> tuple[Study, Path | None]:
-    """hw3 with the flags applied, whatever data the environment may hold; also written to `temp`/study.json."""
+    """hw3 with the flags applied, whatever data the environment may hold; also written to
+    `temp`/study.json.
+    """
     study = load_study("hw3")
     if args.data is None and study.fallback is not None:
         study = study.override({**study.fallback.overrides, **LONGER}, source="fallback")
     study = study.override({"ablation.design": SHORT_ARMS, "ablation.replicates": 1}, source="arms")
     path = temp / "study.json"
     path.write_text(study.model_dump_json())
-    study, data, _ = chosen_study(argparse.Namespace(study=str(path), data=args.data, trials=args.trials, sets=args.sets))
+    study, data, _ = chosen_study(
+        argparse.Namespace(study=str(path), data=args.data, trials=args.trials, sets=args.sets)
+    )
     path.write_text(study.model_dump_json())
     return study, data
 
@@ -137,12 +174,25 @@ def prepared(study: Study, data: Path | None, temp: Path) -> Path:
 
 def measure_ours(study: Study, data: Path | None, means: Resources, temp: Path) -> Side:
     """Run the product's command and read its ledger."""
-    flags = ["--study", f"{temp}/study.json", "--mlruns", f"{temp}/mlruns", "--workers", str(means.workers), "--quiet"]
+    flags = [
+        "--study",
+        f"{temp}/study.json",
+        "--mlruns",
+        f"{temp}/mlruns",
+        "--workers",
+        str(means.workers),
+        "--quiet",
+    ]
     if data is not None:
         flags += ["--data", str(data)]
-    load, whole = os.getloadavg()[0], timed(["pipeline.search", *flags], temp / "ours.log", allowed=(0, INCOMPLETE))
+    load, whole = (
+        os.getloadavg()[0],
+        timed(["pipeline.search", *flags], temp / "ours.log", allowed=(0, INCOMPLETE)),
+    )
     record = Record.of(read_events(study_folder(temp / "mlruns", study, data)))
-    epochs = [(epoch["time"], epoch["seconds"]) for trial in record.trials() for epoch in trial.epochs]
+    epochs = [
+        (epoch["time"], epoch["seconds"]) for trial in record.trials() for epoch in trial.epochs
+    ]
     return Side(epochs, len(record.trial_keys), means.workers, whole, load)
 
 
@@ -157,19 +207,31 @@ def measure_stock(study: Study, cache: Path, means: Resources, temp: Path) -> Si
     }
     (temp / "order.json").write_text(json.dumps(order))
     flags = ["--stock", f"{temp}/order.json"]
-    load, whole = os.getloadavg()[0], timed(["benchmarks.utilisation", *flags], temp / "stock.log", allowed=(0,))
+    load, whole = (
+        os.getloadavg()[0],
+        timed(["benchmarks.utilisation", *flags], temp / "stock.log", allowed=(0,)),
+    )
     found = json.loads((temp / "taken.json").read_text())
     return Side(found["epochs"], found["num_trials"], means.workers, whole, load)
 
 
 def timed(words: list[str], log: Path, *, allowed: tuple[int, ...]) -> float:
-    """Seconds that `python -m words` takes; raises MachineError with its last lines where it fails."""
-    # no telemetry, no token in the home folder, no nice 15, nothing sent to somebody's tracking server
-    env = os.environ | {"RAY_USAGE_STATS_ENABLED": "0", "RAY_AUTH_MODE": "disabled", "RAY_worker_niceness": "0"}
+    """Seconds that `python -m words` takes; raises MachineError with its last lines where it
+    fails.
+    """
+    # no telemetry, no token in the home folder, no nice 15, nothing sent to somebody's tracking
+    # server
+    env = os.environ | {
+        "RAY_USAGE_STATS_ENABLED": "0",
+        "RAY_AUTH_MODE": "disabled",
+        "RAY_worker_niceness": "0",
+    }
     env.pop("MLFLOW_TRACKING_URI", None)
     begun = time.monotonic()
     with log.open("wb") as file:
-        code = subprocess.run([sys.executable, "-m", *words], stdout=file, stderr=file, env=env).returncode
+        code = subprocess.run(
+            [sys.executable, "-m", *words], stdout=file, stderr=file, env=env
+        ).returncode
     whole = time.monotonic() - begun
     if code not in allowed:
         last = "\n".join(log.read_text(errors="replace").splitlines()[-20:])
@@ -199,25 +261,38 @@ def stock(path: Path) -> None:
 
     ray.init(num_cpus=order["workers"], _temp_dir=str(path.parent / "ray"))
     results = tune.Tuner(
-        tune.with_resources(trainable(study, Path(order["cache"]), order["device"]), order["share"]),
+        tune.with_resources(
+            trainable(study, Path(order["cache"]), order["device"]), order["share"]
+        ),
         tune_config=tune.TuneConfig(
             metric="val_acc",
             mode="max",
             num_samples=search.num_trials,
-            search_alg=OptunaSearch(study.space.suggest, metric="val_acc", mode="max"),  # define by run
-            scheduler=ASHAScheduler(max_t=max_epochs, grace_period=first_rung, reduction_factor=search.reduction),
+            search_alg=OptunaSearch(
+                study.space.suggest, metric="val_acc", mode="max"
+            ),  # define by run
+            scheduler=ASHAScheduler(
+                max_t=max_epochs, grace_period=first_rung, reduction_factor=search.reduction
+            ),
         ),
         run_config=tune.RunConfig(
             storage_path=str(path.parent / "results"),
-            callbacks=[Taken(), MLflowLoggerCallback(f"sqlite:///{path.parent}/stock.db", experiment_name="stock")],
+            callbacks=[
+                Taken(),
+                MLflowLoggerCallback(f"sqlite:///{path.parent}/stock.db", experiment_name="stock"),
+            ],
         ),
     ).fit()
     ray.shutdown()
-    path.with_name("taken.json").write_text(json.dumps({"epochs": epochs, "num_trials": len(results)}))
+    path.with_name("taken.json").write_text(
+        json.dumps({"epochs": epochs, "num_trials": len(results)})
+    )
 
 
 def trainable(study: Study, cache: Path, device: str) -> Callable[[dict[str, Any]], None]:
-    """The function that people hand to Tune: a trial from its first epoch to wherever ASHA ends it."""
+    """The function that people hand to Tune: a trial from its first epoch to wherever ASHA ends
+    it.
+    """
 
     def train_trial(config: dict[str, Any]) -> None:
         from ray import tune
@@ -231,7 +306,13 @@ def trainable(study: Study, cache: Path, device: str) -> Callable[[dict[str, Any
         chosen = study.baseline.override(study.space.point(config) or {})
         parts = splits(data, 0, chosen.split)
         inputs = Inputs(parts.train, parts.val, len(data.classes), data.mean, data.std)
-        train(chosen, inputs, seed=study.search.seed, on_epoch=lambda epoch: tune.report(dict(epoch)), device=device)
+        train(
+            chosen,
+            inputs,
+            seed=study.search.seed,
+            on_epoch=lambda epoch: tune.report(dict(epoch)),
+            device=device,
+        )
 
     return train_trial
 

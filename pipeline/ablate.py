@@ -8,12 +8,17 @@ from pipeline.session.cli import guarded, parser
 
 @steadily
 def main(argv: Sequence[str] | None = None) -> int:
-    flags = parser("pipeline.ablate", "Train the study's arms with replicates and write the report.", trains=True)
+    flags = parser(
+        "pipeline.ablate",
+        "Train the study's arms with replicates and write the report.",
+        trains=True,
+    )
     flags.add_argument(
         "--path",
         action="store_true",
-        help="train the way from the baseline to the best configuration of the recorded search instead, one change after "
-        "another, as a study of its own (NAME-path); its report again: pipeline.report --study NAME --path",
+        help="train the way from the baseline to the best configuration of the recorded search "
+        "instead, one change after another, as a study of its own (NAME-path); its report again: "
+        "pipeline.report --study NAME --path",
     )
     args = flags.parse_args(argv)
     args.command = "pipeline.ablate"

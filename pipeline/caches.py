@@ -1,4 +1,6 @@
-"""`python -m pipeline.caches`: the caches of decoded pictures, and which studies use them; `--remove` frees the others."""
+"""`python -m pipeline.caches`: the caches of decoded pictures, and which studies use them;
+`--remove` frees the others.
+"""
 
 import argparse
 from collections.abc import Sequence
@@ -12,15 +14,23 @@ from pipeline.session.cli import MLRUNS, Parser, folder, guarded
 def main(argv: Sequence[str] | None = None) -> int:
     """0; raises MachineError where a record or a cache cannot be read."""
     flags = Parser(
-        "pipeline.caches", "List the caches of decoded pictures, their sizes and which recorded studies use them."
+        "pipeline.caches",
+        "List the caches of decoded pictures, their sizes and which recorded studies use them.",
     )
     flags.add_argument(
-        "--mlruns", type=folder, metavar="FOLDER", default=MLRUNS, help="where the studies were written (default: mlruns)"
+        "--mlruns",
+        type=folder,
+        metavar="FOLDER",
+        default=MLRUNS,
+        help="where the studies were written (default: mlruns)",
     )
     flags.add_argument(
         "--remove",
         action="store_true",
-        help="remove those that no recorded study and no running command uses; a later command decodes them again",
+        help=(
+            "remove those that no recorded study and no running command uses; a later command "
+            "decodes them again"
+        ),
     )
     return listed(flags.parse_args(argv))
 
@@ -38,7 +48,9 @@ def listed(args: argparse.Namespace) -> int:
     if args.remove:
         out.print(remove(held), markup=False)
     elif spare:
-        out.print(f"--remove frees {size(sum(one.parcel.num_bytes for one in spare))}", markup=False)
+        out.print(
+            f"--remove frees {size(sum(one.parcel.num_bytes for one in spare))}", markup=False
+        )
     return 0
 
 

@@ -1,4 +1,6 @@
-"""The one error style: what the user gave, what is allowed, the nearest match; each kind of error has its exit code."""
+"""The one error style: what the user gave, what is allowed, the nearest match; each kind of error
+has its exit code.
+"""
 
 import difflib
 import os
@@ -7,7 +9,9 @@ from collections.abc import Iterable
 
 
 class PipelineError(Exception):
-    """An expected end of a command: its message is printed without a traceback and `exit_code` is returned."""
+    """An expected end of a command: its message is printed without a traceback and `exit_code` is
+    returned.
+    """
 
     exit_code = 1
 
@@ -25,23 +29,33 @@ class MachineError(PipelineError):
 
 
 def printable(text: object, limit: int = 200) -> str:
-    """`text` on one line without control characters, so that a hostile file name cannot drive a terminal."""
+    """`text` on one line without control characters, so that a hostile file name cannot drive a
+    terminal.
+    """
     line = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in str(text))
     return line if len(line) <= limit else line[: limit - 1] + "…"
 
 
 def shell_word(text: str) -> str:
-    """One word of a bash command that means `text`, whatever it holds; what cannot be seen is written in bash's escapes."""
+    """One word of a bash command that means `text`, whatever it holds; what cannot be seen is
+    written in bash's escapes.
+    """
     if text.isprintable():
         return shlex.quote(text)
-    shown = (c if c.isprintable() and c not in "'\\" else "".join(f"\\x{byte:02x}" for byte in os.fsencode(c)) for c in text)
+    shown = (
+        c
+        if c.isprintable() and c not in "'\\"
+        else "".join(f"\\x{byte:02x}" for byte in os.fsencode(c))
+        for c in text
+    )
     return f"$'{''.join(shown)}'"
 
 
 def nearest(value: object, allowed: Iterable[object]) -> str:
     """`; did you mean 'x'?`, or an empty string where nothing is near.
 
-    Of an address, as hubs give (`hf_hub:timm/resnet18.a1_in1k`), the last part is looked for, with its tag and without.
+    Of an address, as hubs give (`hf_hub:timm/resnet18.a1_in1k`), the last part is looked for, with
+    its tag and without.
     """
     names = {str(name).casefold(): str(name) for name in allowed}
     text = str(value).casefold().strip()
@@ -55,5 +69,7 @@ def nearest(value: object, allowed: Iterable[object]) -> str:
 def choices(value: object, allowed: Iterable[object]) -> str:
     """`got 'x'; allowed: a, b, c; did you mean 'a'?`"""
     names = [str(name) for name in allowed]
-    shown = ", ".join(printable(name, 60) for name in names[:20]) + (", …" if len(names) > 20 else "")
+    shown = ", ".join(printable(name, 60) for name in names[:20]) + (
+        ", …" if len(names) > 20 else ""
+    )
     return f"got {printable(repr(value))}; allowed: {shown or '(none)'}{nearest(value, names)}"

@@ -1,4 +1,6 @@
-"""Frozen: the base of every configuration object. Immutable, refuses unknown keys, knows its identity."""
+"""Frozen: the base of every configuration object. Immutable, refuses unknown keys, knows its
+identity.
+"""
 
 import hashlib
 import importlib
@@ -17,20 +19,28 @@ Scalar = str | int | float | bool | None
 
 
 class Frozen(BaseModel):
-    """Immutable, validated data. Derive a changed copy with `override`; `model_copy(update=…)` does not validate."""
+    """Immutable, validated data. Derive a changed copy with `override`; `model_copy(update=…)` does
+    not validate.
+    """
 
     model_config = ConfigDict(
-        frozen=True, extra="forbid", allow_inf_nan=False, validate_default=True, protected_namespaces=()
+        frozen=True,
+        extra="forbid",
+        allow_inf_nan=False,
+        validate_default=True,
+        protected_namespaces=(),
     )
 
     def override(self, knobs: Mapping[str, Any], *, source: str = "override") -> Self:
         """A copy with dotted paths set, validated as a whole.
 
-        Setting a part's `name` starts that part from its own defaults, before its other knobs are set:
-        `override({"optimizer.name": "adamw", "optimizer.lr": 3e-4})`. Only the fields that both variants inherit from one
-        base class, with the same default (a network's width and dropout), keep their values.
+        Setting a part's `name` starts that part from its own defaults, before its other knobs are
+        set: `override({"optimizer.name": "adamw", "optimizer.lr": 3e-4})`. Only the fields that
+        both variants inherit from one base class, with the same default (a network's width and
+        dropout), keep their values.
 
-        Raises UserError naming every wrong path and value at once; `source` says where they came from.
+        Raises UserError naming every wrong path and value at once; `source` says where they came
+        from.
         """
         tree = self.model_dump(mode="json")
         wrong = []
@@ -50,14 +60,18 @@ class Frozen(BaseModel):
 
     @classmethod
     def parse(cls, tree: object, *, source: str) -> Self:
-        """Validate plain data; raises UserError with every problem, each with `source`, key, value and what is allowed."""
+        """Validate plain data; raises UserError with every problem, each with `source`, key, value
+        and what is allowed.
+        """
         try:
             return cls.model_validate(tree)
         except ValidationError as error:
             raise UserError("\n".join(f"{source}: {line}" for line in explain(error))) from None
 
     def fingerprint(self) -> str:
-        """16 hex digits of the SHA-256 over all fields, defaults included: editing a default is another experiment."""
+        """16 hex digits of the SHA-256 over all fields, defaults included: editing a default is
+        another experiment.
+        """
         return digest(self.model_dump(mode="json"))
 
     def flat(self) -> dict[str, Scalar]:
@@ -81,10 +95,11 @@ def flatten(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Sc
 
 
 def _shared(root: BaseModel, path: str, name: object) -> set[str]:
-    """The fields that the part which owns the last key of `path` has in common with its variant `name`.
+    """The fields that the part which owns the last key of `path` has in common with its variant
+    `name`.
 
-    In common is what both inherit from one base class with the same default: a value means the same in both, and where the
-    default differs, the variant's own is part of what it is.
+    In common is what both inherit from one base class with the same default: a value means the same
+    in both, and where the default differs, the variant's own is part of what it is.
     """
     part: Any = root
     node: Any = type(root)
@@ -107,7 +122,14 @@ def _set(tree: dict[str, Any], path: str, value: Any, kept: set[str]) -> str:
     """
     node, rest = tree, path
     while True:
-        key = next((k for k in sorted(node, key=len, reverse=True) if rest == k or rest.startswith(f"{k}.")), None)
+        key = next(
+            (
+                k
+                for k in sorted(node, key=len, reverse=True)
+                if rest == k or rest.startswith(f"{k}.")
+            ),
+            None,
+        )
         if key == rest or (key is None and "." not in rest):
             if rest == "name" and node is not tree and node.get("name") != value:
                 for field in node.keys() - kept:
@@ -116,7 +138,10 @@ def _set(tree: dict[str, Any], path: str, value: Any, kept: set[str]) -> str:
             return ""
         if key is None or not isinstance(node[key], dict):
             parts = [k for k, v in node.items() if isinstance(v, dict)]
-            return f"no part '{printable(rest.split('.')[0])}' there; {choices(rest.split('.')[0], parts)}"
+            return (
+                f"no part '{printable(rest.split('.')[0])}' there; "
+                f"{choices(rest.split('.')[0], parts)}"
+            )
         node, rest = node[key], rest[len(key) + 1 :]
 
 
@@ -125,7 +150,11 @@ def explain(error: ValidationError) -> Iterator[str]:
     cls = next((c for c in Frozen.__subclasses__() if c.__name__ == error.title), Frozen)
     for item in error.errors()[:20]:
         path, owner = _locate(cls, item["loc"])
-        key, got, context = item["loc"][-1] if item["loc"] else "", item["input"], item.get("ctx", {})
+        key, got, context = (
+            item["loc"][-1] if item["loc"] else "",
+            item["input"],
+            item.get("ctx", {}),
+        )
         shown = printable(repr(got)) if not isinstance(got, dict) else "a group"
         if item["type"] == "extra_forbidden":
             yield f"{path}: unknown key; {choices(key, owner.model_fields if owner else ())}"
@@ -135,7 +164,9 @@ def explain(error: ValidationError) -> Iterator[str]:
             allowed = [t.strip().strip("'") for t in context["expected_tags"].split(",")]
             yield f"{path}.{field}: unknown; {choices(tag, allowed)}"
         elif item["type"] == "literal_error":
-            allowed = [t.strip().strip("'") for t in context["expected"].replace(" or ", ",").split(",")]
+            allowed = [
+                t.strip().strip("'") for t in context["expected"].replace(" or ", ",").split(",")
+            ]
             yield f"{path}: {choices(got, allowed)}"
         elif item["type"] == "missing":
             yield f"{path}: this key is required"
@@ -170,7 +201,11 @@ def _locate(cls: type[BaseModel], loc: tuple[int | str, ...]) -> tuple[str, type
 
 def _tags(cls: type[BaseModel]) -> list[Any]:
     """What a tagged union knows a class by."""
-    return [field.default for field in cls.model_fields.values() if typing.get_origin(field.annotation) is typing.Literal]
+    return [
+        field.default
+        for field in cls.model_fields.values()
+        if typing.get_origin(field.annotation) is typing.Literal
+    ]
 
 
 def _models(annotation: Any) -> tuple[type[BaseModel], ...]:
@@ -184,24 +219,35 @@ def _models(annotation: Any) -> tuple[type[BaseModel], ...]:
 
 
 def members(package: str, base: type[Frozen]) -> tuple[type, ...]:
-    """The classes below `base` with a tag of their own (`name: Literal["cnn"] = "cnn"`) in the modules of `package`.
+    """The classes below `base` with a tag of their own (`name: Literal["cnn"] = "cnn"`) in the
+    modules of `package`.
 
-    Imports every module of the package, sorted by name; within a module the order is that of definition. A class without
-    a tag is a base and is left out. Called by the package itself while it is imported, so its modules must import from
-    each other and never from the package. Raises ValueError where two members have the same tag.
+    Imports every module of the package, sorted by name; within a module the order is that of
+    definition. A class without a tag is a base and is left out. Called by the package itself while
+    it is imported, so its modules must import from each other and never from the package. Raises
+    ValueError where two members have the same tag.
     """
     found: dict[str, type] = {}
     paths = importlib.import_module(package).__path__
     for name in sorted(module.name for module in pkgutil.iter_modules(paths)):
         module = importlib.import_module(f"{package}.{name}")
         for value in vars(module).values():
-            if isinstance(value, type) and issubclass(value, base) and value.__module__ == module.__name__:
+            if (
+                isinstance(value, type)
+                and issubclass(value, base)
+                and value.__module__ == module.__name__
+            ):
                 tag = _tag(value.model_fields.get("name"))
                 if tag is not None and found.setdefault(tag, value) is not value:
-                    raise ValueError(f"{value.__qualname__} and {found[tag].__qualname__} are both called '{tag}'")
+                    raise ValueError(
+                        f"{value.__qualname__} and {found[tag].__qualname__} are both called "
+                        f"'{tag}'"
+                    )
     return tuple(found.values())
 
 
 def _tag(field: FieldInfo | None) -> str | None:
     literal = field is not None and typing.get_origin(field.annotation) is typing.Literal
-    return field.default if field is not None and literal and isinstance(field.default, str) else None
+    return (
+        field.default if field is not None and literal and isinstance(field.default, str) else None
+    )

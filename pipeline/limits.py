@@ -1,6 +1,8 @@
-"""What this process may take of the machine: a container's limits (cgroups of both versions) are nearer than the machine's.
+"""What this process may take of the machine: a container's limits (cgroups of both versions) are
+nearer than the machine's.
 
-A limit may be set at every level above the process's own group that can be seen; the nearest counts.
+A limit may be set at every level above the process's own group that can be seen; the nearest
+counts.
 """
 
 import os
@@ -13,13 +15,19 @@ MiB, GiB = 2**20, 2**30
 
 
 def num_cores(proc: Path = PROC) -> int:
-    """The CPU cores that this process may keep busy: those it may run on, or the whole ones of its quota; at least 1."""
-    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """The CPU cores that this process may keep busy: those it may run on, or the whole ones of its
+    quota; at least 1.
+    """
+    allowed = (
+        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    )
     return max(1, min(allowed, int(min((allowed, *_quotas(proc))))))
 
 
 def available_bytes(proc: Path = PROC) -> int:
-    """Memory that is free for new processes: the kernel's estimate, or less where a container's limit is nearer."""
+    """Memory that is free for new processes: the kernel's estimate, or less where a container's
+    limit is nearer.
+    """
     free = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     for line in _text(proc / "meminfo").splitlines():
         if line.startswith("MemAvailable:"):
@@ -28,8 +36,8 @@ def available_bytes(proc: Path = PROC) -> int:
 
 
 def num_killed_for_memory(proc: Path = PROC) -> int:
-    """How many processes of this one's group the kernel has killed for want of memory; of the machine where the group does
-    not count them. Only a difference means something."""
+    """How many processes of this one's group the kernel has killed for want of memory; of the
+    machine where the group does not count them. Only a difference means something."""
     for level in (*_levels("", proc), *_levels("memory", proc)):
         for name in ("memory.events", "memory.oom_control"):
             count = _fields(level / name).get("oom_kill")
@@ -50,13 +58,18 @@ def _quotas(proc: Path) -> Iterator[float]:
         if quota.isdecimal() and period.strip().isdecimal():
             yield int(quota) / int(period)
     for level in _levels("cpu", proc):
-        quota, period = _text(level / "cpu.cfs_quota_us").strip(), _text(level / "cpu.cfs_period_us").strip()
+        quota, period = (
+            _text(level / "cpu.cfs_quota_us").strip(),
+            _text(level / "cpu.cfs_period_us").strip(),
+        )
         if quota.isdecimal() and period.isdecimal() and int(period):
             yield int(quota) / int(period)
 
 
 def _memories(proc: Path) -> Iterator[int]:
-    """Bytes left at each level that limits them; what the kernel can drop (files not in use) counts as left."""
+    """Bytes left at each level that limits them; what the kernel can drop (files not in use) counts
+    as left.
+    """
     kinds = (
         ("", "memory.max", "memory.current", ""),
         ("memory", "memory.limit_in_bytes", "memory.usage_in_bytes", "total_"),
@@ -65,18 +78,28 @@ def _memories(proc: Path) -> Iterator[int]:
         for level in _levels(controller, proc):
             most, used = _text(level / limit).strip(), _text(level / usage).strip()
             if most.isdecimal() and used.isdecimal():
-                yield int(most) - int(used) + _fields(level / "memory.stat").get(f"{prefix}inactive_file", 0)
+                yield (
+                    int(most)
+                    - int(used)
+                    + _fields(level / "memory.stat").get(f"{prefix}inactive_file", 0)
+                )
 
 
 def _levels(controller: str, proc: Path) -> Iterator[Path]:
-    """The folders of this process's group and of those above it, as far as they can be seen; "" is version 2's only tree."""
-    for line in _text(proc / "self" / "mountinfo").split("\n"):  # names in it may hold what else ends a line of text
+    """The folders of this process's group and of those above it, as far as they can be seen; "" is
+    version 2's only tree.
+    """
+    for line in _text(proc / "self" / "mountinfo").split(
+        "\n"
+    ):  # names in it may hold what else ends a line of text
         mount, mark, system = line.partition(" - ")
         if not mark:
             continue
         root, place = mount.split(" ")[3:5]
         kind, *_, options = system.split(" ")
-        if kind != ("cgroup" if controller else "cgroup2") or (controller and controller not in options.split(",")):
+        if kind != ("cgroup" if controller else "cgroup2") or (
+            controller and controller not in options.split(",")
+        ):
             continue
         top = Path(_plain(place))
         own = _group(controller, proc).removeprefix(root if root != "/" else "")

@@ -19,19 +19,31 @@ from pipeline.limits import available_bytes, num_cores
 
 PACKAGES = ("torch", "torchvision", "ray", "optuna", "mlflow", "numpy", "pydantic")
 
-GPU_DEVICES = ("/dev/nvidiactl", "/dev/nvgpu", "/dev/nvhost-gpu", "/dev/dxg", "/dev/kfd")  # NVIDIA, Jetson, WSL, ROCm
-WORKER_BYTES = 700 * 2**20  # what a worker process takes before its first picture: Python, torch, Ray
+GPU_DEVICES = (
+    "/dev/nvidiactl",
+    "/dev/nvgpu",
+    "/dev/nvhost-gpu",
+    "/dev/dxg",
+    "/dev/kfd",
+)  # NVIDIA, Jetson, WSL, ROCm
+WORKER_BYTES = (
+    700 * 2**20
+)  # what a worker process takes before its first picture: Python, torch, Ray
 GPU_PARTS = 10_000  # Ray counts a GPU in these and drops fractions of them
 
 PATIENCE_SECONDS = 60.0
 SOCKET_PATH_BYTES = 103  # macOS; Linux takes 107
 RAY_FOLDER = "r"
-RAY_SOCKET = f"{RAY_FOLDER}/session_2026-01-01_00-00-00_000000_4194304/sockets/plasma_store"  # the longest
+RAY_SOCKET = (
+    f"{RAY_FOLDER}/session_2026-01-01_00-00-00_000000_4194304/sockets/plasma_store"  # the longest
+)
 
 
 @dataclass(frozen=True)
 class Resources:
-    """What runs may use: `workers` at once, each with a share of a GPU, with whole GPUs, or with one CPU core."""
+    """What runs may use: `workers` at once, each with a share of a GPU, with whole GPUs, or with
+    one CPU core.
+    """
 
     workers: int
     gpus_per_trial: float
@@ -47,47 +59,60 @@ class Resources:
 
 
 def resources(workers: int | None, gpus_per_trial: float | None) -> Resources:
-    """All GPUs (one run each unless `gpus_per_trial` says otherwise), else all cores this process may use, or fewer where
-    the memory that is left holds no more workers.
+    """All GPUs (one run each unless `gpus_per_trial` says otherwise), else all cores this process
+    may use, or fewer where the memory that is left holds no more workers.
 
-    Several GPUs for a run must be whole ones. Raises UserError where they are not, and where more is asked for than there
-    is.
+    Several GPUs for a run must be whole ones. Raises UserError where they are not, and where more
+    is asked for than there is.
     """
     num_gpus = _count_gpus()
     share = gpus_per_trial if gpus_per_trial is not None else float(num_gpus > 0)
     if share > num_gpus:
-        raise UserError(f"--gpus-per-trial: got {share:g}, but this machine has {plural(num_gpus, 'usable GPU')}")
+        raise UserError(
+            f"--gpus-per-trial: got {share:g}, but this machine has "
+            f"{plural(num_gpus, 'usable GPU')}"
+        )
     if 0 < share < 1 / GPU_PARTS or (share > 1 and share != int(share)):
         allowed = f"0, {1 / GPU_PARTS:g} to 1, or several whole GPUs"
         raise UserError(f"--gpus-per-trial: got {share:g}; allowed: {allowed}")
-    most = _places(num_gpus, share) if share else max(1, min(num_cores(), available_bytes() // WORKER_BYTES))
+    most = (
+        _places(num_gpus, share)
+        if share
+        else max(1, min(num_cores(), available_bytes() // WORKER_BYTES))
+    )
     if share and workers and workers > most:
         raise UserError(
-            f"--workers: got {workers}, but at {share:g} a run {plural(num_gpus, 'GPU holds', 'GPUs hold')} "
-            f"{plural(most, 'run')}"
+            f"--workers: got {workers}, but at {share:g} a run "
+            f"{plural(num_gpus, 'GPU holds', 'GPUs hold')} {plural(most, 'run')}"
         )
     return Resources(workers or most, share)
 
 
 def shortage(means: Resources) -> str:
-    """Why fewer runs are trained at the same time than there are cores, where nobody asked for so few; "" where not."""
+    """Why fewer runs are trained at the same time than there are cores, where nobody asked for so
+    few; "" where not.
+    """
     if means.gpus_per_trial or means.workers >= num_cores():
         return ""
     return (
-        f"{plural(means.workers, 'run')} at the same time, not {num_cores()}: the memory that is left holds no more "
-        f"workers of {WORKER_BYTES / 2**30:.1f} GB; --workers asks for more"
+        f"{plural(means.workers, 'run')} at the same time, not {num_cores()}: the memory that is "
+        f"left holds no more workers of {WORKER_BYTES / 2**30:.1f} GB; --workers asks for more"
     )
 
 
 def _places(num_gpus: int, share: float) -> int:
     """Runs at once on the GPUs; a run does not lie across two that it shares with others."""
-    return int(num_gpus // share) if share >= 1 else num_gpus * (GPU_PARTS // int(share * GPU_PARTS))
+    return (
+        int(num_gpus // share) if share >= 1 else num_gpus * (GPU_PARTS // int(share * GPU_PARTS))
+    )
 
 
 def temp_folder(study_folder: Path) -> Path:
-    """A study's own folder for Ray's sockets and logs, in /tmp where the system's folder is too long for a socket.
+    """A study's own folder for Ray's sockets and logs, in /tmp where the system's folder is too
+    long for a socket.
 
-    It is for its owner alone; Ray lies in its RAY_FOLDER, since Ray opens the folder that it is given to everybody.
+    It is for its owner alone; Ray lies in its RAY_FOLDER, since Ray opens the folder that it is
+    given to everybody.
     """
     name = f"pipeline-{os.getuid()}-{sha256(bytes(study_folder)).hexdigest()[:7]}"
     usual = Path(tempfile.gettempdir()) / name
@@ -97,8 +122,9 @@ def temp_folder(study_folder: Path) -> Path:
 def make_anew(folder: Path) -> None:
     """Make `folder`, for its owner alone, without what a killed run left there.
 
-    Its last processes may write in it for seconds; raises FileExistsError where they do for longer than PATIENCE_SECONDS,
-    MachineError where something else than a folder of this user lies there: whose it is could listen in or answer.
+    Its last processes may write in it for seconds; raises FileExistsError where they do for longer
+    than PATIENCE_SECONDS, MachineError where something else than a folder of this user lies there:
+    whose it is could listen in or answer.
     """
     deadline = time.monotonic() + PATIENCE_SECONDS
     while True:
@@ -119,10 +145,17 @@ def _require_own(folder: Path) -> None:
         return
     if stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid():
         return
-    what = "a folder" if stat.S_ISDIR(found.st_mode) else "a link" if stat.S_ISLNK(found.st_mode) else "a file"
+    what = (
+        "a folder"
+        if stat.S_ISDIR(found.st_mode)
+        else "a link"
+        if stat.S_ISLNK(found.st_mode)
+        else "a file"
+    )
     raise MachineError(
-        f"{printable(folder)}: {what} of user {found.st_uid} is where Ray's sockets and logs are kept; allowed: nothing, or "
-        f"a folder of user {os.getuid()}; remove it, or set TMPDIR to a folder of your own"
+        f"{printable(folder)}: {what} of user {found.st_uid} is where Ray's sockets and logs are "
+        f"kept; allowed: nothing, or a folder of user {os.getuid()}; remove it, or set TMPDIR to a "
+        "folder of your own"
     )
 
 
@@ -136,7 +169,9 @@ def _count_gpus() -> int:
 
 def versions() -> dict[str, str]:
     """Python's version and those of the packages that can change a result."""
-    return {"python": platform.python_version()} | {name: importlib.metadata.version(name) for name in PACKAGES}
+    return {"python": platform.python_version()} | {
+        name: importlib.metadata.version(name) for name in PACKAGES
+    }
 
 
 def commit() -> str:
@@ -149,7 +184,9 @@ def commit() -> str:
         ).stdout.strip()
 
     try:
-        return git("rev-parse", "HEAD") + ("+" if git("status", "--porcelain", "--untracked-files=no") else "")
+        return git("rev-parse", "HEAD") + (
+            "+" if git("status", "--porcelain", "--untracked-files=no") else ""
+        )
     except (OSError, subprocess.SubprocessError):
         return ""
 
@@ -159,7 +196,9 @@ def describe(device: str) -> dict[str, Any]:
     name = platform.processor() or platform.machine()
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
-        name = next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), name)
+        name = next(
+            (line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), name
+        )
     except OSError:
         pass
     if device == "cuda":

@@ -1,4 +1,6 @@
-"""The screen: what a command prints, whatever the encoding, the width, a closed pipe or a full disk make of it."""
+"""The screen: what a command prints, whatever the encoding, the width, a closed pipe or a full disk
+make of it.
+"""
 
 import codecs
 import contextlib
@@ -17,7 +19,16 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 Main = Callable[[Sequence[str] | None], int]
-ALIKE = {"-": "−–—‐‑", ".": "·•∙", "'": "‘’‚", '"': "“”„", " ": "\u00a0\u2007\u2009\u202f", "...": "…", "+-": "±", "x": "×"}
+ALIKE = {
+    "-": "−–—‐‑",
+    ".": "·•∙",
+    "'": "‘’‚",
+    '"': "“”„",
+    " ": "\u00a0\u2007\u2009\u202f",
+    "...": "…",
+    "+-": "±",
+    "x": "×",
+}
 ALIKE |= {
     "/": "÷",
     "d": "Δδ",
@@ -31,13 +42,29 @@ ALIKE |= {
     "<=": "≤",
     ">=": "≥",
 }
-ALIKE |= {"!=": "≠", "~": "≈", "inf": "∞", "->": "→", "<-": "←", "yes": "✓", "no": "✗", "1/2": "½", "1/4": "¼", "3/4": "¾"}
-# what a screen without these letters shows instead: no sign may get lost, a difference is not its opposite
+ALIKE |= {
+    "!=": "≠",
+    "~": "≈",
+    "inf": "∞",
+    "->": "→",
+    "<-": "←",
+    "yes": "✓",
+    "no": "✗",
+    "1/2": "½",
+    "1/4": "¼",
+    "3/4": "¾",
+}
+# what a screen without these letters shows instead: no sign may get lost, a difference is not its
+# opposite
 LIKENESS = {letter: like for like, letters in ALIKE.items() for letter in letters}
 LEAST, MOST = 20, 100  # columns; longer lines are hard to read
 KEPT = "\u00a0"  # a space at which no line is broken
-COMMAND = re.compile(r"ssh -L \S+ [^\s,;]+|python -m [\w.]+(?: --?[\w-]+(?:[ =](?:'[^']*'|[^\s,;'-][^\s,;]*))?)*")
-LABEL = re.compile(r"  \S.{12} (?=\S)|\S+(?: \S+)* {2,}| +")  # what a line begins with, that its other lines stand below
+COMMAND = re.compile(
+    r"ssh -L \S+ [^\s,;]+|python -m [\w.]+(?: --?[\w-]+(?:[ =](?:'[^']*'|[^\s,;'-][^\s,;]*))?)*"
+)
+LABEL = re.compile(
+    r"  \S.{12} (?=\S)|\S+(?: \S+)* {2,}| +"
+)  # what a line begins with, that its other lines stand below
 
 
 def _alike(error: UnicodeError) -> tuple[str, int]:
@@ -67,10 +94,11 @@ def spelt(text: str, encoding: str | None = None) -> str:
 
 
 class Steady:
-    """A text stream that always takes what is written: letters it lacks are spelt otherwise, what fails is dropped.
+    """A text stream that always takes what is written: letters it lacks are spelt otherwise, what
+    fails is dropped.
 
-    `trouble` is the first error of the stream beneath, None while there was none. `stream` None is one that was closed
-    before the process began.
+    `trouble` is the first error of the stream beneath, None while there was none. `stream` None is
+    one that was closed before the process began.
     """
 
     def __init__(self, stream: TextIO | None) -> None:
@@ -109,15 +137,22 @@ class Steady:
     def _forgiven(self) -> Iterator[None]:
         try:
             yield
-        except (OSError, ValueError) as error:  # a closed pipe, a full disk; a stream that is closed
+        except (
+            OSError,
+            ValueError,
+        ) as error:  # a closed pipe, a full disk; a stream that is closed
             self.trouble = self.trouble or error
 
 
 @contextlib.contextmanager
 def steady() -> Iterator[Steady]:
-    """`sys.stdout` and `sys.stderr` are steady within; afterwards they are those from before, a notebook's too."""
+    """`sys.stdout` and `sys.stderr` are steady within; afterwards they are those from before, a
+    notebook's too.
+    """
     before = sys.stdout, sys.stderr
-    sys.stdout, sys.stderr = out, _ = [one if isinstance(one, Steady) else Steady(one) for one in before]
+    sys.stdout, sys.stderr = out, _ = [
+        one if isinstance(one, Steady) else Steady(one) for one in before
+    ]
     try:
         yield out
     finally:
@@ -128,15 +163,22 @@ def steady() -> Iterator[Steady]:
 
 @contextlib.contextmanager
 def steady_to_the_end() -> Iterator[None]:
-    """The same for a process that ends afterwards. Says, where it can, that the screen's output is not whole."""
+    """The same for a process that ends afterwards. Says, where it can, that the screen's output is
+    not whole.
+    """
     _open_streams()
     with steady() as out:
         try:
             yield
         finally:
             out.flush()
-            if isinstance(out.trouble, OSError) and out.trouble.errno != errno.EPIPE:  # a pipe is closed on purpose
-                print(f"warning: the output could not be written: {out.trouble.strerror}", file=sys.stderr)
+            if (
+                isinstance(out.trouble, OSError) and out.trouble.errno != errno.EPIPE
+            ):  # a pipe is closed on purpose
+                print(
+                    f"warning: the output could not be written: {out.trouble.strerror}",
+                    file=sys.stderr,
+                )
             _give_up()
 
 
@@ -152,8 +194,8 @@ def steadily(main: Main) -> Callable[..., int]:
 
 
 def _open_streams() -> None:
-    """Take the numbers 0, 1 and 2 where the process began without them: the next file opened would be one of them, and
-    whatever a library prints would be written into it."""
+    """Take the numbers 0, 1 and 2 where the process began without them: the next file opened would
+    be one of them, and whatever a library prints would be written into it."""
     for number in range(3):
         try:
             os.fstat(number)
@@ -162,7 +204,9 @@ def _open_streams() -> None:
 
 
 def _give_up() -> None:
-    """Drop what cannot be flushed: the interpreter would try once more, and end with a code of its own."""
+    """Drop what cannot be flushed: the interpreter would try once more, and end with a code of its
+    own.
+    """
     for number, stream in enumerate((sys.__stdout__, sys.__stderr__), 1):
         try:
             if stream is not None:
@@ -172,11 +216,21 @@ def _give_up() -> None:
 
 
 def console(*, quiet: bool = False) -> "Console":
-    """A console on the screen; without any escape sequence where NO_COLOR is set or the terminal is a dumb one."""
+    """A console on the screen; without any escape sequence where NO_COLOR is set or the terminal is
+    a dumb one.
+    """
     from rich.console import Console
 
-    plain = bool(os.environ.get("NO_COLOR")) or os.environ.get("TERM", "").lower() in ("dumb", "unknown")
-    return Console(quiet=quiet, highlight=False, force_terminal=False if plain else None, no_color=plain or None)
+    plain = bool(os.environ.get("NO_COLOR")) or os.environ.get("TERM", "").lower() in (
+        "dumb",
+        "unknown",
+    )
+    return Console(
+        quiet=quiet,
+        highlight=False,
+        force_terminal=False if plain else None,
+        no_color=plain or None,
+    )
 
 
 def width() -> int:
@@ -196,8 +250,9 @@ def _below(line: str) -> list[str]:
 
 
 def fold(text: str, columns: int | None = None, *, first: str = "", then: str = "") -> list[str]:
-    """`text` in lines of at most `columns`, broken between words alone: a path, a command and a number with its spread stay
-    whole. Letters that are two columns wide (Chinese) count as two; a long word of them is broken between any two."""
+    """`text` in lines of at most `columns`, broken between words alone: a path, a command and a
+    number with its spread stay whole. Letters that are two columns wide (Chinese) count as two; a
+    long word of them is broken between any two."""
     columns = columns or width()
     text = COMMAND.sub(lambda found: found[0].replace(" ", KEPT), text)
     lines, line, empty = [], first, True
@@ -212,8 +267,12 @@ def fold(text: str, columns: int | None = None, *, first: str = "", then: str = 
 
 
 def _pieces(word: str, columns: int) -> Iterator[str]:
-    """A word that no line could hold, where it may be broken: between letters that are two columns wide."""
+    """A word that no line could hold, where it may be broken: between letters that are two columns
+    wide.
+    """
     if cell_len(word) <= columns or "/" in word or KEPT in word:
         yield word
     else:
-        yield from re.findall(r"[^\u1100-\uffff]+|[\u1100-\uffff][\u3001\u3002\uff01-\uff1f]*", word)
+        yield from re.findall(
+            r"[^\u1100-\uffff]+|[\u1100-\uffff][\u3001\u3002\uff01-\uff1f]*", word
+        )

@@ -10,7 +10,8 @@ from pipeline.session.cli import guarded, parser
 def main(argv: Sequence[str] | None = None) -> int:
     flags = parser(
         "pipeline.search",
-        "Search the study's space, train its arms with replicates, write the report. Run again, it goes on where it was.",
+        "Search the study's space, train its arms with replicates, write the report. Run again, it "
+        "goes on where it was.",
         trains=True,
         searches=True,
     )

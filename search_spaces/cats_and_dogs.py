@@ -1,4 +1,6 @@
-"""Network and its width, learning rate, decay, dropout and augmentation: a small network and a deep one at their best."""
+"""Network and its width, learning rate, decay, dropout and augmentation: a small network and a deep
+one at their best.
+"""
 
 from pipeline.study.space import Choice, Float, Space
 
@@ -18,6 +20,13 @@ SPACE = Space(
 
 SMALL = Space(
     knobs=KNOBS,
-    branches={"model": {"lenet": LENET, "resnet": {"width": Choice(options=(8, 16)), "stem": Choice(options=("small",))}}},
+    branches={
+        "model": {
+            "lenet": LENET,
+            "resnet": {"width": Choice(options=(8, 16)), "stem": Choice(options=("small",))},
+        }
+    },
 )
-"""The same for the embedded default's 8x8 pictures: narrow networks, which do not shrink them further at the start."""
+"""The same for the embedded default's 8x8 pictures: narrow networks, which do not shrink them
+further at the start.
+"""

@@ -1,4 +1,6 @@
-"""Shortcuts and depth together with what decides whether a deep plain network trains at all: rate, batch, decay."""
+"""Shortcuts and depth together with what decides whether a deep plain network trains at all: rate,
+batch, decay.
+"""
 
 from pipeline.study.space import Choice, Float, Space
 

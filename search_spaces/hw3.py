@@ -1,7 +1,9 @@
-"""What HW3 leaves open: architecture, batch size, learning rate, weight decay, dropout, augmentation, optimizer.
+"""What HW3 leaves open: architecture, batch size, learning rate, weight decay, dropout,
+augmentation, optimizer.
 
-Ranges: learning rates span the two decades around each optimizer's usual default; weight decay is coupled (L2) for SGD, Adam
-and RMSprop and decoupled for AdamW, hence the different scales. Momentum exists for SGD alone.
+Ranges: learning rates span the two decades around each optimizer's usual default; weight decay is
+coupled (L2) for SGD, Adam and RMSprop and decoupled for AdamW, hence the different scales. Momentum
+exists for SGD alone.
 """
 
 from pipeline.study.space import Choice, Float, Space
@@ -23,11 +25,18 @@ SPACE = Space(
                 "momentum": Float(low=0.5, high=0.98),
             },
             "adam": {"lr": Float(low=5e-5, high=5e-3, log=True), "weight_decay": WEIGHT_DECAY},
-            "adamw": {"lr": Float(low=5e-5, high=5e-3, log=True), "weight_decay": Float(low=1e-4, high=0.3, log=True)},
+            "adamw": {
+                "lr": Float(low=5e-5, high=5e-3, log=True),
+                "weight_decay": Float(low=1e-4, high=0.3, log=True),
+            },
             "rmsprop": {"lr": Float(low=5e-5, high=5e-3, log=True), "weight_decay": WEIGHT_DECAY},
         },
     },
 )
 
-SMALL = Space(knobs={**SPACE.knobs, "model.width": Choice(options=(8, 16))}, branches=SPACE.branches)
-"""The same for the embedded default's 8x8 pictures, with networks narrow enough for two CPU cores."""
+SMALL = Space(
+    knobs={**SPACE.knobs, "model.width": Choice(options=(8, 16))}, branches=SPACE.branches
+)
+"""The same for the embedded default's 8x8 pictures, with networks narrow enough for two CPU
+cores.
+"""

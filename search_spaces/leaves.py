@@ -1,4 +1,6 @@
-"""Many classes and few pictures of each: network, augmentation, dropout, label smoothing, learning rate and decay."""
+"""Many classes and few pictures of each: network, augmentation, dropout, label smoothing, learning
+rate and decay.
+"""
 
 from pipeline.study.space import Choice, Float, Space
 
@@ -13,5 +15,9 @@ KNOBS = {
 
 SPACE = Space(knobs=KNOBS, branches={"model": {"cnn": {}, "resnet": {}}})
 
-SMALL = Space(knobs=KNOBS, branches={"model": {"cnn": {}, "resnet": {"stem": Choice(options=("small",))}}})
-"""The same for the embedded default's 8x8 pictures, which the residual network must not shrink at the start."""
+SMALL = Space(
+    knobs=KNOBS, branches={"model": {"cnn": {}, "resnet": {"stem": Choice(options=("small",))}}}
+)
+"""The same for the embedded default's 8x8 pictures, which the residual network must not shrink at
+the start.
+"""

@@ -1,6 +1,8 @@
-"""The textbook's exercise on LeNet: activation, pooling, norm, batch size and learning rate, of plain gradient descent.
+"""The textbook's exercise on LeNet: activation, pooling, norm, batch size and learning rate, of
+plain gradient descent.
 
-The learning rates reach from ReLU's to sigmoid's: one that suits the one is a decade off for the other.
+The learning rates reach from ReLU's to sigmoid's: one that suits the one is a decade off for the
+other.
 """
 
 from pipeline.study.space import Choice, Float, Space

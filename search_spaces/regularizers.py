@@ -1,4 +1,6 @@
-"""How much of each regularizer, 0 (off) included but for the decay, whose scale is logarithmic; and the learning rate."""
+"""How much of each regularizer, 0 (off) included but for the decay, whose scale is logarithmic; and
+the learning rate.
+"""
 
 from pipeline.study.space import Float, Space
 

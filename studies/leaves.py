@@ -1,26 +1,30 @@
 """Leaves: many classes, few pictures of each, listed in a table.
 
-Question: with a dozen pictures a class, what helps: a residual network, augmentation, both? Source: Kaggle's "Classify
-Leaves", the competition of Dive into Deep Learning's course (176 species, 18,353 pictures; `train.csv` with image and
-label, `images/`), or any csv of that form. Augmentation mirrors leaves both ways, turns, crops and tints them.
+Question: with a dozen pictures a class, what helps: a residual network, augmentation, both? Source:
+Kaggle's "Classify Leaves", the competition of Dive into Deep Learning's course (176 species, 18,353
+pictures; `train.csv` with image and label, `images/`), or any csv of that form. Augmentation
+mirrors leaves both ways, turns, crops and tints them.
 
-Expected reading: augmentation needs steps. With thousands of pictures and 50 epochs, "augmentation" better for both
-networks; with a few hundred pictures and few epochs worse, because nothing was learnt to its end: if its train
-accuracy is still rising in the learning curves, give it epochs before judging it. A residual network alone need not help
-where pictures are few. An accuracy stands on few test pictures then: with 85, one is worth 1.2 points, so a difference of a
-few points is likely to be inconclusive. Kaggle's test table has no labels, so arms are judged by validation accuracy there;
-`--set dataset.test_table=` cuts a labelled test part off the training table.
+Expected reading: augmentation needs steps. With thousands of pictures and 50 epochs, "augmentation"
+better for both networks; with a few hundred pictures and few epochs worse, because nothing was
+learnt to its end: if its train accuracy is still rising in the learning curves, give it epochs
+before judging it. A residual network alone need not help where pictures are few. An accuracy stands
+on few test pictures then: with 85, one is worth 1.2 points, so a difference of a few points is
+likely to be inconclusive. Kaggle's test table has no labels, so arms are judged by validation
+accuracy there; `--set dataset.test_table=` cuts a labelled test part off the training table.
 
-Transfer: what helps most with few pictures is to start from weights learnt elsewhere. It needs published weights (a
-download) or a file, and a network that they fit, so it is no arm by default. With them, of ResNet-18:
-`--set model.name=resnet --set 'ablation.design.on={"augmentation": {"augment.strength": 1}, "transfer":
-{"transfer.weights": "pretrained"}}'`. In place of `pretrained` a .pth or .safetensors file will do, such as
-`best.safetensors` of a finished run on other pictures; `"transfer.train": "head"` beside it trains the last layer alone.
-Where a course forbids it: `--set allow_pretrained=false`.
+Transfer: what helps most with few pictures is to start from weights learnt elsewhere. It needs
+published weights (a download) or a file, and a network that they fit, so it is no arm by default.
+With them, of ResNet-18: `--set model.name=resnet --set 'ablation.design.on={"augmentation":
+{"augment.strength": 1}, "transfer": {"transfer.weights": "pretrained"}}'`. In place of `pretrained`
+a .pth or .safetensors file will do, such as `best.safetensors` of a finished run on other pictures;
+`"transfer.train": "head"` beside it trains the last layer alone. Where a course forbids it: `--set
+allow_pretrained=false`.
 
-Cost: about 1,300 epochs of the training pictures. A CPU core trains about 90 (CNN) or 150 (ResNet-18) pictures of 64x64 a
-second; the 15,600 training pictures of Kaggle's set at 128x128 want a GPU. Cut it down: `--set dataset.size=64 --set
-model.width=16 --epochs 40 --trials 6 --replicates 3`.
+Cost: about 1,300 epochs of the training pictures. A CPU core trains about 90 (CNN) or 150
+(ResNet-18) pictures of 64x64 a second; the 15,600 training pictures of Kaggle's set at 128x128 want
+a GPU. Cut it down: `--set dataset.size=64 --set model.width=16 --epochs 40 --trials 6 --replicates
+3`.
 """
 
 from pipeline.core.augmentation.config import Notes
@@ -51,14 +55,16 @@ STUDY = Study(
     space=SPACE,
     search=Search(num_trials=20),
     ablation=Ablation(
-        design=Factorial(on={"ResNet": {"model.name": "resnet"}, "augmentation": {"augment.strength": 1.0}}),
+        design=Factorial(
+            on={"ResNet": {"model.name": "resnet"}, "augmentation": {"augment.strength": 1.0}}
+        ),
         replicates=5,
     ),
     fallback=Fallback(
         note=(
-            "No leaves were found: these are the results of the embedded default, 8x8 scans of handwritten digits, ten of "
-            "each to train on. Digits have an up and a left: augmentation does not mirror them, and turns them by at most "
-            "10 degrees."
+            "No leaves were found: these are the results of the embedded default, 8x8 scans of "
+            "handwritten digits, ten of each to train on. Digits have an up and a left: "
+            "augmentation does not mirror them, and turns them by at most 10 degrees."
         ),
         overrides={
             "space": SMALL.model_dump(),

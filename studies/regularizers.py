@@ -1,23 +1,26 @@
 """Regularizers: dropout, weight decay, mixup and label smoothing, all four and each left out.
 
-Question: which of the four does the work, and which is idle beside the others? Sources: dropout, Srivastava et al. 2014
-(JMLR 15); weight decay, Krogh & Hertz 1991; mixup, Zhang et al. 2017 (arXiv 1710.09412); label smoothing, Szegedy et al.
-2015 (arXiv 1512.00567). Each was published with a gain over none; together they are not the sum of those gains.
+Question: which of the four does the work, and which is idle beside the others? Sources: dropout,
+Srivastava et al. 2014 (JMLR 15); weight decay, Krogh & Hertz 1991; mixup, Zhang et al. 2017 (arXiv
+1710.09412); label smoothing, Szegedy et al. 2015 (arXiv 1512.00567). Each was published with a gain
+over none; together they are not the sum of those gains.
 
-The design is leave-one-out: the reference has all four, each arm lacks one, the last lacks all. It takes 6 arms where the
-full factorial takes 16, and answers what a recipe's reader asks (may I drop this?), not how each does on its own; for
-that, make the design below a `Factorial(reference="none", off=OFF)` of the four. Flips and padded crops are in every arm.
+The design is leave-one-out: the reference has all four, each arm lacks one, the last lacks all. It
+takes 6 arms where the full factorial takes 16, and answers what a recipe's reader asks (may I drop
+this?), not how each does on its own; for that, make the design below a `Factorial(reference="none",
+off=OFF)` of the four. Flips and padded crops are in every arm.
 
-Expected reading: "without X" worse means that X contributes beside the other three, equivalent that it may go. "none" says
-what all four are worth together: the worst arm, once training is long enough to overfit. Look at the learning curves first:
-where train accuracy is still rising, nothing has overfitted yet, regularizers only slow it, and "none" is best. One that
-works brings train and val together there, both measured on plain pictures. Losses there are plain cross entropy in every
-arm: label smoothing may raise it at equal accuracy. Small effects need replicates: look below the table at the smallest
-difference that would have been found.
+Expected reading: "without X" worse means that X contributes beside the other three, equivalent that
+it may go. "none" says what all four are worth together: the worst arm, once training is long enough
+to overfit. Look at the learning curves first: where train accuracy is still rising, nothing has
+overfitted yet, regularizers only slow it, and "none" is best. One that works brings train and val
+together there, both measured on plain pictures. Losses there are plain cross entropy in every arm:
+label smoothing may raise it at equal accuracy. Small effects need replicates: look below the table
+at the smallest difference that would have been found.
 
-Cost: about 2,100 epochs of the training pictures, most of it in the arms. A CPU core trains about 90 pictures of 64x64 a
-second: for 10,000 pictures two minutes an epoch. Without a GPU cut it down, e.g.
-`--set dataset.size=32 --set model.width=16 --epochs 40 --trials 6 --replicates 3`.
+Cost: about 2,100 epochs of the training pictures, most of it in the arms. A CPU core trains about
+90 pictures of 64x64 a second: for 10,000 pictures two minutes an epoch. Without a GPU cut it down,
+e.g. `--set dataset.size=32 --set model.width=16 --epochs 40 --trials 6 --replicates 3`.
 """
 
 from pipeline.core.augmentation.config import Crops
@@ -62,8 +65,8 @@ STUDY = Study(
     ),
     fallback=Fallback(
         note=(
-            "Food-11 was not found: these are the results of the embedded default, 8x8 scans of handwritten digits. "
-            "They are not mirrored."
+            "Food-11 was not found: these are the results of the embedded default, 8x8 scans of "
+            "handwritten digits. They are not mirrored."
         ),
         overrides={
             "baseline.dataset.name": "digits",

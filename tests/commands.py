@@ -1,4 +1,6 @@
-"""Real commands as a user runs them, in processes of their own, and what they leave: ledger, MLflow, report."""
+"""Real commands as a user runs them, in processes of their own, and what they leave: ledger,
+MLflow, report.
+"""
 
 import contextlib
 import csv
@@ -22,9 +24,13 @@ HANGS = 3600  # seconds: what a busy machine may take; only a command that hangs
 
 
 def start(module: str, *flags: object, home: Path, root: Path = ROOT) -> "subprocess.Popen[str]":
-    """Begin `python -m pipeline.MODULE` of the code in `root` writing to `home`; the output goes to `home`.log, appended."""
+    """Begin `python -m pipeline.MODULE` of the code in `root` writing to `home`; the output goes to
+    `home`.log, appended.
+    """
     words = [sys.executable, "-m", f"pipeline.{module}", *map(str, flags), "--mlruns", str(home)]
-    environment = {k: v for k, v in os.environ.items() if k not in ("FOOD11", "MLFLOW_TRACKING_URI")}
+    environment = {
+        k: v for k, v in os.environ.items() if k not in ("FOOD11", "MLFLOW_TRACKING_URI")
+    }
     environment["PYTHONPATH"] = str(root)  # also for workers, which do not begin in this folder
     with home.with_suffix(".log").open("a") as log:
         return subprocess.Popen(words, cwd=root, stdout=log, stderr=log, text=True, env=environment)
@@ -32,7 +38,9 @@ def start(module: str, *flags: object, home: Path, root: Path = ROOT) -> "subpro
 
 @contextlib.contextmanager
 def heard(number: int) -> Iterator[None]:
-    """Processes begun in the block hear this signal, even where whoever runs the tests ignores it (`nohup`, `&`)."""
+    """Processes begun in the block hear this signal, even where whoever runs the tests ignores it
+    (`nohup`, `&`).
+    """
     former = signal.signal(number, signal.SIG_DFL)
     try:
         yield
@@ -100,7 +108,9 @@ def table(home: Path, name: str) -> list[dict[str, str]]:
 
 
 def results(home: Path) -> dict[str, Any]:
-    """Run key → all that must not depend on interruptions: what was trained and every number but the seconds."""
+    """Run key → all that must not depend on interruptions: what was trained and every number but
+    the seconds.
+    """
 
     def numbers(epoch: dict[str, float]) -> tuple[float, ...]:
         return tuple(value for name, value in epoch.items() if name not in ("seconds", "time"))
@@ -108,7 +118,13 @@ def results(home: Path) -> dict[str, Any]:
     return {
         key: (
             *(run.kind, run.number, run.arm, run.replicate, run.status, run.config),
-            *([numbers(epoch) for epoch in run.epochs], run.rungs, run.best_epoch, run.test_acc, run.test_loss),
+            *(
+                [numbers(epoch) for epoch in run.epochs],
+                run.rungs,
+                run.best_epoch,
+                run.test_acc,
+                run.test_loss,
+            ),
         )
         for key, run in record(home).runs.items()
     }
@@ -116,7 +132,9 @@ def results(home: Path) -> dict[str, Any]:
 
 def repeated_epochs(home: Path) -> int:
     """Epochs that the ledger holds more than once."""
-    seen = Counter((e["run"], e["metrics"]["epoch"]) for e in read_events(folder(home)) if e["type"] == "epoch")
+    seen = Counter(
+        (e["run"], e["metrics"]["epoch"]) for e in read_events(folder(home)) if e["type"] == "epoch"
+    )
     return sum(count - 1 for count in seen.values())
 
 

@@ -2,8 +2,9 @@ import os
 
 import pytest
 
-# One thread a test process, as in the product's workers: there are as many processes as cores, and threads that wait for
-# each other would take more time than the tests. Read by torch on import, also in the commands that tests start.
+# One thread a test process, as in the product's workers: there are as many processes as cores, and
+# threads that wait for each other would take more time than the tests. Read by torch on import,
+# also in the commands that tests start.
 os.environ["OMP_NUM_THREADS"] = "1"
 
 

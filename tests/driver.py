@@ -1,4 +1,6 @@
-"""Drives a Plan over a real Ledger with a worker that trains nothing: its numbers are a function of (config, replicate)."""
+"""Drives a Plan over a real Ledger with a worker that trains nothing: its numbers are a function of
+(config, replicate).
+"""
 
 import hashlib
 import math
@@ -33,8 +35,9 @@ def never(*_: object) -> bool:
 
 @dataclass
 class Worker:
-    """`fails(config, attempts so far)` and `diverges(config)` say what goes wrong: the one in a segment's second epoch, the
-    other in the run's, which such a run never gets beyond. `patience(config)` is the epoch after which a run stops early, or
+    """`fails(config, attempts so far)` and `diverges(config)` say what goes wrong: the one in a
+    segment's second epoch, the other in the run's, which such a run never gets beyond.
+    `patience(config)` is the epoch after which a run stops early, or
     0. `acc(config, replicate)` is what a run reaches; drawn from both where it is left out."""
 
     fails: Callable[[TrainConfig, int], bool] = never
@@ -52,7 +55,11 @@ class Worker:
     def steps(self, plan: Plan, segment: Segment) -> list[Callable[[], None]]:
         """The reports of the segment, to be called in order."""
         key = segment.run
-        outcome: dict[str, Any] = {"status": "reached", "best_epoch": segment.stop, "num_params": 1234}
+        outcome: dict[str, Any] = {
+            "status": "reached",
+            "best_epoch": segment.stop,
+            "num_params": 1234,
+        }
         if segment.test:
             outcome |= {"test_loss": 0.5, "test_acc": self.acc(segment.config, segment.replicate)}
         last = segment.stop
@@ -60,7 +67,9 @@ class Worker:
             outcome, last = outcome | {"early": True}, self.patience(segment.config)
         if self.fails(segment.config, plan.record.runs[key].attempts):
             outcome = {"status": "failed", "error": "the worker process died", "retry": self.retry}
-            last = 1 if self.diverges(segment.config) else segment.reported + 1  # it diverges before it could fail later
+            last = (
+                1 if self.diverges(segment.config) else segment.reported + 1
+            )  # it diverges before it could fail later
         elif self.diverges(segment.config):
             outcome, last = {"status": "diverged", "error": "train_loss is NaN at step 3"}, 1
         numbers = range(segment.reported + 1, min(last, segment.stop) + 1)
@@ -96,7 +105,12 @@ def metrics(reached: float, epoch: int) -> dict[str, float]:
 
 
 def open_plan(
-    folder: Path, study: Study, *, with_search: bool = True, listener: Callable[[Event], object] = never, note: str = ""
+    folder: Path,
+    study: Study,
+    *,
+    with_search: bool = True,
+    listener: Callable[[Event], object] = never,
+    note: str = "",
 ) -> Plan:
     """Open the ledger in `folder` as a session does."""
     ledger = Ledger(folder)
@@ -108,10 +122,22 @@ def open_plan(
 
     ledger.listener = listen
     if not record.header:
-        ledger.append("study", id="feedc0de", study=study.model_dump(mode="json"), data=DATA, note=note)
+        ledger.append(
+            "study", id="feedc0de", study=study.model_dump(mode="json"), data=DATA, note=note
+        )
     flat = study.flat()
-    budget = {key: flat[key] for key in ("search.num_trials", "ablation.replicates", "ablation.rope")}
-    ledger.append("session", command="test", versions={"python": "3"}, commit="", machine={}, workers=1, budget=budget)
+    budget = {
+        key: flat[key] for key in ("search.num_trials", "ablation.replicates", "ablation.rope")
+    }
+    ledger.append(
+        "session",
+        command="test",
+        versions={"python": "3"},
+        commit="",
+        machine={},
+        workers=1,
+        budget=budget,
+    )
     return Plan(study, ledger, record, core_version=1, with_search=with_search)
 
 
@@ -125,7 +151,9 @@ def drive(plan: Plan, worker: Worker, *, workers: int = 1, seed: int = 0) -> Rec
 
 
 def train(plan: Plan, worker: Worker, *, workers: int = 1, seed: int = 0) -> None:
-    """Train everything, `workers` segments at a time in an order drawn from `seed`, and mark the end."""
+    """Train everything, `workers` segments at a time in an order drawn from `seed`, and mark the
+    end.
+    """
     draw = random.Random(seed)
     live: dict[str, list[Callable[[], None]]] = {}
     while True:
@@ -145,11 +173,29 @@ def train(plan: Plan, worker: Worker, *, workers: int = 1, seed: int = 0) -> Non
 
 def facts(record: Record) -> tuple[dict[int, Any], dict[tuple[str, int], Any]]:
     """All that must not depend on interruptions: (trials by number, arms by name and replicate)."""
-    trials = {number: (key, *_facts(record.runs[key])) for number, key in enumerate(record.trial_keys)}
-    arms = {(run.arm, run.replicate): (run.key, *_facts(run)) for runs in record.arms().values() for run in runs}
+    trials = {
+        number: (key, *_facts(record.runs[key])) for number, key in enumerate(record.trial_keys)
+    }
+    arms = {
+        (run.arm, run.replicate): (run.key, *_facts(run))
+        for runs in record.arms().values()
+        for run in runs
+    }
     return trials, arms
 
 
 def _facts(run: Run) -> tuple[Any, ...]:
-    epochs = [{name: value for name, value in epoch.items() if name != "time"} for epoch in run.epochs]
-    return run.config, run.knobs, run.asked, run.status, run.rungs, epochs, run.best_epoch, run.num_params, run.test_acc
+    epochs = [
+        {name: value for name, value in epoch.items() if name != "time"} for epoch in run.epochs
+    ]
+    return (
+        run.config,
+        run.knobs,
+        run.asked,
+        run.status,
+        run.rungs,
+        epochs,
+        run.best_epoch,
+        run.num_params,
+        run.test_acc,
+    )

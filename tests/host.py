@@ -1,6 +1,8 @@
-"""A program that calls a command twice, as a notebook does: `python tests/host.py THREADED FLAGS…`, both with these flags.
+"""A program that calls a command twice, as a notebook does: `python tests/host.py THREADED FLAGS…`,
+both with these flags.
 
-Prints `first CODE`, `second CODE`, and `changed …` where something of this process is not as it was before the commands.
+Prints `first CODE`, `second CODE`, and `changed …` where something of this process is not as it was
+before the commands.
 """
 
 import asyncio
@@ -17,7 +19,10 @@ from pipeline.search import main
 def state() -> dict[str, object]:
     """What a command must leave as it was."""
     handlers = {number: signal.getsignal(number) for number in signal.valid_signals()}
-    loggers = {name: logging.getLogger(name).level for name in (None, "ray", "mlflow", "alembic", "matplotlib", "PIL")}
+    loggers = {
+        name: logging.getLogger(name).level
+        for name in (None, "ray", "mlflow", "alembic", "matplotlib", "PIL")
+    }
     return {
         "handlers": handlers,
         "loggers": loggers,

@@ -39,7 +39,15 @@ def write_hostile(folder: Path, prefix: str = "") -> list[str]:
 
 def hostile() -> list[Hostile]:
     """(file name, content) of all files."""
-    found = [*_truncated(), *_wrong_kind(), *_declared_size(), *_png_chunks(), *_jpeg_segments(), *_others(), *_names()]
+    found = [
+        *_truncated(),
+        *_wrong_kind(),
+        *_declared_size(),
+        *_png_chunks(),
+        *_jpeg_segments(),
+        *_others(),
+        *_names(),
+    ]
     rng = np.random.default_rng(300)
     valid = [content for content in _valid().values() if len(content) > 100]
     while len(found) < NUM:  # bytes of valid files changed at random
@@ -85,7 +93,10 @@ def _truncated() -> Iterator[Hostile]:
             yield f"cut{percent}.{kind}", content[: max(1, len(content) * percent // 100)]
         yield f"cut-last-byte.{kind}", content[:-1]
         yield f"zeros-behind-half.{kind}", content[: len(content) // 2] + bytes(len(content) // 2)
-        yield f"ones-behind-half.{kind}", content[: len(content) // 2] + b"\xff" * (len(content) // 2)
+        yield (
+            f"ones-behind-half.{kind}",
+            content[: len(content) // 2] + b"\xff" * (len(content) // 2),
+        )
 
 
 MAGIC = {
@@ -125,14 +136,24 @@ def _wrong_kind() -> Iterator[Hostile]:
     }
     yield from texts.items()
     valid = _valid()
-    yield from [("png-called.jpg", valid["png"]), ("gif-called.png", valid["gif"]), ("jpeg-called.webp", valid["jpg"])]
+    yield from [
+        ("png-called.jpg", valid["png"]),
+        ("gif-called.png", valid["gif"]),
+        ("jpeg-called.webp", valid["jpg"]),
+    ]
 
 
 def png(width: int, height: int, depth: int, colour: int, rows: bytes, *chunks: bytes) -> bytes:
     """A PNG by hand; `chunks` stand before the pixels."""
     header = struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, 0)
     packed = _chunk(b"IDAT", zlib.compress(rows, 9))
-    return b"\x89PNG\r\n\x1a\n" + _chunk(b"IHDR", header) + b"".join(chunks) + packed + _chunk(b"IEND", b"")
+    return (
+        b"\x89PNG\r\n\x1a\n"
+        + _chunk(b"IHDR", header)
+        + b"".join(chunks)
+        + packed
+        + _chunk(b"IEND", b"")
+    )
 
 
 def _chunk(kind: bytes, body: bytes) -> bytes:
@@ -141,23 +162,58 @@ def _chunk(kind: bytes, body: bytes) -> bytes:
 
 def _declared_size() -> Iterator[Hostile]:
     jpeg, gif, bmp = (_valid()[kind] for kind in ("jpg", "gif", "bmp"))
-    for width, height in ((8000, 8000), (30_000, 30_000), (2**31 - 1, 2**31 - 1), (1, 2**31 - 1), (2**32 - 1, 1), (0, 5)):
+    for width, height in (
+        (8000, 8000),
+        (30_000, 30_000),
+        (2**31 - 1, 2**31 - 1),
+        (1, 2**31 - 1),
+        (2**32 - 1, 1),
+        (0, 5),
+    ):
         yield f"declares{width}x{height}.png", png(width, height, 8, 2, b"")
         yield f"declares{width}x{height}.tif", _tiff(min(width, 2**32 - 1), height)
-        yield f"declares{width}x{height}.bmp", bmp[:18] + struct.pack("<II", width, height) + bmp[26:]
+        yield (
+            f"declares{width}x{height}.bmp",
+            bmp[:18] + struct.pack("<II", width, height) + bmp[26:],
+        )
         yield f"declares{width}x{height}.ppm", f"P6 {width} {height} 255\n".encode() + bytes(100)
     yield "declares65535.jpg", jpeg.replace(struct.pack(">HH", 30, 40), b"\xff\xff\xff\xff", 1)
     yield "declares0.jpg", jpeg.replace(struct.pack(">HH", 30, 40), b"\x00\x00\x00\x00", 1)
     yield "declares65535.gif", gif[:6] + b"\xff\xff\xff\xff" + gif[10:]
-    yield "bomb.png", png(7000, 7000, 1, 0, bytes(7000 * 876))  # 6 KB on disk; within the cap, so it is decoded
-    yield "bomb-behind.png", png(30, 30, 8, 0, bytes(20_000_000))  # unpacks to much more than its pixels
+    yield (
+        "bomb.png",
+        png(7000, 7000, 1, 0, bytes(7000 * 876)),
+    )  # 6 KB on disk; within the cap, so it is decoded
+    yield (
+        "bomb-behind.png",
+        png(30, 30, 8, 0, bytes(20_000_000)),
+    )  # unpacks to much more than its pixels
 
 
 def _tiff(width: int, height: int, **tags: int) -> bytes:
-    fields = {256: width, 257: height, 258: 8, 259: 1, 262: 1, 273: 8, 277: 1, 278: height, 279: 100}
+    fields = {
+        256: width,
+        257: height,
+        258: 8,
+        259: 1,
+        262: 1,
+        273: 8,
+        277: 1,
+        278: height,
+        279: 100,
+    }
     fields |= {int(tag[1:]): value for tag, value in tags.items()}
-    body = b"".join(struct.pack("<HHII", tag, 4, 1, value & 0xFFFFFFFF) for tag, value in sorted(fields.items()))
-    return b"II*\x00" + struct.pack("<I", 108) + bytes(100) + struct.pack("<H", len(fields)) + body + bytes(4)
+    body = b"".join(
+        struct.pack("<HHII", tag, 4, 1, value & 0xFFFFFFFF) for tag, value in sorted(fields.items())
+    )
+    return (
+        b"II*\x00"
+        + struct.pack("<I", 108)
+        + bytes(100)
+        + struct.pack("<H", len(fields))
+        + body
+        + bytes(4)
+    )
 
 
 def _png_chunks() -> Iterator[Hostile]:
@@ -175,7 +231,14 @@ def _png_chunks() -> Iterator[Hostile]:
     yield "no-palette.png", png(30, 30, 8, 3, bytes(30 * 31))
     yield (
         "palette-short.png",
-        png(30, 30, 8, 3, b"".join(b"\x00" + b"\xf0" * 30 for _ in range(30)), _chunk(b"PLTE", bytes(3))),
+        png(
+            30,
+            30,
+            8,
+            3,
+            b"".join(b"\x00" + b"\xf0" * 30 for _ in range(30)),
+            _chunk(b"PLTE", bytes(3)),
+        ),
     )
     yield "palette-odd.png", png(30, 30, 8, 3, bytes(30 * 31), _chunk(b"PLTE", bytes(7)))
     yield "palette-huge.png", png(30, 30, 8, 3, bytes(30 * 31), _chunk(b"PLTE", bytes(3 * 5000)))
@@ -183,7 +246,10 @@ def _png_chunks() -> Iterator[Hostile]:
     yield "text-bomb.png", png(30, 30, 8, 2, rows, *[_chunk(b"zTXt", b"k\x00\x00" + bomb)] * 3)
     yield "profile-bomb.png", png(30, 30, 8, 2, rows, _chunk(b"iCCP", b"k\x00\x00" + bomb))
     yield "too-few-rows.png", png(30, 30, 8, 2, rows[: len(rows) // 2])
-    yield "many-frames.png", png(30, 30, 8, 2, rows, _chunk(b"acTL", struct.pack(">II", 2**31 - 1, 0)))
+    yield (
+        "many-frames.png",
+        png(30, 30, 8, 2, rows, _chunk(b"acTL", struct.pack(">II", 2**31 - 1, 0))),
+    )
     yield (
         "interlaced-nonsense.png",
         whole[:28] + b"\x01" + struct.pack(">I", zlib.crc32(whole[12:28] + b"\x01")) + whole[33:],
@@ -197,16 +263,26 @@ def _jpeg_segments() -> Iterator[Hostile]:
         "loop": b"Exif\x00\x00II*\x00\x08\x00\x00\x00\x00\x00\x08\x00\x00\x00",
         "far": b"Exif\x00\x00II*\x00\xff\xff\xff\x7f",
         "huge-count": b"Exif\x00\x00MM\x00*\x00\x00\x00\x08\xff\xff" + bytes(20),
-        "orientation-99": b"Exif\x00\x00MM\x00*\x00\x00\x00\x08\x00\x01\x01\x12\x00\x03\x00\x00\x00\x01\x00\x63" + bytes(6),
-        "orientation-text": b"Exif\x00\x00MM\x00*\x00\x00\x00\x08\x00\x01\x01\x12\x00\x02\x00\x00\x00\x05" + bytes(8),
+        "orientation-99": b"Exif\x00\x00MM\x00*\x00\x00\x00\x08\x00\x01\x01\x12\x00\x03"
+        + b"\x00\x00\x00\x01\x00\x63"
+        + bytes(6),
+        "orientation-text": b"Exif\x00\x00MM\x00*\x00\x00\x00\x08\x00\x01\x01\x12\x00\x02"
+        + b"\x00\x00\x00\x05"
+        + bytes(8),
     }
     for name, body in exifs.items():
-        yield f"exif-{name}.jpg", jpeg[:2] + b"\xff\xe1" + struct.pack(">H", len(body) + 2) + body + jpeg[2:]
+        yield (
+            f"exif-{name}.jpg",
+            jpeg[:2] + b"\xff\xe1" + struct.pack(">H", len(body) + 2) + body + jpeg[2:],
+        )
     for marker in (0xDB, 0xC4, 0xC0, 0xDA):  # quantisation, Huffman tables, frame, scan
         at = jpeg.index(bytes([0xFF, marker]))
         length = struct.unpack(">H", jpeg[at + 2 : at + 4])[0]
         yield f"without-{marker:x}.jpg", jpeg[:at] + jpeg[at + 2 + length :]
-        yield f"noise-in-{marker:x}.jpg", jpeg[: at + 4] + b"\xaa" * (length - 2) + jpeg[at + 2 + length :]
+        yield (
+            f"noise-in-{marker:x}.jpg",
+            jpeg[: at + 4] + b"\xaa" * (length - 2) + jpeg[at + 2 + length :],
+        )
     yield "segment-zero.jpg", jpeg[:2] + b"\xff\xe0\x00\x00" + jpeg[2:]
     yield "only-ends.jpg", b"\xff\xd8\xff\xd9"
     yield "endless-fill.jpg", jpeg[:2] + b"\xff" * 20_000 + jpeg[2:]
@@ -220,7 +296,14 @@ def _others() -> Iterator[Hostile]:
     yield "infinite.tif", _encoded("TIFF", Image.fromarray(np.full((9, 9), np.inf, np.float32)))
     yield "negative.tif", _encoded("TIFF", Image.fromarray(np.full((9, 9), -5, np.int32)))
     yield "loop.tif", b"II*\x00\x08\x00\x00\x00" + struct.pack("<H", 0) + struct.pack("<I", 8)
-    for tag, value in (("t258", 64), ("t259", 7), ("t262", 99), ("t273", 2**31), ("t277", 60_000), ("t279", 2**31)):
+    for tag, value in (
+        ("t258", 64),
+        ("t259", 7),
+        ("t262", 99),
+        ("t273", 2**31),
+        ("t277", 60_000),
+        ("t279", 2**31),
+    ):
         yield f"{tag}-{value}.tif", _tiff(9, 9, **{tag: value})
     yield "thin.png", _encoded("PNG", Image.new("RGB", (20_000, 1), "red"))
     yield "tall.png", _encoded("PNG", Image.new("L", (1, 20_000), 9))

@@ -1,6 +1,8 @@
-"""Another user of this machine at Ray's door: `python tests/neighbour.py PORT FOLDER TOKEN`, by root.
+"""Another user of this machine at Ray's door: `python tests/neighbour.py PORT FOLDER TOKEN`, by
+root.
 
-Prints what it could do: `owner` has the token and the user id of the one who runs Ray, `neighbour` neither.
+Prints what it could do: `owner` has the token and the user id of the one who runs Ray, `neighbour`
+neither.
 """
 
 import os

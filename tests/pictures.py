@@ -1,4 +1,6 @@
-"""Small real picture folders for tests: each class has its own hue, so that it can be learned, plus noise."""
+"""Small real picture folders for tests: each class has its own hue, so that it can be learned, plus
+noise.
+"""
 
 import colorsys
 from collections.abc import Iterable
@@ -9,7 +11,9 @@ from PIL import Image
 
 
 def photo(label: int, seed: int, size: tuple[int, int] = (40, 30)) -> Image.Image:
-    """An RGB picture (width, height) whose hue says its class; equal arguments give equal pixels."""
+    """An RGB picture (width, height) whose hue says its class; equal arguments give equal
+    pixels.
+    """
     width, height = size
     noise = np.random.default_rng([label, seed]).normal(0, 30, (height, width, 3))
     colour = np.array(colorsys.hsv_to_rgb((label * 0.618) % 1, 0.7, 0.7)) * 255
@@ -37,7 +41,9 @@ def hw3_folder(
     return root
 
 
-def class_folder(root: Path, classes: Iterable[str] = ("bread", "egg", "rice"), num: int = 10) -> Path:
+def class_folder(
+    root: Path, classes: Iterable[str] = ("bread", "egg", "rice"), num: int = 10
+) -> Path:
     """`{class}/{n}.jpg` with `num` pictures of each class."""
     for label, name in enumerate(classes):
         for n in range(num):

@@ -17,24 +17,43 @@ from pipeline.study.space import Choice, Float, Space
 from pipeline.study.study import Ablation, Search, Study
 
 COMMAND = "python -m pipeline.search --study demo --data food-11"
-VERSIONS = {"python": "3.11.2", "torch": "2.15", "ray": "2.60", "optuna": "5.0", "mlflow": "3.17", "torchvision": "0.29"}
+VERSIONS = {
+    "python": "3.11.2",
+    "torch": "2.15",
+    "ray": "2.60",
+    "optuna": "5.0",
+    "mlflow": "3.17",
+    "torchvision": "0.29",
+}
 EFFECTS = {"baseline": 0.60, "ResNet": 0.632, "augmentation": 0.52, "ResNet + augmentation": 0.615}
 
 
 def make_study(
-    *, replicates: int = 5, num_trials: int = 40, epochs: int = 9, title: str = "Demo: residual network and augmentation"
+    *,
+    replicates: int = 5,
+    num_trials: int = 40,
+    epochs: int = 9,
+    title: str = "Demo: residual network and augmentation",
 ) -> Study:
     """The 2x2 of a residual network and augmentation, with a small conditional search space."""
     factors = {"ResNet": {"model.name": "resnet18"}, "augmentation": {"augment.strength": 1.0}}
     return Study(
         name="demo",
         title=title,
-        baseline=TrainConfig(dataset=Folder(size=32), optimizer=Adam(), augment=Notes(), epochs=epochs),
+        baseline=TrainConfig(
+            dataset=Folder(size=32), optimizer=Adam(), augment=Notes(), epochs=epochs
+        ),
         space=Space(
-            knobs={"model.dropout": Float(low=0.0, high=0.5), "batch_size": Choice(options=(32, 64, 128))},
+            knobs={
+                "model.dropout": Float(low=0.0, high=0.5),
+                "batch_size": Choice(options=(32, 64, 128)),
+            },
             branches={
                 "optimizer": {
-                    "sgd": {"lr": Float(low=1e-3, high=0.3, log=True), "momentum": Float(low=0.5, high=0.98)},
+                    "sgd": {
+                        "lr": Float(low=1e-3, high=0.3, log=True),
+                        "momentum": Float(low=0.5, high=0.98),
+                    },
                     "adam": {"lr": Float(low=1e-5, high=1e-2, log=True)},
                 }
             },
@@ -46,7 +65,9 @@ def make_study(
 
 def with_arms(study: Study, arms: dict[str, dict[str, Any]]) -> Study:
     """`study` with arms named one by one."""
-    return study.model_copy(update={"ablation": study.ablation.model_copy(update={"design": Arms(arms=arms)})})
+    return study.model_copy(
+        update={"ablation": study.ablation.model_copy(update={"design": Arms(arms=arms)})}
+    )
 
 
 @dataclass
@@ -58,7 +79,9 @@ class Scribe:
     note: str = ""
     data: dict[str, Any] = field(default_factory=dict)
     rng: np.random.Generator = field(default_factory=lambda: np.random.default_rng(7))
-    best: dict[str, tuple[float, float, int]] = field(default_factory=dict)  # run → its best epoch, as Run.best ranks
+    best: dict[str, tuple[float, float, int]] = field(
+        default_factory=dict
+    )  # run → its best epoch, as Run.best ranks
 
     def __post_init__(self) -> None:
         self.ledger = Ledger(self.folder)
@@ -76,11 +99,20 @@ class Scribe:
         self.ledger.append("study", study=tree, data=data | self.data, note=self.note)
 
     def session(self, command: str = COMMAND, commit: str = "0123abcd4567", **budget: int) -> None:
-        asked = {"search.num_trials": self.study.search.num_trials, "ablation.replicates": self.study.ablation.replicates}
+        asked = {
+            "search.num_trials": self.study.search.num_trials,
+            "ablation.replicates": self.study.ablation.replicates,
+        }
         machine = {"device": "cpu", "cpus": 2, "name": "workstation"}
         budget = asked | budget
         self.ledger.append(
-            "session", command=command, versions=VERSIONS, commit=commit, machine=machine, budget=budget, workers=2
+            "session",
+            command=command,
+            versions=VERSIONS,
+            commit=commit,
+            machine=machine,
+            budget=budget,
+            workers=2,
         )
 
     def epochs(self, run: str, count: int, top: float, first: int = 1) -> float:
@@ -93,7 +125,9 @@ class Scribe:
                 "epoch": epoch,
                 "train_loss": round(1.6 * (1 - 0.8 * rise), 5),
                 "train_acc": round(min(0.99, (top + 0.08) * rise), 5),
-                "val_loss": round(2.2 * (1 - 0.6 * rise * top) + float(self.rng.normal(0, 0.01)), 5),
+                "val_loss": round(
+                    2.2 * (1 - 0.6 * rise * top) + float(self.rng.normal(0, 0.01)), 5
+                ),
                 "val_acc": round(val_acc, 5),
                 "lr": 3e-4,
                 "seconds": 2.5,
@@ -113,9 +147,11 @@ class Scribe:
         epochs: int | None = None,
         **end: Any,
     ) -> str:
-        """One replicate of an arm with test accuracy `acc`; status 'running' leaves it without an end.
+        """One replicate of an arm with test accuracy `acc`; status 'running' leaves it without an
+        end.
 
-        `epochs` plans another number of them than the baseline, as studies could before this was refused.
+        `epochs` plans another number of them than the baseline, as studies could before this was
+        refused.
         """
         configs = {a.name: config for a, config in self.study.arms()}
         run = f"arm-{list(configs).index(arm)}-r{replicate}"
@@ -127,11 +163,20 @@ class Scribe:
         self.epochs(run, epochs if status == "complete" else 2, acc)
         if status == "running":
             return run
-        fields: dict[str, Any] = {"status": status, "num_params": 11_200_000 if "ResNet" in arm else 4_100_000}
+        fields: dict[str, Any] = {
+            "status": status,
+            "num_params": 11_200_000 if "ResNet" in arm else 4_100_000,
+        }
         if status == "complete":
-            fields |= {"best_epoch": self.best[run][2], "test_loss": 1.9 - acc, "test_acc": round(acc, 6)}
+            fields |= {
+                "best_epoch": self.best[run][2],
+                "test_loss": 1.9 - acc,
+                "test_acc": round(acc, 6),
+            }
         else:
-            fields |= {"error": "train_loss is NaN at step 17" if status == "diverged" else "worker died"}
+            fields |= {
+                "error": "train_loss is NaN at step 17" if status == "diverged" else "worker died"
+            }
         self.ledger.append("end", run=run, **(fields | end))
         return run
 
@@ -145,7 +190,9 @@ class Scribe:
                     self.arm(arm.name, replicate, acc)
 
     def trials(self, count: int | None = None) -> None:
-        """A search by rungs of a third each: most trials stop, one diverges, the rest are complete."""
+        """A search by rungs of a third each: most trials stop, one diverges, the rest are
+        complete.
+        """
         count = self.study.search.num_trials if count is None else count
         steps = [
             max(1, self.study.baseline.epochs // 9),
@@ -156,10 +203,14 @@ class Scribe:
             knobs = self._knobs(number)
             config = self.study.baseline.override(knobs).model_dump(mode="json")
             run = f"trial-{number}"
-            self.ledger.append("trial", run=run, trial=number, config=config, knobs=knobs, asked=None)
+            self.ledger.append(
+                "trial", run=run, trial=number, config=config, knobs=knobs, asked=None
+            )
             if number == 5:
                 self.ledger.append("start", run=run, rung=0)
-                self.ledger.append("end", run=run, status="diverged", error="train_loss is inf at step 3")
+                self.ledger.append(
+                    "end", run=run, status="diverged", error="train_loss is inf at step 3"
+                )
                 continue
             top = 0.5 + 0.15 * float(self.rng.random())
             done, reach = 0, 3 if top > 0.6 else 2 if top > 0.56 else 1
@@ -173,9 +224,17 @@ class Scribe:
 
     def _knobs(self, number: int) -> dict[str, Any]:
         if number == 0:
-            return {"model.dropout": 0.0, "batch_size": 64, "optimizer.name": "adam", "optimizer.lr": 3e-4}
+            return {
+                "model.dropout": 0.0,
+                "batch_size": 64,
+                "optimizer.name": "adam",
+                "optimizer.lr": 3e-4,
+            }
         lr = float(10 ** self.rng.uniform(-3, -0.6))
-        knobs: dict[str, Any] = {"model.dropout": round(float(self.rng.uniform(0, 0.5)), 4), "batch_size": 64}
+        knobs: dict[str, Any] = {
+            "model.dropout": round(float(self.rng.uniform(0, 0.5)), 4),
+            "batch_size": 64,
+        }
         if self.rng.random() < 0.5:
             return knobs | {"optimizer.name": "sgd", "optimizer.lr": lr, "optimizer.momentum": 0.9}
         return knobs | {"optimizer.name": "adam", "optimizer.lr": lr / 100}

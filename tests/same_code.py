@@ -1,7 +1,9 @@
-"""Vouch that this checkout trains what another one trained, though its code has another form: `… same_code OLD_CHECKOUT`.
+"""Vouch that this checkout trains what another one trained, though its code has another form: `…
+same_code OLD_CHECKOUT`.
 
-Run it by hand, after definitions that training reaches were moved or renamed and nothing else was done to them; what was
-recorded by the other checkout is then gone on with. Pairs are added to `pipeline/record/same_code.json`, none is taken out.
+Run it by hand, after definitions that training reaches were moved or renamed and nothing else was
+done to them; what was recorded by the other checkout is then gone on with. Pairs are added to
+`pipeline/record/same_code.json`, none is taken out.
 """
 
 import json
@@ -33,7 +35,9 @@ def classes(kind, found):
     return found
 
 kinds = classes(TrainConfig, [])[1:]
-roots = {kind.__qualname__: ((kind.__module__, kind.__qualname__),) for kind in kinds} | {"": sources.ROOTS}
+roots = {kind.__qualname__: ((kind.__module__, kind.__qualname__),) for kind in kinds}
+assert len(roots) == len(kinds)
+roots[""] = sources.ROOTS
 print(json.dumps({name: digest(dict(sources._files(root))) for name, root in roots.items()}))
 """
 
@@ -42,18 +46,27 @@ def digests(checkout: Path) -> dict[str, str]:
     """Part (a config's class; "" for the training core) → digest of what training reaches of it."""
     words = (sys.executable, "-c", READ)
     done = subprocess.run(
-        words, env={**os.environ, "PYTHONPATH": str(checkout)}, cwd=checkout, stdout=subprocess.PIPE, check=True
+        words,
+        env={**os.environ, "PYTHONPATH": str(checkout)},
+        cwd=checkout,
+        stdout=subprocess.PIPE,
+        check=True,
     )
     return dict(json.loads(done.stdout))
 
 
 def main() -> None:
     old, new = digests(Path(sys.argv[1]).resolve()), digests(ROOT)
-    pairs = {old[name]: new[name] for name in sorted(old.keys() & new.keys()) if old[name] != new[name]}
+    pairs = {
+        old[name]: new[name] for name in sorted(old.keys() & new.keys()) if old[name] != new[name]
+    }
     known = json.loads(TABLE.read_text(encoding="utf-8")) if TABLE.exists() else {}
     assert not pairs.keys() & set(known.values()) & set(pairs.values())
     TABLE.write_text(json.dumps(known | pairs, indent=0) + "\n", encoding="utf-8")
-    print(f"{len(pairs)} of {len(new)} parts have another form; gone: {sorted(old.keys() - new.keys())}")
+    print(
+        f"{len(pairs)} of {len(new)} parts have another form; gone: "
+        f"{sorted(old.keys() - new.keys())}"
+    )
 
 
 if __name__ == "__main__":

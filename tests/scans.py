@@ -1,4 +1,6 @@
-"""Real scans of handwritten digits as a training core's inputs, and a configuration small enough for them."""
+"""Real scans of handwritten digits as a training core's inputs, and a configuration small enough
+for them.
+"""
 
 from pathlib import Path
 
@@ -11,7 +13,13 @@ from pipeline.core.train import Inputs, Result
 from pipeline.data.splits import Split
 
 SMALL = TrainConfig().override(
-    {"dataset.name": "digits", "model.width": 4, "epochs": 5, "batch_size": 32, "optimizer.lr": 3e-3}
+    {
+        "dataset.name": "digits",
+        "model.width": 4,
+        "epochs": 5,
+        "batch_size": 32,
+        "optimizer.lr": 3e-3,
+    }
 )
 
 
@@ -19,12 +27,16 @@ def digits(*, num_train: int = 100, num_val: int = 60, channels: int = 1, size: 
     """Real scans of handwritten digits, read-only as a memory map is."""
     source = load_digits()
     images = (source.images * 15.9375).astype(np.uint8)[:, None]
-    images = images.repeat(size // 8, 2).repeat(size // 8, 3).repeat(channels, 1)[: num_train + num_val]
+    images = (
+        images.repeat(size // 8, 2).repeat(size // 8, 3).repeat(channels, 1)[: num_train + num_val]
+    )
     images.setflags(write=False)
     rows = np.arange(num_train + num_val)
     order = np.random.default_rng(0).permutation(rows)
     labels = source.target.astype(np.int64)
-    own, val = (Split(images, labels, np.sort(part)) for part in (order[:num_train], order[num_train:]))
+    own, val = (
+        Split(images, labels, np.sort(part)) for part in (order[:num_train], order[num_train:])
+    )
     return Inputs(own, val, num_classes=10, mean=(0.3,) * channels, std=(0.37,) * channels)
 
 
@@ -34,4 +46,7 @@ def numbers(result: Result) -> list[dict[str, float]]:
 
 
 def weights(folder: Path, epoch: int) -> dict[str, bytes]:
-    return {k: v.numpy().tobytes() for k, v in load_file(folder / f"epoch_{epoch:04d}" / "state.safetensors").items()}
+    return {
+        k: v.numpy().tobytes()
+        for k, v in load_file(folder / f"epoch_{epoch:04d}" / "state.safetensors").items()
+    }

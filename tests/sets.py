@@ -32,7 +32,9 @@ def write_idx(path: Path, values: np.ndarray) -> Path:
     """An idx file of unsigned bytes, packed where the name says so."""
     path.parent.mkdir(parents=True, exist_ok=True)
     content = (
-        bytes([0, 0, 8, values.ndim]) + struct.pack(f">{values.ndim}I", *values.shape) + values.astype(np.uint8).tobytes()
+        bytes([0, 0, 8, values.ndim])
+        + struct.pack(f">{values.ndim}I", *values.shape)
+        + values.astype(np.uint8).tobytes()
     )
     path.write_bytes(gzip.compress(content, mtime=0) if path.suffix == ".gz" else content)
     return path
@@ -47,7 +49,9 @@ def idx_files(root: Path, ending: str = "") -> Path:
     return root
 
 
-def leaves(root: Path, classes: Sequence[str] = ("acer", "tilia", "ilex"), num: int = 12, num_test: int = 6) -> Path:
+def leaves(
+    root: Path, classes: Sequence[str] = ("acer", "tilia", "ilex"), num: int = 12, num_test: int = 6
+) -> Path:
     """Tables of file and label beside `images/`, the test table without labels."""
     lines, tests = ["image,label"], ["image"]
     for label, name in enumerate(classes):

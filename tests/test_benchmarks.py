@@ -57,14 +57,24 @@ def test_augmentation_is_compared_on_equal_terms(tmp_path, capsys):
     batches = {name: epoch() for name, epoch in compared.items()}
     for found in batches.values():
         assert [tuple(batch.shape) for batch in found] == [(4, 3, 32, 32), (2, 3, 32, 32)]
-    means = [torch.cat(batches[name]).mean().item() for name in ("notebook", "kornia", "ours, notes")]
-    assert max(means) - min(means) < 0.15  # the same pictures, normalised alike, with little of the border in black
+    means = [
+        torch.cat(batches[name]).mean().item() for name in ("notebook", "kornia", "ours, notes")
+    ]
+    assert (
+        max(means) - min(means) < 0.15
+    )  # the same pictures, normalised alike, with little of the border in black
     images = decoded(paths, 32)
     assert num_distinct(images[:1]) == 64
     assert split_difference(images) == 0
-    report(measured(compared, 6, 1) | {"notebook": [1.0, 2.0], "kornia": [2.0, 2.0], "ours, notes": [8.0, 12.0]})
+    report(
+        measured(compared, 6, 1)
+        | {"notebook": [1.0, 2.0], "kornia": [2.0, 2.0], "ours, notes": [8.0, 12.0]}
+    )
     lines = capsys.readouterr().out.splitlines()
-    assert [line.split()[:4] for line in lines[-2:]] == [["ours", "/", "notebook", "7.00"], ["ours", "/", "kornia", "5.00"]]
+    assert [line.split()[:4] for line in lines[-2:]] == [
+        ["ours", "/", "notebook", "7.00"],
+        ["ours", "/", "kornia", "5.00"],
+    ]
 
 
 @pytest.mark.skipif(not hasattr(os, "posix_fadvise"), reason="this system takes no advice")
@@ -74,7 +84,9 @@ def test_cold_reads_are_compared_on_equal_terms(tmp_path, capsys):
     num_rows = memmap.write(tmp_path / "images.u8", 1)
     assert num_rows == memmap.BATCH * sum(memmap.NUM.values())
     assert (tmp_path / "images.u8").stat().st_size == num_rows * 3 * 128 * 128
-    images = np.memmap(tmp_path / "images.u8", dtype=np.uint8, mode="r", shape=(num_rows, *memmap.SHAPE))
+    images = np.memmap(
+        tmp_path / "images.u8", dtype=np.uint8, mode="r", shape=(num_rows, *memmap.SHAPE)
+    )
     rows = np.random.default_rng(0).permutation(num_rows)[:200]
     for ours, plain in zip(memmap.ours(images, rows), memmap.plain(images, rows), strict=True):
         assert torch.equal(ours, plain)
@@ -93,7 +105,9 @@ def test_the_intervals_that_ship_are_simulated_and_a_wrong_test_is_seen(capsys):
     naive = measure(folds, PAIRED, 5, 3000, np.random.default_rng(0))
     assert not naive.good  # overlapping folds taken for independent replicates
     assert naive.figures["cover: delta"][0] < 0.9
-    assert measure(folds, basis("kfold", folds=5, held_out=False), 5, 3000, np.random.default_rng(0)).good
+    assert measure(
+        folds, basis("kfold", folds=5, held_out=False), 5, 3000, np.random.default_rng(0)
+    ).good
     assert main(["--tables", "1000", "--only", "intervals"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[-1] == "goal met"
@@ -108,15 +122,21 @@ def test_a_made_up_study_is_reported_stage_by_stage(tmp_path, capsys):
     Scribe(tmp_path, 40, 4).write()
     record = Record.of(read_events(tmp_path))
     assert len(record.trials()) == 12
-    assert {arm: len(runs) for arm, runs in record.arms().items()} == dict.fromkeys(record.arm_names, 7)
+    assert {arm: len(runs) for arm, runs in record.arms().items()} == dict.fromkeys(
+        record.arm_names, 7
+    )
     assert {len(run.epochs) for run in record.runs.values()} == {30}
     timed = measure(tmp_path, 1)
     assert timed.stages.keys() == {"ledger", "disk", *STAGES}
     assert all(seconds > 0 for seconds in timed.stages.values())
     assert timed.page == (tmp_path / "report" / "report.html").stat().st_size
     assert (tmp_path / "report" / "frames" / "confusion.parquet").exists()
-    assert report({1000: Timed({"judge": 9.0}, 8.0, 10**6), 10_000: Timed({"judge": 99.0}, 80.0, 10**6)})
-    assert not report({1000: Timed({"judge": 9.0}, 8.0, 10**6), 10_000: Timed({"judge": 99.0}, 99.0, 10**6)})
+    assert report(
+        {1000: Timed({"judge": 9.0}, 8.0, 10**6), 10_000: Timed({"judge": 99.0}, 80.0, 10**6)}
+    )
+    assert not report(
+        {1000: Timed({"judge": 9.0}, 8.0, 10**6), 10_000: Timed({"judge": 99.0}, 99.0, 10**6)}
+    )
     assert not report({1000: Timed({"judge": 11.0}, 8.0, 10**6)})
     assert not report({1000: Timed({"judge": 9.0}, 8.0, 6 * 10**6)})
     told = [line[:9] for line in capsys.readouterr().out.splitlines() if line.startswith("goal")]

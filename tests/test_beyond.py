@@ -19,8 +19,12 @@ from tests.test_report_classes import answers_of
 NUM = 400
 
 
-def made(folder: Path, right: dict[str, Any], *, gone: tuple[str, int] = ("", 0), replicates: int = 4) -> Record:
-    """Arms of which each run has what `right` says right, but for one picture that its replicate loses."""
+def made(
+    folder: Path, right: dict[str, Any], *, gone: tuple[str, int] = ("", 0), replicates: int = 4
+) -> Record:
+    """Arms of which each run has what `right` says right, but for one picture that its replicate
+    loses.
+    """
     study = with_arms(
         make_study(replicates=replicates, num_trials=0, epochs=2),
         {arm: {"model.dropout": 0.1 * i} if i else {} for i, arm in enumerate(right)},
@@ -42,7 +46,9 @@ def made(folder: Path, right: dict[str, Any], *, gone: tuple[str, int] = ("", 0)
 
 
 def told_apart() -> dict[str, Any]:
-    """Arms that differ on 60 of 400 pictures: `even` wins 33 of them, `ahead` all but 2, while the runs hardly differ."""
+    """Arms that differ on 60 of 400 pictures: `even` wins 33 of them, `ahead` all but 2, while the
+    runs hardly differ.
+    """
     base = np.arange(NUM) < 240
     even, ahead = base.copy(), base.copy()
     even[:27], even[240:273] = False, True
@@ -61,10 +67,15 @@ def test_the_mean_square_of_the_rest_is_that_of_a_two_way_table() -> None:
 
 
 def test_the_variance_is_the_sum_of_its_components() -> None:
-    """Against variance components of each arm, estimated one by one from the table's mean squares."""
+    """Against variance components of each arm, estimated one by one from the table's mean
+    squares.
+    """
     rng = np.random.default_rng(1)
     ease = rng.normal(size=500)
-    arms = [(ease + 0.4 * rng.normal(size=500) + 0.3 * rng.normal(size=(4, 500)) + m) > 0 for m in (0.3, 0.4)]
+    arms = [
+        (ease + 0.4 * rng.normal(size=500) + 0.3 * rng.normal(size=(4, 500)) + m) > 0
+        for m in (0.3, 0.4)
+    ]
     scores = np.stack([arm.mean(axis=1) for arm in arms], axis=1)
     weights = np.array([-1.0, 1.0])
     near = fit(scores, weights, basis("official"))
@@ -111,7 +122,9 @@ def test_a_verdict_for_these_pictures_alone_says_so_in_every_format(tmp_path: Pa
         assert text.count("better (these pictures)") == 1
         assert "other pictures" in text
         assert "Near copies among the test pictures make the second interval too narrow" in text
-    assert re.search(r"even: .* better\. For other pictures of this kind that is open: ", pages["report.md"])
+    assert re.search(
+        r"even: .* better\. For other pictures of this kind that is open: ", pages["report.md"]
+    )
     table = frames(findings)["contrasts"]
     assert table["other_pictures_ci95_low"].tolist() == [even.beyond.low, ahead.beyond.low]
     assert table["other_pictures_verdict"].tolist() == ["inconclusive", "better"]
@@ -121,7 +134,9 @@ def test_a_verdict_for_these_pictures_alone_says_so_in_every_format(tmp_path: Pa
     assert "other pictures" not in chinese["report.md"]
 
 
-@pytest.mark.parametrize(("arms", "is_open"), [(("baseline", "even"), True), (("baseline", "ahead"), False)])
+@pytest.mark.parametrize(
+    ("arms", "is_open"), [(("baseline", "even"), True), (("baseline", "ahead"), False)]
+)
 def test_the_best_arm_of_these_pictures_alone_is_said_to_be_that(
     tmp_path: Path, arms: tuple[str, ...], is_open: bool
 ) -> None:
@@ -131,7 +146,9 @@ def test_the_best_arm_of_these_pictures_alone_is_said_to_be_that(
         + " For other pictures of this kind that is open." * is_open
     )
     assert said in texts(findings, {})["report.md"]
-    assert ("For other pictures of this kind that is open." in texts(findings, {})["report.md"]) == is_open
+    assert (
+        "For other pictures of this kind that is open." in texts(findings, {})["report.md"]
+    ) == is_open
 
 
 @pytest.mark.parametrize("gone", [True, False])
@@ -141,5 +158,6 @@ def test_it_is_not_given_without_all_answers_and_says_why(tmp_path: Path, gone: 
     assert all(contrast.beyond is None for contrast in findings.ablation.contrasts)
     left = "1 of 12 complete runs" if gone else "12 of 12 complete runs"
     assert (
-        f"No interval for other pictures of this kind is given: {left} left no answers" in texts(findings, {})["report.md"]
+        f"No interval for other pictures of this kind is given: {left} left no answers"
+        in texts(findings, {})["report.md"]
     )

@@ -1,4 +1,6 @@
-"""Caches: what was only touched is not decoded twice; what no study uses can be removed, and nothing else."""
+"""Caches: what was only touched is not decoded twice; what no study uses can be removed, and
+nothing else.
+"""
 
 import io
 import json
@@ -66,7 +68,11 @@ def test_touched_pictures_are_not_decoded_again(root, mlruns):
     second, num = decoded(SMALL, root, mlruns / "cache")
     assert num == 0
     assert second.path != first.path
-    assert (second.fingerprint, second.unreadable, second.files) == (first.fingerprint, first.unreadable, first.files)
+    assert (second.fingerprint, second.unreadable, second.files) == (
+        first.fingerprint,
+        first.unreadable,
+        first.files,
+    )
     assert (second.images == first.images).all()
     assert os.path.samefile(first.path / IMAGES, second.path / IMAGES)
     assert [parcel.num_bytes > 0 for parcel in parcels(mlruns / "cache")] == [True, False]
@@ -98,10 +104,16 @@ def test_a_broken_picture_that_was_mended_is_decoded(root, mlruns):
 def test_tables_and_arrays_are_known_again_too(root, tmp_path, mlruns):
     import numpy as np
 
-    rows = [f"{path.relative_to(root)},{path.name[0]}" for path in sorted((root / "training").iterdir())]
+    rows = [
+        f"{path.relative_to(root)},{path.name[0]}" for path in sorted((root / "training").iterdir())
+    ]
     (root / "train.csv").write_text("\n".join(["image,label", *rows]))
     (tmp_path / "arrays").mkdir()
-    np.savez(tmp_path / "arrays" / "set.npz", x=np.arange(60 * 16, dtype=np.uint16).reshape(60, 4, 4), y=np.arange(60) % 3)
+    np.savez(
+        tmp_path / "arrays" / "set.npz",
+        x=np.arange(60 * 16, dtype=np.uint16).reshape(60, 4, 4),
+        y=np.arange(60) % 3,
+    )
     for dataset, folder in ((Csv(size=8), root), (Npz(size=8), tmp_path / "arrays")):
         first, num = decoded(dataset, folder, mlruns / "cache")
         assert num
@@ -170,9 +182,13 @@ def test_what_a_running_command_uses_stays(root, mlruns, capsys):
     code = "import sys; from pathlib import Path; from pipeline.data.cache import open_data\n"
     code += "data = open_data(Path(sys.argv[1])); print('open', flush=True); sys.stdin.read()"
     pipe = subprocess.PIPE
-    with subprocess.Popen([sys.executable, "-c", code, str(path)], stdin=pipe, stdout=pipe, text=True) as other:
+    with subprocess.Popen(
+        [sys.executable, "-c", code, str(path)], stdin=pipe, stdout=pipe, text=True
+    ) as other:
         assert other.stdout.readline() == "open\n"
-        assert "0 caches removed; 1 other in use by a running command" in said(capsys, mlruns, "--remove")
+        assert "0 caches removed; 1 other in use by a running command" in said(
+            capsys, mlruns, "--remove"
+        )
         assert path.exists()
         other.communicate()
     with locked(path):

@@ -1,4 +1,6 @@
-"""Counting what models confuse: known answers give known rates, and no rate is about more pictures than there are."""
+"""Counting what models confuse: known answers give known rates, and no rate is about more pictures
+than there are.
+"""
 
 import math
 
@@ -6,18 +8,31 @@ import numpy as np
 import pytest
 from sklearn import metrics
 
-from pipeline.analysis.confusion import NUM_BINS, Classes, confusion_rows, mean, per_class_rows, tally, wilson
+from pipeline.analysis.confusion import (
+    NUM_BINS,
+    Classes,
+    confusion_rows,
+    mean,
+    per_class_rows,
+    tally,
+    wilson,
+)
 from pipeline.core.finished.evidence import Judged
 
 
 def judged(true: list[int], pred: list[int], sure: float | list[float] = 0.9) -> Judged:
     probs = np.broadcast_to(np.array(sure, np.float32), len(true)).copy()
     right = np.array(true) == np.array(pred)
-    return Judged(np.array(true), np.array(pred), np.where(right, probs, 1 - probs).astype(np.float32), probs)
+    return Judged(
+        np.array(true), np.array(pred), np.where(right, probs, 1 - probs).astype(np.float32), probs
+    )
 
 
 def of(*answers: tuple[list[int], list[int]], num_classes: int = 3) -> Classes:
-    return Classes(num_classes, tuple(tally(judged(*each), num_classes, i) for i, each in enumerate(answers, 1)))
+    return Classes(
+        num_classes,
+        tuple(tally(judged(*each), num_classes, i) for i, each in enumerate(answers, 1)),
+    )
 
 
 TRUE = [0] * 6 + [1] * 3 + [2] * 1
@@ -37,13 +52,17 @@ def test_rates_are_those_of_scikit_learn(seed: int) -> None:
     rng = np.random.default_rng(seed)
     true, pred = rng.integers(0, 6, (2, 200))
     classes = of((true.tolist(), pred.tolist()), num_classes=6)
-    precision, recall, f1, support = metrics.precision_recall_fscore_support(true, pred, labels=range(6))
+    precision, recall, f1, support = metrics.precision_recall_fscore_support(
+        true, pred, labels=range(6)
+    )
     assert classes.recall[0] == pytest.approx(recall)
     assert classes.precision[0] == pytest.approx(precision)
     assert classes.f1[0] == pytest.approx(f1)
     assert classes.support[0].tolist() == support.tolist()
     assert classes.macro_f1[0] == pytest.approx(metrics.f1_score(true, pred, average="macro"))
-    assert classes.balanced_accuracy[0] == pytest.approx(metrics.balanced_accuracy_score(true, pred))
+    assert classes.balanced_accuracy[0] == pytest.approx(
+        metrics.balanced_accuracy_score(true, pred)
+    )
     assert classes.accuracy[0] == pytest.approx(metrics.accuracy_score(true, pred))
 
 
@@ -65,7 +84,9 @@ def test_a_class_without_pictures_takes_no_part() -> None:
 
 
 def test_the_largest_confusions_come_with_count_share_and_replicates() -> None:
-    first, second, *rest = of((TRUE, FIRST), (TRUE, SECOND), (TRUE, [0] * 6 + [0] * 3 + [2])).largest()
+    first, second, *rest = of(
+        (TRUE, FIRST), (TRUE, SECOND), (TRUE, [0] * 6 + [0] * 3 + [2])
+    ).largest()
     assert (first.true, first.pred, first.count, first.replicates) == (1, 0, 6, 3)
     assert first.share == pytest.approx(6 / 9)
     assert (second.true, second.pred, second.count, second.replicates) == (0, 1, 3, 2)
@@ -90,14 +111,19 @@ def test_wilson_is_the_interval_of_the_score_test(right: int, size: int) -> None
 
 
 def test_calibration_error_of_known_bins() -> None:
-    # 4 answers at .9 of which 2 are right, 4 at .5 of which 2 are right: (4 × |.5 − .9| + 4 × 0) / 8
+    # 4 answers at .9 of which 2 are right, 4 at .5 of which 2 are right: (4 × |.5 − .9| + 4 × 0) /
+    # 8
     true, pred = [0] * 8, [0, 0, 1, 1, 0, 0, 1, 1]
-    assert tally(judged(true, pred, [0.9] * 4 + [0.5] * 4), 2, 1).ece == pytest.approx(0.2, abs=1e-6)
+    assert tally(judged(true, pred, [0.9] * 4 + [0.5] * 4), 2, 1).ece == pytest.approx(
+        0.2, abs=1e-6
+    )
     assert tally(judged([0] * 9, [0] * 9, 1.0), 2, 1).ece == 0
     rng = np.random.default_rng(0)
     sure = rng.uniform(0.4, 1, 20_000)
     right = rng.random(20_000) < sure
-    assert tally(judged([0] * 20_000, (~right).astype(int).tolist(), sure.tolist()), 2, 1).ece < 0.02
+    assert (
+        tally(judged([0] * 20_000, (~right).astype(int).tolist(), sure.tolist()), 2, 1).ece < 0.02
+    )
     assert NUM_BINS == 15
 
 
@@ -112,7 +138,9 @@ def test_calibration_error_of_known_bins() -> None:
         ([0] * 30, [0] * 30, False),  # there is no other class
     ],
 )
-def test_collapse_is_told_from_a_large_class(true: list[int], pred: list[int], collapses: bool) -> None:
+def test_collapse_is_told_from_a_large_class(
+    true: list[int], pred: list[int], collapses: bool
+) -> None:
     assert bool(of((true, pred)).collapsed) is collapses
 
 

@@ -12,28 +12,50 @@ import pytest
 from pipeline.core.config import TrainConfig
 from pipeline.errors import UserError
 from pipeline.record.folders import study_folder
-from pipeline.session.cli import chosen_study, folder, guarded, parser, positive, seconds, share
+from pipeline.session.cli import folder, guarded, parser, positive, seconds, share
+from pipeline.study.choose import chosen_study
 from pipeline.study.study import Study
 from tests.pictures import class_folder, save
 
 ROOT = Path(__file__).parents[1]
 COMMANDS = [
-    *(f"pipeline.{p.stem}" for p in sorted((ROOT / "pipeline").glob("*.py")) if "__main__" in p.read_text(encoding="utf-8")),
+    *(
+        f"pipeline.{p.stem}"
+        for p in sorted((ROOT / "pipeline").glob("*.py"))
+        if "__main__" in p.read_text(encoding="utf-8")
+    ),
     *(f"pipeline.{p.parent.name}" for p in sorted((ROOT / "pipeline").glob("*/__main__.py"))),
 ]
-HEAVY = ("torch", "torchvision", "numpy", "ray", "optuna", "mlflow", "pandas", "matplotlib", "sklearn", "scipy", "PIL")
+HEAVY = (
+    "torch",
+    "torchvision",
+    "numpy",
+    "ray",
+    "optuna",
+    "mlflow",
+    "pandas",
+    "matplotlib",
+    "sklearn",
+    "scipy",
+    "PIL",
+)
 
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory) -> Path:
-    """A working directory with studies and folders of pictures; no command here may leave anything in it."""
+    """A working directory with studies and folders of pictures; no command here may leave anything
+    in it.
+    """
     place = tmp_path_factory.mktemp("place")
     (place / "studies").mkdir()
     hw3 = (ROOT / "studies" / "hw3.py").read_text(encoding="utf-8")
     (place / "studies" / "hw3.py").write_text(hw3, encoding="utf-8")
-    (place / "studies" / "broken.py").write_text("from pipeline.study import Study\nSTUDY = Study(", encoding="utf-8")
+    (place / "studies" / "broken.py").write_text(
+        "from pipeline.study import Study\nSTUDY = Study(", encoding="utf-8"
+    )
     strict = (
-        'import dataclasses\nfrom studies.hw3 import STUDY\nSTUDY = STUDY.override({"fallback": None, "name": "strict"})\n'
+        "import dataclasses\nfrom studies.hw3 import STUDY\nSTUDY = "
+        'STUDY.override({"fallback": None, "name": "strict"})\n'
     )
     (place / "studies" / "strict.py").write_text(strict, encoding="utf-8")
     (place / "broken.json").write_text('{"name": "x"', encoding="utf-8")
@@ -44,11 +66,16 @@ def place(tmp_path_factory) -> Path:
     return place
 
 
-@pytest.mark.parametrize("command", ["search --study hw3 --mlruns", "caches --mlruns", "ui --mlruns", "repair"])
+@pytest.mark.parametrize(
+    "command", ["search --study hw3 --mlruns", "caches --mlruns", "ui --mlruns", "repair"]
+)
 def test_a_folder_that_cannot_be_reached_is_said(command, tmp_path, capsys):
     (tmp_path / "circle").symlink_to(tmp_path / "circle")
     name, *words = command.split()
-    for path, why in ((tmp_path / ("x" * 300) / "y", "File name too long"), (tmp_path / "circle" / "y", "symbolic links")):
+    for path, why in (
+        (tmp_path / ("x" * 300) / "y", "File name too long"),
+        (tmp_path / "circle" / "y", "symbolic links"),
+    ):
         with pytest.raises(SystemExit) as ended:
             importlib.import_module(f"pipeline.{name}").main([*words, str(path)])
         assert ended.value.code == 2
@@ -62,9 +89,20 @@ def test_a_folder_may_be_there_or_not_yet(tmp_path):
 
 def run(place: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
     paths = f"{place}{os.pathsep}{ROOT}"
-    variables = {**os.environ, "PYTHONPATH": paths, "PYTHONDONTWRITEBYTECODE": "1", "NO_COLOR": "1", **environment}
+    variables = {
+        **os.environ,
+        "PYTHONPATH": paths,
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "NO_COLOR": "1",
+        **environment,
+    }
     return subprocess.run(
-        [sys.executable, "-m", *arguments], cwd=place, env=variables, capture_output=True, text=True, check=False
+        [sys.executable, "-m", *arguments],
+        cwd=place,
+        env=variables,
+        capture_output=True,
+        text=True,
+        check=False,
     )
 
 
@@ -80,55 +118,110 @@ def refused(place: Path, *arguments: str, code: int = 2, **environment: str) -> 
     assert "Traceback" not in found.stderr + found.stdout
     assert found.stdout == ""
     message = found.stderr.replace("\n       ", " ")  # what goes on stands below where it began
-    assert all(line.startswith(("error: ", "usage: ")) for line in message.splitlines()), found.stderr
+    assert all(line.startswith(("error: ", "usage: ")) for line in message.splitlines()), (
+        found.stderr
+    )
     assert contents(place) == before
     return message
 
 
 BAD = {
     "no study": ([], ["--study"]),
-    "unknown study": (["--study", "hw4"], ["--study", "'hw4'", "allowed: broken, hw3, strict", "did you mean 'hw3'?"]),
+    "unknown study": (
+        ["--study", "hw4"],
+        ["--study", "'hw4'", "allowed: broken, hw3, strict", "did you mean 'hw3'?"],
+    ),
     "path for a study": (["--study", "../hw3"], ["'../hw3'", "hw3"]),
     "broken study": (["--study", "broken"], ["broken.py", "SyntaxError", "line 2"]),
     "missing json": (["--study", "none.json"], ["none.json", "No such file"]),
     "broken json": (["--study", "broken.json"], ["broken.json", "not JSON", "line 1"]),
-    "misspelt flag": (["--study", "hw3", "--trails", "5"], ["--trails", "did you mean '--trials'?"]),
+    "misspelt flag": (
+        ["--study", "hw3", "--trails", "5"],
+        ["--trails", "did you mean '--trials'?"],
+    ),
     "flag cut short": (["--study", "hw3", "--tri", "5"], ["--tri", "did you mean '--trials'?"]),
     "stray word": (["--study", "hw3", "search"], ["unrecognized arguments: search"]),
     "trials in words": (["--study", "hw3", "--trials", "five"], ["--trials", "'five'"]),
-    "negative trials": (["--study", "hw3", "--trials", "-1"], ["search.num_trials", "-1", "greater than or equal to 0"]),
-    "too many trials": (["--study", "hw3", "--trials", "1000000"], ["search.num_trials", "1000000", "100000"]),
+    "negative trials": (
+        ["--study", "hw3", "--trials", "-1"],
+        ["search.num_trials", "-1", "greater than or equal to 0"],
+    ),
+    "too many trials": (
+        ["--study", "hw3", "--trials", "1000000"],
+        ["search.num_trials", "1000000", "100000"],
+    ),
     "no epochs": (["--study", "hw3", "--epochs", "0"], ["--epochs", "'0'", "at least 1"]),
     "half an epoch": (["--study", "hw3", "--epochs", "1.5"], ["--epochs", "'1.5'"]),
     "no replicates": (["--study", "hw3", "--replicates", "0"], ["--replicates", "'0'"]),
     "negative seed": (["--study", "hw3", "--seed", "-1"], ["search.seed", "-1"]),
-    "a time without a unit known": (["--study", "hw3", "--time", "6x"], ["--time", "'6x'", "6h, 90m, 1h30m or 45s"]),
+    "a time without a unit known": (
+        ["--study", "hw3", "--time", "6x"],
+        ["--time", "'6x'", "6h, 90m, 1h30m or 45s"],
+    ),
     "no time": (["--study", "hw3", "--time", "0"], ["--time", "'0'"]),
     "an empty time": (["--study", "hw3", "--time", ""], ["--time", "''"]),
     "no workers": (["--study", "hw3", "--workers", "0"], ["--workers", "'0'"]),
     "a negative GPU": (["--study", "hw3", "--gpus-per-trial", "-1"], ["--gpus-per-trial", "-1"]),
-    "a GPU in words": (["--study", "hw3", "--gpus-per-trial", "all"], ["--gpus-per-trial", "'all'"]),
-    "more GPUs than there are": (["--study", "hw3", "--gpus-per-trial", "64"], ["--gpus-per-trial", "64", "usable GPUs"]),
+    "a GPU in words": (
+        ["--study", "hw3", "--gpus-per-trial", "all"],
+        ["--gpus-per-trial", "'all'"],
+    ),
+    "more GPUs than there are": (
+        ["--study", "hw3", "--gpus-per-trial", "64"],
+        ["--gpus-per-trial", "64", "usable GPUs"],
+    ),
     "no assignment": (["--study", "hw3", "--set", "epochs"], ["--set", "KEY=VALUE", "'epochs'"]),
     "no key": (["--study", "hw3", "--set", "=3"], ["--set", "KEY=VALUE", "'=3'"]),
     "misspelt field": (
         ["--study", "hw3", "--set", "optimizer.lrr=1"],
-        ["--set", "baseline.optimizer.lrr", "allowed: name, lr, weight_decay", "did you mean 'lr'?"],
+        [
+            "--set",
+            "baseline.optimizer.lrr",
+            "allowed: name, lr, weight_decay",
+            "did you mean 'lr'?",
+        ],
     ),
-    "misspelt part": (["--study", "hw3", "--set", "optimizr.lr=1"], ["--set: optimizr.lr", "did you mean 'optimizer'?"]),
-    "misspelt top-level field": (["--study", "hw3", "--set", "epoch=1"], ["--set: epoch", "did you mean 'epochs'?"]),
-    "a word for a number": (["--study", "hw3", "--set", "optimizer.lr=fast"], ["baseline.optimizer.lr", "'fast'"]),
-    "out of range": (["--study", "hw3", "--set", "optimizer.lr=-1"], ["baseline.optimizer.lr", "-1", "greater than 0"]),
-    "not a number": (["--study", "hw3", "--set", "optimizer.lr=NaN"], ["baseline.optimizer.lr", "nan", "finite"]),
-    "overflow": (["--study", "hw3", "--set", "optimizer.lr=1e999"], ["baseline.optimizer.lr", "inf", "finite"]),
-    "an abyss": (["--study", "hw3", "--set", "optimizer.lr=" + "[" * 50_000], ["baseline.optimizer.lr"]),
+    "misspelt part": (
+        ["--study", "hw3", "--set", "optimizr.lr=1"],
+        ["--set: optimizr.lr", "did you mean 'optimizer'?"],
+    ),
+    "misspelt top-level field": (
+        ["--study", "hw3", "--set", "epoch=1"],
+        ["--set: epoch", "did you mean 'epochs'?"],
+    ),
+    "a word for a number": (
+        ["--study", "hw3", "--set", "optimizer.lr=fast"],
+        ["baseline.optimizer.lr", "'fast'"],
+    ),
+    "out of range": (
+        ["--study", "hw3", "--set", "optimizer.lr=-1"],
+        ["baseline.optimizer.lr", "-1", "greater than 0"],
+    ),
+    "not a number": (
+        ["--study", "hw3", "--set", "optimizer.lr=NaN"],
+        ["baseline.optimizer.lr", "nan", "finite"],
+    ),
+    "overflow": (
+        ["--study", "hw3", "--set", "optimizer.lr=1e999"],
+        ["baseline.optimizer.lr", "inf", "finite"],
+    ),
+    "an abyss": (
+        ["--study", "hw3", "--set", "optimizer.lr=" + "[" * 50_000],
+        ["baseline.optimizer.lr"],
+    ),
     "a study's file": (["--study", "studies/hw3.py"], ["'studies/hw3.py'", "did you mean 'hw3'?"]),
     "unknown member": (
         ["--study", "hw3", "--set", "model.name=resnet19"],
         ["baseline.model.name", "'resnet19'", "did you mean 'resnet18'?"],
     ),
-    "a part for its name": (["--study", "hw3", "--set", "model=resnet18"], ["did you mean 'baseline.model.name'?"]),
-    "unknown choice": (["--study", "hw3", "--set", "precision=fp16"], ["baseline.precision", "auto, fp32, bf16"]),
+    "a part for its name": (
+        ["--study", "hw3", "--set", "model=resnet18"],
+        ["did you mean 'baseline.model.name'?"],
+    ),
+    "unknown choice": (
+        ["--study", "hw3", "--set", "precision=fp16"],
+        ["baseline.precision", "auto, fp32, bf16"],
+    ),
     "a range beyond the config": (
         ["--study", "hw3", "--set", "space.knobs.model.dropout.high=2"],
         ["study 'hw3', space: model.dropout", "2.0"],
@@ -137,14 +230,32 @@ BAD = {
         ["--study", "hw3", "--set", "epochs=0", "--set", "batch_size=1"],
         ["baseline.epochs", "baseline.batch_size"],
     ),
-    "a factor without effect": (["--study", "hw3", "--set", "augment.strength=1"], ["'augmentation'", "no effect"]),
-    "missing folder": (["--study", "hw3", "--data", "photo"], ["photo", "no such folder", "did you mean 'photos'?"]),
+    "a factor without effect": (
+        ["--study", "hw3", "--set", "augment.strength=1"],
+        ["'augmentation'", "no effect"],
+    ),
+    "missing folder": (
+        ["--study", "hw3", "--data", "photo"],
+        ["photo", "no such folder", "did you mean 'photos'?"],
+    ),
     "empty folder": (["--study", "hw3", "--data", "empty"], ["empty", "no pictures"]),
-    "a file for a folder": (["--study", "hw3", "--data", "photo.jpg"], ["photo.jpg", "this is a file"]),
-    "one class": (["--study", "hw3", "--data", "one-class"], ["one-class", "at least 2 classes", "'bread'"]),
+    "a file for a folder": (
+        ["--study", "hw3", "--data", "photo.jpg"],
+        ["photo.jpg", "this is a file"],
+    ),
+    "one class": (
+        ["--study", "hw3", "--data", "one-class"],
+        ["one-class", "at least 2 classes", "'bread'"],
+    ),
     "no pictures anywhere": (["--study", "strict"], ["study 'strict'", "data/food-11", "--data"]),
-    "nothing to resume": (["--study", "hw3", "--resume"], ["--resume", "nothing is recorded in mlruns/hw3-digits"]),
-    "resume and fresh": (["--study", "hw3", "--resume", "--fresh"], ["--fresh", "not allowed with", "--resume"]),
+    "nothing to resume": (
+        ["--study", "hw3", "--resume"],
+        ["--resume", "nothing is recorded in mlruns/hw3-digits"],
+    ),
+    "resume and fresh": (
+        ["--study", "hw3", "--resume", "--fresh"],
+        ["--fresh", "not allowed with", "--resume"],
+    ),
     "loud and quiet": (["--study", "hw3", "-v", "-q"], ["-q", "not allowed with", "-v"]),
     "a hostile name": (["--study", "\x1b[2J"], ["\\x1b[2J"]),
     "a hostile flag": (["--study", "hw3", "--\x1b[2J"], ["\\x1b[2J"]),
@@ -166,7 +277,9 @@ def test_a_folder_named_by_the_environment_is_checked_too(place):
 
 
 def test_the_ablation_has_no_trials(place):
-    assert "unrecognized arguments: --trials" in refused(place, "pipeline.ablate", "--study", "hw3", "--trials", "5")
+    assert "unrecognized arguments: --trials" in refused(
+        place, "pipeline.ablate", "--study", "hw3", "--trials", "5"
+    )
 
 
 def test_there_is_nothing_to_show_before_a_study_ran(place):
@@ -175,7 +288,9 @@ def test_there_is_nothing_to_show_before_a_study_ran(place):
 
 @pytest.mark.parametrize("command", ["pipeline.report", "pipeline.export"])
 def test_what_reads_a_record_says_what_to_do_where_there_is_none(place, command):
-    assert "run pipeline.search or pipeline.ablate first" in refused(place, command, "--study", "hw3")
+    assert "run pipeline.search or pipeline.ablate first" in refused(
+        place, command, "--study", "hw3"
+    )
     message = refused(place, command, "--study", "hw3", "--set", "dataset.size=32")
     assert "the configuration is the recorded one here, leave it out" in message
     assert "did you mean" not in message
@@ -215,12 +330,30 @@ def test_help_is_quick_since_it_imports_nothing_heavy(place, command):
 @pytest.mark.parametrize("arguments", [["--data", "photos"], []])
 def test_a_dry_run_shows_the_plan_and_writes_nothing(place, arguments):
     before = contents(place)
-    found = run(place, "pipeline.search", "--study", "hw3", "--dry-run", "--trials", "7", "--epochs", "9", *arguments)
+    found = run(
+        place,
+        "pipeline.search",
+        "--study",
+        "hw3",
+        "--dry-run",
+        "--trials",
+        "7",
+        "--epochs",
+        "9",
+        *arguments,
+    )
     assert found.returncode == 0, found.stderr
     assert found.stderr == ""
     assert contents(place) == before
     said = ("classes  ", "labels  ", "train  ", "validation ", "left out ")
-    for word in (*said, "7 trials", "optimizer.sgd.lr", "4 arms", "ResNet + augmentation", "nothing was trained or written"):
+    for word in (
+        *said,
+        "7 trials",
+        "optimizer.sgd.lr",
+        "4 arms",
+        "ResNet + augmentation",
+        "nothing was trained or written",
+    ):
         assert word in found.stdout
     assert ("embedded default" in found.stdout) == (not arguments)
     assert ("mlruns/hw3-photos" in found.stdout) == bool(arguments)
@@ -231,18 +364,31 @@ def test_a_record_is_not_moved_aside_for_a_wrong_folder(place, tmp_path):
     recorded = tmp_path / "mlruns" / "hw3-empty"
     recorded.mkdir(parents=True)
     (recorded / "ledger.jsonl").write_text("what was found out before")
-    assert "no pictures" in refused(tmp_path, "pipeline.search", "--study", "hw3", "--data", "empty", "--fresh")
+    assert "no pictures" in refused(
+        tmp_path, "pipeline.search", "--study", "hw3", "--data", "empty", "--fresh"
+    )
 
 
 @pytest.mark.parametrize(
     ("text", "expected"),
-    [("6h", 21600), ("90m", 5400), ("1h30m", 5400), ("45s", 45), ("45", 45), ("1.5H", 5400), (" 2m5s ", 125), ("0.5", 0.5)],
+    [
+        ("6h", 21600),
+        ("90m", 5400),
+        ("1h30m", 5400),
+        ("45s", 45),
+        ("45", 45),
+        ("1.5H", 5400),
+        (" 2m5s ", 125),
+        ("0.5", 0.5),
+    ],
 )
 def test_times(text, expected):
     assert seconds(text) == expected
 
 
-@pytest.mark.parametrize("text", ["", "0", "0h0m", "-5", "h", "5d", "1m1h", "nan", "inf", "1e3", "6 h"])
+@pytest.mark.parametrize(
+    "text", ["", "0", "0h0m", "-5", "h", "5d", "1m1h", "nan", "inf", "1e3", "6 h"]
+)
 def test_what_is_no_time(text):
     with pytest.raises(argparse.ArgumentTypeError, match="expected a time"):
         seconds(text)
@@ -272,11 +418,28 @@ def test_flags_reach_the_study(place, monkeypatch):
         place,
         monkeypatch,
         *("--data", "photos", "--trials", "7", "--epochs", "3", "--replicates", "4", "--seed", "5"),
-        *("--set", "optimizer.name=sgd", "--set", "optimizer.momentum=0.5", "--set", "search.sampler=random"),
-        *("--set", "space.knobs.batch_size.options=[16, 32]", "--set", "title=A title = with signs"),
+        *(
+            "--set",
+            "optimizer.name=sgd",
+            "--set",
+            "optimizer.momentum=0.5",
+            "--set",
+            "search.sampler=random",
+        ),
+        *(
+            "--set",
+            "space.knobs.batch_size.options=[16, 32]",
+            "--set",
+            "title=A title = with signs",
+        ),
     )
     assert (data, note) == (Path("photos"), "")
-    assert (study.search.num_trials, study.baseline.epochs, study.ablation.replicates, study.search.seed) == (7, 3, 4, 5)
+    assert (
+        study.search.num_trials,
+        study.baseline.epochs,
+        study.ablation.replicates,
+        study.search.seed,
+    ) == (7, 3, 4, 5)
     assert study.baseline.optimizer.model_dump() == {
         "name": "sgd",
         "lr": 0.05,
@@ -301,9 +464,16 @@ def test_the_flag_comes_before_the_environment_and_both_before_the_fallback(plac
 
 
 def test_a_dataset_that_lies_in_no_folder_needs_none(place, monkeypatch):
-    monkeypatch.setenv("FOOD11", "/from/the/environment")  # the study's pictures, not those of the set that is named
-    for sets in (["dataset.name=torchvision", "dataset.set=SVHN"], ["dataset.name=huggingface", "dataset.path=a/b"]):
-        study, data, note = chosen(place, monkeypatch, *(word for text in sets for word in ("--set", text)))
+    monkeypatch.setenv(
+        "FOOD11", "/from/the/environment"
+    )  # the study's pictures, not those of the set that is named
+    for sets in (
+        ["dataset.name=torchvision", "dataset.set=SVHN"],
+        ["dataset.name=huggingface", "dataset.path=a/b"],
+    ):
+        study, data, note = chosen(
+            place, monkeypatch, *(word for text in sets for word in ("--set", text))
+        )
         assert (data, note, study.baseline.dataset.name) == (None, "", sets[0].split("=")[1])
     torchvision = ("--set", "dataset.name=torchvision", "--data", "photos")
     study, data, _ = chosen(place, monkeypatch, *torchvision)
@@ -314,10 +484,19 @@ def test_a_dataset_that_lies_in_no_folder_needs_none(place, monkeypatch):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (("--set", "dataset.name=csv"), "dataset.name: csv: its pictures lie in a folder; give it with --data"),
+        (
+            ("--set", "dataset.name=csv"),
+            "dataset.name: csv: its pictures lie in a folder; give it with --data",
+        ),
         (("--set", "dataset.name=foldr"), "did you mean 'folder'?"),
-        (("--set", "dataset.name=digits", "--data", "photos"), "this study's pictures (digits) are in no folder"),
-        (("--set", "dataset.name=torchvision", "--set", "dataset.set=CIFAR-10"), "did you mean 'CIFAR10'?"),
+        (
+            ("--set", "dataset.name=digits", "--data", "photos"),
+            "this study's pictures (digits) are in no folder",
+        ),
+        (
+            ("--set", "dataset.name=torchvision", "--set", "dataset.set=CIFAR-10"),
+            "did you mean 'CIFAR10'?",
+        ),
     ],
 )
 def test_a_dataset_and_a_folder_that_do_not_go_together(place, monkeypatch, arguments, words):
@@ -333,7 +512,9 @@ def test_flags_of_the_fallbacks_dataset_reach_it(place, monkeypatch):
 
 
 def test_flags_are_stronger_than_the_fallback(place, monkeypatch):
-    study, _, note = chosen(place, monkeypatch, "--epochs", "2", "--trials", "3", "--set", "model.width=4")
+    study, _, note = chosen(
+        place, monkeypatch, "--epochs", "2", "--trials", "3", "--set", "model.width=4"
+    )
     assert note
     assert (study.baseline.epochs, study.search.num_trials, study.baseline.model.width) == (2, 3, 4)
 
@@ -347,7 +528,9 @@ def test_a_home_folder_is_found(place, monkeypatch):
     assert chosen(place, monkeypatch, "--data", "~/photos")[1] == place / "photos"
 
 
-@pytest.mark.parametrize("code", ["raise UserError('a\\nb')", "raise KeyboardInterrupt", "return 3"])
+@pytest.mark.parametrize(
+    "code", ["raise UserError('a\\nb')", "raise KeyboardInterrupt", "return 3"]
+)
 def test_the_guard_gives_the_exit_code(code, capsys):
     namespace = {"UserError": UserError}
     exec(f"def main(argv):\n    {code}", namespace)

@@ -1,4 +1,6 @@
-"""Arms that may not lead: at chance, with lost or collapsed runs, or hardly compared; and what is said of such runs."""
+"""Arms that may not lead: at chance, with lost or collapsed runs, or hardly compared; and what is
+said of such runs.
+"""
 
 import re
 from pathlib import Path
@@ -17,9 +19,14 @@ HIGH = [0.700, 0.704, 0.696, 0.702, 0.698]
 
 
 def study(folder: Path, results: Results) -> Scribe:
-    """Four classes and 300 test pictures: chance is 25 %, a run below 32.5 % cannot be told from it."""
+    """Four classes and 300 test pictures: chance is 25 %, a run below 32.5 % cannot be told from
+    it.
+    """
     planned = max(map(len, results.values()))
-    overrides = {arm: {"model.dropout": 0.01 * number} if number else {} for number, arm in enumerate(results)}
+    overrides = {
+        arm: {"model.dropout": 0.01 * number} if number else {}
+        for number, arm in enumerate(results)
+    }
     book = Scribe(folder, with_arms(make_study(replicates=planned, num_trials=0), overrides))
     book.session()
     for arm, runs in results.items():
@@ -37,7 +44,10 @@ def told(folder: Path, results: Results) -> Told:
 
 def lower(by: float) -> list[float | str]:
     """Around another level, in another order: pairs of equal distance are not tested."""
-    return [value - by for value in np.random.default_rng(round(1000 * abs(by))).permutation(HIGH).tolist()]
+    return [
+        value - by
+        for value in np.random.default_rng(round(1000 * abs(by))).permutation(HIGH).tolist()
+    ]
 
 
 def test_an_arm_at_chance_is_never_bold(tmp_path: Path) -> None:
@@ -45,8 +55,12 @@ def test_an_arm_at_chance_is_never_bold(tmp_path: Path) -> None:
     found = told(tmp_path, {"base": [0.25] * 5, "high": list(HIGH), "low": lower(0.2)})
     assert set(found.marked().values()) == {frozenset({"high"})}
     for place in WORDED:
-        assert re.search(r"base: at chance in every run \(guessing gives 25\.0+ %\)\.", found.plain[place]), place
-    assert {row["arm"]: row["not_best_because"] for row in found.rows["arms"]}["base"] == "at chance"
+        assert re.search(
+            r"base: at chance in every run \(guessing gives 25\.0+ %\)\.", found.plain[place]
+        ), place
+    assert {row["arm"]: row["not_best_because"] for row in found.rows["arms"]}[
+        "base"
+    ] == "at chance"
 
 
 def test_below_the_most_frequent_class_is_no_better_than_chance(tmp_path: Path) -> None:
@@ -60,31 +74,48 @@ def test_below_the_most_frequent_class_is_no_better_than_chance(tmp_path: Path) 
 
 
 def test_an_arm_that_lost_runs_is_not_best_on_its_survivors(tmp_path: Path) -> None:
-    found = told(tmp_path, {"base": lower(0.1), "fast": [0.74, 0.742, 0.738, "diverged", "failed"], "high": lower(0)})
+    found = told(
+        tmp_path,
+        {"base": lower(0.1), "fast": [0.74, 0.742, 0.738, "diverged", "failed"], "high": lower(0)},
+    )
     assert set(found.marked().values()) == {frozenset({"high"})}
     for place in WORDED:
-        line = r"fast: 1 of 5 runs diverged and 1 of 5 runs failed, not in its numbers; counted as chance \(25\.0+ %\)"
+        line = (
+            r"fast: 1 of 5 runs diverged and 1 of 5 runs failed, not in its numbers; counted as "
+            r"chance \(25\.0+ %\)"
+        )
         assert re.search(line + r" it has 54\.40* %\.", found.plain[place]), place
         assert "Best:" not in found.plain[place]
 
 
 def test_an_arm_that_lacks_replicates_of_the_others_is_not_bold(tmp_path: Path) -> None:
     """Two shared replicates left nothing to test, and the arm was bold 4 points below the top."""
-    results: Results = {"base": lower(0.1), "few": [0.66, 0.662, "running", "running", "running"], "high": lower(0)}
+    results: Results = {
+        "base": lower(0.1),
+        "few": [0.66, 0.662, "running", "running", "running"],
+        "high": lower(0),
+    }
     found = told(tmp_path, results)
     assert set(found.marked().values()) == {frozenset({"high"})}
     equal: Results = {arm: runs[:3] for arm, runs in (("base", lower(0.1)), ("high", lower(0)))}
-    record = study(tmp_path / "all", {arm: [*runs, "running", "running"] for arm, runs in equal.items()}).record()
+    record = study(
+        tmp_path / "all", {arm: [*runs, "running", "running"] for arm, runs in equal.items()}
+    ).record()
     assert read(record).ablation.bold == {"high"}, "a study that stands at 3 of 5 bars none"
 
 
 def test_a_single_collapsed_run_is_named_everywhere_and_its_arm_is_not_bold(tmp_path: Path) -> None:
-    """58 ± 27 was bold beside 73, without a word of the run at 10 %: the flag needs more than half of the runs."""
+    """58 ± 27 was bold beside 73, without a word of the run at 10 %: the flag needs more than half
+    of the runs.
+    """
     runs: list[float | str] = [0.700, 0.704, 0.250, 0.702, 0.698]
     found = told(tmp_path, {"base": lower(0.2), "high": lower(-0.03), "torn": runs})
     assert set(found.marked().values()) == {frozenset({"high"})}
     for place in WORDED:
-        line = r"torn: replicate 3 \(25\.0+ %\) collapsed, its other runs have 69\.80* to 70\.40* %; guessing gives 25\.0+ %"
+        line = (
+            r"torn: replicate 3 \(25\.0+ %\) collapsed, its other runs have 69\.80* to 70\.40* "
+            r"%; guessing gives 25\.0+ %"
+        )
         assert re.search(line, found.plain[place]), place
         assert "no warnings" not in found.plain[place]
     assert "torn (1 of 5 runs collapsed)" in found.plain["report.md"]
@@ -94,13 +125,16 @@ def test_one_run_beside_a_collapsed_one_is_no_range(tmp_path: Path) -> None:
     found = told(tmp_path, {"base": [0.2, 0.21, 0.7], "high": lower(0)[:3]})
     for place in WORDED:
         line = (
-            r"base: replicates 1 \(20\.0+ %\), 2 \(21\.0+ %\) collapsed, its other run has 70\.0+ %; guessing gives 25\.0+ %"
+            r"base: replicates 1 \(20\.0+ %\), 2 \(21\.0+ %\) collapsed, its other run has "
+            r"70\.0+ %; guessing gives 25\.0+ %"
         )
         assert re.search(line, found.plain[place]), place
 
 
 def test_a_difference_below_the_margin_says_so_beside_its_verdict(tmp_path: Path) -> None:
-    """Better by .4 points, where 1 is the margin: said in the summary alone, the table read as any other finding."""
+    """Better by .4 points, where 1 is the margin: said in the summary alone, the table read as any
+    other finding.
+    """
     high = [0.7001, 0.6999, 0.7002, 0.6998, 0.7]
     found = told(tmp_path, {"base": [0.6959, 0.6962, 0.696, 0.6958, 0.6961], "high": list(high)})
     for place in ("report.md", "report.html", "ablation.tex"):
@@ -108,7 +142,13 @@ def test_a_difference_below_the_margin_says_so_beside_its_verdict(tmp_path: Path
     assert (
         "更优（小于默认等效界值）"
         in texts(
-            read(study(tmp_path / "zh", {"base": [v - 0.004 for v in high[::-1]], "high": list(high)}).record()), {}, "zh"
+            read(
+                study(
+                    tmp_path / "zh", {"base": [v - 0.004 for v in high[::-1]], "high": list(high)}
+                ).record()
+            ),
+            {},
+            "zh",
         )["report.md"]
     )
     assert [row["below_margin"] for row in found.rows["contrasts"]] == ["True"]
@@ -136,7 +176,9 @@ def test_which_runs_collapsed(values: list[float], named: tuple[int, ...]) -> No
 def test_ordinary_runs_are_seldom_called_collapsed() -> None:
     rng = np.random.default_rng(1)
     for n in (3, 5, 10):
-        scores = pd.DataFrame(0.7 + 0.03 * rng.standard_normal((n, 1000)), range(1, n + 1), map(str, range(1000)))
+        scores = pd.DataFrame(
+            0.7 + 0.03 * rng.standard_normal((n, 1000)), range(1, n + 1), map(str, range(1000))
+        )
         assert len(collapsed(scores, Guess(0.1, 0.15))) <= 6
 
 
@@ -148,7 +190,9 @@ def test_ordinary_runs_are_seldom_called_collapsed() -> None:
         ((0.71, 0.7, 0.1), "its other runs have 70.0 to 71.0 %"),
     ],
 )
-def test_the_runs_beside_a_collapse_are_counted(others: tuple[float, ...], said: str, tmp_path: Path) -> None:
+def test_the_runs_beside_a_collapse_are_counted(
+    others: tuple[float, ...], said: str, tmp_path: Path
+) -> None:
     found = told(tmp_path, {"base": [0.6, 0.61, 0.62], "torn": list(others)})
     for place in WORDED:
         plain = re.sub(r"(\d\.\d)0+\b", r"\1", found.plain[place])

@@ -1,4 +1,6 @@
-"""What every member of every union must do: take any size, learn, survive JSON and a crash, name its source."""
+"""What every member of every union must do: take any size, learn, survive JSON and a crash, name
+its source.
+"""
 
 import re
 import shutil
@@ -54,7 +56,9 @@ def narrow(member: Any, **knobs: Any) -> TrainConfig:
 @every(MODELS)
 @pytest.mark.parametrize(("channels", "num_classes"), [(1, 2), (3, 176)])
 @pytest.mark.parametrize("size", [28, 32, 64, 128, 224])
-def test_a_network_takes_every_size_and_number_of_classes(member: Any, size: int, channels: int, num_classes: int) -> None:
+def test_a_network_takes_every_size_and_number_of_classes(
+    member: Any, size: int, channels: int, num_classes: int
+) -> None:
     """As it is by default; on the meta device, which knows shapes alone."""
     with torch.device("meta"):
         model = member().build(channels, size, num_classes).eval()
@@ -98,7 +102,9 @@ RATE = {"lenet": 0.01, "vgg": 1e-3, "alexnet": 1e-3, "nin": 1e-3, "vit": 1e-3, "
 
 @every(MODELS)
 def test_a_network_learns_real_pictures(member: Any) -> None:
-    config = narrow(member, **{"model.dropout": 0.0, "optimizer.lr": RATE.get(name_of(member), 3e-3)})
+    config = narrow(
+        member, **{"model.dropout": 0.0, "optimizer.lr": RATE.get(name_of(member), 3e-3)}
+    )
     inputs = digits(num_train=16, channels=3, size=32)
     torch.manual_seed(0)
     model = config.model.build(3, 32, 10).train()
@@ -119,7 +125,9 @@ def test_a_network_learns_real_pictures(member: Any) -> None:
 
 @every(MODELS)
 def test_a_network_goes_on_bit_for_bit(member: Any, tmp_path: Path) -> None:
-    config = narrow(member, **{"dataset.size": 32, "epochs": 3, "precision": "fp32", "model.dropout": 0.2})
+    config = narrow(
+        member, **{"dataset.size": 32, "epochs": 3, "precision": "fp32", "model.dropout": 0.2}
+    )
     _goes_on(config, digits(num_train=24, num_val=8, channels=3, size=32), tmp_path)
 
 
@@ -127,10 +135,20 @@ PARTS = [("optimizer", m) for m in OPTIMIZERS] + [("schedule", m) for m in SCHED
 PARTS += [("loss", m) for m in LOSSES] + [("augment", m) for m in AUGMENTS]
 
 
-@pytest.mark.parametrize(("part", "member"), PARTS, ids=lambda value: value if isinstance(value, str) else name_of(value))
-def test_a_part_learns_real_pictures_and_goes_on_bit_for_bit(part: str, member: Any, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("part", "member"), PARTS, ids=lambda value: value if isinstance(value, str) else name_of(value)
+)
+def test_a_part_learns_real_pictures_and_goes_on_bit_for_bit(
+    part: str, member: Any, tmp_path: Path
+) -> None:
     name = name_of(member)
-    knobs: dict[str, Any] = {"model.width": 8, "model.dropout": 0.1, "epochs": 6, "batch_size": 16, f"{part}.name": name}
+    knobs: dict[str, Any] = {
+        "model.width": 8,
+        "model.dropout": 0.1,
+        "epochs": 6,
+        "batch_size": 16,
+        f"{part}.name": name,
+    }
     knobs["optimizer.lr"] = RATES.get(name, 0.01)
     if part == "augment":
         knobs |= {"augment.strength": 0.5}
@@ -139,7 +157,9 @@ def test_a_part_learns_real_pictures_and_goes_on_bit_for_bit(part: str, member: 
 
 
 def _goes_on(config: TrainConfig, inputs: Any, tmp_path: Path) -> list[float]:
-    """A run that crashed in between ends with the same numbers and the same weights; returns its training losses."""
+    """A run that crashed in between ends with the same numbers and the same weights; returns its
+    training losses.
+    """
     straight, crashed = tmp_path / "straight", tmp_path / "crashed"
     middle = config.epochs // 2
 
@@ -165,15 +185,25 @@ def test_augmentation_of_strength_0_is_none(member: Any) -> None:
 def test_compression_is_of_the_finished_model_alone(member: Any, tmp_path: Path) -> None:
     inputs = digits()
     config = SMALL.override({"final.compress.name": name_of(member)})
-    assert numbers(train(config, inputs, seed=0, folder=tmp_path)) == numbers(train(SMALL, inputs, seed=0))
+    assert numbers(train(config, inputs, seed=0, folder=tmp_path)) == numbers(
+        train(SMALL, inputs, seed=0)
+    )
     facts = evaluate_best(config, inputs.val, inputs, seed=0, folder=tmp_path).facts
     plain = config.final.is_plain
     assert 0 <= facts["acc"] <= 1
     assert facts.get("size_bytes", 0) < facts.get("plain_size_bytes", 1)
-    assert plain or facts["plain_acc"] == max(e["val_acc"] for e in train(SMALL, inputs, seed=0).history)
+    assert plain or facts["plain_acc"] == max(
+        e["val_acc"] for e in train(SMALL, inputs, seed=0).history
+    )
 
 
-ALL = [("model", MODELS), ("optimizer", OPTIMIZERS), ("schedule", SCHEDULES), ("loss", LOSSES), ("augment", AUGMENTS)]
+ALL = [
+    ("model", MODELS),
+    ("optimizer", OPTIMIZERS),
+    ("schedule", SCHEDULES),
+    ("loss", LOSSES),
+    ("augment", AUGMENTS),
+]
 ALL += [("final.compress", COMPRESSIONS), ("dataset", DATASETS)]
 EACH = [pytest.param(part, m, id=f"{part}-{name_of(m)}") for part, members in ALL for m in members]
 
@@ -185,12 +215,17 @@ def test_a_member_survives_json_and_the_command_line(part: str, member: Any) -> 
     assert config.flat()[f"{part}.name"] == name_of(member)
 
 
-SOURCE = re.compile(r"arXiv \d{4}\.\d{4,5}|doi \S+|\b(19|20)\d\d\b|course|timm|torchvision|MNIST|Hugging Face|scikit-learn")
+SOURCE = re.compile(
+    r"arXiv \d{4}\.\d{4,5}|doi \S+|\b(19|20)\d\d\b|course|timm|torchvision|MNIST|Hugging "
+    r"Face|scikit-learn"
+)
 PLAIN = {"none", "constant", "folder", "csv", "npz", "half"}  # nothing that anybody published
 
 
 @pytest.mark.parametrize(("part", "member"), EACH)
 def test_a_member_names_its_source(part: str, member: Any) -> None:
-    text = " ".join(cls.__doc__ or "" for cls in member.__mro__ if cls.__module__.startswith("pipeline."))
+    text = " ".join(
+        cls.__doc__ or "" for cls in member.__mro__ if cls.__module__.startswith("pipeline.")
+    )
     assert member.__doc__, f"{part} {name_of(member)} says nothing"
     assert SOURCE.search(text) or name_of(member) in PLAIN

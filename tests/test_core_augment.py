@@ -10,7 +10,15 @@ from pydantic import ValidationError
 from torch import Tensor
 
 from pipeline.core.augmentation.boxes import first_that_fits
-from pipeline.core.augmentation.config import AUGMENTS, LIMITS, Amounts, Augmentation, Notes, Rand, Trivial
+from pipeline.core.augmentation.config import (
+    AUGMENTS,
+    LIMITS,
+    Amounts,
+    Augmentation,
+    Notes,
+    Rand,
+    Trivial,
+)
 from pipeline.core.augmentation.draws import JUMPS
 from pipeline.core.augmentation.pixels import Draws, Pixels, augmented
 from pipeline.core.augmentation.pixels import draw as typed_draw
@@ -109,7 +117,9 @@ def test_rand_without_operations_or_magnitude_is_off(off: dict[str, Any]) -> Non
 @every_operation
 @channels_1_and_3
 @sizes
-def test_an_operation_alone_changes_pixels_and_stays_in_range(operation: str, channels: int, size: int) -> None:
+def test_an_operation_alone_changes_pixels_and_stays_in_range(
+    operation: str, channels: int, size: int
+) -> None:
     n = 40
     images = pictures(n, channels, size)
     x = images.float()
@@ -139,7 +149,9 @@ def test_a_set_changes_pixels_and_stays_in_range(member: Any, channels: int, siz
 
 @every_operation
 def test_every_sample_has_draws_of_its_own(operation: str) -> None:
-    """Of 64 copies of one picture: two outcomes of a coin, some collisions of whole numbers, else no two alike."""
+    """Of 64 copies of one picture: two outcomes of a coin, some collisions of whole numbers, else
+    no two alike.
+    """
     result = augmented(pictures(1).float().expand(64, -1, -1, -1), drawn(alone(operation), 64))
     coins = {"flip": 2, "flip_vertical": 2, "grayscale": 2}
     least = (coins | {"pad_crop": 50, "crop": 50, "blur": 50, "erasing": 60}).get(operation, 64)
@@ -167,7 +179,9 @@ def test_no_batch_split_changes_a_bit(augment: Any, channels: int, size: int) ->
     images, draws, process = pictures(n, channels, size), drawn(augment, n, size), blank(channels)
     whole = process(images, draws)
     for step in (1, 2, 5, 20):
-        split = [process(images[i : i + step], draws.rows(slice(i, i + step))) for i in range(0, n, step)]
+        split = [
+            process(images[i : i + step], draws.rows(slice(i, i + step))) for i in range(0, n, step)
+        ]
         assert torch.equal(torch.cat(split), whole)
     order = torch.randperm(n, generator=torch.Generator().manual_seed(0))
     assert torch.equal(process(images[order], draws.rows(order)), whole[order])
@@ -184,7 +198,9 @@ def test_draws_depend_on_seed_and_epoch_and_nothing_else(augment: Any) -> None:
 
 
 def test_every_part_reads_a_stretch_of_its_own() -> None:
-    assert len({0, *JUMPS.values()}) == len(JUMPS) + 1  # 0 is where flip, rotation, crop and jitter read
+    assert (
+        len({0, *JUMPS.values()}) == len(JUMPS) + 1
+    )  # 0 is where flip, rotation, crop and jitter read
 
 
 def test_the_first_box_that_fits_is_taken() -> None:
@@ -224,14 +240,20 @@ def test_picked_operations_leave_the_others_draws_alone(member: Any) -> None:
 @every_operation
 def test_strength_scales_an_operation(operation: str) -> None:
     images = pictures(100).float()
-    changes = [(augmented(images, drawn(alone(operation, s), 100)) - images).abs().mean() for s in (0.1, 0.5, 1.0)]
+    changes = [
+        (augmented(images, drawn(alone(operation, s), 100)) - images).abs().mean()
+        for s in (0.1, 0.5, 1.0)
+    ]
     assert changes[0] < changes[1] < changes[2]
 
 
 @every_set
 def test_strength_scales_a_set(member: Any) -> None:
     images = pictures(200).float()
-    changes = [(augmented(images, drawn(member(strength=s), 200)) - images).abs().mean() for s in (0.05, 0.3, 1.0)]
+    changes = [
+        (augmented(images, drawn(member(strength=s), 200)) - images).abs().mean()
+        for s in (0.05, 0.3, 1.0)
+    ]
     assert changes[0] < changes[1] < changes[2]
     assert changes[0] < 8
 
@@ -239,7 +261,10 @@ def test_strength_scales_a_set(member: Any) -> None:
 @every_set
 def test_amounts_stop_where_more_makes_no_sense(member: Any) -> None:
     fields = {name: Augmentation.model_fields[name] for name in ALONE}
-    most = {name: next(m.le for m in field.metadata if hasattr(m, "le")) for name, field in fields.items()}
+    most = {
+        name: next(m.le for m in field.metadata if hasattr(m, "le"))
+        for name, field in fields.items()
+    }
     strongest = member(strength=3, **most)
     assert all(amount <= limit for amount, limit in zip(strongest.amounts(), LIMITS, strict=True))
     result = augmented(pictures(9).float(), drawn(strongest, 9))
@@ -255,7 +280,9 @@ def test_amounts_stop_where_more_makes_no_sense(member: Any) -> None:
 def test_json_round_trip(member: Any) -> None:
     config = TrainConfig(augment=member(strength=1.5, mixup=0.2, erasing=0.1))
     assert TrainConfig.model_validate_json(config.model_dump_json()) == config
-    assert len({TrainConfig(augment=kind(strength=1)).fingerprint() for kind in AUGMENTS}) == len(AUGMENTS)
+    assert len({TrainConfig(augment=kind(strength=1)).fingerprint() for kind in AUGMENTS}) == len(
+        AUGMENTS
+    )
 
 
 @every_set

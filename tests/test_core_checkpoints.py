@@ -56,9 +56,15 @@ def step(model: nn.Module, optimizer: torch.optim.Optimizer, seed: int) -> None:
 
 
 def write(
-    folder: Path, num_epochs: int = 3, best: int = 2, config: Any = Adam, identity: Identity = IDENTITY
+    folder: Path,
+    num_epochs: int = 3,
+    best: int = 2,
+    config: Any = Adam,
+    identity: Identity = IDENTITY,
 ) -> tuple[nn.Module, torch.optim.Optimizer]:
-    """`num_epochs` checkpoints of a model trained by one step an epoch; epoch `best` is the best from then on."""
+    """`num_epochs` checkpoints of a model trained by one step an epoch; epoch `best` is the best
+    from then on.
+    """
     model = network()
     optimizer = config().build(model)
     for number in range(1, num_epochs + 1):
@@ -134,7 +140,9 @@ def test_the_newest_two_are_kept_and_share_the_best_weights_on_disk(tmp_path: Pa
     assert (tmp_path / "epoch_0004" / BEST).samefile(tmp_path / "epoch_0005" / BEST)
 
 
-def test_without_hard_links_the_best_weights_are_copied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_hard_links_the_best_weights_are_copied(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def refuse(*_: object) -> None:
         raise OSError("no links here")
 
@@ -217,7 +225,11 @@ def test_edited_numbers_are_noticed(tmp_path: Path) -> None:
 
 
 def files(folder: Path) -> dict[Path, tuple[bytes, int]]:
-    return {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in folder.rglob("*") if path.is_file()}
+    return {
+        path: (path.read_bytes(), path.stat().st_mtime_ns)
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
 
 
 @pytest.mark.parametrize(
@@ -230,7 +242,9 @@ def files(folder: Path) -> dict[Path, tuple[bytes, int]]:
         Identity(After(lr=0.2), 3, 1),
     ],
 )
-def test_checkpoints_of_another_run_are_refused_by_name_and_left(other: Identity, tmp_path: Path) -> None:
+def test_checkpoints_of_another_run_are_refused_by_name_and_left(
+    other: Identity, tmp_path: Path
+) -> None:
     write(tmp_path)
     before = files(tmp_path)
     with pytest.raises(UserError, match=r"epoch_0003 is of another configuration.* left as it is"):
@@ -253,7 +267,9 @@ def test_a_knob_that_there_is_no_more_is_refused_and_the_checkpoint_left(tmp_pat
     assert files(tmp_path) == before
 
 
-def test_a_disk_that_does_not_answer_is_no_damage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_disk_that_does_not_answer_is_no_damage(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     write(tmp_path)
     before = files(tmp_path)
 
@@ -262,7 +278,9 @@ def test_a_disk_that_does_not_answer_is_no_damage(tmp_path: Path, monkeypatch: p
 
     with monkeypatch.context() as patch:
         patch.setattr(checkpoints, "digest", refuse)
-        with pytest.raises(MachineError, match=r"cannot read the checkpoint .*epoch_0003: Input/output error"):
+        with pytest.raises(
+            MachineError, match=r"cannot read the checkpoint .*epoch_0003: Input/output error"
+        ):
             latest(tmp_path, IDENTITY)
     assert files(tmp_path) == before
 
@@ -295,9 +313,15 @@ def test_a_disk_that_refuses_is_the_machines_error(tmp_path: Path) -> None:
         write(tmp_path / "file" / "folder")
 
 
-def test_a_failed_write_leaves_the_last_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_write_leaves_the_last_checkpoint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     write(tmp_path, num_epochs=2)
-    monkeypatch.setattr(checkpoints, "save_file", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left on device")))
+    monkeypatch.setattr(
+        checkpoints,
+        "save_file",
+        lambda *_: (_ for _ in ()).throw(OSError(28, "No space left on device")),
+    )
     with pytest.raises(MachineError, match="No space left"):
         write(tmp_path)
     monkeypatch.undo()
@@ -326,7 +350,9 @@ def test_no_pickle_is_ever_written(tmp_path: Path) -> None:
             json.loads(path.read_text())
 
 
-def test_a_run_at_rest_keeps_its_newest_checkpoint_and_a_complete_one_its_best_weights(tmp_path: Path) -> None:
+def test_a_run_at_rest_keeps_its_newest_checkpoint_and_a_complete_one_its_best_weights(
+    tmp_path: Path,
+) -> None:
     inputs = digits()
     half = train(SMALL, inputs, seed=0, folder=tmp_path, stop=3)
     settle(tmp_path, complete=False)
@@ -360,7 +386,9 @@ def test_a_run_killed_while_it_settles_settles_the_next_time(
             settle(tmp_path, complete=True)
     assert sorted(os.listdir(epochs(tmp_path)[-1])) == [BEST, META, STATE]
     if place == "unlink":
-        truncate(epochs(tmp_path)[-1] / STATE)  # what the meta data no longer name is no longer read
+        truncate(
+            epochs(tmp_path)[-1] / STATE
+        )  # what the meta data no longer name is no longer read
     assert train(SMALL, inputs, seed=0, folder=tmp_path) == whole
     for _ in range(2):
         settle(tmp_path, complete=True)

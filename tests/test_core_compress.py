@@ -13,7 +13,15 @@ from pipeline.core.evaluate import evaluate
 from pipeline.core.finished import compress as module
 from pipeline.core.finished import int8
 from pipeline.core.finished.compress import compress, measure, packed
-from pipeline.core.finished.final import COMPRESSIONS, Final, Half, Int8Dynamic, Int8Static, NoCompression, Prune
+from pipeline.core.finished.final import (
+    COMPRESSIONS,
+    Final,
+    Half,
+    Int8Dynamic,
+    Int8Static,
+    NoCompression,
+    Prune,
+)
 from pipeline.core.finished.finish import _batches, evaluate_views, finish, has_views
 from pipeline.core.finished.int8 import Conv8, Linear8, has_int8
 from pipeline.core.models import CNN, MODELS
@@ -32,7 +40,9 @@ def learned() -> tuple[nn.Module, Pictures, Pictures, Pixels]:
     model = CNN(width=8).build(1, 8, 10)
     optimizer = torch.optim.Adam(model.parameters(), lr=3e-3)
     for _ in range(6):
-        for _, images, labels in train.batches(np.arange(400), [slice(i, i + 50) for i in range(0, 400, 50)]):
+        for _, images, labels in train.batches(
+            np.arange(400), [slice(i, i + 50) for i in range(0, 400, 50)]
+        ):
             optimizer.zero_grad()
             functional.cross_entropy(model(pixels(images)), labels).backward()
             optimizer.step()
@@ -62,14 +72,22 @@ def test_every_network_is_compressed_and_answers_alike(network: Any, how: Any) -
     assert y.dtype == torch.float32
     assert torch.isfinite(y).all()
     scale = expected.abs().max()
-    allowed = {"none": 0.0, "half": 0.1, "int8_dynamic": 0.1, "int8_static": 0.35, "prune": math.inf}[how().name]
+    allowed = {
+        "none": 0.0,
+        "half": 0.1,
+        "int8_dynamic": 0.1,
+        "int8_static": 0.35,
+        "prune": math.inf,
+    }[how().name]
     assert (y - expected).abs().max() <= allowed * scale
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
     assert model.state_dict().keys() == before.keys()
 
 
 @pytest.mark.parametrize("amount", [0.3, 0.9])
-def test_pruning_removes_the_smallest_weights_of_all_layers_together(amount: float, learned: Any) -> None:
+def test_pruning_removes_the_smallest_weights_of_all_layers_together(
+    amount: float, learned: Any
+) -> None:
     model = learned[0]
     small = compress(Prune(amount=amount), model, [])
     old = torch.cat([p.flatten() for p in model.parameters() if p.ndim >= 2])
@@ -95,7 +113,10 @@ def test_sparse_weights_are_stored_as_a_mask_and_values_without_loss(learned: An
         else:
             assert torch.equal(stored[name], tensor)
     assert masked >= 5
-    whole, tenth = measure(learned[0], torch.zeros(1, 1, 8, 8)), measure(small, torch.zeros(1, 1, 8, 8))
+    whole, tenth = (
+        measure(learned[0], torch.zeros(1, 1, 8, 8)),
+        measure(small, torch.zeros(1, 1, 8, 8)),
+    )
     # a bit for the mask and a tenth of 32 for the values, of 32
     assert tenth.size_bytes / whole.size_bytes == pytest.approx((1 + 3.2) / 32, abs=0.06)
 
@@ -106,7 +127,9 @@ def test_int8_and_half_are_a_quarter_and_a_half_of_the_size() -> None:
     whole = measure(model, x).size_bytes
     assert whole == pytest.approx(sum(t.nbytes for t in model.state_dict().values()), rel=0.02)
     for how, share in ((Int8Static(), 0.25), (Half(), 0.5), (Half(dtype="fp16"), 0.5)):
-        assert measure(compress(how, model, [x]), x).size_bytes / whole == pytest.approx(share, rel=0.06)
+        assert measure(compress(how, model, [x]), x).size_bytes / whole == pytest.approx(
+            share, rel=0.06
+        )
     assert 0.25 < measure(compress(Int8Dynamic(), model, [x]), x).size_bytes / whole < 1
 
 
@@ -116,11 +139,18 @@ def test_what_is_replaced() -> None:
     kinds = [type(m) for m in compress(Int8Dynamic(), model, [x]).modules()]
     assert (kinds.count(Linear8), kinds.count(nn.Conv2d), kinds.count(nn.Linear)) == (3, 5, 0)
     kinds = [type(m) for m in compress(Int8Static(), model, [x]).modules()]
-    assert (kinds.count(Linear8), kinds.count(Conv8), kinds.count(nn.Conv2d), kinds.count(nn.Linear)) == (3, 5, 0, 0)
+    assert (
+        kinds.count(Linear8),
+        kinds.count(Conv8),
+        kinds.count(nn.Conv2d),
+        kinds.count(nn.Linear),
+    ) == (3, 5, 0, 0)
 
 
 class Reused(nn.Module):
-    """One layer in two places, one whose weights another function reads, and one that is never called."""
+    """One layer in two places, one whose weights another function reads, and one that is never
+    called.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -139,7 +169,9 @@ def test_shared_layers_stay_shared_and_weights_that_are_read_stay() -> None:
     assert type(small.read) is type(small.idle) is nn.Linear
 
 
-def test_a_network_without_such_a_layer_is_said_to_be_unchanged(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_network_without_such_a_layer_is_said_to_be_unchanged(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     model = nn.Sequential(nn.Conv2d(1, 3, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten())
     x = torch.randn(2, 1, 8, 8)
     assert torch.equal(compress(Int8Dynamic(), model, [x])(x), model(x))
@@ -151,7 +183,14 @@ def test_a_network_without_such_a_layer_is_said_to_be_unchanged(caplog: pytest.L
     [(3, 8, 3, 1, 1, 1, 1), (4, 8, 1, 2, 0, 1, 1), (6, 6, 3, 1, 2, 2, 6), (8, 4, 5, 2, 2, 1, 2)],
 )
 def test_an_integer_convolution_is_the_convolution_of_its_rounded_numbers(
-    in_channels: int, out: int, kernel: int, stride: int, padding: int, dilation: int, groups: int, monkeypatch: Any
+    in_channels: int,
+    out: int,
+    kernel: int,
+    stride: int,
+    padding: int,
+    dilation: int,
+    groups: int,
+    monkeypatch: Any,
 ) -> None:
     torch.manual_seed(0)
     layer = nn.Conv2d(in_channels, out, kernel, stride, padding, dilation, groups)
@@ -215,8 +254,15 @@ def test_compressed_digits_are_still_read(learned: Any) -> None:
     model, train, val, pixels = learned
     _, plain = evaluate(model, val, pixels, bf16=False)
     assert plain > 0.85
-    for how, loss in ((Int8Dynamic(), 0.01), (Int8Static(), 0.02), (Half(), 0.02), (Half(dtype="fp16"), 0.01)):
-        _, acc = evaluate(compress(how, model, _batches(train, pixels, 256)), val, pixels, bf16=False)
+    for how, loss in (
+        (Int8Dynamic(), 0.01),
+        (Int8Static(), 0.02),
+        (Half(), 0.02),
+        (Half(dtype="fp16"), 0.01),
+    ):
+        _, acc = evaluate(
+            compress(how, model, _batches(train, pixels, 256)), val, pixels, bf16=False
+        )
         assert acc >= plain - loss
     _, half = evaluate(compress(Prune(amount=0.3), model, []), val, pixels, bf16=False)
     _, nothing = evaluate(compress(Prune(amount=0.999), model, []), val, pixels, bf16=False)
@@ -241,16 +287,26 @@ def test_without_views_it_is_the_plain_evaluation_bit_for_bit(learned: Any) -> N
 def test_views_need_an_augmentation_of_the_picture_itself(learned: Any) -> None:
     model, _, val, pixels = learned
     plain = evaluate(model, val, pixels, bf16=False)
-    for knobs in ({"augment.strength": 0.0}, {"augment.strength": 1.0, "augment.name": "notes", "augment.mixup": 0.5}):
+    for knobs in (
+        {"augment.strength": 0.0},
+        {"augment.strength": 1.0, "augment.name": "notes", "augment.mixup": 0.5},
+    ):
         config = with_final(Final(tta=2)).override(knobs)
-        off = {"augment.flip": 0.0, "augment.rotation": 0.0, "augment.crop": 0.0, "augment.jitter": 0.0}
+        off = {
+            "augment.flip": 0.0,
+            "augment.rotation": 0.0,
+            "augment.crop": 0.0,
+            "augment.jitter": 0.0,
+        }
         config = config.override(off)
         assert not has_views(config.augment, 8)
         assert evaluate_views(config, model, val, pixels, seed=0) == plain
     assert has_views(CONFIG.augment, 8)
 
 
-def test_views_are_averaged_as_probabilities_and_know_nothing_of_batches(learned: Any, monkeypatch: Any) -> None:
+def test_views_are_averaged_as_probabilities_and_know_nothing_of_batches(
+    learned: Any, monkeypatch: Any
+) -> None:
     model, _, val, pixels = learned
     config = with_final(Final(tta=4))
     plain = evaluate(model, val, pixels, bf16=False)
@@ -260,7 +316,10 @@ def test_views_are_averaged_as_probabilities_and_know_nothing_of_batches(learned
     assert (loss, acc) == evaluate_views(config, model, val, pixels, seed=0)
     assert loss != evaluate_views(config, model, val, pixels, seed=1)[0]
     monkeypatch.setitem(evaluate_views.__globals__["BATCH"], "cpu", 7)
-    assert evaluate_views(config, model, val, pixels, seed=0) == (pytest.approx(loss, rel=1e-5), acc)
+    assert evaluate_views(config, model, val, pixels, seed=0) == (
+        pytest.approx(loss, rel=1e-5),
+        acc,
+    )
 
 
 def test_the_average_is_of_probabilities(learned: Any) -> None:
@@ -273,20 +332,29 @@ def test_the_average_is_of_probabilities(learned: Any) -> None:
     with torch.inference_mode():
         both = [model(pixels(images, v)).softmax(1) for v in (None, view)]
         assert not torch.allclose(both[0], both[1])
-        assert torch.allclose(_log_mean(model, pixels, images, [None, view]).exp(), (both[0] + both[1]) / 2, atol=1e-6)
+        assert torch.allclose(
+            _log_mean(model, pixels, images, [None, view]).exp(), (both[0] + both[1]) / 2, atol=1e-6
+        )
 
 
 def test_finish_says_what_it_gained_and_what_it_costs(learned: Any) -> None:
     model, train, val, pixels = learned
-    facts = finish(with_final(Final(tta=2, compress=Int8Static())), model, val, train, pixels, seed=0).facts
+    facts = finish(
+        with_final(Final(tta=2, compress=Int8Static())), model, val, train, pixels, seed=0
+    ).facts
     latencies = {"latency_seconds", "plain_latency_seconds"} if has_int8() else set()
-    assert set(facts) == {"loss", "acc", "plain_loss", "plain_acc", "size_bytes", "plain_size_bytes"} | latencies
+    assert (
+        set(facts)
+        == {"loss", "acc", "plain_loss", "plain_acc", "size_bytes", "plain_size_bytes"} | latencies
+    )
     assert (facts["plain_loss"], facts["plain_acc"]) == evaluate(model, val, pixels, bf16=False)
     assert facts["loss"] != facts["plain_loss"]
     assert 0 < facts["size_bytes"] < 0.5 * facts["plain_size_bytes"]
     only_views = finish(with_final(Final(tta=2)), model, val, train, pixels, seed=0).facts
     assert only_views["size_bytes"] == only_views["plain_size_bytes"]
-    plain = finish(with_final(Final(compress=NoCompression())), model, val, train, pixels, seed=0).facts
+    plain = finish(
+        with_final(Final(compress=NoCompression())), model, val, train, pixels, seed=0
+    ).facts
     assert plain.keys() == {"loss", "acc"}
 
 

@@ -1,4 +1,6 @@
-"""Evidence of finished runs: what the judged model answers, its worst mistakes, and layers of every network."""
+"""Evidence of finished runs: what the judged model answers, its worst mistakes, and layers of every
+network.
+"""
 
 import dataclasses
 import json
@@ -46,7 +48,9 @@ def colours() -> Pixels:
 
 @every(MODELS)
 def test_every_network_has_a_middle_and_a_top_layer(member: Any) -> None:
-    """The top one is all that the logits are made from; the middle one lies between the pictures and that."""
+    """The top one is all that the logits are made from; the middle one lies between the pictures
+    and that.
+    """
     torch.manual_seed(0)
     model = narrow(member).model.build(3, 32, 5).eval()
     pictures, order = photos(6), np.arange(6)
@@ -55,8 +59,13 @@ def test_every_network_has_a_middle_and_a_top_layer(member: Any) -> None:
     assert (half, top) == ("middle", "top")
     assert half_path != top_path
     assert {half_path, top_path} <= dict(model.named_modules()).keys()
-    assert all(values.shape[0] == 6 and values.ndim == 2 and np.isfinite(values).all() for values in found.values())
-    assert all(values.std(0).max() > 0 for values in found.values()), "it must differ from picture to picture"
+    assert all(
+        values.shape[0] == 6 and values.ndim == 2 and np.isfinite(values).all()
+        for values in found.values()
+    )
+    assert all(values.std(0).max() > 0 for values in found.values()), (
+        "it must differ from picture to picture"
+    )
     head = model.get_submodule(top_path)
     x = torch.from_numpy(found["top", top_path])
     if isinstance(head, nn.Linear):
@@ -67,7 +76,9 @@ def test_every_network_has_a_middle_and_a_top_layer(member: Any) -> None:
     assert chosen is not None
     assert chosen.path == half_path
     assert abs(chosen.end - total / 2) <= max(1, 0.25 * total)
-    assert not any(module._forward_hooks for name, module in model.named_modules() if name), "no hook stays behind"
+    assert not any(module._forward_hooks for name, module in model.named_modules() if name), (
+        "no hook stays behind"
+    )
 
 
 @pytest.mark.parametrize("how", COMPRESSIONS, ids=lambda how: how.__name__)
@@ -76,13 +87,22 @@ def test_a_compressed_network_has_layers_too(how: Any, tmp_path: Path) -> None:
     config = SMALL.override({"epochs": 1, "final": Final(compress=how())})
     train(config, inputs, seed=0, folder=tmp_path)
     finished = evaluate_best(config, inputs.val, inputs, seed=0, folder=tmp_path)
-    assert [e.layer for e in embeddings(finished.model, finished.pictures, finished.pixels)] == ["middle", "top"]
+    assert [e.layer for e in embeddings(finished.model, finished.pictures, finished.pixels)] == [
+        "middle",
+        "top",
+    ]
 
 
 def test_space_is_averaged_whichever_way_it_lies() -> None:
     x = torch.randn(2, 6, 4, 4)
     mean = x.mean((2, 3))
-    for given in (x, x.permute(0, 2, 3, 1), x.flatten(2).transpose(1, 2), mean, x.mean((2, 3), keepdim=True)):
+    for given in (
+        x,
+        x.permute(0, 2, 3, 1),
+        x.flatten(2).transpose(1, 2),
+        mean,
+        x.mean((2, 3), keepdim=True),
+    ):
         assert torch.allclose(pooled(given), mean, atol=1e-6)
     assert pooled(mean).data_ptr() != mean.data_ptr()
 
@@ -141,7 +161,9 @@ def test_what_cannot_be_laid_out_is_left_out() -> None:
     assert [(e.layer, e.points.shape) for e in few] == [("middle", (10, 2)), ("top", (10, 2))]
 
 
-def test_at_most_400_pictures_are_laid_out_from_all_over_the_split(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_at_most_400_pictures_are_laid_out_from_all_over_the_split(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     used: list[np.ndarray[Any, Any]] = []
     monkeypatch.setattr(embed, "plane", lambda values: used.append(values) or values[:, :2])
     pictures = photos(1000, 2, 1)
@@ -149,7 +171,9 @@ def test_at_most_400_pictures_are_laid_out_from_all_over_the_split(monkeypatch: 
     order = evenly(1000, 400)
     assert (len(order), order[0], order[-1]) == (400, 0, 999)
     assert np.array_equal(found.true, order % 5)
-    assert np.allclose(used[1], PLAIN(torch.from_numpy(pictures.images[order])).flatten(1), atol=1e-6)
+    assert np.allclose(
+        used[1], PLAIN(torch.from_numpy(pictures.images[order])).flatten(1), atol=1e-6
+    )
 
 
 def test_the_worst_mistakes_come_first_with_their_pictures_and_names() -> None:
@@ -169,13 +193,17 @@ def test_the_worst_mistakes_come_first_with_their_pictures_and_names() -> None:
     right = Judged(true[:4], true[:4], sure[:4], sure[:4])
     assert most_wrong(right, small, names).pictures.shape == (0, 3, 8, 8)
     wrong = most_wrong(dataclasses.replace(right, pred=true[:4] + 1), small, names)
-    assert np.array_equal(wrong.pictures, small.images[wrong.rows].repeat(3, 1)), "grey is shown as it is"
+    assert np.array_equal(wrong.pictures, small.images[wrong.rows].repeat(3, 1)), (
+        "grey is shown as it is"
+    )
 
 
 def test_rows_of_a_split_are_not_rows_of_the_set() -> None:
     images = np.arange(10, dtype=np.uint8)[:, None, None, None].repeat(4, 2).repeat(4, 3)
     pictures = Pictures(Split(images, np.zeros(10, np.int64), np.array([3, 7])), CPU)
-    judged = Judged(np.array([0, 0]), np.array([0, 1]), *np.array([[0.9, 0.1], [0.9, 0.9]], np.float32))
+    judged = Judged(
+        np.array([0, 0]), np.array([0, 1]), *np.array([[0.9, 0.1], [0.9, 0.9]], np.float32)
+    )
     found = most_wrong(judged, pictures, [str(place) for place in range(10)])
     assert (found.rows.tolist(), found.files, found.pictures.max()) == ([1], ("7",), 7)
 
@@ -195,11 +223,19 @@ def test_the_answers_are_those_of_the_model_that_was_judged(final: Final, tmp_pa
     assert -np.log(judged.true_prob).mean() == pytest.approx(finished.facts["loss"], rel=1e-4)
     assert np.array_equal(judged.true, inputs.val.labels[inputs.val.index])
     assert (judged.pred_prob >= judged.true_prob).all()
-    assert [part.dtype for part in vars(judged).values()] == [np.int64, np.int64, np.float32, np.float32]
+    assert [part.dtype for part in vars(judged).values()] == [
+        np.int64,
+        np.int64,
+        np.float32,
+        np.float32,
+    ]
     if final.tta == 0:
         logits = predict(finished.model, finished.pictures, finished.pixels, bf16=False)
         assert np.array_equal(judged.pred, logits.argmax(1).numpy())
-        assert finished.facts["loss"] == evaluate(finished.model, finished.pictures, finished.pixels, bf16=False)[0]
+        assert (
+            finished.facts["loss"]
+            == evaluate(finished.model, finished.pictures, finished.pixels, bf16=False)[0]
+        )
 
 
 @every(MODELS)
@@ -214,7 +250,10 @@ def test_multiplications_are_counted_alike_for_one_picture_and_in_training(membe
 
 
 def test_a_linear_networks_multiplications() -> None:
-    assert macs.count(nn.Sequential(nn.Conv2d(3, 5, 3), nn.Flatten(), nn.Linear(5 * 6 * 6, 7)), 3, 8) == 27 * 5 * 36 + 1260
+    assert (
+        macs.count(nn.Sequential(nn.Conv2d(3, 5, 3), nn.Flatten(), nn.Linear(5 * 6 * 6, 7)), 3, 8)
+        == 27 * 5 * 36 + 1260
+    )
 
 
 @pytest.fixture(scope="module")
@@ -247,7 +286,9 @@ def finished_run(order: dict[str, Any], **changes: Any) -> tuple[dict[str, Any],
     return outcome, read(Path((order | changes)["evidence"]))
 
 
-def test_a_finished_run_of_an_arm_leaves_evidence_and_says_so(order: dict[str, Any], cache: Path, tmp_path: Path) -> None:
+def test_a_finished_run_of_an_arm_leaves_evidence_and_says_so(
+    order: dict[str, Any], cache: Path, tmp_path: Path
+) -> None:
     outcome, found = finished_run(order)
     data = open_data(cache)
     assert found is not None
@@ -260,7 +301,10 @@ def test_a_finished_run_of_an_arm_leaves_evidence_and_says_so(order: dict[str, A
     assert [e.layer for e in found.embeddings] == ["middle", "top"]
     assert all(e.points.shape == (400, 2) for e in found.embeddings)
     assert json.loads(json.dumps(outcome)) == outcome
-    other = {"folder": str(tmp_path / "checkpoints" / "other"), "evidence": str(evidence_path(tmp_path, "other"))}
+    other = {
+        "folder": str(tmp_path / "checkpoints" / "other"),
+        "evidence": str(evidence_path(tmp_path, "other")),
+    }
     again, _ = finished_run(order, **other)
     assert again == outcome, "the same run leaves the same bytes"
     Path(order["evidence"]).unlink()
@@ -273,15 +317,21 @@ def test_later_replicates_and_trials(order: dict[str, Any], tmp_path: Path) -> N
     assert found is not None
     assert found.embeddings == ()
     Path(order["evidence"]).unlink()
-    trial, nothing = finished_run(order, replicate=0, seed=0, test=False, folder=str(tmp_path / "trial"))
+    trial, nothing = finished_run(
+        order, replicate=0, seed=0, test=False, folder=str(tmp_path / "trial")
+    )
     assert nothing is None
     assert "evidence" in outcome
     assert trial.keys() == {"status", "best_epoch", "num_params"}
 
 
-def test_without_a_labelled_test_picture_val_is_judged(order: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_labelled_test_picture_val_is_judged(
+    order: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
     real = worker.splits
-    monkeypatch.setattr(worker, "splits", lambda *args, **rest: dataclasses.replace(real(*args, **rest), test=None))
+    monkeypatch.setattr(
+        worker, "splits", lambda *args, **rest: dataclasses.replace(real(*args, **rest), test=None)
+    )
     outcome, found = finished_run(order, replicate=2, seed=2)
     assert found is not None
     assert found.split == "val"
@@ -305,7 +355,9 @@ def test_a_layout_that_fails_costs_the_embeddings_alone(
     assert "did not converge" in caplog.text
 
 
-def test_evidence_that_fails_does_not_fail_the_run(order: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_evidence_that_fails_does_not_fail_the_run(
+    order: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
     def fail(*_: Any, **__: Any) -> None:
         raise ValueError("no such name")
 
@@ -316,7 +368,9 @@ def test_evidence_that_fails_does_not_fail_the_run(order: dict[str, Any], monkey
     assert {"test_acc", "num_macs", "num_train"} <= outcome.keys()
 
 
-def test_a_disk_that_takes_no_evidence_is_the_machines_fault(order: dict[str, Any], tmp_path: Path) -> None:
+def test_a_disk_that_takes_no_evidence_is_the_machines_fault(
+    order: dict[str, Any], tmp_path: Path
+) -> None:
     (tmp_path / "evidence").touch()
     order = order | {"replicate": 2, "seed": 2}
     outcome = work(order, lambda _: None)

@@ -39,6 +39,8 @@ def test_illegal_values_are_refused_by_name(knobs: dict[str, Any]) -> None:
 
 
 def test_values_are_kept() -> None:
-    assert Final().override({"compress.name": "prune", "compress.amount": 0.9}).compress == Prune(amount=0.9)
+    assert Final().override({"compress.name": "prune", "compress.amount": 0.9}).compress == Prune(
+        amount=0.9
+    )
     assert Final().override({"compress": Half(dtype="fp16")}).compress == Half(dtype="fp16")
     assert Final(compress=Int8Static(num_calibration=8)).compress == Int8Static(num_calibration=8)

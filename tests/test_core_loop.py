@@ -21,7 +21,15 @@ CPU = torch.device("cpu")
 
 @pytest.mark.parametrize(
     ("num", "size", "lengths"),
-    [(10, 4, [4, 4, 2]), (9, 4, [4, 5]), (8, 4, [4, 4]), (3, 4, [3]), (5, 4, [5]), (2, 2, [2]), (3, 2, [3])],
+    [
+        (10, 4, [4, 4, 2]),
+        (9, 4, [4, 5]),
+        (8, 4, [4, 4]),
+        (3, 4, [3]),
+        (5, 4, [5]),
+        (2, 2, [2]),
+        (3, 2, [3]),
+    ],
 )
 def test_batches_keep_every_sample_and_none_alone(num: int, size: int, lengths: list[int]) -> None:
     cuts = cut(num, size)
@@ -56,7 +64,12 @@ def loop(config: TrainConfig, inputs: Inputs) -> Run:
 
 @pytest.mark.parametrize(("clip", "expected"), [(1e-3, 1e-3), (1e-2, 1e-2), (0, None), (1e6, None)])
 def test_clipping_bounds_the_step(clip: float, expected: float | None) -> None:
-    knobs = {"optimizer.name": "sgd", "optimizer.lr": 1.0, "optimizer.momentum": 0.0, "batch_size": 4096}
+    knobs = {
+        "optimizer.name": "sgd",
+        "optimizer.lr": 1.0,
+        "optimizer.momentum": 0.0,
+        "batch_size": 4096,
+    }
     moved = {}
     for bound in (clip, 0):
         run = loop(SMALL.override(knobs | {"clip_norm": bound}), digits())
@@ -128,8 +141,15 @@ def test_a_batch_is_shared_out_whole_and_evenly(num: int, size: int, accumulate:
 
 @pytest.mark.parametrize("accumulate", [2, 3, 7])
 def test_accumulated_gradients_are_those_of_the_whole_batch(accumulate: int) -> None:
-    """Without batch norm, whose statistics are those of a part; on float64 the sums differ by rounding alone."""
-    knobs: dict[str, Any] = {"model.norm": "none", "optimizer.name": "sgd", "batch_size": 30, "augment.strength": 1.0}
+    """Without batch norm, whose statistics are those of a part; on float64 the sums differ by
+    rounding alone.
+    """
+    knobs: dict[str, Any] = {
+        "model.norm": "none",
+        "optimizer.name": "sgd",
+        "batch_size": 30,
+        "augment.strength": 1.0,
+    }
     vectors = []
     for parts in (1, accumulate):
         run = loop(SMALL.override(knobs | {"accumulate": parts}), digits())

@@ -101,7 +101,9 @@ def test_focal_without_gamma_is_cross_entropy_and_with_it_weighs_by_what_is_miss
     torch.testing.assert_close(Focal(gamma=2).per_sample(logits, labels), (1 - p) ** 2 * -p.log())
     # the paper's example: at p = 0.9 the loss is 100 times lower than the cross entropy
     sure = torch.tensor([[math.log(9.0), 0.0]])
-    ratio = CrossEntropy().value(sure, torch.tensor([0])) / Focal(gamma=2).value(sure, torch.tensor([0]))
+    ratio = CrossEntropy().value(sure, torch.tensor([0])) / Focal(gamma=2).value(
+        sure, torch.tensor([0])
+    )
     assert ratio.item() == pytest.approx(100, rel=1e-4)
 
 
@@ -137,7 +139,9 @@ def test_weighted_cross_entropy_is_torchs_up_to_the_divisor() -> None:
     logits, labels = batch()
     weights = CrossEntropy().class_weights([10, 20, 30, 40, 50])
     ours = CrossEntropy(balanced=True).value(logits, labels, weights)
-    torch.testing.assert_close(ours, functional.cross_entropy(logits, labels, weights, reduction="none").mean())
+    torch.testing.assert_close(
+        ours, functional.cross_entropy(logits, labels, weights, reduction="none").mean()
+    )
     theirs = functional.cross_entropy(logits, labels, weights)
     torch.testing.assert_close(ours / weights[labels].mean(), theirs)
 
@@ -148,7 +152,9 @@ def test_class_weights_undo_the_imbalance() -> None:
     assert weights.dtype is torch.float32
     assert weights.tolist() == pytest.approx([100 / 30, 100 / 90, 100 / 180])
     torch.testing.assert_close(CrossEntropy().class_weights(torch.tensor(counts)), weights)
-    assert [w * n for w, n in zip(weights.tolist(), counts, strict=True)] == pytest.approx([100 / 3] * 3)
+    assert [w * n for w, n in zip(weights.tolist(), counts, strict=True)] == pytest.approx(
+        [100 / 3] * 3
+    )
     assert CrossEntropy().class_weights([7, 7, 7]).tolist() == [1, 1, 1]
     assert CrossEntropy().class_weights([10, 0, 30]).tolist() == pytest.approx([2, 1, 2 / 3])
 
@@ -158,7 +164,9 @@ def test_the_parts_of_a_batch_average_to_the_batch() -> None:
     loss = Focal(balanced=True)
     weights = loss.class_weights(torch.bincount(labels, minlength=K))
     parts = [loss.value(logits[rows], labels[rows], weights) for rows in (slice(0, 3), slice(3, B))]
-    torch.testing.assert_close(parts[0] * 3 / B + parts[1] * (B - 3) / B, loss.value(logits, labels, weights))
+    torch.testing.assert_close(
+        parts[0] * 3 / B + parts[1] * (B - 3) / B, loss.value(logits, labels, weights)
+    )
     assert weights[labels].mean().item() == pytest.approx(1)
 
 
@@ -192,8 +200,14 @@ def test_hard_is_a_high_loss_whatever_the_weight() -> None:
 @EVERY_LOSS
 @pytest.mark.parametrize("size", [1e2, 1e4, 1e30])
 def test_extreme_logits_give_finite_values_and_gradients(loss: Criterion, size: float) -> None:
-    corners = torch.tensor([[size, -size, 0.0], [-size, size, 0.0], [0.0, 0.0, 0.0], [size, size, -size]])
-    for targets in (torch.tensor([0, 0, 0, 2]), torch.eye(3)[[0, 0, 0, 2]], torch.full((4, 3), 1 / 3)):
+    corners = torch.tensor(
+        [[size, -size, 0.0], [-size, size, 0.0], [0.0, 0.0, 0.0], [size, size, -size]]
+    )
+    for targets in (
+        torch.tensor([0, 0, 0, 2]),
+        torch.eye(3)[[0, 0, 0, 2]],
+        torch.full((4, 3), 1 / 3),
+    ):
         logits = corners.clone().requires_grad_()
         value = loss.value(logits, targets)
         assert value.isfinite()
@@ -205,7 +219,9 @@ def test_the_right_answer_costs_less_and_descent_finds_it(loss: Criterion) -> No
     logits, labels = batch(scale=0.1)
     first = loss.value(logits, labels).item()
     for _ in range(300):
-        logits = (logits - 2.0 * gradient(loss.value(logits, labels), logits)).detach().requires_grad_()
+        logits = (
+            (logits - 2.0 * gradient(loss.value(logits, labels), logits)).detach().requires_grad_()
+        )
     assert loss.value(logits, labels).item() < 0.6 * first
     assert (logits.argmax(1) == labels).all()
 
@@ -220,7 +236,12 @@ def test_logits_in_half_precision_are_refused(loss: Criterion, dtype: torch.dtyp
 
 @pytest.mark.parametrize(
     ("member", "wrong"),
-    [(CrossEntropy, {"smoothing": 1.0}), (Focal, {"gamma": -1}), (MSE, {"hardest": 0}), (MSE, {"hardest": 1.1})],
+    [
+        (CrossEntropy, {"smoothing": 1.0}),
+        (Focal, {"gamma": -1}),
+        (MSE, {"hardest": 0}),
+        (MSE, {"hardest": 1.1}),
+    ],
 )
 def test_what_makes_no_loss_is_refused(member: Any, wrong: dict[str, float]) -> None:
     with pytest.raises(ValidationError):

@@ -51,7 +51,9 @@ def test_mixup_is_the_line_between_a_sample_and_the_one_before() -> None:
     mixed, targets = mix(x, labels, draws, CLASSES)
     for i in range(64):
         share = float(draws.mix[i, 0])
-        torch.testing.assert_close(mixed[i], share * x[i] + (1 - share) * x[i - 1], atol=1e-5, rtol=0)
+        torch.testing.assert_close(
+            mixed[i], share * x[i] + (1 - share) * x[i - 1], atol=1e-5, rtol=0
+        )
         expected = torch.zeros(CLASSES)
         expected[labels[i]] += share
         expected[labels[i - 1]] += 1 - share
@@ -87,7 +89,9 @@ def test_shares_have_the_beta_distribution(alpha: float) -> None:
     share = drawn(n, 8, mixup=alpha).mix[:, 0].double().numpy()
     assert share.mean() == pytest.approx(0.5, abs=0.01)
     assert share.var() == pytest.approx(1 / (4 * (2 * alpha + 1)), rel=0.04)
-    assert drawn(n, 8, mixup=alpha, strength=2).mix[:, 0].var() == pytest.approx(1 / (4 * (4 * alpha + 1)), rel=0.04)
+    assert drawn(n, 8, mixup=alpha, strength=2).mix[:, 0].var() == pytest.approx(
+        1 / (4 * (4 * alpha + 1)), rel=0.04
+    )
 
 
 def test_boxes_have_the_area_that_was_drawn_where_the_border_does_not_cut_them() -> None:
@@ -101,7 +105,11 @@ def test_boxes_have_the_area_that_was_drawn_where_the_border_does_not_cut_them()
 
 
 def test_with_both_on_a_coin_decides_for_every_sample() -> None:
-    both, up, cut = drawn(400, **KINDS[2]).mix, drawn(400, **KINDS[0]).mix, drawn(400, **KINDS[1]).mix
+    both, up, cut = (
+        drawn(400, **KINDS[2]).mix,
+        drawn(400, **KINDS[0]).mix,
+        drawn(400, **KINDS[1]).mix,
+    )
     as_mixup, as_cutmix = ((both == one).all(1) for one in (up, cut))
     assert bool((as_mixup ^ as_cutmix).all())
     assert 160 < as_mixup.sum() < 240

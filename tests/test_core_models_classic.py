@@ -1,4 +1,6 @@
-"""The networks of 1998 to 2014: shapes of every layer at the original's size, parameter counts, knobs."""
+"""The networks of 1998 to 2014: shapes of every layer at the original's size, parameter counts,
+knobs.
+"""
 
 import dataclasses
 from typing import Any
@@ -35,13 +37,21 @@ class Built:
         return sum(p.numel() for p in self.model.parameters())
 
 
-def on_meta(config: Own, size: int, channels: int = 1, num_classes: int = 10, kinds: tuple[type, ...] = LAYERS) -> Built:
+def on_meta(
+    config: Own,
+    size: int,
+    channels: int = 1,
+    num_classes: int = 10,
+    kinds: tuple[type, ...] = LAYERS,
+) -> Built:
     found: list[tuple[int, ...]] = []
     with torch.device("meta"):
         model = config.build(channels, size, num_classes)
         for module in model.modules():
             if isinstance(module, kinds):
-                module.register_forward_hook(lambda _, __, output: found.append(tuple(output.shape[1:])))
+                module.register_forward_hook(
+                    lambda _, __, output: found.append(tuple(output.shape[1:]))
+                )
         logits = model(torch.empty(2, channels, size, size))
     return Built(model, tuple(logits.shape), found)
 
@@ -59,7 +69,13 @@ def test_lenet_is_the_textbooks_layer_by_layer() -> None:
     assert built.layers == [*square((6, 28), (6, 14), (16, 10), (16, 5)), (120,), (84,), (10,)]
     assert built.num_params == 61_706
     assert kinds(built.model) >= {nn.Sigmoid, nn.AvgPool2d}
-    assert not kinds(built.model) & {nn.ReLU, nn.MaxPool2d, nn.BatchNorm2d, nn.Dropout, nn.Dropout2d}
+    assert not kinds(built.model) & {
+        nn.ReLU,
+        nn.MaxPool2d,
+        nn.BatchNorm2d,
+        nn.Dropout,
+        nn.Dropout2d,
+    }
 
 
 def test_lenet_has_its_variants() -> None:
@@ -67,25 +83,48 @@ def test_lenet_has_its_variants() -> None:
     assert modern >= {nn.ReLU, nn.MaxPool2d}
     assert not modern & {nn.Sigmoid, nn.AvgPool2d}
     assert on_meta(LeNet(norm="batch"), 28).num_params == 61_706 + 2 * (6 + 16)
-    assert on_meta(LeNet(width=12), 28).layers == [*square((12, 28), (12, 14), (32, 10), (32, 5)), (240,), (168,), (10,)]
+    assert on_meta(LeNet(width=12), 28).layers == [
+        *square((12, 28), (12, 14), (32, 10), (32, 5)),
+        (240,),
+        (168,),
+        (10,),
+    ]
 
 
 def test_alexnet_is_the_textbooks_layer_by_layer() -> None:
     built = on_meta(AlexNet(), 224)
     first = [(96, 54), (96, 26), (256, 26), (256, 12), (384, 12), (384, 12), (256, 12), (256, 5)]
     assert built.layers == [*square(*first), (4096,), (4096,), (10,)]
-    linear = [module.in_features for module in built.model.modules() if isinstance(module, nn.Linear)]
-    assert linear == [6400, 4096, 4096]  # 256·5·5; 9216 would be 256·6·6, of a first convolution that gives 55
+    linear = [
+        module.in_features for module in built.model.modules() if isinstance(module, nn.Linear)
+    ]
+    assert linear == [
+        6400,
+        4096,
+        4096,
+    ]  # 256·5·5; 9216 would be 256·6·6, of a first convolution that gives 55
     convolutions = (
-        (96 * 121 + 96) + (256 * 96 * 25 + 256) + (384 * 256 * 9 + 384) + (384 * 384 * 9 + 384) + (256 * 384 * 9 + 256)
+        (96 * 121 + 96)
+        + (256 * 96 * 25 + 256)
+        + (384 * 256 * 9 + 384)
+        + (384 * 384 * 9 + 384)
+        + (256 * 384 * 9 + 256)
     )
-    assert built.num_params == convolutions + (6400 * 4096 + 4096) + (4096 * 4096 + 4096) + (4096 * 10 + 10) == 46_764_746
+    assert (
+        built.num_params
+        == convolutions + (6400 * 4096 + 4096) + (4096 * 4096 + 4096) + (4096 * 10 + 10)
+        == 46_764_746
+    )
 
 
-@pytest.mark.parametrize(("depth", "convolutions"), [(11, (1, 1, 2, 2, 2)), (13, (2, 2, 2, 2, 2)), (16, (2, 2, 3, 3, 3))])
+@pytest.mark.parametrize(
+    ("depth", "convolutions"), [(11, (1, 1, 2, 2, 2)), (13, (2, 2, 2, 2, 2)), (16, (2, 2, 3, 3, 3))]
+)
 def test_vgg_has_the_papers_shapes(depth: Any, convolutions: tuple[int, ...]) -> None:
     expected: list[tuple[int, ...]] = []
-    for channels, side, count in zip((64, 128, 256, 512, 512), (224, 112, 56, 28, 14), convolutions, strict=True):
+    for channels, side, count in zip(
+        (64, 128, 256, 512, 512), (224, 112, 56, 28, 14), convolutions, strict=True
+    ):
         expected += square(*[(channels, side)] * count, (channels, side // 2))
     assert on_meta(VGG(depth=depth), 224, 3, 1000).layers == [*expected, (4096,), (4096,), (1000,)]
 
@@ -102,7 +141,9 @@ def test_vgg_has_the_papers_shapes(depth: Any, convolutions: tuple[int, ...]) ->
     ],
 )
 def test_vgg_is_torchvisions(depth: Any, norm: Any, num_params: int) -> None:
-    """All weights in the same order at full size; the same logits at a width of 4, which torchvision's pieces allow too."""
+    """All weights in the same order at full size; the same logits at a width of 4, which
+    torchvision's pieces allow too.
+    """
     with torch.device("meta"):
         theirs = getattr(torchvision_vgg, f"vgg{depth}{'_bn' * (norm == 'batch')}")()
     full = on_meta(VGG(depth=depth, norm=norm), 224, 3, 1000)
@@ -112,7 +153,9 @@ def test_vgg_is_torchvisions(depth: Any, norm: Any, num_params: int) -> None:
     torch.manual_seed(0)
     ours = VGG(depth=depth, norm=norm, width=4).build(3, 64, 5).eval()
     plan = torchvision_vgg.cfgs[{11: "A", 13: "B", 16: "D"}[depth]]
-    features = torchvision_vgg.make_layers([c if isinstance(c, str) else c // 16 for c in plan], batch_norm=norm == "batch")
+    features = torchvision_vgg.make_layers(
+        [c if isinstance(c, str) else c // 16 for c in plan], batch_norm=norm == "batch"
+    )
     theirs = torchvision_vgg.VGG(features, num_classes=5, init_weights=False).eval()
     theirs.avgpool = nn.Identity()
     theirs.classifier[0], theirs.classifier[3], theirs.classifier[6] = (
@@ -156,12 +199,20 @@ def test_googlenet_is_the_papers_stage_by_stage() -> None:
 def test_googlenet_has_the_papers_inception_blocks() -> None:
     """Table 1 of the paper, a row a block: 1x1, 3x3, 5x5, after pooling."""
     built = on_meta(GoogLeNet(), 96)
-    blocks = [list(module.children()) for module in built.model.modules() if isinstance(module, Branches)]
-    outs = [[[m.out_channels for m in branch.modules() if isinstance(m, nn.Conv2d)] for branch in block] for block in blocks]
+    blocks = [
+        list(module.children()) for module in built.model.modules() if isinstance(module, Branches)
+    ]
+    outs = [
+        [[m.out_channels for m in branch.modules() if isinstance(m, nn.Conv2d)] for branch in block]
+        for block in blocks
+    ]
     assert outs[0] == [[64], [96, 128], [16, 32], [32]]
     assert outs[4] == [[128], [128, 256], [24, 64], [64]]
     assert outs[8] == [[384], [192, 384], [48, 128], [128]]
-    kernels = [[m.kernel_size for m in branch.modules() if isinstance(m, (nn.Conv2d, nn.MaxPool2d))] for branch in blocks[0]]
+    kernels = [
+        [m.kernel_size for m in branch.modules() if isinstance(m, (nn.Conv2d, nn.MaxPool2d))]
+        for branch in blocks[0]
+    ]
     assert kernels == [[(1, 1)], [(1, 1), (3, 3)], [(1, 1), (5, 5)], [3, (1, 1)]]
     totals = [sum(branch[-1] for branch in block) for block in outs]
     assert totals == [256, 480, 512, 512, 512, 528, 832, 832, 1024]
@@ -207,7 +258,9 @@ def test_every_convolution_has_its_norm(config: Any, norm: Any) -> None:
     assert len(norms) == (0 if norm == "none" else len(convolutions) - (config is NiN))
     assert all(isinstance(m, nn.BatchNorm2d) == (norm == "batch") for m in norms)
     groups = {
-        m.num_groups if norm == "layer" else m.num_groups / m.num_channels for m in norms if isinstance(m, nn.GroupNorm)
+        m.num_groups if norm == "layer" else m.num_groups / m.num_channels
+        for m in norms
+        if isinstance(m, nn.GroupNorm)
     }
     if norm in ("layer", "instance"):
         assert groups == {1}
@@ -225,7 +278,9 @@ def test_every_convolution_has_its_norm(config: Any, norm: Any) -> None:
         ("gelu", nn.GELU),
     ],
 )
-def test_the_activation_follows_every_layer_but_the_last(config: Any, name: Any, kind: type) -> None:
+def test_the_activation_follows_every_layer_but_the_last(
+    config: Any, name: Any, kind: type
+) -> None:
     model = on_meta(config(activation=name), 96).model
     count = sum(isinstance(m, (nn.Conv2d, nn.Linear)) for m in model.modules())
     assert sum(isinstance(m, kind) for m in model.modules()) == count - 1
@@ -258,7 +313,9 @@ def test_dropout_has_its_places(config: Any) -> None:
     def count(place: Any, p: float = 0.3) -> tuple[int, int]:
         modules = list(on_meta(config(dropout=p, dropout_place=place), 96).model.modules())
         assert all(m.p == p for m in modules if isinstance(m, (nn.Dropout, nn.Dropout2d)))
-        return sum(isinstance(m, nn.Dropout) for m in modules), sum(isinstance(m, nn.Dropout2d) for m in modules)
+        return sum(isinstance(m, nn.Dropout) for m in modules), sum(
+            isinstance(m, nn.Dropout2d) for m in modules
+        )
 
     assert count("head") == (heads, 0)
     assert count("stages") == (0, stages)
@@ -268,10 +325,21 @@ def test_dropout_has_its_places(config: Any) -> None:
 
 @every_network
 def test_hidden_dropout_comes_before_the_last_layers(config: Any) -> None:
-    """The next layer with weights after a dropout is one of the last linear ones, of NiN the first of its last block."""
+    """The next layer with weights after a dropout is one of the last linear ones, of NiN the first
+    of its last block.
+    """
     modules: list[nn.Module] = [
-        m for m in on_meta(config(dropout=0.3), 96).model.children() if isinstance(m, (nn.Conv2d, nn.Linear, nn.Dropout))
+        m
+        for m in on_meta(config(dropout=0.3), 96).model.children()
+        if isinstance(m, (nn.Conv2d, nn.Linear, nn.Dropout))
     ]
     layers = [m for m in modules if not isinstance(m, nn.Dropout)]
-    after = [layers.index(modules[i + 1]) - len(layers) for i, m in enumerate(modules) if isinstance(m, nn.Dropout)]
-    assert after == {LeNet: [-2, -1], AlexNet: [-2, -1], VGG: [-2, -1], NiN: [-3], GoogLeNet: [-1]}[config]
+    after = [
+        layers.index(modules[i + 1]) - len(layers)
+        for i, m in enumerate(modules)
+        if isinstance(m, nn.Dropout)
+    ]
+    assert (
+        after
+        == {LeNet: [-2, -1], AlexNet: [-2, -1], VGG: [-2, -1], NiN: [-3], GoogLeNet: [-1]}[config]
+    )

@@ -17,7 +17,10 @@ from pipeline.core.models.timm_arch import Timm
 from pipeline.core.models.vit import ViT
 from pipeline.errors import UserError
 
-SMALL: dict[type, dict[str, Any]] = {ShuffleNet: {"variant": "x0.5"}, MobileNet: {"variant": "v3_small"}}
+SMALL: dict[type, dict[str, Any]] = {
+    ShuffleNet: {"variant": "x0.5"},
+    MobileNet: {"variant": "v3_small"},
+}
 LIBRARY = [member(**SMALL.get(member, {})) for member in MODELS if issubclass(member, Library)]
 EVERY = pytest.mark.parametrize("config", LIBRARY, ids=lambda config: config.name)
 
@@ -65,7 +68,8 @@ def test_dropout_acts_before_the_head_and_zero_draws_nothing(config: Any) -> Non
 @pytest.mark.parametrize(
     ("config", "published"),
     [
-        # with 1000 classes, as torchvision documents them, and for ConvNeXt atto to pico and ViT-Tiny as timm does
+        # with 1000 classes, as torchvision documents them, and for ConvNeXt atto to pico and
+        # ViT-Tiny as timm does
         (DenseNet(), 7_978_856),
         (DenseNet(depth=169), 14_149_480),
         (DenseNet(depth=201), 20_013_928),
@@ -129,13 +133,19 @@ def test_any_name_trains_and_drops_only_when_told(arch: str) -> None:
     assert torch.equal(*(quiet(x) for _ in range(2)))
 
 
-@pytest.mark.parametrize(("arch", "near"), [("resnt18", "resnet18"), ("shufflenet_v2_x05", "shufflenet_v2_x0_5")])
+@pytest.mark.parametrize(
+    ("arch", "near"), [("resnt18", "resnet18"), ("shufflenet_v2_x05", "shufflenet_v2_x0_5")]
+)
 def test_an_unknown_name_gets_the_nearest(arch: str, near: str) -> None:
-    with pytest.raises(ValidationError, match=f"got '{arch}'; allowed: the .* did you mean '{near}'"):
+    with pytest.raises(
+        ValidationError, match=f"got '{arch}'; allowed: the .* did you mean '{near}'"
+    ):
         Timm(arch=arch)
 
 
-@pytest.mark.parametrize("arch", ["resnet18.no_such_tag", "hf-hub:somebody/something", "", "../resnet18"])
+@pytest.mark.parametrize(
+    "arch", ["resnet18.no_such_tag", "hf-hub:somebody/something", "", "../resnet18"]
+)
 def test_only_names_that_the_libraries_list_are_networks(arch: str) -> None:
     with pytest.raises(ValidationError):
         Timm(arch=arch)

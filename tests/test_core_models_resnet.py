@@ -1,4 +1,6 @@
-"""Residual networks: against torchvision's and timm's, and against their papers' formulas written out."""
+"""Residual networks: against torchvision's and timm's, and against their papers' formulas written
+out.
+"""
 
 import itertools
 from collections.abc import Callable
@@ -48,17 +50,24 @@ def seeded(config: Any, *, channels: int = 3, size: int = 32, num_classes: int =
 
 
 def trained(model: nn.Module) -> nn.Module:
-    """Norms as after training: no longer 1 and 0, and small enough for a signal to stay small in a hundred layers."""
+    """Norms as after training: no longer 1 and 0, and small enough for a signal to stay small in a
+    hundred layers.
+    """
     for norm in layers(model, *NORMS):
         n = len(norm.weight)
         norm.weight.data, norm.bias.data = torch.linspace(0.1, 0.5, n), torch.linspace(0.2, -0.2, n)
         if isinstance(norm, nn.BatchNorm2d):
-            norm.running_mean, norm.running_var = torch.linspace(-0.1, 0.1, n), torch.linspace(0.5, 1.5, n)
+            norm.running_mean, norm.running_var = (
+                torch.linspace(-0.1, 0.1, n),
+                torch.linspace(0.5, 1.5, n),
+            )
     return model.eval()
 
 
 def copied(source: nn.Module, target: nn.Module) -> nn.Module:
-    """The values of `source` in `target`, which must have the same layers of each kind in the same order."""
+    """The values of `source` in `target`, which must have the same layers of each kind in the same
+    order.
+    """
     for kind in ((nn.Conv2d,), NORMS, (nn.Linear,)):
         for ours, theirs in zip(layers(target, *kind), layers(source, *kind), strict=True):
             values = theirs.state_dict()
@@ -86,16 +95,22 @@ def same(ours: Tensor, theirs: Tensor) -> None:
         (ResNeXt(depth=101, cardinality=64), 83_455_272),
         (Res2Net(), 25_699_120),
         (Res2Net(depth=101), 45_206_688),
-        # 2 / 16 · Σ channels² over the blocks more than ResNet (SENet, section 4), 2.5 million at 50 layers
+        # 2 / 16 · Σ channels² over the blocks more than ResNet (SENet, section 4), 2.5 million at
+        # 50 layers
         (SEResNet(), 11_689_512 + 2 * 2 * (64**2 + 128**2 + 256**2 + 512**2) // 16),
-        (SEResNet(depth=50), 25_557_032 + 2 * (3 * 256**2 + 4 * 512**2 + 6 * 1024**2 + 3 * 2048**2) // 16),
+        (
+            SEResNet(depth=50),
+            25_557_032 + 2 * (3 * 256**2 + 4 * 512**2 + 6 * 1024**2 + 3 * 2048**2) // 16,
+        ),
     ],
 )
 def test_sizes_are_the_published_ones(config: Any, published: int) -> None:
     assert num_params(on_meta(config)) == published
 
 
-@pytest.mark.parametrize(("depth", "millions"), [(18, 11.78), (34, 21.96), (50, 28.09), (101, 49.33)])
+@pytest.mark.parametrize(
+    ("depth", "millions"), [(18, 11.78), (34, 21.96), (50, 28.09), (101, 49.33)]
+)
 def test_cbams_sizes_are_the_papers(depth: Any, millions: float) -> None:
     assert round(num_params(on_meta(CBAMResNet(depth=depth))) / 1e6, 2) == millions
 
@@ -109,9 +124,14 @@ def test_cbams_sizes_are_the_papers(depth: Any, millions: float) -> None:
         (ResNet(depth=50), torchvision_models.resnet50),
         (ResNet(depth=101), torchvision_models.resnet101),
         (ResNeXt(), torchvision_models.resnext50_32x4d),
-        (Res2Net(), lambda num_classes: timm.create_model("res2net50_26w_4s", num_classes=num_classes)),
+        (
+            Res2Net(),
+            lambda num_classes: timm.create_model("res2net50_26w_4s", num_classes=num_classes),
+        ),
     ],
-    ids=lambda value: f"{value.name}{getattr(value, 'depth', '')}" if hasattr(value, "name") else "",
+    ids=lambda value: (
+        f"{value.name}{getattr(value, 'depth', '')}" if hasattr(value, "name") else ""
+    ),
 )
 def test_the_network_is_the_librarys(config: Any, make: Callable[..., nn.Module]) -> None:
     torch.manual_seed(0)
@@ -123,7 +143,9 @@ def test_the_network_is_the_librarys(config: Any, make: Callable[..., nn.Module]
 
 
 def test_resnet18s_layers_are_drawn_in_the_order_of_the_courses_code() -> None:
-    """Its results at a seed hang on this order: a block's two convolutions, its projection, the next block; with biases."""
+    """Its results at a seed hang on this order: a block's two convolutions, its projection, the
+    next block; with biases.
+    """
     ours = seeded(ResNet18(width=4))
     torch.manual_seed(0)
     drawn: list[Any] = [nn.Conv2d(3, 4, 7)]
@@ -146,8 +168,16 @@ def test_stages_have_the_papers_shapes() -> None:
 
     stages = [(64, 56, 56)] * 2 + [(128, 28, 28)] * 2 + [(256, 14, 14)] * 2 + [(512, 7, 7)] * 2
     assert shapes(ResNet(), 224)[2:12] == [(64, 112, 112), (64, 56, 56), *stages]
-    bottlenecks = [(256, 56, 56)] * 3 + [(512, 28, 28)] * 4 + [(1024, 14, 14)] * 6 + [(2048, 7, 7)] * 3
-    for config in (ResNet(depth=50), ResNeXt(), Res2Net(), SEResNet(depth=50), CBAMResNet(depth=50)):
+    bottlenecks = (
+        [(256, 56, 56)] * 3 + [(512, 28, 28)] * 4 + [(1024, 14, 14)] * 6 + [(2048, 7, 7)] * 3
+    )
+    for config in (
+        ResNet(depth=50),
+        ResNeXt(),
+        Res2Net(),
+        SEResNet(depth=50),
+        CBAMResNet(depth=50),
+    ):
         assert shapes(config, 224)[4:20] == bottlenecks
     small = [(64, 32, 32)] * 2 + [(128, 16, 16)] * 2 + [(256, 8, 8)] * 2 + [(512, 4, 4)] * 2
     assert shapes(ResNet(stem="small"), 32)[2:11] == [(64, 32, 32), *small]
@@ -159,10 +189,22 @@ VARIANTS: list[tuple[Any, dict[str, Any]]] = [
         for config in FAMILY
         for kind, stem in (("A", "small"), ("B", "imagenet"), ("C", "small"))
     ),
-    *((ResNet, {"pre_activation": True, "shortcut": kind, "depth": depth}) for kind in "ABC" for depth in (18, 50)),
-    *((ResNet, {"plain": True, "depth": depth, "pre_activation": pre}) for depth in (18, 50) for pre in (False, True)),
+    *(
+        (ResNet, {"pre_activation": True, "shortcut": kind, "depth": depth})
+        for kind in "ABC"
+        for depth in (18, 50)
+    ),
+    *(
+        (ResNet, {"plain": True, "depth": depth, "pre_activation": pre})
+        for depth in (18, 50)
+        for pre in (False, True)
+    ),
     *((config, {"zero_gamma": True}) for config in FAMILY),
-    *((config, {"norm": norm}) for config in FAMILY for norm in ("none", "layer", "group", "instance")),
+    *(
+        (config, {"norm": norm})
+        for config in FAMILY
+        for norm in ("none", "layer", "group", "instance")
+    ),
     (ResNet, {"pre_activation": True, "norm": "none"}),
     (ResNeXt, {"cardinality": 1, "base_width": 64}),
     (Res2Net, {"scale": 1}),
@@ -213,7 +255,9 @@ def test_every_knob_does_something(config: Any) -> None:
     assert torch.equal(default, logits())
     for knob in config.model_fields.keys() - {"name"}:
         given = {knob: KNOBS[knob]} | ({"dropout": 0.5} if knob == "dropout_place" else {})
-        assert not torch.equal(dropped if knob == "dropout_place" else default, logits(**given)), knob
+        assert not torch.equal(dropped if knob == "dropout_place" else default, logits(**given)), (
+            knob
+        )
 
 
 def test_shortcuts_differ_in_nothing_but_their_projections() -> None:
@@ -223,7 +267,12 @@ def test_shortcuts_differ_in_nothing_but_their_projections() -> None:
     widths = [64, 128, 256, 512]
     b = sum(a * c + 2 * c for a, c in itertools.pairwise(widths))
     c = sum(n * (a * a + 2 * a) for n, a in zip([3, 3, 5, 2], widths, strict=True))
-    assert size(shortcut="A") == size(shortcut="B") - b == size(shortcut="C") - b - c == size(plain=True)
+    assert (
+        size(shortcut="A")
+        == size(shortcut="B") - b
+        == size(shortcut="C") - b - c
+        == size(plain=True)
+    )
 
 
 def test_shortcut_a_pads_with_zeros() -> None:
@@ -266,8 +315,12 @@ def test_zero_gamma_starts_blocks_at_their_shortcuts(config: Any) -> None:
 @pytest.mark.parametrize("kind", ["A", "B", "C"])
 @pytest.mark.parametrize("depth", [18, 50])
 def test_pre_activation_is_the_papers(norm: Any, kind: Any, depth: Any) -> None:
-    """He et al. 2016, eq. 1 with f the identity; the stem activates for the first block, and an activation ends the last."""
-    model = trained(seeded(ResNet(width=8, depth=depth, pre_activation=True, norm=norm, shortcut=kind)))
+    """He et al. 2016, eq. 1 with f the identity; the stem activates for the first block, and an
+    activation ends the last.
+    """
+    model = trained(
+        seeded(ResNet(width=8, depth=depth, pre_activation=True, norm=norm, shortcut=kind))
+    )
     norms = iter(layers(model, nn.BatchNorm2d))
 
     def active(x: Tensor) -> Tensor:
@@ -292,7 +345,9 @@ def test_pre_activation_is_the_papers(norm: Any, kind: Any, depth: Any) -> None:
 
 
 def test_the_grouped_form_is_the_sum_of_the_branches() -> None:
-    """Xie et al. 2016, fig. 3a: split, transform, merge, each branch with three convolutions of its own."""
+    """Xie et al. 2016, fig. 3a: split, transform, merge, each branch with three convolutions of its
+    own.
+    """
     model = trained(seeded(ResNeXt(width=16, cardinality=4, base_width=16)))
     for block, stride in ((blocks(model)[1], 1), (blocks(model)[3], 2)):
         one, two, three = layers(block.branch, nn.Conv2d)
@@ -304,7 +359,9 @@ def test_the_grouped_form_is_the_sum_of_the_branches() -> None:
         for branch in range(4):
             own = slice(branch * group, (branch + 1) * group)
             y = functional.relu(normed(functional.conv2d(x, one.weight[own]), norm1, own))
-            y = functional.relu(normed(functional.conv2d(y, two.weight[own], stride=stride, padding=1), norm2, own))
+            y = functional.relu(
+                normed(functional.conv2d(y, two.weight[own], stride=stride, padding=1), norm2, own)
+            )
             merged = merged + functional.conv2d(y, three.weight[:, own])
         assert block.shortcut is not None
         same(block(x), functional.relu(normed(merged, norm3, slice(None)) + block.shortcut(x)))
@@ -313,12 +370,16 @@ def test_the_grouped_form_is_the_sum_of_the_branches() -> None:
 def normed(x: Tensor, norm: nn.BatchNorm2d, own: slice) -> Tensor:
     assert norm.running_mean is not None
     assert norm.running_var is not None
-    return functional.batch_norm(x, norm.running_mean[own], norm.running_var[own], norm.weight[own], norm.bias[own])
+    return functional.batch_norm(
+        x, norm.running_mean[own], norm.running_var[own], norm.weight[own], norm.bias[own]
+    )
 
 
 @pytest.mark.parametrize("scale", range(2, 9))
 def test_the_hierarchy_is_the_papers(scale: int) -> None:
-    """Gao et al. 2019, eq. 1, with K a convolution, norm, activation; in a stage's first block no sums, and an average."""
+    """Gao et al. 2019, eq. 1, with K a convolution, norm, activation; in a stage's first block no
+    sums, and an average.
+    """
     model = trained(seeded(Res2Net(width=16, scale=scale, base_width=16)))
     for number, stride in ((0, 1), (1, 1), (3, 2)):
         (hierarchy,) = layers(blocks(model)[number], Hierarchy)
@@ -336,7 +397,8 @@ def test_the_hierarchy_is_the_papers(scale: int) -> None:
 
 
 @pytest.mark.parametrize(
-    "config", [ResNeXt(width=8, cardinality=1, base_width=64), Res2Net(width=8, scale=1, base_width=64)]
+    "config",
+    [ResNeXt(width=8, cardinality=1, base_width=64), Res2Net(width=8, scale=1, base_width=64)],
 )
 def test_one_group_or_one_scale_is_resnet(config: Any) -> None:
     x = torch.randn(2, 3, 32, 32)
@@ -367,7 +429,10 @@ def test_cbam_is_the_papers() -> None:
         y = torch.sigmoid(mlp(flat.mean(1)) + mlp(flat.max(1).values))[:, None, None] * x[i]
         pooled = functional.pad(torch.stack([y.mean(0), y.max(0).values]), (3, 3, 3, 3))
         weight = gate.conv.weight[0]
-        places = [[(pooled[:, r : r + 7, c : c + 7] * weight).sum().item() for c in range(5)] for r in range(5)]
+        places = [
+            [(pooled[:, r : r + 7, c : c + 7] * weight).sum().item() for c in range(5)]
+            for r in range(5)
+        ]
         same(gate(x)[i], y * torch.sigmoid(torch.tensor(places)))
 
 
@@ -387,9 +452,14 @@ def test_without_its_attention_the_network_is_resnet(config: Any, depth: Any) ->
 def test_norm_none_has_biases_and_no_norms(config: Any) -> None:
     for norm, bias in (("none", True), ("batch", False), ("instance", False)):
         model = on_meta(config(norm=norm))
-        convs = [conv for conv in layers(model, nn.Conv2d) if conv.out_channels > 1]  # without CBAM's map of places
+        convs = [
+            conv for conv in layers(model, nn.Conv2d) if conv.out_channels > 1
+        ]  # without CBAM's map of places
         assert all((conv.bias is not None) == bias for conv in convs)
-        assert {type(m) for m in layers(model, *NORMS)} == {"none": set(), "batch": {nn.BatchNorm2d}}.get(norm, {Instance})
+        assert {type(m) for m in layers(model, *NORMS)} == {
+            "none": set(),
+            "batch": {nn.BatchNorm2d},
+        }.get(norm, {Instance})
 
 
 @EACH
@@ -399,7 +469,9 @@ def test_dropout_stands_where_it_is_said(config: Any) -> None:
         assert [m.p for m in modules if isinstance(m, nn.Dropout)] == [0.3] * heads
         assert isinstance(modules[-2], nn.Dropout) == bool(heads)
         before = [
-            sum(isinstance(m, Block) for m in modules[:i]) for i, m in enumerate(modules) if isinstance(m, nn.Dropout2d)
+            sum(isinstance(m, Block) for m in modules[:i])
+            for i, m in enumerate(modules)
+            if isinstance(m, nn.Dropout2d)
         ]
         assert before == ([2, 4, 6, 8] if config().depth == 18 else [3, 7, 13, 16])[:stages]
 
@@ -419,11 +491,19 @@ def test_knobs_that_contradict_each_other_are_refused(knobs: dict[str, Any], rea
 
 
 def test_a_relative_keeps_the_knobs_of_the_family() -> None:
-    config = TrainConfig().override({"model.name": "resnet", "model.depth": 34, "model.stem": "small", "model.width": 8})
-    assert config.override({"model.name": "se_resnet"}).model == SEResNet(depth=34, stem="small", width=8)
-    assert config.override({"model.name": "resnext"}).model == ResNeXt(depth=50, stem="small", width=8)
+    config = TrainConfig().override(
+        {"model.name": "resnet", "model.depth": 34, "model.stem": "small", "model.width": 8}
+    )
+    assert config.override({"model.name": "se_resnet"}).model == SEResNet(
+        depth=34, stem="small", width=8
+    )
+    assert config.override({"model.name": "resnext"}).model == ResNeXt(
+        depth=50, stem="small", width=8
+    )
     assert config.override({"model.name": "resnet18"}).model == ResNet18(width=8)
     attentive = TrainConfig().override({"model.name": "se_resnet", "model.reduction": 4})
     assert attentive.override({"model.name": "cbam_resnet"}).model == CBAMResNet(reduction=4)
-    grouped = TrainConfig().override({"model.name": "resnext", "model.depth": 101, "model.base_width": 8})
+    grouped = TrainConfig().override(
+        {"model.name": "resnext", "model.depth": 101, "model.base_width": 8}
+    )
     assert grouped.override({"model.name": "res2net"}).model == Res2Net(depth=101)

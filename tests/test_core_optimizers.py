@@ -20,7 +20,9 @@ def network() -> nn.Module:
 def test_weight_decay_spares_biases_and_norms(config: Any) -> None:
     model = network()
     optimizer = config(weight_decay=0.25).build(model)
-    decays = {id(p): group["weight_decay"] for group in optimizer.param_groups for p in group["params"]}
+    decays = {
+        id(p): group["weight_decay"] for group in optimizer.param_groups for p in group["params"]
+    }
     assert decays == {id(p): 0.25 if p.ndim > 1 else 0.0 for p in model.parameters()}
     assert all(group["lr"] == config().lr for group in optimizer.param_groups)
 
@@ -70,7 +72,9 @@ def test_nesterov_needs_momentum() -> None:
 
 @pytest.mark.parametrize("config", [c for c in OPTIMIZERS if "beta1" in c.model_fields])
 def test_betas_are_passed_on(config: Any) -> None:
-    assert {g["betas"] for g in config(beta1=0.7, beta2=0.8).build(network()).param_groups} == {(0.7, 0.8)}
+    assert {g["betas"] for g in config(beta1=0.7, beta2=0.8).build(network()).param_groups} == {
+        (0.7, 0.8)
+    }
 
 
 def test_alpha_is_passed_on() -> None:
@@ -114,10 +118,18 @@ def train(model: nn.Module, optimizer: Any, steps: range) -> None:
 
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
 @pytest.mark.parametrize("config", OPTIMIZERS)
-def test_three_steps_and_three_more_from_disk_are_six(config: Any, layout: torch.memory_format, tmp_path: Path) -> None:
+def test_three_steps_and_three_more_from_disk_are_six(
+    config: Any, layout: torch.memory_format, tmp_path: Path
+) -> None:
     def fresh(seed: int) -> tuple[nn.Module, Any]:
         torch.manual_seed(seed)
-        layers = [nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.Conv2d(4, 4, 3), nn.Flatten(), nn.Linear(64, 3)]
+        layers = [
+            nn.Conv2d(1, 4, 3),
+            nn.BatchNorm2d(4),
+            nn.Conv2d(4, 4, 3),
+            nn.Flatten(),
+            nn.Linear(64, 3),
+        ]
         model = nn.Sequential(*layers).to(memory_format=layout)
         return model, config(weight_decay=0.01).build(model)
 
@@ -132,7 +144,9 @@ def test_three_steps_and_three_more_from_disk_are_six(config: Any, layout: torch
     load_optimizer(again, load_file(tmp_path / "state"), scalars)
     assert_same(dump_optimizer(again)[0], tensors)
     train(resumed, again, range(3, 6))
-    for (name, a), b in zip(straight.state_dict().items(), resumed.state_dict().values(), strict=True):
+    for (name, a), b in zip(
+        straight.state_dict().items(), resumed.state_dict().values(), strict=True
+    ):
         assert torch.equal(a, b), name
     assert_same(dump_optimizer(again)[0], dump_optimizer(optimizer)[0])
 
@@ -145,7 +159,9 @@ def assert_same(ours: dict[str, torch.Tensor], theirs: dict[str, torch.Tensor]) 
 
 
 def test_lamb_takes_steps_as_long_as_the_weights_and_adams_on_norms_and_biases() -> None:
-    """Also without weight decay; and a gradient of any size goes in whole, as into Adam: clipping is done elsewhere."""
+    """Also without weight decay; and a gradient of any size goes in whole, as into Adam: clipping
+    is done elsewhere.
+    """
     model, other = network(), network()
     before = [p.detach().clone() for p in model.parameters()]
     lamb, adam = LAMB(lr=0.01, weight_decay=0).build(model), Adam(lr=0.01).build(other)

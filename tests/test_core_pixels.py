@@ -23,15 +23,21 @@ draw: Any = typed_draw  # the parts that a test switches on are not None
 
 
 def photos(n: int, channels: int = 3, size: int = SIZE, detail: int = 9) -> Tensor:
-    """Colourful uint8 pictures: noise of `detail` x `detail` cells, enlarged, plus a little fine noise."""
+    """Colourful uint8 pictures: noise of `detail` x `detail` cells, enlarged, plus a little fine
+    noise.
+    """
     generator = torch.Generator().manual_seed(n + size + channels)
     coarse = torch.rand(n, channels, detail, detail, generator=generator) * 255
-    smooth = torch.nn.functional.interpolate(coarse, (size, size), mode="bicubic", align_corners=False)
+    smooth = torch.nn.functional.interpolate(
+        coarse, (size, size), mode="bicubic", align_corners=False
+    )
     return (smooth + torch.randn(smooth.shape, generator=generator)).clamp(0, 255).to(torch.uint8)
 
 
 def only(n: int, *, strength: float = 1.0, **parts: float) -> Any:
-    return draw(Notes(strength=strength, **(OFF | parts)), seed=1, epoch=1, num_samples=n, size=SIZE)
+    return draw(
+        Notes(strength=strength, **(OFF | parts)), seed=1, epoch=1, num_samples=n, size=SIZE
+    )
 
 
 def pixels(channels: int, **kwargs: Any) -> Pixels:
@@ -51,7 +57,9 @@ def boxes(draws: Any) -> list[tuple[int, int, int, int]]:
 def test_rotation_is_torchvisions() -> None:
     images, draws = photos(32).float(), only(32, rotation=10)
     angles = [math.degrees(math.atan2(row[1][0], row[1][1])) for row in draws.warp.tolist()]
-    theirs = [TF.rotate(x, a, InterpolationMode.BILINEAR) for x, a in zip(images, angles, strict=True)]
+    theirs = [
+        TF.rotate(x, a, InterpolationMode.BILINEAR) for x, a in zip(images, angles, strict=True)
+    ]
     assert max(angles) > 7
     assert min(angles) < -7
     torch.testing.assert_close(augmented(images, draws), torch.stack(theirs), atol=0.05, rtol=0)
@@ -59,7 +67,12 @@ def test_rotation_is_torchvisions() -> None:
 
 def test_crop_is_torchvisions_inside_the_border() -> None:
     images, draws = photos(32).float(), only(32, crop=0.1)
-    theirs = torch.stack([TF.resized_crop(x, *box, [SIZE, SIZE]) for x, box in zip(images, boxes(draws), strict=True)])
+    theirs = torch.stack(
+        [
+            TF.resized_crop(x, *box, [SIZE, SIZE])
+            for x, box in zip(images, boxes(draws), strict=True)
+        ]
+    )
     inside = (slice(None), slice(None), slice(2, -2), slice(2, -2))
     torch.testing.assert_close(augmented(images, draws)[inside], theirs[inside], atol=0.01, rtol=0)
 
@@ -70,7 +83,9 @@ def test_crop_boxes_have_torchvisions_distribution() -> None:
     torch.manual_seed(0)
     crop = v2.RandomResizedCrop(SIZE, (0.9, 1.0))
     params = [crop.make_params([torch.zeros(3, SIZE, SIZE)]) for _ in range(n)]
-    theirs = np.array([[p[key] for key in ("top", "left", "height", "width")] for p in params], dtype=float)
+    theirs = np.array(
+        [[p[key] for key in ("top", "left", "height", "width")] for p in params], dtype=float
+    )
     error = np.hypot(ours.std(0), theirs.std(0)) / math.sqrt(n)
     assert np.all(np.abs(ours.mean(0) - theirs.mean(0)) < 4 * error)
     whole = [(boxes[:, 2:] == SIZE).all(1).mean() for boxes in (ours, theirs)]
@@ -100,7 +115,9 @@ def test_flip_mirrors_about_half_of_the_samples(part: dict[str, float]) -> None:
 def test_flip_alone_moves_pixels_without_changing_them() -> None:
     images = photos(64)
     result = augmented(images.float(), only(64, flip=0.5)).to(torch.uint8)
-    assert all(torch.equal(a, b) or torch.equal(a, b.flip(2)) for a, b in zip(result, images, strict=True))
+    assert all(
+        torch.equal(a, b) or torch.equal(a, b.flip(2)) for a, b in zip(result, images, strict=True)
+    )
 
 
 def test_one_warp_is_flip_then_rotation_then_crop() -> None:
@@ -109,7 +126,9 @@ def test_one_warp_is_flip_then_rotation_then_crop() -> None:
     both = only(16, flip=0.5, rotation=10, crop=0.1)
     crop = boxes(only(16, crop=0.1))
     flips = only(16, flip=0.5).flip.tolist()
-    angles = [math.degrees(math.atan2(w[1][0], w[1][1])) for w in only(16, rotation=10).warp.tolist()]
+    angles = [
+        math.degrees(math.atan2(w[1][0], w[1][1])) for w in only(16, rotation=10).warp.tolist()
+    ]
     assert any(flips)
     theirs = []
     for x, flip, angle, box in zip(images, flips, angles, crop, strict=True):
@@ -129,8 +148,12 @@ def test_each_colour_change_is_torchvisions(k: int) -> None:
     neutral = torch.tensor([1.0, 1.0, 1.0, 0.0])
     assert (colour[:, k] - neutral[k]).abs().max() > 0.05
     colour[:, [j for j in range(4) if j != k]] = neutral[[j for j in range(4) if j != k]]
-    theirs = [ADJUST[k](x / 255, float(row[k])) * 255 for x, row in zip(images, colour, strict=True)]
-    torch.testing.assert_close(augmented(images, Draws(colour=colour)), torch.stack(theirs), atol=0.02, rtol=0)
+    theirs = [
+        ADJUST[k](x / 255, float(row[k])) * 255 for x, row in zip(images, colour, strict=True)
+    ]
+    torch.testing.assert_close(
+        augmented(images, Draws(colour=colour)), torch.stack(theirs), atol=0.02, rtol=0
+    )
 
 
 def test_all_colour_changes_are_torchvisions_but_for_clamping() -> None:
@@ -151,7 +174,12 @@ def test_grey_pictures_get_brightness_and_contrast_only() -> None:
     images, draws = photos(16, channels=1).float(), only(16, jitter=0.1)
     theirs = []
     for x, (brightness, contrast, _, _) in zip(images, draws.colour.tolist(), strict=True):
-        theirs.append(TF.adjust_contrast(TF.adjust_brightness(x.expand(3, -1, -1) / 255, brightness), contrast)[:1] * 255)
+        theirs.append(
+            TF.adjust_contrast(
+                TF.adjust_brightness(x.expand(3, -1, -1) / 255, brightness), contrast
+            )[:1]
+            * 255
+        )
     assert (augmented(images, draws) - torch.stack(theirs)).abs().mean() < 0.2
 
 
@@ -172,7 +200,9 @@ def test_no_batch_split_changes_a_bit(channels: int, size: int, kwargs: dict[str
     process = pixels(channels, **kwargs)
     whole = process(images, draws)
     for step in (1, 2, 5, 20):
-        parts = [process(images[i : i + step], draws.rows(slice(i, i + step))) for i in range(0, n, step)]
+        parts = [
+            process(images[i : i + step], draws.rows(slice(i, i + step))) for i in range(0, n, step)
+        ]
         assert torch.equal(torch.cat(parts), whole)
     order = torch.randperm(n, generator=torch.Generator().manual_seed(0))
     assert torch.equal(process(images[order], draws.rows(order)), whole[order])
@@ -180,7 +210,9 @@ def test_no_batch_split_changes_a_bit(channels: int, size: int, kwargs: dict[str
 
 def test_draws_depend_on_seed_and_epoch_and_nothing_else() -> None:
     def warp(**kwargs: int) -> Any:
-        return draw(Notes(strength=1), **({"seed": 1, "epoch": 1, "num_samples": 9, "size": 32} | kwargs)).warp
+        return draw(
+            Notes(strength=1), **({"seed": 1, "epoch": 1, "num_samples": 9, "size": 32} | kwargs)
+        ).warp
 
     assert torch.equal(warp(), warp())
     assert torch.equal(warp(num_samples=5), warp()[:5])
@@ -189,8 +221,12 @@ def test_draws_depend_on_seed_and_epoch_and_nothing_else() -> None:
 
 
 def test_a_large_epoch_is_drawn_as_one_table() -> None:
-    small = draw(Notes(strength=1, **(OFF | {"rotation": 10})), seed=1, epoch=1, num_samples=100, size=8)
-    large = draw(Notes(strength=1, **(OFF | {"rotation": 10})), seed=1, epoch=1, num_samples=70_000, size=8)
+    small = draw(
+        Notes(strength=1, **(OFF | {"rotation": 10})), seed=1, epoch=1, num_samples=100, size=8
+    )
+    large = draw(
+        Notes(strength=1, **(OFF | {"rotation": 10})), seed=1, epoch=1, num_samples=70_000, size=8
+    )
     assert torch.equal(large.warp[:100], small.warp)
     assert len(large.warp) == 70_000
     assert not torch.equal(large.warp[65_536:65_636], small.warp)
@@ -276,7 +312,10 @@ def test_shear_zoom_and_shift_are_torchvisions_affine() -> None:
         (affine(images, shear=degrees), {"shear": 20}),
         (affine(images, scale=zoom), {"scale": 0.3}),
         (affine(images, translate=shift), {"translate": 0.2}),
-        (affine(images, shear=degrees, scale=zoom, translate=shift), {"shear": 20, "scale": 0.3, "translate": 0.2}),
+        (
+            affine(images, shear=degrees, scale=zoom, translate=shift),
+            {"shear": 20, "scale": 0.3, "translate": 0.2},
+        ),
     ):
         ours = augmented(images, only(16, **parts))
         torch.testing.assert_close(ours, theirs, atol=0.05, rtol=0)
@@ -287,7 +326,9 @@ def test_padded_crop_moves_whole_pixels_and_fills_with_black() -> None:
     images, draws = photos(64).float(), only(64, pad_crop=0.125)
     shift = (-draws.warp[:, :, 2] * SIZE / 2).round().int()
     assert set(shift.flatten().tolist()) == set(range(-8, 9))
-    for ours, x, (right, down) in zip(augmented(images, draws), images, shift.tolist(), strict=True):
+    for ours, x, (right, down) in zip(
+        augmented(images, draws), images, shift.tolist(), strict=True
+    ):
         padded = torch.nn.functional.pad(x, (8, 8, 8, 8))
         theirs = TF.crop(padded, 8 - down, 8 - right, SIZE, SIZE)
         torch.testing.assert_close(ours, theirs, atol=0.01, rtol=0)
@@ -298,8 +339,12 @@ def test_vertical_flip_is_torchvisions(warped: dict[str, float]) -> None:
     images = photos(64).float()
     upend = only(64, flip_vertical=0.5).upend.tolist()
     assert 20 < sum(upend) < 44
-    theirs = torch.stack([TF.vertical_flip(x) if up else x for x, up in zip(images, upend, strict=True)])
-    torch.testing.assert_close(augmented(images, only(64, flip_vertical=0.5, **warped)), theirs, atol=0.01, rtol=0)
+    theirs = torch.stack(
+        [TF.vertical_flip(x) if up else x for x, up in zip(images, upend, strict=True)]
+    )
+    torch.testing.assert_close(
+        augmented(images, only(64, flip_vertical=0.5, **warped)), theirs, atol=0.01, rtol=0
+    )
 
 
 def test_grayscale_is_torchvisions() -> None:
@@ -320,7 +365,10 @@ def test_blur_is_torchvisions() -> None:
     images, draws = photos(32).float(), only(32, blur=0.03)
     taps = draws.blur.shape[1]
     sigmas = (-0.5 / (draws.blur[:, 1] / draws.blur[:, 0]).double().log()).sqrt().clamp(min=0.05)
-    theirs = [TF.gaussian_blur(x, [2 * taps - 1] * 2, [s, s]) for x, s in zip(images, sigmas.tolist(), strict=True)]
+    theirs = [
+        TF.gaussian_blur(x, [2 * taps - 1] * 2, [s, s])
+        for x, s in zip(images, sigmas.tolist(), strict=True)
+    ]
     assert 1.5 < sigmas.max() <= 0.03 * SIZE
     torch.testing.assert_close(augmented(images, draws), torch.stack(theirs), atol=0.05, rtol=0)
 
@@ -353,8 +401,14 @@ def test_erasing_is_torchvisions() -> None:
     images, draws = photos(64).float(), only(64, erasing=0.5)
     result = augmented(images, draws)
     hit = 0
-    for ours, x, (left, top, right, bottom) in zip(result, images, draws.erase.int().tolist(), strict=True):
-        theirs = TF.erase(x, top, left, bottom - top, right - left, torch.zeros(1)) if right > left else x
+    for ours, x, (left, top, right, bottom) in zip(
+        result, images, draws.erase.int().tolist(), strict=True
+    ):
+        theirs = (
+            TF.erase(x, top, left, bottom - top, right - left, torch.zeros(1))
+            if right > left
+            else x
+        )
         assert torch.equal(ours, theirs)
         hit += right > left
     assert 20 < hit < 44
@@ -373,7 +427,11 @@ def test_erased_boxes_have_torchvisions_distribution() -> None:
     assert np.all(np.abs(ours.mean(0) - theirs.mean(0)) < 4 * error)
 
 
-FACTOR = {"brightness": TF.adjust_brightness, "contrast": TF.adjust_contrast, "saturation": TF.adjust_saturation}
+FACTOR = {
+    "brightness": TF.adjust_brightness,
+    "contrast": TF.adjust_contrast,
+    "saturation": TF.adjust_saturation,
+}
 
 
 @pytest.mark.parametrize("name", [*FACTOR, "sharpness"])
@@ -381,7 +439,9 @@ FACTOR = {"brightness": TF.adjust_brightness, "contrast": TF.adjust_contrast, "s
 def test_picked_blends_are_torchvisions(name: str, channels: int) -> None:
     images, factor = photos(16, channels).float(), torch.linspace(0.01, 1.99, 16)
     adjust = TF.adjust_sharpness if name == "sharpness" else FACTOR[name]
-    theirs = torch.stack([adjust(x / 255, float(f)) * 255 for x, f in zip(images, factor, strict=True)])
+    theirs = torch.stack(
+        [adjust(x / 255, float(f)) * 255 for x, f in zip(images, factor, strict=True)]
+    )
     ours = operations.COLOURS[name](images, factor[:, None, None, None])
     torch.testing.assert_close(ours, theirs, atol=0.02, rtol=0)
 
@@ -397,12 +457,16 @@ def test_posterize_is_torchvisions(bits: int) -> None:
 def test_solarize_is_torchvisions(threshold: float) -> None:
     images = photos(16)
     ours = operations.solarize(images.float(), torch.full((16, 1, 1, 1), threshold))
-    assert torch.equal(ours.to(torch.uint8), images if threshold > 255 else TF.solarize(images, threshold))
+    assert torch.equal(
+        ours.to(torch.uint8), images if threshold > 255 else TF.solarize(images, threshold)
+    )
 
 
 def plain_and_odd() -> Tensor:
     """Photos, a picture of one colour, one of two, and one of a narrow range."""
-    odd = torch.stack([torch.full((3, SIZE, SIZE), 77), torch.arange(SIZE).remainder(2).expand(3, SIZE, SIZE) * 9])
+    odd = torch.stack(
+        [torch.full((3, SIZE, SIZE), 77), torch.arange(SIZE).remainder(2).expand(3, SIZE, SIZE) * 9]
+    )
     return torch.cat([photos(8), odd.to(torch.uint8), photos(4) // 8 + 100])
 
 
@@ -433,16 +497,25 @@ def test_picked_geometry_is_torchvisions(name: str, policy: Policy) -> None:
     assert level.min() < 0 < level.max()
     theirs = []
     for x, amount in zip(images, level.tolist(), strict=True):
-        given: dict[str, Any] = {"angle": 0.0, "translate": [0, 0], "scale": 1.0, "shear": [0.0, 0.0]}
+        given: dict[str, Any] = {
+            "angle": 0.0,
+            "translate": [0, 0],
+            "scale": 1.0,
+            "shear": [0.0, 0.0],
+        }
         k = int(name.endswith("_y"))
         if name.startswith("shear"):
             given["shear"][k] = math.degrees(math.atan(amount * policy.shear))
         elif name.startswith("translate"):
-            given["translate"][k] = int(amount * min(policy.translate[0] * SIZE, policy.translate[1]))
+            given["translate"][k] = int(
+                amount * min(policy.translate[0] * SIZE, policy.translate[1])
+            )
         else:
             given["angle"] = -amount * policy.rotation  # `affine` turns clockwise
         corner = [0.0, 0.0] if name.startswith("shear") else None
-        theirs.append(TF.affine(x, **given, interpolation=InterpolationMode.BILINEAR, center=corner))
+        theirs.append(
+            TF.affine(x, **given, interpolation=InterpolationMode.BILINEAR, center=corner)
+        )
     ours = resample(images, torch.from_numpy(moves[:, :2].astype(np.float32)))
     torch.testing.assert_close(ours, torch.stack(theirs), atol=0.1, rtol=0)
 
@@ -463,20 +536,32 @@ def test_every_operation_is_picked_as_often_and_at_every_level() -> None:
         "posterize": {2.0**k for k in range(7)},
         "solarize": {256 * (1 - k / 30) for k in range(31)},
     }.items():
-        assert set(np.round(arguments[codes == operations.NAMES.index(name)], 6)) == {round(v, 6) for v in values}
+        assert set(np.round(arguments[codes == operations.NAMES.index(name)], 6)) == {
+            round(v, 6) for v in values
+        }
 
 
 def test_rand_has_one_level_and_slots_of_its_own() -> None:
     def drawn(num_ops: int) -> Any:
-        return draw(Rand(strength=1, num_ops=num_ops, magnitude=15), seed=0, epoch=1, num_samples=500, size=32)
+        return draw(
+            Rand(strength=1, num_ops=num_ops, magnitude=15),
+            seed=0,
+            epoch=1,
+            num_samples=500,
+            size=32,
+        )
 
     two, three = drawn(2), drawn(3)
     assert torch.equal(two.codes, three.codes[:, :2])
     assert not torch.equal(three.codes[:, 1], three.codes[:, 2])
     bright = two.arguments[two.codes == operations.NAMES.index("brightness")]
     torch.testing.assert_close(bright.unique(), torch.tensor([0.55, 1.45]))
-    assert two.arguments[two.codes == operations.NAMES.index("posterize")].unique().tolist() == [4.0]
-    assert two.arguments[two.codes == operations.NAMES.index("solarize")].unique().tolist() == [128.0]
+    assert two.arguments[two.codes == operations.NAMES.index("posterize")].unique().tolist() == [
+        4.0
+    ]
+    assert two.arguments[two.codes == operations.NAMES.index("solarize")].unique().tolist() == [
+        128.0
+    ]
 
 
 @pytest.mark.parametrize("name", ["autocontrast", "equalize"])
@@ -490,19 +575,30 @@ def test_operations_without_a_level_fade_with_the_strength(name: str) -> None:
 
 def test_picked_operations_come_in_the_order_of_their_columns() -> None:
     images = photos(4).float()
-    posterize, brightness = operations.NAMES.index("posterize"), operations.NAMES.index("brightness")
+    posterize, brightness = (
+        operations.NAMES.index("posterize"),
+        operations.NAMES.index("brightness"),
+    )
     codes = torch.tensor([[posterize, brightness], [brightness, posterize], [0, 0], [0, posterize]])
     arguments = torch.tensor([[64.0, 1.3], [1.3, 64.0], [9.0, 9.0], [1.0, 64.0]])
     ours = operations.operated(images, codes, arguments)
     bright, coarse = (images * 1.3).clamp(0, 255), (images / 64).floor() * 64
-    theirs = [(coarse[0] * 1.3).clamp(0, 255), (bright[1].round() / 64).floor() * 64, images[2], coarse[3]]
+    theirs = [
+        (coarse[0] * 1.3).clamp(0, 255),
+        (bright[1].round() / 64).floor() * 64,
+        images[2],
+        coarse[3],
+    ]
     torch.testing.assert_close(ours, torch.stack(theirs), atol=1e-3, rtol=0)
     assert torch.equal(images, photos(4).float())
 
 
 @pytest.mark.parametrize("channels", [1, 3])
 def test_the_way_of_a_gpu_gives_the_same_bits(channels: int) -> None:
-    images, draws = photos(60, channels).float(), draw(Trivial(strength=1), seed=0, epoch=1, num_samples=60, size=SIZE)
+    images, draws = (
+        photos(60, channels).float(),
+        draw(Trivial(strength=1), seed=0, epoch=1, num_samples=60, size=SIZE),
+    )
     given = images, draws.codes[:, 0], draws.arguments[:, 0, None, None, None]
     assert set(draws.codes[:, 0].tolist()) == set(range(len(operations.NAMES)))
     assert torch.equal(operations.masked(*given), operations.grouped(*given))

@@ -1,4 +1,6 @@
-"""Regularizers of the training step: off changes nothing, on does what its source says, and a run goes on bit for bit."""
+"""Regularizers of the training step: off changes nothing, on does what its source says, and a run
+goes on bit for bit.
+"""
 
 import math
 from dataclasses import replace
@@ -38,13 +40,20 @@ def semi_supervised(num_unlabeled: int = 200) -> Inputs:
     labels = inputs.train.labels.copy()
     labels[hidden] = UNKNOWN
     images = inputs.train.images
-    return replace(inputs, train=Split(images, labels, shown), unlabeled=Split(images, labels, hidden))
+    return replace(
+        inputs, train=Split(images, labels, shown), unlabeled=Split(images, labels, hidden)
+    )
 
 
 @pytest.fixture(scope="module")
 def teacher(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("teacher")
-    train(SMALL.override({"model.width": 8, "epochs": 8}), digits(num_train=300), seed=5, folder=folder)
+    train(
+        SMALL.override({"model.width": 8, "epochs": 8}),
+        digits(num_train=300),
+        seed=5,
+        folder=folder,
+    )
     return folder
 
 
@@ -68,8 +77,12 @@ PLAIN = SMALL.override({"model.width": 8, "epochs": 4, "optimizer.lr": 5e-3, "ba
 
 
 @pytest.mark.parametrize("name", REGULARIZERS)
-def test_every_regularizer_acts_and_goes_on_bit_for_bit(name: str, teacher: Path, tmp_path: Path) -> None:
-    knobs = REGULARIZERS[name] | ({"distill.teacher": str(teacher)} if name == "distillation" else {})
+def test_every_regularizer_acts_and_goes_on_bit_for_bit(
+    name: str, teacher: Path, tmp_path: Path
+) -> None:
+    knobs = REGULARIZERS[name] | (
+        {"distill.teacher": str(teacher)} if name == "distillation" else {}
+    )
     config, inputs = PLAIN.override(knobs), semi_supervised()
     straight = train(config, inputs, seed=1, folder=tmp_path / "straight")
     for stop in (1, 3, 4):
@@ -99,19 +112,25 @@ def test_an_adversary_keeps_its_bounds_in_pixels_and_raises_the_loss(epsilon: fl
     images, labels = torch.randint(0, 256, (6, 3, 8, 8), dtype=torch.uint8), torch.arange(6) % 4
     model = Linear().train()
     x = pixels(images)
-    changed = attack(Adversary(epsilon=epsilon, alpha=epsilon / 2, steps=5), model, x, labels, pixels, bf16=False)
+    changed = attack(
+        Adversary(epsilon=epsilon, alpha=epsilon / 2, steps=5), model, x, labels, pixels, bf16=False
+    )
     back = (changed - pixels.shift) / pixels.scale / 255
     assert back.min() >= -1e-6
     assert back.max() <= 1 + 1e-6
     assert (back - images / 255).abs().max() <= epsilon + 1e-6
     assert (back - images / 255).abs().mean() > epsilon / 4
-    assert functional.cross_entropy(model(changed), labels) > functional.cross_entropy(model(x), labels)
+    assert functional.cross_entropy(model(changed), labels) > functional.cross_entropy(
+        model(x), labels
+    )
     assert model.training
     assert all(p.grad is None for p in model.parameters())
 
 
 def test_an_attack_leaves_the_running_statistics_alone() -> None:
-    model = nn.Sequential(nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.Flatten(), nn.Linear(4 * 36, 3)).train()
+    model = nn.Sequential(
+        nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.Flatten(), nn.Linear(4 * 36, 3)
+    ).train()
     before = {name: value.clone() for name, value in model.state_dict().items()}
     pixels = Pixels((0.5,), (0.5,), device=CPU)
     x = pixels(torch.randint(0, 256, (4, 1, 8, 8), dtype=torch.uint8))
@@ -133,7 +152,10 @@ def test_distance_to_the_teacher_is_zero_at_the_teacher_and_matches_its_definiti
 def test_a_teacher_sees_the_pictures_normalised_as_it_learnt_them() -> None:
     torch.manual_seed(0)
     images = torch.randint(0, 256, (4, 3, 8, 8), dtype=torch.uint8)
-    own, other = Pixels((0.4, 0.5, 0.6), (0.2, 0.25, 0.3), device=CPU), Pixels((0.1,) * 3, (0.9,) * 3, device=CPU)
+    own, other = (
+        Pixels((0.4, 0.5, 0.6), (0.2, 0.25, 0.3), device=CPU),
+        Pixels((0.1,) * 3, (0.9,) * 3, device=CPU),
+    )
     model = Linear()
     teacher = Teacher(model, (0.4, 0.5, 0.6), (0.2, 0.25, 0.3))
     assert torch.allclose(teacher.logits(other(images), other), model(own(images)), atol=1e-5)
@@ -153,7 +175,9 @@ def test_a_teacher_that_is_none_is_refused(change: Any, message: str, tmp_path: 
 
 
 def test_a_teacher_of_other_pictures_is_refused(teacher: Path) -> None:
-    with pytest.raises(UserError, match=r"1 channels, 8 px, 10 classes; 1 channels, 16 px, 10 classes"):
+    with pytest.raises(
+        UserError, match=r"1 channels, 8 px, 10 classes; 1 channels, 16 px, 10 classes"
+    ):
         train(PLAIN.override({"distill.teacher": str(teacher)}), digits(size=16), seed=0)
 
 
@@ -183,7 +207,9 @@ def test_the_average_is_what_is_evaluated_and_kept(tmp_path: Path) -> None:
     model.load_state_dict(best)
     pictures = Pictures(inputs.val, CPU)
     logits = predict(model, pictures, build_pixels(config, inputs, CPU, torch.float32), bf16=False)
-    assert (logits.argmax(1) == pictures.labels).float().mean().item() == pytest.approx(result.history[-1]["val_acc"])
+    assert (logits.argmax(1) == pictures.labels).float().mean().item() == pytest.approx(
+        result.history[-1]["val_acc"]
+    )
 
 
 def test_pseudo_labels_are_the_sure_ones_behind_the_labeled() -> None:
@@ -194,20 +220,28 @@ def test_pseudo_labels_are_the_sure_ones_behind_the_labeled() -> None:
     pixels = build_pixels(PLAIN, inputs, CPU, torch.float32)
     probabilities = predict(model, Pictures(inputs.unlabeled, CPU), pixels, bf16=False).softmax(1)
     threshold = float(probabilities.max(1).values.median())
-    chosen = pseudo_labels(Pictures(inputs.unlabeled, CPU), model, pixels, threshold=threshold, bf16=False)
+    chosen = pseudo_labels(
+        Pictures(inputs.unlabeled, CPU), model, pixels, threshold=threshold, bf16=False
+    )
     pictures = with_pseudo_labels(inputs.train, inputs.unlabeled, *chosen, CPU)
     sure = (probabilities.max(1).values >= threshold).numpy()
     assert 90 < sure.sum() < 110
-    assert np.array_equal(pictures.index, np.concatenate([inputs.train.index, inputs.unlabeled.index[sure]]))
+    assert np.array_equal(
+        pictures.index, np.concatenate([inputs.train.index, inputs.unlabeled.index[sure]])
+    )
     assert np.array_equal(pictures.labels[100:].numpy(), probabilities.argmax(1).numpy()[sure])
     assert np.array_equal(pictures.labels[:100].numpy(), inputs.train.labels[inputs.train.index])
-    assert (inputs.train.labels[inputs.unlabeled.index] == UNKNOWN).all(), "the data's own labels stay as they are"
+    assert (inputs.train.labels[inputs.unlabeled.index] == UNKNOWN).all(), (
+        "the data's own labels stay as they are"
+    )
 
 
 def test_sure_of_nothing_trains_as_without() -> None:
     inputs = semi_supervised()
     alone = train(PLAIN, inputs, seed=0)
-    assert numbers(train(PLAIN.override({"pseudo.threshold": 0.9999, "pseudo.start": 2}), inputs, seed=0)) == numbers(alone)
+    assert numbers(
+        train(PLAIN.override({"pseudo.threshold": 0.9999, "pseudo.start": 2}), inputs, seed=0)
+    ) == numbers(alone)
 
 
 def test_pseudo_labels_lay_the_schedule_out_over_epochs_not_steps() -> None:
@@ -229,7 +263,9 @@ def test_pseudo_labels_lay_the_schedule_out_over_epochs_not_steps() -> None:
         ([], 1, False),
     ],
 )
-def test_patience_counts_the_epochs_since_the_best(accs: list[float], patience: int, expected: bool) -> None:
+def test_patience_counts_the_epochs_since_the_best(
+    accs: list[float], patience: int, expected: bool
+) -> None:
     history = [{"epoch": i + 1, "val_acc": acc, "val_loss": 1.0} for i, acc in enumerate(accs)]
     assert exhausted(history, patience) is expected
 

@@ -50,7 +50,9 @@ def test_a_fresh_network_knows_nothing(batches: list[tuple[Tensor, Tensor]]) -> 
     assert initial_loss(loud, *batches[0]) > 2 * math.log(10)
 
 
-def test_one_batch_is_learned_by_heart_and_the_network_stays_as_it_was(batches: list[tuple[Tensor, Tensor]]) -> None:
+def test_one_batch_is_learned_by_heart_and_the_network_stays_as_it_was(
+    batches: list[tuple[Tensor, Tensor]],
+) -> None:
     model = network(dropout=0.8)
     before = {name: value.clone() for name, value in model.state_dict().items()}
     losses = overfit_one_batch(model, *batches[0], adam)
@@ -65,13 +67,17 @@ def test_what_cannot_learn_is_seen(batches: list[tuple[Tensor, Tensor]]) -> None
     stuck = overfit_one_batch(network(), torch.zeros_like(x), labels, adam, num_steps=50)
     assert len(stuck) == 50
     assert stuck[-1] > 1
-    wild = overfit_one_batch(network(norm="none"), x, labels, lambda model: optim.SGD(model.parameters(), lr=1e4))
+    wild = overfit_one_batch(
+        network(norm="none"), x, labels, lambda model: optim.SGD(model.parameters(), lr=1e4)
+    )
     assert not math.isfinite(wild[-1])
     assert len(overfit_one_batch(network(), x, labels, adam, max_seconds=0.0)) == 1
 
 
 def test_a_range_test_finds_the_rate_of_a_known_bowl() -> None:
-    """On 2 |w|² gradient descent with rate r multiplies the weights by 1 - 4 r: beyond r = 1 / 2 they grow."""
+    """On 2 |w|² gradient descent with rate r multiplies the weights by 1 - 4 r: beyond r = 1 / 2
+    they grow.
+    """
 
     class Bowl(nn.Module):
         def __init__(self) -> None:
@@ -84,7 +90,9 @@ def test_a_range_test_finds_the_rate_of_a_known_bowl() -> None:
             return torch.stack([torch.zeros(()), torch.log(torch.expm1(loss))]).expand(len(x), 2)
 
     test = lr_range_test(
-        Bowl(), [(torch.zeros(1), torch.zeros(1, dtype=torch.long))], lambda m: optim.SGD(m.parameters(), lr=1.0)
+        Bowl(),
+        [(torch.zeros(1), torch.zeros(1, dtype=torch.long))],
+        lambda m: optim.SGD(m.parameters(), lr=1.0),
     )
     assert test.lowest is not None
     assert test.suggestion is not None
@@ -102,19 +110,25 @@ def test_a_range_test_on_pictures(batches: list[tuple[Tensor, Tensor]]) -> None:
     assert test.suggestion is not None
     assert 1e-5 < test.suggestion < 1e-2
     assert min(test.losses) < 0.8 * test.losses[0]
-    sgd = lr_range_test(network(norm="none"), batches, lambda m: optim.SGD(m.parameters(), lr=1.0), high=1e5)
+    sgd = lr_range_test(
+        network(norm="none"), batches, lambda m: optim.SGD(m.parameters(), lr=1.0), high=1e5
+    )
     assert sgd.blows_up is not None
     assert len(sgd.rates) < 100
     assert max(sgd.losses[:-1]) <= BLOWN_UP * sgd.losses[0]
     assert len(lr_range_test(network(), batches, adam, max_seconds=0.0).rates) == 1
 
 
-def test_a_rate_that_never_lowers_the_loss_is_not_suggested(batches: list[tuple[Tensor, Tensor]]) -> None:
+def test_a_rate_that_never_lowers_the_loss_is_not_suggested(
+    batches: list[tuple[Tensor, Tensor]],
+) -> None:
     x, labels = batches[0]
     model = nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
     nn.init.zeros_(model[1].weight)
     nn.init.zeros_(model[1].bias)
-    frozen = lr_range_test(model, [(x, labels)], lambda m: optim.SGD(m.parameters(), lr=1.0), low=1e-30, high=1e-29)
+    frozen = lr_range_test(
+        model, [(x, labels)], lambda m: optim.SGD(m.parameters(), lr=1.0), low=1e-30, high=1e-29
+    )
     assert frozen.suggestion is None
     assert frozen.blows_up is None
 
@@ -136,14 +150,20 @@ def test_gradients_are_those_of_backward(batches: list[tuple[Tensor, Tensor]]) -
     assert found.rms == pytest.approx(model[1].weight.grad.square().mean().sqrt().item())
 
 
-def test_vanishing_exploding_and_missing_gradients_are_named(batches: list[tuple[Tensor, Tensor]]) -> None:
+def test_vanishing_exploding_and_missing_gradients_are_named(
+    batches: list[tuple[Tensor, Tensor]],
+) -> None:
     x, labels = batches[0]
     deep = [layer for _ in range(12) for layer in (nn.Linear(16, 16), nn.Sigmoid())]
     torch.manual_seed(0)
-    vanishing = gradient_norms(nn.Sequential(nn.Flatten(), nn.Linear(64, 16), *deep, nn.Linear(16, 10)), x, labels)
+    vanishing = gradient_norms(
+        nn.Sequential(nn.Flatten(), nn.Linear(64, 16), *deep, nn.Linear(16, 10)), x, labels
+    )
     assert vanishing[0].flag == "vanishing"
     assert vanishing[-1].flag == ""
-    loud = nn.Sequential(nn.Flatten(), nn.Linear(64, 32), nn.ReLU(), nn.Linear(32, 32), nn.ReLU(), nn.Linear(32, 10))
+    loud = nn.Sequential(
+        nn.Flatten(), nn.Linear(64, 32), nn.ReLU(), nn.Linear(32, 32), nn.ReLU(), nn.Linear(32, 10)
+    )
     with torch.no_grad():
         for p in loud.parameters():
             p.mul_(500)
@@ -165,8 +185,14 @@ def test_activations_are_counted_once() -> None:
 
 @pytest.mark.parametrize("size", [1, 5, 40])
 def test_lanczos_finds_a_known_spectrum(size: int) -> None:
-    values = torch.linspace(-2.0, 7.0, size, dtype=torch.float64) if size > 1 else torch.tensor([3.0], dtype=torch.float64)
-    basis, _ = torch.linalg.qr(torch.randn(size, size, dtype=torch.float64, generator=torch.Generator().manual_seed(1)))
+    values = (
+        torch.linspace(-2.0, 7.0, size, dtype=torch.float64)
+        if size > 1
+        else torch.tensor([3.0], dtype=torch.float64)
+    )
+    basis, _ = torch.linalg.qr(
+        torch.randn(size, size, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    )
     matrix = basis @ torch.diag(values) @ basis.t()
     found = lanczos(lambda v: matrix @ v, torch.zeros(size, dtype=torch.float64), num_steps=100)
     assert found.num_steps <= size
@@ -189,7 +215,9 @@ def test_ritz_values_lie_inside_and_their_residuals_hold() -> None:
 def hessian(model: nn.Module, x: Tensor, labels: Tensor) -> Tensor:
     """The explicit matrix, row by row."""
     params = list(model.parameters())
-    grads = torch.autograd.grad(functional.cross_entropy(model(x), labels), params, create_graph=True)
+    grads = torch.autograd.grad(
+        functional.cross_entropy(model(x), labels), params, create_graph=True
+    )
     flat = torch.cat([grad.flatten() for grad in grads])
     rows = [torch.autograd.grad(value, params, retain_graph=True) for value in flat]
     return torch.stack([torch.cat([part.flatten() for part in row]) for row in rows])
@@ -197,7 +225,9 @@ def hessian(model: nn.Module, x: Tensor, labels: Tensor) -> Tensor:
 
 def test_extremes_are_those_of_the_explicit_hessian(batches: list[tuple[Tensor, Tensor]]) -> None:
     torch.manual_seed(0)
-    model = nn.Sequential(nn.Conv2d(1, 2, 3, stride=2), nn.Tanh(), nn.BatchNorm2d(2), nn.Flatten(), nn.Linear(18, 10))
+    model = nn.Sequential(
+        nn.Conv2d(1, 2, 3, stride=2), nn.Tanh(), nn.BatchNorm2d(2), nn.Flatten(), nn.Linear(18, 10)
+    )
     model = model.double()
     x, labels = batches[0][0].double(), batches[0][1]
     before = model[2].running_mean.clone()  # type: ignore[union-attr, operator]
@@ -214,7 +244,9 @@ def test_extremes_are_those_of_the_explicit_hessian(batches: list[tuple[Tensor, 
     assert torch.equal(model[2].running_mean, before)  # type: ignore[union-attr, arg-type]
 
 
-def test_a_convex_problem_ends_in_a_minimum_once_it_has_been_solved(batches: list[tuple[Tensor, Tensor]]) -> None:
+def test_a_convex_problem_ends_in_a_minimum_once_it_has_been_solved(
+    batches: list[tuple[Tensor, Tensor]],
+) -> None:
     x, labels = batches[0]
     torch.manual_seed(0)
     model = nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
@@ -239,7 +271,9 @@ def test_a_convex_problem_ends_in_a_minimum_once_it_has_been_solved(batches: lis
 
 def test_a_saddle_is_where_training_rests_and_the_curvature_is_negative() -> None:
     assert Curvature(Extremes(10.0, -2.0, 0.0, 0.0, 30), 0.01, 0.2).verdict.startswith("saddle")
-    assert Curvature(Extremes(10.0, -2.0, 0.0, 0.0, 30), 3.0, 0.2).verdict.startswith("no end point")
+    assert Curvature(Extremes(10.0, -2.0, 0.0, 0.0, 30), 3.0, 0.2).verdict.startswith(
+        "no end point"
+    )
 
 
 def test_noise_is_not_taken_for_a_saddle() -> None:

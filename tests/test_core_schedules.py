@@ -89,16 +89,23 @@ def test_any_legal_schedule_stays_between_0_and_1(member: Any, seed: int) -> Non
 
 def bound(field: FieldInfo, *names: str, default: float) -> float:
     """The value of the field's first limit among `names`."""
-    return next((getattr(rule, name) for rule in field.metadata for name in names if hasattr(rule, name)), default)
+    return next(
+        (getattr(rule, name) for rule in field.metadata for name in names if hasattr(rule, name)),
+        default,
+    )
 
 
 @pytest.mark.parametrize(
-    "schedule", [s for s in SHAPES if isinstance(s, (Constant, Exponential, Cosine, OneCycle))], ids=repr
+    "schedule",
+    [s for s in SHAPES if isinstance(s, (Constant, Exponential, Cosine, OneCycle))],
+    ids=repr,
 )
 def test_factors_have_no_jumps(schedule: Any) -> None:
     num = 100_000
     factors = [schedule.factor(step, num) for step in range(num + 1)]
-    fastest = {"constant": 0.0, "exponential": 5.0, "cosine": math.pi / 2, "one_cycle": 100.0}[schedule.name]
+    fastest = {"constant": 0.0, "exponential": 5.0, "cosine": math.pi / 2, "one_cycle": 100.0}[
+        schedule.name
+    ]
     steepest = max(fastest / (1 - schedule.warmup), 1 / (schedule.warmup or 1))
     assert max(abs(a - b) for a, b in itertools.pairwise(factors)) <= 1.1 * steepest / num
 
@@ -113,9 +120,13 @@ def test_the_shape_scales_with_the_total(schedule: Scheduled) -> None:
 
 @pytest.mark.parametrize("member", SCHEDULES)
 def test_any_schedule_can_be_warmed_up(member: Any) -> None:
-    """Straight up to where the shape begins, as torch's LinearLR; then the whole shape in the steps that are left."""
+    """Straight up to where the shape begins, as torch's LinearLR; then the whole shape in the steps
+    that are left.
+    """
     warmed, plain = member(warmup=0.2), member(warmup=0)
-    rates = torch_rates(lambda o: lr_scheduler.LinearLR(o, start_factor=1 / 201, total_iters=200), 201)
+    rates = torch_rates(
+        lambda o: lr_scheduler.LinearLR(o, start_factor=1 / 201, total_iters=200), 201
+    )
     for step in range(200):
         assert warmed.factor(step, 1000) == pytest.approx(rates[step] * plain.factor(0, 800))
     for step in range(200, 1001):
@@ -124,7 +135,9 @@ def test_any_schedule_can_be_warmed_up(member: Any) -> None:
 
 def test_cosine_warms_up_linearly_peaks_at_one_and_ends_at_the_floor() -> None:
     schedule = Cosine(warmup=0.1, floor=0.2)
-    assert [schedule.factor(step, 100) for step in (0, 4, 9)] == pytest.approx([1 / 11, 5 / 11, 10 / 11])
+    assert [schedule.factor(step, 100) for step in (0, 4, 9)] == pytest.approx(
+        [1 / 11, 5 / 11, 10 / 11]
+    )
     assert schedule.factor(10, 100) == 1
     assert schedule.factor(55, 100) == pytest.approx(0.6)
     assert schedule.factor(100, 100) == pytest.approx(0.2)
@@ -152,28 +165,53 @@ def torch_rates(make: Any, num_steps: int) -> list[float]:
         (Step(every=0.3, gamma=0.1), 70, lambda o: lr_scheduler.StepLR(o, 21, gamma=0.1)),
         (Exponential(final=0.01), 80, lambda o: lr_scheduler.ExponentialLR(o, 0.01 ** (1 / 80))),
         (Cosine(warmup=0), 90, lambda o: lr_scheduler.CosineAnnealingLR(o, 90)),
-        (Cosine(warmup=0, floor=0.1), 90, lambda o: lr_scheduler.CosineAnnealingLR(o, 90, eta_min=0.1)),
+        (
+            Cosine(warmup=0, floor=0.1),
+            90,
+            lambda o: lr_scheduler.CosineAnnealingLR(o, 90, eta_min=0.1),
+        ),
         (
             WarmRestarts(num_cycles=3, growth=2, floor=0.05),
             70,
             lambda o: lr_scheduler.CosineAnnealingWarmRestarts(o, 10, 2, eta_min=0.05),
         ),
-        (WarmRestarts(num_cycles=7, growth=1), 70, lambda o: lr_scheduler.CosineAnnealingWarmRestarts(o, 10, 1)),
-        (WarmRestarts(num_cycles=4, growth=3), 280, lambda o: lr_scheduler.CosineAnnealingWarmRestarts(o, 7, 3)),
+        (
+            WarmRestarts(num_cycles=7, growth=1),
+            70,
+            lambda o: lr_scheduler.CosineAnnealingWarmRestarts(o, 10, 1),
+        ),
+        (
+            WarmRestarts(num_cycles=4, growth=3),
+            280,
+            lambda o: lr_scheduler.CosineAnnealingWarmRestarts(o, 7, 3),
+        ),
     ],
 )
-def test_the_rates_are_those_of_torchs_scheduler(schedule: Scheduled, num_steps: int, make: Any) -> None:
+def test_the_rates_are_those_of_torchs_scheduler(
+    schedule: Scheduled, num_steps: int, make: Any
+) -> None:
     ours = [schedule.factor(step, num_steps) for step in range(num_steps)]
     assert ours == pytest.approx(torch_rates(make, num_steps), abs=1e-12)
 
 
 def test_one_cycle_is_torchs_with_straight_lines() -> None:
-    """torch counts the last step as the end, so its run of 101 steps ends where ours of 100 does."""
+    """torch counts the last step as the end, so its run of 101 steps ends where ours of 100
+    does.
+    """
     schedule = OneCycle(rise=0.3, div=20, final_div=1000)
     make = lambda o: lr_scheduler.OneCycleLR(  # noqa: E731
-        o, 1.0, 101, pct_start=31 / 101, anneal_strategy="linear", cycle_momentum=False, div_factor=20, final_div_factor=50
+        o,
+        1.0,
+        101,
+        pct_start=31 / 101,
+        anneal_strategy="linear",
+        cycle_momentum=False,
+        div_factor=20,
+        final_div_factor=50,
     )
-    assert [schedule.factor(step, 100) for step in range(100)] == pytest.approx(torch_rates(make, 101)[:100], abs=1e-12)
+    assert [schedule.factor(step, 100) for step in range(100)] == pytest.approx(
+        torch_rates(make, 101)[:100], abs=1e-12
+    )
     assert schedule.factor(30, 100) == 1
     assert schedule.factor(100, 100) == pytest.approx(1 / 1000)
 
@@ -181,15 +219,27 @@ def test_one_cycle_is_torchs_with_straight_lines() -> None:
 @pytest.mark.parametrize("seed", range(30))
 def test_plateau_is_torchs_on_any_losses(seed: int) -> None:
     draw = random.Random(seed)
-    schedule = Plateau(gamma=draw.choice([0.1, 0.5]), patience=draw.randint(1, 6), threshold=draw.choice([0, 1e-4, 0.05]))
+    schedule = Plateau(
+        gamma=draw.choice([0.1, 0.5]),
+        patience=draw.randint(1, 6),
+        threshold=draw.choice([0, 1e-4, 0.05]),
+    )
     optimizer = optim.SGD(nn.Linear(1, 1).parameters(), lr=1.0)
     judge = lr_scheduler.ReduceLROnPlateau(
-        optimizer, factor=schedule.gamma, patience=schedule.patience - 1, threshold=schedule.threshold, eps=0
+        optimizer,
+        factor=schedule.gamma,
+        patience=schedule.patience - 1,
+        threshold=schedule.threshold,
+        eps=0,
     )
     losses: list[float] = []
     for epoch in range(60):
-        assert schedule.factor(epoch, 60, losses) == pytest.approx(optimizer.param_groups[0]["lr"], rel=1e-9)
-        losses.append(draw.choice([draw.random() ** 2 + 1 / (epoch + 1), losses[-1] if losses else 1.0]))
+        assert schedule.factor(epoch, 60, losses) == pytest.approx(
+            optimizer.param_groups[0]["lr"], rel=1e-9
+        )
+        losses.append(
+            draw.choice([draw.random() ** 2 + 1 / (epoch + 1), losses[-1] if losses else 1.0])
+        )
         judge.step(losses[-1])
     assert schedule.factor(59, 60, losses) < 1
 

@@ -25,7 +25,10 @@ def test_history_has_the_agreed_keys_and_ranges() -> None:
     assert [set(epoch) for epoch in result.history] == [keys, keys]
     assert [epoch["epoch"] for epoch in result.history] == [1, 2]
     assert all(0 <= epoch[key] <= 1 for epoch in result.history for key in ("train_acc", "val_acc"))
-    assert all(epoch["val_acc"] * 60 == pytest.approx(round(epoch["val_acc"] * 60)) for epoch in result.history)
+    assert all(
+        epoch["val_acc"] * 60 == pytest.approx(round(epoch["val_acc"] * 60))
+        for epoch in result.history
+    )
     # 100 samples in batches of 32 are 4 steps: the last of each epoch are steps 3 and 7 of 8
     rates = [config.optimizer.lr * config.schedule.factor(step, 8) for step in (3, 7)]
     assert [epoch["lr"] for epoch in result.history] == rates
@@ -44,7 +47,12 @@ def test_a_trial_leaves_no_trace_for_the_next_nor_for_the_caller(tmp_path: Path)
     inputs = digits()
     b = SMALL.override({"model.dropout": 0.3, "augment.strength": 2.0, "epochs": 2})
     others = [
-        {"model.name": "resnet18", "model.width": 4, "optimizer.name": "rmsprop", "optimizer.momentum": 0.9},
+        {
+            "model.name": "resnet18",
+            "model.width": 4,
+            "optimizer.name": "rmsprop",
+            "optimizer.momentum": 0.9,
+        },
         {"model.width": 12, "optimizer.name": "sgd", "schedule.name": "cosine", "batch_size": 7},
     ]
     torch.manual_seed(5)
@@ -60,7 +68,9 @@ def test_a_trial_leaves_no_trace_for_the_next_nor_for_the_caller(tmp_path: Path)
 
 def test_best_epoch_breaks_ties_by_loss_and_then_by_age() -> None:
     rows = [(0.5, 1.0), (0.7, 0.9), (0.7, 0.8), (0.7, 0.8), (0.6, 0.1)]
-    history = tuple({"epoch": i + 1, "val_acc": acc, "val_loss": loss} for i, (acc, loss) in enumerate(rows))
+    history = tuple(
+        {"epoch": i + 1, "val_acc": acc, "val_loss": loss} for i, (acc, loss) in enumerate(rows)
+    )
     assert [best_epoch(history[:k]) for k in range(1, 6)] == [1, 2, 3, 3, 3]
 
 
@@ -69,7 +79,9 @@ def test_evaluate_best_is_the_best_epochs_own_evaluation(tmp_path: Path) -> None
     config = SMALL.override({"optimizer.lr": 0.02, "epochs": 6})
     result = train(config, inputs, seed=0, folder=tmp_path)
     best = result.history[result.best_epoch - 1]
-    assert result.best_epoch < 6, "the best epoch should not be the last, or this test shows nothing"
+    assert result.best_epoch < 6, (
+        "the best epoch should not be the last, or this test shows nothing"
+    )
     found = evaluate_best(config, inputs.val, inputs, seed=0, folder=tmp_path).facts
     assert found == {"loss": best["val_loss"], "acc": best["val_acc"]}
     with pytest.raises(FileNotFoundError):
@@ -82,14 +94,24 @@ def test_train_loss_is_taken_on_a_fixed_part_of_train_without_augmentation(tmp_p
     config = SMALL.override({"augment.strength": 3.0, "model.dropout": 0.5, "epochs": 1})
     result = train(config, inputs, seed=0, folder=tmp_path)
     found = evaluate_best(config, inputs.train, inputs, seed=0, folder=tmp_path).facts
-    assert (result.history[0]["train_loss"], result.history[0]["train_acc"]) == pytest.approx((found["loss"], found["acc"]))
+    assert (result.history[0]["train_loss"], result.history[0]["train_acc"]) == pytest.approx(
+        (found["loss"], found["acc"])
+    )
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
-def test_colour_pictures_in_both_precisions_go_on_bit_for_bit(precision: Literal["fp32", "bf16"], tmp_path: Path) -> None:
+def test_colour_pictures_in_both_precisions_go_on_bit_for_bit(
+    precision: Literal["fp32", "bf16"], tmp_path: Path
+) -> None:
     """Channels-last weights and optimizer state keep their layout through a checkpoint."""
     inputs = digits(num_train=24, num_val=12, channels=3, size=32)
-    knobs = {"precision": precision, "dataset.size": 32, "batch_size": 8, "augment.strength": 1.0, "epochs": 2}
+    knobs = {
+        "precision": precision,
+        "dataset.size": 32,
+        "batch_size": 8,
+        "augment.strength": 1.0,
+        "epochs": 2,
+    }
     config = SMALL.override(knobs)
     straight = train(config, inputs, seed=0, folder=tmp_path / "straight")
     train(config, inputs, seed=0, folder=tmp_path / "parts", stop=1)
@@ -100,7 +122,9 @@ def test_colour_pictures_in_both_precisions_go_on_bit_for_bit(precision: Literal
 def test_precision_changes_the_numbers_a_little() -> None:
     inputs = digits(num_train=24, num_val=12, channels=3, size=32)
     losses = [
-        train(SMALL.override({"precision": precision, "epochs": 1}), inputs, seed=0).history[0]["val_loss"]
+        train(SMALL.override({"precision": precision, "epochs": 1}), inputs, seed=0).history[0][
+            "val_loss"
+        ]
         for precision in ("fp32", "bf16")
     ]
     assert losses[0] != losses[1]
@@ -117,12 +141,16 @@ def test_auto_precision_is_fp32_on_small_pictures_and_explicit_wins() -> None:
 
 def test_a_batch_size_beyond_the_train_split_is_the_whole_split() -> None:
     inputs = digits(num_train=33)
-    large, exact = (train(SMALL.override({"batch_size": n, "epochs": 1}), inputs, seed=0) for n in (4096, 33))
+    large, exact = (
+        train(SMALL.override({"batch_size": n, "epochs": 1}), inputs, seed=0) for n in (4096, 33)
+    )
     assert numbers(large) == numbers(exact)
 
 
 def test_divergence_names_its_place() -> None:
-    config = SMALL.override({"optimizer.name": "sgd", "optimizer.lr": 100.0, "clip_norm": 0.0, "epochs": 50})
+    config = SMALL.override(
+        {"optimizer.name": "sgd", "optimizer.lr": 100.0, "clip_norm": 0.0, "epochs": 50}
+    )
     with pytest.raises(Diverged) as error:
         train(config, digits(), seed=0)
     assert error.value.epoch >= 1

@@ -53,7 +53,12 @@ NAMES = tuple("abcde")
 
 
 def made(
-    network: Any, transfer: Transfer, *, seed: int = 0, num_classes: int = NUM_CLASSES, classes: tuple[str, ...] = NAMES
+    network: Any,
+    transfer: Transfer,
+    *,
+    seed: int = 0,
+    num_classes: int = NUM_CLASSES,
+    classes: tuple[str, ...] = NAMES,
 ) -> nn.Module:
     torch.manual_seed(seed)
     model = network.build(3, SIZE, num_classes)
@@ -81,7 +86,9 @@ def changed_by_a_step(model: nn.Module) -> set[str]:
     logits = model(torch.randn(4, 3, SIZE, SIZE))
     nn.functional.cross_entropy(logits, torch.arange(4)).backward()
     optimizer.step()
-    return {name for name, value in model.state_dict().items() if not torch.equal(value, before[name])}
+    return {
+        name for name, value in model.state_dict().items() if not torch.equal(value, before[name])
+    }
 
 
 def below(names: set[str], parts: list[str]) -> set[str]:
@@ -89,7 +96,9 @@ def below(names: set[str], parts: list[str]) -> set[str]:
 
 
 def below_not(model: nn.Module, head: str) -> dict[str, torch.Tensor]:
-    return {name: value for name, value in model.state_dict().items() if not name.startswith(f"{head}.")}
+    return {
+        name: value for name, value in model.state_dict().items() if not name.startswith(f"{head}.")
+    }
 
 
 @EVERY
@@ -130,7 +139,9 @@ def test_stages_hold_every_module_with_weights_once(network: Any) -> None:
         model = network.build(3, SIZE, NUM_CLASSES)
     head = weights.find_head(model, NUM_CLASSES)
     parts = [part for stage in weights.stages(model, head) for part in stage]
-    inside = {name for name, _ in model.named_parameters() if "." in name} - below(set(model.state_dict()), [head])
+    inside = {name for name, _ in model.named_parameters() if "." in name} - below(
+        set(model.state_dict()), [head]
+    )
     for name in inside:
         assert sum(name.startswith(f"{part}.") for part in parts) == 1
     order = [name for name, _ in model.named_modules()]
@@ -149,9 +160,17 @@ def test_hidden_puts_a_layer_into_a_new_head(network: Any) -> None:
         nn.Dropout if network.dropout else nn.Identity,
         type(new[0]),
     ]
-    assert [tuple(p.shape[:2]) for p in (new[0].weight, new[3].weight)] == [(12, new[0].weight.shape[1]), (NUM_CLASSES, 12)]
-    assert all(torch.equal(value, model.state_dict()[name]) for name, value in below_not(plain, head).items())
-    assert changed_by_a_step(model) == {f"{head}.{rest}" for rest in ("0.weight", "0.bias", "3.weight", "3.bias")}
+    assert [tuple(p.shape[:2]) for p in (new[0].weight, new[3].weight)] == [
+        (12, new[0].weight.shape[1]),
+        (NUM_CLASSES, 12),
+    ]
+    assert all(
+        torch.equal(value, model.state_dict()[name])
+        for name, value in below_not(plain, head).items()
+    )
+    assert changed_by_a_step(model) == {
+        f"{head}.{rest}" for rest in ("0.weight", "0.bias", "3.weight", "3.bias")
+    }
 
 
 @EVERY
@@ -160,7 +179,9 @@ def test_a_file_gives_its_weights_exactly(network: Any, tmp_path: Path) -> None:
     changed_by_a_step(source)  # so that statistics of norms are not at their defaults
     transfer = Transfer(weights=save_ours(source, tmp_path / "best.safetensors"))
     model = made(network, transfer)
-    assert all(torch.equal(value, model.state_dict()[name]) for name, value in source.state_dict().items())
+    assert all(
+        torch.equal(value, model.state_dict()[name]) for name, value in source.state_dict().items()
+    )
     # other classes: all but the head
     other = made(network, transfer, num_classes=NUM_CLASSES + 2)
     head = weights.find_head(other, NUM_CLASSES + 2)
@@ -175,7 +196,9 @@ def test_a_head_of_two_layers_is_loaded_too(tmp_path: Path) -> None:
     source = made(network, Transfer(hidden=6), seed=7)
     save_ours(source, tmp_path / "best.safetensors")
     model = made(network, Transfer(hidden=6, weights=str(tmp_path / "best.safetensors")))
-    assert all(torch.equal(value, model.state_dict()[name]) for name, value in source.state_dict().items())
+    assert all(
+        torch.equal(value, model.state_dict()[name]) for name, value in source.state_dict().items()
+    )
 
 
 WRAPS: dict[str, Callable[[dict[str, torch.Tensor]], Any]] = {
@@ -183,7 +206,10 @@ WRAPS: dict[str, Callable[[dict[str, torch.Tensor]], Any]] = {
     "parallel.pth": lambda s: {"state_dict": {f"module.{k}": v for k, v in s.items()}, "epoch": 3},
     "compiled.pt": lambda s: {f"_orig_mod.{k}": v for k, v in s.items()},
     "stacked.pth.tar": lambda s: {"model": {f"module._orig_mod.{k}": v for k, v in s.items()}},
-    "lightning.ckpt": lambda s: {"state_dict": {f"model.{k}": v for k, v in s.items()}, "optimizer_states": [{}]},
+    "lightning.ckpt": lambda s: {
+        "state_dict": {f"model.{k}": v for k, v in s.items()},
+        "optimizer_states": [{}],
+    },
     "hub.bin": lambda s: {f"backbone.{k}": v for k, v in s.items()} | {"queue": torch.zeros(2, 3)},
     "encoder.pth": lambda s: {"model_state_dict": {f"encoder.{k}": v for k, v in s.items()}},
     "net.pth": lambda s: {"net": s, "acc": 93.1},
@@ -199,7 +225,9 @@ WRAPS: dict[str, Callable[[dict[str, torch.Tensor]], Any]] = {
 
 
 @pytest.mark.parametrize("name", WRAPS)
-def test_checkpoints_of_others_are_read(name: str, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_checkpoints_of_others_are_read(
+    name: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     """All but the head, which is of other classes for all that the file says."""
     source = made(CNN(width=4), Transfer(), seed=7)
     torch.save(WRAPS[name](source.state_dict()), tmp_path / name)
@@ -216,7 +244,9 @@ def test_of_several_tables_that_fit_the_first_is_taken_and_the_others_are_named(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     first, second = (made(CNN(width=4), Transfer(), seed=seed) for seed in (7, 8))
-    torch.save({"model": first.state_dict(), "model_ema": second.state_dict()}, tmp_path / "both.pth")
+    torch.save(
+        {"model": first.state_dict(), "model_ema": second.state_dict()}, tmp_path / "both.pth"
+    )
     model = made(CNN(width=4), Transfer(weights=str(tmp_path / "both.pth")))
     assert torch.equal(model.get_parameter("0.0.weight"), first.get_parameter("0.0.weight"))
     assert "found in 'model' (model_ema would fit as well)" in caplog.text
@@ -227,7 +257,9 @@ def test_a_head_of_as_many_other_classes_is_not_taken(
     classes: tuple[str, ...], tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     source, fresh = made(CNN(width=4), Transfer(), seed=7), made(CNN(width=4), Transfer())
-    model = made(CNN(width=4), Transfer(weights=save_ours(source, tmp_path / "best.safetensors", classes)))
+    model = made(
+        CNN(width=4), Transfer(weights=save_ours(source, tmp_path / "best.safetensors", classes))
+    )
     assert torch.equal(model.get_parameter("12.weight"), fresh.get_parameter("12.weight"))
     assert torch.equal(model.get_parameter("0.0.weight"), source.get_parameter("0.0.weight"))
     assert "the head is new: it was learnt on other classes" in caplog.text
@@ -239,7 +271,11 @@ def theirs(source: str) -> nn.Module:
     model = libraries.create(source, 3, 1000)
     for module in model.modules():
         if isinstance(module, nn.BatchNorm2d):
-            for value, mean in ((module.weight, 1.0), (module.bias, 0.0), (module.running_mean, 0.0)):
+            for value, mean in (
+                (module.weight, 1.0),
+                (module.bias, 0.0),
+                (module.running_mean, 0.0),
+            ):
                 nn.init.normal_(value, mean, 0.1)
             nn.init.uniform_(module.running_var, 0.5, 2)
     return model
@@ -264,13 +300,20 @@ TWINS = [
 ]
 
 
-@pytest.mark.parametrize(("network", "source"), TWINS, ids=lambda value: value if isinstance(value, str) else value.name)
-def test_the_files_of_libraries_give_their_outputs(network: Any, source: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("network", "source"), TWINS, ids=lambda value: value if isinstance(value, str) else value.name
+)
+def test_the_files_of_libraries_give_their_outputs(
+    network: Any, source: str, tmp_path: Path
+) -> None:
     """As the libraries write them; the head, which is new here, is copied by hand."""
     other = theirs(source).eval()
     tensors = {name: value for name, value in other.state_dict().items() if value is not None}
     if "densenet" in source:  # the names in the file that torchvision publishes
-        tensors = {re.sub(r"(layer\d+\.(?:norm|conv))([12])", r"\1.\2", name): value for name, value in tensors.items()}
+        tensors = {
+            re.sub(r"(layer\d+\.(?:norm|conv))([12])", r"\1.\2", name): value
+            for name, value in tensors.items()
+        }
         assert any(".norm.1." in name for name in tensors)
     torch.save(tensors, tmp_path / "weights.pth")
     torch.manual_seed(0)
@@ -283,7 +326,9 @@ def test_the_files_of_libraries_give_their_outputs(network: Any, source: str, tm
     x = torch.randn(1, 3, 224, 224)
     with torch.no_grad():
         expected = other(x)
-        assert torch.allclose(model(x), expected, rtol=1e-4, atol=1e-5 * float(expected.abs().max()))
+        assert torch.allclose(
+            model(x), expected, rtol=1e-4, atol=1e-5 * float(expected.abs().max())
+        )
 
 
 LARGE = {
@@ -315,13 +360,20 @@ def test_every_weight_of_a_larger_network_has_a_place_in_the_file_of_a_library(s
             assert model.state_dict()[form.names[name]].numel() == value.numel(), name
 
 
-def test_networks_that_only_share_a_name_with_a_library_are_refused_in_one_clear_line(tmp_path: Path) -> None:
-    torch.save({f"module.{k}": v for k, v in theirs("torchvision:alexnet").state_dict().items()}, tmp_path / "alexnet.pth")
+def test_networks_that_only_share_a_name_with_a_library_are_refused_in_one_clear_line(
+    tmp_path: Path,
+) -> None:
+    torch.save(
+        {f"module.{k}": v for k, v in theirs("torchvision:alexnet").state_dict().items()},
+        tmp_path / "alexnet.pth",
+    )
     with pytest.raises(UserError) as caught:
         made(AlexNet(), Transfer(weights=str(tmp_path / "alexnet.pth")))
     message = str(caught.value)
     assert re.search(
-        r"weights of another network: [0-4] of 14 parameters agree in name and shape \(tried: its own names", message
+        r"weights of another network: [0-4] of 14 parameters agree in name and shape \(tried: its "
+        r"own names",
+        message,
     )
     assert "without the prefix 'module.features.'" in message
     assert "in the file: module.features.0.weight (64, 3, 11, 11)" in message
@@ -354,7 +406,10 @@ def test_wrong_files_are_refused_by_name(tmp_path: Path, monkeypatch: pytest.Mon
         "empty.pth": (b"", "cannot be read as weights"),
         "empty.safetensors": (b"", "cannot be read as weights"),
         "noise.safetensors": (bytes(range(256)), "cannot be read as weights"),
-        "page.pth": (b"<!doctype html>", "cannot be read as weights: it is no file of PyTorch, or a damaged one"),
+        "page.pth": (
+            b"<!doctype html>",
+            "cannot be read as weights: it is no file of PyTorch, or a damaged one",
+        ),
         "pointer.pth": (
             b"version https://git-lfs.github.com/spec/v1\n",
             "cannot be read as weights: it is a pointer of Git LFS",
@@ -368,7 +423,9 @@ def test_wrong_files_are_refused_by_name(tmp_path: Path, monkeypatch: pytest.Mon
         if content is not None:
             Path(name).write_bytes(content)
     for name, (_, message) in files.items():
-        with pytest.raises(UserError, match=re.escape(f"transfer.weights: '{name}': {message}")) as caught:
+        with pytest.raises(
+            UserError, match=re.escape(f"transfer.weights: '{name}': {message}")
+        ) as caught:
             made(CNN(width=4), Transfer(weights=name))
         assert "\n" not in str(caught.value)
     assert not Path("exploded").exists()
@@ -377,7 +434,11 @@ def test_wrong_files_are_refused_by_name(tmp_path: Path, monkeypatch: pytest.Mon
 @pytest.mark.parametrize("value", ["pretraind", "weights.onnx", "imagenet"])
 def test_weights_are_published_or_a_file(value: str) -> None:
     with pytest.raises(
-        UserError, match=rf"transfer: weights: got '{value}'; allowed: '', 'pretrained', or a file .safetensors"
+        UserError,
+        match=(
+            rf"transfer: weights: got '{value}'; allowed: '', 'pretrained', or a file "
+            r".safetensors"
+        ),
     ):
         Transfer.parse({"weights": value}, source="transfer")
     with pytest.raises(UserError, match="did you mean 'pretrained'"):
@@ -391,7 +452,9 @@ def test_without_load_nothing_is_read() -> None:
     transfer = Transfer(weights="missing.pth", train="head", hidden=7)
     weights.apply(transfer, network, model, num_classes=NUM_CLASSES, load=False)
     assert all(torch.equal(value, before[name]) for name, value in below_not(model, "12").items())
-    assert {name for name, p in model.named_parameters() if p.requires_grad} == below(set(model.state_dict()), ["12"])
+    assert {name for name, p in model.named_parameters() if p.requires_grad} == below(
+        set(model.state_dict()), ["12"]
+    )
     assert model.get_parameter("12.0.weight").shape[0] == 7
 
 
@@ -413,13 +476,19 @@ def test_what_a_file_lacks_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixt
     assert "23 of 24 parameters taken; not in it: 1.1.weight (8,); the head is new" in caplog.text
 
 
-def test_a_deeper_network_and_missing_statistics_are_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_deeper_network_and_missing_statistics_are_said(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     torch.save(torchvision.models.resnet34().state_dict(), tmp_path / "resnet34.pth")
     made(ResNet(depth=18), Transfer(weights=str(tmp_path / "resnet34.pth")))
     assert "60 of 60 parameters taken" in caplog.text
-    assert "98 tensors of it have no place here: layer1.2.conv1.weight (64, 64, 3, 3)" in caplog.text
+    assert (
+        "98 tensors of it have no place here: layer1.2.conv1.weight (64, 64, 3, 3)" in caplog.text
+    )
     source = made(CNN(width=4), Transfer(), seed=7).state_dict()
-    save_file({k: v for k, v in source.items() if "running" not in k}, tmp_path / "bare.safetensors")
+    save_file(
+        {k: v for k, v in source.items() if "running" not in k}, tmp_path / "bare.safetensors"
+    )
     made(CNN(width=4), Transfer(weights=str(tmp_path / "bare.safetensors")))
     assert "norms have no running statistics in it and begin without" in caplog.text
 
@@ -428,7 +497,9 @@ def test_weights_that_are_not_finite_are_refused(tmp_path: Path) -> None:
     source = made(CNN(width=4), Transfer(), seed=7).state_dict()
     source["1.1.weight"][0] = float("nan")
     save_file(source, tmp_path / "nan.safetensors")
-    with pytest.raises(UserError, match=r"1 tensors hold values that are not finite: 1.1.weight \(8,\)"):
+    with pytest.raises(
+        UserError, match=r"1 tensors hold values that are not finite: 1.1.weight \(8,\)"
+    ):
         made(CNN(width=4), Transfer(weights=str(tmp_path / "nan.safetensors")))
 
 
@@ -447,7 +518,9 @@ def test_frozen_norms_stay_in_evaluation_in_every_copy() -> None:
 def test_more_stages_than_there_are_is_refused() -> None:
     model = made(CNN(width=4), Transfer(train="last", num_last=7))
     assert all(p.requires_grad for p in model.parameters())
-    with pytest.raises(UserError, match=r"transfer.num_last: the network has 7 stages before its head \(got 8\)"):
+    with pytest.raises(
+        UserError, match=r"transfer.num_last: the network has 7 stages before its head \(got 8\)"
+    ):
         made(CNN(width=4), Transfer(train="last", num_last=8))
 
 
@@ -456,7 +529,13 @@ def test_stages_are_what_their_authors_call_so() -> None:
         model = network.build(3, SIZE, NUM_CLASSES)
         return weights.stages(model, weights.find_head(model, NUM_CLASSES))
 
-    assert found(Timm(arch="resnet18")) == [["conv1", "bn1"], ["layer1"], ["layer2"], ["layer3"], ["layer4"]]
+    assert found(Timm(arch="resnet18")) == [
+        ["conv1", "bn1"],
+        ["layer1"],
+        ["layer2"],
+        ["layer3"],
+        ["layer4"],
+    ]
     assert found(ShuffleNet()) == [["conv1"], ["stage2"], ["stage3"], ["stage4"], ["conv5"]]
     blocks = [[f"blocks.{i}"] for i in range(11)]
     assert found(ViT()) == [["patch_embed"], *blocks, ["blocks.11", "norm"]]
@@ -484,7 +563,9 @@ def offline(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     return tmp_path
 
 
-@pytest.mark.parametrize("network", [MobileNet(), ShuffleNet(), ResNet(), Timm(arch="resnet18")], ids=lambda n: n.name)
+@pytest.mark.parametrize(
+    "network", [MobileNet(), ShuffleNet(), ResNet(), Timm(arch="resnet18")], ids=lambda n: n.name
+)
 def test_without_a_network_it_says_what_to_do(network: Any, offline: Path) -> None:
     with pytest.raises(UserError) as caught:
         made(network, Transfer(weights="pretrained"))
@@ -502,16 +583,22 @@ def test_published_weights_of_torchvision_are_taken(channels: int, offline: Path
     for module in theirs.modules():
         if isinstance(module, nn.BatchNorm2d):
             module.running_mean = torch.linspace(-0.1, 0.1, module.num_features)
-    stored = {name: value for name, value in theirs.state_dict().items() if "num_batches" not in name}  # as in old files
+    stored = {
+        name: value for name, value in theirs.state_dict().items() if "num_batches" not in name
+    }  # as in old files
     url = torchvision.models.get_model_weights("resnet18").DEFAULT.url
     (offline / "torch" / "checkpoints").mkdir(parents=True)
     torch.save(stored, offline / "torch" / "checkpoints" / url.rsplit("/")[-1])
     network, transfer = ResNet(), Transfer(weights="pretrained")
-    model = weights.apply(transfer, network, network.build(channels, 64, NUM_CLASSES), num_classes=NUM_CLASSES).eval()
+    model = weights.apply(
+        transfer, network, network.build(channels, 64, NUM_CLASSES), num_classes=NUM_CLASSES
+    ).eval()
     theirs.fc = model[-1]
     x = torch.randn(2, 1, 64, 64)
     expected = theirs.eval()(x.expand(-1, 3, -1, -1))
-    np.testing.assert_allclose(model(x.expand(-1, channels, -1, -1)).detach(), expected.detach(), rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(
+        model(x.expand(-1, channels, -1, -1)).detach(), expected.detach(), rtol=1e-4, atol=1e-5
+    )
 
 
 def test_published_weights_of_timm_are_taken_and_fitted_to_patches(offline: Path) -> None:
@@ -520,7 +607,13 @@ def test_published_weights_of_timm_are_taken_and_fitted_to_patches(offline: Path
 
     torch.manual_seed(3)
     theirs = timm.create_model("vit_tiny_patch16_224")
-    commit = offline / "hub" / "models--timm--vit_tiny_patch16_224.augreg_in21k_ft_in1k" / "snapshots" / ("a" * 40)
+    commit = (
+        offline
+        / "hub"
+        / "models--timm--vit_tiny_patch16_224.augreg_in21k_ft_in1k"
+        / "snapshots"
+        / ("a" * 40)
+    )
     commit.mkdir(parents=True)
     (commit.parents[1] / "refs").mkdir()
     (commit.parents[1] / "refs" / "main").write_text("a" * 40)
@@ -537,9 +630,18 @@ def test_published_weights_of_timm_are_taken_and_fitted_to_patches(offline: Path
 def test_who_has_published_weights() -> None:
     assert all(has_published(network) for network in NETWORKS if isinstance(network, Library))
     assert has_published(ResNet(depth=101, dropout=0.3, zero_gamma=True))
-    for network in (CNN(), ResNet(width=32), ResNet(plain=True), ResNet(activation="gelu"), Timm(arch=UNPUBLISHED)):
+    for network in (
+        CNN(),
+        ResNet(width=32),
+        ResNet(plain=True),
+        ResNet(activation="gelu"),
+        Timm(arch=UNPUBLISHED),
+    ):
         assert not has_published(network)
-        with pytest.raises(UserError, match=r"transfer.weights: no published weights .* allowed: convnext, densenet"):
+        with pytest.raises(
+            UserError,
+            match=r"transfer.weights: no published weights .* allowed: convnext, densenet",
+        ):
             made(network, Transfer(weights="pretrained"))
 
 

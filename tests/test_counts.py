@@ -21,13 +21,55 @@ NOUNS = (
     "pairs|parameters|parts|pictures|processes|replicates|runs|splits|steps|tables|tensors|tests|trials|workers"
 )
 COUNTED = re.compile(rf" (?:[\w-]+ )?(?:{NOUNS})\b", re.IGNORECASE)
-NO_COUNTS = re.compile(r"(?:plural|some|size|printable|shown\.\w+)\(.*|RULES\..*|r\..*|(?:.*\.)?[A-Z_]+|.*ending|.*suffix.*")
+NO_COUNTS = re.compile(
+    r"(?:plural|some|size|printable|shown\.\w+)\(.*|RULES\..*|r\..*|(?:.*\.)?[A-Z_]+|.*ending|.*suffix.*"
+)
 SEVERAL = {  # never one of them, or no number
-    *("len(listing.classes)", "len(data.classes)", "len(classes)", "len(data['classes'])", "artifact.num_classes"),
-    *("setting.num_classes", "classes.num_classes", "len(several)", "sizes[-1]", "counts[-1]", "max(num_train)"),
-    *("baseline.folds", "base.folds", "num_factors", "limit", "2 ** MAX_BASE", "len(tests)", "unknown", "len(epochs)"),
-    *("num_lost", "curves.tail", "len(curves)", "more", "len(rows)", "answers.split", "first.imbalance", "source", "kind"),
-    *("part", "config.accumulate", "self.accumulate", "count / goal - 1", "len(sample.trials)", "len(deep)", "len(runs)"),
+    *(
+        "len(listing.classes)",
+        "len(data.classes)",
+        "len(classes)",
+        "len(data['classes'])",
+        "artifact.num_classes",
+    ),
+    *(
+        "setting.num_classes",
+        "classes.num_classes",
+        "len(several)",
+        "sizes[-1]",
+        "counts[-1]",
+        "max(num_train)",
+    ),
+    *(
+        "baseline.folds",
+        "base.folds",
+        "num_factors",
+        "limit",
+        "2 ** MAX_BASE",
+        "len(tests)",
+        "unknown",
+        "len(epochs)",
+    ),
+    *(
+        "num_lost",
+        "curves.tail",
+        "len(curves)",
+        "more",
+        "len(rows)",
+        "answers.split",
+        "first.imbalance",
+        "source",
+        "kind",
+    ),
+    *(
+        "part",
+        "config.accumulate",
+        "self.accumulate",
+        "count / goal - 1",
+        "len(sample.trials)",
+        "len(deep)",
+        "len(runs)",
+    ),
 }
 
 
@@ -36,7 +78,11 @@ def test_a_number_before_a_noun_in_the_plural_may_not_be_one(name: str) -> None:
     """Use `plural`; what is always several, or no number of things, stands above."""
     for node in ast.walk(TREES[name]):
         for value, text in pairwise(node.values) if isinstance(node, ast.JoinedStr) else ():
-            if isinstance(value, ast.FormattedValue) and isinstance(text, ast.Constant) and COUNTED.match(str(text.value)):
+            if (
+                isinstance(value, ast.FormattedValue)
+                and isinstance(text, ast.Constant)
+                and COUNTED.match(str(text.value))
+            ):
                 number = ast.unparse(value.value)
                 assert number in SEVERAL or NO_COUNTS.fullmatch(number), f"{{{number}}}{text.value}"
 
@@ -48,13 +94,22 @@ def test_a_study_of_one_of_everything_is_said_so(tmp_path: Path) -> None:
     book.arms()
     findings = read(book.record(), tmp_path)
     plan = outline(book.study)
-    said = [render(findings, tmp_path / "report.html"), texts(findings, {})["report.md"], awaited(plan)]
+    said = [
+        render(findings, tmp_path / "report.html"),
+        texts(findings, {})["report.md"],
+        awaited(plan),
+    ]
     said += [text for _, text in lines(plan)] + warn_test([UNKNOWN], [TEST])
     for text in said:
-        assert not (found := re.search(rf"(?<![\d.,−+-])1 (?:[\w-]+ )?(?:{NOUNS}|points)\b.*", text)), found
+        assert not (
+            found := re.search(rf"(?<![\d.,−+-])1 (?:[\w-]+ )?(?:{NOUNS}|points)\b.*", text)
+        ), found
     assert "1 replicate = " in " ".join(said)
 
 
 def test_what_is_counted() -> None:
     assert [plural(n, "run") for n in (0, 1, 1204)] == ["0 runs", "1 run", "1,204 runs"]
-    assert [plural(n, "picture has", "pictures have") for n in (1, 2)] == ["1 picture has", "2 pictures have"]
+    assert [plural(n, "picture has", "pictures have") for n in (1, 2)] == [
+        "1 picture has",
+        "2 pictures have",
+    ]

@@ -73,7 +73,9 @@ def test_npz_parts_are_the_official_ones(tmp_path):
 def test_npz_test_pictures_may_have_no_label(tmp_path):
     root = archive(tmp_path, x_train=IMAGES[:200], y_train=LABELS[:200], x_test=IMAGES[200:])
     listing = Npz().scan(root)
-    assert {label for label, part in zip(listing.labels, listing.parts, strict=True) if part == TEST} == {-1}
+    assert {
+        label for label, part in zip(listing.labels, listing.parts, strict=True) if part == TEST
+    } == {-1}
 
 
 COLOUR = np.stack([IMAGES, 255 - IMAGES, IMAGES // 2], axis=1)  # [N, C, H, W]
@@ -98,7 +100,9 @@ COLOUR = np.stack([IMAGES, 255 - IMAGES, IMAGES // 2], axis=1)  # [N, C, H, W]
     ],
 )
 def test_npz_forms(tmp_path, given, expected):
-    found, _ = pixels(archive(tmp_path / "set", x=given, y=LABELS), tmp_path, channels=expected.shape[1])
+    found, _ = pixels(
+        archive(tmp_path / "set", x=given, y=LABELS), tmp_path, channels=expected.shape[1]
+    )
     assert (found == expected).all()
 
 
@@ -136,14 +140,19 @@ def test_npz_class_names(tmp_path):
         ({"x": IMAGES[None], "y": LABELS[:1]}, "pictures must be [N, H, W]"),
         ({"x": IMAGES, "y": LABELS + 0.5}, "labels must be whole numbers"),
         ({"x": IMAGES, "y": IMAGES}, "labels must be one whole number or word"),
-        ({"x": IMAGES, "y": np.array([object()] * 300)}, "'y' holds Python objects, which could run anything"),
+        (
+            {"x": IMAGES, "y": np.array([object()] * 300)},
+            "'y' holds Python objects, which could run anything",
+        ),
     ],
 )
 def test_npz_that_cannot_be_used(tmp_path, arrays, words):
     assert words in refusal(Npz(), archive(tmp_path, **arrays))
 
 
-@pytest.mark.parametrize("values", [IMAGES * -1.0, IMAGES * 2.0, IMAGES * np.nan, IMAGES.astype(np.int32) * 1000])
+@pytest.mark.parametrize(
+    "values", [IMAGES * -1.0, IMAGES * 2.0, IMAGES * np.nan, IMAGES.astype(np.int32) * 1000]
+)
 def test_npz_values_that_are_no_pixels(tmp_path, values):
     with pytest.raises(UserError, match=r"values from .*; expected: whole numbers in 0 … 255"):
         prepare(Npz(), archive(tmp_path / "set", x=values, y=LABELS), tmp_path / "cache")
@@ -258,14 +267,21 @@ def test_a_named_set_that_cannot_be_fetched(tmp_path, monkeypatch):
 
 
 def test_an_unknown_named_set_gets_the_nearest():
-    with pytest.raises(UserError, match=r"dataset\.set: got 'CIFAR-10'; allowed: .*did you mean 'CIFAR10'\?"):
+    with pytest.raises(
+        UserError, match=r"dataset\.set: got 'CIFAR-10'; allowed: .*did you mean 'CIFAR10'\?"
+    ):
         TrainConfig().override({"dataset.name": "torchvision", "dataset.set": "CIFAR-10"})
 
 
-@pytest.mark.skipif(importlib.util.find_spec("datasets") is not None, reason="the package is installed")
+@pytest.mark.skipif(
+    importlib.util.find_spec("datasets") is not None, reason="the package is installed"
+)
 def test_hugging_face_without_its_package(tmp_path):
     for dataset in (HuggingFace(), HuggingFace(path="ylecun/mnist")):
-        assert "needs the package 'datasets', which is not installed: pip install datasets" in refusal(dataset, tmp_path)
+        assert (
+            "needs the package 'datasets', which is not installed: pip install datasets"
+            in refusal(dataset, tmp_path)
+        )
 
 
 def test_hugging_face_wants_a_folder_only_without_a_name():

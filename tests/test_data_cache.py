@@ -1,4 +1,6 @@
-"""The cache: decoded once, valid or rebuilt, the same for the same content, and honest about what was left out."""
+"""The cache: decoded once, valid or rebuilt, the same for the same content, and honest about what
+was left out.
+"""
 
 import errno
 import json
@@ -188,7 +190,9 @@ def test_two_at_once_build_once(root, cache):
         thread.start()
     for thread in threads:
         thread.join()
-    assert len(set(calls)) == 1  # flock is held by the open file, so threads meet it as processes do
+    assert (
+        len(set(calls)) == 1
+    )  # flock is held by the open file, so threads meet it as processes do
     assert len(leftovers(cache)) == 1
 
 
@@ -268,7 +272,9 @@ def test_limit_of_unreadable_pictures(root, cache):
 def test_a_class_that_loses_its_pictures(root, cache):
     for n in range(5):
         (root / "training" / f"0_{n}.jpg").write_bytes(b"")
-    with pytest.raises(UserError, match=r"without 5 unreadable pictures: 1 of 3 classes .* '0': train 1"):
+    with pytest.raises(
+        UserError, match=r"without 5 unreadable pictures: 1 of 3 classes .* '0': train 1"
+    ):
         prepare(Folder(size=8, max_unreadable=0.5), root, cache)
 
 
@@ -279,7 +285,9 @@ def test_copies_across_parts_are_reported(root, cache):
     shutil.copyfile(root / "training" / "1_0.jpg", root / "evaluation" / "2_9.jpg")
     warnings = prepare(SMALL, root, cache).warnings
     assert any("another part: 3 of train, 1 of valid, 1 of test" in warning for warning in warnings)
-    assert any(text.startswith("2 pictures have an exact copy with another label (") for text in warnings)
+    assert any(
+        text.startswith("2 pictures have an exact copy with another label (") for text in warnings
+    )
 
 
 def test_thin_classes_are_reported(tmp_path, cache):
@@ -293,11 +301,16 @@ def test_thin_classes_are_reported(tmp_path, cache):
         (tmp_path / "set" / "c" / f"{n}.jpg").rename(tmp_path / "set" / "c" / f"{n}.JPG")
     for n in range(40, 60):
         save(tmp_path / "set" / "a" / f"{n}.jpg", 0, n)
-    assert "imbalance: the training classes have 3 to 42 pictures" in prepare(SMALL, tmp_path / "set", cache).warnings
+    assert (
+        "imbalance: the training classes have 3 to 42 pictures"
+        in prepare(SMALL, tmp_path / "set", cache).warnings
+    )
 
 
 def test_classes_that_no_test_picture_is_of_are_named(root, cache):
-    assert not any("labelled test picture" in warning for warning in prepare(SMALL, root, cache).warnings)
+    assert not any(
+        "labelled test picture" in warning for warning in prepare(SMALL, root, cache).warnings
+    )
     for file in (root / "evaluation").glob("2_*"):
         file.unlink()
     said = "classes without a labelled test picture: '2'; test numbers say nothing of them"
@@ -308,7 +321,10 @@ def test_food11_by_its_numbers_only(tmp_path, cache, monkeypatch):
     root = hw3_folder(tmp_path / "food-11", range(11), (2, 1, 1))
     data = prepare(SMALL, root, cache)
     assert (data.title, data.is_food11) == ("food-11", False)
-    assert any("44 pictures in 11 classes are not Food-11's 16,643 in 11" in warning for warning in data.warnings)
+    assert any(
+        "44 pictures in 11 classes are not Food-11's 16,643 in 11" in warning
+        for warning in data.warnings
+    )
     shutil.rmtree(cache)
     monkeypatch.setattr(checks, "NUM_FOOD11", 44)
     data = prepare(SMALL, root.rename(tmp_path / "photos"), cache)
@@ -347,7 +363,9 @@ def deep_folder(root: Path, top: int) -> Path:
     return root
 
 
-@pytest.mark.parametrize(("top", "depth"), [(255, 255), (1000, 1023), (4095, 4095), (12_000, 16_383)])
+@pytest.mark.parametrize(
+    ("top", "depth"), [(255, 255), (1000, 1023), (4095, 4095), (12_000, 16_383)]
+)
 def test_pictures_of_16_bits_get_the_one_scale_that_the_set_uses(tmp_path, cache, top, depth):
     root = deep_folder(tmp_path / "set", top)
     data = prepare(Folder(size=12, channels=1), root, cache)
@@ -355,12 +373,17 @@ def test_pictures_of_16_bits_get_the_one_scale_that_the_set_uses(tmp_path, cache
     for row, file in enumerate(data.files):
         values = np.asarray(Image.open(root / file)).astype(np.int64)
         assert (data.images[row, 0] == (values * 255 + depth // 2) // depth).all()
-    said = f"20 pictures of 16 bits use no more than {depth.bit_length()} of them: scaled so that {depth:,} is white, in all"
+    said = (
+        f"20 pictures of 16 bits use no more than {depth.bit_length()} of them: scaled so that "
+        f"{depth:,} is white, in all"
+    )
     assert sum(warning.startswith(said) for warning in data.warnings) == 1
     assert open_data(data.path).reading == data.reading
 
 
-@pytest.mark.parametrize(("dark", "said"), [(1, "1 picture of floats lies"), (2, "2 pictures of floats lie"), (0, "")])
+@pytest.mark.parametrize(
+    ("dark", "said"), [(1, "1 picture of floats lies"), (2, "2 pictures of floats lie"), (0, "")]
+)
 def test_pictures_of_floats_in_two_scales_are_said(tmp_path, cache, dark, said):
     root = tmp_path / "set"
     for label in range(2):
@@ -369,9 +392,14 @@ def test_pictures_of_floats_in_two_scales_are_said(tmp_path, cache, dark, said):
             grey = np.asarray(photo(label, n, (12, 12)).convert("L")).astype(np.float32)
             black = label == 0 and n < dark
             Image.fromarray(grey / 255 if black else grey + 1).save(root / f"c{label}" / f"{n}.tif")
-    warnings = [one for one in prepare(Folder(size=12, channels=1), root, cache).warnings if "floats" in one]
+    warnings = [
+        one for one in prepare(Folder(size=12, channels=1), root, cache).warnings if "floats" in one
+    ]
     assert len(warnings) == (1 if dark else 0)
-    assert not dark or (warnings[0].startswith(f"{said} in 0 … 1 and {20 - dark} in 0 … 255") and "c0/0.tif" in warnings[0])
+    assert not dark or (
+        warnings[0].startswith(f"{said} in 0 … 1 and {20 - dark} in 0 … 255")
+        and "c0/0.tif" in warnings[0]
+    )
 
 
 def test_a_set_that_uses_all_of_16_bits_is_read_as_ever(tmp_path, cache):
@@ -388,7 +416,10 @@ def test_one_bright_picture_among_dark_ones_of_16_bits_is_named(tmp_path, cache)
     root = deep_folder(tmp_path / "set", 4095)
     Image.fromarray(np.full((12, 12), 65_535, np.uint16)).save(root / "c1" / "burnt.png")
     warnings = prepare(Folder(size=12, channels=1), root, cache).warnings
-    said = "20 of 21 pictures of 16 bits use no more than 12 of them and are dark, since others use more (the brightest: "
+    said = (
+        "20 of 21 pictures of 16 bits use no more than 12 of them and are dark, since others "
+        "use more (the brightest: "
+    )
     assert f"{said}c1/burnt.png)" in warnings
 
 
@@ -411,13 +442,19 @@ def heic_folder(root: Path) -> Path:
 
 @pytest.mark.parametrize("kind", ["12 bits", "HEIC"])
 def test_what_was_recorded_by_the_first_rules_is_read_by_them(tmp_path, cache, kind):
-    root = deep_folder(tmp_path / "set", 4000) if kind == "12 bits" else heic_folder(tmp_path / "set")
+    root = (
+        deep_folder(tmp_path / "set", 4000) if kind == "12 bits" else heic_folder(tmp_path / "set")
+    )
     dataset = Folder(size=12)
     first = prepare(dataset.read_by(Reading(FIRST_RULES)), root, cache)
     today = prepare(dataset, root, cache)
     assert first.fingerprint != today.fingerprint
     again = prepare(dataset, root, cache, recorded=describe_data(first))
-    assert (again.fingerprint, again.reading, again.files) == (first.fingerprint, first.reading, first.files)
+    assert (again.fingerprint, again.reading, again.files) == (
+        first.fingerprint,
+        first.reading,
+        first.files,
+    )
     assert (again.images == first.images).all()
     assert prepare(dataset, root, cache, recorded=describe_data(today)).reading.rules > FIRST_RULES
     other = {"classes": today.classes, "fingerprint": "another"}

@@ -19,7 +19,11 @@ def is_picture(cell):
 
 
 def rows_of(path, wanted=None, labelled=True):
-    return list(read_columns(read_table(path, is_picture), wanted or Wanted(), is_picture, labelled=labelled).rows)
+    return list(
+        read_columns(
+            read_table(path, is_picture), wanted or Wanted(), is_picture, labelled=labelled
+        ).rows
+    )
 
 
 def refusal(root, **settings):
@@ -31,7 +35,9 @@ def refusal(root, **settings):
 
 def of(listing, part):
     return {
-        file: label for file, label, own in zip(listing.files, listing.labels, listing.parts, strict=True) if own == part
+        file: label
+        for file, label, own in zip(listing.files, listing.labels, listing.parts, strict=True)
+        if own == part
     }
 
 
@@ -48,7 +54,10 @@ def test_the_layout_of_classify_leaves(tmp_path):
 
 def test_the_truth_beside_the_test_table_is_read_and_said(tmp_path):
     root = leaves(tmp_path)
-    known = "".join(f"images/{9000 + n}.jpg,{name}\n" for n, name in enumerate(("acer", "tilia", "ilex", "acer", "tilia")))
+    known = "".join(
+        f"images/{9000 + n}.jpg,{name}\n"
+        for n, name in enumerate(("acer", "tilia", "ilex", "acer", "tilia"))
+    )
     (root / "test_labels.csv").write_text("image,label\n" + known)
     listing = Csv().scan(root)
     assert [of(listing, TEST)[f"images/{9000 + n}.jpg"] for n in range(6)] == [0, 2, 1, 0, 2, -1]
@@ -78,7 +87,10 @@ TEXT = 'id,"kind, of leaf"\r\n"a, b.jpg",  "Großer ""Ahorn"""\r\n\r\nc.jpg,\r\n
 def test_byte_order_marks_line_ends_and_quotes(tmp_path, raw):
     (tmp_path / "t.csv").write_bytes(raw.replace(b'  "Gro', b'"Gro'))
     rows = rows_of(tmp_path / "t.csv")
-    assert [(row.file, row.label) for row in rows] == [("a, b.jpg", 'Großer "Ahorn"'), ("c.jpg", "")]
+    assert [(row.file, row.label) for row in rows] == [
+        ("a, b.jpg", 'Großer "Ahorn"'),
+        ("c.jpg", ""),
+    ]
 
 
 @pytest.mark.parametrize(
@@ -99,7 +111,9 @@ def test_columns_are_found(tmp_path, text, settings, row):
     assert rows_of(tmp_path / "t.csv", Wanted(**settings), labelled=bool(row.label)) == [row]
 
 
-@pytest.mark.parametrize("written", ["{}.jpg", "{}", "images/{}.jpg", "./images/{}.jpg", "images\\{}.jpg"])
+@pytest.mark.parametrize(
+    "written", ["{}.jpg", "{}", "images/{}.jpg", "./images/{}.jpg", "images\\{}.jpg"]
+)
 def test_files_are_found_without_their_folder_or_ending(tmp_path, written):
     leaves(tmp_path, num_test=0)
     lines = [f"{written.format(n + 100 * c)},{c}" for c in range(3) for n in range(12)]
@@ -118,14 +132,26 @@ def test_numbers_are_classes_in_their_order(tmp_path):
     ("text", "settings", "words"),
     [
         ("", {}, "the table is empty"),
-        ("image,label\nimages/0.jpg,a\nimages/0.jpg,b\n", {}, "line 3: images/0.jpg has been listed before with another"),
+        (
+            "image,label\nimages/0.jpg,a\nimages/0.jpg,b\n",
+            {},
+            "line 3: images/0.jpg has been listed before with another",
+        ),
         ("image,label\n../secret.jpg,a\n", {}, "line 2: ../secret.jpg: files must lie below"),
         ("image,label\n/etc/passwd,a\n", {}, "files must lie below"),
         ("image,label\nimages/0.jpg\n", {}, "line 2: 1 cell or no file in it"),
         ('image,label\n"images/0.jpg,a\n', {}, "unexpected end of data"),
-        ("image,label\nimages/0.jpg,a\n", {"label_column": "lable"}, "dataset.label_column: no such column; got 'lable'"),
+        (
+            "image,label\nimages/0.jpg,a\n",
+            {"label_column": "lable"},
+            "dataset.label_column: no such column; got 'lable'",
+        ),
         ("images/0.jpg,a\n", {"label_column": "label"}, "no line of column names"),
-        ("image\nimages/0.jpg\n", {}, "which column says the class? name it in dataset.label_column; its columns: image"),
+        (
+            "image\nimages/0.jpg\n",
+            {},
+            "which column says the class? name it in dataset.label_column; its columns: image",
+        ),
         ("image,label\nimages/0.jpg,\n", {}, "no labels in it"),
         ("image,label\nimages/0.jpg,a\nimages/1.jpg,a\n", {}, "at least 2 classes"),
         (
@@ -143,7 +169,9 @@ def test_tables_that_cannot_be_used(tmp_path, text, settings, words):
 
 def test_other_tables_that_cannot_be_used(tmp_path):
     leaves(tmp_path)
-    assert "no such table; found: test.csv, train.csv; did you mean 'train.csv'?" in refusal(tmp_path, table="tran.csv")
+    assert "no such table; found: test.csv, train.csv; did you mean 'train.csv'?" in refusal(
+        tmp_path, table="tran.csv"
+    )
     (tmp_path / "train.csv").write_bytes(b"image,label\nimages/\xff.jpg,a\n")
     assert "not UTF-8 (byte 19)" in refusal(tmp_path)
     leaves(tmp_path)
@@ -155,9 +183,14 @@ def test_a_few_missing_pictures_are_named_and_left_out(tmp_path):
     root = leaves(tmp_path / "set", num=40)
     os.unlink(root / "images" / "7.jpg")
     data = prepare(Csv(size=8), root, tmp_path / "cache")
-    assert [(bad.file, bad.reason) for bad in data.unreadable] == [("images/7.jpg", "No such file or directory")]
+    assert [(bad.file, bad.reason) for bad in data.unreadable] == [
+        ("images/7.jpg", "No such file or directory")
+    ]
     os.unlink(root / "images" / "8.jpg")
-    assert "2 of 120 pictures are missing: images/7.jpg (line 9), images/8.jpg (line 10)" in refusal(root)
+    assert (
+        "2 of 120 pictures are missing: images/7.jpg (line 9), images/8.jpg (line 10)"
+        in refusal(root)
+    )
     assert "2 of 120" in refusal(root, max_unreadable=0)
     assert len(prepare(Csv(size=8, max_unreadable=0.05), root, tmp_path / "cache").unreadable) == 2
 
@@ -189,7 +222,9 @@ def test_a_class_called_as_if_there_were_no_label_is_said_and_stays(blank, tmp_p
     assert f": '{blank}' (" in told[0]
     assert told[0].endswith("to leave their pictures out, empty their cells")
     (root / "train.csv").write_text(table.replace(",ilex", ","))
-    assert not any("as if there were" in warning for warning in Csv().scan(root).warnings), "as it says, they are left out"
+    assert not any("as if there were" in warning for warning in Csv().scan(root).warnings), (
+        "as it says, they are left out"
+    )
 
 
 def test_one_and_minus_one_are_two_classes(tmp_path):
@@ -204,7 +239,8 @@ def test_one_and_minus_one_are_two_classes(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("more", "said"), [("shape", " (by its name; 'shape' may say the class as well"), ("size", " of t")]
+    ("more", "said"),
+    [("shape", " (by its name; 'shape' may say the class as well"), ("size", " of t")],
 )
 def test_a_column_of_a_name_that_says_little_names_the_others(more, said, tmp_path):
     for number in range(24):

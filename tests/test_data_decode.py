@@ -27,12 +27,18 @@ def smooth(width: int = 48, height: int = 32) -> Image.Image:
     """Red grows to the right, green downwards, blue is constant: any flip, swap or scale shows."""
     red = np.tile(np.linspace(0, 255, width), (height, 1))
     green = np.tile(np.linspace(0, 255, height)[:, None], (1, width))
-    return Image.fromarray(np.stack([red, green, np.full_like(red, 90)], axis=2).round().astype(np.uint8))
+    return Image.fromarray(
+        np.stack([red, green, np.full_like(red, 90)], axis=2).round().astype(np.uint8)
+    )
 
 
 def expected(image: Image.Image, size: int) -> np.ndarray:
-    """What the course's transform gives: Pillow's antialiased bilinear resize of the RGB picture."""
-    return np.asarray(image.convert("RGB").resize((size, size), Image.Resampling.BILINEAR)).transpose(2, 0, 1)
+    """What the course's transform gives: Pillow's antialiased bilinear resize of the RGB
+    picture.
+    """
+    return np.asarray(
+        image.convert("RGB").resize((size, size), Image.Resampling.BILINEAR)
+    ).transpose(2, 0, 1)
 
 
 def check(path: Path, image: Image.Image, tolerance: float, size: int = 16) -> None:
@@ -45,7 +51,9 @@ def check(path: Path, image: Image.Image, tolerance: float, size: int = 16) -> N
 
 
 PALETTE = smooth().convert("P", palette=Image.Palette.ADAPTIVE, colors=256)
-TURNED = smooth().transpose(Image.Transpose.ROTATE_90)  # EXIF 6 says: turn right by 90 degrees to see it upright
+TURNED = smooth().transpose(
+    Image.Transpose.ROTATE_90
+)  # EXIF 6 says: turn right by 90 degrees to see it upright
 EXIF = Image.Exif()
 EXIF[0x0112] = 6
 FRAMES = {"save_all": True, "append_images": [Image.new("RGB", (48, 32), "white")]}
@@ -78,7 +86,12 @@ FRAMES = {"save_all": True, "append_images": [Image.new("RGB", (48, 32), "white"
         ("lossless.tif", encoded(smooth(), "TIFF", compression="tiff_deflate"), smooth(), 1),
         ("cmyk.tiff", encoded(smooth().convert("CMYK"), "TIFF"), smooth(), 2),
         ("float-255.tif", encoded(smooth().convert("F"), "TIFF"), smooth().convert("L"), 1),
-        ("float-1.tif", encoded(smooth().convert("F").point(lambda v: v / 255), "TIFF"), smooth().convert("L"), 1),
+        (
+            "float-1.tif",
+            encoded(smooth().convert("F").point(lambda v: v / 255), "TIFF"),
+            smooth().convert("L"),
+            1,
+        ),
         ("pages.tif", encoded(smooth(), "TIFF", **FRAMES), smooth(), 1),
         ("exif.tif", encoded(TURNED, "TIFF", exif=EXIF), smooth(), 1),
         ("rgb.ppm", encoded(smooth(), "PPM"), smooth(), 1),
@@ -96,16 +109,25 @@ def png(width: int, height: int, depth: int, colour: int, rows: bytes) -> bytes:
     """A PNG written by hand, for kinds that Pillow does not write."""
 
     def chunk(kind: bytes, body: bytes) -> bytes:
-        return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+        return (
+            struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+        )
 
     header = struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+    return (
+        b"\x89PNG\r\n\x1a\n"
+        + chunk(b"IHDR", header)
+        + chunk(b"IDAT", zlib.compress(rows))
+        + chunk(b"IEND", b"")
+    )
 
 
 @pytest.mark.parametrize("colour", [0, 2, 4, 6], ids=["grey", "rgb", "grey+alpha", "rgba"])
 def test_16_bit_png_is_scaled_not_clipped(tmp_path, colour):
     samples = {0: 1, 2: 3, 4: 2, 6: 4}[colour]
-    values = np.linspace(0, 65535, 256).astype(">u2")  # one row of every level, the same in each sample
+    values = np.linspace(0, 65535, 256).astype(
+        ">u2"
+    )  # one row of every level, the same in each sample
     row = b"\x00" + np.repeat(values, samples).tobytes()
     (tmp_path / "deep.png").write_bytes(png(256, 256, 16, colour, row * 256))
     pixels, _, _ = read_picture(tmp_path / "deep.png", 256)
@@ -172,16 +194,28 @@ JPEG, PNG, GIF = encoded(smooth(), "JPEG"), encoded(photo(0, 0), "PNG"), encoded
         (encoded(smooth(), "WEBP")[:60], ""),
         (encoded(smooth(), "BMP")[:300], "truncated"),
         (JPEG[:2], "not a JPEG"),
-        (encoded(smooth().convert("F").point(lambda v: 1000 * v), "TIFF"), "float values that are not all in 0 … 1"),
-        (encoded(Image.fromarray(np.full((4, 4), np.nan, np.float32)), "TIFF"), "float values that are not all in 0 … 1"),
+        (
+            encoded(smooth().convert("F").point(lambda v: 1000 * v), "TIFF"),
+            "float values that are not all in 0 … 1",
+        ),
+        (
+            encoded(Image.fromarray(np.full((4, 4), np.nan, np.float32)), "TIFF"),
+            "float values that are not all in 0 … 1",
+        ),
         (encoded(Image.fromarray(np.full((4, 4), -1, np.int32)), "TIFF"), "values from -1 to -1"),
         (encoded(smooth(), "TIFF")[:300], ""),
         (encoded(smooth(), "PPM")[:300], ""),
         (b"%PDF-1.4\n%%EOF", "not a JPEG, PNG"),
         (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "not a JPEG, PNG"),
-        (png(8000, 8000, 8, 0, b""), "8000 x 8000 pixels; dataset.max_megapixels allows 50, and only JPEGs can be shrunk"),
+        (
+            png(8000, 8000, 8, 0, b""),
+            "8000 x 8000 pixels; dataset.max_megapixels allows 50, and only JPEGs can be shrunk",
+        ),
         (png(10_000, 10_000, 8, 0, b""), "10000 x 10000 pixels"),
-        (png(2**31 - 1, 2**31 - 1, 8, 0, b""), "2147483647 x 2147483647 pixels; dataset.max_megapixels"),
+        (
+            png(2**31 - 1, 2**31 - 1, 8, 0, b""),
+            "2147483647 x 2147483647 pixels; dataset.max_megapixels",
+        ),
         (
             JPEG.replace(struct.pack(">HH", 32, 48), b"\xff\xff\xff\xff", 1),
             "65535 x 65535 pixels; dataset.max_megapixels allows 50",
@@ -225,9 +259,13 @@ def test_heic(tmp_path, name):
 
 @pytest.mark.parametrize("kind", ["JPEG", "MPO"])
 @pytest.mark.parametrize(("cap", "part"), [(1, 4), (2, 2), (5, 2), (6, 1)])
-def test_a_jpeg_beyond_the_cap_is_shrunk_while_it_is_decoded(tmp_path, monkeypatch, kind, cap, part):
+def test_a_jpeg_beyond_the_cap_is_shrunk_while_it_is_decoded(
+    tmp_path, monkeypatch, kind, cap, part
+):
     seen = []
-    monkeypatch.setattr(raster, "pixels_of", lambda image, top: seen.append(image.size) or pixels_of(image, top))
+    monkeypatch.setattr(
+        raster, "pixels_of", lambda image, top: seen.append(image.size) or pixels_of(image, top)
+    )
     big = smooth(3000, 2000)
     (tmp_path / "big.jpg").write_bytes(encoded(big, kind, quality=90, exif=EXIF))
     pixels = read_picture(tmp_path / "big.jpg", 32, max_megapixels=cap)[0]
@@ -247,7 +285,13 @@ def test_other_formats_beyond_the_cap_are_named_and_read_under_a_higher_one(tmp_
     smooth(1300, 1000).save(tmp_path / "big.png")
     with pytest.raises(BadPicture, match=r"1300 x 1000 pixels; dataset\.max_megapixels allows 1,"):
         read_picture(tmp_path / "big.png", 8, max_megapixels=1)
-    assert np.abs(read_picture(tmp_path / "big.png", 8, max_megapixels=2)[0] - expected(smooth(1300, 1000), 8)).max() <= 1
+    assert (
+        np.abs(
+            read_picture(tmp_path / "big.png", 8, max_megapixels=2)[0]
+            - expected(smooth(1300, 1000), 8)
+        ).max()
+        <= 1
+    )
 
 
 @pytest.mark.parametrize("top", [255, 1023, 4095, 16_383])
@@ -257,8 +301,12 @@ def test_a_depth_that_a_set_uses_is_scaled_without_loss(tmp_path, colour, top):
     samples = {0: 1, 2: 3, 4: 2, 6: 4}[colour]
     values = np.linspace(0, top, 256).round().astype(">u2")
     cells = np.repeat(values[:, None], samples, 1)
-    cells[:, 1 if colour == 4 else 3 :] = 65_535 if colour in (4, 6) else cells[:, 1 if colour == 4 else 3 :]
-    (tmp_path / "deep.png").write_bytes(png(256, 256, 16, colour, (b"\x00" + cells.tobytes()) * 256))
+    cells[:, 1 if colour == 4 else 3 :] = (
+        65_535 if colour in (4, 6) else cells[:, 1 if colour == 4 else 3 :]
+    )
+    (tmp_path / "deep.png").write_bytes(
+        png(256, 256, 16, colour, (b"\x00" + cells.tobytes()) * 256)
+    )
     assert decode.depth_of(read_picture(tmp_path / "deep.png", 256).deepest) == top
     pixels = read_picture(tmp_path / "deep.png", 256, reading=Reading(top=top))[0]
     assert (pixels == np.arange(256)).all()
@@ -266,8 +314,13 @@ def test_a_depth_that_a_set_uses_is_scaled_without_loss(tmp_path, colour, top):
 
 def test_a_deep_picture_is_turned_upright_too(tmp_path):
     """An eXIf chunk before the pixels says: turn right by 90 degrees."""
-    body = b"II*\x00\x08\x00\x00\x00\x01\x00\x12\x01\x03\x00\x01\x00\x00\x00\x06\x00\x00\x00\x00\x00\x00\x00"
-    chunk = struct.pack(">I", len(body)) + b"eXIf" + body + struct.pack(">I", zlib.crc32(b"eXIf" + body))
+    body = b"II*\x00\x08\x00\x00\x00\x01\x00\x12\x01\x03\x00\x01\x00\x00\x00\x06" + bytes(7)
+    chunk = (
+        struct.pack(">I", len(body))
+        + b"eXIf"
+        + body
+        + struct.pack(">I", zlib.crc32(b"eXIf" + body))
+    )
     row = b"\x00" + np.repeat(np.linspace(0, 4095, 256).round().astype(">u2"), 3).tobytes()
     plain = png(256, 256, 16, 2, row * 256)
     (tmp_path / "deep.png").write_bytes(plain[:33] + chunk + plain[33:])
@@ -278,15 +331,31 @@ def test_a_deep_picture_is_turned_upright_too(tmp_path):
 @pytest.mark.parametrize("compression", [1, 8], ids=["raw", "deflate"])
 def test_deep_colours_of_tiff_are_scaled_without_loss(tmp_path, compression):
     """Written by hand: Pillow writes none."""
-    values = np.repeat(np.linspace(0, 1023, 256).round().astype("<u2")[None, :, None], 256, 0).repeat(3, 2)
+    values = np.repeat(
+        np.linspace(0, 1023, 256).round().astype("<u2")[None, :, None], 256, 0
+    ).repeat(3, 2)
     body = values.tobytes() if compression == 1 else zlib.compress(values.tobytes())
-    tags = [(256, 4, 1, 256), (257, 4, 1, 256), (258, 3, 3, 122), (259, 3, 1, compression), (262, 3, 1, 2)]
+    tags = [
+        (256, 4, 1, 256),
+        (257, 4, 1, 256),
+        (258, 3, 3, 122),
+        (259, 3, 1, compression),
+        (262, 3, 1, 2),
+    ]
     tags += [(273, 4, 1, 128), (277, 3, 1, 3), (278, 4, 1, 256), (279, 4, 1, len(body))]
     table = b"".join(struct.pack("<HHII", *tag) for tag in tags)
-    header = b"II*\0" + struct.pack("<IH", 8, len(tags)) + table + bytes(4) + struct.pack("<HHH", 16, 16, 16)
+    header = (
+        b"II*\0"
+        + struct.pack("<IH", 8, len(tags))
+        + table
+        + bytes(4)
+        + struct.pack("<HHH", 16, 16, 16)
+    )
     (tmp_path / "deep.tif").write_bytes(header + body)
     assert decode.depth_of(read_picture(tmp_path / "deep.tif", 256).deepest) == 1023
-    assert (read_picture(tmp_path / "deep.tif", 256, reading=Reading(top=1023))[0] == np.arange(256)).all()
+    assert (
+        read_picture(tmp_path / "deep.tif", 256, reading=Reading(top=1023))[0] == np.arange(256)
+    ).all()
 
 
 def test_what_is_brighter_than_the_set_is_white(tmp_path):
@@ -298,5 +367,8 @@ def test_what_is_brighter_than_the_set_is_white(tmp_path):
 def test_deep_colours_of_other_formats_are_named_where_a_part_of_the_depth_is_used(tmp_path):
     (tmp_path / "deep.ppm").write_bytes(b"P6 2 1 65535\n" + np.full(6, 3000, ">u2").tobytes())
     assert decode.depth_of(read_picture(tmp_path / "deep.ppm", 4).deepest) == 4095
-    with pytest.raises(BadPicture, match="colours of 16 bits of which values to 4,095 alone are used; save it as PNG"):
+    with pytest.raises(
+        BadPicture,
+        match="colours of 16 bits of which values to 4,095 alone are used; save it as PNG",
+    ):
         read_picture(tmp_path / "deep.ppm", 4, reading=Reading(top=4095))

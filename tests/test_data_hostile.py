@@ -57,7 +57,12 @@ def test_good_pictures_survive(data, tmp_path):
 
 def test_odd_names_of_readable_pictures_are_kept(data):
     names = {os.fsencode(file) for file in data.files}
-    for name in ("egg/new\nline.png", "egg/\u202egnp.rtl.png", "egg/-rf.png", "egg/quote'\"`$(id).png"):
+    for name in (
+        "egg/new\nline.png",
+        "egg/\u202egnp.rtl.png",
+        "egg/-rf.png",
+        "egg/quote'\"`$(id).png",
+    ):
         assert (name.encode() in names) != any(bad.file == name for bad in data.unreadable)
     assert b"egg/invalid \xff\xfe utf8.png" in names
     assert b"egg/new\nline.png" in names
@@ -81,6 +86,8 @@ def test_the_refusal_names_them_on_a_clean_terminal(root, data, tmp_path):
 
 def test_the_script_writes_them(tmp_path):
     script = Path(__file__).parent / "hostile_pictures.py"
-    done = subprocess.run([sys.executable, script, tmp_path / "out"], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, script, tmp_path / "out"], capture_output=True, text=True, check=True
+    )
     assert done.stdout.startswith("300 files written")
     assert len(os.listdir(tmp_path / "out")) == NUM

@@ -29,11 +29,17 @@ def refusal(root: Path | None, **settings: object) -> str:
 
 @pytest.mark.parametrize(
     "names",
-    [("training", "validation", "evaluation"), ("train", "valid", "test"), ("Train", "VAL", "Testing")],
+    [
+        ("training", "validation", "evaluation"),
+        ("train", "valid", "test"),
+        ("Train", "VAL", "Testing"),
+    ],
 )
 @pytest.mark.parametrize("nested", [False, True])
 def test_hw3_layout(tmp_path, names, nested):
-    hw3_folder(tmp_path / "set" / "food" if nested else tmp_path / "set", range(11), (2, 1, 1), names)
+    hw3_folder(
+        tmp_path / "set" / "food" if nested else tmp_path / "set", range(11), (2, 1, 1), names
+    )
     listing = Folder().scan(tmp_path / "set")
     assert listing.layout == "hw3"
     assert counts(listing) == [22, 11, 11]
@@ -52,10 +58,15 @@ def test_hw3_class_names_and_unlabelled_test(tmp_path):
     save(tmp_path / "evaluation" / "0002.JPG", 1)
     listing = Folder().scan(tmp_path)
     assert listing.classes == ("bread", "egg", "rice")
-    assert [label for label, part in zip(listing.labels, listing.parts, strict=True) if part == TEST] == [-1, -1]
+    assert [
+        label for label, part in zip(listing.labels, listing.parts, strict=True) if part == TEST
+    ] == [-1, -1]
     assert any("no honest test number" in warning for warning in listing.warnings)
     save(tmp_path / "evaluation" / "2_9.jpg", 2)
-    assert any("2 of 3 test pictures have no label" in warning for warning in Folder().scan(tmp_path).warnings)
+    assert any(
+        "2 of 3 test pictures have no label" in warning
+        for warning in Folder().scan(tmp_path).warnings
+    )
 
 
 @pytest.mark.parametrize(
@@ -157,11 +168,22 @@ def test_pictures_are_known_by_their_content_where_their_ending_says_nothing(tmp
     root = class_folder(tmp_path / "set", num=10)
     for place, name in enumerate(("0", "1.jpg_large", "2.jpg!d", "3.image", "4.2024", "5.JFIF")):
         (root / "egg" / f"{place}.jpg").rename(root / "egg" / name)
-    for place, name in enumerate(("0.jpg~", "1.jpg.bak", "2.jpg.crdownload", "3.dng", "notes.txt", "README")):
-        (root / "rice" / name).write_bytes((root / "rice" / f"{place}.jpg").read_bytes() if place < 4 else b"P words")
+    for place, name in enumerate(
+        ("0.jpg~", "1.jpg.bak", "2.jpg.crdownload", "3.dng", "notes.txt", "README")
+    ):
+        (root / "rice" / name).write_bytes(
+            (root / "rice" / f"{place}.jpg").read_bytes() if place < 4 else b"P words"
+        )
     listing = Folder().scan(root)
     assert len(listing.files) == 30
-    assert {"egg/0", "egg/1.jpg_large", "egg/2.jpg!d", "egg/3.image", "egg/4.2024", "egg/5.JFIF"} <= set(listing.files)
+    assert {
+        "egg/0",
+        "egg/1.jpg_large",
+        "egg/2.jpg!d",
+        "egg/3.image",
+        "egg/4.2024",
+        "egg/5.JFIF",
+    } <= set(listing.files)
     assert listing.ignored == {
         ".bak files": 1,
         ".crdownload files": 1,
@@ -170,7 +192,10 @@ def test_pictures_are_known_by_their_content_where_their_ending_says_nothing(tmp
         "files of odd endings": 1,
         "files without an ending": 1,
     }
-    assert "1 .dng file is a picture that cannot be read here and was left out: save it as JPEG or PNG" in listing.warnings
+    assert (
+        "1 .dng file is a picture that cannot be read here and was left out: save it as JPEG or PNG"
+        in listing.warnings
+    )
 
 
 def test_damaged_files_without_ending_are_pictures_where_the_others_are(tmp_path):
@@ -185,7 +210,16 @@ def test_damaged_files_without_ending_are_pictures_where_the_others_are(tmp_path
 
 @pytest.mark.parametrize(
     "name",
-    ["@eaDir", "#recycle", "$RECYCLE.BIN", "System Volume Information", "lost+found", "__MACOSX", "@Recycle", "RECYCLER"],
+    [
+        "@eaDir",
+        "#recycle",
+        "$RECYCLE.BIN",
+        "System Volume Information",
+        "lost+found",
+        "__MACOSX",
+        "@Recycle",
+        "RECYCLER",
+    ],
 )
 def test_folders_of_systems_are_no_classes_and_hold_no_pictures(tmp_path, name):
     root = class_folder(tmp_path / "set")
@@ -206,7 +240,9 @@ def test_unlabeled_pictures_of_hw3_are_training_pictures_without_a_label(tmp_pat
         save(tmp_path.joinpath("training", name, *nested, f"{n:04d}.jpg"), 0, n)
     listing = Folder().scan(tmp_path)
     assert (listing.layout, counts(listing)) == ("hw3", [42, 6, 6])
-    hidden = [file for file, label in zip(listing.files, listing.labels, strict=True) if label == -1]
+    hidden = [
+        file for file, label in zip(listing.files, listing.labels, strict=True) if label == -1
+    ]
     assert len(hidden) == 30
     assert all(name in file for file in hidden)
     assert listing.warnings == ()
@@ -230,22 +266,39 @@ def test_unlabeled_pictures_are_never_cut_off(tmp_path):
         save(tmp_path / "unlabeled" / f"{n}.jpg", 0, n)
     listing = Folder().scan(tmp_path)
     assert counts(listing) == [92, 9, 9]
-    assert {part for part, label in zip(listing.parts, listing.labels, strict=True) if label == -1} == {TRAIN}
-    kept = {file: part for file, part in zip(listing.files, listing.parts, strict=True) if "unlabeled" not in file}
+    assert {
+        part for part, label in zip(listing.parts, listing.labels, strict=True) if label == -1
+    } == {TRAIN}
+    kept = {
+        file: part
+        for file, part in zip(listing.files, listing.parts, strict=True)
+        if "unlabeled" not in file
+    }
     assert kept == dict(zip(before.files, before.parts, strict=True))
 
 
 def test_the_archive_of_2021(tmp_path):
-    """training/labeled/00/…, training/unlabeled/00/…, validation/00/…, and all of testing in one folder."""
+    """training/labeled/00/…, training/unlabeled/00/…, validation/00/…, and all of testing in one
+    folder.
+    """
     class_folder(tmp_path / "training" / "labeled", ("00", "01", "02"), num=5)
     class_folder(tmp_path / "training" / "unlabeled", ("00",), num=12)
     class_folder(tmp_path / "validation", ("00", "01", "02"), num=2)
     class_folder(tmp_path / "testing", ("00",), num=7)
     listing = Folder().scan(tmp_path)
-    assert (listing.layout, counts(listing), listing.classes) == ("classes", [27, 6, 7], ("00", "01", "02"))
+    assert (listing.layout, counts(listing), listing.classes) == (
+        "classes",
+        [27, 6, 7],
+        ("00", "01", "02"),
+    )
     assert Counter(zip(listing.parts, listing.labels, strict=True))[TRAIN, -1] == 12
-    assert {label for label, part in zip(listing.labels, listing.parts, strict=True) if part == TEST} == {-1}
-    assert "all test pictures lie in one folder ('00'): they are taken as unlabeled" in listing.warnings
+    assert {
+        label for label, part in zip(listing.labels, listing.parts, strict=True) if part == TEST
+    } == {-1}
+    assert (
+        "all test pictures lie in one folder ('00'): they are taken as unlabeled"
+        in listing.warnings
+    )
 
 
 def test_links_to_folders_are_followed_once(tmp_path):
@@ -302,7 +355,10 @@ def test_odd_names(tmp_path):
     assert message.isprintable()
     assert r"'x\x1b[31m\nred': train 1" in message
     (tmp_path / names[1] / "0.jpg").unlink()
-    assert r"folders without pictures are no classes: 'x\x1b[31m\nred'" in Folder().scan(tmp_path).warnings
+    assert (
+        r"folders without pictures are no classes: 'x\x1b[31m\nred'"
+        in Folder().scan(tmp_path).warnings
+    )
 
 
 @pytest.mark.parametrize("twins", [("Cat", "cat"), ("caf\u00e9", "cafe\u0301")])
@@ -354,7 +410,9 @@ def test_counts_that_do_not_allow_training(tmp_path):
     assert "'7': train 0, valid 1, test 0" in refusal(tmp_path / "lacks")
     class_folder(tmp_path / "few", num=5)
     save(tmp_path / "few" / "milk" / "0.jpg")
-    assert "1 of 4 classes has fewer than 2 training pictures: 'milk': train 1" in refusal(tmp_path / "few")
+    assert "1 of 4 classes has fewer than 2 training pictures: 'milk': train 1" in refusal(
+        tmp_path / "few"
+    )
     assert "--set dataset.min_pictures=2" in refusal(tmp_path / "few")
     assert Folder(min_pictures=2).scan(tmp_path / "few").classes == ("bread", "egg", "rice")
     assert "no validation pictures (9 training" in refusal(class_folder(tmp_path / "tiny", num=3))
@@ -395,7 +453,10 @@ def test_digits_must_leave_pictures_for_testing():
 
 
 def test_configs_import_no_heavy_library():
-    code = "import sys, pipeline.data.datasets; print([m for m in ('torch', 'numpy', 'sklearn', 'PIL') if m in sys.modules])"
+    code = (
+        "import sys, pipeline.data.datasets; print([m for m in ('torch', 'numpy', 'sklearn', "
+        "'PIL') if m in sys.modules])"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
 
@@ -403,4 +464,7 @@ def test_configs_import_no_heavy_library():
 def test_a_folder_called_as_if_there_were_no_label_is_said(tmp_path):
     listing = Folder().scan(class_folder(tmp_path / "set", ("bread", "egg", "unknown")))
     assert listing.classes == ("bread", "egg", "unknown")
-    assert any("'unknown' (10); to leave their pictures out, move them out of the folder" in w for w in listing.warnings)
+    assert any(
+        "'unknown' (10); to leave their pictures out, move them out of the folder" in w
+        for w in listing.warnings
+    )

@@ -1,4 +1,6 @@
-"""What reading one picture may take: bombs are refused by what they declare, or by the process that can be ended."""
+"""What reading one picture may take: bombs are refused by what they declare, or by the process that
+can be ended.
+"""
 
 import os
 import threading
@@ -6,7 +8,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from picture_bombs import blocks, declared, encoded, flat_png, many_scans, rle_bmp, segment, small_bombs
+from picture_bombs import (
+    blocks,
+    declared,
+    encoded,
+    flat_png,
+    many_scans,
+    rle_bmp,
+    segment,
+    small_bombs,
+)
 from pictures import class_folder
 from PIL import Image
 
@@ -86,7 +97,9 @@ def test_what_takes_too_much_memory_is_refused(tmp_path, monkeypatch):
 
 
 def test_a_decoder_that_crashes_takes_its_process_alone(tmp_path, monkeypatch):
-    monkeypatch.setattr(ward, "SERVE", "import os, sys; {!r}; sys.stdin.buffer.readline(); os.abort()")
+    monkeypatch.setattr(
+        ward, "SERVE", "import os, sys; {!r}; sys.stdin.buffer.readline(); os.abort()"
+    )
     blocks(60, 40).save(tmp_path / "crash.heic")
     with pytest.raises(BadPicture, match=r"its decoder crashes \(SIGABRT\)"):
         read_picture(tmp_path / "crash.heic", 16)
@@ -103,7 +116,9 @@ def test_no_process_is_left_when_a_cache_is_built(tmp_path):
 def test_ordinary_jpegs_keep_their_scans_and_segments(tmp_path):
     photo = encoded("JPEG", blocks(3000, 2000), progressive=True, icc_profile=bytes(3_000_000))
     read_picture(write(tmp_path / "photo.jpg", photo), 16)
-    film = encoded("JPEG", blocks(3000, 2000)) + b"\xff\xda\0\4ab" * 100_000  # a phone's film behind the picture
+    film = (
+        encoded("JPEG", blocks(3000, 2000)) + b"\xff\xda\0\4ab" * 100_000
+    )  # a phone's film behind the picture
     read_picture(write(tmp_path / "film.jpg", film), 16)
     with pytest.raises(BadPicture, match="scans"):
         read_picture(write(tmp_path / "scans.jpg", many_scans(2000, 2000, 1100)), 16)
@@ -113,11 +128,17 @@ def test_ordinary_jpegs_keep_their_scans_and_segments(tmp_path):
 
 @pytest.mark.parametrize("shape", [(1, 30_000), (30_000, 1), (7, 40_000)])
 def test_long_pictures_are_shrunk_before_they_are_widened(shape):
-    line = np.linspace(0, 255, max(shape)).reshape(1, -1, 1) if shape[0] > 8 else np.linspace(0, 255, shape[1])[None, None]
+    line = (
+        np.linspace(0, 255, max(shape)).reshape(1, -1, 1)
+        if shape[0] > 8
+        else np.linspace(0, 255, shape[1])[None, None]
+    )
     pixels = np.broadcast_to(line, (3, *shape)).round().astype(np.uint8)
     for turned in (pixels, pixels.transpose(0, 2, 1).copy()):
         found = resize(turned, 1024)
-        own = Image.fromarray(turned.transpose(1, 2, 0)).resize((1024, 1024), Image.Resampling.BILINEAR)
+        own = Image.fromarray(turned.transpose(1, 2, 0)).resize(
+            (1024, 1024), Image.Resampling.BILINEAR
+        )
         assert np.abs(found.astype(int) - np.asarray(own).transpose(2, 0, 1)).max() <= 1
 
 
@@ -164,7 +185,10 @@ def test_sets_of_torchvision_are_read_within_the_same_limits(tmp_path):
     blocks(60, 40).convert("P").save(tmp_path / "plain.png")
     found = load_rgb(tmp_path / "plain.png")
     assert (found.mode, found.size) == ("RGB", (60, 40))
-    for name, content in (("a.png", flat_png(1, 2_000_000, 8, 0)), ("b.jpg", many_scans(2000, 2000, 1100))):
+    for name, content in (
+        ("a.png", flat_png(1, 2_000_000, 8, 0)),
+        ("b.jpg", many_scans(2000, 2000, 1100)),
+    ):
         with pytest.raises(BadPicture):
             load_rgb(write(tmp_path / name, content))
 
@@ -182,4 +206,6 @@ def test_tables_have_an_end(tmp_path, monkeypatch):
 def test_metadata_between_the_scans_counts_as_nothing(tmp_path):
     jpeg = encoded("JPEG", blocks(64, 48))
     thumbnail = segment(encoded("JPEG", blocks(16, 16), progressive=True))
-    assert read_picture(write(tmp_path / "a.jpg", jpeg[:2] + thumbnail * 50 + jpeg[2:]), 8).pixels.any()
+    assert read_picture(
+        write(tmp_path / "a.jpg", jpeg[:2] + thumbnail * 50 + jpeg[2:]), 8
+    ).pixels.any()

@@ -1,4 +1,6 @@
-"""The order of classes: by value where they are numbers, and as recorded where a study was recorded before."""
+"""The order of classes: by value where they are numbers, and as recorded where a study was recorded
+before.
+"""
 
 from argparse import Namespace
 from dataclasses import replace
@@ -26,21 +28,35 @@ from pipeline.session.resume import require_same
 from studies import small_study
 
 NUMBERS = tuple(str(n) for n in range(11))
-TEXT = tuple(sorted(NUMBERS))  # '0', '1', '10', '2': the order of folders in records of the first version
+TEXT = tuple(
+    sorted(NUMBERS)
+)  # '0', '1', '10', '2': the order of folders in records of the first version
 
 
 def test_whole_numbers_stand_by_value():
-    values = sorted(set(np.random.default_rng(0).integers(-(10**17), 10**17, 500).tolist()) | set(range(-200, 2000)))
+    values = sorted(
+        set(np.random.default_rng(0).integers(-(10**17), 10**17, 500).tolist())
+        | set(range(-200, 2000))
+    )
     assert in_order(map(str, reversed(values))) == list(map(str, values))
 
 
 def test_numbers_come_before_words_and_fractions_in_their_place():
-    assert in_order(["b", "10", "-1", "9", "2.5", "a", "007"]) == ["-1", "2.5", "007", "9", "10", "a", "b"]
+    assert in_order(["b", "10", "-1", "9", "2.5", "a", "007"]) == [
+        "-1",
+        "2.5",
+        "007",
+        "9",
+        "10",
+        "a",
+        "b",
+    ]
     assert in_order(["1" * 40, "2"]) == ["2", "1" * 40]
 
 
 @pytest.mark.parametrize(
-    ("written", "label"), [("3.0", "3"), ("3.50", "3.50"), ("10.00", "10"), ("-1.0", "-1"), ("3", "3"), ("v3.0", "v3.0")]
+    ("written", "label"),
+    [("3.0", "3"), ("3.50", "3.50"), ("10.00", "10"), ("-1.0", "-1"), ("3", "3"), ("v3.0", "v3.0")],
 )
 def test_a_table_of_floats_has_whole_labels(written, label):
     assert plain(written) == label
@@ -61,17 +77,22 @@ def test_a_recorded_order_is_kept_with_what_its_labels_meant(tmp_path):
     kept = prepare(dataset, root, tmp_path / "cache", recorded={"classes": TEXT, "fingerprint": ""})
     assert (now.classes, kept.classes) == (NUMBERS, TEXT)
     for data in (now, kept):
-        assert [data.classes[label] for label in data.labels] == [Path(file).parent.name for file in data.files]
+        assert [data.classes[label] for label in data.labels] == [
+            Path(file).parent.name for file in data.files
+        ]
     # what the first version computed: the same pictures with labels by the order of text
     listing = dataset.scan(root)
     labels = tuple(TEXT.index(Path(file).parent.name) for file in listing.files)
     taken = replace(listing.taken, classes=tuple((name, 4) for name in TEXT))
-    before, hashes = replace(listing, classes=TEXT, labels=labels, taken=taken, written=TEXT), [""] * len(labels)
+    before, hashes = (
+        replace(listing, classes=TEXT, labels=labels, taken=taken, written=TEXT),
+        [""] * len(labels),
+    )
     rows = range(len(labels))
     assert as_recorded(listing, TEXT) == before
-    assert fingerprint(as_recorded(listing, TEXT), rows, hashes, (3, 8, 8), FULL_DEPTH) == fingerprint(
-        before, rows, hashes, (3, 8, 8), FULL_DEPTH
-    )
+    assert fingerprint(
+        as_recorded(listing, TEXT), rows, hashes, (3, 8, 8), FULL_DEPTH
+    ) == fingerprint(before, rows, hashes, (3, 8, 8), FULL_DEPTH)
 
 
 def test_other_classes_are_left_as_they_are():
@@ -82,9 +103,13 @@ def test_other_classes_are_left_as_they_are():
 
 def test_a_study_recorded_in_the_order_of_text_goes_on_in_it(tmp_path):
     root = class_folder(tmp_path / "set", NUMBERS, num=6)
-    study = small_study().override({"baseline.dataset": {"name": "folder", "size": 8}}, source="test")
+    study = small_study().override(
+        {"baseline.dataset": {"name": "folder", "size": 8}}, source="test"
+    )
     args, means = Namespace(command="pipeline.ablate", defaults=study.flat()), resources(1, 0)
-    begun, data = begin(study, root, Record(), tmp_path, means, Console(), {"classes": TEXT, "fingerprint": ""})
+    begun, data = begin(
+        study, root, Record(), tmp_path, means, Console(), {"classes": TEXT, "fingerprint": ""}
+    )
     with Ledger(tmp_path / "study") as ledger:
         record = Record()
         ledger.listener = record.apply
@@ -94,5 +119,7 @@ def test_a_study_recorded_in_the_order_of_text_goes_on_in_it(tmp_path):
     assert same.fingerprint == data.fingerprint
     require_same(record, again, same, {}, tmp_path)
     other = begin(study, root, Record(), tmp_path, means, Console())[1]
-    with pytest.raises(UserError, match=r"classes: recorded '0', '1', '10', .*, now '0', '1', '2', "):
+    with pytest.raises(
+        UserError, match=r"classes: recorded '0', '1', '10', .*, now '0', '1', '2', "
+    ):
         require_same(record, again, other, {}, tmp_path)

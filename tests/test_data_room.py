@@ -58,7 +58,9 @@ def test_pictures_that_weigh_nothing_are_not_listed(tmp_path):
     whole = {"x_train": member((300, 2, 2), content=bytes(1200)), "y_train": labels(300)}
     none, few = member((9**9, 0, 0)), member((10**6, 1, 1), content=bytes(10**6))
     assert "without a pixel" in refusal(Npz(), archive(tmp_path / "none", **whole, x_test=none))
-    assert "1,000,300 pictures in 0.0 MB" in refusal(Npz(), archive(tmp_path / "few", **whole, x_test=few))
+    assert "1,000,300 pictures in 0.0 MB" in refusal(
+        Npz(), archive(tmp_path / "few", **whole, x_test=few)
+    )
     (tmp_path / "idx").mkdir()
     for name, shape in (("images-idx3", (9**9, 1, 1)), ("labels-idx1", (9**9,))):
         head = struct.pack(f">4B{len(shape)}I", 0, 0, 8, len(shape), *shape)
@@ -81,16 +83,31 @@ def test_what_does_not_fit_into_memory_says_what_to_do(tmp_path, monkeypatch):
     ("members", "words"),
     [
         ({"x": member((10**6, 10**6, 3)), "y": labels(9)}, "cannot be read: 0 bytes, where"),
-        ({"x": member((9, 4, 4), content=bytes(200)), "y": labels(9)}, "200 bytes, where [9, 4, 4] of uint8 are 144"),
-        ({"x": member((9, 4, 4), content=bytes(144)), "y": labels(8)}, "9 pictures in 'x', but 8 labels"),
-        ({"x": member((9, 4, 4), "|O", pickle.dumps(np.zeros(1))), "y": labels(9)}, "holds Python objects"),
+        (
+            {"x": member((9, 4, 4), content=bytes(200)), "y": labels(9)},
+            "200 bytes, where [9, 4, 4] of uint8 are 144",
+        ),
+        (
+            {"x": member((9, 4, 4), content=bytes(144)), "y": labels(8)},
+            "9 pictures in 'x', but 8 labels",
+        ),
+        (
+            {"x": member((9, 4, 4), "|O", pickle.dumps(np.zeros(1))), "y": labels(9)},
+            "holds Python objects",
+        ),
         (
             {"x": member((9, 4, 4), content=bytes(144)), "y": member((9,), "|O", b"cos\nsystem\n")},
             "'y' holds Python objects",
         ),
-        ({"x": member((9, 4, 4), "<c8", bytes(9 * 128)), "y": labels(9)}, "whole numbers or floats, got complex64"),
+        (
+            {"x": member((9, 4, 4), "<c8", bytes(9 * 128)), "y": labels(9)},
+            "whole numbers or floats, got complex64",
+        ),
         ({"x": member((-9, 4, 4)), "y": labels(9)}, "cannot be read: shape [-9, 4, 4]"),
-        ({"x": b"\x93NUMPY\2\0" + struct.pack("<I", 2**31) + bytes(99), "y": labels(9)}, "a header of 2,147,483,648 bytes"),
+        (
+            {"x": b"\x93NUMPY\2\0" + struct.pack("<I", 2**31) + bytes(99), "y": labels(9)},
+            "a header of 2,147,483,648 bytes",
+        ),
         ({"x": b"no array", "y": labels(9)}, "'x' cannot be read"),
     ],
 )
@@ -115,7 +132,9 @@ def test_damage_is_seen_where_arrays_lie_unpacked(tmp_path):
 @pytest.mark.parametrize("packed", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
 @pytest.mark.parametrize("order", ["C", "F"])
 def test_packed_or_not_the_rows_are_the_same(tmp_path, packed, order):
-    given = np.asarray(np.stack([IMAGES, IMAGES // 2, IMAGES // 3], axis=3) / 255, np.float32, order=order)
+    given = np.asarray(
+        np.stack([IMAGES, IMAGES // 2, IMAGES // 3], axis=3) / 255, np.float32, order=order
+    )
     file = io.BytesIO()
     npy.write_array(file, given)
     found = Archive(archive(tmp_path, packed, x=file.getvalue()) / "set.npz").load("x")
@@ -123,7 +142,9 @@ def test_packed_or_not_the_rows_are_the_same(tmp_path, packed, order):
     top, deepest = scale_of("", found)
     assert (top, deepest) == (1, 0)
     for row in (0, 7):
-        assert (row_of(found, row, top) == np.stack([IMAGES, IMAGES // 2, IMAGES // 3], axis=1)[row]).all()
+        assert (
+            row_of(found, row, top) == np.stack([IMAGES, IMAGES // 2, IMAGES // 3], axis=1)[row]
+        ).all()
 
 
 def test_idx_files_are_looked_at_first(tmp_path, monkeypatch):

@@ -27,13 +27,15 @@ def test_every_dataset_has_a_set_to_be_tried_on():
 def test_it_lists_consistently(member, tmp_path):
     dataset, root = made(member, tmp_path / "set")
     listing = dataset.scan(root)
-    assert len({len(listing.files), len(listing.labels), len(listing.parts), len(listing.stamps)}) == 1
+    assert (
+        len({len(listing.files), len(listing.labels), len(listing.parts), len(listing.stamps)}) == 1
+    )
     assert listing.files == tuple(sorted(set(listing.files)))
     assert {label for label in listing.labels if label >= 0} == set(range(len(listing.classes)))
     for part in (TRAIN, VALID):
-        assert {label for label, own in zip(listing.labels, listing.parts, strict=True) if own == part} == set(
-            range(len(listing.classes))
-        )
+        assert {
+            label for label, own in zip(listing.labels, listing.parts, strict=True) if own == part
+        } == set(range(len(listing.classes)))
     assert listing.parts.count(TEST) > 0
     assert dataset.scan(root) == listing
 
@@ -125,7 +127,9 @@ def test_train_statistics_leave_out_what_has_no_label(tmp_path):
     before = prepare(Folder(size=8), tmp_path / "set", tmp_path / "cache")
     (tmp_path / "set" / "train" / "unlabeled").mkdir()
     for n in range(5):
-        Image.new("RGB", (9, 9), "white").save(tmp_path / "set" / "train" / "unlabeled" / f"{n}.png")
+        Image.new("RGB", (9, 9), "white").save(
+            tmp_path / "set" / "train" / "unlabeled" / f"{n}.png"
+        )
     after = prepare(Folder(size=8), tmp_path / "set", tmp_path / "cache")
     assert (after.mean, after.std) == (before.mean, before.std)
     assert after.counts == before.counts | {"unlabeled": 5}

@@ -1,4 +1,6 @@
-"""Splits: disjoint, stratified, the same everywhere, and different between replicates only where asked."""
+"""Splits: disjoint, stratified, the same everywhere, and different between replicates only where
+asked.
+"""
 
 from pathlib import Path
 
@@ -39,7 +41,11 @@ def test_splits_are_disjoint_and_keep_the_official_sizes(digits, scheme, replica
 
 
 def test_the_search_and_the_official_scheme_use_the_given_split(digits):
-    for found in (splits(digits, 0, "resplit"), splits(digits, 0, "official"), splits(digits, 5, "official")):
+    for found in (
+        splits(digits, 0, "resplit"),
+        splits(digits, 0, "official"),
+        splits(digits, 5, "official"),
+    ):
         assert (found.train.index == np.flatnonzero(digits.parts == 0)).all()
         assert (found.val.index == np.flatnonzero(digits.parts == 1)).all()
 
@@ -105,12 +111,17 @@ def test_only_test_pictures_with_a_label_count(tmp_path):
 def test_kfold_validates_every_picture_once_a_round(digits, folds):
     pool = np.flatnonzero(digits.parts != 2)
     for turn in range(2):
-        found = [splits(digits, 1 + turn * folds + fold, "kfold", folds=folds) for fold in range(folds)]
+        found = [
+            splits(digits, 1 + turn * folds + fold, "kfold", folds=folds) for fold in range(folds)
+        ]
         assert sorted(np.concatenate([own.val.index for own in found]).tolist()) == pool.tolist()
         for own in found:
             assert sorted([*own.train.index, *own.val.index]) == pool.tolist()
             assert abs(len(own.val) - len(pool) / folds) < 1
-            spread = np.array(per_class(digits, own.val.index)) - np.bincount(digits.labels[pool]) / folds
+            spread = (
+                np.array(per_class(digits, own.val.index))
+                - np.bincount(digits.labels[pool]) / folds
+            )
             assert np.abs(spread).max() < 1
             assert own.test is not None
             assert (own.test.index == np.flatnonzero(digits.parts == 2)).all()
@@ -118,12 +129,16 @@ def test_kfold_validates_every_picture_once_a_round(digits, folds):
 
 def test_kfold_draws_anew_every_round_and_for_every_seed(digits):
     drawn = {
-        (seed, r): tuple(splits(digits, r, "kfold", seed=seed, folds=4).val.index) for seed in (0, 1) for r in range(1, 13)
+        (seed, r): tuple(splits(digits, r, "kfold", seed=seed, folds=4).val.index)
+        for seed in (0, 1)
+        for r in range(1, 13)
     }
     assert len(set(drawn.values())) == len(drawn)
     assert drawn[1, 7] == tuple(splits(digits, 7, "kfold", seed=1, folds=4).val.index)
     assert drawn[0, 1][:6] == (3, 14, 15, 33, 44, 45)
-    assert (splits(digits, 0, "kfold", folds=4).val.index == np.flatnonzero(digits.parts == 1)).all()
+    assert (
+        splits(digits, 0, "kfold", folds=4).val.index == np.flatnonzero(digits.parts == 1)
+    ).all()
 
 
 @pytest.mark.parametrize("scheme", ["resplit", "official", "kfold"])

@@ -1,4 +1,6 @@
-"""What is taken of folders as they are found in the wild, or in which words they are refused; and that it is always said."""
+"""What is taken of folders as they are found in the wild, or in which words they are refused; and
+that it is always said.
+"""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,7 +20,9 @@ PETS = ("cat", "dog")
 
 
 def grow(root: Path, spec: Mapping[str, int], classes: tuple[str, ...] = PETS) -> Path:
-    """Files named by patterns of `{c}` (class), `{i}` (its number) and `{n}` (number of the file), as many as said."""
+    """Files named by patterns of `{c}` (class), `{i}` (its number) and `{n}` (number of the file),
+    as many as said.
+    """
     for pattern, num in spec.items():
         for i, c in enumerate(classes if "{c}" in pattern or "{i}" in pattern else [""]):
             for n in range(num):
@@ -28,7 +32,9 @@ def grow(root: Path, spec: Mapping[str, int], classes: tuple[str, ...] = PETS) -
     return root
 
 
-def split(train: str, valid: str = "", test: str = "", below: str = "{c}/{n}.jpg") -> dict[str, int]:
+def split(
+    train: str, valid: str = "", test: str = "", below: str = "{c}/{n}.jpg"
+) -> dict[str, int]:
     return {f"{name}/{below}": num for name, num in ((train, 10), (valid, 4), (test, 4)) if name}
 
 
@@ -40,13 +46,24 @@ def numbers(listing: Listing) -> list[int]:
 Case = tuple[dict[str, int], dict[str, Any], tuple[str, ...], list[int]]
 READ: dict[str, Case] = {
     "cats and dogs of a course": (
-        split("dataset/training_set", "", "dataset/test_set") | {"dataset/single_prediction/cat_or_dog_{n}.jpg": 2},
+        split("dataset/training_set", "", "dataset/test_set")
+        | {"dataset/single_prediction/cat_or_dog_{n}.jpg": 2},
         {},
         PETS,
         [16, 4, 10],
     ),
-    "fruits": (split("f/Training", "", "f/Test") | {"f/test-multiple_fruits/{n}.jpg": 4}, {}, PETS, [16, 4, 8]),
-    "blood cells": (split("a/images/TRAIN", "", "a/images/TEST") | split("a/images/TEST_SIMPLE"), {}, PETS, [16, 4, 8]),
+    "fruits": (
+        split("f/Training", "", "f/Test") | {"f/test-multiple_fruits/{n}.jpg": 4},
+        {},
+        PETS,
+        [16, 4, 8],
+    ),
+    "blood cells": (
+        split("a/images/TRAIN", "", "a/images/TEST") | split("a/images/TEST_SIMPLE"),
+        {},
+        PETS,
+        [16, 4, 8],
+    ),
     "signs of hands": (
         split("asl_train/asl_train") | {"asl_test/asl_test/{c}_test.jpg": 1},
         {},
@@ -60,13 +77,23 @@ READ: dict[str, Case] = {
         PETS,
         [16, 4, 13],
     ),
-    "training_set": (split("training_set/training_set", "", "test_set/test_set"), {}, PETS, [16, 4, 8]),
+    "training_set": (
+        split("training_set/training_set", "", "test_set/test_set"),
+        {},
+        PETS,
+        [16, 4, 8],
+    ),
     "Train_Set_Folder": (split("Train_Set_Folder", "", "Test_Set_Folder"), {}, PETS, [16, 4, 8]),
     "TrainingSet": (split("TrainingSet", "ValidationSet", "TestSet"), {}, PETS, [20, 8, 8]),
     "Training": (split("Training", "", "Testing"), {}, PETS, [16, 4, 8]),
     "train, dev, holdout": (split("train", "dev", "holdout"), {}, PETS, [20, 8, 8]),
     "train2017": (split("train2017", "val2017"), {}, PETS, [20, 8, 0]),
-    "one name in all": (split("animals-train", "animals-val", "animals-test"), {}, PETS, [20, 8, 8]),
+    "one name in all": (
+        split("animals-train", "animals-val", "animals-test"),
+        {},
+        PETS,
+        [20, 8, 8],
+    ),
     "one name in all, others beside": (
         split("pets_train", "", "pets_test") | {"thumbs/{n}.jpg": 3},
         {},
@@ -75,7 +102,10 @@ READ: dict[str, Case] = {
     ),
     "Chinese": (split("训练集", "验证集", "测试集"), {}, PETS, [20, 8, 8]),
     "Plant Diseases": (
-        split("New Data(Augmented)/New Data(Augmented)/train", "New Data(Augmented)/New Data(Augmented)/valid")
+        split(
+            "New Data(Augmented)/New Data(Augmented)/train",
+            "New Data(Augmented)/New Data(Augmented)/valid",
+        )
         | {"test/test/{n}.JPG": 5},
         {},
         PETS,
@@ -84,16 +114,33 @@ READ: dict[str, Case] = {
     "three times nested": (split("a/b/c/train", "a/b/c/val"), {}, PETS, [20, 8, 0]),
     "chest_xray with its copy": (
         split("chest_xray/train", "chest_xray/val", "chest_xray/test")
-        | split("chest_xray/chest_xray/train", "chest_xray/chest_xray/val", "chest_xray/chest_xray/test")
+        | split(
+            "chest_xray/chest_xray/train", "chest_xray/chest_xray/val", "chest_xray/chest_xray/test"
+        )
         | {"chest_xray/__MACOSX/chest_xray/train/{c}/._{n}.jpg": 3},
         {},
         PETS,
         [20, 8, 8],
     ),
     "class first": (split("{c}/train", "{c}/valid", "{c}/test", "{n}.jpg"), {}, PETS, [20, 8, 8]),
-    "class first, nested": (split("set/{c}/Train", "", "set/{c}/Test", "{n}.jpg"), {}, PETS, [16, 4, 8]),
-    "a folder around the classes of each part": (split("train/animals", "val/animals"), {}, PETS, [20, 8, 0]),
-    "test pictures in one folder": (split("train", "val") | {"test/images/{n}.jpg": 5}, {}, PETS, [20, 8, 5]),
+    "class first, nested": (
+        split("set/{c}/Train", "", "set/{c}/Test", "{n}.jpg"),
+        {},
+        PETS,
+        [16, 4, 8],
+    ),
+    "a folder around the classes of each part": (
+        split("train/animals", "val/animals"),
+        {},
+        PETS,
+        [20, 8, 0],
+    ),
+    "test pictures in one folder": (
+        split("train", "val") | {"test/images/{n}.jpg": 5},
+        {},
+        PETS,
+        [20, 8, 5],
+    ),
     "dogs vs cats": (
         {"train/{c}.{n}.jpg": 10, "test1/{n}.jpg": 6},
         {"label_from": "name"},
@@ -114,15 +161,28 @@ READ: dict[str, Case] = {
         [16, 4, 6],
     ),
     "Oxford pets": (
-        {"images/{c}_{n}.jpg": 10, "annotations/trimaps/{c}_{n}.png": 10, "annotations/list.txt": 1},
+        {
+            "images/{c}_{n}.jpg": 10,
+            "annotations/trimaps/{c}_{n}.png": 10,
+            "annotations/list.txt": 1,
+        },
         {"label_from": "name"},
         PETS,
         [12, 4, 4],
     ),
     "flat": ({"{c} ({n}).jpg": 10}, {"label_from": "name"}, PETS, [12, 4, 4]),
-    "vehicles": ({f"{name}/{{n}}.jpg": 10 for name in ("train", "car", "bus")}, {}, ("bus", "car", "train"), [18, 6, 6]),
+    "vehicles": (
+        {f"{name}/{{n}}.jpg": 10 for name in ("train", "car", "bus")},
+        {},
+        ("bus", "car", "train"),
+        [18, 6, 6],
+    ),
     "vehicles in parts": (
-        {f"{part}/{name}/{{n}}.jpg": 10 for part in ("train", "test") for name in ("train", "car", "test bench")},
+        {
+            f"{part}/{name}/{{n}}.jpg": 10
+            for part in ("train", "test")
+            for name in ("train", "car", "test bench")
+        },
         {},
         ("car", "test bench", "train"),
         [24, 6, 30],
@@ -133,14 +193,24 @@ READ: dict[str, Case] = {
         ("bullet_train", "freight_train", "steam_train"),
         [18, 6, 6],
     ),
-    "a tube": ({f"{name}/{{n}}.jpg": 10 for name in ("test_tube", "beaker")}, {}, ("beaker", "test_tube"), [12, 4, 4]),
+    "a tube": (
+        {f"{name}/{{n}}.jpg": 10 for name in ("test_tube", "beaker")},
+        {},
+        ("beaker", "test_tube"),
+        [12, 4, 4],
+    ),
     "a class that is called test": (
         {f"{name}/{{n}}.jpg": 10 for name in ("test", "car")},
         {"splits": "none"},
         ("car", "test"),
         [12, 4, 4],
     ),
-    "masks in each class": ({"{c}/images/{n}.jpg": 10, "{c}/masks/{n}.png": 10}, {}, PETS, [12, 4, 4]),
+    "masks in each class": (
+        {"{c}/images/{n}.jpg": 10, "{c}/masks/{n}.png": 10},
+        {},
+        PETS,
+        [12, 4, 4],
+    ),
     "masks by their names": (
         {"{c}/{c} ({n}).png": 10, "{c}/{c} ({n})_mask.png": 10, "{c}/{c} ({n})_mask_1.png": 2},
         {},
@@ -154,8 +224,18 @@ READ: dict[str, Case] = {
         [12, 4, 4],
     ),
     "numbers before splits": (split("0-train", "1-val", "2-test"), {}, PETS, [20, 8, 8]),
-    "an empty folder": (split("train", "val") | {"train/{c}/{n}.jpg": 10}, {"min_pictures": 3}, PETS, [20, 8, 0]),
-    "sizes are classes": ({f"{name}/{{n}}.jpg": 10 for name in ("small", "large")}, {}, ("large", "small"), [12, 4, 4]),
+    "an empty folder": (
+        split("train", "val") | {"train/{c}/{n}.jpg": 10},
+        {"min_pictures": 3},
+        PETS,
+        [20, 8, 0],
+    ),
+    "sizes are classes": (
+        {f"{name}/{{n}}.jpg": 10 for name in ("small", "large")},
+        {},
+        ("large", "small"),
+        [12, 4, 4],
+    ),
     "a small class left out": (
         split("train", "val") | {"train/yeti/{n}.jpg": 1, "val/yeti/{n}.jpg": 1},
         {"min_pictures": 2},
@@ -166,9 +246,16 @@ READ: dict[str, Case] = {
 # (files, settings, what the refusal says)
 REFUSED: dict[str, tuple[dict[str, int], dict[str, Any], tuple[str, ...]]] = {
     "domains": (
-        {f"{domain}/{{c}}{k}/{{n}}.jpg": 3 for domain in ("color", "grayscale", "segmented") for k in "ab"},
+        {
+            f"{domain}/{{c}}{k}/{{n}}.jpg": 3
+            for domain in ("color", "grayscale", "segmented")
+            for k in "ab"
+        },
         {},
-        ("'color', 'grayscale', 'segmented' hold the same folders ('cata', 'catb', 'doga', 'dogb')",),
+        (
+            "'color', 'grayscale', 'segmented' hold the same folders ('cata', 'catb', 'doga', "
+            "'dogb')",
+        ),
     ),
     "a copy beside": (
         {"data/natural_images/{c}/{n}.jpg": 3, "natural_images/{c}/{n}.jpg": 3},
@@ -190,8 +277,16 @@ REFUSED: dict[str, tuple[dict[str, int], dict[str, Any], tuple[str, ...]]] = {
         {},
         ("no class at all", "'cat.0.jpg' is 'cat', 2 classes", "--set dataset.label_from=name"),
     ),
-    "dogs vs cats": ({"train/{c}.{n}.jpg": 10, "test1/{n}.jpg": 6}, {}, ("--set dataset.label_from=name",)),
-    "only train": ({"train/{c}.{n}.jpg": 10, "extra/{n}.jpg": 3}, {}, ("'train'", "--set dataset.label_from=name")),
+    "dogs vs cats": (
+        {"train/{c}.{n}.jpg": 10, "test1/{n}.jpg": 6},
+        {},
+        ("--set dataset.label_from=name",),
+    ),
+    "only train": (
+        {"train/{c}.{n}.jpg": 10, "extra/{n}.jpg": 3},
+        {},
+        ("'train'", "--set dataset.label_from=name"),
+    ),
     "Oxford pets": (
         {"images/{c}_{n}.jpg": 10, "annotations/trimaps/{c}_{n}.png": 10},
         {},
@@ -202,8 +297,16 @@ REFUSED: dict[str, tuple[dict[str, int], dict[str, Any], tuple[str, ...]]] = {
         {},
         ("--set dataset.label_from=name",),
     ),
-    "flat": ({"{c}{n}.jpg": 10}, {}, ("20 pictures directly in it", "--set dataset.label_from=name")),
-    "no train": (split("seg_test", "seg_pred"), {}, ("'seg_pred', 'seg_test' are named after splits", "splits=none")),
+    "flat": (
+        {"{c}{n}.jpg": 10},
+        {},
+        ("20 pictures directly in it", "--set dataset.label_from=name"),
+    ),
+    "no train": (
+        split("seg_test", "seg_pred"),
+        {},
+        ("'seg_pred', 'seg_test' are named after splits", "splits=none"),
+    ),
     "a test folder beside classes": (
         {"{c}/{n}.jpg": 10, "test/{n}.jpg": 5},
         {},
@@ -223,7 +326,11 @@ REFUSED: dict[str, tuple[dict[str, int], dict[str, Any], tuple[str, ...]]] = {
         {},
         ("name both a split and something else", "train/CLASS/*.jpg"),
     ),
-    "two test folders": (split("train", "test1", "test2"), {}, ("two folders for the same split: test1, test2",)),
+    "two test folders": (
+        split("train", "test1", "test2"),
+        {},
+        ("two folders for the same split: test1, test2",),
+    ),
     "two sets": (split("a/train", "b/train"), {}, ("several folders hold a train split: a, b",)),
     "folds": (
         split("fold_1", "fold_2", "fold_3"),
@@ -231,7 +338,11 @@ REFUSED: dict[str, tuple[dict[str, int], dict[str, Any], tuple[str, ...]]] = {
         ("'fold_1', 'fold_2', 'fold_3' can hardly be classes", "splits=none"),
     ),
     "tr and te": (split("tr", "te"), {}, ("'te', 'tr' are what splits are called for short",)),
-    "words of another language": (split("entrenamiento", "", "prueba"), {}, ("hold the same folders ('cat', 'dog')",)),
+    "words of another language": (
+        split("entrenamiento", "", "prueba"),
+        {},
+        ("hold the same folders ('cat', 'dog')",),
+    ),
     "views of each class": (
         {"{c}/indoor/{n}.jpg": 5, "{c}/outdoor/{n}.jpg": 5},
         {},
@@ -240,7 +351,10 @@ REFUSED: dict[str, tuple[dict[str, int], dict[str, Any], tuple[str, ...]]] = {
     "numbers first": (
         {f"train/{{n}}_{name}.jpg": 10 for name in ("cat", "dog", "owl", "fox")},
         {},
-        ("the number before _ in the names of the files seems to be the picture's", "--set dataset.label_from=name"),
+        (
+            "the number before _ in the names of the files seems to be the picture's",
+            "--set dataset.label_from=name",
+        ),
     ),
     "class first, but for one": (
         split("{c}/train", "", "{c}/test", "{n}.jpg") | {"owl/{n}.jpg": 5},
@@ -260,10 +374,17 @@ REFUSED: dict[str, tuple[dict[str, int], dict[str, Any], tuple[str, ...]]] = {
     "folds of files": (
         {f"fold{k}/{{c}}_{{n}}.jpg": 5 for k in range(5)},
         {},
-        ("'fold0', 'fold1', 'fold2', 'fold3', 'fold4' can hardly be classes", "--set dataset.label_from=name"),
+        (
+            "'fold0', 'fold1', 'fold2', 'fold3', 'fold4' can hardly be classes",
+            "--set dataset.label_from=name",
+        ),
     ),
     "batches": ({f"batch_{k}/{{n}}.jpg": 5 for k in range(3)}, {}, ("can hardly be classes",)),
-    "parts of one split": ({f"train_{k}/{{n}}.jpg": 5 for k in "ab"}, {}, ("'train_a', 'train_b' are named after splits",)),
+    "parts of one split": (
+        {f"train_{k}/{{n}}.jpg": 5 for k in "ab"},
+        {},
+        ("'train_a', 'train_b' are named after splits",),
+    ),
     "split and class in one word": (
         {f"{part}{{c}}s/{{n}}.jpg": 5 for part in ("train", "test")},
         {},
@@ -272,9 +393,16 @@ REFUSED: dict[str, tuple[dict[str, int], dict[str, Any], tuple[str, ...]]] = {
     "classes that are all named with a word of splits": (
         {f"{name}/{{n}}.jpg": 5 for name in ("test kitchen", "dev board", "training shoes")},
         {},
-        ("test kitchen/ (5 pictures), training shoes/ (5 pictures) are taken for splits", "splits=none"),
+        (
+            "test kitchen/ (5 pictures), training shoes/ (5 pictures) are taken for splits",
+            "splits=none",
+        ),
     ),
-    "names that say nothing": ({"{n}.jpg": 10}, {"label_from": "name"}, ("no class at all", "10 pictures whose name")),
+    "names that say nothing": (
+        {"{n}.jpg": 10},
+        {"label_from": "name"},
+        ("no class at all", "10 pictures whose name"),
+    ),
 }
 
 
@@ -287,7 +415,9 @@ def test_folders_are_read_rightly(name, tmp_path):
         assert label == UNKNOWN or classes[label] in file
     said = dict(listing.taken.lines())
     assert said["classes"].startswith(f"{len(classes)}: {classes[0]} ")
-    assert [said[part].split()[0] for part in ("train", "validation", "test")] == [f"{n}" if n else "none" for n in expected]
+    assert [said[part].split()[0] for part in ("train", "validation", "test")] == [
+        f"{n}" if n else "none" for n in expected
+    ]
 
 
 @pytest.mark.parametrize("name", REFUSED)
@@ -299,21 +429,34 @@ def test_folders_are_refused_in_words(name, tmp_path):
 
 
 def test_a_class_that_is_named_after_a_split_is_said(tmp_path):
-    listing = Folder().scan(grow(tmp_path, {f"{name}/{{n}}.jpg": 10 for name in ("train", "car", "bus")}))
-    assert any(warning.startswith("the folders 'train' are taken for classes") for warning in listing.warnings)
+    listing = Folder().scan(
+        grow(tmp_path, {f"{name}/{{n}}.jpg": 10 for name in ("train", "car", "bus")})
+    )
+    assert any(
+        warning.startswith("the folders 'train' are taken for classes")
+        for warning in listing.warnings
+    )
 
 
 def test_splits_in_names_of_files_are_said(tmp_path):
     listing = Folder().scan(grow(tmp_path, {"{c}/train_{n}.jpg": 10, "{c}/test_{n}.jpg": 5}))
-    assert any(text.startswith("the names of the files say splits (test 10, train 20)") for text in listing.warnings)
+    assert any(
+        text.startswith("the names of the files say splits (test 10, train 20)")
+        for text in listing.warnings
+    )
 
 
 def test_a_class_that_holds_folders_beside_others_with_pictures_is_said(tmp_path):
     listing = Folder().scan(
-        grow(tmp_path, {"cat/{n}.jpg": 5, "dog/old/{n}.jpg": 5, "dog/young/{n}.jpg": 5, "owl/owl/{n}.jpg": 9})
+        grow(
+            tmp_path,
+            {"cat/{n}.jpg": 5, "dog/old/{n}.jpg": 5, "dog/young/{n}.jpg": 5, "owl/owl/{n}.jpg": 9},
+        )
     )
     assert listing.classes == ("cat", "dog", "owl")
-    assert any("'dog' hold folders, not pictures ('old', 'young')" in text for text in listing.warnings)
+    assert any(
+        "'dog' hold folders, not pictures ('old', 'young')" in text for text in listing.warnings
+    )
 
 
 def test_what_the_first_rules_read_is_not_doubted(tmp_path):
@@ -340,10 +483,23 @@ def test_an_empty_folder_is_no_class(tmp_path):
 
 
 def test_what_is_left_out_is_counted_by_ending(tmp_path):
-    files = {"{c}/{n}.jpg": 10, "{c}/{n}.xcf": 6, "{c}/notes.txt": 1, "{c}/README": 1, "{c}/.{n}.jpg": 2}
+    files = {
+        "{c}/{n}.jpg": 10,
+        "{c}/{n}.xcf": 6,
+        "{c}/notes.txt": 1,
+        "{c}/README": 1,
+        "{c}/.{n}.jpg": 2,
+    }
     listing = Folder().scan(grow(tmp_path, files))
-    assert listing.ignored == {".xcf files": 12, "hidden files": 4, ".txt files": 2, "files without an ending": 2}
-    assert dict(listing.taken.lines())["left out"].startswith("12 .xcf files, 4 hidden files, 2 .txt files")
+    assert listing.ignored == {
+        ".xcf files": 12,
+        "hidden files": 4,
+        ".txt files": 2,
+        "files without an ending": 2,
+    }
+    assert dict(listing.taken.lines())["left out"].startswith(
+        "12 .xcf files, 4 hidden files, 2 .txt files"
+    )
     assert any("12 .xcf files" in warning and ".txt" not in warning for warning in listing.warnings)
 
 
@@ -368,8 +524,24 @@ def test_what_was_taken_survives_the_cache_and_the_ledger(tmp_path):
     ]
 
 
-SPELLINGS = ("{}", "{}_set", "{}set", "{}-data", "my {}", "{}1", "{}2017", "{}_Folder", "images_{}", "{}Images", "{} split")
-WORDS = {"train": ("train", "training"), "valid": ("valid", "validation", "val", "dev"), "test": ("test", "testing", "eval")}
+SPELLINGS = (
+    "{}",
+    "{}_set",
+    "{}set",
+    "{}-data",
+    "my {}",
+    "{}1",
+    "{}2017",
+    "{}_Folder",
+    "images_{}",
+    "{}Images",
+    "{} split",
+)
+WORDS = {
+    "train": ("train", "training"),
+    "valid": ("valid", "validation", "val", "dev"),
+    "test": ("test", "testing", "eval"),
+}
 
 
 @pytest.mark.parametrize("spelling", SPELLINGS)
@@ -381,7 +553,20 @@ def test_splits_are_known_in_every_spelling(spelling):
 
 
 @pytest.mark.parametrize(
-    "name", ["contest", "latest", "trainer", "strain", "retrain", "valley", "devil", "tested", "", "1", "_"]
+    "name",
+    [
+        "contest",
+        "latest",
+        "trainer",
+        "strain",
+        "retrain",
+        "valley",
+        "devil",
+        "tested",
+        "",
+        "1",
+        "_",
+    ],
 )
 def test_other_words_are_no_splits(name):
     assert split_of(name) is None
@@ -424,14 +609,28 @@ def listed(line: str, num: int = 20, classes: tuple[str, ...] = PETS) -> list[st
 
 
 SIXTY = [("train" if n < 12 else "val" if n < 16 else "test") for n in range(20)]
-# (folders of pictures, tables: name → (head, lines), settings, classes, parts, what is said of labels and files)
-Told = tuple[dict[str, int], dict[str, tuple[str, list[str]]], dict[str, Any], tuple[str, ...], list[int], str]
+# (folders of pictures, tables: name → (head, lines), settings, classes, parts, what is said of
+# labels and files)
+Told = tuple[
+    dict[str, int],
+    dict[str, tuple[str, list[str]]],
+    dict[str, Any],
+    tuple[str, ...],
+    list[int],
+    str,
+]
 TABLES: dict[str, Told] = {
     "GTSRB": (
         {"Train/0/{n}.png": 20, "Test/{n}.png": 6},
         {
-            "Train.csv": ("Width,Height,Roi.X1,ClassId,Path", listed("2{n},3{n},5,{i},Train/0/{n}.png")),
-            "Test.csv": ("Width,Height,Roi.X1,ClassId,Path", listed("2{n},3{n},5,{i},Test/{n}.png", 6)),
+            "Train.csv": (
+                "Width,Height,Roi.X1,ClassId,Path",
+                listed("2{n},3{n},5,{i},Train/0/{n}.png"),
+            ),
+            "Test.csv": (
+                "Width,Height,Roi.X1,ClassId,Path",
+                listed("2{n},3{n},5,{i},Test/{n}.png", 6),
+            ),
         },
         {},
         ("0", "1"),
@@ -443,7 +642,11 @@ TABLES: dict[str, Told] = {
         {
             "HAM10000_metadata.csv": (
                 "lesion_id,image_id,dx,dx_type,age",
-                [line for p in ("", "1") for line in listed("HAM_" + p + "{n},ISIC_" + p + "{n},{c},histo,50.0", 10)],
+                [
+                    line
+                    for p in ("", "1")
+                    for line in listed("HAM_" + p + "{n},ISIC_" + p + "{n},{c},histo,50.0", 10)
+                ],
             )
         },
         {},
@@ -456,7 +659,10 @@ TABLES: dict[str, Told] = {
         {
             "train.csv": (
                 "image_id,healthy,rust,scab,both",
-                [f"Train_{n},{','.join(str(int(k == n % 4)) for k in range(4))}" for n in range(20)],
+                [
+                    f"Train_{n},{','.join(str(int(k == n % 4)) for k in range(4))}"
+                    for n in range(20)
+                ],
             ),
             "test.csv": ("image_id", listed("Test_{n}", 5)),
         },
@@ -467,7 +673,12 @@ TABLES: dict[str, Told] = {
     ),
     "one-hot floats": (
         {"images/{n}.jpg": 20},
-        {"train.csv": ("image,cat,dog", [f"{n},{('1.0,0.0', '0.0,1.0')[n % 2]}" for n in range(20)])},
+        {
+            "train.csv": (
+                "image,cat,dog",
+                [f"{n},{('1.0,0.0', '0.0,1.0')[n % 2]}" for n in range(20)],
+            )
+        },
         {},
         PETS,
         [12, 4, 4],
@@ -486,7 +697,10 @@ TABLES: dict[str, Told] = {
     ),
     "dogbreed": (
         {"train/a{n}.jpg": 20, "test/b{n}.jpg": 5},
-        {"labels.csv": ("id,breed", listed("a{n},{c}")), "sample_submission.csv": ("id,cat,dog", listed("b{n},0.5,0.5", 5))},
+        {
+            "labels.csv": ("id,breed", listed("a{n},{c}")),
+            "sample_submission.csv": ("id,cat,dog", listed("b{n},0.5,0.5", 5)),
+        },
         {},
         PETS,
         [16, 4, 5],
@@ -531,7 +745,12 @@ TABLES: dict[str, Told] = {
     ),
     "a column of splits by another name": (
         {"pics/{n}.jpg": 20},
-        {"train.csv": ("filepaths,labels,data set", [f"{n}.jpg,{n % 2},{SIXTY[n]}" for n in range(20)])},
+        {
+            "train.csv": (
+                "filepaths,labels,data set",
+                [f"{n}.jpg,{n % 2},{SIXTY[n]}" for n in range(20)],
+            )
+        },
         {},
         ("0", "1"),
         [12, 4, 4],
@@ -632,7 +851,12 @@ TABLES: dict[str, Told] = {
     ),
     "named one-hot columns": (
         {"{n}.jpg": 20},
-        {"train.csv": ("image,dark,cat,dog", [f"{n},1,{('1,0', '0,1')[n % 2]}" for n in range(20)])},
+        {
+            "train.csv": (
+                "image,dark,cat,dog",
+                [f"{n},1,{('1,0', '0,1')[n % 2]}" for n in range(20)],
+            )
+        },
         {"label_column": "cat,dog"},
         PETS,
         [12, 4, 4],
@@ -640,7 +864,12 @@ TABLES: dict[str, Told] = {
     ),
     "a column of folders": (
         {"a/{n}.jpg": 10, "b/{n}.jpg": 10},
-        {"train.csv": ("folder,image,label", [f"{f},{n},{n % 2}" for f in "ab" for n in range(10)])},
+        {
+            "train.csv": (
+                "folder,image,label",
+                [f"{f},{n},{n % 2}" for f in "ab" for n in range(10)],
+            )
+        },
         {},
         ("0", "1"),
         [12, 4, 4],
@@ -680,7 +909,12 @@ TABLES: dict[str, Told] = {
     ),
     "flags of splits": (
         {"{n}.jpg": 20},
-        {"train.csv": ("path,label,is_training_img", [f"{n}.jpg,{n % 2},{int(n < 12)}" for n in range(20)])},
+        {
+            "train.csv": (
+                "path,label,is_training_img",
+                [f"{n}.jpg,{n % 2},{int(n < 12)}" for n in range(20)],
+            )
+        },
         {},
         ("0", "1"),
         [10, 2, 8],
@@ -688,7 +922,12 @@ TABLES: dict[str, Told] = {
     ),
     "two columns of splits that agree": (
         {"{n}.jpg": 20},
-        {"train.csv": ("path,label,is_train,is_test", [f"{n}.jpg,{n % 2},{int(n < 12)},{int(n >= 12)}" for n in range(20)])},
+        {
+            "train.csv": (
+                "path,label,is_train,is_test",
+                [f"{n}.jpg,{n % 2},{int(n < 12)},{int(n >= 12)}" for n in range(20)],
+            )
+        },
         {},
         ("0", "1"),
         [10, 2, 8],
@@ -756,7 +995,10 @@ UNREAD: dict[str, tuple[dict[str, int], str, list[str], dict[str, Any], tuple[st
         "image,width,height,who",
         listed("{n},2{n},3{n},{c}"),
         {},
-        ("which column says the class? name it in dataset.label_column; its columns: image, width, height, who",),
+        (
+            "which column says the class? name it in dataset.label_column; its columns: image, "
+            "width, height, who",
+        ),
     ),
     "which file": (
         {"x{n}.jpg": 20},
@@ -791,7 +1033,10 @@ UNREAD: dict[str, tuple[dict[str, int], str, list[str], dict[str, Any], tuple[st
         "image,label,split",
         [f"{n},{n % 2},{'train' if n else 'extra'}" for n in range(20)],
         {},
-        ("line 2: column 'split': 'extra' is no split (train, valid, test)", "dataset.split_column=none"),
+        (
+            "line 2: column 'split': 'extra' is no split (train, valid, test)",
+            "dataset.split_column=none",
+        ),
     ),
     "a fold that is wanted as split": (
         {"{n}.jpg": 20},
@@ -812,7 +1057,11 @@ UNREAD: dict[str, tuple[dict[str, int], str, list[str], dict[str, Any], tuple[st
         "image,label",
         listed("{n}.jpg,{i}"),
         {},
-        ("20 of 20 pictures are missing: 0.jpg (line 2)", "lie in pics/ (20)", "dataset.file_column"),
+        (
+            "20 of 20 pictures are missing: 0.jpg (line 2)",
+            "lie in pics/ (20)",
+            "dataset.file_column",
+        ),
     ),
     "a name in two folders": (
         {"small/{n}.jpg": 20, "large/{n}.jpg": 20},
@@ -833,7 +1082,10 @@ UNREAD: dict[str, tuple[dict[str, int], str, list[str], dict[str, Any], tuple[st
         "image,label,is_valid,is_test",
         [f"{n},{n % 2},{int(n % 5 == 0)},{int(n % 5 == 1)}" for n in range(20)],
         {},
-        ("column 'is_valid', column 'is_test' may all say the split; name one in dataset.split_column",),
+        (
+            "column 'is_valid', column 'is_test' may all say the split; name one in "
+            "dataset.split_column",
+        ),
     ),
     "a cell too many": (
         {"{n}.jpg": 20},
@@ -870,7 +1122,13 @@ UNREAD: dict[str, tuple[dict[str, int], str, list[str], dict[str, Any], tuple[st
         {},
         ("two columns called 'label'",),
     ),
-    "three columns without names": ({"{n}.jpg": 20}, "", listed("{n}.jpg,{i},7"), {}, ("its columns: 3 without names",)),
+    "three columns without names": (
+        {"{n}.jpg": 20},
+        "",
+        listed("{n}.jpg,{i},7"),
+        {},
+        ("its columns: 3 without names",),
+    ),
     "only ids": (
         {"{n}.jpg": 20},
         "image,label",
@@ -905,17 +1163,33 @@ def test_what_is_guessed_or_not_read_of_tables_is_said(tmp_path):
     grow(tmp_path, {"{n}.jpg": 30})
     labels = ("cat", "dog", "cat|dog")
     table(tmp_path, "val.csv", "image,label", [f"{n},cat" for n in range(20, 30)])
-    listing = Csv().scan(table(tmp_path, "train.csv", "image,train,label", listed("{n},{i},{c}", 18, labels)[::-1]))
-    assert (
-        "train.csv: 6 pictures have several labels ('cat|dog'): each combination is a class of its own" in listing.warnings
+    listing = Csv().scan(
+        table(tmp_path, "train.csv", "image,train,label", listed("{n},{i},{c}", 18, labels)[::-1])
     )
-    assert "val.csv is not read: put its lines into the first table, with a column split" in listing.warnings
-    table(tmp_path, "train.csv", "image,train,label", [f"{n},{int(n > 9)},{PETS[n % 2]}" for n in range(20)])
-    assert "column 'train' of train.csv is not used as split: it holds '0', '1'" in Csv().scan(tmp_path).warnings
+    assert (
+        "train.csv: 6 pictures have several labels ('cat|dog'): each combination is a class of its "
+        "own"
+    ) in listing.warnings
+    assert (
+        "val.csv is not read: put its lines into the first table, with a column split"
+        in listing.warnings
+    )
+    table(
+        tmp_path,
+        "train.csv",
+        "image,train,label",
+        [f"{n},{int(n > 9)},{PETS[n % 2]}" for n in range(20)],
+    )
+    assert (
+        "column 'train' of train.csv is not used as split: it holds '0', '1'"
+        in Csv().scan(tmp_path).warnings
+    )
 
 
 def test_a_table_of_another_kind_is_named(tmp_path):
-    with pytest.raises(UserError, match=r"no such table; found: none \(labels.xlsx: save it as CSV\)"):
+    with pytest.raises(
+        UserError, match=r"no such table; found: none \(labels.xlsx: save it as CSV\)"
+    ):
         Csv().scan(grow(tmp_path, {"{n}.jpg": 9, "labels.xlsx": 1}))
 
 
@@ -931,12 +1205,16 @@ def test_encodings_and_separators(tmp_path, encoding, separator):
 def test_a_table_in_another_encoding_is_refused_with_its_line(tmp_path):
     grow(tmp_path, {"{n}.jpg": 20})
     with pytest.raises(UserError, match=r"line 3: not UTF-8 \(byte 31\); save it as UTF-8"):
-        Csv().scan(table(tmp_path, "train.csv", "image,label", ["0.jpg,Hund", "1.jpg,größer"], "latin-1"))
+        Csv().scan(
+            table(tmp_path, "train.csv", "image,label", ["0.jpg,Hund", "1.jpg,größer"], "latin-1")
+        )
 
 
 def test_each_picture_has_the_label_of_its_line(tmp_path):
     grow(tmp_path, {"train_images/{n}.jpg": 20})
-    listing = Csv(test_share=0).scan(table(tmp_path, "train.csv", "a,class,Image_ID", listed("x,{c},{n}")))
+    listing = Csv(test_share=0).scan(
+        table(tmp_path, "train.csv", "a,class,Image_ID", listed("x,{c},{n}"))
+    )
     for file, label in zip(listing.files, listing.labels, strict=True):
         assert listing.classes[label] == PETS[int(Path(file).stem) % 2]
 
@@ -950,9 +1228,9 @@ def test_what_a_table_leaves_out_is_said(tmp_path):
     assert "column 'fold' of train.csv is not used as split: it holds '1'" in listing.warnings
     grow(tmp_path, {"test/x{n}.jpg": 3})
     said = dict(Csv().scan(tmp_path).taken.lines())
-    assert (
-        said["test"]
-        == "3 pictures (3 without a label), folder test, which no table lists (dataset.test_table= leaves it out)"
+    assert said["test"] == (
+        "3 pictures (3 without a label), folder test, which no table lists (dataset.test_table= "
+        "leaves it out)"
     )
 
 
@@ -989,7 +1267,14 @@ def test_the_names_of_the_classes_are_read_and_not_left_out(tmp_path):
     [
         ({"labelled": {"test": 7}, "counts": {"test": 9}}, 7),
         ({"most_frequent": {"train": 0.5}, "counts": {"test": 9}}, 0),
-        ({"most_frequent": {"test": 0.5}, "counts": {"test": 9}, "taken": {"counts": {"test": (10, 4)}}}, 5),
+        (
+            {
+                "most_frequent": {"test": 0.5},
+                "counts": {"test": 9},
+                "taken": {"counts": {"test": (10, 4)}},
+            },
+            5,
+        ),
         ({"counts": {"test": 9}}, 9),  # of a version that wrote neither
         ({"counts": {"train": 9}}, 0),
     ],

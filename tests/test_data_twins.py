@@ -48,7 +48,9 @@ CHANGES = {
 @pytest.mark.parametrize(("size", "channels"), [(16, 1), (32, 3), (96, 3)])
 def test_changed_copies_are_found_and_nothing_else(change, size, channels):
     scenes = [scene(seed) for seed in range(40)]
-    images = np.stack([pixels(one, size, channels) for one in [*scenes, *map(CHANGES[change], scenes)]])
+    images = np.stack(
+        [pixels(one, size, channels) for one in [*scenes, *map(CHANGES[change], scenes)]]
+    )
     pairs = near_identical(images)
     assert pairs == sorted(pairs)
     assert set(pairs) <= {(n, n + 40) for n in range(40)}
@@ -77,11 +79,18 @@ def test_flat_pictures_are_no_twins():
 
 
 def test_all_pairs_of_a_group_are_found_as_by_comparing_everything():
-    """Against the definition, each pair compared: bits of the hash differ in at most MAX_BITS places."""
+    """Against the definition, each pair compared: bits of the hash differ in at most MAX_BITS
+    places.
+    """
     images = np.stack([pixels(jpeg(scene(n % 7), 90 - n // 2)) for n in range(42)])
     expected = {(a, b) for a, b in combinations(range(42), 2) if a % 7 == b % 7}
     grey = images.mean(axis=1)
-    grid = np.stack([np.asarray(Image.fromarray(g).resize((9, 8), Image.Resampling.BOX)) for g in grey.astype(np.float32)])
+    grid = np.stack(
+        [
+            np.asarray(Image.fromarray(g).resize((9, 8), Image.Resampling.BOX))
+            for g in grey.astype(np.float32)
+        ]
+    )
     bits = (grid[:, :, 1:] > grid[:, :, :-1]).reshape(42, 64)
     expected = {(a, b) for a, b in expected if (bits[a] != bits[b]).sum() <= MAX_BITS}
     found = set(near_identical(images))
@@ -90,9 +99,13 @@ def test_all_pairs_of_a_group_are_found_as_by_comparing_everything():
 
 
 def test_many_alike_pictures_end():
-    """Many pictures with one hash, as of a set where all look alike, are not compared each with each."""
+    """Many pictures with one hash, as of a set where all look alike, are not compared each with
+    each.
+    """
     ramp = np.tile(np.arange(16, dtype=np.uint8) * 8, (16, 1))
-    images = (ramp[None] + np.random.default_rng(0).integers(0, 100, (20_000, 1, 1), dtype=np.uint8))[:, None]
+    images = (
+        ramp[None] + np.random.default_rng(0).integers(0, 100, (20_000, 1, 1), dtype=np.uint8)
+    )[:, None]
     assert len(near_identical(images)) > 100_000
 
 
@@ -111,7 +124,12 @@ def test_a_small_part_that_differs_is_enough_to_tell_pictures_apart():
 def test_near_identical_pictures_are_reported(tmp_path):
     root = hw3_folder(tmp_path / "set", range(2), (5, 2, 2))
     for n, (name, quality) in enumerate(
-        [("training/0_90.jpg", 95), ("validation/0_91.jpg", 70), ("evaluation/1_92.jpg", 60), ("training/1_93.jpg", 95)]
+        [
+            ("training/0_90.jpg", 95),
+            ("validation/0_91.jpg", 70),
+            ("evaluation/1_92.jpg", 60),
+            ("training/1_93.jpg", 95),
+        ]
     ):
         jpeg(scene(5 if n < 3 else 6), quality).save(root / name, quality=quality)
     warnings = prepare(Folder(size=32), root, tmp_path / "cache").warnings

@@ -46,25 +46,51 @@ def some(count: int) -> dict:
     return dict(itertools.islice(FACTORS.items(), count))
 
 
-SQUARE = {"plain": {}, "A": FACTORS["dropout"], "A and B": {**FACTORS["dropout"], **FACTORS["SGD"]}, "B": FACTORS["SGD"]}
-STEPPED = ({"optimizer.name": "sgd", "optimizer.lr": 0.05}, {"model.dropout": 0.2}, {"optimizer.lr": 0.1})
+SQUARE = {
+    "plain": {},
+    "A": FACTORS["dropout"],
+    "A and B": {**FACTORS["dropout"], **FACTORS["SGD"]},
+    "B": FACTORS["SGD"],
+}
+STEPPED = (
+    {"optimizer.name": "sgd", "optimizer.lr": 0.05},
+    {"model.dropout": 0.2},
+    {"optimizer.lr": 0.1},
+)
 EXAMPLES = {
-    "arms": [Arms(arms={"plain": {}, **FACTORS}), Arms(arms={"b": {"batch_size": 2}, "a": {}}), Arms(arms=SQUARE)],
+    "arms": [
+        Arms(arms={"plain": {}, **FACTORS}),
+        Arms(arms={"b": {"batch_size": 2}, "a": {}}),
+        Arms(arms=SQUARE),
+    ],
     "factorial": [*(Factorial(on=some(k)) for k in (1, 2, 3, 4)), Factorial(on=some(1), off=OFF)],
     "add_one_in": [AddOneIn(on=some(k)) for k in (1, 2, 5)],
-    "leave_one_out": [*(LeaveOneOut(on=some(k), with_none=k > 2) for k in (1, 2, 3, 5)), LeaveOneOut(off=OFF)],
+    "leave_one_out": [
+        *(LeaveOneOut(on=some(k), with_none=k > 2) for k in (1, 2, 3, 5)),
+        LeaveOneOut(off=OFF),
+    ],
     "both": [*(Both(on=some(k)) for k in (1, 2, 3, 4, 8)), Both(on=some(2), off=OFF)],
     "auto": [Auto(on=some(k)) for k in (1, 2, 3, 4, 5)],
     "ladder": [Ladder(on=some(k)) for k in (1, 3, 6)],
-    "path": [OrderedPath(steps=({"model.dropout": 0.2},)), OrderedPath(reference="default", steps=STEPPED)],
+    "path": [
+        OrderedPath(steps=({"model.dropout": 0.2},)),
+        OrderedPath(reference="default", steps=STEPPED),
+    ],
     "fractional": [
-        *(Fractional(on=some(k), resolution=r) for k, r in ((3, "III"), (7, "III"), (6, "IV"), (5, "V"))),
+        *(
+            Fractional(on=some(k), resolution=r)
+            for k, r in ((3, "III"), (7, "III"), (6, "IV"), (5, "V"))
+        ),
         *(Fractional(on=some(k), resolution="plackett_burman") for k in (5, 8)),
     ],
 }
 EVERY_DESIGN = pytest.mark.parametrize(
     "design",
-    [pytest.param(example, id=f"{name}-{i}") for name, found in EXAMPLES.items() for i, example in enumerate(found)],
+    [
+        pytest.param(example, id=f"{name}-{i}")
+        for name, found in EXAMPLES.items()
+        for i, example in enumerate(found)
+    ],
 )
 
 
@@ -83,7 +109,9 @@ def test_arms_have_names_of_their_own_and_say_their_levels(design):
     assert all(arm.name for arm in arms)
     for arm in arms:
         assert tuple(arm.levels) == design.factors()
-    assert len({tuple(arm.levels.values()) for arm in arms}) == (len(arms) if design.factors() else 1)
+    assert len({tuple(arm.levels.values()) for arm in arms}) == (
+        len(arms) if design.factors() else 1
+    )
     assert design.expand() == arms
 
 
@@ -97,7 +125,9 @@ def test_every_arm_is_a_config_of_its_own(design):
 @EVERY_DESIGN
 def test_a_design_goes_through_json_inside_a_study(design):
     study = small_study()
-    tree = study.model_dump(mode="json") | {"ablation": Ablation(design=design).model_dump(mode="json")}
+    tree = study.model_dump(mode="json") | {
+        "ablation": Ablation(design=design).model_dump(mode="json")
+    }
     again = Study.parse(json.loads(json.dumps(tree)), source="test")
     assert again.ablation.design == design
     assert again.ablation.design.expand() == design.expand()
@@ -122,10 +152,14 @@ def test_questions_are_about_the_arms_and_start_from_the_reference(design):
 
 
 def world(design, interactions: float = 0.03) -> tuple[dict, dict, pd.DataFrame]:
-    """(effect of each factor, interaction of each pair, noiseless scores of 3 replicates) of a world of known effects."""
+    """(effect of each factor, interaction of each pair, noiseless scores of 3 replicates) of a
+    world of known effects.
+    """
     factors = design.factors()
     alone = {factor: 0.01 * (i + 1) * (-1) ** i for i, factor in enumerate(factors)}
-    together = {pair: interactions * (i + 1) for i, pair in enumerate(itertools.combinations(factors, 2))}
+    together = {
+        pair: interactions * (i + 1) for i, pair in enumerate(itertools.combinations(factors, 2))
+    }
 
     def acc(levels: dict) -> float:
         return (
@@ -138,7 +172,9 @@ def world(design, interactions: float = 0.03) -> tuple[dict, dict, pd.DataFrame]
     return alone, together, pd.DataFrame([columns] * 3) + np.array([[0.0], [0.01], [-0.01]])
 
 
-@pytest.mark.parametrize("design", [design for found in EXAMPLES.values() for design in found if design.factors()])
+@pytest.mark.parametrize(
+    "design", [design for found in EXAMPLES.values() for design in found if design.factors()]
+)
 def test_planted_effects_come_out_exactly(design):
     alone, together, scores = world(design)
     levels = levels_of(design)
@@ -151,21 +187,27 @@ def test_planted_effects_come_out_exactly(design):
             factor = contrast.name.removeprefix("adding ")
             before = [f for f, on in levels[contrast.against].items() if on]
             want = alone[factor] + sum(
-                together[pair] for pair in together if {*pair} - {factor} <= {*before} and factor in pair
+                together[pair]
+                for pair in together
+                if {*pair} - {factor} <= {*before} and factor in pair
             )
         elif contrast.kind == "interaction":
             want = together[tuple(contrast.name.split(" × "))]
         else:  # half of each interaction, in a mean over the other off and on as in a fair share
             want = alone[contrast.name] + sum(together[pair] for pair in others) / 2
             # what a fraction of the factorial holds beside it
-            want += sum(a.share * together[tuple(a.interaction.split(" × "))] / 2 for a in contrast.aliases)
+            want += sum(
+                a.share * together[tuple(a.interaction.split(" × "))] / 2 for a in contrast.aliases
+            )
         assert contrast.delta == pytest.approx(want, abs=1e-12), (contrast.kind, contrast.name)
 
 
 @pytest.mark.parametrize("count", [3, 4])
 def test_shapley_shares_sum_to_the_total_gain(count):
     design = Factorial(on=some(count))
-    scores = pd.DataFrame(np.random.default_rng(0).normal(0.6, 0.1, (5, 2**count)), columns=list(levels_of(design)))
+    scores = pd.DataFrame(
+        np.random.default_rng(0).normal(0.6, 0.1, (5, 2**count)), columns=list(levels_of(design))
+    )
     shares = by_family(answer(scores, design.questions(), 0.01))[SHAPLEY]
     gains = scores.iloc[:, -1] - scores.iloc[:, 0]
     assert sum(share.delta for share in shares) == pytest.approx(gains.mean())
@@ -174,12 +216,19 @@ def test_shapley_shares_sum_to_the_total_gain(count):
 
 def test_a_shapley_share_is_the_mean_gain_over_all_orders():
     design = Factorial(on=some(3))
-    scores = pd.DataFrame([np.random.default_rng(1).normal(0.6, 0.1, 8)] * 3, columns=list(levels_of(design)))
-    value = {frozenset(f for f, on in levels.items() if on): scores[arm][0] for arm, levels in levels_of(design).items()}
+    scores = pd.DataFrame(
+        [np.random.default_rng(1).normal(0.6, 0.1, 8)] * 3, columns=list(levels_of(design))
+    )
+    value = {
+        frozenset(f for f, on in levels.items() if on): scores[arm][0]
+        for arm, levels in levels_of(design).items()
+    }
     for share in by_family(answer(scores, design.questions(), 0.01))[SHAPLEY]:
         orders = list(itertools.permutations(design.factors()))
         before = [frozenset(order[: order.index(share.name)]) for order in orders]
-        assert share.delta == pytest.approx(np.mean([value[b | {share.name}] - value[b] for b in before]))
+        assert share.delta == pytest.approx(
+            np.mean([value[b | {share.name}] - value[b] for b in before])
+        )
 
 
 def test_what_is_left_of_a_baseline_that_lost_every_factor_is_not_called_the_baseline():
@@ -191,7 +240,10 @@ def test_what_is_left_of_a_baseline_that_lost_every_factor_is_not_called_the_bas
 
 def test_arms_stay_as_given():
     design = Arms(arms={"b": {"epochs": 2}, "a": {}})
-    assert [(arm.name, dict(arm.overrides)) for arm in design.expand()] == [("b", {"epochs": 2}), ("a", {})]
+    assert [(arm.name, dict(arm.overrides)) for arm in design.expand()] == [
+        ("b", {"epochs": 2}),
+        ("a", {}),
+    ]
 
 
 def test_arms_that_are_all_combinations_are_a_factorial():
@@ -203,7 +255,10 @@ def test_arms_that_are_all_combinations_are_a_factorial():
         (True, True),
         (False, True),
     ]
-    assert {question.family for question in design.questions()} == {"differences from plain", EFFECTS}
+    assert {question.family for question in design.questions()} == {
+        "differences from plain",
+        EFFECTS,
+    }
     cube = Factorial(on=some(3))
     named = Arms(arms={arm.name: dict(arm.overrides) for arm in cube.expand()})
     assert named.expand() == cube.expand()
@@ -212,7 +267,12 @@ def test_arms_that_are_all_combinations_are_a_factorial():
 
 @pytest.mark.parametrize(
     "change",
-    [{"A and B": {"batch_size": 8}}, {"A and B": FACTORS["mixup"]}, {"plain": {"epochs": 2}}, {"B": {"model.dropout": 0.5}}],
+    [
+        {"A and B": {"batch_size": 8}},
+        {"A and B": FACTORS["mixup"]},
+        {"plain": {"epochs": 2}},
+        {"B": {"model.dropout": 0.5}},
+    ],
 )
 def test_arms_that_are_not_all_combinations_have_no_factors(change):
     design = Arms(arms={**SQUARE, **change})
@@ -224,16 +284,22 @@ def test_arms_that_are_not_all_combinations_have_no_factors(change):
 def test_a_factorial_is_complete(count):
     factors = some(count)
     arms = Factorial(reference="none", on=factors).expand()
-    assert {tuple(arm.levels.values()) for arm in arms} == set(itertools.product((False, True), repeat=count))
+    assert {tuple(arm.levels.values()) for arm in arms} == set(
+        itertools.product((False, True), repeat=count)
+    )
     assert arms[0].name == "none"
     assert not arms[0].overrides
     sizes = [sum(arm.levels.values()) for arm in arms]
     assert sizes == sorted(sizes)
     for arm in arms:
         on = [factor for factor in factors if arm.levels[factor]]
-        assert dict(arm.overrides) == {path: value for factor in on for path, value in factors[factor].items()}
+        assert dict(arm.overrides) == {
+            path: value for factor in on for path, value in factors[factor].items()
+        }
     if count <= 3:
-        assert all(arm.name == (" + ".join(f for f in factors if arm.levels[f]) or "none") for arm in arms)
+        assert all(
+            arm.name == (" + ".join(f for f in factors if arm.levels[f]) or "none") for arm in arms
+        )
 
 
 def test_a_baseline_that_has_the_factors_is_left_alone_where_all_are_on():
@@ -241,13 +307,22 @@ def test_a_baseline_that_has_the_factors_is_left_alone_where_all_are_on():
         off={**OFF, "mixup": {"augment.mixup": 0.0}, "x": {"y": 1}}, with_none=True
     ).expand()
     assert (full.name, dict(full.overrides)) == ("all 4", {})
-    assert [arm.name for arm in without] == [f"without {factor}" for factor in ("smoothing", "dropout", "mixup", "x")]
+    assert [arm.name for arm in without] == [
+        f"without {factor}" for factor in ("smoothing", "dropout", "mixup", "x")
+    ]
     assert without[1].overrides == {"model.dropout": 0.0}
-    assert none.overrides == {"loss.smoothing": 0.0, "model.dropout": 0.0, "augment.mixup": 0.0, "y": 1}
+    assert none.overrides == {
+        "loss.smoothing": 0.0,
+        "model.dropout": 0.0,
+        "augment.mixup": 0.0,
+        "y": 1,
+    }
 
 
 @pytest.mark.parametrize(
-    "kind", [d for d in DESIGNS if issubclass(d, Factors)], ids=lambda d: d.model_fields["name"].default
+    "kind",
+    [d for d in DESIGNS if issubclass(d, Factors)],
+    ids=lambda d: d.model_fields["name"].default,
 )
 def test_one_configuration_has_one_name_in_every_design(kind):
     count = 5 if kind is not Factorial else 4
@@ -261,12 +336,18 @@ def test_one_configuration_has_one_name_in_every_design(kind):
 def test_both_is_add_one_in_and_leave_one_out_with_shared_ends_once():
     factors = some(4)
     names = [arm.name for arm in Both(on=factors).expand()]
-    parts = [arm.name for design in (AddOneIn(on=factors), LeaveOneOut(on=factors)) for arm in design.expand()]
+    parts = [
+        arm.name
+        for design in (AddOneIn(on=factors), LeaveOneOut(on=factors))
+        for arm in design.expand()
+    ]
     assert len(names) == 10
     assert set(names) == set(parts)
     assert (names[0], names[-1]) == ("baseline", "all 4")
     families = {question.name: question.against for question in Both(on=factors).questions()}
-    assert families == {f: "baseline" for f in (*factors, "all 4")} | {f"without {f}": "all 4" for f in factors}
+    assert families == {f: "baseline" for f in (*factors, "all 4")} | {
+        f"without {f}": "all 4" for f in factors
+    }
     assert len(Both(on=some(2)).expand()) == 4
     assert {q.kind for q in Both(on=some(2)).questions()} == {"delta", "main", "interaction"}
 
@@ -280,9 +361,24 @@ def test_auto_goes_by_the_number_of_factors():
 
 
 def test_of_a_ladder_the_later_step_counts():
-    ladder = Ladder(on={"slow": {"optimizer.lr": 1e-3}, "deep": FACTORS["ResNet"], "slower": {"optimizer.lr": 1e-4}})
-    assert [arm.overrides.get("optimizer.lr") for arm in ladder.expand()] == [None, 1e-3, 1e-3, 1e-4]
-    assert [q.name for q in ladder.questions() if q.family == STEPS] == ["adding slow", "adding deep", "adding slower"]
+    ladder = Ladder(
+        on={
+            "slow": {"optimizer.lr": 1e-3},
+            "deep": FACTORS["ResNet"],
+            "slower": {"optimizer.lr": 1e-4},
+        }
+    )
+    assert [arm.overrides.get("optimizer.lr") for arm in ladder.expand()] == [
+        None,
+        1e-3,
+        1e-3,
+        1e-4,
+    ]
+    assert [q.name for q in ladder.questions() if q.family == STEPS] == [
+        "adding slow",
+        "adding deep",
+        "adding slower",
+    ]
 
 
 def test_a_path_ends_at_the_given_configuration():
@@ -293,12 +389,19 @@ def test_a_path_ends_at_the_given_configuration():
         "up to dropout=0.2",
         "up to lr=0.1",
     ]
-    assert arms[-1].overrides == {"optimizer.name": "sgd", "optimizer.lr": 0.1, "model.dropout": 0.2}
+    assert arms[-1].overrides == {
+        "optimizer.name": "sgd",
+        "optimizer.lr": 0.1,
+        "model.dropout": 0.2,
+    }
     assert [sum(arm.levels.values()) for arm in arms] == [0, 1, 2, 3]
 
 
 def test_steps_that_are_alike_in_short_are_named_in_full():
-    assert OrderedPath(steps=({"ema": 0.9}, {"model.ema": 0.9})).factors() == ("ema=0.9", "model.ema=0.9")
+    assert OrderedPath(steps=({"ema": 0.9}, {"model.ema": 0.9})).factors() == (
+        "ema=0.9",
+        "model.ema=0.9",
+    )
 
 
 SIZES = {  # the standard tables (Box, Hunter & Hunter, table 12.15): factors → arms
@@ -313,7 +416,9 @@ def fraction(count: int, resolution: str) -> Fractional:
     return Fractional(on={f"f{i}": {f"p{i}": 1} for i in range(count)}, resolution=resolution)
 
 
-@pytest.mark.parametrize(("resolution", "count"), [(r, k) for r, sizes in SIZES.items() for k in sizes])
+@pytest.mark.parametrize(
+    ("resolution", "count"), [(r, k) for r, sizes in SIZES.items() for k in sizes]
+)
 def test_a_fraction_has_its_resolution_in_the_fewest_arms(resolution, count):
     design = fraction(count, resolution)
     signs = np.array([[1 if on else -1 for on in arm.levels.values()] for arm in design.expand()])
@@ -321,14 +426,18 @@ def test_a_fraction_has_its_resolution_in_the_fewest_arms(resolution, count):
     assert (signs[0] == -1).all()
     assert len(np.unique(signs, axis=0)) == len(signs)
     words = {"III": 3, "IV": 4, "V": 5, "plackett_burman": 3}[resolution]
-    for length in range(1, words):  # no product of fewer columns than the shortest word is anything but balanced
+    for length in range(
+        1, words
+    ):  # no product of fewer columns than the shortest word is anything but balanced
         for chosen in itertools.combinations(range(count), length):
             assert signs[:, chosen].prod(axis=1).sum() == 0
     assert bool(design.aliases()) == (words == 3)
 
 
 def test_the_alias_table_of_a_resolution_three_design():
-    """The half fraction of three factors with the all-off arm: each main effect is minus the others' interaction."""
+    """The half fraction of three factors with the all-off arm: each main effect is minus the
+    others' interaction.
+    """
     design = fraction(3, "III")
     assert [arm.name for arm in design.expand()] == ["baseline", "f1 + f2", "f0 + f2", "f0 + f1"]
     assert design.aliases() == (
@@ -336,7 +445,9 @@ def test_the_alias_table_of_a_resolution_three_design():
         Alias("f1", "f0 × f2", -1.0),
         Alias("f2", "f0 × f1", -1.0),
     )
-    assert [question.aliases for question in design.questions()] == [(alias,) for alias in design.aliases()]
+    assert [question.aliases for question in design.questions()] == [
+        (alias,) for alias in design.aliases()
+    ]
     # the saturated 2^(7-4): 7 words of three letters, so every main effect has three aliases
     saturated = fraction(7, "III").aliases()
     assert len(saturated) == 21
@@ -365,14 +476,38 @@ def test_a_fraction_never_asks_for_interactions(resolution):
         (Factorial, {"on": {str(i): {f"k{i}": 1} for i in range(5)}}, "at most 4"),
         (AddOneIn, {"on": {str(i): {f"k{i}": 1} for i in range(21)}}, "at most 20"),
         (Factorial, {"on": {"baseline": {"epochs": 2}}}, "may not be called 'baseline'"),
-        (Factorial, {"on": {"a": {"x": 1, "y": 1}, "b": {"y": 2}}}, r"'a' and 'b' both set \['y'\]"),
+        (
+            Factorial,
+            {"on": {"a": {"x": 1, "y": 1}, "b": {"y": 2}}},
+            r"'a' and 'b' both set \['y'\]",
+        ),
         (Both, {"on": {"a": {"x": 1}}, "off": {"b": {"x": 2}}}, r"'a' and 'b' both set \['x'\]"),
-        (AddOneIn, {"on": {"a": {"optimizer": {}}, "b": {"optimizer.lr": 2}}}, r"'a' and 'b' both set \['optimizer.lr'\]"),
-        (Ladder, {"on": {"a": {"optimizer.lr": 1}, "b": {"optimizer": {}}}}, r"'a' and 'b' both set \['optimizer.lr'\]"),
+        (
+            AddOneIn,
+            {"on": {"a": {"optimizer": {}}, "b": {"optimizer.lr": 2}}},
+            r"'a' and 'b' both set \['optimizer.lr'\]",
+        ),
+        (
+            Ladder,
+            {"on": {"a": {"optimizer.lr": 1}, "b": {"optimizer": {}}}},
+            r"'a' and 'b' both set \['optimizer.lr'\]",
+        ),
         (Ladder, {"on": {"a": {"x": 1}}, "off": {"b": {"x": 2}}}, r"'a' and 'b' both set \['x'\]"),
-        (Factorial, {"on": {"a": {"x": 1}, "b": {"y": 1}, "a + b": {"z": 1}}}, "two arms are called 'a \\+ b'"),
-        (Factorial, {"reference": "a + b", "on": {"a": {"x": 1}, "b": {"y": 1}}}, "two arms are called 'a \\+ b'"),
-        (Both, {"on": {x: {x: 1} for x in ("a", "b", "c", "all 4")}}, "two arms are called 'all 4'"),
+        (
+            Factorial,
+            {"on": {"a": {"x": 1}, "b": {"y": 1}, "a + b": {"z": 1}}},
+            "two arms are called 'a \\+ b'",
+        ),
+        (
+            Factorial,
+            {"reference": "a + b", "on": {"a": {"x": 1}, "b": {"y": 1}}},
+            "two arms are called 'a \\+ b'",
+        ),
+        (
+            Both,
+            {"on": {x: {x: 1} for x in ("a", "b", "c", "all 4")}},
+            "two arms are called 'all 4'",
+        ),
         (Factorial, {"on": {"": {"x": 1}}}, "at least 1 character"),
         (Arms, {"arms": {"": {}, "b": {"epochs": 1}}}, "at least 1 character"),
         (OrderedPath, {"steps": ()}, "at least 1"),
@@ -380,8 +515,16 @@ def test_a_fraction_never_asks_for_interactions(resolution):
         (OrderedPath, {"steps": ({"x": 1}, {"y": 1}, {"x": 1})}, "two steps are the same"),
         (OrderedPath, {"steps": ({"o": {"lr": 1}}, {"o.lr": 1})}, "both set"),
         (Fractional, {"on": {"a": {"x": 1}, "b": {"y": 1}}}, "at least 3"),
-        (Fractional, {"on": {c: {c: 1} for c in "abc"}, "resolution": "IV"}, "no fraction of this resolution"),
-        (Fractional, {"on": {c: {c: 1} for c in "abcdefghi"}, "resolution": "V"}, "take a lower one"),
+        (
+            Fractional,
+            {"on": {c: {c: 1} for c in "abc"}, "resolution": "IV"},
+            "no fraction of this resolution",
+        ),
+        (
+            Fractional,
+            {"on": {c: {c: 1} for c in "abcdefghi"}, "resolution": "V"},
+            "take a lower one",
+        ),
         (Fractional, {"on": {c: {c: 1} for c in "abcde"}, "resolution": "VI"}, "plackett_burman"),
     ],
 )

@@ -42,7 +42,9 @@ def rows_of(text: str) -> Rows:
 def doctor(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Iterator[Doctor]:
     """The command in this process, which spares the seconds that it takes to load torch."""
     monkeypatch.chdir(ROOT)
-    monkeypatch.setattr(network, "CHECK_SECONDS", 1e9)  # as many steps and pictures as it wants, on any machine
+    monkeypatch.setattr(
+        network, "CHECK_SECONDS", 1e9
+    )  # as many steps and pictures as it wants, on any machine
     monkeypatch.setattr(network, "STEP_SECONDS", math.inf)
     threads = torch.get_num_threads()
 
@@ -70,29 +72,48 @@ def test_the_embedded_default_is_sound_and_nothing_is_recorded(home: Path) -> No
     rows = rows_of(text)
     assert code == 0, text
     assert "error" not in {level for level, _ in rows}
-    for what in ("versions python 3", "processors", "memory", "results", "disk", "shared memory", "loopback", "sockets"):
+    for what in (
+        "versions python 3",
+        "processors",
+        "memory",
+        "results",
+        "disk",
+        "shared memory",
+        "loopback",
+        "sockets",
+    ):
         assert find(rows, what)
     assert "300 train, 500 valid, 997 test; 10 classes; 8x8" in find(rows, "found")[1]
     assert find(rows, "classes")[1].startswith("classes 10: 0 (178), 1 (182), 2 (177)")
     assert find(rows, "left out") == ("ok", "left out nothing")
     assert find(rows, "embedded default")[0] == "warning"
-    assert text.count("network of") == 2, "arms with the same network and optimizer are looked at once"
+    assert text.count("network of") == 2, (
+        "arms with the same network and optimizer are looked at once"
+    )
     assert "network of 'baseline', 'augmentation'" in text
     assert "78,906 parameters" in find(rows, "size")[1]
     assert "ln 10 = 2.303" in find(rows, "initial loss")[1]
-    assert find(rows, "learns one batch")[0] == find(rows, "learning rate")[0] == "ok", "on however slow a machine"
+    assert find(rows, "learns one batch")[0] == find(rows, "learning rate")[0] == "ok", (
+        "on however slow a machine"
+    )
     assert find(rows, "runs none yet")[0] == "ok"
     assert {path.name for path in home.iterdir()} == {"cache"}
 
 
-def test_a_sound_network_learns_a_batch_and_its_rate_is_near_the_range_tests(home: Path, doctor: Doctor) -> None:
+def test_a_sound_network_learns_a_batch_and_its_rate_is_near_the_range_tests(
+    home: Path, doctor: Doctor
+) -> None:
     code, rows = doctor(home)
     assert code == 0
     assert float(find(rows, "learns one batch")[1].split(" to ")[1].split()[0]) < 0.2
-    assert re.search(r"0\.001; a range test suggests about \d\.\de-0[345]", find(rows, "learning rate")[1])
+    assert re.search(
+        r"0\.001; a range test suggests about \d\.\de-0[345]", find(rows, "learning rate")[1]
+    )
 
 
-@pytest.mark.parametrize("flags", [[], ["--set", "optimizer.lr=1e-9"], ["--set", "optimizer.lr=0.02"]])
+@pytest.mark.parametrize(
+    "flags", [[], ["--set", "optimizer.lr=1e-9"], ["--set", "optimizer.lr=0.02"]]
+)
 def test_a_machine_too_slow_to_tell_raises_no_alarm(
     flags: list[str], home: Path, doctor: Doctor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -109,7 +130,10 @@ def test_a_machine_too_slow_to_tell_raises_no_alarm(
     ("faults", "expected"),
     [
         (["optimizer.lr=50"], [("error", "learning rate", "too high")]),
-        (["optimizer.name=sgd", "optimizer.lr=50", "model.norm=none"], [("error", "learns one batch", "nan")]),
+        (
+            ["optimizer.name=sgd", "optimizer.lr=50", "model.norm=none"],
+            [("error", "learns one batch", "nan")],
+        ),
         (
             ["optimizer.lr=1e-9", "final.tta=3", "model.init=he", "model.norm=none"],
             [
@@ -119,7 +143,10 @@ def test_a_machine_too_slow_to_tell_raises_no_alarm(
                 ("warning", "final.tta", "changes nothing"),
             ],
         ),
-        (["model.norm=none", "model.activation=sigmoid"], [("warning", "gradients", "vanishing in 0.0")]),
+        (
+            ["model.norm=none", "model.activation=sigmoid"],
+            [("warning", "gradients", "vanishing in 0.0")],
+        ),
     ],
 )
 def test_planted_faults_are_found(
@@ -128,24 +155,36 @@ def test_planted_faults_are_found(
     code, rows = doctor(home, *(word for fault in faults for word in ("--set", fault)))
     assert code == (3 if "error" in {found for found, _ in rows} else 0)
     for level, what, why in expected:
-        assert [said for found, said in rows if found == level and said.startswith(what) and why in said], rows
+        assert [
+            said for found, said in rows if found == level and said.startswith(what) and why in said
+        ], rows
 
 
 @pytest.mark.parametrize(
     ("lr", "level", "said"),
     [
         (1e-3, "ok", "suggests about 2.0e-03"),
-        (1.5e-4, "warning", "0.00015; a range test suggests about 2.0e-03: it is 13 times below that"),
+        (
+            1.5e-4,
+            "warning",
+            "0.00015; a range test suggests about 2.0e-03: it is 13 times below that",
+        ),
         (0.05, "warning", "0.05; a range test suggests about 2.0e-03: it is 25 times above that"),
         (1e-5, "warning", "so low that little will be learned"),
     ],
 )
-def test_a_rate_far_from_what_the_range_test_suggests_is_warned_of(lr: float, level: str, said: str) -> None:
-    found = network._learning_rate(lr, RangeTest((1e-6, 1.0), (2.0, 1.0), 2e-3, 1.0, None), 2, failed=False)
+def test_a_rate_far_from_what_the_range_test_suggests_is_warned_of(
+    lr: float, level: str, said: str
+) -> None:
+    found = network._learning_rate(
+        lr, RangeTest((1e-6, 1.0), (2.0, 1.0), 2e-3, 1.0, None), 2, failed=False
+    )
     assert (found.level, said in found.said) == (level, True), found
 
 
-def test_a_leak_between_the_parts_and_a_broken_picture_are_shown(tmp_path: Path, doctor: Doctor) -> None:
+def test_a_leak_between_the_parts_and_a_broken_picture_are_shown(
+    tmp_path: Path, doctor: Doctor
+) -> None:
     folder = class_folder(tmp_path / "food", num=14)
     for split in ("train", "valid"):
         for name in ("bread", "egg", "rice"):
@@ -165,14 +204,21 @@ def test_a_leak_between_the_parts_and_a_broken_picture_are_shown(tmp_path: Path,
     assert "16x16, 3 channels" in find(rows, "found")[1]
 
 
-def test_the_end_points_of_finished_arms_are_looked_at_and_left_alone(tmp_path: Path, doctor: Doctor) -> None:
+def test_the_end_points_of_finished_arms_are_looked_at_and_left_alone(
+    tmp_path: Path, doctor: Doctor
+) -> None:
     home = tmp_path / "mlruns"
     flags = ["--set", "epochs=2", "--set", "model.width=4"]
-    assert commands.run("ablate", "--study", "hw3", *flags, "--replicates", 1, "--workers", 1, home=home) == 0, (
-        commands.output(home)
-    )
+    assert (
+        commands.run(
+            "ablate", "--study", "hw3", *flags, "--replicates", 1, "--workers", 1, home=home
+        )
+        == 0
+    ), commands.output(home)
     folder = commands.folder(home)
-    (best,) = folder.glob(f"checkpoints/{commands.record(home).arms()['ResNet'][0].key}/*/best.safetensors")
+    (best,) = folder.glob(
+        f"checkpoints/{commands.record(home).arms()['ResNet'][0].key}/*/best.safetensors"
+    )
     best.write_bytes(best.read_bytes()[:-1])
     before = {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
     code, rows = doctor(home, *flags)
@@ -184,7 +230,10 @@ def test_the_end_points_of_finished_arms_are_looked_at_and_left_alone(tmp_path: 
             if level == "ok" and re.match(rf"{re.escape(arm)} (saddle|minimum|no end point)", said)
         ]
         assert len(found) == 1, rows
-        numbers = re.search(r"eigenvalues (\S+) \(±\S+\) to (\S+) \(±\S+\), gradient norm (\S+), loss (\S+)", found[0])
+        numbers = re.search(
+            r"eigenvalues (\S+) \(±\S+\) to (\S+) \(±\S+\), gradient norm (\S+), loss (\S+)",
+            found[0],
+        )
         assert numbers is not None
         assert float(numbers[1]) < float(numbers[2])
         assert float(numbers[2]) > 0
@@ -229,8 +278,19 @@ def test_sizes_read_well() -> None:
         (["--study", "hw3", "--set", "model.name=resnet81"], "did you mean 'resnet18'"),
     ],
 )
-def test_a_wrong_flag_is_answered_before_torch_is_loaded(flags: list[str], said: str, tmp_path: Path) -> None:
-    words = [sys.executable, "-X", "importtime", "-m", "pipeline.doctor", *flags, "--mlruns", str(tmp_path / "mlruns")]
+def test_a_wrong_flag_is_answered_before_torch_is_loaded(
+    flags: list[str], said: str, tmp_path: Path
+) -> None:
+    words = [
+        sys.executable,
+        "-X",
+        "importtime",
+        "-m",
+        "pipeline.doctor",
+        *flags,
+        "--mlruns",
+        str(tmp_path / "mlruns"),
+    ]
     done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 2
     assert said in " ".join(done.stderr.split())

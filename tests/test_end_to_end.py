@@ -1,4 +1,6 @@
-"""The real command on real pictures: search, arms, report; going on and extending; three records that must agree."""
+"""The real command on real pictures: search, arms, report; going on and extending; three records
+that must agree.
+"""
 
 from pathlib import Path
 
@@ -6,7 +8,16 @@ import commands
 import pytest
 from pictures import hw3_folder
 
-SMALL = ("--epochs", 3, "--set", "dataset.size=16", "--set", "model.width=4", "--set", "search.num_rungs=2")
+SMALL = (
+    "--epochs",
+    3,
+    "--set",
+    "dataset.size=16",
+    "--set",
+    "model.width=4",
+    "--set",
+    "search.num_rungs=2",
+)
 
 
 @pytest.fixture(scope="module")
@@ -53,13 +64,19 @@ def test_ledger_mlflow_and_report_agree(photos: tuple[Path, tuple[object, ...]])
         assert logged[arm, "test_acc_n"] == len(accs) == 3
 
 
-def test_mlflow_holds_every_point_once_under_nested_runs(photos: tuple[Path, tuple[object, ...]]) -> None:
+def test_mlflow_holds_every_point_once_under_nested_runs(
+    photos: tuple[Path, tuple[object, ...]],
+) -> None:
     home, _ = photos
     record = commands.record(home)
-    points = commands.mlflow_rows(home, "select run_uuid, key, step, count(*) from metrics group by 1, 2, 3")
+    points = commands.mlflow_rows(
+        home, "select run_uuid, key, step, count(*) from metrics group by 1, 2, 3"
+    )
     assert {count for *_, count in points} == {1}
     steps = {(run, step) for run, key, step, _ in points if key == "val_acc"}
-    assert steps == {(run.mlflow_id, epoch["epoch"]) for run in record.runs.values() for epoch in run.epochs}
+    assert steps == {
+        (run.mlflow_id, epoch["epoch"]) for run in record.runs.values() for epoch in run.epochs
+    }
     tags = commands.mlflow_rows(home, "select run_uuid, key, value from tags")
     tag = {(run, key): value for run, key, value in tags}
     study = next(run for (run, key), value in tag.items() if (key, value) == ("kind", "study"))
@@ -76,7 +93,9 @@ def test_mlflow_holds_every_point_once_under_nested_runs(photos: tuple[Path, tup
     assert {"report.html", "report.md", "ablation.tex", "arms.csv"} <= reported
 
 
-def test_again_trains_nothing_and_a_larger_budget_only_what_is_missing(photos: tuple[Path, tuple[object, ...]]) -> None:
+def test_again_trains_nothing_and_a_larger_budget_only_what_is_missing(
+    photos: tuple[Path, tuple[object, ...]],
+) -> None:
     home, flags = photos
     before = commands.results(home)
     page = (commands.folder(home) / "report" / "frames" / "arms.csv").read_bytes()
@@ -95,15 +114,21 @@ def test_again_trains_nothing_and_a_larger_budget_only_what_is_missing(photos: t
     assert "mean ± sd (n)" in end
     assert "rung 1/" not in end, "--quiet leaves the end alone"
     study = ("--study", "hw3", "--data", flags[3])
-    assert commands.run("report", *study, "--check", home=home) == 0, "the command's own report is that of its ledger"
+    assert commands.run("report", *study, "--check", home=home) == 0, (
+        "the command's own report is that of its ledger"
+    )
     assert commands.run("report", *study, home=home) == 0
 
 
-def test_other_settings_are_refused_and_fresh_moves_the_record_aside(photos: tuple[Path, tuple[object, ...]]) -> None:
+def test_other_settings_are_refused_and_fresh_moves_the_record_aside(
+    photos: tuple[Path, tuple[object, ...]],
+) -> None:
     home, flags = photos
     assert commands.run("search", *flags, "--set", "batch_size=16", home=home) == 2
     assert "baseline.batch_size: recorded 64, now 16" in commands.output(home)
     kept = commands.folder(home)
-    code = commands.run("ablate", *flags, "--set", "batch_size=16", "--replicates", 1, "--fresh", home=home)
+    code = commands.run(
+        "ablate", *flags, "--set", "batch_size=16", "--replicates", 1, "--fresh", home=home
+    )
     assert code == 0, commands.output(home)
     assert (kept.with_name(f"{kept.name}.old1") / "ledger.jsonl").exists()

@@ -25,7 +25,10 @@ def test_the_nearest_name_is_named_and_a_far_one_is_not():
     assert nearest("HW3", ["hw3", "leaves"]) == "; did you mean 'hw3'?", "capitals are a usual slip"
 
 
-@pytest.mark.parametrize("given", ["timm/resnet18", "hf_hub:timm/resnet18.a1_in1k", "hf-hub:timm/ResNet18", "timm:resnet18"])
+@pytest.mark.parametrize(
+    "given",
+    ["timm/resnet18", "hf_hub:timm/resnet18.a1_in1k", "hf-hub:timm/ResNet18", "timm:resnet18"],
+)
 def test_of_a_hubs_address_the_name_is_found(given):
     assert nearest(given, ["nf_resnet101", "resnet18d", "resnet18"]) == "; did you mean 'resnet18'?"
 

@@ -1,4 +1,6 @@
-"""The export command on studies that were really trained: files that load, agree with what was judged, and lie to nobody."""
+"""The export command on studies that were really trained: files that load, agree with what was
+judged, and lie to nobody.
+"""
 
 import csv
 import json
@@ -66,7 +68,9 @@ class Trained:
         return main([*self.flags, *map(str, more)])
 
     def predictions(self) -> list[tuple[str, str]]:
-        with (self.folder / "export" / "predictions.csv").open(encoding="utf-8", newline="") as file:
+        with (self.folder / "export" / "predictions.csv").open(
+            encoding="utf-8", newline=""
+        ) as file:
             head, *rows = csv.reader(file)
         assert head == ["Id", "Category"]
         return [(name, category) for name, category in rows]
@@ -80,9 +84,21 @@ def trained(study: Study, root: Path, pictures: Path | None) -> Trained:
     record = Record.of([])
     ledger.listener = record.apply
     tree, facts = study.model_dump(mode="json"), describe_data(data)
-    ledger.append("study", id="feed", study=tree, data=facts, files={}, note="", core_version=CORE_VERSION)
-    ledger.append("session", command="", versions={"torch": "2"}, commit="c0ffee", machine={}, workers=1, budget={})
-    plan = Plan(study, ledger, record, core_version=CORE_VERSION, with_search=study.search.num_trials > 0)
+    ledger.append(
+        "study", id="feed", study=tree, data=facts, files={}, note="", core_version=CORE_VERSION
+    )
+    ledger.append(
+        "session",
+        command="",
+        versions={"torch": "2"},
+        commit="c0ffee",
+        machine={},
+        workers=1,
+        budget={},
+    )
+    plan = Plan(
+        study, ledger, record, core_version=CORE_VERSION, with_search=study.search.num_trials > 0
+    )
     while (segment := plan.next()) is not None:
         outcome = work(
             segment.order(folder, data.path, Resources(1, 0.0)),
@@ -94,7 +110,9 @@ def trained(study: Study, root: Path, pictures: Path | None) -> Trained:
     ledger.close()
     (root / "study.json").write_text(json.dumps(tree))
     flags = ("--study", str(root / "study.json"), "--mlruns", str(mlruns))
-    return Trained(folder, flags if pictures is None else (*flags, "--data", str(pictures)), record, data)
+    return Trained(
+        folder, flags if pictures is None else (*flags, "--data", str(pictures)), record, data
+    )
 
 
 HOSTILE = '<b>=cmd|"|!A1 \x1b[31m`x`'
@@ -102,7 +120,9 @@ HOSTILE = '<b>=cmd|"|!A1 \x1b[31m`x`'
 
 @pytest.fixture(scope="module")
 def photos(tmp_path_factory: pytest.TempPathFactory) -> Trained:
-    """HW3's layout whose test pictures have no labels, two of them unreadable; one arm has a hostile name."""
+    """HW3's layout whose test pictures have no labels, two of them unreadable; one arm has a
+    hostile name.
+    """
     root = tmp_path_factory.mktemp("photos")
     pictures = hw3_folder(root / "food", counts=(12, 6, 0))
     for n in range(30):
@@ -113,7 +133,9 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Trained:
         {"baseline.dataset": Folder(size=16, max_unreadable=0.1), "baseline.optimizer.lr": 0.01}
     )
     arms = Arms(arms={"baseline": {}, HOSTILE: {"model.dropout": 0.2}})
-    study = study.model_copy(update={"ablation": study.ablation.model_copy(update={"design": arms})})
+    study = study.model_copy(
+        update={"ablation": study.ablation.model_copy(update={"design": arms})}
+    )
     return trained(study, root, pictures)
 
 
@@ -129,7 +151,9 @@ def _own_process() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def digits(tmp_path_factory: pytest.TempPathFactory) -> Trained:
-    """Scans with labelled test pictures; models are judged in int8 and by views; two trials of a search."""
+    """Scans with labelled test pictures; models are judged in int8 and by views; two trials of a
+    search.
+    """
     final: dict[str, Any] = {
         "baseline.final.tta": 1,
         "baseline.final.compress.name": "int8_static",
@@ -138,7 +162,9 @@ def digits(tmp_path_factory: pytest.TempPathFactory) -> Trained:
     final |= {"baseline.final.compress.num_calibration": 40}
     study = small_study(num_trials=2, num_rungs=2, epochs=6).override(final)
     arms = Arms(arms={"plain": {}, "augmentation": {"augment.strength": 1.0}})
-    study = study.model_copy(update={"ablation": study.ablation.model_copy(update={"design": arms})})
+    study = study.model_copy(
+        update={"ablation": study.ablation.model_copy(update={"design": arms})}
+    )
     return trained(study, tmp_path_factory.mktemp("digits"), None)
 
 
@@ -149,34 +175,51 @@ def contents(folder: Path) -> dict[str, bytes]:
 def test_the_same_record_gives_the_same_bytes_and_nothing_else_is_left(photos: Trained) -> None:
     assert photos.export() == 0
     first = contents(photos.folder / "export")
-    assert first.keys() == {"model.safetensors", "config.json", "model.onnx", "README.md", "predictions.csv"}
+    assert first.keys() == {
+        "model.safetensors",
+        "config.json",
+        "model.onnx",
+        "README.md",
+        "predictions.csv",
+    }
     assert photos.export() == 0
     assert contents(photos.folder / "export") == first
     assert photos.export("--no-onnx") == 0
     assert contents(photos.folder / "export").keys() == first.keys() - {"model.onnx"}
-    assert "model.onnx" not in (photos.folder / "export" / "README.md").read_text().partition("## How to load it")[2]
+    assert (
+        "model.onnx"
+        not in (photos.folder / "export" / "README.md")
+        .read_text()
+        .partition("## How to load it")[2]
+    )
     assert [path.name for path in photos.folder.iterdir() if path.name.startswith(".")] == []
 
 
-def test_predictions_cover_every_unlabeled_test_picture(photos: Trained, capsys: pytest.CaptureFixture[str]) -> None:
+def test_predictions_cover_every_unlabeled_test_picture(
+    photos: Trained, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert photos.export("--no-onnx") == 0
     said = " ".join(capsys.readouterr().out.split())
     assert (
-        "warning: 1 of 30 pictures cannot be read and is given the label '0', the most frequent in training, a guess: "
-        "evaluation/0007.jpg (zero bytes)"
+        "warning: 1 of 30 pictures cannot be read and is given the label '0', the most frequent in "
+        "training, a guess: evaluation/0007.jpg (zero bytes)"
     ) in said
     assert (
-        "predictions.csv: columns Id, Category; labels: the labels that the pictures have (0, 1, 2); --names writes names"
-        in said
-    )
+        "predictions.csv: columns Id, Category; labels: the labels that the pictures have (0, 1, "
+        "2); --names writes names"
+    ) in said
     rows = photos.predictions()
     assert [name for name, _ in rows] == [f"{n:04d}" for n in range(30)]
     assert dict(rows)["0007"] == "0"
     readable = [(n, int(dict(rows)[f"{n:04d}"])) for n in range(30) if n != 7]
-    artifact, model = load(str(photos.folder / "export" / "model.safetensors"), key="x", device=torch.device("cpu"))
+    artifact, model = load(
+        str(photos.folder / "export" / "model.safetensors"), key="x", device=torch.device("cpu")
+    )
     pixels = Pixels(artifact.mean, artifact.std, device=torch.device("cpu"))
     row = {name: number for number, name in enumerate(photos.data.files)}
-    images = torch.from_numpy(np.stack([photos.data.images[row[f"evaluation/{n:04d}.jpg"]] for n, _ in readable]))
+    images = torch.from_numpy(
+        np.stack([photos.data.images[row[f"evaluation/{n:04d}.jpg"]] for n, _ in readable])
+    )
     assert model(pixels(images)).argmax(1).tolist() == [label for _, label in readable]
     assert photos.export("--no-onnx", "--names") == 0
     assert {name for _, name in photos.predictions()} <= {"bread", "'=2+5", "<i>soup</i> | \\`"}
@@ -189,7 +232,13 @@ def test_a_folder_of_any_pictures_is_predicted(photos: Trained, tmp_path: Path) 
     save(tmp_path / "=cmd.bmp", 2)
     (tmp_path / "3.gif").write_text("no picture")
     assert photos.export("--no-onnx", "--predict", tmp_path) == 0
-    assert [name for name, _ in photos.predictions()] == ["2", "3", "'=cmd", "a/10.png", "b/10.webp"]
+    assert [name for name, _ in photos.predictions()] == [
+        "2",
+        "3",
+        "'=cmd",
+        "a/10.png",
+        "b/10.webp",
+    ]
     assert {category for _, category in photos.predictions()} <= {"0", "1", "2"}
 
 
@@ -198,33 +247,49 @@ def test_predictions_are_those_that_were_judged(digits: Trained, tmp_path: Path)
     test = splits(digits.data, run.replicate, "resplit").test
     assert test is not None
     for place, index in enumerate(test.index):
-        Image.fromarray(np.asarray(digits.data.images[index][0])).save(tmp_path / f"{place:05d}.png")
-    assert digits.export("--no-onnx", "--arm", "augmentation", "--replicate", 2, "--predict", tmp_path) == 0
+        Image.fromarray(np.asarray(digits.data.images[index][0])).save(
+            tmp_path / f"{place:05d}.png"
+        )
+    assert (
+        digits.export("--no-onnx", "--arm", "augmentation", "--replicate", 2, "--predict", tmp_path)
+        == 0
+    )
     found = np.array([int(category) for _, category in digits.predictions()])
     assert (found == digits.data.labels[test.index]).mean() == pytest.approx(run.test_acc, abs=1e-9)
     evidence = read_evidence(evidence_path(digits.folder, run.key))
     assert evidence is not None
     assert found.tolist() == evidence.judged.pred.tolist()
-    assert run.final["plain_test_acc"] != run.test_acc, "the views must matter, or this shows nothing"
+    assert run.final["plain_test_acc"] != run.test_acc, (
+        "the views must matter, or this shows nothing"
+    )
     text = (digits.folder / "export" / "README.md").read_text()
     assert "the files hold the weights as trained" in text
     assert f"test_acc {run.final['plain_test_acc']:.4f}" in text
 
 
-def test_the_card_leads_with_the_arms_mean_and_its_code_runs(digits: Trained, tmp_path: Path) -> None:
+def test_the_card_leads_with_the_arms_mean_and_its_code_runs(
+    digits: Trained, tmp_path: Path
+) -> None:
     assert digits.export("--arm", "augmentation", "--to", tmp_path / "out") == 0
     text = (tmp_path / "out" / "README.md").read_text()
     accs = [run.test_acc for run in digits.record.arms()["augmentation"]]
     best = max(digits.record.arms()["augmentation"], key=lambda run: run.metric("val_acc"))
-    expected = f"| test_acc | {np.mean(accs):.4f} (2) | {best.test_acc:.4f} |"  # of two runs no spread is claimed
+    # of two runs no spread is claimed
+    expected = f"| test_acc | {np.mean(accs):.4f} (2) | {best.test_acc:.4f} |"
     assert expected in text
     assert "own validation numbers are optimistic" in text
     assert digits.record.data["fingerprint"] in text
-    Image.fromarray(np.asarray(digits.data.images[5][0])).resize((40, 40)).save(tmp_path / "out" / "picture.jpg")
+    Image.fromarray(np.asarray(digits.data.images[5][0])).resize((40, 40)).save(
+        tmp_path / "out" / "picture.jpg"
+    )
     said = []
     for code in re.findall(r"```python\n(.*?)```", text, re.DOTALL):
         done = subprocess.run(
-            [sys.executable, "-c", code], cwd=tmp_path / "out", env={"PYTHONPATH": str(ROOT)}, capture_output=True, text=True
+            [sys.executable, "-c", code],
+            cwd=tmp_path / "out",
+            env={"PYTHONPATH": str(ROOT)},
+            capture_output=True,
+            text=True,
         )
         assert done.returncode == 0, done.stderr
         said.append(done.stdout.strip())
@@ -260,7 +325,16 @@ def test_hostile_names_are_inert(photos: Trained, capsys: pytest.CaptureFixture[
 
 
 def test_ids_are_unique_natural_and_no_formulas() -> None:
-    files = ["b/1.jpg", "a/1.png", "x/10.jpg", "x/9.jpg", "-5.jpg", "-cmd.jpg", "tab\tnew\nline.jpg", "@x.jpg"]
+    files = [
+        "b/1.jpg",
+        "a/1.png",
+        "x/10.jpg",
+        "x/9.jpg",
+        "-5.jpg",
+        "-cmd.jpg",
+        "tab\tnew\nline.jpg",
+        "@x.jpg",
+    ]
     text = table(form_of(files, None, ())[0], dict.fromkeys(files, "3"), {}, ())
     lines = list(csv.reader(text.splitlines()))
     assert [line[0] for line in lines] == [
@@ -298,14 +372,18 @@ def test_an_onnx_file_that_disagrees_is_not_written(
             for parameter in model.parameters():
                 parameter.add_(0.01 * torch.randn_like(parameter))
         content = right(own, model, classes)
-        model.load_state_dict(load(str(model_file), key="x", device=torch.device("cpu"))[1].state_dict())
+        model.load_state_dict(
+            load(str(model_file), key="x", device=torch.device("cpu"))[1].state_dict()
+        )
         return content
 
     run = select(photos.record).run
     model_file = epochs(checkpoint_folder(photos.folder, run.key))[-1] / BEST
     monkeypatch.setattr(handover, "to_onnx", wrong)
     assert photos.export() == 3
-    assert "warning: model.onnx is not written: on 18 pictures" in " ".join(capsys.readouterr().out.split())
+    assert "warning: model.onnx is not written: on 18 pictures" in " ".join(
+        capsys.readouterr().out.split()
+    )
     assert not (photos.folder / "export" / "model.onnx").exists()
     assert (photos.folder / "export" / "model.safetensors").exists()
 
@@ -329,7 +407,10 @@ def test_missing_packages_are_named(photos: Trained, monkeypatch: pytest.MonkeyP
 BAD = {
     "unknown arm": (("--arm", "basline"), "did you mean 'baseline'"),
     "replicate of no arm": (("--replicate", 1), "--replicate: of which arm"),
-    "missing replicate": (("--arm", "baseline", "--replicate", 9), "--replicate: not complete; got 9; allowed: 1, 2"),
+    "missing replicate": (
+        ("--arm", "baseline", "--replicate", 9),
+        "--replicate: not complete; got 9; allowed: 1, 2",
+    ),
     "no trials": (("--trial", 0), "no trial is recorded"),
     "odd trial": (("--trial", "²"), "no such trial"),
     "no best trial": (("--trial", "best"), "nothing to export"),
@@ -371,22 +452,34 @@ def test_a_labelled_test_part_says_why_there_are_no_predictions_and_how_to_get_s
 ) -> None:
     assert digits.export("--no-onnx", "--to", tmp_path / "out") == 0
     said = " ".join(capsys.readouterr().out.split())
-    assert "no predictions.csv: every test picture has a label; to classify other pictures, add --predict FOLDER" in said
+    assert (
+        "no predictions.csv: every test picture has a label; to classify other pictures, add "
+        "--predict FOLDER"
+    ) in said
 
 
-def test_a_missing_or_damaged_model_file_says_how_to_get_it(digits: Trained, tmp_path: Path) -> None:
+def test_a_missing_or_damaged_model_file_says_how_to_get_it(
+    digits: Trained, tmp_path: Path
+) -> None:
     run = digits.record.trials()[1]
     place = epochs(checkpoint_folder(digits.folder, run.key))[-1]
     kept = shutil.copytree(place, tmp_path / "kept")
     (place / BEST).write_bytes((place / BEST).read_bytes()[:-1] + b"?")
-    with pytest.raises(UserError, match=r"trial 1 .*no sound model file.*SHA-256 differs.*--fresh.*--arm 'augmentation'"):
+    with pytest.raises(
+        UserError,
+        match=r"trial 1 .*no sound model file.*SHA-256 differs.*--fresh.*--arm 'augmentation'",
+    ):
         digits.export("--trial", 1)
     assert place.is_dir(), "looking must not remove it"
     shutil.rmtree(place)
     with pytest.raises(UserError, match="not there"):
         digits.export("--trial", 1)
-    record = Record.of(read_events(digits.folder))  # a trial of an arm's search has the number of another one of the study's
-    record.runs["of-an-arm"] = replace(record.runs[run.key], key="of-an-arm", number=77, search="arm:both", arm="both")
+    record = Record.of(
+        read_events(digits.folder)
+    )  # a trial of an arm's search has the number of another one of the study's
+    record.runs["of-an-arm"] = replace(
+        record.runs[run.key], key="of-an-arm", number=77, search="arm:both", arm="both"
+    )
     shutil.copytree(kept, digits.folder / "checkpoints" / "of-an-arm" / place.name)
     with pytest.raises(UserError, match=r"there are files of: .*--trial 0(?!.*--trial (1|77)\b)"):
         handover.Handover(record, select(record, trial="1"), digits.folder)
@@ -405,7 +498,9 @@ def test_other_pictures_are_refused(photos: Trained, tmp_path: Path) -> None:
         main([*photos.flags[:-1], str(other)])
 
 
-def test_a_full_disk_leaves_the_last_export(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_leaves_the_last_export(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     target = tmp_path / "export"
     replace_folder(target, {"a": b"1", "b": b"2"})
 
@@ -435,10 +530,16 @@ def test_a_full_disk_leaves_the_last_export(tmp_path: Path, monkeypatch: pytest.
 
 def test_the_best_arm_is_by_mean_and_an_arm_with_a_hole_does_not_win(tmp_path: Path) -> None:
     study = small_study(num_trials=0, replicates=3, epochs=2)
-    reached = {(0.0, 0.0): (0.5, 0.9, 0.5), (0.25, 0.0): (0.7, 0.7, 0.71), (0.0, 1.0): (0.1, 0.1, 0.1)}
+    reached = {
+        (0.0, 0.0): (0.5, 0.9, 0.5),
+        (0.25, 0.0): (0.7, 0.7, 0.71),
+        (0.0, 1.0): (0.1, 0.1, 0.1),
+    }
 
     def acc(config: Any, replicate: int) -> float:
-        return reached.get((config.model.dropout, config.augment.strength), (0.99,) * 3)[replicate - 1]
+        return reached.get((config.model.dropout, config.augment.strength), (0.99,) * 3)[
+            replicate - 1
+        ]
 
     def hole(config: Any) -> bool:
         return (config.model.dropout, config.augment.strength) == (0.25, 1.0)
@@ -453,9 +554,13 @@ def test_the_best_arm_is_by_mean_and_an_arm_with_a_hole_does_not_win(tmp_path: P
 
 def of_two_arms(dataset: dict[str, Any]) -> Study:
     """A study that is trained in a second or two."""
-    study = small_study(num_trials=0).override({"baseline.dataset": dataset, "baseline.optimizer.lr": 0.01})
+    study = small_study(num_trials=0).override(
+        {"baseline.dataset": dataset, "baseline.optimizer.lr": 0.01}
+    )
     arms = Arms(arms={"baseline": {}, "dropout": {"model.dropout": 0.2}})
-    return study.model_copy(update={"ablation": study.ablation.model_copy(update={"design": arms, "replicates": 1})})
+    return study.model_copy(
+        update={"ablation": study.ablation.model_copy(update={"design": arms, "replicates": 1})}
+    )
 
 
 def lines_of(study: Trained) -> list[list[str]]:
@@ -465,7 +570,9 @@ def lines_of(study: Trained) -> list[list[str]]:
 
 @pytest.fixture(scope="module")
 def holes(tmp_path_factory: pytest.TempPathFactory) -> Trained:
-    """HW3's layout with the labels 1, 2, 5 and 7; test pictures without labels, one of a kind that nothing reads."""
+    """HW3's layout with the labels 1, 2, 5 and 7; test pictures without labels, one of a kind that
+    nothing reads.
+    """
     root = tmp_path_factory.mktemp("holes")
     pictures = hw3_folder(root / "food", (1, 2, 5, 7), counts=(8, 4, 0))
     for n in range(12):
@@ -474,7 +581,9 @@ def holes(tmp_path_factory: pytest.TempPathFactory) -> Trained:
     return trained(of_two_arms({"name": "folder", "size": 16}), root, pictures)
 
 
-def test_labels_with_gaps_are_written_as_they_are(holes: Trained, capsys: pytest.CaptureFixture[str]) -> None:
+def test_labels_with_gaps_are_written_as_they_are(
+    holes: Trained, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert holes.export("--no-onnx", "--probabilities") == 0
     head, *rows = lines_of(holes)
     assert head == ["Id", "Category", *(f"probability {label}" for label in (1, 2, 5, 7))]
@@ -500,7 +609,9 @@ def listed(tmp_path_factory: pytest.TempPathFactory) -> Trained:
     for n in range(44):
         save(pictures / "images" / f"{n}.jpg", n % 3, n)
     (pictures / "train.csv").write_text("\n".join(["image,label", *rows]))
-    (pictures / "test.csv").write_text("\n".join(["image", *(f"images/{n}.jpg" for n in range(43, 35, -1))]))
+    (pictures / "test.csv").write_text(
+        "\n".join(["image", *(f"images/{n}.jpg" for n in range(43, 35, -1))])
+    )
     return trained(of_two_arms({"name": "csv", "size": 16}), root, pictures)
 
 
@@ -512,7 +623,9 @@ def test_a_table_gives_the_names_of_columns_the_ids_and_their_order(listed: Trai
     assert {row[1] for row in rows} <= {"acer", "betula", "'=cornus"}
 
 
-def test_a_sample_of_a_submission_is_followed_before_all_else(listed: Trained, tmp_path: Path) -> None:
+def test_a_sample_of_a_submission_is_followed_before_all_else(
+    listed: Trained, tmp_path: Path
+) -> None:
     for n in (3, 1, 2):
         save(tmp_path / "new" / f"{n}.png", n % 3, n)
     (tmp_path / "sample_submission.csv").write_text("id,species\n2,acer\n3,acer\n1,acer\n")
@@ -522,20 +635,26 @@ def test_a_sample_of_a_submission_is_followed_before_all_else(listed: Trained, t
     assert [row[0] for row in rows] == ["2", "3", "1"]
 
 
-def test_a_sample_of_other_pictures_is_not_followed_and_one_of_fewer_leaves_none_out(tmp_path: Path) -> None:
+def test_a_sample_of_other_pictures_is_not_followed_and_one_of_fewer_leaves_none_out(
+    tmp_path: Path,
+) -> None:
     sample = tmp_path / "sampleSubmission.csv"
     sample.write_text("Id,Category\n1,0\n2,0\n9,0\n")
     assert templates([tmp_path], tmp_path / "test.csv") == [sample]
     form, notes = form_of(["a/2.jpg", "a/1.jpg", "a/3.jpg"], ("image", "label"), [sample])
     assert (list(form.ids.values()), form.columns) == (["1", "2", "3"], ("image", "label"))
-    assert notes == ["sampleSubmission.csv lists 1 picture that is not there: its form is not followed"]
+    assert notes == [
+        "sampleSubmission.csv lists 1 picture that is not there: its form is not followed"
+    ]
     sample.write_text("Id,Category\n2,0\n1,0\n")
     form, notes = form_of(["a/2.jpg", "a/1.jpg", "a/3.jpg"], ("image", "label"), [sample])
     assert (list(form.ids.values()), form.columns) == (["2", "1", "3"], ("Id", "Category"))
     assert notes == ["1 picture is not listed in sampleSubmission.csv and stands at the end"]
 
 
-def test_no_picture_of_a_folder_is_missing_whatever_its_ending(photos: Trained, tmp_path: Path) -> None:
+def test_no_picture_of_a_folder_is_missing_whatever_its_ending(
+    photos: Trained, tmp_path: Path
+) -> None:
     save(tmp_path / "1.jpg")
     save(tmp_path / "2.png").rename(tmp_path / "2")
     save(tmp_path / "3.png").rename(tmp_path / "3.jpg_large")
@@ -560,7 +679,7 @@ def test_a_choice_between_equals_is_called_so(tmp_path: Path) -> None:
     study = small_study(num_trials=0, replicates=3, epochs=2)
     record = drive(open_plan(tmp_path, study, with_search=False), Worker(acc=lambda *_: 0.1))
     assert select(record).why == (
-        "of 4 arms with 3 complete replicates each this one has the highest mean validation accuracy (as 3 more; it is the "
-        "first of them); of its 3 replicates this one has the highest validation accuracy (as 2 more; it is the first of "
-        "them)"
+        "of 4 arms with 3 complete replicates each this one has the highest mean validation "
+        "accuracy (as 3 more; it is the first of them); of its 3 replicates this one has the "
+        "highest validation accuracy (as 2 more; it is the first of them)"
     )

@@ -18,7 +18,9 @@ from pipeline.session.resume import changed_settings
 ARMS = {"baseline": {}, "ResNet": {"model.name": "resnet18"}}
 
 
-def book(folder: Path, *, replicates: int = 3, arms: dict[str, dict[str, Any]] | None = None) -> Scribe:
+def book(
+    folder: Path, *, replicates: int = 3, arms: dict[str, dict[str, Any]] | None = None
+) -> Scribe:
     study = make_study(replicates=replicates, num_trials=0, epochs=4)
     scribe = Scribe(folder / "study", with_arms(study, arms) if arms else study)
     scribe.session()
@@ -31,7 +33,9 @@ def found(scribe: Scribe) -> tuple[str, ...]:
 
 
 def edited(scribe: Scribe, change: dict[str, Any], *, arm: str, kind: str = "arm") -> Record:
-    """The record with other facts in the events of an arm's runs, as another version would have written them."""
+    """The record with other facts in the events of an arm's runs, as another version would have
+    written them.
+    """
     scribe.ledger.close()
     events = list(read_events(scribe.folder))
     runs = {event["run"] for event in events if event["type"] == "arm" and event["arm"] == arm}
@@ -68,14 +72,19 @@ def test_unequal_epochs_leave_no_difference_anywhere(tmp_path: Path) -> None:
     assert all(c.n == 0 and "cannot be compared fairly" in c.reason for c in ablation.contrasts)
     assert not ablation.best
     assert any(stated in warning for warning in report.warnings)
-    texts = {name: (tmp_path / "r" / name).read_text() for name in ("report.md", "report.html", "ablation.tex")}
+    texts = {
+        name: (tmp_path / "r" / name).read_text()
+        for name in ("report.md", "report.html", "ablation.tex")
+    }
     for text in (*texts.values(), report.text):
         assert "NOT COMPARED" in text
         for word in ("better", "worse", "equivalent", "inconclusive"):
             assert f"points, {word}" not in text
             assert f"], {word}" not in text
     rows = list(csv.DictReader(io.StringIO((tmp_path / "r/frames/contrasts.csv").read_text())))
-    assert {(row["verdict"], row["n"], row["delta"], row["p"]) for row in rows} == {("not tested", "0", "", "")}
+    assert {(row["verdict"], row["n"], row["delta"], row["p"]) for row in rows} == {
+        ("not tested", "0", "", "")
+    }
     arms = list(csv.DictReader(io.StringIO((tmp_path / "r/frames/arms.csv").read_text())))
     assert {row["in_best_set"] for row in arms} == {"False"}
     assert not (tmp_path / "r" / "figures" / "differences.png").exists()
@@ -91,18 +100,27 @@ def test_unequal_epochs_leave_no_difference_anywhere(tmp_path: Path) -> None:
         ({"data": "feed", "core_version": 9}, None),
     ],
 )
-def test_what_the_runs_record_of_themselves_must_agree(tmp_path: Path, change: dict[str, Any], stated: str | None) -> None:
+def test_what_the_runs_record_of_themselves_must_agree(
+    tmp_path: Path, change: dict[str, Any], stated: str | None
+) -> None:
     scribe = book(tmp_path, arms=ARMS)
     scribe.arms()
     record = edited(scribe, change, arm="ResNet")
-    other = edited(scribe, {"data": "beef", "core_version": 8}, arm="baseline") if stated is None else record
+    other = (
+        edited(scribe, {"data": "beef", "core_version": 8}, arm="baseline")
+        if stated is None
+        else record
+    )
     for key, run in other.runs.items():
         if run.arm == "baseline":
             record.runs[key] = run
     expected = (
         (stated,)
         if stated
-        else ("pictures (fingerprint): baseline beef, ResNet feed", "training core: baseline 8, ResNet 9")
+        else (
+            "pictures (fingerprint): baseline beef, ResNet feed",
+            "training core: baseline 8, ResNet 9",
+        )
     )
     assert unequal(record, record.study) == expected
 
@@ -134,7 +152,14 @@ def test_runs_cut_short_of_their_plan(tmp_path: Path, early: bool) -> None:
     scribe.arms(without=(("stopping", 1),))
     run = scribe.arm("stopping", 1, status="running")
     scribe.ledger.append(
-        "end", run=run, status="complete", best_epoch=2, num_params=5, test_loss=1.0, test_acc=0.5, early=early
+        "end",
+        run=run,
+        status="complete",
+        best_epoch=2,
+        num_params=5,
+        test_loss=1.0,
+        test_acc=0.5,
+        early=early,
     )
     stated = "epochs trained: stopping has 1 run cut short after at most 2 of 4 planned epochs"
     assert found(scribe) == (() if early else (stated,))
@@ -145,7 +170,9 @@ def test_many_arms_are_grouped_by_what_they_have(tmp_path: Path) -> None:
     scribe = book(tmp_path, replicates=1, arms=arms)
     for arm in arms:
         scribe.arm(arm, 1, epochs=9 if arm == "lr 8" else None)
-    assert found(scribe) == ("epochs: 4 (baseline, lr 1, lr 2, lr 3, lr 4, lr 5 and 2 more); 9 (lr 8)",)
+    assert found(scribe) == (
+        "epochs: 4 (baseline, lr 1, lr 2, lr 3, lr 4, lr 5 and 2 more); 9 (lr 8)",
+    )
 
 
 def test_replicates_raised_after_results_are_said(tmp_path: Path) -> None:

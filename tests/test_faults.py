@@ -1,4 +1,6 @@
-"""The real command, killed, interrupted, started twice: nothing is lost and nothing is done twice."""
+"""The real command, killed, interrupted, started twice: nothing is lost and nothing is done
+twice.
+"""
 
 import os
 import signal
@@ -22,7 +24,10 @@ def test_killed_at_three_moments_ends_as_if_undisturbed(tmp_path: Path) -> None:
     assert len(commands.record(killed).sessions) == 4
     for home in (calm, killed):
         assert commands.mlflow_rows(home, "select distinct status from runs") == [("FINISHED",)]
-        repeated = "select count(*) from (select 1 from metrics group by run_uuid, key, step having count(*) > 1)"
+        repeated = (
+            "select count(*) from (select 1 from metrics group by run_uuid, key, step "
+            "having count(*) > 1)"
+        )
         assert commands.mlflow_rows(home, repeated) == [(0,)]
     count = "select count(*), count(distinct value) from tags where key = 'pipeline.id'"
     assert commands.mlflow_rows(killed, count) == commands.mlflow_rows(calm, count)
@@ -43,7 +48,9 @@ def test_a_second_command_is_turned_away_and_a_polite_kill_loses_nothing(tmp_pat
     assert first.wait(commands.HANGS) == 143, commands.output(home)
     assert "run the same command again" in " ".join(commands.output(home).split())
     done = sum(len(run.epochs) for run in commands.record(home).runs.values())
-    assert commands.mlflow_rows(home, "select count(*) from runs where status = 'RUNNING'") == [(0,)]
+    assert commands.mlflow_rows(home, "select count(*) from runs where status = 'RUNNING'") == [
+        (0,)
+    ]
     assert commands.run("search", *DIGITS, home=home) == 0, commands.output(home)
     assert sum(len(run.epochs) for run in commands.record(home).runs.values()) > done
     assert commands.repeated_epochs(home) == 0

@@ -23,18 +23,27 @@ def test_what_follows_from_chance_is_one_line_with_the_number_of_the_others(tmp_
     findings = read(report(tmp_path, [0.09] * 4), tmp_path)
     first, *others = findings.warnings
     assert re.fullmatch(
-        r"Every arm is at chance in every run \(guessing gives 25\.0+ %\): what is compared here has learned nothing yet; "
+        r"Every arm is at chance in every run \(guessing gives 25\.0+ %\): what is compared here "
+        r"has learned nothing yet; "
         r"\d+ warnings that follow from it, of curves, answers and differences: see there",
         first,
     )
-    assert not [warning for warning in others if "not learning" in warning or "at chance" in warning]
-    assert [warning for warning in others if "only 3 results" in warning], "what does not follow from it stays"
+    assert not [
+        warning for warning in others if "not learning" in warning or "at chance" in warning
+    ]
+    assert [warning for warning in others if "only 3 results" in warning], (
+        "what does not follow from it stays"
+    )
     assert "：这里比较的模型尚未学到任何东西；由此引出的" in texts(findings, {}, "zh")["report.md"]
-    assert texts(findings, {})["report.md"].count("cannot be told from chance") >= 4, "each arm's curve is told of in full"
+    assert texts(findings, {})["report.md"].count("cannot be told from chance") >= 4, (
+        "each arm's curve is told of in full"
+    )
 
 
 @pytest.mark.parametrize("levels", [[0.09, 0.09, 0.09, 0.7], [0.7] * 4])
-def test_where_an_arm_learned_the_others_are_warned_of_one_by_one(levels: list[float], tmp_path: Path) -> None:
+def test_where_an_arm_learned_the_others_are_warned_of_one_by_one(
+    levels: list[float], tmp_path: Path
+) -> None:
     warnings = read(report(tmp_path, levels), tmp_path).warnings
     assert not [warning for warning in warnings if warning.startswith("Every arm is at chance")]
     assert len([warning for warning in warnings if "not learning" in warning]) == levels.count(0.09)

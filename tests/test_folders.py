@@ -1,4 +1,6 @@
-"""Which record belongs to which pictures: by where they lie, else by what they are; old names are found again."""
+"""Which record belongs to which pictures: by where they lie, else by what they are; old names are
+found again.
+"""
 
 import os
 import re
@@ -14,7 +16,8 @@ from pictures import class_folder, save
 from pipeline.record.folders import digest, slug, study_folder
 from pipeline.record.ledger import Ledger
 from pipeline.record.published import place
-from pipeline.session.cli import chosen_study, parser
+from pipeline.session.cli import parser
+from pipeline.study.choose import chosen_study
 from pipeline.study.study import Study
 
 ROOT = Path(__file__).parents[1]
@@ -28,18 +31,30 @@ def study(monkeypatch: pytest.MonkeyPatch) -> Study:
 
 
 def record(
-    root: Path, study: Study, data: Path, *, old: bool = False, folder: Path | None = None, command: str = ""
+    root: Path,
+    study: Study,
+    data: Path,
+    *,
+    old: bool = False,
+    folder: Path | None = None,
+    command: str = "",
 ) -> Path:
     """Begin a record as a session does, or as an earlier version did; returns its folder."""
     folder = folder or study_folder(root, study, data)
     listing = study.baseline.dataset.scan(data)
-    counts = {part: listing.parts.count(number) for number, part in enumerate(("train", "valid", "test"))}
+    counts = {
+        part: listing.parts.count(number) for number, part in enumerate(("train", "valid", "test"))
+    }
     facts: dict[str, Any] = {"classes": list(listing.classes), "counts": counts, "unreadable": []}
     new = {} if old else {"listing": digest(listing)}
     where = {} if old else {"place": place(root, data)}
     with Ledger(folder) as ledger:
         ledger.append("study", study=study.model_dump(mode="json"), data=facts, note="", **new)
-        ledger.append("session", command=command or f"python -m pipeline.search --study hw3 --data '{data}'", **where)
+        ledger.append(
+            "session",
+            command=command or f"python -m pipeline.search --study hw3 --data '{data}'",
+            **where,
+        )
     return folder
 
 
@@ -72,10 +87,20 @@ def test_a_long_name_fits_the_file_system(letter: str, tmp_path: Path) -> None:
 
 
 def test_names_are_the_same_bytes_under_any_locale() -> None:
-    code = "import os, sys; from pipeline.folders import slug; sys.stdout.buffer.write(os.fsencode(slug(sys.argv[1])))"
+    code = (
+        "import os, sys; from pipeline.folders import slug; "
+        "sys.stdout.buffer.write(os.fsencode(slug(sys.argv[1])))"
+    )
     for variables in ({"LC_ALL": "C", "PYTHONUTF8": "0"}, {"LC_ALL": "C.UTF-8"}):
-        environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONCOERCECLOCALE": "0", **variables}
-        found = subprocess.run([sys.executable, "-c", code, "食物"], env=environment, capture_output=True, check=True)
+        environment = {
+            **os.environ,
+            "PYTHONPATH": str(ROOT),
+            "PYTHONCOERCECLOCALE": "0",
+            **variables,
+        }
+        found = subprocess.run(
+            [sys.executable, "-c", code, "食物"], env=environment, capture_output=True, check=True
+        )
         assert found.stdout.decode() == "食物"
 
 
@@ -90,11 +115,15 @@ def test_two_folders_of_one_name_are_two_records(study: Study, tmp_path: Path) -
     assert record(root, study, other) == second
     for _ in range(2):
         assert (study_folder(root, study, one), study_folder(root, study, other)) == (first, second)
-        save(one / "bread" / "new.jpg", 1, 5)  # changed pictures are to be refused, not begun with anew
+        save(
+            one / "bread" / "new.jpg", 1, 5
+        )  # changed pictures are to be refused, not begun with anew
         save(other / "bread" / "new.jpg", 1, 6)
 
 
-def test_equal_names_and_sizes_of_other_content_are_other_pictures(study: Study, tmp_path: Path) -> None:
+def test_equal_names_and_sizes_of_other_content_are_other_pictures(
+    study: Study, tmp_path: Path
+) -> None:
     folders = [class_folder(tmp_path / where / "dataset", num=6) for where in "ab"]
     for number, folder in enumerate(folders):
         for path in folder.rglob("*.jpg"):
@@ -118,10 +147,14 @@ def test_moved_pictures_keep_their_record(study: Study, tmp_path: Path) -> None:
     (tmp_path / "link").mkdir()
     (tmp_path / "link" / "dataset").symlink_to(moved)
     assert study_folder(root, study, tmp_path / "link" / "dataset") == first
-    assert study_folder(root, study, tmp_path / "gone" / "dataset") == first, "by its name, where there are no pictures"
+    assert study_folder(root, study, tmp_path / "gone" / "dataset") == first, (
+        "by its name, where there are no pictures"
+    )
 
 
-def test_records_of_earlier_versions_are_found_under_their_names(study: Study, tmp_path: Path) -> None:
+def test_records_of_earlier_versions_are_found_under_their_names(
+    study: Study, tmp_path: Path
+) -> None:
     root, mine = tmp_path / "mlruns", class_folder(tmp_path / "我的照片", num=6)
     old = record(root, study, mine, old=True, folder=root / "hw3-data")
     assert study_folder(root, study, mine) == old
@@ -131,8 +164,12 @@ def test_records_of_earlier_versions_are_found_under_their_names(study: Study, t
     assert study_folder(root, study, mine) == old, "changed pictures are to be refused"
 
 
-@pytest.mark.parametrize("command", ["python -m pipeline.search --study hw3", "python -m 'broken", "x --data=dataset"])
-def test_an_older_record_whose_folder_is_unknown_is_taken_for_the_same(command: str, study: Study, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "command", ["python -m pipeline.search --study hw3", "python -m 'broken", "x --data=dataset"]
+)
+def test_an_older_record_whose_folder_is_unknown_is_taken_for_the_same(
+    command: str, study: Study, tmp_path: Path
+) -> None:
     root, one = tmp_path / "mlruns", class_folder(tmp_path / "dataset", num=6)
     old = record(root, study, one, old=True, command=command)
     os.chdir(tmp_path)
@@ -155,8 +192,13 @@ def test_a_damaged_record_is_not_gone_round(study: Study, tmp_path: Path) -> Non
     assert study_folder(root, study, one) == first
 
 
-@pytest.mark.parametrize("facts", [{"reading": {"rules": 2, "newer": 1}}, {"reading": 5}, {"counts": 5}, {"classes": None}])
-def test_a_record_that_cannot_be_compared_is_of_other_pictures(study: Study, tmp_path: Path, facts: dict[str, Any]) -> None:
+@pytest.mark.parametrize(
+    "facts",
+    [{"reading": {"rules": 2, "newer": 1}}, {"reading": 5}, {"counts": 5}, {"classes": None}],
+)
+def test_a_record_that_cannot_be_compared_is_of_other_pictures(
+    study: Study, tmp_path: Path, facts: dict[str, Any]
+) -> None:
     first, second = (class_folder(tmp_path / name / "photos", num=12) for name in "ab")
     folder = study_folder(tmp_path / "mlruns", study, first)
     known = {"classes": [], "counts": {}, "unreadable": []} | facts

@@ -27,17 +27,37 @@ UNIONS = {
     "dataset": DATASETS,
 }
 PARTS = [
-    pytest.param(part, member, id=f"{part}-{member.__name__}") for part, members in UNIONS.items() for member in members
+    pytest.param(part, member, id=f"{part}-{member.__name__}")
+    for part, members in UNIONS.items()
+    for member in members
 ]
 EVERY_MEMBER = pytest.mark.parametrize(("part", "member"), PARTS)
 OPTIONS = {
     option
-    for cls in (TrainConfig, Transfer, *(member for members in UNIONS.values() for member in members))
+    for cls in (
+        TrainConfig,
+        Transfer,
+        *(member for members in UNIONS.values() for member in members),
+    )
     for field in cls.model_fields.values()
     if typing.get_origin(field.annotation) is typing.Literal
     for option in typing.get_args(field.annotation)
 }
-CANDIDATES = (False, 0.05, 0.25, 0.5, 1, 3, 30, 150, True, "MNIST", "resnet18", "weights.pth", *sorted(OPTIONS, key=repr))
+CANDIDATES = (
+    False,
+    0.05,
+    0.25,
+    0.5,
+    1,
+    3,
+    30,
+    150,
+    True,
+    "MNIST",
+    "resnet18",
+    "weights.pth",
+    *sorted(OPTIONS, key=repr),
+)
 
 
 def name_of(member: type) -> str:
@@ -46,19 +66,26 @@ def name_of(member: type) -> str:
 
 @EVERY_MEMBER
 def test_a_part_starts_from_its_own_defaults(part, member):
-    others = [TrainConfig(optimizer=SGD(lr=0.5, nesterov=True)), TrainConfig(augment=Notes(strength=1.5))]
+    others = [
+        TrainConfig(optimizer=SGD(lr=0.5, nesterov=True)),
+        TrainConfig(augment=Notes(strength=1.5)),
+    ]
     for config in others:
         made = getattr(config.override({f"{part}.name": name_of(member)}), part)
         assert isinstance(made, member)
         if getattr(config, part).name != made.name:
-            assert made == (member(strength=1.5) if part == "augment" and config.augment.strength else member())
+            assert made == (
+                member(strength=1.5) if part == "augment" and config.augment.strength else member()
+            )
 
 
 def test_what_all_networks_share_is_kept_by_another_network():
     """Otherwise a narrower baseline would stand beside a wide ResNet."""
     config = TrainConfig(model=CNN(width=9, dropout=0.3))
     assert config.override({"model.name": "resnet18"}).model == ResNet18(width=9, dropout=0.3)
-    assert config.override({"model.name": "resnet18", "model.width": 12}).model == ResNet18(width=12, dropout=0.3)
+    assert config.override({"model.name": "resnet18", "model.width": 12}).model == ResNet18(
+        width=12, dropout=0.3
+    )
 
 
 @EVERY_MEMBER
@@ -76,7 +103,11 @@ def test_every_single_field_is_part_of_the_identity(part, member):
     for path, value in config.flat().items():
         if path.endswith(".name"):
             continue
-        changed = [c for c in (_legal(config, path, new) for new in CANDIDATES if new != value) if c and c != config]
+        changed = [
+            c
+            for c in (_legal(config, path, new) for new in CANDIDATES if new != value)
+            if c and c != config
+        ]
         assert changed, f"no candidate value fits {path}"
         assert all(other.fingerprint() != config.fingerprint() for other in changed), path
 
@@ -91,7 +122,9 @@ def _legal(config, path, value):
 def test_members_differ_in_identity():
     for part in UNIONS:
         members = [member for name, member in (p.values for p in PARTS) if name == part]
-        prints = {TrainConfig().override({f"{part}.name": name_of(m)}).fingerprint() for m in members}
+        prints = {
+            TrainConfig().override({f"{part}.name": name_of(m)}).fingerprint() for m in members
+        }
         assert len(prints) == len(members) > 1
 
 
@@ -124,7 +157,9 @@ def test_a_name_is_set_before_the_other_knobs_of_its_part_in_any_order():
 
 def test_the_same_name_again_keeps_the_part():
     config = TrainConfig(optimizer=Adam(lr=0.01, weight_decay=0.5))
-    assert config.override({"optimizer.name": "adam", "optimizer.lr": 0.1}).optimizer == Adam(lr=0.1, weight_decay=0.5)
+    assert config.override({"optimizer.name": "adam", "optimizer.lr": 0.1}).optimizer == Adam(
+        lr=0.1, weight_decay=0.5
+    )
 
 
 def test_a_part_can_be_given_whole():
@@ -141,7 +176,8 @@ def test_the_name_of_a_study_is_no_part():
 def test_keys_that_hold_dots_are_found():
     study = small_study()
     changed = study.override(
-        {"space.knobs.model.dropout.high": 0.25, "ablation.design.on.dropout.model.dropout": 0.1}, source="test"
+        {"space.knobs.model.dropout.high": 0.25, "ablation.design.on.dropout.model.dropout": 0.1},
+        source="test",
     )
     assert changed.space.knobs["model.dropout"].high == 0.25
     assert isinstance(changed.ablation.design, Factorial)
@@ -151,10 +187,26 @@ def test_keys_that_hold_dots_are_found():
 @pytest.mark.parametrize(
     ("path", "value", "words"),
     [
-        ("baseline.optimizer.lrr", 1, ["baseline.optimizer.lrr: unknown key", "name, lr, weight_decay", "'lr'?"]),
-        ("baseline.optimzer.lr", 1, ["baseline.optimzer.lr", "no part 'optimzer'", "did you mean 'optimizer'?"]),
-        ("baseline.optimizer.name", "adm", ["baseline.optimizer.name: unknown", "'adm'", "did you mean 'adam'?"]),
-        ("baseline.optimizer.momentum", 0.9, ["baseline.optimizer.momentum: unknown key", "weight_decay"]),
+        (
+            "baseline.optimizer.lrr",
+            1,
+            ["baseline.optimizer.lrr: unknown key", "name, lr, weight_decay", "'lr'?"],
+        ),
+        (
+            "baseline.optimzer.lr",
+            1,
+            ["baseline.optimzer.lr", "no part 'optimzer'", "did you mean 'optimizer'?"],
+        ),
+        (
+            "baseline.optimizer.name",
+            "adm",
+            ["baseline.optimizer.name: unknown", "'adm'", "did you mean 'adam'?"],
+        ),
+        (
+            "baseline.optimizer.momentum",
+            0.9,
+            ["baseline.optimizer.momentum: unknown key", "weight_decay"],
+        ),
         ("baseline.precision", "fp16", ["baseline.precision", "'fp16'", "auto, fp32, bf16"]),
         ("baseline.epochs", 0, ["baseline.epochs", "greater than or equal to 1", "got 0"]),
         ("baseline.epochs", 1.5, ["baseline.epochs", "fractional", "1.5"]),
@@ -163,12 +215,28 @@ def test_keys_that_hold_dots_are_found():
         ("baseline.epochs.x", 1, ["baseline.epochs.x", "no part 'epochs'"]),
         ("baseline.optimizer.lr", float("nan"), ["baseline.optimizer.lr", "finite", "nan"]),
         ("baseline.optimizer.lr", float("inf"), ["baseline.optimizer.lr", "finite"]),
-        ("baseline.model", "resnet18", ["baseline.model", "'resnet18'", "did you mean 'baseline.model.name'?"]),
+        (
+            "baseline.model",
+            "resnet18",
+            ["baseline.model", "'resnet18'", "did you mean 'baseline.model.name'?"],
+        ),
         ("baseline", 5, ["baseline", "got 5"]),
         ("search.num_trials", -1, ["search.num_trials", "-1"]),
-        ("space.knobs.model.dropout.lw", 1, ["space.knobs.model.dropout.lw: unknown key", "did you mean 'low'?"]),
-        ("space.knobs.model.dropout.low", 2, ["space.knobs.model.dropout: low must be below high", "low=2.0"]),
-        ("space.branches.optimizer.sgd.lr.kind", "flot", ["space.branches.optimizer.sgd.lr.kind", "'float'?"]),
+        (
+            "space.knobs.model.dropout.lw",
+            1,
+            ["space.knobs.model.dropout.lw: unknown key", "did you mean 'low'?"],
+        ),
+        (
+            "space.knobs.model.dropout.low",
+            2,
+            ["space.knobs.model.dropout: low must be below high", "low=2.0"],
+        ),
+        (
+            "space.branches.optimizer.sgd.lr.kind",
+            "flot",
+            ["space.branches.optimizer.sgd.lr.kind", "'float'?"],
+        ),
         ("ablation.design.name", "factor", ["ablation.design.name", "did you mean 'factorial'?"]),
         ("ablation.design.name", "arms", ["ablation.design.arms: this key is required"]),
         ("", 1, ["unknown key"]),
@@ -186,7 +254,12 @@ def test_a_wrong_override_is_answered_with_path_value_and_what_is_allowed(path, 
 
 
 def test_every_problem_is_named_at_once():
-    wrong = {"baseline.optimzer.lr": 1, "baseline.epochs": 0, "baseline.batch_size": 1, "search.sampler": "grid"}
+    wrong = {
+        "baseline.optimzer.lr": 1,
+        "baseline.epochs": 0,
+        "baseline.batch_size": 1,
+        "search.sampler": "grid",
+    }
     with pytest.raises(UserError) as caught:
         small_study().override(wrong)
     for path in wrong:
@@ -194,7 +267,11 @@ def test_every_problem_is_named_at_once():
 
 
 def test_a_hostile_key_or_value_cannot_drive_a_terminal():
-    for knobs in ({"baseline.\x1b[2J": 1}, {"\x1b]0;x\x07.y": 1}, {"baseline.precision": "\x1b[2J\n"}):
+    for knobs in (
+        {"baseline.\x1b[2J": 1},
+        {"\x1b]0;x\x07.y": 1},
+        {"baseline.precision": "\x1b[2J\n"},
+    ):
         with pytest.raises(UserError) as caught:
             small_study().override(knobs)
         assert str(caught.value).isprintable()

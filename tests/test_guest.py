@@ -1,4 +1,6 @@
-"""A real command called by a program that is not ours, while it runs: who may talk to its Ray, and what ends and stays."""
+"""A real command called by a program that is not ours, while it runs: who may talk to its Ray, and
+what ends and stays.
+"""
 
 import os
 import signal
@@ -14,7 +16,21 @@ import pytest
 from pipeline.engine.processes import descendants
 from pipeline.machine import temp_folder
 
-FLAGS = ("--study", "hw3", "--workers", 1, "--epochs", 2, "--trials", 2, "--replicates", 1, "--set", "model.width=4", "-q")
+FLAGS = (
+    "--study",
+    "hw3",
+    "--workers",
+    1,
+    "--epochs",
+    2,
+    "--trials",
+    2,
+    "--replicates",
+    1,
+    "--set",
+    "model.width=4",
+    "-q",
+)
 
 
 class Host:
@@ -29,7 +45,9 @@ class Host:
             "RAY_AUTH_MODE": "disabled",
         }
         with home.with_suffix(".log").open("w") as log, commands.heard(signal.SIGINT):
-            self.process = subprocess.Popen(words, cwd=commands.ROOT, stdout=log, stderr=log, env=environment)
+            self.process = subprocess.Popen(
+                words, cwd=commands.ROOT, stdout=log, stderr=log, env=environment
+            )
         while commands.num_lines(home) < 6:
             assert self.process.poll() is None, commands.output(home)
             time.sleep(0.05)
@@ -42,14 +60,20 @@ class Host:
     @property
     def token(self) -> str:
         variables = Path(f"/proc/{self.pid('gcs_server')}/environ").read_bytes().split(b"\0")
-        return next(one for one in variables if one.startswith(b"RAY_AUTH_TOKEN=")).partition(b"=")[2].decode()
+        return (
+            next(one for one in variables if one.startswith(b"RAY_AUTH_TOKEN="))
+            .partition(b"=")[2]
+            .decode()
+        )
 
 
 def _words(pid: int) -> str:
     return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode()
 
 
-pytestmark = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks at processes in /proc")
+pytestmark = pytest.mark.skipif(
+    not Path("/proc/self/stat").exists(), reason="looks at processes in /proc"
+)
 
 
 @pytest.fixture(scope="module")
@@ -64,7 +88,9 @@ def test_the_token_is_in_no_command_line_and_in_no_file(host: Host) -> None:
     assert len(host.token) == 64
     assert not any(host.token in words for words in host.processes.values())
     for folder in (host.temp, host.home, host.home.with_suffix(".log")):
-        found = subprocess.run(("grep", "-rl", host.token, str(folder)), capture_output=True, text=True, check=False)
+        found = subprocess.run(
+            ("grep", "-rl", host.token, str(folder)), capture_output=True, text=True, check=False
+        )
         assert (found.returncode, found.stdout) == (1, "")
 
 
@@ -83,16 +109,25 @@ def test_another_user_of_the_machine_gets_nothing_of_ray(host: Host) -> None:
         text=True,
         check=True,
     )
-    assert found.stdout.splitlines()[:2] == ["owner read what workers will unpickle", "owner listed Ray's the folder"]
+    assert found.stdout.splitlines()[:2] == [
+        "owner read what workers will unpickle",
+        "owner listed Ray's the folder",
+    ]
     (refused,) = found.stdout.splitlines()[2:]
     assert refused.startswith("neighbour was refused: ")
     assert "InvalidAuthToken" in refused
 
 
-def test_an_interrupted_command_ends_whole_and_the_next_one_goes_on_in_a_loop_in_a_thread(host: Host) -> None:
+def test_an_interrupted_command_ends_whole_and_the_next_one_goes_on_in_a_loop_in_a_thread(
+    host: Host,
+) -> None:
     os.kill(host.process.pid, signal.SIGINT)
     assert host.process.wait(commands.HANGS) == 0, commands.output(host.home)
-    said = [line for line in commands.output(host.home).splitlines() if line.startswith(("first ", "second ", "changed "))]
+    said = [
+        line
+        for line in commands.output(host.home).splitlines()
+        if line.startswith(("first ", "second ", "changed "))
+    ]
     assert said == ["first 130", "second 0"], commands.output(host.home)
     assert commands.repeated_epochs(host.home) == 0
     assert not host.temp.exists()

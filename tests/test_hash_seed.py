@@ -1,4 +1,6 @@
-"""The same record gives the same report in every process: no order of a set, no hash of a text comes into it."""
+"""The same record gives the same report in every process: no order of a set, no hash of a text
+comes into it.
+"""
 
 import os
 import subprocess
@@ -33,10 +35,15 @@ for lang in LANGUAGES:
 
 @pytest.mark.parametrize(
     "build",
-    [lambda folder: full_record(folder, num_trials=40), lambda folder: study_with(folder, known, replicates=3)],
+    [
+        lambda folder: full_record(folder, num_trials=40),
+        lambda folder: study_with(folder, known, replicates=3),
+    ],
     ids=["search", "answers"],
 )
-def test_two_hash_seeds_give_the_same_bytes(build: Callable[[Path], object], tmp_path: Path) -> None:
+def test_two_hash_seeds_give_the_same_bytes(
+    build: Callable[[Path], object], tmp_path: Path
+) -> None:
     study = tmp_path / "study"
     build(study)
     written = []
@@ -44,10 +51,21 @@ def test_two_hash_seeds_give_the_same_bytes(build: Callable[[Path], object], tmp
         out = tmp_path / seed
         environment = {**os.environ, "PYTHONHASHSEED": seed, "PYTHONPATH": str(ROOT)}
         done = subprocess.run(
-            [sys.executable, "-c", WRITE, study, out], cwd=ROOT, env=environment, capture_output=True, text=True, check=False
+            [sys.executable, "-c", WRITE, study, out],
+            cwd=ROOT,
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
         )
         assert done.returncode == 0, done.stderr
-        written.append({str(path.relative_to(out)): path.read_bytes() for path in out.rglob("*") if path.is_file()})
+        written.append(
+            {
+                str(path.relative_to(out)): path.read_bytes()
+                for path in out.rglob("*")
+                if path.is_file()
+            }
+        )
     assert written[0].keys() == written[1].keys()
     assert [name for name, content in written[0].items() if content != written[1][name]] == []
     kinds = {Path(name).suffix for name in written[0]}

@@ -1,7 +1,9 @@
-"""Names that would be code in some format (HTML, LaTeX, CSV, terminals, Markdown, JSON, YAML) are text in all of them.
+"""Names that would be code in some format (HTML, LaTeX, CSV, terminals, Markdown, JSON, YAML) are
+text in all of them.
 
-One study has them wherever a user can name something: title, arms, factors, classes, picture files, errors, commands. A twin
-with plain names says what its report may be built of; real parsers say what it is built of.
+One study has them wherever a user can name something: title, arms, factors, classes, picture files,
+errors, commands. A twin with plain names says what its report may be built of; real parsers say
+what it is built of.
 """
 
 import base64
@@ -46,8 +48,13 @@ HTML = '<script>alert(1)</script>"><img src=x onerror=alert(2)><!--'
 LATEX = r"\input{/etc/passwd}%\end{table}^^5cwrite18{id}$\frac$#1~&_\\[9cm]"
 TERMINAL = "\x1b[31mred\x1b]8;;http://e.example\x1b\\link\x1b]8;;\x1b\\\x9b2J\r\u202egpj.exe\u2066\x07\x00\x7f"
 FORMULA = "=cmd|'/c calc'!A1"
-MARKDOWN = "[a](http://e.example) ![b](x.png) | `c` <http://d.example> **e**\n\n# f\n```\n~~~ javascript:x"
-DATA = '"},"crc":"00000000"}\n{"seq":0,"a: [b\n---\nc: !!python/object/apply:os.system [id]\n{{ 7*7 }}{% raw %}'
+MARKDOWN = (
+    "[a](http://e.example) ![b](x.png) | `c` <http://d.example> **e**\n\n# f\n```\n~~~ javascript:x"
+)
+DATA = (
+    '"},"crc":"00000000"}\n{"seq":0,"a: [b\n---\nc: !!python/object/apply:os.system [id]\n{{ '
+    "7*7 }}{% raw %}"
+)
 FORMULAS = (
     "\t=1+1",
     "  +1+1",
@@ -63,7 +70,9 @@ FORMULAS = (
     "%0a",
 )
 CLASSES = (HTML, LATEX, TERMINAL, FORMULA, MARKDOWN, DATA, *FORMULAS)
-CONTROL = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]")
+CONTROL = re.compile(
+    "[\x00-\x09\x0b-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]"
+)
 TEXTS = (".html", ".md", ".tex", ".csv", ".svg", ".txt")
 RISKY = ("=", "+", "-", "@", "|", "%", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 
@@ -82,12 +91,16 @@ class Written:
 
 
 def written(root: Path, names: tuple[str, ...], title: str) -> Written:
-    """A report of eight arms, an interaction, a search, classes and pictures; `names[:4]` are those of the design."""
+    """A report of eight arms, an interaction, a search, classes and pictures; `names[:4]` are those
+    of the design.
+    """
     reference, *factors = names[:4]
     changes = ({"model.name": "resnet18"}, {"augment.strength": 1.0}, {"model.width": 96})
     study = make_study(replicates=3, num_trials=24, epochs=9, title=title)
     design = Factorial(on=dict(zip(factors, changes, strict=True)), reference=reference)
-    study = study.model_copy(update={"ablation": study.ablation.model_copy(update={"design": design})})
+    study = study.model_copy(
+        update={"ablation": study.ablation.model_copy(update={"design": design})}
+    )
     bad = {"unreadable": [{"file": name, "reason": name} for name in names], "warnings": [title]}
     book = Scribe(root, study, note=title, data={"title": title, "classes": list(names), **bad})
     book.session(f"python -m pipeline.search --study '{title}'\n```\nrm", commit="$(rm -rf ~)")
@@ -96,14 +109,21 @@ def written(root: Path, names: tuple[str, ...], title: str) -> Written:
     for place, (arm, _) in enumerate(study.arms()):
         for replicate in (1, 2, 3):
             path = evidence.evidence_path(root, f"arm-{place}-r{replicate}")
-            found = answers_of(true, (true + (np.arange(len(true)) % 6 < 2)) % len(names), embedded=replicate == 1)
+            found = answers_of(
+                true, (true + (np.arange(len(true)) % 6 < 2)) % len(names), embedded=replicate == 1
+            )
             files = tuple(f"t/{names[true[row]]}{row}.jpg" for row in found.wrong.rows)
             sha = evidence.write(path, replace(found, wrong=replace(found.wrong, files=files)))
             if (place, replicate) == (3, 2):
                 book.arm(arm.name, replicate, status="diverged", error=title)
             else:
                 book.arm(
-                    arm.name, replicate, 0.5 + 0.04 * place + 0.004 * replicate, evidence=sha, num_train=800, num_macs=10**7
+                    arm.name,
+                    replicate,
+                    0.5 + 0.04 * place + 0.004 * replicate,
+                    evidence=sha,
+                    num_train=800,
+                    num_macs=10**7,
                 )
     book.ledger.append("mlflow", uri=f"https://{title}", what="arm-0-r1", id=names[0])
     record = book.record()
@@ -112,13 +132,25 @@ def written(root: Path, names: tuple[str, ...], title: str) -> Written:
 
 @pytest.fixture(scope="module")
 def hostile(tmp_path_factory: pytest.TempPathFactory) -> Written:
-    names = (FORMULA, HTML, LATEX, TERMINAL, *(name for name in CLASSES if name not in (HTML, LATEX, TERMINAL, FORMULA)))
-    return written(tmp_path_factory.mktemp("hostile"), names, f"{HTML} {LATEX} {TERMINAL} {MARKDOWN} {DATA}")
+    names = (
+        FORMULA,
+        HTML,
+        LATEX,
+        TERMINAL,
+        *(name for name in CLASSES if name not in (HTML, LATEX, TERMINAL, FORMULA)),
+    )
+    return written(
+        tmp_path_factory.mktemp("hostile"), names, f"{HTML} {LATEX} {TERMINAL} {MARKDOWN} {DATA}"
+    )
 
 
 @pytest.fixture(scope="module")
 def tame(tmp_path_factory: pytest.TempPathFactory) -> Written:
-    return written(tmp_path_factory.mktemp("tame"), tuple(f"name{i}" for i in range(len(CLASSES))), "A plain title")
+    return written(
+        tmp_path_factory.mktemp("tame"),
+        tuple(f"name{i}" for i in range(len(CLASSES))),
+        "A plain title",
+    )
 
 
 @pytest.fixture(scope="module", params=["en", "zh"])
@@ -126,16 +158,22 @@ def pages(request: pytest.FixtureRequest, hostile: Written, tame: Written) -> li
     """The texts of both reports by name, in each language; in English as they are on disk."""
     if request.param == "en":
         return [
-            {name: found.text(name) for name in ("report.html", "report.md", "ablation.tex")} for found in (hostile, tame)
+            {name: found.text(name) for name in ("report.html", "report.md", "ablation.tex")}
+            for found in (hostile, tame)
         ]
-    return [texts(read(found.record, found.folder.parent), {}, request.param) for found in (hostile, tame)]
+    return [
+        texts(read(found.record, found.folder.parent), {}, request.param)
+        for found in (hostile, tame)
+    ]
 
 
 def outside_figures(source: str) -> str:
     return re.sub(r"<svg.*?</svg>", "", source, flags=re.DOTALL)
 
 
-def test_no_control_character_is_in_any_text_or_on_the_screen(hostile: Written, pages: list[dict[str, str]]) -> None:
+def test_no_control_character_is_in_any_text_or_on_the_screen(
+    hostile: Written, pages: list[dict[str, str]]
+) -> None:
     written = [path for path in hostile.report.paths if path.suffix in TEXTS]
     assert {path.suffix for path in written} == set(TEXTS)
     for path in written:
@@ -154,33 +192,52 @@ def test_no_file_is_named_by_a_user(hostile: Written, tame: Written) -> None:
     assert all(re.fullmatch(r"(figures/|frames/)?[a-z_]+(-\d+)?\.[a-z]+", name) for name in names)
 
 
-def test_the_page_has_no_element_and_no_attribute_that_its_twin_has_not(pages: list[dict[str, str]]) -> None:
+def test_the_page_has_no_element_and_no_attribute_that_its_twin_has_not(
+    pages: list[dict[str, str]],
+) -> None:
     sources = [found["report.html"] for found in pages]
     trees = [Tree(source) for source in sources]
     assert trees[0].wrong == trees[1].wrong == []
     assert trees[0].declared == trees[1].declared
-    used, allowed = ({(tag, *sorted(attributes)) for tag, attributes in tree.tags} for tree in trees)
+    used, allowed = (
+        {(tag, *sorted(attributes)) for tag, attributes in tree.tags} for tree in trees
+    )
     assert used <= allowed
     counts = [
-        Counter((tag, *sorted(attributes)) for tag, attributes in Tree(outside_figures(source)).tags if tag != "b")
+        Counter(
+            (tag, *sorted(attributes))
+            for tag, attributes in Tree(outside_figures(source)).tags
+            if tag != "b"
+        )
         for source in sources
     ]
     assert counts[0] == counts[1]
 
 
-def test_nothing_in_the_page_leads_out_of_it_or_runs_but_its_own_script(pages: list[dict[str, str]]) -> None:
+def test_nothing_in_the_page_leads_out_of_it_or_runs_but_its_own_script(
+    pages: list[dict[str, str]],
+) -> None:
     tree, twin = (Tree(found["report.html"]) for found in pages)
     assert tree.inside("script") == twin.inside("script")
     assert tree.inside("style") == twin.inside("style")
-    policy = next(a["content"] for tag, a in tree.tags if tag == "meta" and a.get("http-equiv") == "Content-Security-Policy")
+    policy = next(
+        a["content"]
+        for tag, a in tree.tags
+        if tag == "meta" and a.get("http-equiv") == "Content-Security-Policy"
+    )
     assert policy is not None
-    assert base64.b64encode(hashlib.sha256(tree.inside("script").encode()).digest()).decode() in policy
+    assert (
+        base64.b64encode(hashlib.sha256(tree.inside("script").encode()).digest()).decode() in policy
+    )
     for tag, attributes in tree.tags:
         for name, value in attributes.items():
             assert not name.startswith("on"), tag
             if name.endswith(("href", "src")):
                 assert str(value).startswith(("#", "data:image/png;base64,")), (tag, name, value)
-            assert "javascript:" not in str(value) or name in ("title", "alt", "aria-label"), (tag, name)
+            assert "javascript:" not in str(value) or name in ("title", "alt", "aria-label"), (
+                tag,
+                name,
+            )
     assert clean(HTML) in tree.text, "shown as it is written"
 
 
@@ -201,8 +258,15 @@ def tokens(text: str) -> Iterator[object]:
 def check_markdown(text: str, twin: str, *, images: str, links: str, raw: str) -> None:
     """Built of the same blocks as `twin`; `images`, `links` and `raw` HTML match these patterns."""
     found = list(tokens(text))
-    kinds = {"strong_open", "strong_close", "text", "softbreak"}  # which differ with lengths and bold letters
-    built = [Counter(t.type for t in tokens(source) if t.type not in kinds) for source in (text, twin)]  # type: ignore[attr-defined]
+    kinds = {
+        "strong_open",
+        "strong_close",
+        "text",
+        "softbreak",
+    }  # which differ with lengths and bold letters
+    built = [
+        Counter(t.type for t in tokens(source) if t.type not in kinds) for source in (text, twin)
+    ]  # type: ignore[attr-defined]
     assert built[0] == built[1]
     for token in found:
         if token.type == "image":  # type: ignore[attr-defined]
@@ -216,7 +280,11 @@ def check_markdown(text: str, twin: str, *, images: str, links: str, raw: str) -
 def test_markdown_is_built_as_its_twin(pages: list[dict[str, str]]) -> None:
     text, twin = (found["report.md"] for found in pages)
     check_markdown(
-        text, twin, images=r"figures/[a-z_]+(-\d+)?\.(svg|png)", links=r"#runs-\d+", raw=r'<a id="runs-\d+">|</a>'
+        text,
+        twin,
+        images=r"figures/[a-z_]+(-\d+)?\.(svg|png)",
+        links=r"#runs-\d+",
+        raw=r'<a id="runs-\d+">|</a>',
     )
     shown = {token.content for token in tokens(text) if token.type == "text"}  # type: ignore[attr-defined]
     assert any(clean(HTML) in line for line in shown), "shown as it is written"
@@ -228,7 +296,11 @@ def test_a_markdown_name_that_is_not_escaped_would_be_noticed(tame: Written) -> 
     for name in (HTML, MARKDOWN):
         with pytest.raises(AssertionError):
             check_markdown(
-                twin.replace("name1", name), twin, images="figures/.*", links="#runs-.*", raw=r'<a id="runs-\d+">|</a>'
+                twin.replace("name1", name),
+                twin,
+                images="figures/.*",
+                links="#runs-.*",
+                raw=r'<a id="runs-\d+">|</a>',
             )
 
 
@@ -255,19 +327,28 @@ def test_no_cell_of_a_sheet_is_a_formula(hostile: Written, tame: Written) -> Non
 def test_parquet_holds_the_names_as_they_are(hostile: Written) -> None:
     arms = parquet.read_table(hostile.folder / "frames" / "arms.parquet")
     assert arms.column("arm").to_pylist() == [arm.name for arm, _ in hostile.record.study.arms()]
-    classes = parquet.read_table(hostile.folder / "frames" / "confusion.parquet").column("true").to_pylist()
+    classes = (
+        parquet.read_table(hostile.folder / "frames" / "confusion.parquet")
+        .column("true")
+        .to_pylist()
+    )
     assert set(classes) == set(hostile.names)
 
 
-def test_figures_are_drawings_without_script_link_or_entity(hostile: Written, tame: Written) -> None:
+def test_figures_are_drawings_without_script_link_or_entity(
+    hostile: Written, tame: Written
+) -> None:
     drawings = sorted((hostile.folder / "figures").glob("*.svg"))
     assert len(drawings) >= 9
     for path in drawings:
         assert b"<!ENTITY" not in path.read_bytes()
         here, there = (
-            list(ElementTree.parse(folder / "figures" / path.name).iter()) for folder in (hostile.folder, tame.folder)
+            list(ElementTree.parse(folder / "figures" / path.name).iter())
+            for folder in (hostile.folder, tame.folder)
         )
-        assert {element.tag for element in here} <= {element.tag for element in there} | {"{http://www.w3.org/2000/svg}text"}
+        assert {element.tag for element in here} <= {element.tag for element in there} | {
+            "{http://www.w3.org/2000/svg}text"
+        }
         for element in here:
             for name, value in element.attrib.items():
                 assert not name.startswith("on")
@@ -278,9 +359,22 @@ def test_figures_are_drawings_without_script_link_or_entity(hostile: Written, ta
 
 def test_latex_is_closed_and_holds_no_command_but_ours(pages: list[dict[str, str]]) -> None:
     text, twin = (found["ablation.tex"] for found in pages)
-    escapes = set(itertools.chain(*(re.findall(r"\\([a-zA-Z]+)", command) for command in letters.SPECIAL.values())))
-    used, ours = (set(re.findall(r"\\([a-zA-Z]+)", source.replace(r"\\", " "))) for source in (text, twin))
-    assert used <= ours | escapes | {"parbox", "raggedright", "strut", "medskip", "shortstack", "scriptsize"}
+    escapes = set(
+        itertools.chain(
+            *(re.findall(r"\\([a-zA-Z]+)", command) for command in letters.SPECIAL.values())
+        )
+    )
+    used, ours = (
+        set(re.findall(r"\\([a-zA-Z]+)", source.replace(r"\\", " "))) for source in (text, twin)
+    )
+    assert used <= ours | escapes | {
+        "parbox",
+        "raggedright",
+        "strut",
+        "medskip",
+        "shortstack",
+        "scriptsize",
+    }
     assert set(re.findall(r"\\begin\{(\w+)\}", text)) == {"table", "tabular"}
     assert "^^" not in text
     bare = re.sub("(?m:^%.*$)", "", text)
@@ -290,7 +384,9 @@ def test_latex_is_closed_and_holds_no_command_but_ours(pages: list[dict[str, str
     assert bare.count("{") == bare.count("}")
     comments = [line for line in text.splitlines() if "%" in re.sub(r"\\%", "", line)]
     assert comments
-    assert all(line in twin.splitlines() or re.fullmatch(r"% runs: [\w, -]+", line) for line in comments)
+    assert all(
+        line in twin.splitlines() or re.fullmatch(r"% runs: [\w, -]+", line) for line in comments
+    )
 
 
 @pytest.mark.skipif(shutil.which("pdflatex") is None, reason="no pdflatex here")
@@ -298,8 +394,17 @@ def test_latex_compiles_and_reads_no_other_file(hostile: Written, tmp_path: Path
     shutil.copy(hostile.folder / "ablation.tex", tmp_path)
     head = r"\documentclass{article}\usepackage[T1]{fontenc}\usepackage{booktabs,amssymb,textcomp}"
     (tmp_path / "page.tex").write_text(head + r"\begin{document}\input{ablation}\end{document}")
-    command = ["pdflatex", "-no-shell-escape", "-recorder", "-halt-on-error", "-interaction=nonstopmode", "page.tex"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=3600, check=False)
+    command = [
+        "pdflatex",
+        "-no-shell-escape",
+        "-recorder",
+        "-halt-on-error",
+        "-interaction=nonstopmode",
+        "page.tex",
+    ]
+    done = subprocess.run(
+        command, cwd=tmp_path, capture_output=True, text=True, timeout=3600, check=False
+    )
     assert done.returncode == 0, done.stdout[-2000:]
     assert "passwd" not in (tmp_path / "page.fls").read_text()
     assert (tmp_path / "page.pdf").read_bytes().startswith(b"%PDF")
@@ -322,7 +427,9 @@ def handed_over(found: Written) -> Facts:
     return Facts(found.record, chosen, artifact, 800, 200, with_onnx=True)
 
 
-def test_the_model_card_has_our_front_matter_and_no_markup_of_others(hostile: Written, tame: Written) -> None:
+def test_the_model_card_has_our_front_matter_and_no_markup_of_others(
+    hostile: Written, tame: Written
+) -> None:
     texts = [card(handed_over(found)) for found in (hostile, tame)]
     parts = [re.fullmatch(r"---\n(.*?)\n---\n(.*)", text, re.DOTALL) for text in texts]
     assert parts[0] is not None
@@ -337,7 +444,9 @@ def test_the_model_card_has_our_front_matter_and_no_markup_of_others(hostile: Wr
 
 def test_predictions_are_inert_and_whole() -> None:
     names = {f"{name}{number}.jpg": name for number, name in enumerate(CLASSES)}
-    text = table(form_of(tuple(names), None, ())[0], names, {name: [0.5] for name in names}, ["=1+1"])
+    text = table(
+        form_of(tuple(names), None, ())[0], names, {name: [0.5] for name in names}, ["=1+1"]
+    )
     assert not CONTROL.search(text)
     assert not list(spreadsheet(text))
     assert len(csv_rows(text)) == len(CLASSES)
@@ -346,5 +455,11 @@ def test_predictions_are_inert_and_whole() -> None:
 @pytest.mark.parametrize("name", CLASSES)
 def test_one_escaped_name_is_one_line_of_text(name: str) -> None:
     found = list(tokens(markdown.escape(name)))
-    assert {t.type for t in found} <= {"paragraph_open", "inline", "text", "text_special", "paragraph_close"}  # type: ignore[attr-defined]
+    assert {t.type for t in found} <= {
+        "paragraph_open",
+        "inline",
+        "text",
+        "text_special",
+        "paragraph_close",
+    }  # type: ignore[attr-defined]
     assert not CONTROL.search(clean(name))

@@ -1,4 +1,6 @@
-"""Importance: what is planted is found, what is noise is called noise, and no two rungs are ever mixed."""
+"""Importance: what is planted is found, what is noise is called noise, and no two rungs are ever
+mixed.
+"""
 
 import math
 from collections.abc import Callable
@@ -21,14 +23,23 @@ UNIT = Float(low=0, high=1)
 LR = Float(low=1e-5, high=1e-1, log=True)
 
 
-def sample(count: int, ranges: dict[str, Range], value: Callable[..., float], seed: int = 0) -> Sample:
-    """`count` random trials of unconditional knobs; `value` takes their places in their ranges and a generator."""
+def sample(
+    count: int, ranges: dict[str, Range], value: Callable[..., float], seed: int = 0
+) -> Sample:
+    """`count` random trials of unconditional knobs; `value` takes their places in their ranges and
+    a generator.
+    """
     rng = np.random.default_rng(seed)
     trials = []
     for number in range(count):
         places = rng.random(len(ranges))
-        point = {name: (knob, scalar(knob, float(at))) for (name, knob), at in zip(ranges.items(), places, strict=True)}
-        trials.append(Observed(Run(f"t{number}", "trial", {}, number), point, float(value(places, rng))))
+        point = {
+            name: (knob, scalar(knob, float(at)))
+            for (name, knob), at in zip(ranges.items(), places, strict=True)
+        }
+        trials.append(
+            Observed(Run(f"t{number}", "trial", {}, number), point, float(value(places, rng)))
+        )
     return Sample(0, 1, (9,), tuple(trials), {}, {name: name for name in ranges})
 
 
@@ -37,7 +48,11 @@ def scalar(knob: Range, at: float) -> Any:
         return knob.options[int(at * len(knob.options))]
     if knob.log:
         return math.exp(math.log(knob.low) + at * (math.log(knob.high) - math.log(knob.low)))
-    return round(knob.low + at * (knob.high - knob.low)) if isinstance(knob, Int) else knob.low + at * (knob.high - knob.low)
+    return (
+        round(knob.low + at * (knob.high - knob.low))
+        if isinstance(knob, Int)
+        else knob.low + at * (knob.high - knob.low)
+    )
 
 
 def by_name(found: Importance) -> dict[str, KnobImportance]:
@@ -46,8 +61,15 @@ def by_name(found: Importance) -> dict[str, KnobImportance]:
 
 @pytest.fixture(scope="module")
 def planted() -> Importance:
-    ranges = {"lr": LR, "depth": Int(low=1, high=12), "batch": Choice(options=(32, 64, 128)), "junk": UNIT}
-    return measure(sample(80, ranges, lambda u, rng: 0.7 - 0.5 * (u[0] - 0.6) ** 2 + 0.01 * rng.normal()))
+    ranges = {
+        "lr": LR,
+        "depth": Int(low=1, high=12),
+        "batch": Choice(options=(32, 64, 128)),
+        "junk": UNIT,
+    }
+    return measure(
+        sample(80, ranges, lambda u, rng: 0.7 - 0.5 * (u[0] - 0.6) ** 2 + 0.01 * rng.normal())
+    )
 
 
 def test_the_knob_that_decides_is_found_by_both_measures(planted: Importance) -> None:
@@ -66,13 +88,19 @@ def test_knobs_without_any_effect_stay_at_the_noise_floor(planted: Importance, n
 
 
 def test_shares_of_a_measure_add_up_to_one(planted: Importance) -> None:
-    assert sum(knob.ped_anova.share for knob in planted.knobs if knob.ped_anova) == pytest.approx(1, abs=1e-5)
-    assert sum(knob.fanova.share for knob in planted.knobs if knob.fanova) == pytest.approx(1, abs=1e-5)
+    assert sum(knob.ped_anova.share for knob in planted.knobs if knob.ped_anova) == pytest.approx(
+        1, abs=1e-5
+    )
+    assert sum(knob.fanova.share for knob in planted.knobs if knob.fanova) == pytest.approx(
+        1, abs=1e-5
+    )
 
 
 @pytest.mark.parametrize("seed", [1, 2])
 def test_a_search_of_pure_noise_has_nothing_above_it(seed: int) -> None:
-    found = measure(sample(30, {"a": UNIT, "b": UNIT, "c": LR}, lambda _, rng: 0.5 + 0.05 * rng.normal(), seed))
+    found = measure(
+        sample(30, {"a": UNIT, "b": UNIT, "c": LR}, lambda _, rng: 0.5 + 0.05 * rng.normal(), seed)
+    )
     assert [knob.clear for knob in found.knobs] == [(), (), ()]
 
 
@@ -89,7 +117,9 @@ def test_a_knob_of_noise_leads_no_table_however_large_its_share() -> None:
 
 
 def test_log_ranges_are_split_in_decades() -> None:
-    """A narrow optimum in log10(lr) has .99 of the variance; on the linear scale fANOVA sees far less of it."""
+    """A narrow optimum in log10(lr) has .99 of the variance; on the linear scale fANOVA sees far
+    less of it.
+    """
 
     def value(u: Any, _: Any) -> float:
         return math.exp(-((u[0] - 0.25) ** 2) / 0.02) + 0.11 * u[1]
@@ -99,7 +129,9 @@ def test_log_ranges_are_split_in_decades() -> None:
     shares = []
     for knob in (LR, linear):
         points = [{**trial.point, "lr": (knob, trial.point["lr"][1])} for trial in decades.trials]
-        found = Clone(points, [trial.value for trial in decades.trials]).fanova(num_trees=64, seed=0)
+        found = Clone(points, [trial.value for trial in decades.trials]).fanova(
+            num_trees=64, seed=0
+        )
         shares.append(found["lr"] / sum(found.values()))
     assert shares[0] > 0.9
     assert shares[1] < shares[0] - 0.1
@@ -154,16 +186,26 @@ def test_place_in_a_range(knob: Range, value: Any, at: float) -> None:
     assert place(knob, value) == pytest.approx(at)
 
 
-def halved(folder: Path, count: int, *, reach: Callable[[int], int], dive: tuple[int, ...] = ()) -> Record:
-    """Trials of two optimizers: `lr` decides rung 0, `momentum` nothing, dropout the higher rungs."""
+def halved(
+    folder: Path, count: int, *, reach: Callable[[int], int], dive: tuple[int, ...] = ()
+) -> Record:
+    """Trials of two optimizers: `lr` decides rung 0, `momentum` nothing, dropout the higher
+    rungs.
+    """
     study = make_study(num_trials=count)
     book, rng = Scribe(folder, study), np.random.default_rng(5)
     book.session()
     for number in range(count):
-        knobs: dict[str, Any] = {"model.dropout": float(rng.uniform(0, 0.5)), "batch_size": (32, 64, 128)[number % 3]}
+        knobs: dict[str, Any] = {
+            "model.dropout": float(rng.uniform(0, 0.5)),
+            "batch_size": (32, 64, 128)[number % 3],
+        }
         sgd, at = rng.random() < 0.5, float(rng.random())
         lr = 10 ** (-3 + at * math.log10(300)) if sgd else 10 ** (-5 + 3 * at)
-        knobs |= {"optimizer.name": "sgd" if sgd else "adam", "optimizer.lr": min(lr, 0.3) if sgd else lr}
+        knobs |= {
+            "optimizer.name": "sgd" if sgd else "adam",
+            "optimizer.lr": min(lr, 0.3) if sgd else lr,
+        }
         knobs |= {"optimizer.momentum": float(rng.uniform(0.5, 0.98))} if sgd else {}
         run, config = f"trial-{number}", study.baseline.override(knobs).model_dump(mode="json")
         book.ledger.append("trial", run=run, trial=number, config=config, knobs=knobs, asked=0)
@@ -181,23 +223,34 @@ def halved(folder: Path, count: int, *, reach: Callable[[int], int], dive: tuple
 
 
 def test_one_rung_alone_the_highest_with_enough_trials(tmp_path: Path) -> None:
-    record = halved(tmp_path, 90, reach=lambda n: 2 if n % 9 == 0 else 1 if n % 3 == 0 else 0, dive=(3, 6, 9, 10))
+    record = halved(
+        tmp_path,
+        90,
+        reach=lambda n: 2 if n % 9 == 0 else 1 if n % 3 == 0 else 0,
+        dive=(3, 6, 9, 10),
+    )
     chosen = choose(record.trials(), record.study)
     assert (chosen.rung, chosen.num_rungs, chosen.epochs) == (1, 3, (3,))
     assert chosen.total == 90
     for trial in chosen.trials:
         assert trial.value == trial.run.rungs[1]
-    assert len(chosen.trials) == 28  # of the 30 sent there two diverged on the way; one more did so later, and counts
+    assert (
+        len(chosen.trials) == 28
+    )  # of the 30 sent there two diverged on the way; one more did so later, and counts
     assert chosen.excluded == {"stopped or waiting below it": 59, "diverged before it": 3}
     assert chosen.agreement is not None
     assert chosen.agreement[1] == 28
     assert chosen.ahead is None, "fewer than 10 were sent on and have a value"
     knobs = by_name(measure(chosen))
     assert knobs["model.dropout"].clear == ("PED-ANOVA", "fANOVA")
-    assert knobs["optimizer.lr (in its own range)"].clear == (), "what decides the rung below says nothing here"
+    assert knobs["optimizer.lr (in its own range)"].clear == (), (
+        "what decides the rung below says nothing here"
+    )
 
 
-def test_the_first_rung_has_its_own_answer_and_conditional_knobs_count_their_trials(tmp_path: Path) -> None:
+def test_the_first_rung_has_its_own_answer_and_conditional_knobs_count_their_trials(
+    tmp_path: Path,
+) -> None:
     record = halved(tmp_path, 70, reach=lambda _: 0)
     chosen = choose(record.trials(), record.study)
     assert (chosen.rung, chosen.epochs, chosen.excluded) == (0, (1,), {})

@@ -22,8 +22,14 @@ LEVELS = (-0.15, -0.06, -0.02, 0.0, 0.02, 0.06, 0.15)
 def pairs() -> list[Pair]:
     """Every case of signs and sizes on a grid, and random ones."""
     rng = np.random.default_rng(1)
-    grid = [Pair("A", "B", (a, b), t) for a, b, t in itertools.product(LEVELS, repeat=3) if abs(t - a - b) > 1e-9]
-    return grid + [Pair("A", "B", (float(a), float(b)), float(t)) for a, b, t in rng.normal(0, 0.1, (2000, 3))]
+    grid = [
+        Pair("A", "B", (a, b), t)
+        for a, b, t in itertools.product(LEVELS, repeat=3)
+        if abs(t - a - b) > 1e-9
+    ]
+    return grid + [
+        Pair("A", "B", (float(a), float(b)), float(t)) for a, b, t in rng.normal(0, 0.1, (2000, 3))
+    ]
 
 
 def numbers(text: str) -> list[float]:
@@ -67,7 +73,11 @@ def test_words_follow_the_signs() -> None:
         assert all(truths(pair)[claim] for claim in claims), (pair, text)
         assert claims, (pair, text)
         together, beyond, total = numbers(text)[:3]
-        for number, true in ((together, pair.together), (beyond, abs(pair.extra)), (total, sum(pair.alone))):
+        for number, true in (
+            (together, pair.together),
+            (beyond, abs(pair.extra)),
+            (total, sum(pair.alone)),
+        ):
             assert number == pytest.approx(true, abs=0.00051)
             assert number != 0 or abs(true) < 1e-12
         for word in ("gains", "helps", "help", "give"):
@@ -75,9 +85,15 @@ def test_words_follow_the_signs() -> None:
                 assert max(*pair.alone, pair.together) > 0, text
         for word in ("harms", "harm", "cost"):
             if re.search(rf"\b{word}\b", text):
-                assert min(*pair.alone, pair.together, pair.together - pair.alone[0], pair.together - pair.alone[1]) < 0, (
-                    text
-                )
+                assert (
+                    min(
+                        *pair.alone,
+                        pair.together,
+                        pair.together - pair.alone[0],
+                        pair.together - pair.alone[1],
+                    )
+                    < 0
+                ), text
     assert met == set(truths(pairs()[0]))
 
 
@@ -85,7 +101,10 @@ def test_simple_effects_are_told_by_their_signs() -> None:
     for pair in pairs():
         a, b = pair.alone
         for text, alone, beside in zip(
-            pair.simple(SHOWN).split("; "), (a, b), (pair.together - b, pair.together - a), strict=True
+            pair.simple(SHOWN).split("; "),
+            (a, b),
+            (pair.together - b, pair.together - a),
+            strict=True,
         ):
             verbs = re.findall("costs|gives", text)
             signs = [-1 if verb == "costs" else 1 for verb in (verbs * 2)[:2]]
@@ -118,11 +137,20 @@ def reported(folder: Path, levels: dict[str, float], spread: float = 0.004) -> d
 
 def test_two_harms_that_overlap_are_no_synergy(tmp_path: Path) -> None:
     """As in a real 2x2: ResNet -18.6, augmentation -6.4, both -14.8, so an interaction of +10.2."""
-    levels = {"baseline": 0.557, "ResNet": 0.371, "augmentation": 0.493, "ResNet + augmentation": 0.409}
+    levels = {
+        "baseline": 0.557,
+        "ResNet": 0.371,
+        "augmentation": 0.493,
+        "ResNet + augmentation": 0.409,
+    }
     found = reported(tmp_path, levels)
-    line = next(line for line in found["md"].splitlines() if line.startswith("- ResNet × augmentation"))
+    line = next(
+        line for line in found["md"].splitlines() if line.startswith("- ResNet × augmentation")
+    )
     assert "ResNet × augmentation: the two harms overlap: together −14." in line
-    assert re.search(r"1\d\.\d+ less than the −2[45]\.\d+ they cost one by one \(interaction \+1\d\.", line)
+    assert re.search(
+        r"1\d\.\d+ less than the −2[45]\.\d+ they cost one by one \(interaction \+1\d\.", line
+    )
     assert "Simple effects, as estimated: " in line
     assert re.search(r"ResNet costs 18\.\d+ without augmentation and 8\.\d+ with it", line)
     assert re.search(r"augmentation costs 6\.\d+ without ResNet and gives [34]\.\d+ with it", line)
@@ -132,8 +160,17 @@ def test_two_harms_that_overlap_are_no_synergy(tmp_path: Path) -> None:
 
 
 def test_an_effect_that_was_not_found_is_an_estimate(tmp_path: Path) -> None:
-    levels = {"baseline": 0.5, "ResNet": 0.5005, "augmentation": 0.56, "ResNet + augmentation": 0.62}
-    line = next(line for line in reported(tmp_path, levels)["md"].splitlines() if line.startswith("- ResNet × augmentation"))
+    levels = {
+        "baseline": 0.5,
+        "ResNet": 0.5005,
+        "augmentation": 0.56,
+        "ResNet + augmentation": 0.62,
+    }
+    line = next(
+        line
+        for line in reported(tmp_path, levels)["md"].splitlines()
+        if line.startswith("- ResNet × augmentation")
+    )
     assert "by the estimates, " in line
 
 

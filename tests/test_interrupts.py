@@ -1,4 +1,6 @@
-"""Signals: what the first does and what the second, who ignores one, and that nothing half made is left."""
+"""Signals: what the first does and what the second, who ignores one, and that nothing half made is
+left.
+"""
 
 import os
 import signal
@@ -43,11 +45,16 @@ def test_the_first_signal_is_kept_and_the_handlers_come_back(number: int) -> Non
 
 
 @pytest.mark.parametrize("number", SIGNALS)
-def test_decoding_ends_at_the_signal_and_leaves_nothing_half_made(tmp_path: Path, number: int) -> None:
+def test_decoding_ends_at_the_signal_and_leaves_nothing_half_made(
+    tmp_path: Path, number: int
+) -> None:
     class_folder(tmp_path / "photos", num=40)
     arguments = (Folder(size=8), tmp_path / "photos", tmp_path / "cache")
     with Interrupts(raises=True) as interrupts:
-        with pytest.raises(Interrupted, match=f"^interrupted by {signal.Signals(number).name}; the same command goes on"):
+        with pytest.raises(
+            Interrupted,
+            match=f"^interrupted by {signal.Signals(number).name}; the same command goes on",
+        ):
             prepare(*arguments, on_progress=lambda *_: send(number))
         assert interrupts.signal == number
     assert [path for path in (tmp_path / "cache").rglob("*") if path.suffix != ".lock"] == []

@@ -11,7 +11,9 @@ from benchmarks.coverage import judging
 from pipeline.report.compose import read, texts
 
 
-def unlabelled(folder: Path, *, overrides: dict[str, Any] | None = None, **end: Any) -> dict[str, str]:
+def unlabelled(
+    folder: Path, *, overrides: dict[str, Any] | None = None, **end: Any
+) -> dict[str, str]:
     """The pages of a 2x2 without test labels."""
     study = make_study(replicates=3, num_trials=0).override(overrides or {})
     book = Scribe(folder / "study", study)
@@ -27,7 +29,11 @@ def test_the_last_epoch_makes_no_false_verdicts_of_unequal_wobble() -> None:
     last = [row for row in found if row.counts]
     assert len(last) == 9
     assert all(row.good for row in last), last
-    best = {row.condition: row.figures["false verdict"][0] for row in found if row.way == "best epoch" and row.n == 5}
+    best = {
+        row.condition: row.figures["false verdict"][0]
+        for row in found
+        if row.way == "best epoch" and row.n == 5
+    }
     assert best["wobble 0.5 and 0.5 points"] < 0.08
     assert best["wobble 1.5 and 0.5 points"] > 0.5  # of the epoch that the same pictures chose
 
@@ -36,7 +42,11 @@ def test_the_last_epoch_makes_no_false_verdicts_of_unequal_wobble() -> None:
     ("overrides", "end", "why"),
     [
         ({"baseline.patience": 3}, {}, "they also chose where runs ended"),
-        ({}, {"final": {"val_acc": 0.6, "val_loss": 1.0, "plain_val_acc": 0.61}}, "at which compression and views"),
+        (
+            {},
+            {"final": {"val_acc": 0.6, "val_loss": 1.0, "plain_val_acc": 0.61}},
+            "at which compression and views",
+        ),
     ],
 )
 def test_what_the_val_pictures_chose_is_not_tested_by_them(

@@ -29,7 +29,10 @@ def asking(question: str, replicates: int = 5) -> Study:
 
 def test_the_first_sentence_answers_the_question_in_every_format(tmp_path: Path) -> None:
     findings = read(scribe(tmp_path, asking(QUESTION), HARMED).record())
-    said = "After 9 epochs, at learning rate 0.0003, tuned for no arm: none is found better than baseline; worse: ResNet ("
+    said = (
+        "After 9 epochs, at learning rate 0.0003, tuned for no arm: none is found better than "
+        "baseline; worse: ResNet ("
+    )
     pages = {name: page.replace("\u00a0", " ") for name, page in texts(findings, {}).items()}
     pages["screen"] = " ".join(render(findings, Path("report.html")).split())
     assert [name for name, page in pages.items() if f"{QUESTION} {said}" not in page] == []
@@ -37,8 +40,8 @@ def test_the_first_sentence_answers_the_question_in_every_format(tmp_path: Path)
     assert "Seeds 1 to 5; 20 looks at the test set" in pages["report.md"]
     chinese = texts(findings, {}, "zh")["report.md"]
     assert (
-        f"{QUESTION} 训练 9 轮后（学习率为 0.0003，没有为任何变体调参）：没有任何变体被发现比 baseline 更优；更差：ResNet"
-        in chinese
+        f"{QUESTION} 训练 9 轮后（学习率为 0.0003，没有为任何变体调参）："
+        "没有任何变体被发现比 baseline 更优；更差：ResNet" in chinese
     )
 
 
@@ -60,7 +63,11 @@ def test_learning_rates_are_the_arms_own_only_where_they_set_them(
 
 def test_without_a_question_it_begins_with_the_answer(tmp_path: Path) -> None:
     findings = read(scribe(tmp_path, asking(""), HARMED).record())
-    assert texts(findings, {})["report.md"].split("\n\n")[2].startswith("After 9 epochs, at learning rate 0.0003")
+    assert (
+        texts(findings, {})["report.md"]
+        .split("\n\n")[2]
+        .startswith("After 9 epochs, at learning rate 0.0003")
+    )
 
 
 def test_what_was_not_tested_answers_nothing(tmp_path: Path) -> None:
@@ -71,7 +78,9 @@ def test_what_was_not_tested_answers_nothing(tmp_path: Path) -> None:
 
 
 def test_without_a_reference_nothing_is_found(tmp_path: Path) -> None:
-    book = scribe(tmp_path, asking(QUESTION), {arm: acc for arm, acc in HARMED.items() if arm != "baseline"})
+    book = scribe(
+        tmp_path, asking(QUESTION), {arm: acc for arm, acc in HARMED.items() if arm != "baseline"}
+    )
     first = texts(read(book.record()), {})["report.md"]
     assert "tuned for no arm: not tested: ResNet (not compared)" in first
     assert "none is found" not in first

@@ -1,4 +1,6 @@
-"""Two writers in one run's folder: impossible, whatever the driver believes and however a worker ends."""
+"""Two writers in one run's folder: impossible, whatever the driver believes and however a worker
+ends.
+"""
 
 import shutil
 import signal
@@ -67,7 +69,9 @@ def test_without_a_lease_nobody_writes(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("again", [False, True])
-def test_a_folder_that_is_taken_away_is_lost_even_where_it_is_made_again(tmp_path: Path, again: bool) -> None:
+def test_a_folder_that_is_taken_away_is_lost_even_where_it_is_made_again(
+    tmp_path: Path, again: bool
+) -> None:
     """A worker of a study that was moved aside must not take the new study's folder for its own."""
     grant(tmp_path / "run", "a.1")
     with held(tmp_path / "run", "a.1") as own:
@@ -105,14 +109,20 @@ def test_a_worker_that_hangs_is_not_waited_for_for_ever(tmp_path: Path) -> None:
     grant(tmp_path, "old")
     with held(tmp_path, "old"):
         grant(tmp_path, "new")
-        with pytest.raises(TimeoutError, match="another process still writes in"), held(tmp_path, "new"):
+        with (
+            pytest.raises(TimeoutError, match="another process still writes in"),
+            held(tmp_path, "new"),
+        ):
             pass
 
 
 @pytest.mark.usefixtures("impatient")
 def test_a_process_that_is_killed_lets_go(tmp_path: Path) -> None:
     with subprocess.Popen(
-        [sys.executable, "-c", HOLD, str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", HOLD, str(tmp_path)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
     ) as worker:
         assert worker.stdout is not None
         assert worker.stdout.readline() == "held\n"
@@ -131,7 +141,9 @@ def test_a_disk_that_refuses_the_lease_is_the_machines_fault(tmp_path: Path) -> 
         grant(tmp_path / "file" / "run", "a.1")
 
 
-def test_a_study_is_moved_aside_when_its_workers_have_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_study_is_moved_aside_when_its_workers_have_ended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     study, run = tmp_path / "study", tmp_path / "study" / "checkpoints" / "run"
     Ledger(study).close()
     grant(run, "a.1")

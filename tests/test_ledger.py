@@ -25,7 +25,12 @@ ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT)}
 def filled(folder: Path, count: int = 5) -> list[bytes]:
     with Ledger(folder) as ledger:
         for i in range(count):
-            ledger.append("epoch", run="r", metrics={"epoch": i, "val_acc": i / 7}, text='é "\n\\ ,"crc":"00000000"}')
+            ledger.append(
+                "epoch",
+                run="r",
+                metrics={"epoch": i, "val_acc": i / 7},
+                text='é "\n\\ ,"crc":"00000000"}',
+            )
     return (folder / FILE).read_bytes().splitlines(keepends=True)
 
 
@@ -87,7 +92,10 @@ def test_an_event_that_the_disk_does_not_confirm_is_taken_back(tmp_path, monkeyp
             with pytest.raises(MachineError, match="cannot write: Input/output error"):
                 ledger.append("epoch")
         ledger.append("end")
-    assert [(event["seq"], event["type"]) for event in read_events(tmp_path)] == [(0, "study"), (1, "end")]
+    assert [(event["seq"], event["type"]) for event in read_events(tmp_path)] == [
+        (0, "study"),
+        (1, "end"),
+    ]
     assert len(heard) == 2
 
 
@@ -152,7 +160,12 @@ def test_any_changed_byte_before_the_end_is_refused_and_nothing_is_touched(tmp_p
 def hurt_tails(last: bytes) -> dict[str, bytes]:
     flipped = bytearray(last)
     flipped[len(last) // 2] ^= 4
-    return {"flipped": bytes(flipped), "zeros": b"\0" * 300 + b"\n", "half": last[: len(last) // 2] + b"\n", "empty": b"\n"}
+    return {
+        "flipped": bytes(flipped),
+        "zeros": b"\0" * 300 + b"\n",
+        "half": last[: len(last) // 2] + b"\n",
+        "empty": b"\n",
+    }
 
 
 @pytest.mark.parametrize("kind", ["flipped", "zeros", "half", "empty"])
@@ -177,7 +190,9 @@ def test_a_torn_tail_of_any_size_is_cut_where_it_begins(tmp_path):
         file.truncate((1 << 24) + (1 << 20))
     Ledger(tmp_path).close()
     assert (tmp_path / FILE).read_bytes() == b"".join(lines)
-    assert (tmp_path / f"{FILE}.cut1").stat().st_size == (1 << 24) + (1 << 20) - len(b"".join(lines))
+    assert (tmp_path / f"{FILE}.cut1").stat().st_size == (1 << 24) + (1 << 20) - len(
+        b"".join(lines)
+    )
 
 
 NESTED = "[" * 100_000 + "]" * 100_000 + "}"
@@ -225,7 +240,11 @@ sys.stdin.read()
 
 def test_a_study_in_use_by_another_process_is_refused(tmp_path):
     with subprocess.Popen(
-        script(HOLDER, tmp_path), stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=ENVIRONMENT, text=True
+        script(HOLDER, tmp_path),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        env=ENVIRONMENT,
+        text=True,
     ) as holder:
         assert holder.stdout.readline() == "held\n"
         with pytest.raises(MachineError, match=f"in use by process {holder.pid} on ") as caught:
@@ -294,7 +313,9 @@ def acknowledged(writer: subprocess.Popen, count: int) -> Iterator[int]:
 def test_kill_9_loses_nothing_that_was_acknowledged(tmp_path):
     heard = -1
     for count in (3, 17, 31):
-        with subprocess.Popen(script(WRITER, tmp_path), stdout=subprocess.PIPE, env=ENVIRONMENT, text=True) as writer:
+        with subprocess.Popen(
+            script(WRITER, tmp_path), stdout=subprocess.PIPE, env=ENVIRONMENT, text=True
+        ) as writer:
             first, *_, heard = acknowledged(writer, count)
             writer.send_signal(signal.SIGKILL)
             rest = writer.stdout.read().splitlines()
@@ -333,7 +354,9 @@ print(ledger.append("epoch", text="c" * 100)["seq"])
 
 
 def test_a_disk_that_fills_up_in_the_middle_of_a_line_leaves_the_ledger_whole(tmp_path):
-    found = subprocess.run(script(FULL, tmp_path), env=ENVIRONMENT, capture_output=True, text=True, check=False)
+    found = subprocess.run(
+        script(FULL, tmp_path), env=ENVIRONMENT, capture_output=True, text=True, check=False
+    )
     assert found.returncode == 0, found.stderr
     *messages, seq = found.stdout.splitlines()
     assert len(messages) == 4

@@ -1,4 +1,6 @@
-"""The ledger's file, or its lock's, is taken away, replaced, cut or written to behind the back of who writes it."""
+"""The ledger's file, or its lock's, is taken away, replaced, cut or written to behind the back of
+who writes it.
+"""
 
 import json
 import os
@@ -18,7 +20,11 @@ from tests.test_ledger import ENVIRONMENT, HOLDER, filled, script
 def holding(folder: Path, code: str = HOLDER) -> "subprocess.Popen[str]":
     """A process that holds the study in `folder`."""
     holder = subprocess.Popen(
-        script(code, folder), stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=ENVIRONMENT, text=True
+        script(code, folder),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        env=ENVIRONMENT,
+        text=True,
     )
     assert holder.stdout.readline() == "held\n"
     return holder
@@ -63,7 +69,8 @@ def test_a_ledger_that_was_removed_is_written_anew_and_the_command_ends(tmp_path
         loss(tmp_path / "study")
         for _ in range(2):  # whatever is called next says the same, and writes nothing more
             with pytest.raises(
-                MachineError, match=r"has been removed.* 4 events of it have been written anew.*same command"
+                MachineError,
+                match=r"has been removed.* 4 events of it have been written anew.*same command",
             ):
                 look(ledger)
             ledger._next_look = 0.0
@@ -98,12 +105,17 @@ def edited(path: Path) -> None:
 
 
 @pytest.mark.parametrize("loss", [replaced, truncated, edited])
-def test_a_ledger_that_was_replaced_cut_or_edited_is_left_so_and_what_it_held_is_written_beside(tmp_path, loss):
+def test_a_ledger_that_was_replaced_cut_or_edited_is_left_so_and_what_it_held_is_written_beside(
+    tmp_path, loss
+):
     lines = filled(tmp_path, 3)
     with Ledger(tmp_path) as ledger:
         loss(tmp_path / FILE)
         found = (tmp_path / FILE).read_bytes()
-        with pytest.raises(MachineError, match=r"(replaced|edited) while this command ran.*rescued1; to go on from them"):
+        with pytest.raises(
+            MachineError,
+            match=r"(replaced|edited) while this command ran.*rescued1; to go on from them",
+        ):
             ledger.append("epoch")
     assert (tmp_path / FILE).read_bytes() == found
     assert (tmp_path / f"{FILE}.rescued1").read_bytes() == b"".join(lines)
@@ -113,7 +125,9 @@ def test_a_ledger_that_was_moved_away_is_whole_there_and_nothing_is_written_anew
     filled(tmp_path / "study", 3)
     with Ledger(tmp_path / "study") as ledger:
         (tmp_path / "study").rename(tmp_path / "elsewhere")
-        with pytest.raises(MachineError, match="has been moved, or its disk unmounted, while this command ran"):
+        with pytest.raises(
+            MachineError, match="has been moved, or its disk unmounted, while this command ran"
+        ):
             ledger.append("epoch")
     assert [path.name for path in tmp_path.iterdir()] == ["elsewhere"]
     assert len(list(read_events(tmp_path / "elsewhere"))) == 3
@@ -134,10 +148,15 @@ def test_what_is_no_plain_file_is_refused_in_words_and_left_alone(tmp_path, name
     place, target = tmp_path / "study" / name, tmp_path / "target"
     place.parent.mkdir()
     target.write_text("of somebody else")
-    makers = {"link": lambda: place.symlink_to(target), "dangling link": lambda: place.symlink_to(tmp_path / "nothing")}
+    makers = {
+        "link": lambda: place.symlink_to(target),
+        "dangling link": lambda: place.symlink_to(tmp_path / "nothing"),
+    }
     makers |= {"pipe": lambda: os.mkfifo(place), "folder": place.mkdir}
     makers[kind]()
-    with pytest.raises(MachineError, match=rf"{name}: is a (symbolic link|pipe|folder) and no file"):
+    with pytest.raises(
+        MachineError, match=rf"{name}: is a (symbolic link|pipe|folder) and no file"
+    ):
         Ledger(tmp_path / "study")
     if name == FILE:
         with pytest.raises(MachineError, match="and no file"):
@@ -159,7 +178,9 @@ sys.stdin.read()
 """
 
 
-def test_a_machine_that_shares_the_disk_but_not_its_locks_is_believed_while_it_lives(tmp_path, monkeypatch, capsys):
+def test_a_machine_that_shares_the_disk_but_not_its_locks_is_believed_while_it_lives(
+    tmp_path, monkeypatch, capsys
+):
     monkeypatch.setattr(locks, "WATCH_SECONDS", 3600.0)
     with holding(tmp_path, ELSEWHERE) as other:
         named = rf"in use by process {other.pid} on .* does not share locks.*remove {tmp_path}/lock"
@@ -182,27 +203,38 @@ def test_whoever_was_taken_over_from_another_machine_ends(tmp_path, monkeypatch)
     with Ledger(tmp_path) as ledger:
         ledger.append("study")
         owner = json.loads((tmp_path / "lock").read_text())
-        (tmp_path / "lock").write_text(json.dumps({**owner, "boot": "another", "host": "elsewhere"}))
+        (tmp_path / "lock").write_text(
+            json.dumps({**owner, "boot": "another", "host": "elsewhere"})
+        )
         with pytest.raises(MachineError, match=r"taken over by process .* on elsewhere"):
             write_on(ledger)
     assert "elsewhere" in (tmp_path / "lock").read_text()
 
 
 def test_a_name_that_a_killed_process_left_keeps_nobody_waiting(tmp_path, capsys):
-    """Nor does its number where another process has it by now, a name in words of an earlier version, or any rubbish."""
+    """Nor does its number where another process has it by now, a name in words of an earlier
+    version, or any rubbish.
+    """
     with holding(tmp_path) as holder:
         holder.kill()
     left = json.loads((tmp_path / "lock").read_text())
     assert left["pid"] == holder.pid
     Ledger(tmp_path).close()
     assert (tmp_path / "lock").read_text() == ""
-    for text in (json.dumps(left | {"pid": os.getppid()}), "process 1 on host since 2026-01-01", "[" * 5000, '{"pid":"x"}'):
+    for text in (
+        json.dumps(left | {"pid": os.getppid()}),
+        "process 1 on host since 2026-01-01",
+        "[" * 5000,
+        '{"pid":"x"}',
+    ):
         (tmp_path / "lock").write_text(text)
         Ledger(tmp_path).close()
     assert capsys.readouterr().err == ""
 
 
-@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="when a process began is read there")
+@pytest.mark.skipif(
+    not Path("/proc/self/stat").exists(), reason="when a process began is read there"
+)
 def test_a_living_process_is_believed_though_the_disk_takes_every_lock(tmp_path):
     with holding(tmp_path / "study") as holder:
         shutil.copytree(tmp_path / "study", tmp_path / "copy")
@@ -222,7 +254,9 @@ def test_a_ledger_without_an_event_is_taken_back_and_what_others_put_there_stays
     if foreign:
         (tmp_path / "study" / ".DS_Store").write_text("x")
     assert ledger.withdraw() is not foreign
-    assert [path.name for path in (tmp_path / "study").glob("*")] == ([".DS_Store"] if foreign else [])
+    assert [path.name for path in (tmp_path / "study").glob("*")] == (
+        [".DS_Store"] if foreign else []
+    )
     filled(tmp_path / "study", 1)
     assert not Ledger(tmp_path / "study").withdraw()
     assert len(list(read_events(tmp_path / "study"))) == 1

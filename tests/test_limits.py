@@ -1,4 +1,6 @@
-"""Limits of containers as the kernel writes them: both versions of cgroups, at every level, and for real where we may."""
+"""Limits of containers as the kernel writes them: both versions of cgroups, at every level, and for
+real where we may.
+"""
 
 import os
 import subprocess
@@ -18,16 +20,23 @@ def many_cores(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def machine(folder: Path, *, kind: str, group: str, root: str = "/", files: dict[str, str]) -> Path:
-    """A /proc whose process stands in `group` of a tree mounted below `folder`, of which `root` is shown."""
+    """A /proc whose process stands in `group` of a tree mounted below `folder`, of which `root` is
+    shown.
+    """
     (proc := folder / "proc" / "self").mkdir(parents=True)
     two = kind == "cgroup2"
     lines, groups = ["22 1 8:1 / / rw - ext4 /dev/sda rw"], []
     for number, controller in enumerate([""] if two else ["cpu", "memory"]):
         place = str(folder / "a tree" / controller).replace(" ", "\\040")
         options = "rw" if two else f"rw,{'cpu,cpuacct' if controller == 'cpu' else controller}"
-        lines.append(f"{30 + number} 22 0:2{number} {root} {place} rw,relatime shared:1 - {kind} {kind} {options}")
+        lines.append(
+            f"{30 + number} 22 0:2{number} {root} {place} rw,relatime shared:1 - {kind} {kind} "
+            f"{options}"
+        )
         groups.append(
-            f"0::{group}" if two else f"{number + 1}:{'cpu,cpuacct' if controller == 'cpu' else controller}:{group}"
+            f"0::{group}"
+            if two
+            else f"{number + 1}:{'cpu,cpuacct' if controller == 'cpu' else controller}:{group}"
         )
     for name, text in files.items():
         path = folder / "a tree" / name
@@ -60,18 +69,27 @@ def test_cores_of_version_2(tmp_path: Path, files: dict[str, str], cores: int) -
 
 
 @pytest.mark.usefixtures("many_cores")
-@pytest.mark.parametrize("name", [b"caf\xe9", b"page\x0cfeed", "next\x85line\u2028".encode(), "食物".encode()])
+@pytest.mark.parametrize(
+    "name", [b"caf\xe9", b"page\x0cfeed", "next\x85line\u2028".encode(), "食物".encode()]
+)
 def test_the_name_of_another_mount_hides_no_limit(tmp_path: Path, name: bytes) -> None:
     proc = machine(tmp_path, kind="cgroup2", group="/", files={"cpu.max": "200000 100000\n"})
     own = (proc / "self" / "mountinfo").read_bytes()
-    (proc / "self" / "mountinfo").write_bytes(b"21 22 0:9 / /mnt/" + name + b" rw - fuse stick rw\n" + own)
+    (proc / "self" / "mountinfo").write_bytes(
+        b"21 22 0:9 / /mnt/" + name + b" rw - fuse stick rw\n" + own
+    )
     assert num_cores(proc) == 2
 
 
 @pytest.mark.usefixtures("many_cores")
 @pytest.mark.parametrize(("quota", "cores"), [("250000", 2), ("50000", 1), ("-1", 64)])
-@pytest.mark.parametrize(("group", "root", "place"), [("/", "/", "cpu"), ("/d/1", "/", "cpu/d/1"), ("/d/1", "/d/1", "cpu")])
-def test_cores_of_version_1(tmp_path: Path, quota: str, cores: int, group: str, root: str, place: str) -> None:
+@pytest.mark.parametrize(
+    ("group", "root", "place"),
+    [("/", "/", "cpu"), ("/d/1", "/", "cpu/d/1"), ("/d/1", "/d/1", "cpu")],
+)
+def test_cores_of_version_1(
+    tmp_path: Path, quota: str, cores: int, group: str, root: str, place: str
+) -> None:
     files = {f"{place}/cpu.cfs_quota_us": f"{quota}\n", f"{place}/cpu.cfs_period_us": "100000\n"}
     assert num_cores(machine(tmp_path, kind="cgroup", group=group, root=root, files=files)) == cores
 
@@ -82,7 +100,11 @@ def test_never_more_cores_than_the_process_may_run_on(tmp_path: Path) -> None:
 
 
 def test_memory_of_both_versions_without_what_the_kernel_can_drop(tmp_path: Path) -> None:
-    two = {"memory.max": f"{4 * GB}", "memory.current": f"{3 * GB}", "memory.stat": f"anon 5\ninactive_file {GB}\n"}
+    two = {
+        "memory.max": f"{4 * GB}",
+        "memory.current": f"{3 * GB}",
+        "memory.stat": f"anon 5\ninactive_file {GB}\n",
+    }
     assert available_bytes(machine(tmp_path / "2", kind="cgroup2", group="/", files=two)) == 2 * GB
     one = {
         "memory/d/memory.limit_in_bytes": f"{3 * GB}\n",
@@ -91,11 +113,16 @@ def test_memory_of_both_versions_without_what_the_kernel_can_drop(tmp_path: Path
         "memory/memory.limit_in_bytes": "9223372036854771712\n",
         "memory/memory.usage_in_bytes": f"{GB}\n",
     }
-    assert available_bytes(machine(tmp_path / "1", kind="cgroup", group="/d", files=one)) == 2 * GB + 1024
+    assert (
+        available_bytes(machine(tmp_path / "1", kind="cgroup", group="/d", files=one))
+        == 2 * GB + 1024
+    )
 
 
 def test_without_limits_the_kernels_estimate_counts(tmp_path: Path) -> None:
-    proc = machine(tmp_path, kind="cgroup2", group="/", files={"memory.max": "max\n", "memory.current": "5\n"})
+    proc = machine(
+        tmp_path, kind="cgroup2", group="/", files={"memory.max": "max\n", "memory.current": "5\n"}
+    )
     all_of_it = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     assert available_bytes(proc) == min(64_000_000 * 1024, all_of_it)
     assert available_bytes(tmp_path / "no proc at all") == all_of_it
@@ -111,11 +138,17 @@ def test_a_full_group_has_nothing_left_and_not_less(tmp_path: Path) -> None:
     ("kind", "files", "count"),
     [
         ("cgroup2", {"memory.events": "low 0\nhigh 4\nmax 3\noom 2\noom_kill 5\n"}, 5),
-        ("cgroup", {"memory/memory.oom_control": "oom_kill_disable 0\nunder_oom 0\noom_kill 3\n"}, 3),
+        (
+            "cgroup",
+            {"memory/memory.oom_control": "oom_kill_disable 0\nunder_oom 0\noom_kill 3\n"},
+            3,
+        ),
         ("cgroup", {}, 7),
     ],
 )
-def test_kills_for_memory_are_counted(tmp_path: Path, kind: str, files: dict[str, str], count: int) -> None:
+def test_kills_for_memory_are_counted(
+    tmp_path: Path, kind: str, files: dict[str, str], count: int
+) -> None:
     assert num_killed_for_memory(machine(tmp_path, kind=kind, group="/", files=files)) == count
 
 
@@ -144,7 +177,9 @@ def test_the_kernels_own_files_are_understood(
         (group / limit).write_text(value)
         enter = f"with open({str(group / 'cgroup.procs')!r}, 'w') as file:\n    file.write('0')\n"
         script = f"{enter}from pipeline.limits import available_bytes, num_cores\nprint({asked})"
-        done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+        done = subprocess.run(
+            [sys.executable, "-c", script], capture_output=True, text=True, check=True
+        )
         assert least <= int(done.stdout) <= most
     finally:
         group.rmdir()

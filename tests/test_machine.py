@@ -47,7 +47,11 @@ def test_a_run_lies_on_one_gpu_or_on_whole_ones(gpus, share, workers):
     assert found.processes == max(1, int(share or 1))
     assert resources(workers, share) == found
     with pytest.raises(
-        UserError, match=rf"^--workers: got {workers + 1}, but at .* a run {gpus} GPUs? holds? {workers} runs?$"
+        UserError,
+        match=(
+            rf"^--workers: got {workers + 1}, but at .* a run {gpus} GPUs? holds? {workers} "
+            r"runs?$"
+        ),
     ):
         resources(workers + 1, share)
 
@@ -56,7 +60,9 @@ def test_a_run_lies_on_one_gpu_or_on_whole_ones(gpus, share, workers):
 @pytest.mark.parametrize("gpus", [4], indirect=True)
 @pytest.mark.parametrize("share", [1.5, 3.25, 0.00001])
 def test_a_share_that_no_gpu_can_give_is_refused(share):
-    with pytest.raises(UserError, match=rf"^--gpus-per-trial: got {share:g}; allowed: 0, 0.0001 to 1"):
+    with pytest.raises(
+        UserError, match=rf"^--gpus-per-trial: got {share:g}; allowed: 0, 0.0001 to 1"
+    ):
         resources(None, share)
 
 
@@ -103,12 +109,16 @@ def test_rays_longest_socket_fits_under_any_temporary_folder(monkeypatch, uid):
         assert len(bytes(folder / RAY_SOCKET)) <= SOCKET_PATH_BYTES
         parents.append(str(folder.parent))
     kept = [parent for parent in parents if parent != "/tmp"]
-    assert kept == ["/" + "x" * n for n in range(1, len(kept) + 1)], "the short ones are kept, all longer ones replaced"
+    assert kept == ["/" + "x" * n for n in range(1, len(kept) + 1)], (
+        "the short ones are kept, all longer ones replaced"
+    )
     assert 8 <= len(kept) < 40
 
 
 def test_a_socket_of_that_length_can_be_bound(tmp_path):
-    """The limit is the system's own: a path of that many bytes works, one beyond Linux's 107 does not."""
+    """The limit is the system's own: a path of that many bytes works, one beyond Linux's 107 does
+    not.
+    """
     room = SOCKET_PATH_BYTES - len(bytes(tmp_path)) - 1
     if room < 1:
         pytest.skip("the tests' own folder is too long")
@@ -140,7 +150,9 @@ def test_a_folder_that_a_killed_runs_last_processes_write_in_is_made_anew(tmp_pa
 
 @pytest.fixture
 def foreign(tmp_path: Path, request: pytest.FixtureRequest) -> Path:
-    """The place of the temporary folder, taken by something that another user of the machine put there."""
+    """The place of the temporary folder, taken by something that another user of the machine put
+    there.
+    """
     place, other = tmp_path / "temp", tmp_path / "other"
     (other / "r").mkdir(parents=True)
     (other / "r" / "kept").touch()
@@ -159,16 +171,21 @@ def foreign(tmp_path: Path, request: pytest.FixtureRequest) -> Path:
 
 
 @pytest.mark.parametrize("foreign", ["link", "broken link", "file", "folder"], indirect=True)
-def test_what_another_user_put_in_the_temporary_folders_place_is_refused_and_left_alone(foreign: Path) -> None:
+def test_what_another_user_put_in_the_temporary_folders_place_is_refused_and_left_alone(
+    foreign: Path,
+) -> None:
     before = sorted(foreign.parent.rglob("*")), foreign.lstat().st_mode
     with pytest.raises(
-        MachineError, match=f"^{foreign}: a (link|file|folder) of user .* set TMPDIR to a folder of your own$"
+        MachineError,
+        match=f"^{foreign}: a (link|file|folder) of user .* set TMPDIR to a folder of your own$",
     ):
         machine.make_anew(foreign)
     assert (sorted(foreign.parent.rglob("*")), foreign.lstat().st_mode) == before
 
 
-def test_no_more_workers_than_the_memory_that_is_left_holds_and_it_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_more_workers_than_the_memory_that_is_left_holds_and_it_is_said(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(machine, "_count_gpus", lambda: 0)
     monkeypatch.setattr(machine, "num_cores", lambda: 64)
     monkeypatch.setattr(machine, "available_bytes", lambda: 4 * 2**30)

@@ -95,9 +95,21 @@ def test_nothing_is_matched_unless_it_is_asked_for() -> None:
     [
         (RESNET, "model.widht", "did you mean 'model.width'"),
         (RESNET, "model.dropout", "no whole number"),
-        (RESNET | {"narrow": {"model.width": 4}}, "model.width", "'narrow': ablation.match: model.width: the arm sets it"),
-        (RESNET | {"whole": {"model": {"name": "cnn", "width": 4}}}, "model.width", "'whole': ablation.match: model.width"),
-        ({"baseline": {}, "vit": {"model.name": "vit"}}, "model.width", "arm 'vit': ablation.match: no whole number"),
+        (
+            RESNET | {"narrow": {"model.width": 4}},
+            "model.width",
+            "'narrow': ablation.match: model.width: the arm sets it",
+        ),
+        (
+            RESNET | {"whole": {"model": {"name": "cnn", "width": 4}}},
+            "model.width",
+            "'whole': ablation.match: model.width",
+        ),
+        (
+            {"baseline": {}, "vit": {"model.name": "vit"}},
+            "model.width",
+            "arm 'vit': ablation.match: no whole number",
+        ),
         (RESNET, "batch_size", "got 'batch_size'; allowed: model.width"),
     ],
 )
@@ -111,7 +123,9 @@ def test_what_cannot_be_matched_is_refused_before_anything_is_read(
 
 def test_a_reference_out_of_reach_is_warned_of_in_report_and_terminal(tmp_path: Path) -> None:
     """The narrowest VGG is larger than the narrowest CNN."""
-    study = study_of({"baseline": {}, "deep": {"model.name": "vgg"}}, **{"model.width": 2, "epochs": 2})
+    study = study_of(
+        {"baseline": {}, "deep": {"model.name": "vgg"}}, **{"model.width": 2, "epochs": 2}
+    )
     study = with_numbers(study)
     sizes = counts(study, *SHAPE)
     assert sizes["deep"] > 1.1 * sizes["baseline"]
@@ -133,7 +147,11 @@ def test_a_reference_out_of_reach_is_warned_of_in_report_and_terminal(tmp_path: 
 def test_a_session_matches_once_and_compares_equal_when_it_goes_on(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    study, means, mlruns = study_of(RESNET, **{"model.width": 6}), resources(1, 0), tmp_path / "mlruns"
+    study, means, mlruns = (
+        study_of(RESNET, **{"model.width": 6}),
+        resources(1, 0),
+        tmp_path / "mlruns",
+    )
     args = Namespace(command="pipeline.ablate", defaults=study.flat())
     begun, data = prepare(study, None, Record(), mlruns, means, Console(width=300))
     number = begun.ablation.matched["ResNet"]
@@ -149,7 +167,9 @@ def test_a_session_matches_once_and_compares_equal_when_it_goes_on(
     assert "matched" not in capsys.readouterr().out
     other = study_of(RESNET, "", **{"model.width": 6})
     with pytest.raises(UserError, match=r"ablation\.match: recorded 'model.width', now ''"):
-        require_same(record, prepare(other, None, record, mlruns, means, Console())[0], data, {}, tmp_path)
+        require_same(
+            record, prepare(other, None, record, mlruns, means, Console())[0], data, {}, tmp_path
+        )
 
 
 def test_a_factorial_is_matched_arm_by_arm() -> None:

@@ -7,9 +7,16 @@ ROWS = dict(networks.configs())
 
 
 def table() -> dict[str, list[str]]:
-    lines = [text for text in networks.PAGE.read_text(encoding="utf-8").splitlines() if text.startswith("|")]
+    lines = [
+        text
+        for text in networks.PAGE.read_text(encoding="utf-8").splitlines()
+        if text.startswith("|")
+    ]
     assert lines[0] == networks.line(list(networks.COLUMNS))
-    return {row[0]: row for row in ([cell.strip() for cell in text.strip("|").split("|")] for text in lines[2:])}
+    return {
+        row[0]: row
+        for row in ([cell.strip() for cell in text.strip("|").split("|")] for text in lines[2:])
+    }
 
 
 @pytest.mark.parametrize("name", ROWS)

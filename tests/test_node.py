@@ -1,4 +1,6 @@
-"""Ray's start: a second try without what the first one left, and none without the token. Ray itself is not started here."""
+"""Ray's start: a second try without what the first one left, and none without the token. Ray itself
+is not started here.
+"""
 
 import os
 import subprocess
@@ -44,7 +46,9 @@ def start(fails: int, temp: Path) -> list[str]:
     temp.mkdir()
     words = (sys.executable, "-c", SCRIPT, str(fails), str(temp))
     environment = os.environ | {"PYTHONPATH": str(commands.ROOT)}
-    return subprocess.run(words, env=environment, capture_output=True, text=True, check=True).stdout.splitlines()
+    return subprocess.run(
+        words, env=environment, capture_output=True, text=True, check=True
+    ).stdout.splitlines()
 
 
 def test_ray_is_started_a_second_time_without_what_the_first_try_left(tmp_path: Path) -> None:
@@ -65,14 +69,19 @@ with node.running(1, Path({str(tmp_path)!r}), Interrupts()):
     print("runs")
 """
     environment = os.environ | {"PYTHONPATH": str(commands.ROOT)}
-    found = subprocess.run((sys.executable, "-c", code), env=environment, capture_output=True, text=True, check=False)
+    found = subprocess.run(
+        (sys.executable, "-c", code), env=environment, capture_output=True, text=True, check=False
+    )
     assert found.stdout == ""
     assert "it would let other users of this machine in" in found.stderr
 
 
 def test_no_escape_sequence_is_left_on_a_terminal_at_the_end() -> None:
     master, terminal = os.openpty()
-    code = "from pipeline import node\nimport colorama\ncolorama.init(strip=False)\nnode._end()\nprint('over')"
+    code = (
+        "from pipeline import node\nimport "
+        "colorama\ncolorama.init(strip=False)\nnode._end()\nprint('over')"
+    )
     with os.fdopen(master, "rb", buffering=0) as screen:
         environment = os.environ | {"PYTHONPATH": str(commands.ROOT)}
         subprocess.run((sys.executable, "-c", code), env=environment, stdout=terminal, check=True)

@@ -34,8 +34,13 @@ def test_val_far_above_test_is_warned_of_in_every_format(tmp_path: Path) -> None
     for place in (*PAGES, "ablation.tex", "screen"):
         text = found.plain[place]
         assert "Val acc far above test acc: base 7" in text, place
-        assert "The choice of epoch, search and export was made by a number that may be leaky" in text, place
-        assert "12 of 200 val pictures in train, 3 of 300 test pictures in train or val, and 400 of the 1,000" in text, place
+        assert (
+            "The choice of epoch, search and export was made by a number that may be leaky" in text
+        ), place
+        assert (
+            "12 of 200 val pictures in train, 3 of 300 test pictures in train or val, and 400 of "
+            "the 1,000"
+        ) in text, place
     assert "可能泄漏" in plain("report.md", texts(found.findings, {}, "zh")["report.md"])
 
 
@@ -52,7 +57,10 @@ def test_the_gaps_of_arms_that_are_not_warned_of_are_said_beside_it(tmp_path: Pa
     other = np.mean(found.findings.ablation.rows[1].metric("val_acc")) - 0.55
     assert named.arm == "base"
     for place in (*PAGES, "ablation.tex", "screen"):
-        assert f"In arms not named val is up to {100 * other:.1f} points above test" in found.plain[place]
+        assert (
+            f"In arms not named val is up to {100 * other:.1f} points above test"
+            in found.plain[place]
+        )
     assert "未列出的变体" in plain("report.md", texts(found.findings, {}, "zh")["report.md"])
 
 
@@ -64,7 +72,9 @@ def test_what_chance_and_selection_explain_is_not_warned_of(tmp_path: Path) -> N
 
 
 def test_the_rule_grows_with_error_and_with_epochs_to_choose_from(tmp_path: Path) -> None:
-    """Three standard errors of a difference: 200 and 300 pictures at about 65 % give 13.1 points."""
+    """Three standard errors of a difference: 200 and 300 pictures at about 65 % give 13.1
+    points.
+    """
     record = study(tmp_path, 0.75, 0.55).record()
     (one, _) = excesses(read(record).ablation, record)
     level = (one.val + one.test) / 2

@@ -89,7 +89,10 @@ def test_another_target_gets_everything(tmp_path):
     assert state(tmp_path) == {"target": "there", "seq": 4}
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", "null", "3", '{"target": "here"}', '{"target": "here", "seq": null}', "\0"])
+@pytest.mark.parametrize(
+    "text",
+    ["", "{", "[]", "null", "3", '{"target": "here"}', '{"target": "here", "seq": null}', "\0"],
+)
 def test_a_damaged_state_means_that_everything_is_sent_again(tmp_path, text):
     (tmp_path / "state.json").write_text(text)
     receiver = Receiver()

@@ -24,7 +24,9 @@ from tests.records import full_record
         (1.0, "1.000"),
     ],
 )
-def test_a_p_value_has_three_decimals_and_never_hides_which_side_of_five_percent_it_is_on(p: float, text: str) -> None:
+def test_a_p_value_has_three_decimals_and_never_hides_which_side_of_five_percent_it_is_on(
+    p: float, text: str
+) -> None:
     assert probability(p) == text
 
 
@@ -48,4 +50,6 @@ def test_p_and_holms_p_stand_in_every_format(tmp_path: Path) -> None:
 
 def test_where_nothing_is_tested_there_is_no_column_for_it(tmp_path: Path) -> None:
     found = tell(full_record(tmp_path, replicates=2))
-    assert all("p (Holm's)" not in [column.title for column in table.columns] for table in found.tables[:1])
+    assert all(
+        "p (Holm's)" not in [column.title for column in table.columns] for table in found.tables[:1]
+    )

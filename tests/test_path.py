@@ -1,4 +1,6 @@
-"""The path from the baseline to the best configuration of a search: steps, order, a study of its own."""
+"""The path from the baseline to the best configuration of a search: steps, order, a study of its
+own.
+"""
 
 from argparse import Namespace
 from pathlib import Path
@@ -14,10 +16,11 @@ from pipeline.record.folders import study_folder
 from pipeline.record.ledger import FILE, Ledger, read_events
 from pipeline.record.record import Record
 from pipeline.report.__main__ import main as report
-from pipeline.session.cli import chosen_study, parser
+from pipeline.session.cli import parser
 from pipeline.session.ordered_path import derive, path_name
 from pipeline.session.resume import BUDGET
 from pipeline.session.session import path_study
+from pipeline.study.choose import chosen_study
 from pipeline.study.designs import OrderedPath
 from pipeline.study.study import Study
 from studies import small_study
@@ -31,18 +34,35 @@ BEST = {
 }
 
 
-def searched(folder: Path, trials: list[dict[str, Any]], values: list[float], study: Study | None = None) -> Record:
-    """A recorded search: the baseline as trial 0, then `trials`, each with its val_acc at the top rung."""
+def searched(
+    folder: Path, trials: list[dict[str, Any]], values: list[float], study: Study | None = None
+) -> Record:
+    """A recorded search: the baseline as trial 0, then `trials`, each with its val_acc at the top
+    rung.
+    """
     study = study or small_study(num_rungs=1)
     with Ledger(folder) as ledger:
-        ledger.append("study", id="feed", study=study.model_dump(mode="json"), data=DATA, note="", files={}, core_version=1)
+        ledger.append(
+            "study",
+            id="feed",
+            study=study.model_dump(mode="json"),
+            data=DATA,
+            note="",
+            files={},
+            core_version=1,
+        )
         budget = {key: study.flat()[key] for key in BUDGET}
         facts = {"versions": {}, "commit": "", "machine": {}, "workers": 1}
         ledger.append("session", command="test", budget=budget, default=budget, **facts)
         for number, (knobs, value) in enumerate(zip([{}, *trials], values, strict=True)):
             config = study.baseline.override(knobs)
             ledger.append(
-                "trial", run=f"t{number}", trial=number, knobs=knobs, asked=None, config=config.model_dump(mode="json")
+                "trial",
+                run=f"t{number}",
+                trial=number,
+                knobs=knobs,
+                asked=None,
+                config=config.model_dump(mode="json"),
             )
             ledger.append("start", run=f"t{number}", rung=0)
             ledger.append("rung", run=f"t{number}", rung=0, value=value)
@@ -78,7 +98,12 @@ def test_another_variant_of_a_part_is_one_step(tmp_path: Path) -> None:
 
 
 def test_of_the_same_variant_each_knob_is_a_step_and_equal_ones_are_none(tmp_path: Path) -> None:
-    knobs = {"model.dropout": 0.0, "batch_size": 32, "optimizer.name": "adam", "optimizer.lr": 0.009}
+    knobs = {
+        "model.dropout": 0.0,
+        "batch_size": 32,
+        "optimizer.name": "adam",
+        "optimizer.lr": 0.009,
+    }
     record = searched(tmp_path, [knobs], [0.5, 0.8])
     assert steps(derive(record, record.study)) == [["optimizer.lr"]]
 
@@ -86,7 +111,10 @@ def test_of_the_same_variant_each_knob_is_a_step_and_equal_ones_are_none(tmp_pat
 def test_few_trials_leave_the_order_of_the_space_and_say_so(tmp_path: Path) -> None:
     record = searched(tmp_path, [BEST], [0.5, 0.8])
     title = derive(record, record.study).title
-    assert "order of the search space (at most 1 of its trials at one rung lies in it, importance needs 20)" in title
+    assert (
+        "order of the search space (at most 1 of its trials at one rung lies in it, importance "
+        "needs 20)"
+    ) in title
 
 
 def test_the_most_important_step_comes_first(tmp_path: Path) -> None:
@@ -95,7 +123,10 @@ def test_the_most_important_step_comes_first(tmp_path: Path) -> None:
     trials, values = [], [0.2]
     for number in range(60):
         dropout, lr = rng.uniform(0, 0.5), 10 ** rng.uniform(-2.9, -0.6)
-        trials.append(BEST | {"model.dropout": dropout, "batch_size": (32, 16)[number % 2], "optimizer.lr": lr})
+        trials.append(
+            BEST
+            | {"model.dropout": dropout, "batch_size": (32, 16)[number % 2], "optimizer.lr": lr}
+        )
         trials[-1]["optimizer.momentum"] = rng.uniform(0.5, 0.98)
         values.append(0.5 + 0.4 * (number % 2) + rng.normal(0, 0.002))
     record = searched(tmp_path, trials, values)
@@ -109,7 +140,9 @@ def test_the_most_important_step_comes_first(tmp_path: Path) -> None:
 def test_where_no_step_is_above_noise_the_order_is_said_to_be_arbitrary(tmp_path: Path) -> None:
     rng = np.random.default_rng(5)
     trials = [
-        BEST | {"model.dropout": rng.uniform(0.01, 0.5), "optimizer.lr": 10 ** rng.uniform(-2.9, -0.6)} for _ in range(30)
+        BEST
+        | {"model.dropout": rng.uniform(0.01, 0.5), "optimizer.lr": 10 ** rng.uniform(-2.9, -0.6)}
+        for _ in range(30)
     ]
     record = searched(tmp_path, trials, [0.2, *(0.5 + rng.normal(0, 0.01) for _ in trials)])
     title = derive(record, record.study).title
@@ -144,9 +177,17 @@ def test_a_long_name_stays_a_name() -> None:
     assert path_name("x" * 64).endswith("-path")
 
 
-def asked(root: Path, study: Study, *sets: str, fresh: bool = False, replicates: int | None = None) -> Namespace:
+def asked(
+    root: Path, study: Study, *sets: str, fresh: bool = False, replicates: int | None = None
+) -> Namespace:
     """The command line as `path_study` sees it."""
-    flags = {"mlruns": str(root), "fresh": fresh, "sets": list(sets), "replicates": replicates, "trials": None}
+    flags = {
+        "mlruns": str(root),
+        "fresh": fresh,
+        "sets": list(sets),
+        "replicates": replicates,
+        "trials": None,
+    }
     return Namespace(**flags, defaults=study.flat())
 
 
@@ -159,7 +200,9 @@ def test_the_recorded_path_goes_on_even_if_the_search_finds_another_best(tmp_pat
     plan = open_plan(study_folder(tmp_path, path, None), path, with_search=False)
     drive(plan, Worker())
     assert len(plan.record.runs) == 4 * study.ablation.replicates
-    assert all(run.replicate for run in plan.record.runs.values()), "no step is measured on a trial of the search"
+    assert all(run.replicate for run in plan.record.runs.values()), (
+        "no step is measured on a trial of the search"
+    )
     folder = study_folder(tmp_path, study, None)
     (folder / FILE).unlink()
     searched(folder, [BEST, BEST | {"batch_size": 32}], [0.5, 0.8, 0.9])
@@ -187,11 +230,18 @@ def test_the_command_says_what_is_missing_and_creates_nothing(tmp_path: Path) ->
     assert not (tmp_path / "mlruns").exists()
 
 
-def test_the_report_of_the_path_is_written_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_report_of_the_path_is_written_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.delenv("FOOD11", raising=False)
     study, _, note = chosen_study(parser("x", "x", trains=True).parse_args(["--study", "hw3"]))
     study = study.override({"baseline.precision": "fp32", "baseline.epochs": 2})
-    searched(study_folder(tmp_path, study, None), [{"batch_size": 64, "augment.strength": 1.5}], [0.5, 0.8], study)
+    searched(
+        study_folder(tmp_path, study, None),
+        [{"batch_size": 64, "augment.strength": 1.5}],
+        [0.5, 0.8],
+        study,
+    )
     path = path_study(asked(tmp_path, study), study, None)
     folder = study_folder(tmp_path, path, None)
     drive(open_plan(folder, path, with_search=False, note=note), Worker())

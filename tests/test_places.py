@@ -1,4 +1,6 @@
-"""An mlruns folder may have any name, be moved and copied: its store and artifacts go with it, nothing lands elsewhere."""
+"""An mlruns folder may have any name, be moved and copied: its store and artifacts go with it,
+nothing lands elsewhere.
+"""
 
 import os
 import shutil
@@ -85,7 +87,12 @@ def shown(root: Path) -> set[str]:
     files = {Path(item.path).name for item in client.list_artifacts(study.info.run_id, "report")}
     with TemporaryDirectory() as given:
         for name in files:
-            assert Path(client.download_artifacts(study.info.run_id, f"report/{name}", given)).read_text() == name
+            assert (
+                Path(
+                    client.download_artifacts(study.info.run_id, f"report/{name}", given)
+                ).read_text()
+                == name
+            )
     return files
 
 
@@ -98,7 +105,11 @@ def test_a_folder_of_any_name(made, tmp_path, name):
     words = invitation(tracking_uri(root), "1", name).partition("started by: ")[2]
     assert words.isprintable()
     echo = f"f() {{ printf '%s\\0' \"$@\"; }}; {words.replace('python -m pipeline.ui', 'f', 1)}"
-    given = subprocess.run(["bash", "-c", echo], capture_output=True, check=True).stdout.decode().split("\0")[:-1]
+    given = (
+        subprocess.run(["bash", "-c", echo], capture_output=True, check=True)
+        .stdout.decode()
+        .split("\0")[:-1]
+    )
     assert given in (["--mlruns", name], [f"--mlruns={name}"])
 
 
@@ -125,8 +136,13 @@ def test_two_copies_do_not_write_into_each_other(made, tmp_path):
 def test_what_is_not_of_this_folder_is_left_where_it_is(made, tmp_path):
     root = begun(made, tmp_path / "mlruns")
     client = MlflowClient(tracking_uri(root))
-    kept = {"mine": (tmp_path / "data/artifacts/other").as_uri(), "cloud": "s3://bucket/artifacts/cloud"}
-    other = tmp_path / "other" / "artifacts" / "theirs"  # another folder's study in this store, by MLFLOW_TRACKING_URI
+    kept = {
+        "mine": (tmp_path / "data/artifacts/other").as_uri(),
+        "cloud": "s3://bucket/artifacts/cloud",
+    }
+    other = (
+        tmp_path / "other" / "artifacts" / "theirs"
+    )  # another folder's study in this store, by MLFLOW_TRACKING_URI
     other.mkdir(parents=True)
     kept["theirs"] = other.as_uri()
     for name, place in kept.items():

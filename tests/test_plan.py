@@ -17,7 +17,9 @@ from tests.studies import small_study
 
 pytestmark = pytest.mark.usefixtures("quick_disk")
 
-FEW_POINTS = Space(knobs={"batch_size": Choice(options=(16, 32)), "model.dropout": Choice(options=(0.0, 0.1))})
+FEW_POINTS = Space(
+    knobs={"batch_size": Choice(options=(16, 32)), "model.dropout": Choice(options=(0.0, 0.1))}
+)
 WAYS = pytest.mark.parametrize("scheduler", ["promotion", "stopping"])
 
 
@@ -30,7 +32,9 @@ def trouble() -> Worker:
     """One trial in a few diverges, some runs die once or twice, none for good."""
     return Worker(
         fails=lambda config, attempts: attempts < int(config.fingerprint(), 16) % 4 % 3,
-        diverges=lambda config: int(config.fingerprint(), 16) % 5 == 0 and config.augment.strength == 0,
+        diverges=lambda config: (
+            int(config.fingerprint(), 16) % 5 == 0 and config.augment.strength == 0
+        ),
     )
 
 
@@ -47,7 +51,9 @@ def check_whole(folder: Path, record: Record, study: Study) -> None:
     """What holds for every finished study, however it got there."""
     assert Record.of(read_events(folder)) == record
     assert len(record.trial_keys) == study.search.num_trials
-    epochs = Counter((e["run"], e["metrics"]["epoch"]) for e in read_events(folder) if e["type"] == "epoch")
+    epochs = Counter(
+        (e["run"], e["metrics"]["epoch"]) for e in read_events(folder) if e["type"] == "epoch"
+    )
     assert set(epochs.values()) == {1}
     for run in record.runs.values():
         assert run.status in ("complete", "stopped", "diverged", "failed")
@@ -73,7 +79,9 @@ def test_a_whole_study(tmp_path, scheduler, sampler):
     for run in record.trials():
         assert set(run.rungs) == set(range(max(run.rungs) + 1))
         assert len(run.epochs) == rung_epochs(4, 2, 3)[max(run.rungs)]
-    assert all(run.status == "complete" and run.test_acc for runs in record.arms().values() for run in runs)
+    assert all(
+        run.status == "complete" and run.test_acc for runs in record.arms().values() for run in runs
+    )
     assert record.best_trial().status == "complete"
 
 
@@ -82,7 +90,11 @@ def test_the_baseline_is_trial_0_and_the_arms_come_after_the_search(tmp_path, sc
     study = search_study(scheduler=scheduler)
     record = drive(open_plan(tmp_path, study), Worker())
     assert record.trials()[0].config == study.baseline.model_dump(mode="json")
-    kinds = [record.runs[event["run"]].kind for event in read_events(tmp_path) if event["type"] == "start"]
+    kinds = [
+        record.runs[event["run"]].kind
+        for event in read_events(tmp_path)
+        if event["type"] == "start"
+    ]
     assert kinds == sorted(kinds, reverse=True)
     order = [(e["replicate"], e["arm"]) for e in read_events(tmp_path) if e["type"] == "arm"]
     reference, *others = [arm.name for arm, _ in study.arms()]
@@ -131,7 +143,9 @@ def prefixes(folder: Path, target: Path) -> list[Path]:
         pytest.param(search_study(replicates=1, scheduler="stopping"), Worker, id="stopping"),
         pytest.param(search_study(replicates=1), trouble, id="trouble"),
         pytest.param(search_study(replicates=1), impatient, id="early"),
-        pytest.param(search_study(space=FEW_POINTS, num_trials=9, replicates=1), Worker, id="twins"),
+        pytest.param(
+            search_study(space=FEW_POINTS, num_trials=9, replicates=1), Worker, id="twins"
+        ),
     ],
 )
 def test_a_study_killed_after_any_event_ends_as_if_it_had_not_been(tmp_path, study, make_worker):
@@ -168,7 +182,10 @@ def test_several_workers_finish_the_same_plan(tmp_path, scheduler):
         worker = trouble()
         record = drive(open_plan(folder, study), worker, workers=4, seed=seed)
         check_whole(folder, record, study)
-        assert {run.status for runs in record.arms().values() for run in runs} <= {"complete", "diverged"}
+        assert {run.status for runs in record.arms().values() for run in runs} <= {
+            "complete",
+            "diverged",
+        }
 
 
 def test_several_workers_killed_at_any_time_lose_no_run(tmp_path):
@@ -191,7 +208,9 @@ def test_a_larger_budget_goes_on_from_the_smaller_one(tmp_path, scheduler):
     check_whole(tmp_path, record, large)
     assert len(set(worker.trained)) == len(worker.trained)
     trials, arms = facts(record)
-    assert {number: trials[number][:2] for number in before[0]} == {number: found[:2] for number, found in before[0].items()}
+    assert {number: trials[number][:2] for number in before[0]} == {
+        number: found[:2] for number, found in before[0].items()
+    }
     assert {name: arms[name] for name in before[1]} == before[1]
     assert len(arms) == 3 * 4
     assert record.study == large
@@ -293,7 +312,9 @@ def test_a_configuration_proposed_twice_is_trained_once(tmp_path):
 
 
 def test_short_trials_have_fewer_rungs_and_share_the_last_one(tmp_path):
-    space = Space(knobs={"epochs": Choice(options=(1, 2, 4)), "model.dropout": Float(low=0.0, high=0.5)})
+    space = Space(
+        knobs={"epochs": Choice(options=(1, 2, 4)), "model.dropout": Float(low=0.0, high=0.5)}
+    )
     study = search_study(space=space, num_trials=14)
     expected = drive(open_plan(tmp_path / "whole", study), Worker())
     firsts = {1: 2, 2: 1, 4: 0}
@@ -313,13 +334,19 @@ def test_a_diverged_trial_ends_and_counts_as_the_worst(tmp_path):
     diverged = [run for run in record.trials() if run.status == "diverged"]
     assert {run.config["optimizer"]["name"] for run in diverged} == {"sgd"}
     assert all(run.rungs == {} and "NaN" in run.error for run in diverged)
-    assert all(count == 1 for key, count in by_run(tmp_path, "start").items() if key in {run.key for run in diverged})
+    assert all(
+        count == 1
+        for key, count in by_run(tmp_path, "start").items()
+        if key in {run.key for run in diverged}
+    )
     assert record.best_trial().config["optimizer"]["name"] == "adam"
 
 
 def test_a_worker_that_dies_is_tried_again_and_loses_no_epoch(tmp_path):
     study = search_study(num_trials=0)
-    worker = Worker(fails=lambda config, attempts: config.augment.strength > 0 and attempts < MAX_ATTEMPTS - 1)
+    worker = Worker(
+        fails=lambda config, attempts: config.augment.strength > 0 and attempts < MAX_ATTEMPTS - 1
+    )
     record = drive(open_plan(tmp_path, study), worker)
     check_whole(tmp_path, record, study)
     runs = [run for runs in record.arms().values() for run in runs]
@@ -332,7 +359,10 @@ def test_a_worker_that_dies_is_tried_again_and_loses_no_epoch(tmp_path):
 @pytest.mark.parametrize(("retry", "attempts"), [(True, MAX_ATTEMPTS), (False, 1)])
 def test_a_run_that_keeps_failing_is_given_up_and_the_others_go_on(tmp_path, retry, attempts):
     study = search_study(num_trials=0, replicates=1)
-    worker = Worker(fails=lambda config, _: config.augment.strength > 0 and config.model.dropout > 0, retry=retry)
+    worker = Worker(
+        fails=lambda config, _: config.augment.strength > 0 and config.model.dropout > 0,
+        retry=retry,
+    )
     record = drive(open_plan(tmp_path, study), worker)
     statuses = {arm: [run.status for run in runs] for arm, runs in record.arms().items()}
     assert statuses.pop("dropout + augmentation") == ["failed"]
@@ -370,7 +400,10 @@ def test_failures_with_a_success_in_between_do_not_end_it(tmp_path):
     study = search_study(num_trials=0, replicates=3)
     worker = Worker(fails=lambda config, _: config.model.dropout > 0, retry=False)
     record = drive(open_plan(tmp_path, study), worker)
-    assert Counter(run.status for runs in record.arms().values() for run in runs) == {"complete": 6, "failed": 6}
+    assert Counter(run.status for runs in record.arms().values() for run in runs) == {
+        "complete": 6,
+        "failed": 6,
+    }
 
 
 def test_a_baseline_outside_the_space_is_trial_0_all_the_same(tmp_path):
@@ -395,7 +428,12 @@ def test_the_identity_of_a_run_holds_all_that_changes_its_result():
     config = search_study().baseline
     given = (config, "data", 1, 7, 1)
     others = [(config.override({"epochs": 9}), "data", 1, 7, 1)]
-    others += [(config, "other", 1, 7, 1), (config, "data", 2, 7, 1), (config, "data", 1, 8, 1), (config, "data", 1, 7, 2)]
+    others += [
+        (config, "other", 1, 7, 1),
+        (config, "data", 2, 7, 1),
+        (config, "data", 1, 8, 1),
+        (config, "data", 1, 7, 2),
+    ]
     assert len({run_key(*case) for case in (given, *others)}) == 6
     assert run_key(*given) == run_key(*given)
 
@@ -428,7 +466,9 @@ def test_a_trial_that_stops_early_is_judged_at_every_rung_by_what_it_has(tmp_pat
     for run in early:
         assert run.status == "complete"
         assert set(run.rungs) == set(range(min(run.rungs), study.search.num_rungs))
-        assert run.rungs[study.search.num_rungs - 1] == max(epoch["val_acc"] for epoch in run.epochs)
+        assert run.rungs[study.search.num_rungs - 1] == max(
+            epoch["val_acc"] for epoch in run.epochs
+        )
     arms = [run for runs in record.arms().values() for run in runs]
     assert {run.early for run in arms} == {True, False}
     assert all(run.status == "complete" for run in arms)

@@ -1,4 +1,6 @@
-"""Effects planted in a simulated training core, through the real plan, ledger, statistics and report, to the last word."""
+"""Effects planted in a simulated training core, through the real plan, ledger, statistics and
+report, to the last word.
+"""
 
 import csv
 from collections.abc import Callable
@@ -33,23 +35,31 @@ def noisy(truth: Callable[[TrainConfig], float], sd: float) -> Callable[[TrainCo
     """Runs scatter around the truth, and all runs of a replicate share the luck of its split."""
 
     def acc(config: TrainConfig, replicate: int) -> float:
-        own = np.random.default_rng([int(config.fingerprint(), 16) % 2**32, replicate]).normal(0, sd)
+        own = np.random.default_rng([int(config.fingerprint(), 16) % 2**32, replicate]).normal(
+            0, sd
+        )
         shared = np.random.default_rng(replicate).normal(0, 0.001)
         return round(truth(config) + own + shared, 6)
 
     return acc
 
 
-def reported(folder: Path, design: Scheme, worker: Worker, *, replicates: int = REPLICATES) -> tuple[Record, Report, Path]:
+def reported(
+    folder: Path, design: Scheme, worker: Worker, *, replicates: int = REPLICATES
+) -> tuple[Record, Report, Path]:
     """A study of `design`, trained by `worker` and reported."""
     study = small_study(num_trials=0, replicates=replicates)
-    study = study.model_copy(update={"ablation": study.ablation.model_copy(update={"design": design})})
+    study = study.model_copy(
+        update={"ablation": study.ablation.model_copy(update={"design": design})}
+    )
     record = drive(open_plan(folder / "study", study, with_search=False), worker)
     return record, write_report(record, folder / "report"), folder / "report"
 
 
 def contrasts(record: Record) -> dict[tuple[str, str], Contrast]:
-    return {(contrast.kind, contrast.name): contrast for contrast in read(record).ablation.contrasts}
+    return {
+        (contrast.kind, contrast.name): contrast for contrast in read(record).ablation.contrasts
+    }
 
 
 def text(folder: Path) -> str:
@@ -67,25 +77,37 @@ def test_effects_and_interaction_come_out_as_planted(tmp_path: Path) -> None:
         ("main", "flips"): FLIPS + TOGETHER / 2,
     }
     for key, effect in truth.items():
-        assert found[key].delta == pytest.approx(effect, abs=0.004), key  # how often intervals cover: benchmarks/coverage
+        assert found[key].delta == pytest.approx(effect, abs=0.004), (
+            key
+        )  # how often intervals cover: benchmarks/coverage
         if key != ("main", "flips"):
             assert found[key].verdict == ("better" if effect > 0 else "worse"), key
-    assert found["main", "flips"].verdict in ("equivalent", "inconclusive")  # planted at exactly nothing on average
+    assert found["main", "flips"].verdict in (
+        "equivalent",
+        "inconclusive",
+    )  # planted at exactly nothing on average
     (interaction,) = (contrast for contrast in found.values() if contrast.kind == "interaction")
     assert interaction.verdict == "better"
     assert interaction.delta == pytest.approx(TOGETHER, abs=0.006)
     assert read(record).ablation.bold == {"deep + flips"}
     assert report.complete
-    assert "deep × flips: by the estimates, flips harms alone and helps beside deep: together +" in text(folder)
+    assert (
+        "deep × flips: by the estimates, flips harms alone and helps beside deep: together +"
+        in text(folder)
+    )
     assert "Best: deep + flips, distinguishable from every other arm." in text(folder)
 
 
 def test_without_an_interaction_none_is_claimed(tmp_path: Path) -> None:
     def additive(config: TrainConfig) -> float:
-        return level(config) - TOGETHER * (config.model.dropout == 0.25 and config.augment.strength == 1.0)
+        return level(config) - TOGETHER * (
+            config.model.dropout == 0.25 and config.augment.strength == 1.0
+        )
 
     record, _, folder = reported(tmp_path, Factorial(on=ON), Worker(acc=noisy(additive, 0.002)))
-    (interaction,) = (contrast for contrast in contrasts(record).values() if contrast.kind == "interaction")
+    (interaction,) = (
+        contrast for contrast in contrasts(record).values() if contrast.kind == "interaction"
+    )
     assert interaction.verdict in ("equivalent", "inconclusive")
     assert "one by one" not in text(folder)
 
@@ -113,7 +135,9 @@ def test_an_idle_arm_a_diverging_arm_and_a_hole(tmp_path: Path) -> None:
         retry=False,
     )
     study = small_study(num_trials=0, replicates=REPLICATES)
-    study = study.model_copy(update={"ablation": study.ablation.model_copy(update={"design": ARMS})})
+    study = study.model_copy(
+        update={"ablation": study.ablation.model_copy(update={"design": ARMS})}
+    )
     plan = open_plan(tmp_path / "study", study, with_search=False)
     record = drive(plan, worker)
     report = write_report(record, tmp_path / "report")
@@ -129,7 +153,9 @@ def test_an_idle_arm_a_diverging_arm_and_a_hole(tmp_path: Path) -> None:
     assert "INCOMPLETE" in report.text
     assert "explodes: 5 runs diverged" in words
     assert {hole.arm for hole in ablation.holes} == {"explodes", "breaks"}
-    assert any("breaks" in warning and "the worker process died" in warning for warning in report.warnings)
+    assert any(
+        "breaks" in warning and "the worker process died" in warning for warning in report.warnings
+    )
     assert any("explodes" in warning and "diverged" in warning for warning in report.warnings)
     assert "every other arm" not in words  # two were not compared
 
@@ -142,18 +168,34 @@ def test_an_idle_arm_in_noise_is_inconclusive_and_never_without_effect(tmp_path:
     assert found["delta", "idle"].low < 0 < found["delta", "idle"].high
     assert "a true difference below" in words
     assert len(read(record).ablation.bold) != 1
-    for claim in ("has no effect", "had no effect", "unnecessary", "useless", "significant", "does not matter"):
+    for claim in (
+        "has no effect",
+        "had no effect",
+        "unnecessary",
+        "useless",
+        "significant",
+        "does not matter",
+    ):
         assert claim not in words.lower()
 
 
 def test_a_factor_that_changes_nothing_is_called_a_wiring_mistake(tmp_path: Path) -> None:
     design = Arms(arms={name: ARMS.arms[name] for name in ("baseline", "idle", "helps")})
-    shared = {r: round(0.6 + 0.01 * float(np.random.default_rng(r).normal()), 6) for r in range(1, REPLICATES + 1)}
-    worker = Worker(acc=lambda config, r: shared[r] + DEEP * (config.model.dropout == 0.25) * (1 + 0.01 * r))
+    shared = {
+        r: round(0.6 + 0.01 * float(np.random.default_rng(r).normal()), 6)
+        for r in range(1, REPLICATES + 1)
+    }
+    worker = Worker(
+        acc=lambda config, r: shared[r] + DEEP * (config.model.dropout == 0.25) * (1 + 0.01 * r)
+    )
     record, report, folder = reported(tmp_path, design, worker)
     assert contrasts(record)["delta", "idle"].verdict == "not tested"
-    assert any("idle" in warning and "wiring mistake" in warning for warning in report.warnings), report.warnings
-    rows = list(csv.DictReader(next(folder.rglob("contrasts.csv")).open(encoding="utf-8", newline="")))
+    assert any("idle" in warning and "wiring mistake" in warning for warning in report.warnings), (
+        report.warnings
+    )
+    rows = list(
+        csv.DictReader(next(folder.rglob("contrasts.csv")).open(encoding="utf-8", newline=""))
+    )
     assert [row["verdict"] for row in rows if row["name"] == "idle"] == ["not tested"]
 
 
@@ -167,7 +209,9 @@ def test_a_factor_that_changes_nothing_is_called_a_wiring_mistake(tmp_path: Path
         {"pseudo.start": 3},
     ],
 )
-def test_arms_of_one_configuration_are_refused_before_anything_is_trained(same: dict[str, Any], tmp_path: Path) -> None:
+def test_arms_of_one_configuration_are_refused_before_anything_is_trained(
+    same: dict[str, Any], tmp_path: Path
+) -> None:
     design = Arms(arms={"baseline": {}, "same": same})
     with pytest.raises(UserError, match="'baseline' and 'same' are the same configuration"):
         reported(tmp_path, design, Worker())

@@ -1,4 +1,6 @@
-"""What a study lacks is said before anything is trained, in one line that names the arm and the key."""
+"""What a study lacks is said before anything is trained, in one line that names the arm and the
+key.
+"""
 
 from pathlib import Path
 from types import SimpleNamespace
@@ -45,13 +47,18 @@ def test_a_study_that_needs_nothing_passes(scans: Data) -> None:
 @pytest.mark.parametrize(
     ("knobs", "message"),
     [
-        ({"pseudo.threshold": 0.9}, "baseline: pseudo.threshold: pseudo-labels need unlabeled training pictures"),
+        (
+            {"pseudo.threshold": 0.9},
+            "baseline: pseudo.threshold: pseudo-labels need unlabeled training pictures",
+        ),
         ({"transfer.train": "last", "transfer.num_last": 500}, "baseline: transfer.num_last: "),
         ({"split": "kfold", "folds": 100, "dataset.num_train": 20, "dataset.num_valid": 20}, ""),
     ],
     ids=["pseudo", "stages", "folds"],
 )
-def test_what_is_missing_is_named(knobs: dict[str, Any], message: str, scans: Data, tmp_path: Path) -> None:
+def test_what_is_missing_is_named(
+    knobs: dict[str, Any], message: str, scans: Data, tmp_path: Path
+) -> None:
     asked = study(**knobs)
     data = scans if message else prepare(asked.baseline.dataset, None, tmp_path)
     with pytest.raises(UserError) as error:
@@ -63,13 +70,18 @@ def test_what_is_missing_is_named(knobs: dict[str, Any], message: str, scans: Da
 def test_a_batch_must_do_for_all_processes_and_parts(scans: Data) -> None:
     asked = study(batch_size=16, accumulate=4)
     require_inputs(asked, scans, 2)
-    with pytest.raises(UserError, match="batch_size: got 16; each of its 4 parts needs 2 pictures for each of 3 processes"):
+    with pytest.raises(
+        UserError,
+        match="batch_size: got 16; each of its 4 parts needs 2 pictures for each of 3 processes",
+    ):
         require_inputs(asked, scans, 3)
 
 
 @pytest.mark.parametrize("key", ["distill.teacher", "transfer.weights"])
 def test_a_missing_file_is_found_without_the_pictures(key: str) -> None:
-    with pytest.raises(UserError, match=rf"study 'small', baseline: {key}: .*nowhere.*: no such file"):
+    with pytest.raises(
+        UserError, match=rf"study 'small', baseline: {key}: .*nowhere.*: no such file"
+    ):
         external_files(study(**{key: "nowhere.safetensors"}))
 
 
@@ -86,14 +98,18 @@ def test_files_are_known_by_their_content(teacher: Path, tmp_path: Path) -> None
 
 def test_a_teacher_must_know_these_pictures(teacher: Path, tmp_path: Path) -> None:
     data = prepare(Digits(size=16), None, tmp_path)
-    with pytest.raises(UserError, match=r"baseline: distill\.teacher: trained on other pictures than this study's"):
+    with pytest.raises(
+        UserError, match=r"baseline: distill\.teacher: trained on other pictures than this study's"
+    ):
         require_inputs(study(**{"distill.teacher": str(teacher), "dataset.size": 16}), data)
 
 
 def test_a_course_rule_forbids_weights_from_elsewhere() -> None:
     for weights in ("pretrained", "file.safetensors"):
         with pytest.raises(UserError, match="is refused, because allow_pretrained is false"):
-            TrainConfig().override({"transfer.weights": weights, "allow_pretrained": False, "model.name": "mobilenet"})
+            TrainConfig().override(
+                {"transfer.weights": weights, "allow_pretrained": False, "model.name": "mobilenet"}
+            )
 
 
 def test_unlabeled_pictures_are_enough_for_pseudo_labels(tmp_path: Path) -> None:
@@ -105,17 +121,29 @@ def test_unlabeled_pictures_are_enough_for_pseudo_labels(tmp_path: Path) -> None
     require_inputs(asked, data)
 
 
-@pytest.mark.parametrize(("weights", "refused"), [("far.pth", True), ("pretrained", False), ("", False)])
-def test_runs_that_began_with_the_head_of_a_file_are_not_gone_on_with(tmp_path: Path, weights: str, refused: bool) -> None:
-    """Versions that recorded no code took over any head of as many classes; runs of today would begin with a new one."""
+@pytest.mark.parametrize(
+    ("weights", "refused"), [("far.pth", True), ("pretrained", False), ("", False)]
+)
+def test_runs_that_began_with_the_head_of_a_file_are_not_gone_on_with(
+    tmp_path: Path, weights: str, refused: bool
+) -> None:
+    """Versions that recorded no code took over any head of as many classes; runs of today would
+    begin with a new one.
+    """
     arms = {"baseline": {}, "tuned on": {"transfer.weights": weights, "model.name": "mobilenet"}}
     book = Scribe(tmp_path, with_arms(make_study(num_trials=0), arms))
     book.session()
     book.arm("tuned on", 1, 0.5)
     record = book.record()
     record.header |= {"core_version": CORE_VERSION, "files": {}}
-    same = SimpleNamespace(**{name: record.data[name] for name in ("fingerprint", "classes", "counts")})
-    lines = [f"{weights}: recorded by a version that took the head of such a file over"] if refused else []
+    same = SimpleNamespace(
+        **{name: record.data[name] for name in ("fingerprint", "classes", "counts")}
+    )
+    lines = (
+        [f"{weights}: recorded by a version that took the head of such a file over"]
+        if refused
+        else []
+    )
     assert refusals(record, record.study, same, tmp_path) == lines
 
 

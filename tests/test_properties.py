@@ -1,4 +1,6 @@
-"""Rules whose inputs are endless, tried on drawn ones: names of splits, orders of labels, decimals, settings, tables."""
+"""Rules whose inputs are endless, tried on drawn ones: names of splits, orders of labels, decimals,
+settings, tables.
+"""
 
 import csv
 import io
@@ -16,15 +18,25 @@ from pipeline.errors import printable
 from pipeline.export.predictions import Form, safe, table
 from pipeline.session.cli import _assignment
 
-normal = partial(st.floats, allow_subnormal=False)  # which training flushes to 0, for the whole process
+normal = partial(
+    st.floats, allow_subnormal=False
+)  # which training flushes to 0, for the whole process
 few = settings(derandomize=True, deadline=None, max_examples=80)
 latin = st.sampled_from(sorted(word for word in FILLERS if word.isascii()))
 case = st.sampled_from([str.lower, str.upper, str.title, str.capitalize])
 
 
 @few
-@given(st.sampled_from(sorted(WORDS)), st.lists(latin, max_size=2), st.sampled_from("_-. "), st.integers(0, 2099), case)
-def test_a_split_is_found_in_every_spelling(word: str, beside: list[str], mark: str, number: int, change: Any) -> None:
+@given(
+    st.sampled_from(sorted(WORDS)),
+    st.lists(latin, max_size=2),
+    st.sampled_from("_-. "),
+    st.integers(0, 2099),
+    case,
+)
+def test_a_split_is_found_in_every_spelling(
+    word: str, beside: list[str], mark: str, number: int, change: Any
+) -> None:
     for name in (
         mark.join((*beside, word)),
         mark.join((word, *beside)),
@@ -36,14 +48,22 @@ def test_a_split_is_found_in_every_spelling(word: str, beside: list[str], mark: 
 
 @few
 @given(st.text("bcfghjkmoq 0123_-."), st.text())
-def test_a_name_without_a_word_of_a_split_is_none_and_no_name_breaks_the_rule(plain: str, wild: str) -> None:
+def test_a_name_without_a_word_of_a_split_is_none_and_no_name_breaks_the_rule(
+    plain: str, wild: str
+) -> None:
     assert split_of(plain) is None
     assert (found := split_of(wild)) is None or found.word in WORDS.values()
 
 
 @few
-@given(st.sets(st.integers(-(10**17), 10**17)), st.sets(st.text("abcdefg ", min_size=1)), st.randoms(use_true_random=False))
-def test_labels_that_are_numbers_are_in_order_of_value_before_words(numbers: set[int], words: set[str], random: Any) -> None:
+@given(
+    st.sets(st.integers(-(10**17), 10**17)),
+    st.sets(st.text("abcdefg ", min_size=1)),
+    st.randoms(use_true_random=False),
+)
+def test_labels_that_are_numbers_are_in_order_of_value_before_words(
+    numbers: set[int], words: set[str], random: Any
+) -> None:
     names = [*map(str, numbers), *words]
     random.shuffle(names)
     assert in_order(names) == [*map(str, sorted(numbers)), *sorted(words)]
@@ -55,7 +75,9 @@ def test_labels_that_are_numbers_are_in_order_of_value_before_words(numbers: set
     st.integers(-999, 999),
     normal(-99, 99, width=16),
 )
-def test_predictions_give_the_users_own_labels_back(labels: list[str], whole: int, real: float) -> None:
+def test_predictions_give_the_users_own_labels_back(
+    labels: list[str], whole: int, real: float
+) -> None:
     labels = [*labels, str(whole), f"{real:.4f}"]
     files = {str(number): label for number, label in enumerate(labels)}
     text = table(Form({file: file for file in files}), files, {}, labels)
@@ -67,24 +89,44 @@ def test_predictions_give_the_users_own_labels_back(labels: list[str], whole: in
 
 @few
 @given(st.lists(normal(1e-7, 0.5), min_size=1), normal(1e-11, 1))
-def test_decimals_show_two_digits_of_the_smallest_half_width_and_every_sign(halves: list[float], share: float) -> None:
+def test_decimals_show_two_digits_of_the_smallest_half_width_and_every_sign(
+    halves: list[float], share: float
+) -> None:
     shown, least = Points.fit(halves), 100 * min(halves)
     assert 1 <= shown.decimals <= MOST_DECIMALS
     if shown.decimals < MOST_DECIMALS:
         assert abs(round(least, shown.decimals) - least) <= 0.051 * least or least >= 10
     if shown.decimals > 1:
-        assert least < 10 ** (2 - shown.decimals) * (1 + 1e-9), "a decimal less would have shown two digits"
+        assert least < 10 ** (2 - shown.decimals) * (1 + 1e-9), (
+            "a decimal less would have shown two digits"
+        )
     assert shown.signed(share)[0] == "+"
     assert shown.signed(-share)[0] == "−"
     assert float(shown.signed(-share).replace("−", "-")) < 0 < float(shown.signed(share))
 
 
-values = st.none() | st.booleans() | st.integers() | normal(allow_nan=False, allow_infinity=False) | st.text()
+values = (
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | normal(allow_nan=False, allow_infinity=False)
+    | st.text()
+)
 
 
 @few
-@given(values | st.lists(values, max_size=3), st.text("abc/=.: -", min_size=1), st.sampled_from(["", " ", "\t"]))
+@given(
+    values | st.lists(values, max_size=3),
+    st.text("abc/=.: -", min_size=1),
+    st.sampled_from(["", " ", "\t"]),
+)
 def test_a_setting_keeps_its_value_and_its_signs(value: Any, word: str, space: str) -> None:
-    assert _assignment(f"optimizer.lr{space}={space}{json.dumps(value)}") == ("baseline.optimizer.lr", value)
+    assert _assignment(f"optimizer.lr{space}={space}{json.dumps(value)}") == (
+        "baseline.optimizer.lr",
+        value,
+    )
     assert _assignment(f"search.seed={json.dumps(value)}") == ("search.seed", value)
-    assert _assignment(f"transfer.weights=w{word}") == ("baseline.transfer.weights", f"w{word}".strip())
+    assert _assignment(f"transfer.weights=w{word}") == (
+        "baseline.transfer.weights",
+        f"w{word}".strip(),
+    )

@@ -1,4 +1,6 @@
-"""The plan written before results, and the pilot: from the commands' own plan over a real ledger."""
+"""The plan written before results, and the pilot: from the commands' own plan over a real
+ledger.
+"""
 
 import json
 import math
@@ -25,11 +27,20 @@ from studies import small_study
 PLAN, JSON = "plan.md", "plan.json"
 
 
-def conduct(folder: Path, study: Study, worker: Worker | None = None, *, workers: int = 1) -> tuple[Record, list[str]]:
-    """Train the arms as a session does, the outlook following; returns the record and what was said."""
+def conduct(
+    folder: Path, study: Study, worker: Worker | None = None, *, workers: int = 1
+) -> tuple[Record, list[str]]:
+    """Train the arms as a session does, the outlook following; returns the record and what was
+    said.
+    """
     said: list[str] = []
     holder: list[Outlook] = []
-    plan = open_plan(folder, study, with_search=False, listener=lambda event: [one.event(event) for one in holder])
+    plan = open_plan(
+        folder,
+        study,
+        with_search=False,
+        listener=lambda event: [one.event(event) for one in holder],
+    )
     holder.append(Outlook(study, plan.ledger, plan.record, workers, said.append))
     step = plan.finish
 
@@ -59,13 +70,25 @@ def test_the_plan_is_written_once_and_before_any_run(tmp_path: Path) -> None:
     assert kinds(tmp_path).count("plan") == 1
     tree = json.loads((tmp_path / JSON).read_text())
     plan = tree["plan"]
-    assert (plan["runs"], plan["epochs"], plan["epochs_per_run"], plan["replicates"]) == (16, 48, 3, 4)
-    assert plan["arms"]["dropout + augmentation"] == {"model.dropout": 0.25, "augment.strength": 1.0}
+    assert (plan["runs"], plan["epochs"], plan["epochs_per_run"], plan["replicates"]) == (
+        16,
+        48,
+        3,
+        4,
+    )
+    assert plan["arms"]["dropout + augmentation"] == {
+        "model.dropout": 0.25,
+        "augment.strength": 1.0,
+    }
     assert {family: len(asked) for family, asked in plan["questions"].items()} == {
         "differences from baseline": 3,
         "main effects and interactions": 3,
     }
-    assert (plan["reports"], plan["margin"], plan["tuning"]) == ("test_acc", 0.01, {"policy": "fixed"})
+    assert (plan["reports"], plan["margin"], plan["tuning"]) == (
+        "test_acc",
+        0.01,
+        {"policy": "fixed"},
+    )
     assert not tree["after_results"]
     assert tree["changed"] == []
 
@@ -90,7 +113,11 @@ def test_a_changed_plan_is_written_again_and_marked(tmp_path: Path) -> None:
 def test_the_pilot_goes_first_and_is_told_once(tmp_path: Path, workers: int) -> None:
     study = small_study(replicates=5)
     record, said = conduct(tmp_path, study, workers=workers)
-    begun = [(event["arm"], event["replicate"]) for event in read_events(tmp_path) if event["type"] == "arm"]
+    begun = [
+        (event["arm"], event["replicate"])
+        for event in read_events(tmp_path)
+        if event["type"] == "arm"
+    ]
     assert begun[:3] == [("baseline", 1), ("baseline", 2), ("baseline", 3)]
     assert begun[3:6] == [("dropout", 1), ("augmentation", 1), ("dropout + augmentation", 1)]
     assert begun[-4] == ("baseline", 5)
@@ -137,13 +164,19 @@ def test_no_pilot_of_fewer_than_three_replicates(tmp_path: Path, replicates: int
 
 
 def test_no_pilot_where_a_run_of_it_diverged(tmp_path: Path) -> None:
-    worker = Worker(diverges=lambda config: config.model.dropout == 0 and getattr(config.augment, "strength", 0) == 0)
+    worker = Worker(
+        diverges=lambda config: (
+            config.model.dropout == 0 and getattr(config.augment, "strength", 0) == 0
+        )
+    )
     record, said = conduct(tmp_path, small_study(replicates=3), worker)
     assert (record.pilot, said) == ({}, [])
 
 
 def test_the_detectable_difference_is_what_a_t_test_finds() -> None:
-    """Against a simulation-free reference: power of the paired t at the stated difference is 80 %."""
+    """Against a simulation-free reference: power of the paired t at the stated difference is 80
+    %.
+    """
     study = small_study(replicates=5)
     (differences, effects) = detectable(study, 0.012, "last_val_acc")
     for alpha, size in ((0.05, differences["alone"]), (0.05 / 6, differences["corrected"])):
@@ -151,9 +184,13 @@ def test_the_detectable_difference_is_what_a_t_test_finds() -> None:
         power = stats.nct.sf(stats.t.ppf(1 - alpha / 2, 4), 4, shift)
         assert power == pytest.approx(0.8, abs=1e-3)
     assert (differences["size"], effects["size"]) == (6, 6)
-    assert effects["alone"] == pytest.approx(differences["alone"] * 2 / math.sqrt(2))  # the interaction adds up four arms
+    assert effects["alone"] == pytest.approx(
+        differences["alone"] * 2 / math.sqrt(2)
+    )  # the interaction adds up four arms
     official = study.override({"baseline.split": "official"})
-    assert detectable(official, 0.012, "test_acc")[0]["alone"] < differences["alone"]  # more degrees of freedom
+    assert (
+        detectable(official, 0.012, "test_acc")[0]["alone"] < differences["alone"]
+    )  # more degrees of freedom
 
 
 def test_the_replicates_to_use_are_the_fewest_that_see_the_size() -> None:
@@ -168,7 +205,12 @@ def test_the_replicates_to_use_are_the_fewest_that_see_the_size() -> None:
             for n in (wanted["replicates"], wanted["replicates"] - 1)
         )
         assert enough <= wanted["size"] < fewer
-    assert replicates_for(study.override({"ablation.replicates": 900}), 0.03, "test_acc")[1]["replicates"] is None
+    assert (
+        replicates_for(study.override({"ablation.replicates": 900}), 0.03, "test_acc")[1][
+            "replicates"
+        ]
+        is None
+    )
 
 
 def test_four_of_five_pilots_keep_their_promise() -> None:
@@ -179,11 +221,15 @@ def test_four_of_five_pilots_keep_their_promise() -> None:
 def test_a_pilot_says_what_it_saw_and_an_older_one_promises_nothing() -> None:
     found = {"family": "differences from baseline", "size": 3, "alone": 0.1, "corrected": 0.13}
     pilot = {"arm": "baseline", "runs": 3, "sd": 0.041, "replicates": 5, "detectable": [found]}
-    new = {"sd_upper": 0.1, "replicates_for": [{"size": 0.05, "replicates": 24}, {"size": 0.03, "replicates": None}]}
+    new = {
+        "sd_upper": 0.1,
+        "replicates_for": [{"size": 0.05, "replicates": 24}, {"size": 0.03, "replicates": None}],
+    }
     ahead = {"expected": {"epochs_left": 0, "hours": 0.0}}
     assert sentence(pilot | new | ahead).startswith(
-        "pilot: with 5 replicates you can see differences of 13 points or more; for 5 points use 24; for 3 points use more "
-        "than 1,000. To see is to find in 80 % of studies after correction over 3."
+        "pilot: with 5 replicates you can see differences of 13 points or more; for 5 points use "
+        "24; for 3 points use more than 1,000. To see is to find in 80 % of studies after "
+        "correction over 3."
     )
     for size, said in (
         (0.2347, "differences of 24 points"),
@@ -194,8 +240,8 @@ def test_a_pilot_says_what_it_saw_and_an_older_one_promises_nothing() -> None:
         assert f"you can see {said}" in sentence(seen), "rounded down it would promise more"
     text = sentence(pilot | {"sd_range": [0.02, 0.2], "expected": {"epochs_left": 0, "hours": 0.0}})
     assert text == (
-        "pilot: 3 runs of baseline have sd 4.1 points. If that were the truth, 5 replicates would find a difference of 13 "
-        "points with 80 % power after correction over 3."
+        "pilot: 3 runs of baseline have sd 4.1 points. If that were the truth, 5 replicates would "
+        "find a difference of 13 points with 80 % power after correction over 3."
     )
 
 
@@ -235,7 +281,9 @@ def test_a_dry_run_says_what_the_plan_would(tmp_path: Path) -> None:
     study = small_study(replicates=5)
     text = preview(study, None, "", tmp_path / "none", with_search=False)
     assert "4 arms x 5 replicates = 20 runs, 60 epochs" in text
-    assert max(len(line) for line in text.splitlines() if " " in line.strip()) <= 80, "but for a path, which is one word"
+    assert max(len(line) for line in text.splitlines() if " " in line.strip()) <= 80, (
+        "but for a path, which is one word"
+    )
     for what, said in lines(outline(study)):
         assert said in " ".join(text.split()) or what in ("runs", "arms")
     assert list(tmp_path.iterdir()) == []
@@ -244,7 +292,9 @@ def test_a_dry_run_says_what_the_plan_would(tmp_path: Path) -> None:
 def test_hostile_names_stay_inert_in_the_plan(tmp_path: Path) -> None:
     hostile = "<script>|# x\n# y\x1b[31m"
     study = small_study(replicates=1)
-    ablation = study.ablation.model_copy(update={"design": Arms(arms={"baseline": {}, hostile: {"model.dropout": 0.1}})})
+    ablation = study.ablation.model_copy(
+        update={"design": Arms(arms={"baseline": {}, hostile: {"model.dropout": 0.1}})}
+    )
     conduct(tmp_path, study.model_copy(update={"ablation": ablation}))
     text = (tmp_path / PLAN).read_text()
     assert "\x1b" not in text
@@ -256,7 +306,12 @@ def test_hostile_names_stay_inert_in_the_plan(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("labelled", "judged"), [(0, "last_val_acc"), (3, "test_acc")])
 def test_the_plan_names_the_number_that_will_judge(labelled: int, judged: str) -> None:
     """HW3's test pictures have no label: the plan said that they would judge."""
-    data = {"title": "food", "fingerprint": "f", "counts": {"test": 9}, "labelled": {"test": labelled}}
+    data = {
+        "title": "food",
+        "fingerprint": "f",
+        "counts": {"test": 9},
+        "labelled": {"test": labelled},
+    }
     assert outline(small_study(), data)["reports"] == judged
 
 
@@ -264,7 +319,9 @@ def test_a_pilot_without_spread_promises_nothing(tmp_path: Path) -> None:
     record, said = conduct(tmp_path, small_study(replicates=3), Worker(acc=lambda *_: 0.1))
     assert record.pilot["sd"] == 0
     words = " ".join(said[0].split())
-    assert words.startswith("pilot: 3 runs of baseline have the same value: what 3 replicates can see is not known.")
+    assert words.startswith(
+        "pilot: 3 runs of baseline have the same value: what 3 replicates can see is not known."
+    )
     assert "points" not in words
 
 
@@ -276,7 +333,9 @@ def test_a_pilot_without_spread_promises_nothing(tmp_path: Path) -> None:
         (1, "rungs at epochs 1 (rung 3 of 3: too few epochs for more)"),
     ],
 )
-def test_a_dry_run_numbers_the_rungs_as_the_search_does(epochs: int, said: str, tmp_path: Path) -> None:
+def test_a_dry_run_numbers_the_rungs_as_the_search_does(
+    epochs: int, said: str, tmp_path: Path
+) -> None:
     study = small_study(epochs=epochs).override({"search.num_rungs": 3, "search.reduction": 3})
     text = " ".join(preview(study, None, "", tmp_path, with_search=True).split())
     assert f"; {said} " in text

@@ -1,4 +1,6 @@
-"""What is handed on names no home, no user, no host and no place on a machine; the ledger keeps what it recorded."""
+"""What is handed on names no home, no user, no host and no place on a machine; the ledger keeps
+what it recorded.
+"""
 
 import json
 import re
@@ -20,7 +22,14 @@ from pipeline.report import drift, write_report
 USER, HOST = "zaphodb", "heart-of-gold-07"
 HOME = f"/srv/homes/{USER}"
 CWD = f"{HOME}/my work"
-PLACE = {"cwd": CWD, "home": HOME, "mlruns": f"/scratch/{USER}/mlruns", "pictures": "", "user": USER, "host": HOST}
+PLACE = {
+    "cwd": CWD,
+    "home": HOME,
+    "mlruns": f"/scratch/{USER}/mlruns",
+    "pictures": "",
+    "user": USER,
+    "host": HOST,
+}
 KNOWN, OLD = Cutter((PLACE,)), Cutter()
 
 
@@ -31,14 +40,26 @@ KNOWN, OLD = Cutter((PLACE,)), Cutter()
         ("--data /home/ada/food 11", "--data ~/food 11", "--data ~/food 11"),
         ("--data=/Users/ada/food", "--data=~/food", "--data=~/food"),
         (f"{HOME}/w.pth: No such file", "~/w.pth: No such file", "…/w.pth: No such file"),
-        (f"sqlite:////scratch/{USER}/mlruns/mlflow.db", "sqlite:///mlruns/mlflow.db", "sqlite:///…/mlflow.db"),
+        (
+            f"sqlite:////scratch/{USER}/mlruns/mlflow.db",
+            "sqlite:///mlruns/mlflow.db",
+            "sqlite:///…/mlflow.db",
+        ),
         ("file:///data/ada/mlruns/1", "file://…/1", "file://…/1"),
         (f"http://{HOST}:5000/#/a/b", "http://…:5000/#/a/b", f"http://{HOST}:5000/#/a/b"),
         (f"lost on {HOST}", "lost on …", f"lost on {HOST}"),
         (f"ssh {USER}@{HOST} x", "ssh …@… x", f"ssh {USER}@{HOST} x"),
         (f"../{USER}/food", "../…/food", f"../{USER}/food"),
-        ("https://127.0.0.1:5000/home/x", "https://127.0.0.1:5000/home/x", "https://127.0.0.1:5000/home/x"),
-        ("val/test, 3/4 or 50 %/100 % of a/b", "val/test, 3/4 or 50 %/100 % of a/b", "val/test, 3/4 or 50 %/100 % of a/b"),
+        (
+            "https://127.0.0.1:5000/home/x",
+            "https://127.0.0.1:5000/home/x",
+            "https://127.0.0.1:5000/home/x",
+        ),
+        (
+            "val/test, 3/4 or 50 %/100 % of a/b",
+            "val/test, 3/4 or 50 %/100 % of a/b",
+            "val/test, 3/4 or 50 %/100 % of a/b",
+        ),
         ("/dev/shm/x is full", "/dev/shm/x is full", "/dev/shm/x is full"),
         ("<b>x</b>/y/z", "<b>x</b>/y/z", "<b>x</b>/y/z"),
         (r"C:\Users\Ada\food", r"~\food", r"~\food"),
@@ -61,14 +82,30 @@ def private_record(folder: Path, **place: Any) -> Record:
     flags = f"--study {HOME}/study.json --data '{CWD}/food' --mlruns /scratch/{USER}/mlruns"
     ledger = scribe.ledger
     budget = {"search.num_trials": 4, "ablation.replicates": 3}
-    facts = {"versions": {"python": "3"}, "commit": "", "machine": {"device": "cpu"}, "budget": budget, "workers": 1}
+    facts = {
+        "versions": {"python": "3"},
+        "commit": "",
+        "machine": {"device": "cpu"},
+        "budget": budget,
+        "workers": 1,
+    }
     ledger.append("session", command=f"python -m pipeline.search {flags}", **facts, **place)
     scribe.trials(4)
     for replicate in (1, 2, 3):
         for arm in arms:
-            ended = {"status": "diverged", "error": f"{CWD}/x.py: NaN on {HOST}"} if (arm, replicate) == ("begun", 3) else {}
+            ended = (
+                {"status": "diverged", "error": f"{CWD}/x.py: NaN on {HOST}"}
+                if (arm, replicate) == ("begun", 3)
+                else {}
+            )
             run = scribe.arm(arm, replicate, **ended)
-            ledger.append("mlflow", uri=f"sqlite:////scratch/{USER}/mlruns/mlflow.db", what=run, id="0a", experiment="1")
+            ledger.append(
+                "mlflow",
+                uri=f"sqlite:////scratch/{USER}/mlruns/mlflow.db",
+                what=run,
+                id="0a",
+                experiment="1",
+            )
     return scribe.record()
 
 
@@ -79,7 +116,9 @@ def test_no_byte_of_a_report_says_who_made_it_where(lang: str, tmp_path: Path) -
     texts = {path.name: path.read_bytes() for path in found.paths}
     assert len(texts) > 15
     for name, content in texts.items():
-        assert not re.search(rf"{USER}|{HOST}|/scratch|/srv|{re.escape(str(tmp_path))}".encode(), content), name
+        assert not re.search(
+            rf"{USER}|{HOST}|/scratch|/srv|{re.escape(str(tmp_path))}".encode(), content
+        ), name
     page = texts["report.md"].decode()
     assert "--data food --mlruns mlruns" in page.replace("'", "")
     assert "sqlite:///mlruns/mlflow.db" in page
@@ -93,7 +132,9 @@ def test_older_records_are_cut_by_what_their_paths_look_like(tmp_path: Path) -> 
     found = write_report(record, tmp_path / "study" / "report")
     for path in found.paths:
         content = path.read_bytes()
-        assert not re.search(rf"{USER}|/scratch|/srv|{re.escape(str(tmp_path))}".encode(), content), path.name
+        assert not re.search(
+            rf"{USER}|/scratch|/srv|{re.escape(str(tmp_path))}".encode(), content
+        ), path.name
 
 
 def test_what_is_published_tells_runs_apart_as_before(tmp_path: Path) -> None:
@@ -122,7 +163,11 @@ def test_a_record_without_paths_is_published_as_it_is(tmp_path: Path) -> None:
 def test_a_model_file_is_handed_on_with_its_weights_alone(tmp_path: Path) -> None:
     config = {"name": "cnn", "transfer": {"weights": f"{HOME}/w.pth"}}
     about = {"config": json.dumps(config), "pictures": "[3]"}
-    save_file({"a": torch.arange(7.0), "b": torch.ones(3, dtype=torch.uint8)}, tmp_path / "best.safetensors", about)
+    save_file(
+        {"a": torch.arange(7.0), "b": torch.ones(3, dtype=torch.uint8)},
+        tmp_path / "best.safetensors",
+        about,
+    )
     content = (tmp_path / "best.safetensors").read_bytes()
     (tmp_path / "model.safetensors").write_bytes(anonymous(content, KNOWN))
     there = load_file(tmp_path / "model.safetensors")

@@ -11,7 +11,14 @@ pytestmark = pytest.mark.usefixtures("quick_disk")
 
 
 def epoch(number: int, val_acc: float = 0.5, val_loss: float = 1.0) -> dict[str, float]:
-    values = {"train_loss": 1.0, "train_acc": 0.5, "val_loss": val_loss, "val_acc": val_acc, "lr": 0.1, "seconds": 2.0}
+    values = {
+        "train_loss": 1.0,
+        "train_acc": 0.5,
+        "val_loss": val_loss,
+        "val_acc": val_acc,
+        "lr": 0.1,
+        "seconds": 2.0,
+    }
     return {"epoch": number, **values}
 
 
@@ -19,13 +26,22 @@ def epoch(number: int, val_acc: float = 0.5, val_loss: float = 1.0) -> dict[str,
 def ledger(tmp_path):
     """With a header, a session and trials 0 and 1 in it; closed by the test's end."""
     with Ledger(tmp_path) as ledger:
-        ledger.append("study", id="x", study=small_study().model_dump(mode="json"), data=DATA, note="n")
-        ledger.append("session", command="c", versions={}, commit="", machine={}, workers=1, budget={})
+        ledger.append(
+            "study", id="x", study=small_study().model_dump(mode="json"), data=DATA, note="n"
+        )
+        ledger.append(
+            "session", command="c", versions={}, commit="", machine={}, workers=1, budget={}
+        )
         for number in (0, 1):
             config = small_study().baseline.override({"model.dropout": number / 4})
             knobs = {"model.dropout": number / 4}
             ledger.append(
-                "trial", run=f"t{number}", trial=number, config=config.model_dump(mode="json"), knobs=knobs, asked=None
+                "trial",
+                run=f"t{number}",
+                trial=number,
+                config=config.model_dump(mode="json"),
+                knobs=knobs,
+                asked=None,
             )
         yield ledger
 
@@ -81,7 +97,9 @@ def test_the_best_epoch(epochs, best):
 
 
 def test_loss_and_accuracy_of_a_row_come_from_the_same_epoch():
-    run = Run("r", "arm", {}, epochs=[epoch(1, 0.9, 2.0), epoch(2, 0.8, 0.5)], test_loss=0.4, test_acc=0.6)
+    run = Run(
+        "r", "arm", {}, epochs=[epoch(1, 0.9, 2.0), epoch(2, 0.8, 0.5)], test_loss=0.4, test_acc=0.6
+    )
     assert (run.metric("val_acc"), run.metric("val_loss")) == (0.9, 2.0)
     assert (run.metric("test_acc"), run.metric("test_loss")) == (0.6, 0.4)
 
@@ -109,7 +127,9 @@ def test_the_newest_session_says_the_budget(ledger):
     assert read(ledger).study == small_study()
     for trials in (9, 4):
         budget = {"search.num_trials": trials, "ablation.replicates": 7}
-        ledger.append("session", command="c", versions={}, commit="", machine={}, workers=1, budget=budget)
+        ledger.append(
+            "session", command="c", versions={}, commit="", machine={}, workers=1, budget=budget
+        )
     study = read(ledger).study
     assert (study.search.num_trials, study.ablation.replicates) == (4, 7)
     assert study.baseline == small_study().baseline
@@ -119,7 +139,9 @@ def test_arms_stand_in_the_order_of_the_design_whenever_they_ran(ledger):
     names = [arm.name for arm, _ in small_study().arms()]
     for number, name in enumerate(reversed(names)):
         for replicate in (2, 1):
-            ledger.append("arm", run=f"a{number}-{replicate}", arm=name, replicate=replicate, config={})
+            ledger.append(
+                "arm", run=f"a{number}-{replicate}", arm=name, replicate=replicate, config={}
+            )
     ledger.append("arm", run="gone", arm="an arm of an older design", replicate=1, config={})
     arms = read(ledger).arms()
     assert list(arms) == [*names, "an arm of an older design"]
@@ -169,7 +191,9 @@ def test_every_prefix_of_a_ledger_can_be_read(tmp_path):
     for count, event in enumerate(events, 1):
         record.apply(event)
         assert len(record.trials()) <= 7
-        assert sum(len(run.epochs) for run in record.runs.values()) == sum(e["type"] == "epoch" for e in events[:count])
+        assert sum(len(run.epochs) for run in record.runs.values()) == sum(
+            e["type"] == "epoch" for e in events[:count]
+        )
         if record.sessions:
             record.arms()
             record.best_trial()
@@ -190,5 +214,8 @@ def test_every_prefix_of_a_ledger_can_be_read(tmp_path):
     ids=str,
 )
 def test_a_sealed_event_that_no_version_writes_is_refused_in_words(event):
-    with pytest.raises(MachineError, match=r"line 8 \('.*'\) is sealed, but no event of this study.*nothing has been"):
+    with pytest.raises(
+        MachineError,
+        match=r"line 8 \('.*'\) is sealed, but no event of this study.*nothing has been",
+    ):
         Record().apply({"seq": 7, "time": 1.0, **event})

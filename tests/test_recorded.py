@@ -1,7 +1,8 @@
-"""Studies that former versions recorded, in `recorded/VERSION/`: today's code, and tomorrow's, reports, exports and goes on.
+"""Studies that former versions recorded, in `recorded/VERSION/`: today's code, and tomorrow's,
+reports, exports and goes on.
 
-Recorded by the version itself, killed twice: trials 0 and 1 wait at their first rung, one replicate of `augmentation` is in
-the middle, one is not begun.
+Recorded by the version itself, killed twice: trials 0 and 1 wait at their first rung, one replicate
+of `augmentation` is in the middle, one is not begun.
 """
 
 import json
@@ -31,7 +32,11 @@ STUDY = FORMER / "study.json"
 
 
 def files(folder: Path) -> dict[str, bytes]:
-    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
 
 
 def put(home: Path) -> Path:
@@ -40,12 +45,15 @@ def put(home: Path) -> Path:
 
 
 def one_more_knob(root: Path) -> Path:
-    """The code of tomorrow: one more field in the run's config and one in a part of it, both off by default."""
+    """The code of tomorrow: one more field in the run's config and one in a part of it, both off by
+    default.
+    """
     commands.copied(root)
     commands.edit(
         root / "pipeline" / "core" / "config.py",
         "    epochs: int = Field(default=30",
-        '    label_noise: float = Field(default=0.0, ge=0, description="share of labels drawn anew")\n'
+        '    label_noise: float = Field(default=0.0, ge=0, description="share of labels drawn '
+        'anew")\n'
         "    epochs: int = Field(default=30",
     )
     commands.edit(
@@ -66,7 +74,9 @@ def without_the_knobs(home: Path) -> Record:
     return Record.of(events)
 
 
-@pytest.mark.parametrize("code", [lambda _: commands.ROOT, one_more_knob], ids=["today", "one more knob"])
+@pytest.mark.parametrize(
+    "code", [lambda _: commands.ROOT, one_more_knob], ids=["today", "one more knob"]
+)
 def test_a_study_of_a_former_version_is_reported_exported_and_gone_on_with(
     code: Callable[[Path], Path], tmp_path: Path
 ) -> None:
@@ -77,11 +87,15 @@ def test_a_study_of_a_former_version_is_reported_exported_and_gone_on_with(
     unfinished = {run.key for run in recorded.runs.values() if run.status == "running"}
     assert (len(waiting), len(unfinished)) == (2, 1)
 
-    assert commands.run("report", "--study", STUDY, home=home, root=root) == 3, commands.output(home)
+    assert commands.run("report", "--study", STUDY, home=home, root=root) == 3, commands.output(
+        home
+    )
     pages = (folder / "report" / "report.md").read_text()
     assert "INCOMPLETE" in pages
     assert "Of 7 of 7 runs the code was not recorded: a change cannot be seen." in pages
-    assert commands.run("export", "--study", STUDY, "--no-onnx", home=home, root=root) == 0, commands.output(home)
+    assert commands.run("export", "--study", STUDY, "--no-onnx", home=home, root=root) == 0, (
+        commands.output(home)
+    )
     best = {name: content for name, content in before.items() if name.endswith("best.safetensors")}
     assert (folder / "export" / "model.safetensors").read_bytes() in best.values()
     assert {name: content for name, content in files(folder).items() if name in before} == before
@@ -96,13 +110,20 @@ def test_a_study_of_a_former_version_is_reported_exported_and_gone_on_with(
     )
     assert all(run.status == "complete" for runs in record.arms().values() for run in runs)
     assert commands.repeated_epochs(home) == 0
-    gone_on = {run.key for run in record.runs.values() if run.key in waiting | unfinished and len(run.epochs) == 3}
+    gone_on = {
+        run.key
+        for run in record.runs.values()
+        if run.key in waiting | unfinished and len(run.epochs) == 3
+    }
     assert gone_on >= unfinished
     assert gone_on & waiting
-    for key in gone_on:  # the seconds of an epoch are those that it took when it was trained, and never twice the same
+    # the seconds of an epoch are those that it took when it was trained, and never twice the same
+    for key in gone_on:
         (meta,) = (folder / "checkpoints" / key).glob(f"*/{META}")
         (former,) = (FORMER / "small-digits" / "checkpoints" / key).glob(f"*/{META}")
-        assert json.loads(meta.read_text())["history"][:2] == json.loads(former.read_text())["history"]
+        assert (
+            json.loads(meta.read_text())["history"][:2] == json.loads(former.read_text())["history"]
+        )
     for key in recorded.runs.keys() - waiting - unfinished:
         own = {name: content for name, content in before.items() if key in name}
         assert {name: content for name, content in files(folder).items() if key in name} == own
@@ -118,7 +139,9 @@ def with_field(tree: dict[str, Any]) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("place", ["study", "run"])
-@pytest.mark.parametrize("command", [search, report, export, lambda flags: search([*flags, "--dry-run"])])
+@pytest.mark.parametrize(
+    "command", [search, report, export, lambda flags: search([*flags, "--dry-run"])]
+)
 def test_a_setting_that_there_is_no_more_is_refused_in_words_and_nothing_is_changed(
     command: Callable[[list[str]], int], place: str, tmp_path: Path
 ) -> None:
@@ -131,14 +154,19 @@ def test_a_setting_that_there_is_no_more_is_refused_in_words_and_nothing_is_chan
             event["config"] = with_field(event["config"])
     rewritten(events, folder)
     before = files(folder)
-    with pytest.raises(UserError, match=r"(?s)label_noise: unknown key.*another version of the code; nothing has been"):
+    with pytest.raises(
+        UserError,
+        match=r"(?s)label_noise: unknown key.*another version of the code; nothing has been",
+    ):
         command(["--study", str(STUDY), "--mlruns", str(tmp_path)])
     assert {name: content for name, content in files(folder).items() if name != "lock"} == before
 
 
 @pytest.mark.usefixtures("quick_disk")
 def test_runs_recorded_with_fewer_fields_are_known_by_what_they_are(tmp_path: Path) -> None:
-    """Nothing is trained again, and a configuration proposed again is a twin of the run that was recorded for it."""
+    """Nothing is trained again, and a configuration proposed again is a twin of the run that was
+    recorded for it.
+    """
     study, worker = small_study(num_trials=2), Worker()
     whole = drive(open_plan(tmp_path / "whole", small_study(num_trials=8)), worker)
     drive(open_plan(tmp_path / "cut", study), worker)
@@ -161,7 +189,9 @@ def test_runs_recorded_with_fewer_fields_are_known_by_what_they_are(tmp_path: Pa
     assert not [(key, epoch) for key, epoch in again.trained if epoch <= done.get(key, 0)]
 
 
-def test_a_budget_and_a_line_of_the_plan_that_are_newer_than_the_record_are_no_change(tmp_path: Path) -> None:
+def test_a_budget_and_a_line_of_the_plan_that_are_newer_than_the_record_are_no_change(
+    tmp_path: Path,
+) -> None:
     folder = put(tmp_path)
     events = list(read_events(folder))
     for event in events:

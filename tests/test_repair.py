@@ -1,4 +1,6 @@
-"""A damaged ledger is refused, and `pipeline.repair` makes a sound one of what can be vouched for; the study goes on."""
+"""A damaged ledger is refused, and `pipeline.repair` makes a sound one of what can be vouched for;
+the study goes on.
+"""
 
 import json
 import random
@@ -37,13 +39,21 @@ def lines_of(folder: Path) -> list[bytes]:
 
 @pytest.fixture(scope="module")
 def studies(tmp_path_factory) -> dict[str, tuple[Study, Path]]:
-    """A finished study of one worker, and one of three workers with arms that have searches of their own."""
+    """A finished study of one worker, and one of three workers with arms that have searches of
+    their own.
+    """
     made = {}
     plain = small_study(num_trials=8, replicates=2)
-    tuned = plain.override({"ablation.tuning.name": "per_arm", "ablation.tuning.num_trials": 3}, source="test")
+    tuned = plain.override(
+        {"ablation.tuning.name": "per_arm", "ablation.tuning.num_trials": 3}, source="test"
+    )
     for name, study, workers in (("one worker", plain, 1), ("tuned", tuned, 3)):
         folder = tmp_path_factory.mktemp("study")
-        drive(open_plan(folder, study), Worker(diverges=lambda config: config.model.dropout > 0.4), workers=workers)
+        drive(
+            open_plan(folder, study),
+            Worker(diverges=lambda config: config.model.dropout > 0.4),
+            workers=workers,
+        )
         made[name] = (study, folder)
     return made
 
@@ -65,7 +75,9 @@ def mended(folder: Path, content: bytes, whole: list[Event]) -> Record:
     *kept, note = read_events(folder)
     assert note["type"] == "repair"
     assert (folder / note["file"]).read_bytes() == content
-    assert is_part([without_number(event) for event in kept], [without_number(event) for event in whole])
+    assert is_part(
+        [without_number(event) for event in kept], [without_number(event) for event in whole]
+    )
     before = (folder / FILE).read_bytes()
     assert main([str(folder)]) == 0  # sound by now: nothing to do
     assert (folder / FILE).read_bytes() == before
@@ -80,7 +92,9 @@ def test_a_study_that_lost_any_line_goes_on_to_the_same_size(tmp_path, studies, 
     end = Record.of(whole)
     draw = random.Random(part)
     first_of_kind = {event["type"]: event["seq"] for event in reversed(whole)}
-    lost = sorted({*first_of_kind.values(), *draw.sample(range(1, len(lines)), 12)} - {0, len(lines) - 1})[part::4]
+    lost = sorted(
+        {*first_of_kind.values(), *draw.sample(range(1, len(lines)), 12)} - {0, len(lines) - 1}
+    )[part::4]
     for number in lost:
         folder = tmp_path / str(number)
         folder.mkdir()
@@ -90,19 +104,25 @@ def test_a_study_that_lost_any_line_goes_on_to_the_same_size(tmp_path, studies, 
             assert run.rungs.items() <= end.runs[key].rungs.items()
             if run.status == "complete":
                 assert (run.epochs, run.test_acc) == (end.runs[key].epochs, end.runs[key].test_acc)
-        again = drive(open_plan(folder, study), Worker(diverges=lambda config: config.model.dropout > 0.4))
+        again = drive(
+            open_plan(folder, study), Worker(diverges=lambda config: config.model.dropout > 0.4)
+        )
         assert len(again.trial_keys) == len(end.trial_keys)
         assert {(r.arm, r.replicate) for r in again.runs.values() if r.kind == "arm"} == {
             (r.arm, r.replicate) for r in end.runs.values() if r.kind == "arm"
         }
-        assert not [run.key for run in again.runs.values() if run.status in ("new", "running", "failed")]
+        assert not [
+            run.key for run in again.runs.values() if run.status in ("new", "running", "failed")
+        ]
         if name == "one worker":
             assert facts(again)[1] == facts(end)[1]
 
 
 @st.composite
 def damages(draw: st.DrawFn, lines: list[bytes]) -> bytes:
-    """The ledger with a byte flipped, cut anywhere, a line dropped, written twice, swapped, made zeros; or several of it."""
+    """The ledger with a byte flipped, cut anywhere, a line dropped, written twice, swapped, made
+    zeros; or several of it.
+    """
     for _ in range(draw(st.integers(1, 3))):
         if not lines:
             break
@@ -133,9 +153,16 @@ def damages(draw: st.DrawFn, lines: list[bytes]) -> bytes:
 RECORDED_LINES = lines_of(RECORDED)
 
 
-@settings(derandomize=True, deadline=None, max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    derandomize=True,
+    deadline=None,
+    max_examples=100,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
 @given(content=damages(RECORDED_LINES))
-def test_a_hurt_ledger_is_read_whole_or_cut_or_refused_and_mended_of_its_own_events(tmp_path_factory, content):
+def test_a_hurt_ledger_is_read_whole_or_cut_or_refused_and_mended_of_its_own_events(
+    tmp_path_factory, content
+):
     whole = [json.loads(line) for line in RECORDED_LINES]
     for event in whole:
         del event["crc"]
@@ -170,12 +197,16 @@ def test_a_single_wrong_byte_anywhere_is_given_back_by_the_checksum(data):
     hurt[place] ^= data.draw(st.integers(1, 255))
     found = restored(bytes(hurt))
     assert found == unseal(line)
-    for also in data.draw(st.lists(st.integers(0, len(line) - 1), min_size=1, max_size=40, unique=True)):
+    for also in data.draw(
+        st.lists(st.integers(0, len(line) - 1), min_size=1, max_size=40, unique=True)
+    ):
         hurt[also] = 0
     assert restored(bytes(hurt)) in (None, found)
 
 
-def test_a_ledger_with_a_wrong_byte_in_its_header_and_in_another_line_loses_nothing(tmp_path, capsys):
+def test_a_ledger_with_a_wrong_byte_in_its_header_and_in_another_line_loses_nothing(
+    tmp_path, capsys
+):
     content = bytearray(b"".join(RECORDED_LINES))
     for place in (100, len(RECORDED_LINES[0]) + 50):
         content[place] ^= 255
@@ -237,8 +268,12 @@ def test_a_study_in_use_is_not_mended(tmp_path):
 def test_the_report_tells_of_a_repair_in_both_languages(tmp_path):
     content = b"".join(RECORDED_LINES[:30] + RECORDED_LINES[31:])
     record = mended(tmp_path, content, list(read_events(RECORDED)))
-    texts = [block.text for block in provenance.blocks(record, record.study) if isinstance(block, Text)]
-    (said,) = [text for text in texts if "The ledger was damaged and has been mended: 1 event lost" in text]
+    texts = [
+        block.text for block in provenance.blocks(record, record.study) if isinstance(block, Text)
+    ]
+    (said,) = [
+        text for text in texts if "The ledger was damaged and has been mended: 1 event lost" in text
+    ]
     say = Translator(catalogue("zh"))
     assert "账本曾损坏并已修复：丢失 1 个事件" in say.text(said)
     assert not say.missed

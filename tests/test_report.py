@@ -20,9 +20,16 @@ from pipeline.report.formats.terminal import render as on_screen
 from pipeline.report.sections.sentences import points
 from tests.records import EFFECTS, Scribe, full_record, make_study, with_arms
 
-HOSTILE = '<script>alert(1)</script> & "q" | `x` *b* _i_ $\\alpha$ 50% #1 {~^} [a](http://evil.example) @all'
+HOSTILE = (
+    '<script>alert(1)</script> & "q" | `x` *b* _i_ $\\alpha$ 50% #1 {~^} '
+    "[a](http://evil.example) @all"
+)
 FILES = {"report.html", "report.md", "ablation.tex", "files.txt"}
-FILES |= {f"frames/{name}.{kind}" for name in ("runs", "arms", "contrasts", "curves") for kind in ("csv", "parquet")}
+FILES |= {
+    f"frames/{name}.{kind}"
+    for name in ("runs", "arms", "contrasts", "curves")
+    for kind in ("csv", "parquet")
+}
 
 
 @pytest.fixture(scope="module")
@@ -32,8 +39,12 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Record, Report, 
     return record, write_report(record, folder / "report"), folder / "report"
 
 
-def arms_only(folder: Path, *, without: tuple[tuple[str, int], ...] = (), replicates: int = 3, **scribe: Any) -> Scribe:
-    book = Scribe(folder / "study", make_study(replicates=replicates, num_trials=0, epochs=2), **scribe)
+def arms_only(
+    folder: Path, *, without: tuple[tuple[str, int], ...] = (), replicates: int = 3, **scribe: Any
+) -> Scribe:
+    book = Scribe(
+        folder / "study", make_study(replicates=replicates, num_trials=0, epochs=2), **scribe
+    )
     book.session()
     book.arms(without=without)
     return book
@@ -84,17 +95,23 @@ class Page(HTMLParser):
         return visible(" ".join(self.words))
 
 
-def test_everything_is_written_and_nothing_is_left_over(finished: tuple[Record, Report, Path]) -> None:
+def test_everything_is_written_and_nothing_is_left_over(
+    finished: tuple[Record, Report, Path],
+) -> None:
     _, report, folder = finished
     drawn = {
-        f"figures/{name}.{kind}" for name in ("curves", "differences", "interaction", "search") for kind in ("svg", "png")
+        f"figures/{name}.{kind}"
+        for name in ("curves", "differences", "interaction", "search")
+        for kind in ("svg", "png")
     }
     found = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
     assert found == FILES | drawn == {str(path.relative_to(folder)) for path in report.paths}
     assert report.complete
 
 
-def test_the_same_record_gives_the_same_bytes(finished: tuple[Record, Report, Path], tmp_path: Path) -> None:
+def test_the_same_record_gives_the_same_bytes(
+    finished: tuple[Record, Report, Path], tmp_path: Path
+) -> None:
     record, report, folder = finished
     write_report(record, tmp_path)
     for path in report.paths:
@@ -102,31 +119,45 @@ def test_the_same_record_gives_the_same_bytes(finished: tuple[Record, Report, Pa
         assert (tmp_path / name).read_bytes() == path.read_bytes(), name
 
 
-def test_summary_states_the_verdicts_of_the_contrasts(finished: tuple[Record, Report, Path]) -> None:
+def test_summary_states_the_verdicts_of_the_contrasts(
+    finished: tuple[Record, Report, Path],
+) -> None:
     record, report, folder = finished
     shown, text = points(read(record).ablation), (folder / "report.md").read_text()
     for row in sheet(folder, "contrasts.csv"):
         if row["kind"] == "delta":
             number = shown.percent(abs(float(row["delta"])))
-            assert re.search(rf"{re.escape(row['name'])}: [+−]{number} points \\\[.*?\\\], {row['verdict']}", text)
+            assert re.search(
+                rf"{re.escape(row['name'])}: [+−]{number} points \\\[.*?\\\], {row['verdict']}",
+                text,
+            )
     assert "none was tuned for an arm" in text
-    assert "Holm's correction over all 6 tests of this report as one family (3 differences from baseline, " in text
+    assert (
+        "Holm's correction over all 6 tests of this report as one family (3 differences from "
+        "baseline, "
+    ) in text
     assert "optimistic" in report.text
 
 
-def test_arms_cssreads_all_metrics_of_a_run_at_one_epoch(finished: tuple[Record, Report, Path]) -> None:
+def test_arms_cssreads_all_metrics_of_a_run_at_one_epoch(
+    finished: tuple[Record, Report, Path],
+) -> None:
     record, _, folder = finished
     for row in sheet(folder, "arms.csv"):
         runs = record.arms()[row["arm"]]
         at_best = [run.epochs[run.best_epoch - 1] for run in runs]
         for name in ("val_acc", "val_loss"):
-            assert float(row[f"{name}_mean"]) == pytest.approx(sum(e[name] for e in at_best) / len(runs))
+            assert float(row[f"{name}_mean"]) == pytest.approx(
+                sum(e[name] for e in at_best) / len(runs)
+            )
         tests = [run.test_acc for run in runs if run.test_acc is not None]
         assert float(row["test_acc_mean"]) == pytest.approx(sum(tests) / 5)
         assert (row["complete"], row["diverged"], row["judged_by"]) == ("5", "0", "test_acc")
 
 
-def test_runs_csv_has_every_run_with_its_configuration(finished: tuple[Record, Report, Path]) -> None:
+def test_runs_csv_has_every_run_with_its_configuration(
+    finished: tuple[Record, Report, Path],
+) -> None:
     record, _, folder = finished
     rows = {row["run"]: row for row in sheet(folder, "runs.csv")}
     assert rows.keys() == record.runs.keys()
@@ -137,7 +168,9 @@ def test_runs_csv_has_every_run_with_its_configuration(finished: tuple[Record, R
     assert rows["arm-0-r1"]["trial"] == ""
 
 
-def test_the_best_configuration_stands_beside_the_baseline(finished: tuple[Record, Report, Path]) -> None:
+def test_the_best_configuration_stands_beside_the_baseline(
+    finished: tuple[Record, Report, Path],
+) -> None:
     record, report, folder = finished
     best = record.best_trial()
     assert best is not None
@@ -147,17 +180,33 @@ def test_the_best_configuration_stands_beside_the_baseline(finished: tuple[Recor
     assert "selected by this very number" in page
 
 
-def test_the_page_needs_nothing_else_and_runs_nothing(finished: tuple[Record, Report, Path]) -> None:
+def test_the_page_needs_nothing_else_and_runs_nothing(
+    finished: tuple[Record, Report, Path],
+) -> None:
     page = Page((finished[2] / "report.html").read_text())
-    assert not {tag for tag, _ in page.tags} & {"link", "img", "iframe", "object", "embed", "base", "form"}
-    assert [attributes for tag, attributes in page.tags if tag == "script"] == [{}], "the page's own, inline"
+    assert not {tag for tag, _ in page.tags} & {
+        "link",
+        "img",
+        "iframe",
+        "object",
+        "embed",
+        "base",
+        "form",
+    }
+    assert [attributes for tag, attributes in page.tags if tag == "script"] == [{}], (
+        "the page's own, inline"
+    )
     for tag, attributes in page.tags:
         for name, value in attributes.items():
             assert not name.startswith("on"), (tag, name)
             if name.endswith(("href", "src")):
                 assert value is not None
                 assert value.startswith("#"), (tag, name, value)
-    policy = next(a["content"] for tag, a in page.tags if tag == "meta" and a.get("http-equiv") == "Content-Security-Policy")
+    policy = next(
+        a["content"]
+        for tag, a in page.tags
+        if tag == "meta" and a.get("http-equiv") == "Content-Security-Policy"
+    )
     assert policy is not None
     assert policy.startswith("default-src 'none'")
     ids = [a["id"] for _, a in page.tags if "id" in a]
@@ -211,14 +260,20 @@ def test_a_hole_makes_the_report_incomplete_everywhere(tmp_path: Path) -> None:
         ("stopped", False, "ResNet, replicate 2 (stopped early)"),
     ],
 )
-def test_runs_without_a_result_are_left_out_and_named(tmp_path: Path, status: str, complete: bool, words: str) -> None:
+def test_runs_without_a_result_are_left_out_and_named(
+    tmp_path: Path, status: str, complete: bool, words: str
+) -> None:
     book = arms_only(tmp_path, without=(("ResNet", 2),), replicates=4)
     book.arm("ResNet", 2, 0.9, status=status)
     report = write_texts(book.record(), tmp_path / "r")
     assert report.complete == complete
     assert any(words in warning for warning in report.warnings)
-    rows = {row["name"]: row for row in sheet(tmp_path / "r", "contrasts.csv") if row["kind"] == "delta"}
-    assert (rows["ResNet"]["n"], rows["ResNet"]["dropped"]) == ("3", "0"), "unpaired: the other arm's run stays"
+    rows = {
+        row["name"]: row for row in sheet(tmp_path / "r", "contrasts.csv") if row["kind"] == "delta"
+    }
+    assert (rows["ResNet"]["n"], rows["ResNet"]["dropped"]) == ("3", "0"), (
+        "unpaired: the other arm's run stays"
+    )
     assert (rows["augmentation"]["n"], rows["augmentation"]["dropped"]) == ("4", "0")
     assert "left out of the differences" not in (tmp_path / "r/report.md").read_text()
 
@@ -231,8 +286,14 @@ def test_where_val_judges_a_lost_run_leaves_its_pair_out(tmp_path: Path) -> None
             if (arm.name, replicate) != ("ResNet", 2):
                 book.arm(arm.name, replicate, test_acc=None, test_loss=None)
     report = write_texts(book.record(), tmp_path / "r")
-    rows = {row["name"]: row for row in sheet(tmp_path / "r", "contrasts.csv") if row["kind"] == "delta"}
-    assert (rows["ResNet"]["n"], rows["ResNet"]["dropped"], rows["ResNet"]["test"]) == ("3", "1", "paired t")
+    rows = {
+        row["name"]: row for row in sheet(tmp_path / "r", "contrasts.csv") if row["kind"] == "delta"
+    }
+    assert (rows["ResNet"]["n"], rows["ResNet"]["dropped"], rows["ResNet"]["test"]) == (
+        "3",
+        "1",
+        "paired t",
+    )
     assert (rows["augmentation"]["n"], rows["augmentation"]["dropped"]) == ("4", "0")
     assert "left out of the differences" in (tmp_path / "r/report.md").read_text()
     assert not report.complete
@@ -247,8 +308,13 @@ def test_below_three_replicates_only_values_are_shown(tmp_path: Path, replicates
     assert "±" not in table
     assert "[" not in table.split("\n", 1)[1]
     assert " *" not in table
-    assert all(row["verdict"] == "not tested" and not row["p"] for row in sheet(tmp_path / "r", "contrasts.csv"))
-    assert "**" not in re.sub(r"\*\*(INCOMPLETE|best)", "", (tmp_path / "r/report.md").read_text().split("## Warnings")[0])
+    assert all(
+        row["verdict"] == "not tested" and not row["p"]
+        for row in sheet(tmp_path / "r", "contrasts.csv")
+    )
+    assert "**" not in re.sub(
+        r"\*\*(INCOMPLETE|best)", "", (tmp_path / "r/report.md").read_text().split("## Warnings")[0]
+    )
 
 
 @pytest.mark.parametrize("lost", ["ResNet", "baseline"])
@@ -258,17 +324,24 @@ def test_an_arm_that_always_diverged_is_a_hole_and_not_beaten(tmp_path: Path, lo
         book.arm(lost, replicate, status="diverged")
     report = write_report(book.record(), tmp_path / "r")
     assert not report.complete
-    assert f"INCOMPLETE: 3 of the 12 planned runs of the ablation have no result. Arms without any: {lost} (diverged)." in (
-        visible(report.text.split("\n\n")[0].replace("!! ", ""))
+    assert (
+        "INCOMPLETE: 3 of the 12 planned runs of the ablation have no result. Arms without any: "
+        f"{lost} (diverged)."
+    ) in (visible(report.text.split("\n\n")[0].replace("!! ", "")))
+    assert any(
+        f"INCOMPLETE, 3 of 12 planned runs without a result: {lost}, replicate 1 (diverged)" in w
+        for w in report.warnings
     )
     assert any(
-        f"INCOMPLETE, 3 of 12 planned runs without a result: {lost}, replicate 1 (diverged)" in w for w in report.warnings
+        w.startswith(f"{lost}: 3 runs diverged") and w.endswith("it has no numbers")
+        for w in report.warnings
     )
-    assert any(w.startswith(f"{lost}: 3 runs diverged") and w.endswith("it has no numbers") for w in report.warnings)
     text = visible(report.text)
     assert "distinguishable from every other arm" not in text
     assert f"Neither bold nor best: {lost} (diverged)." in text
-    why = "diverged" if lost == "ResNet" else "baseline has no result: diverged"  # whose fault it is
+    why = (
+        "diverged" if lost == "ResNet" else "baseline has no result: diverged"
+    )  # whose fault it is
     assert f"ResNet: not compared ({why})." in text
     assert f"{lost}: 3 of 3 runs diverged, none is complete." in text
     notes = (tmp_path / "r/report.md").read_text()
@@ -296,11 +369,17 @@ def test_the_best_arm_is_the_best_of_those_compared(tmp_path: Path, count: int) 
 
 
 def test_few_results_are_blamed_on_the_arms_that_have_few(tmp_path: Path) -> None:
-    lost = (*(("ResNet", r) for r in (1, 2, 3)), ("baseline", 3), ("baseline", 4), ("augmentation", 1))
+    lost = (
+        *(("ResNet", r) for r in (1, 2, 3)),
+        ("baseline", 3),
+        ("baseline", 4),
+        ("augmentation", 1),
+    )
     report = write_texts(arms_only(tmp_path, without=lost, replicates=5).record(), tmp_path / "r")
     few = "ResNet has only 2 results: below 3 replicates values are shown, nothing is tested"
     some = (
-        "baseline has only 3 results; augmentation has only 4 results: with fewer than 5 only very large effects are found"
+        "baseline has only 3 results; augmentation has only 4 results: with fewer than 5 only "
+        "very large effects are found"
     )
     assert [warning for warning in report.warnings if "has only" in warning] == [few, some]
 
@@ -357,7 +436,10 @@ def test_without_a_search_the_newest_command_is_shown(tmp_path: Path) -> None:
         book.session(f"python -m pipeline.ablate --study demo --workers {number}", commit="")
     book.arms()
     write_texts(book.record(), tmp_path / "r")
-    assert "```sh\npython -m pipeline.ablate --study demo --workers 2\n```" in (tmp_path / "r/report.md").read_text()
+    assert (
+        "```sh\npython -m pipeline.ablate --study demo --workers 2\n```"
+        in (tmp_path / "r/report.md").read_text()
+    )
 
 
 def test_identical_arms_are_not_tested_and_the_reason_is_said(tmp_path: Path) -> None:
@@ -379,8 +461,13 @@ def test_without_test_labels_the_last_epoch_judges(tmp_path: Path) -> None:
     report = write_texts(record, tmp_path / "r")
     assert any("no test labels" in warning for warning in report.warnings)
     assert "validation accuracy at each run's last epoch" in visible(report.text)
-    last = {arm: fmean([run.epochs[-1]["val_acc"] for run in runs]) for arm, runs in record.arms().items()}
-    deltas = {row["name"]: row for row in sheet(tmp_path / "r", "contrasts.csv") if row["kind"] == "delta"}
+    last = {
+        arm: fmean([run.epochs[-1]["val_acc"] for run in runs])
+        for arm, runs in record.arms().items()
+    }
+    deltas = {
+        row["name"]: row for row in sheet(tmp_path / "r", "contrasts.csv") if row["kind"] == "delta"
+    }
     assert float(deltas["ResNet"]["delta"]) == pytest.approx(last["ResNet"] - last["baseline"])
     arms = {row["arm"]: row for row in sheet(tmp_path / "r", "arms.csv")}
     assert float(arms["ResNet"]["last_val_acc_mean"]) == pytest.approx(last["ResNet"])
@@ -397,8 +484,13 @@ def test_the_notes_stand_beside_ours_only_on_their_data_and_arms(tmp_path: Path)
     food = text("a", arms_only(tmp_path / "1", replicates=1))
     assert "59.11" in food
     assert "one run each" in food
-    assert "59.11" not in text("b", arms_only(tmp_path / "2", replicates=1, data={"is_food11": False}))
-    others = with_arms(make_study(replicates=1, num_trials=0, epochs=2), {"baseline": {}, "big": {"model.width": 128}})
+    assert "59.11" not in text(
+        "b", arms_only(tmp_path / "2", replicates=1, data={"is_food11": False})
+    )
+    others = with_arms(
+        make_study(replicates=1, num_trials=0, epochs=2),
+        {"baseline": {}, "big": {"model.width": 128}},
+    )
     book = Scribe(tmp_path / "3", others)
     book.session()
     book.arms()
@@ -408,7 +500,9 @@ def test_the_notes_stand_beside_ours_only_on_their_data_and_arms(tmp_path: Path)
 def test_the_embedded_default_is_said_at_the_top_of_every_text(tmp_path: Path) -> None:
     note = "Food-11 was not found: these are the results of the embedded default."
     data = {"title": "scikit-learn digits", "is_food11": False}
-    report = write_texts(arms_only(tmp_path, replicates=1, note=note, data=data).record(), tmp_path / "r")
+    report = write_texts(
+        arms_only(tmp_path, replicates=1, note=note, data=data).record(), tmp_path / "r"
+    )
     assert report.text.startswith(f"!! {note}")
     page = Page((tmp_path / "r/report.html").read_text())
     assert "on scikit-learn digits" in page.text[: page.text.index("Study demo")]
@@ -426,7 +520,9 @@ def test_a_study_without_any_result_still_has_a_report(tmp_path: Path) -> None:
     assert not report.complete
     assert "there is nothing to compare yet" in visible(report.text)
     assert not (tmp_path / "r/figures").exists()
-    assert not any("planned trials" in warning for warning in report.warnings), "nobody asked for a search"
+    assert not any("planned trials" in warning for warning in report.warnings), (
+        "nobody asked for a search"
+    )
     assert any("planned runs without a result" in warning for warning in report.warnings)
     assert "Best configuration" not in report.text
 
@@ -440,7 +536,12 @@ def test_search_warnings(tmp_path: Path) -> None:
     book = Scribe(tmp_path / "study", make_study(num_trials=3))
     book.session()
     book.trials(1)
-    knobs = {"model.dropout": 0.2, "batch_size": 64, "optimizer.name": "adam", "optimizer.lr": 0.0099}
+    knobs = {
+        "model.dropout": 0.2,
+        "batch_size": 64,
+        "optimizer.name": "adam",
+        "optimizer.lr": 0.0099,
+    }
     config = book.study.baseline.override(knobs).model_dump(mode="json")
     book.ledger.append("trial", run="t", trial=1, config=config, knobs=knobs, asked=0)
     book.ledger.append("start", run="t", rung=0)
@@ -456,7 +557,11 @@ def test_top_trials_are_ranked_within_rungs(finished: tuple[Record, Report, Path
     record, _, folder = finished
     text = (folder / "report.md").read_text()
     table = text[text.index("Best trials, the highest rung first") : text.index("## What was run")]
-    rows = [[cell.strip() for cell in line.split("|")[1:5]] for line in table.splitlines() if line.startswith("| ")][1:]
+    rows = [
+        [cell.strip() for cell in line.split("|")[1:5]]
+        for line in table.splitlines()
+        if line.startswith("| ")
+    ][1:]
     places = [(int(row[1].split()[0]), float(row[3])) for row in rows]
     assert places == sorted(places, reverse=True)
     assert len(rows) == min(10, sum(bool(run.rungs) for run in record.trials()))
@@ -559,7 +664,8 @@ def test_a_factorial_of_three_has_all_pairs(tmp_path: Path) -> None:
     factors = {**study.ablation.design.on, "wide": {"model.width": 128}}  # type: ignore[union-attr]
     design = study.ablation.design.model_copy(update={"on": factors})
     book = Scribe(
-        tmp_path / "s", study.model_copy(update={"ablation": study.ablation.model_copy(update={"design": design})})
+        tmp_path / "s",
+        study.model_copy(update={"ablation": study.ablation.model_copy(update={"design": design})}),
     )
     book.session()
     book.arms()
@@ -569,7 +675,9 @@ def test_a_factorial_of_three_has_all_pairs(tmp_path: Path) -> None:
     assert report.complete
 
 
-def test_a_search_that_changed_nothing_has_no_table_of_changes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_search_that_changed_nothing_has_no_table_of_changes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The baseline outside of the space was the best trial: the table had a head and no row."""
     scribe = Scribe(tmp_path / "study", make_study(num_trials=1))
     monkeypatch.setattr(scribe, "_knobs", lambda _: {})
@@ -586,5 +694,7 @@ def test_the_end_of_a_command_fits_a_terminal(finished: tuple[Record, Report, Pa
     lines = finished[1].text.splitlines()
     assert max(len(line) for line in lines if not line.startswith("Report: ")) <= 80
     rows = [line for line in lines if "better" in line or "inconclusive" in line]
-    assert any(re.search(r"\d ± \d.*\(5\)", line) for line in rows)  # a number stays with its spread and n
+    assert any(
+        re.search(r"\d ± \d.*\(5\)", line) for line in rows
+    )  # a number stays with its spread and n
     assert not any(line.rstrip().endswith("±") or line.lstrip().startswith("%") for line in lines)

@@ -1,4 +1,6 @@
-"""`pipeline.report --check`: the same bytes in every process; drift is named; what is not the report's is left alone."""
+"""`pipeline.report --check`: the same bytes in every process; drift is named; what is not the
+report's is left alone.
+"""
 
 import hashlib
 import os
@@ -27,7 +29,9 @@ print(*drift(Record.of(read_events(Path(sys.argv[1]))), Path(sys.argv[1]) / "rep
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A study's folder with every section of a report in it: search with importance, factorial, a diverged trial."""
+    """A study's folder with every section of a report in it: search with importance, factorial, a
+    diverged trial.
+    """
     home = tmp_path_factory.mktemp("check") / "study"
     write_report(full_record(home, num_trials=24, replicates=3), home / "report")
     return home
@@ -42,14 +46,21 @@ def small(folder: Path) -> Record:
 
 def snapshot(folder: Path) -> dict[str, tuple[bytes, int]]:
     found = (path for path in folder.rglob("*") if path.is_file())
-    return {str(path.relative_to(folder)): (path.read_bytes(), path.stat().st_mtime_ns) for path in found}
+    return {
+        str(path.relative_to(folder)): (path.read_bytes(), path.stat().st_mtime_ns)
+        for path in found
+    }
 
 
 def test_another_process_draws_up_the_same_bytes(home: Path) -> None:
-    seed = "1" if os.environ.get("PYTHONHASHSEED") != "1" else "2"  # without the variable, this process has a random one
+    seed = (
+        "1" if os.environ.get("PYTHONHASHSEED") != "1" else "2"
+    )  # without the variable, this process has a random one
     environment = os.environ | {"PYTHONHASHSEED": seed, "TZ": "Asia/Taipei", "LC_ALL": "C"}
     command = [sys.executable, "-c", ELSEWHERE, str(home)]
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False
+    )
     assert (done.returncode, done.stdout.strip()) == (0, ""), done.stderr
 
 
@@ -63,7 +74,11 @@ def test_every_kind_of_drift_is_named(tmp_path: Path) -> None:
     (folder / "frames/runs.parquet").unlink()
     (folder / "mine\x1b[31m.txt").write_text("a note of the reader's")
     before = snapshot(folder)
-    named = ("frames/runs.parquet: missing", "mine\\x1b[31m.txt: not of this report", "report.md: differs")
+    named = (
+        "frames/runs.parquet: missing",
+        "mine\\x1b[31m.txt: not of this report",
+        "report.md: differs",
+    )
     assert drift(record, folder) == named
     assert snapshot(folder) == before
 
@@ -73,7 +88,7 @@ def test_the_command_checks_and_writes_nothing(
 ) -> None:
     folder = tmp_path / "demo"
     write_report(small(folder), folder / "report")
-    monkeypatch.setattr("pipeline.session.cli.chosen_study", lambda _: (make_study(), None, ""))
+    monkeypatch.setattr("pipeline.study.choose.chosen_study", lambda _: (make_study(), None, ""))
     monkeypatch.setattr("pipeline.report.__main__.chosen_study", lambda _: (make_study(), None, ""))
     monkeypatch.setattr("pipeline.record.folders.study_folder", lambda *_: folder)
     flags = ["--study", "demo", "--mlruns", str(tmp_path), "--check"]
@@ -94,7 +109,12 @@ def test_the_command_checks_and_writes_nothing(
 
 
 def test_what_a_later_report_lacks_is_removed_and_only_that(tmp_path: Path) -> None:
-    first = {"report.html": b"page", "figures/a.svg": b"a", "figures/b.svg": b"b", "figures/c.svg": b"c"}
+    first = {
+        "report.html": b"page",
+        "figures/a.svg": b"a",
+        "figures/b.svg": b"b",
+        "figures/c.svg": b"c",
+    }
     files.replace_all(tmp_path, files.listed(first))
     (tmp_path / "figures/mine.svg").write_bytes(b"the reader's")
     (tmp_path / "figures/b.svg").write_bytes(b"b, with the reader's marks")
@@ -120,9 +140,15 @@ def test_a_forged_list_removes_nothing_outside(tmp_path: Path) -> None:
 def test_the_list_is_what_sha256sum_reads(home: Path) -> None:
     lines = (home / "report" / files.LIST).read_text().splitlines()
     listed = dict(reversed(line.split("  ", 1)) for line in lines)
-    written = {str(p.relative_to(home / "report")): p.read_bytes() for p in (home / "report").rglob("*") if p.is_file()}
+    written = {
+        str(p.relative_to(home / "report")): p.read_bytes()
+        for p in (home / "report").rglob("*")
+        if p.is_file()
+    }
     del written[files.LIST]
-    assert listed == {name: hashlib.sha256(content).hexdigest() for name, content in written.items()}
+    assert listed == {
+        name: hashlib.sha256(content).hexdigest() for name, content in written.items()
+    }
 
 
 def test_a_study_that_went_on_is_drift(tmp_path: Path) -> None:
@@ -130,5 +156,9 @@ def test_a_study_that_went_on_is_drift(tmp_path: Path) -> None:
     events = list(read_events(tmp_path))
     record = Record.of([*events[:-1], {**events[-1], "test_acc": events[-1]["test_acc"] + 0.01}])
     found = drift(record, tmp_path / "report")
-    assert {"frames/runs.csv: differs", "frames/runs.parquet: differs", "report.html: differs"} <= set(found)
+    assert {
+        "frames/runs.csv: differs",
+        "frames/runs.parquet: differs",
+        "report.html: differs",
+    } <= set(found)
     assert not any(line.startswith("frames/curves") for line in found)

@@ -1,4 +1,6 @@
-"""The report of every design: planted effects come out with their family, test and scope, and nothing is claimed beyond."""
+"""The report of every design: planted effects come out with their family, test and scope, and
+nothing is claimed beyond.
+"""
 
 import csv
 import io
@@ -20,7 +22,16 @@ from pipeline.report.frame_files import files
 from pipeline.report.sections import interactions
 from pipeline.report.sections.sentences import points
 from pipeline.report.sections.winners_curse import sentence
-from pipeline.study.designs import AddOneIn, Both, Factorial, Fractional, Ladder, LeaveOneOut, OrderedPath, Scheme
+from pipeline.study.designs import (
+    AddOneIn,
+    Both,
+    Factorial,
+    Fractional,
+    Ladder,
+    LeaveOneOut,
+    OrderedPath,
+    Scheme,
+)
 from pipeline.study.study import Study, load_study
 from tests.records import Scribe, make_study
 
@@ -44,16 +55,24 @@ def some(count: int) -> dict[str, dict[str, Any]]:
 def planned(design: Scheme, replicates: int = 5, **baseline: Any) -> Study:
     study = make_study(replicates=replicates, num_trials=0, epochs=2)
     ablation = study.ablation.model_copy(update={"design": design})
-    return study.model_copy(update={"ablation": ablation, "baseline": study.baseline.model_copy(update=baseline)})
+    return study.model_copy(
+        update={"ablation": ablation, "baseline": study.baseline.model_copy(update=baseline)}
+    )
 
 
 def world(folder: Path, design: Scheme, *, noise: float = 0.0005, **baseline: Any) -> Scribe:
-    """Every arm at the sum of its factors' effects and of the one interaction, with little noise."""
+    """Every arm at the sum of its factors' effects and of the one interaction, with little
+    noise.
+    """
     book = Scribe(folder / "study", planned(design, **baseline))
     book.session()
     for replicate in range(1, book.study.ablation.replicates + 1):
         for arm, _ in book.study.arms():
-            acc = 0.5 + sum(EFFECTS.get(factor, 0.0) for factor, on in arm.levels.items() if on) + 0.003 * replicate
+            acc = (
+                0.5
+                + sum(EFFECTS.get(factor, 0.0) for factor, on in arm.levels.items() if on)
+                + 0.003 * replicate
+            )
             if arm.levels.get("deep") and arm.levels.get("flips"):
                 acc += TOGETHER
             book.arm(arm.name, replicate, acc + float(book.rng.normal(0, noise)))
@@ -61,10 +80,16 @@ def world(folder: Path, design: Scheme, *, noise: float = 0.0005, **baseline: An
 
 
 def told(book: Scribe) -> tuple[Findings, dict[str, str]]:
-    """The findings, and every text of the report by file name; `screen` is what the terminal shows."""
+    """The findings, and every text of the report by file name; `screen` is what the terminal
+    shows.
+    """
     findings = read(book.record())
-    sheets_of = {name: content.decode() for name, content in files(findings).items() if name.endswith(".csv")}
-    return findings, texts(findings, {}) | sheets_of | {"screen": render(findings, Path("report.html"))}
+    sheets_of = {
+        name: content.decode() for name, content in files(findings).items() if name.endswith(".csv")
+    }
+    return findings, texts(findings, {}) | sheets_of | {
+        "screen": render(findings, Path("report.html"))
+    }
 
 
 def rows_of(found: dict[str, str]) -> dict[tuple[str, str, str], dict[str, str]]:
@@ -93,7 +118,9 @@ DESIGNS = {
 
 
 @pytest.mark.parametrize("design", DESIGNS.values(), ids=DESIGNS)
-def test_every_question_of_a_design_is_answered_with_family_against_test_and_scope(design: Scheme, tmp_path: Path) -> None:
+def test_every_question_of_a_design_is_answered_with_family_against_test_and_scope(
+    design: Scheme, tmp_path: Path
+) -> None:
     findings, found = told(world(tmp_path, design))
     rows = rows_of(found)
     questions = design.questions()
@@ -111,23 +138,33 @@ def test_every_question_of_a_design_is_answered_with_family_against_test_and_sco
 
 
 @pytest.mark.parametrize("design", DESIGNS.values(), ids=DESIGNS)
-def test_every_table_with_intervals_says_its_family_test_and_scope(design: Scheme, tmp_path: Path) -> None:
+def test_every_table_with_intervals_says_its_family_test_and_scope(
+    design: Scheme, tmp_path: Path
+) -> None:
     findings, found = told(world(tmp_path, design))
     parts = found["report.md"].split("## Warnings")[0].split("\n\n")
-    heads = [parts[i - 1] for i, part in enumerate(parts) if part.startswith("|") and "95 % CI" in part]
+    heads = [
+        parts[i - 1] for i, part in enumerate(parts) if part.startswith("|") and "95 % CI" in part
+    ]
     assert heads
     size = max(c.family for c in findings.ablation.contrasts)
     for head in heads:
         assert "95 % intervals by Welch's t, each on its own" in head
         sharing = head.startswith("Shapley shares") or "\nShapley shares" in head
-        assert ("None of them is tested." if sharing else f"Family: all {size} tests of this report (here: ") in head
+        assert (
+            "None of them is tested."
+            if sharing
+            else f"Family: all {size} tests of this report (here: "
+        ) in head
         assert f"Scope: {SCOPE}" in head
     bound = "At most 5 % of reports like this name " + (
         "an effect" if design.name == "fractional" else "a difference, an effect"
     )
     assert found["report.md"].count(bound) == 2, "in the summary and in the notes"
     assert flat(found["ablation.tex"]).count(bound.replace("%", r"\%")) == 1
-    assert len(heads) == len({c.family_name for c in findings.ablation.contrasts}) - (design.name == "both")
+    assert len(heads) == len({c.family_name for c in findings.ablation.contrasts}) - (
+        design.name == "both"
+    )
 
 
 def test_arms_without_a_factor_are_compared_with_the_arm_that_has_all(tmp_path: Path) -> None:
@@ -143,25 +180,35 @@ def test_arms_without_a_factor_are_compared_with_the_arm_that_has_all(tmp_path: 
     table = found["report.md"].split("Δ is against", 1)[1].split("\n\n")[0]
     line = next(line for line in table.splitlines() if "| [without deep](" in line)
     assert re.search(r"\| all 4 \|", line)
-    assert re.search(r"\| baseline \| \u2007*\+5\.\d", next(line for line in table.splitlines() if "| [**deep**](" in line))
-    assert "Δ vs" not in found["report.md"]
-    assert f"without deep against all 4: {points(findings.ablation).signed(float(row['delta']))} points" in flat(
-        found["screen"]
+    assert re.search(
+        r"\| baseline \| \u2007*\+5\.\d",
+        next(line for line in table.splitlines() if "| [**deep**](" in line),
     )
+    assert "Δ vs" not in found["report.md"]
+    assert (
+        f"without deep against all 4: {points(findings.ablation).signed(float(row['delta']))} "
+        "points"
+    ) in flat(found["screen"])
     assert "all 4" in found["ablation.tex"]
     assert not any(contrast.kind == "main" for contrast in findings.ablation.contrasts)
 
 
 def test_an_arm_compared_with_two_references_has_both_differences(tmp_path: Path) -> None:
-    """Of two factors each alone is also the arm without the other: its second difference has a table of its own."""
+    """Of two factors each alone is also the arm without the other: its second difference has a
+    table of its own.
+    """
     _, found = told(world(tmp_path, Both(on=some(2))))
     rows = rows_of(found)
-    assert float(rows["differences from baseline", "delta", "deep"]["delta"]) == pytest.approx(0.05, abs=0.002)
-    assert float(rows["differences from deep + flips", "delta", "deep"]["delta"]) == pytest.approx(0.01, abs=0.002)
-    assert "Differences from deep + flips. 95 % intervals" in found["report.md"]
-    assert float(rows["main effects and interactions", "interaction", "deep × flips"]["delta"]) == pytest.approx(
-        TOGETHER, abs=0.002
+    assert float(rows["differences from baseline", "delta", "deep"]["delta"]) == pytest.approx(
+        0.05, abs=0.002
     )
+    assert float(rows["differences from deep + flips", "delta", "deep"]["delta"]) == pytest.approx(
+        0.01, abs=0.002
+    )
+    assert "Differences from deep + flips. 95 % intervals" in found["report.md"]
+    assert float(
+        rows["main effects and interactions", "interaction", "deep × flips"]["delta"]
+    ) == pytest.approx(TOGETHER, abs=0.002)
 
 
 def test_leaving_one_out_is_read_against_all(tmp_path: Path) -> None:
@@ -181,7 +228,9 @@ def test_leaving_one_out_is_read_against_all(tmp_path: Path) -> None:
         (OrderedPath(steps=tuple(some(2).values())), None),
     ],
 )
-def test_steps_are_shown_with_the_sentence_on_their_order(design: Scheme, steps: list[str] | None, tmp_path: Path) -> None:
+def test_steps_are_shown_with_the_sentence_on_their_order(
+    design: Scheme, steps: list[str] | None, tmp_path: Path
+) -> None:
     _, found = told(world(tmp_path, design))
     names = [name for family, kind, name in rows_of(found) if kind == "step"]
     assert names == steps if steps else len(names) == 2
@@ -193,7 +242,9 @@ def test_steps_are_shown_with_the_sentence_on_their_order(design: Scheme, steps:
         assert float(row["delta"]) == pytest.approx(EFFECTS["flips"] + TOGETHER, abs=0.002)
 
 
-def test_a_step_without_a_sentence_on_order_is_only_in_designs_without_steps(tmp_path: Path) -> None:
+def test_a_step_without_a_sentence_on_order_is_only_in_designs_without_steps(
+    tmp_path: Path,
+) -> None:
     _, found = told(world(tmp_path, AddOneIn(on=some(3))))
     assert "place in the order" not in "".join(found.values())
 
@@ -216,7 +267,8 @@ def test_of_three_factors_an_interaction_is_said_to_be_an_average(tmp_path: Path
         findings, found = told(world(tmp_path / str(count), Factorial(on=some(count)), noise=0.002))
         shown = points(findings.ablation)
         pair = interactions.pair_of(
-            next(c for c in findings.ablation.contrasts if c.kind == "interaction"), findings.ablation
+            next(c for c in findings.ablation.contrasts if c.kind == "interaction"),
+            findings.ablation,
         )
         said = f"deep softens the harm of flips: together {shown.signed(pair.together)}"
         assert f"deep × flips: {hedge}{said}" in flat(found["report.md"])
@@ -230,7 +282,11 @@ def test_an_arm_that_equals_the_highest_run_by_run_is_among_the_best(tmp_path: P
     book.session()
     for replicate in range(1, 6):
         for (arm, _), acc in zip(book.study.arms(), (0.9, 1.0, 1.0, 0.8), strict=True):
-            book.arm(arm.name, replicate, acc if acc == 1.0 else acc + 0.002 * replicate + float(book.rng.normal(0, 0.001)))
+            book.arm(
+                arm.name,
+                replicate,
+                acc if acc == 1.0 else acc + 0.002 * replicate + float(book.rng.normal(0, 0.001)),
+            )
     _, found = told(book)
     text = flat(found["report.md"])
     assert "Highest mean: deep; not found behind it after correction: flips." in text
@@ -240,19 +296,31 @@ def test_an_arm_that_equals_the_highest_run_by_run_is_among_the_best(tmp_path: P
 def test_unpaired_runs_are_not_paired_in_words_or_dots(tmp_path: Path) -> None:
     book = Scribe(tmp_path / "study", planned(AddOneIn(on=some(2)), split="official"))
     book.session()
-    accs = {"baseline": (0.5, 0.51, 0.56, 0.54, 0.53), "deep": (0.6, 0.63), "flips": (0.5, 0.57, 0.55, 0.56, 0.58)}
+    accs = {
+        "baseline": (0.5, 0.51, 0.56, 0.54, 0.53),
+        "deep": (0.6, 0.63),
+        "flips": (0.5, 0.57, 0.55, 0.56, 0.58),
+    }
     for arm, values in accs.items():
         for replicate, acc in enumerate(values, 1):
             book.arm(arm, replicate, acc)
     findings, found = told(book)
-    assert f"deep: +{100 * (0.615 - 0.528):.1f} points, not tested (only 2 replicates)." in flat(found["report.md"])
+    assert f"deep: +{100 * (0.615 - 0.528):.1f} points, not tested (only 2 replicates)." in flat(
+        found["report.md"]
+    )
     assert "small dots are single replicates" not in found["report.md"]
     (axis,) = differences(findings.ablation).axes
-    assert not [line for line in axis.get_lines() if line.get_markersize() == 2.6 and len(np.atleast_1d(line.get_xdata()))]
+    assert not [
+        line
+        for line in axis.get_lines()
+        if line.get_markersize() == 2.6 and len(np.atleast_1d(line.get_xdata()))
+    ]
 
 
 @pytest.mark.parametrize("resolution", ["III", "plackett_burman"])
-def test_a_screen_is_its_main_effects_with_their_aliases_and_no_more(resolution: Any, tmp_path: Path) -> None:
+def test_a_screen_is_its_main_effects_with_their_aliases_and_no_more(
+    resolution: Any, tmp_path: Path
+) -> None:
     findings, found = told(world(tmp_path, Fractional(on=some(5), resolution=resolution)))
     rows = rows_of(found)
     assert {kind for _, kind, _ in rows} == {"main"}
@@ -265,7 +333,14 @@ def test_a_screen_is_its_main_effects_with_their_aliases_and_no_more(resolution:
         text = flat(found[name])
         assert "Each estimate is aliased" in text, name
         assert "Alias table" in text, name
-        for claim in ("Δ vs", "interaction (more", "together they give", "Best:", "better than", "cannot be told from the"):
+        for claim in (
+            "Δ vs",
+            "interaction (more",
+            "together they give",
+            "Best:",
+            "better than",
+            "cannot be told from the",
+        ):
             assert claim not in text.replace("told from the interaction", ""), (name, claim)
     assert not findings.ablation.bold
     assert "its arms are not compared" in found["report.md"]
@@ -277,7 +352,9 @@ def test_a_screen_is_its_main_effects_with_their_aliases_and_no_more(resolution:
         assert "positive (aliased with flips × " in unwrapped(found[name]), name
         assert "为正（与 flips × " in unwrapped(zh[name]), name
     if resolution == "III":  # the product of two that are found: flips × deep is all that large has
-        assert "It may be deep × flips alone, as both factors of that are found too." in flat(found["report.md"])
+        assert "It may be deep × flips alone, as both factors of that are found too." in flat(
+            found["report.md"]
+        )
 
 
 def test_a_screen_of_resolution_iv_is_still_called_aliased(tmp_path: Path) -> None:
@@ -285,7 +362,9 @@ def test_a_screen_of_resolution_iv_is_still_called_aliased(tmp_path: Path) -> No
     text = flat(found["report.md"])
     assert "Each estimate is aliased: no two-way interaction is mixed into it" in text
     assert "Alias table" not in text
-    assert float(rows_of(found)["main effects of the fraction", "main", "wide"]["delta"]) == pytest.approx(0, abs=0.002)
+    assert float(
+        rows_of(found)["main effects of the fraction", "main", "wide"]["delta"]
+    ) == pytest.approx(0, abs=0.002)
 
 
 @pytest.mark.parametrize(
@@ -295,7 +374,9 @@ def test_a_screen_of_resolution_iv_is_still_called_aliased(tmp_path: Path) -> No
         ("kfold", "Welch's t", "all replicates are judged on the same pictures"),
     ],
 )
-def test_the_test_follows_from_the_split_everywhere(split: str, test: str, words: str, tmp_path: Path) -> None:
+def test_the_test_follows_from_the_split_everywhere(
+    split: str, test: str, words: str, tmp_path: Path
+) -> None:
     findings, found = told(world(tmp_path, Factorial(on=some(2)), split=split, folds=5))
     assert {row["test"] for row in rows_of(found).values()} == {test}
     assert findings.ablation.basis.test == test
@@ -331,14 +412,18 @@ def test_folds_that_judge_themselves_are_corrected(tmp_path: Path) -> None:
     _, found = told(book)
     rows = rows_of(found).values()
     assert {row["test"] for row in rows} == {"corrected t"}
-    assert {row["scope"] for row in rows} == {"pools of train and val pictures like this one, these hyperparameters"}
+    assert {row["scope"] for row in rows} == {
+        "pools of train and val pictures like this one, these hyperparameters"
+    }
     assert "corrected for folds that share training pictures" in found["report.md"]
     assert "each replicate is judged on its own fold" in found["report.md"]
 
 
 @pytest.mark.parametrize("design", ["both", "ladder", "fractional"])
 def test_the_forest_has_a_group_for_every_family(design: str, tmp_path: Path) -> None:
-    report: Report = write_report(world(tmp_path, DESIGNS[design], replicates=3).record(), tmp_path / "r")
+    report: Report = write_report(
+        world(tmp_path, DESIGNS[design], replicates=3).record(), tmp_path / "r"
+    )
     svg = (tmp_path / "r/figures/differences.svg").read_text()
     headings = {
         "both": ("vs baseline", "vs all 4"),
@@ -364,7 +449,9 @@ def test_a_lost_run_leaves_a_screen_with_the_replicates_that_are_whole(tmp_path:
             if (i, replicate) != (1, 2):
                 book.arm(arm.name, replicate, 0.5 + 0.01 * i + 0.001 * replicate * i**2)
     _, found = told(book)
-    assert {(row["n"], row["dropped"]) for row in rows_of(found).values()} == {("3", "0")}, "unpaired: nothing is left out"
+    assert {(row["n"], row["dropped"]) for row in rows_of(found).values()} == {("3", "0")}, (
+        "unpaired: nothing is left out"
+    )
     assert "left out of the effects" not in found["report.md"]
 
 
@@ -387,25 +474,39 @@ def test_hostile_factor_names_stay_text(scheme: Any, tmp_path: Path) -> None:
             assert not cell.startswith("-") or float(cell) < 0
     bare = re.sub(r"\\[{}\\$&%#_]", "", written["ablation.tex"])
     assert bare.count("{") == bare.count("}")
-    for body in re.findall(r"\\begin\{tabular\}(.*?)\\end\{tabular\}", written["ablation.tex"], re.DOTALL):
+    for body in re.findall(
+        r"\\begin\{tabular\}(.*?)\\end\{tabular\}", written["ablation.tex"], re.DOTALL
+    ):
         columns = len(re.match(r"\{@\{\}([lrc]+)@\{\}\}", body)[1])  # type: ignore[index]
         rows = [line for line in body.splitlines() if line.endswith(r"\\")]
         assert rows
         assert all(len(re.findall(r"(?<!\\)&", row)) == columns - 1 for row in rows)
 
 
-def searched(folder: Path, *, knobs: dict[str, Any], rung: int = 2, count: int = 4) -> tuple[Scribe, str]:
-    """Two trials, of which the second, of these `knobs`, wins at `rung`; then `count` replicates of the arms."""
+def searched(
+    folder: Path, *, knobs: dict[str, Any], rung: int = 2, count: int = 4
+) -> tuple[Scribe, str]:
+    """Two trials, of which the second, of these `knobs`, wins at `rung`; then `count` replicates of
+    the arms.
+    """
     study = make_study(replicates=4, num_trials=2, epochs=2)
     design = AddOneIn(on={"dropout": {"model.dropout": 0.2}})
     book = Scribe(
-        folder / "study", study.model_copy(update={"ablation": study.ablation.model_copy(update={"design": design})})
+        folder / "study",
+        study.model_copy(update={"ablation": study.ablation.model_copy(update={"design": design})}),
     )
     book.session()
     for number, (changes, value) in enumerate((({}, 0.5), (knobs, 0.7))):
         config = book.study.baseline.override(changes).model_dump(mode="json")
-        changes = {"model.dropout": 0.0, "batch_size": 64, "optimizer.name": "adam", "optimizer.lr": 3e-4} | changes
-        book.ledger.append("trial", run=f"t{number}", trial=number, config=config, knobs=changes, asked=None)
+        changes = {
+            "model.dropout": 0.0,
+            "batch_size": 64,
+            "optimizer.name": "adam",
+            "optimizer.lr": 3e-4,
+        } | changes
+        book.ledger.append(
+            "trial", run=f"t{number}", trial=number, config=config, knobs=changes, asked=None
+        )
         book.ledger.append("start", run=f"t{number}", rung=0)
         book.epochs(f"t{number}", 2, value)
         book.ledger.append("rung", run=f"t{number}", rung=rung, value=value)
@@ -424,20 +525,29 @@ def test_the_winner_stands_beside_its_fresh_replicates_and_test(tmp_path: Path) 
     line = re.search(r"Winner's curse: trial 1 .*?Scope: [^.]*\.", text)
     assert line
     assert "has val acc 70.00 %, by which it was chosen" in line[0]
-    assert f"as the arm dropout its configuration has {100 * fresh:.2f} % at that epoch (4 fresh replicates)" in line[0]
+    assert (
+        f"as the arm dropout its configuration has {100 * fresh:.2f} % at that epoch (4 fresh "
+        "replicates)"
+    ) in line[0]
     assert "test acc 60.00 % (4, at each run's best epoch by val acc)" in line[0]
     assert f"+{70 - 100 * fresh:.2f} points \\[" in line[0]
 
 
 def test_only_replicates_with_the_winners_configuration_are_its_fresh_runs(tmp_path: Path) -> None:
-    """Where each replicate is tuned by itself, an arm's runs differ: those of another configuration say nothing of it."""
+    """Where each replicate is tuned by itself, an arm's runs differ: those of another configuration
+    say nothing of it.
+    """
     book, _ = searched(tmp_path, knobs={"model.dropout": 0.2})
     findings = read(Record.of(read_events(book.folder)))
     row = next(row for row in findings.ablation.rows if row.arm == "dropout")
     last = row.complete[-1]
-    other = replace(last, config={**last.config, "batch_size": 32}, epochs=[{**last.epochs[-1], "val_acc": 0.0}])
+    other = replace(
+        last, config={**last.config, "batch_size": 32}, epochs=[{**last.epochs[-1], "val_acc": 0.0}]
+    )
     changed = replace(row, runs=(*row.complete[:-1], other))
-    ablation = replace(findings.ablation, rows=tuple(changed if r is row else r for r in findings.ablation.rows))
+    ablation = replace(
+        findings.ablation, rows=tuple(changed if r is row else r for r in findings.ablation.rows)
+    )
     fresh = np.mean([run.epochs[-1]["val_acc"] for run in row.complete[:-1]])
     said = sentence(findings.search, ablation)
     assert f"its configuration has {100 * fresh:.2f} % at that epoch (3 fresh replicates)" in said
@@ -462,7 +572,9 @@ def test_the_winners_curse_is_claimed_only_where_it_was_measured(
 
 @pytest.mark.parametrize("design", DESIGNS.values(), ids=DESIGNS)
 def test_forbidden_claims_are_absent(design: Scheme, tmp_path: Path) -> None:
-    """Differences within the noise: nothing is best, bold, without effect or unnecessary, and none is a cause or a share."""
+    """Differences within the noise: nothing is best, bold, without effect or unnecessary, and none
+    is a cause or a share.
+    """
     book = Scribe(tmp_path / "study", planned(design))
     book.session()
     noise = book.rng.normal(0, 0.04, (len(book.study.arms()), 5))
@@ -476,7 +588,8 @@ def test_forbidden_claims_are_absent(design: Scheme, tmp_path: Path) -> None:
     told_of = [row["verdict"] for row in rows_of(found).values() if row["kind"] != "shapley"]
     assert set(told_of) <= {"inconclusive", "equivalent"}
     forbidden = (
-        r"significant|no effect(?<!evidence of no effect)|unnecessary|improves|contributes|causes|the recipe is better"
+        r"significant|no effect(?<!evidence of no "
+        r"effect)|unnecessary|improves|contributes|causes|the recipe is better"
     )
     assert not re.search(forbidden, head, re.IGNORECASE)
     assert "**" not in head.replace("**Δ", "")
@@ -491,8 +604,11 @@ def test_regularizers_leaves_each_one_out_by_its_design() -> None:
     assert next(iter(arms)) == "all 4"
     assert arms["all 4"] == study.baseline
     amounts = {
-        name: [c.flat()[path] for off in study.ablation.design.off.values() for path in off] for name, c in arms.items()
+        name: [c.flat()[path] for off in study.ablation.design.off.values() for path in off]
+        for name, c in arms.items()
     }
     assert not any(amounts["none"])
-    assert [amount.index(0.0) for name, amount in amounts.items() if name.startswith("without ")] == [0, 1, 2, 3]
+    assert [
+        amount.index(0.0) for name, amount in amounts.items() if name.startswith("without ")
+    ] == [0, 1, 2, 3]
     assert {question.against for question in study.ablation.design.questions()} == {"all 4"}

@@ -1,4 +1,6 @@
-"""The tidy frames: what is in them follows from the record, in both formats, in every process the same."""
+"""The tidy frames: what is in them follows from the record, in both formats, in every process the
+same.
+"""
 
 import csv
 import io
@@ -46,7 +48,9 @@ def found(findings: Findings) -> dict[str, pd.DataFrame]:
 
 
 def hostile(folder: Path) -> Findings:
-    study = with_arms(make_study(replicates=3, num_trials=1, epochs=2), {"plain": {}, NASTY: {"model.width": 16}})
+    study = with_arms(
+        make_study(replicates=3, num_trials=1, epochs=2), {"plain": {}, NASTY: {"model.width": 16}}
+    )
     book = Scribe(folder, study, data={"classes": [NASTY, "b"]})
     book.session()
     book.trials()
@@ -55,15 +59,27 @@ def hostile(folder: Path) -> Findings:
     return read(book.record(), folder)
 
 
-def test_there_is_a_frame_for_everything_that_has_rows(found: dict[str, pd.DataFrame], findings: Findings) -> None:
-    assert list(found) == ["runs", "arms", "contrasts", "curves", "importance", "confusion", "per_class"]
+def test_there_is_a_frame_for_everything_that_has_rows(
+    found: dict[str, pd.DataFrame], findings: Findings
+) -> None:
+    assert list(found) == [
+        "runs",
+        "arms",
+        "contrasts",
+        "curves",
+        "importance",
+        "confusion",
+        "per_class",
+    ]
     names = {f"frames/{name}.{kind}" for name in found for kind in ("csv", "parquet")}
     assert frame_files.files(findings).keys() == names
 
 
 def test_columns_have_proper_types(found: dict[str, pd.DataFrame]) -> None:
     for name, frame in found.items():
-        assert {str(kind) for kind in frame.dtypes} <= {"Int64", "float64", "string", "boolean"}, name
+        assert {str(kind) for kind in frame.dtypes} <= {"Int64", "float64", "string", "boolean"}, (
+            name
+        )
         assert not frame.columns.duplicated().any()
     runs = found["runs"]
     assert runs["trial"].dtype == "Int64"
@@ -77,12 +93,26 @@ def test_columns_have_proper_types(found: dict[str, pd.DataFrame]) -> None:
 def test_runs_say_where_they_come_from(found: dict[str, pd.DataFrame], findings: Findings) -> None:
     rows = found["runs"].set_index("run")
     arm, trial = rows.loc["arm-0-r1"], rows.loc["trial-0"]
-    assert (arm["study"], arm["kind"], arm["arm"], arm["replicate"]) == ("demo", "arm", "baseline", 1)
+    assert (arm["study"], arm["kind"], arm["arm"], arm["replicate"]) == (
+        "demo",
+        "arm",
+        "baseline",
+        1,
+    )
     assert (trial["commit"], arm["commit"]) == ("aaaa", "bbbb")
     assert arm["mlflow_run"] == "run-7"
-    assert arm["split_seed"] == arm["init_seed"] == arm["order_seed"] == run_seed(findings.study.search.seed, 1)
+    assert (
+        arm["split_seed"]
+        == arm["init_seed"]
+        == arm["order_seed"]
+        == run_seed(findings.study.search.seed, 1)
+    )
     assert trial["split_seed"] is pd.NA, "a trial takes the split as it is"
-    assert (arm["num_macs"], arm["num_train"], arm["images_per_s"]) == (5000, 800, pytest.approx(800 / 2.5))
+    assert (arm["num_macs"], arm["num_train"], arm["images_per_s"]) == (
+        5000,
+        800,
+        pytest.approx(800 / 2.5),
+    )
     assert arm["data_fingerprint"] == findings.record.data["fingerprint"]
     run = findings.record.runs["arm-0-r1"]
     assert arm["config_fingerprint"] == TrainConfig.parse(run.config, source="ledger").fingerprint()
@@ -93,7 +123,9 @@ def test_runs_say_where_they_come_from(found: dict[str, pd.DataFrame], findings:
     assert rows.loc["arm-3-r1", ["factor ResNet", "factor augmentation"]].tolist() == [1, 1]
 
 
-def test_curves_are_every_epoch_of_every_run(found: dict[str, pd.DataFrame], findings: Findings) -> None:
+def test_curves_are_every_epoch_of_every_run(
+    found: dict[str, pd.DataFrame], findings: Findings
+) -> None:
     curve = found["curves"]
     assert len(curve) == sum(len(run.epochs) for run in findings.record.runs.values())
     for key in ("arm-2-r3", "trial-7"):
@@ -107,7 +139,11 @@ def test_curves_are_every_epoch_of_every_run(found: dict[str, pd.DataFrame], fin
 
 
 def test_confusion_counts_the_answers(found: dict[str, pd.DataFrame]) -> None:
-    rows = found["confusion"][["arm", "replicate", "split", "true", "pred", "count"]].to_numpy().tolist()
+    rows = (
+        found["confusion"][["arm", "replicate", "split", "true", "pred", "count"]]
+        .to_numpy()
+        .tolist()
+    )
     expected = [("bread", "bread"), ("bread", "dairy"), ("dairy", "dairy"), ("dessert", "dessert")]
     assert rows == [["baseline", 1, "test", *pair, 1] for pair in expected]
     per_class = found["per_class"].set_index("class")
@@ -115,13 +151,19 @@ def test_confusion_counts_the_answers(found: dict[str, pd.DataFrame]) -> None:
     assert np.isnan(per_class.loc["egg", "recall"])
 
 
-def test_both_formats_hold_the_same_numbers(found: dict[str, pd.DataFrame], findings: Findings) -> None:
+def test_both_formats_hold_the_same_numbers(
+    found: dict[str, pd.DataFrame], findings: Findings
+) -> None:
     files = frame_files.files(findings)
     for name, frame in found.items():
         packed = pd.read_parquet(io.BytesIO(files[f"frames/{name}.parquet"]))
         pd.testing.assert_frame_equal(packed, frame, check_dtype=True)
-        read_back = pd.read_csv(io.BytesIO(files[f"frames/{name}.csv"]), keep_default_na=False, na_values=[""])
-        assert list(read_back.columns) == [str(frame_files.safe(column)) for column in frame.columns]
+        read_back = pd.read_csv(
+            io.BytesIO(files[f"frames/{name}.csv"]), keep_default_na=False, na_values=[""]
+        )
+        assert list(read_back.columns) == [
+            str(frame_files.safe(column)) for column in frame.columns
+        ]
         for column in frame.columns[frame.dtypes == "float64"]:
             np.testing.assert_allclose(read_back[column].to_numpy(float), frame[column], rtol=1e-15)
 
@@ -138,7 +180,9 @@ def test_hostile_text_is_inert_in_csv_and_exact_in_parquet(tmp_path: Path) -> No
     files = frame_files.files(hostile(tmp_path))
     for name, content in files.items():
         if name.endswith(".csv"):
-            assert not set(content.decode()) & {chr(i) for i in (*range(10), *range(11, 32), 127)}, name
+            assert not set(content.decode()) & {
+                chr(i) for i in (*range(10), *range(11, 32), 127)
+            }, name
             rows = list(csv.reader(io.StringIO(content.decode())))
             assert len({len(row) for row in rows}) == 1
             assert not any(cell.startswith(("=", "+", "@")) for row in rows for cell in row), name
@@ -150,7 +194,10 @@ def test_hostile_text_is_inert_in_csv_and_exact_in_parquet(tmp_path: Path) -> No
 
 def test_columns_of_many_kinds_become_text() -> None:
     frame = frames._frame(
-        [{"config.a": 1, "config.b": 2**70, "config.c": None}, {"config.a": "x", "config.b": 1, "d": "\udcff"}]
+        [
+            {"config.a": 1, "config.b": 2**70, "config.c": None},
+            {"config.a": "x", "config.b": 1, "d": "\udcff"},
+        ]
     )
     assert frame["config.a"].tolist() == ["1", "x"]
     assert frame["config.b"].tolist() == [str(2**70), "1"]
@@ -165,15 +212,21 @@ def test_a_frame_without_rows_is_left_out(tmp_path: Path) -> None:
     assert frames.read(read(book.record(), tmp_path)).keys() == {"arms", "contrasts"}
 
 
-@pytest.mark.parametrize(("num", "most", "places"), [(3, 5, [0, 1, 2]), (9, 3, [0, 4, 8]), (9, 1, [0]), (0, 4, [])])
+@pytest.mark.parametrize(
+    ("num", "most", "places"), [(3, 5, [0, 1, 2]), (9, 3, [0, 4, 8]), (9, 1, [0]), (0, 4, [])]
+)
 def test_few_are_chosen_evenly_of_many(num: int, most: int, places: list[int]) -> None:
     assert curves.evenly(num, most) == places
 
 
-def test_the_caption_of_the_curves_says_what_was_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_caption_of_the_curves_says_what_was_left_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     record: Record = full_record(tmp_path, num_trials=1)
     rows = read(record, tmp_path).ablation.rows
-    assert curves.what_is_drawn(rows).startswith("Thin: every run; thick: the mean of all complete runs")
+    assert curves.what_is_drawn(rows).startswith(
+        "Thin: every run; thick: the mean of all complete runs"
+    )
     monkeypatch.setattr(curves, "NUM_LINES", 6)
     monkeypatch.setattr(curves, "NUM_PANELS", 3)
     told = curves.what_is_drawn(rows)

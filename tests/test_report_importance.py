@@ -1,4 +1,6 @@
-"""What the report says about the knobs of the search, and that it says no more than the trials do."""
+"""What the report says about the knobs of the search, and that it says no more than the trials
+do.
+"""
 
 import csv
 import io
@@ -48,7 +50,9 @@ def section(findings: Findings, *, dropped: frozenset[str] = frozenset()) -> lis
 
 def words(parts: list[object]) -> str:
     texts = [part.text for part in parts if isinstance(part, (Text, Heading))]
-    return " ".join(texts + [item for part in parts if isinstance(part, Bullets) for item in part.items])
+    return " ".join(
+        texts + [item for part in parts if isinstance(part, Bullets) for item in part.items]
+    )
 
 
 def test_fidelity_trials_and_limits_are_named(findings: Findings) -> None:
@@ -62,7 +66,10 @@ def test_fidelity_trials_and_limits_are_named(findings: Findings) -> None:
     assert "Sampler TPE" in said
     ahead = sample.ahead
     assert ahead is not None
-    assert f"the same {ahead[1]} trials at the rung above, where the best were sent: {ahead[0]:.2f}" in said
+    assert (
+        f"the same {ahead[1]} trials at the rung above, where the best were sent: {ahead[0]:.2f}"
+        in said
+    )
     assert "no evidence for any row of the ablation table" in said
     assert "60 or more are advised" in said
 
@@ -99,7 +106,9 @@ def test_the_sheet_holds_the_numbers_of_the_table(findings: Findings) -> None:
         assert row["above_noise"] == str(int(share.low > share.floor))
 
 
-def test_figures_are_drawn_placed_and_the_same_each_time(findings: Findings, tmp_path: Path) -> None:
+def test_figures_are_drawn_placed_and_the_same_each_time(
+    findings: Findings, tmp_path: Path
+) -> None:
     first = write_report(findings.record, tmp_path / "a")
     write_report(findings.record, tmp_path / "b")
     names = {path.stem for path in first.paths if path.suffix == ".svg"}
@@ -117,7 +126,11 @@ def test_figures_are_drawn_placed_and_the_same_each_time(findings: Findings, tmp
 
 
 def test_a_figure_that_was_not_drawn_is_not_shown(findings: Findings) -> None:
-    shown = {part.name for part in section(findings, dropped=frozenset({"slices"})) if isinstance(part, Figure)}
+    shown = {
+        part.name
+        for part in section(findings, dropped=frozenset({"slices"}))
+        if isinstance(part, Figure)
+    }
     assert shown == {"importance", "parallel"}
 
 
@@ -136,13 +149,17 @@ def test_few_trials_are_refused_with_the_number_needed(tmp_path: Path) -> None:
 def test_a_study_without_a_search_does_not_mention_importance(tmp_path: Path) -> None:
     found = few(tmp_path, 0)
     assert section(found) == []
-    headings = [part.text for part in document(found, frozenset()).blocks if isinstance(part, Heading)]
+    headings = [
+        part.text for part in document(found, frozenset()).blocks if isinstance(part, Heading)
+    ]
     assert "What mattered in the search" not in headings
 
 
 def random_study() -> Study:
     study = make_study(num_trials=40)
-    return study.model_copy(update={"search": study.search.model_copy(update={"sampler": "random"})})
+    return study.model_copy(
+        update={"search": study.search.model_copy(update={"sampler": "random"})}
+    )
 
 
 def searched(runs: list[Run]) -> Search:
@@ -150,11 +167,20 @@ def searched(runs: list[Run]) -> Search:
 
 
 def trials(count: int, *, high: int = 0, diverged: int = 0) -> list[Run]:
-    """The baseline and `count` random trials: all at rung 0, the first `high` at rung 1 too, and others diverged."""
+    """The baseline and `count` random trials: all at rung 0, the first `high` at rung 1 too, and
+    others diverged.
+    """
     values = np.random.default_rng(0).uniform(0.2, 0.8, count + diverged + 1)
     runs = []
     for number, value in enumerate(values):
-        run = Run(f"t{number}", "trial", {"epochs": 9}, number, asked=0 if number else None, status="stopped")
+        run = Run(
+            f"t{number}",
+            "trial",
+            {"epochs": 9},
+            number,
+            asked=0 if number else None,
+            status="stopped",
+        )
         if number > count:
             run.status = "diverged"
         else:
@@ -166,7 +192,9 @@ def trials(count: int, *, high: int = 0, diverged: int = 0) -> list[Run]:
 def test_expected_best_is_the_mean_over_all_subsets() -> None:
     values = np.sort(np.random.default_rng(1).random(8))
     for n, found in zip(range(1, 9), expected_best(values, range(1, 9)), strict=True):
-        assert found == pytest.approx(np.mean([max(chosen) for chosen in itertools.combinations(values, n)]))
+        assert found == pytest.approx(
+            np.mean([max(chosen) for chosen in itertools.combinations(values, n)])
+        )
 
 
 def test_tuning_curve_of_random_trials_at_the_rung_that_all_reached() -> None:
@@ -174,7 +202,9 @@ def test_tuning_curve_of_random_trials_at_the_rung_that_all_reached() -> None:
     tuning = read_tuning(searched(runs), random_study())
     assert isinstance(tuning, Tuning)
     assert (tuning.rung, tuning.num_trials, tuning.budgets[0], tuning.budgets[-1]) == (0, 40, 1, 20)
-    assert tuning.expected[0] == pytest.approx(np.mean([run.rungs[0] for run in runs[1:]])), "the baseline was not drawn"
+    assert tuning.expected[0] == pytest.approx(np.mean([run.rungs[0] for run in runs[1:]])), (
+        "the baseline was not drawn"
+    )
     assert list(tuning.expected) == sorted(tuning.expected)
     for low, expected, high in zip(tuning.low, tuning.expected, tuning.high, strict=True):
         assert low <= expected <= high

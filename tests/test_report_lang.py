@@ -58,7 +58,11 @@ def strings(thing: Any) -> list[str]:
 
 def broken(folder: Path) -> Record:
     """Holes, diverged and failed runs, an arm without a result."""
-    book = Scribe(folder, make_study(replicates=4, epochs=10), data={"unreadable": [{"file": "a.jpg", "reason": "broken"}]})
+    book = Scribe(
+        folder,
+        make_study(replicates=4, epochs=10),
+        data={"unreadable": [{"file": "a.jpg", "reason": "broken"}]},
+    )
     book.session()
     book.session(commit="feed00000000+")
     book.trials(20)
@@ -77,7 +81,9 @@ def of(design: Scheme) -> Callable[[Path], Record]:
 
 def few(count: int) -> Callable[[Path], Record]:
     def make(folder: Path) -> Record:
-        book = Scribe(folder, make_study(replicates=count, num_trials=3), note="a note of the study")
+        book = Scribe(
+            folder, make_study(replicates=count, num_trials=3), note="a note of the study"
+        )
         book.session()
         book.trials(2)
         book.arms()
@@ -91,7 +97,12 @@ def unequal(folder: Path) -> Record:
     book.session()
     for replicate in (1, 2, 3):
         for arm, _ in book.study.arms():
-            book.arm(arm.name, replicate, 0.6 + 0.01 * replicate, epochs=9 if arm.name != "ResNet" else 12)
+            book.arm(
+                arm.name,
+                replicate,
+                0.6 + 0.01 * replicate,
+                epochs=9 if arm.name != "ResNet" else 12,
+            )
     return book.record()
 
 
@@ -105,7 +116,12 @@ def untested(folder: Path) -> Record:
 
 
 def identical(folder: Path) -> Record:
-    book = Scribe(folder, with_arms(make_study(replicates=3, num_trials=0), {"baseline": {}, "same": {"model.width": 96}}))
+    book = Scribe(
+        folder,
+        with_arms(
+            make_study(replicates=3, num_trials=0), {"baseline": {}, "same": {"model.width": 96}}
+        ),
+    )
     book.session()
     for replicate in (1, 2, 3):
         for arm in ("baseline", "same"):
@@ -123,7 +139,11 @@ def unlabelled(folder: Path) -> Record:
 def many_classes(folder: Path) -> Record:
     def give(arm: str, replicate: int) -> Any:
         true, pred = confused(150, 6, replicate)
-        return answers_of(true, np.zeros_like(pred) if (arm, replicate) == ("ResNet", 2) else pred, embedded=replicate == 1)
+        return answers_of(
+            true,
+            np.zeros_like(pred) if (arm, replicate) == ("ResNet", 2) else pred,
+            embedded=replicate == 1,
+        )
 
     return study_with(folder, give, **with_classes(*(f"class {i}" for i in range(150))))
 
@@ -134,7 +154,9 @@ def uneven(folder: Path) -> Record:
 
 
 def curves(folder: Path) -> Record:
-    arms = {f"arm {kind}": [family(kind, np.random.default_rng(i)) for i in range(3)] for kind in CURVES}
+    arms = {
+        f"arm {kind}": [family(kind, np.random.default_rng(i)) for i in range(3)] for kind in CURVES
+    }
     arms["arm lost"] = [IMPROVING] * 3
     ends = {
         arm: [{"status": "diverged", "error": "inf"} if arm == "arm lost" else {} for _ in runs]
@@ -158,22 +180,36 @@ def finished(folder: Path) -> Record:
     """Models changed after training; costs known; warnings of the data."""
     warnings = [
         "imbalance: the training classes have 3 to 90 pictures",
-        "leak: pictures with an exact copy in another part: 2 of train, 2 of test; test numbers are flattered",
+        "leak: pictures with an exact copy in another part: 2 of train, 2 of test; test numbers "
+        "are flattered",
         "4 pictures have an exact copy with another label",
         "classes with fewer than 10 training pictures: 'egg' (3)",
         "classes without a labelled test picture: 'egg', 'rice'; test numbers say nothing of them",
-        "9 of 10 pictures of 16 bits use no more than 12 of them and are dark, since others use more (the brightest: a.png)",
+        "9 of 10 pictures of 16 bits use no more than 12 of them and are dark, since others use "
+        "more (the brightest: a.png)",
         "val.csv is not read: put its lines into the first table, with a column split",
-        "train.csv: 6 pictures have several labels ('cat|dog'): each combination is a class of its own",
+        "train.csv: 6 pictures have several labels ('cat|dog'): each combination is a class of its "
+        "own",
         "column 'train' of train.csv is not used as split: it holds '0', '1'",
         "left out: 20 pictures that are annotations of others",
     ]
-    book = Scribe(folder, make_study(replicates=3, num_trials=0, epochs=4), data={"warnings": warnings})
+    book = Scribe(
+        folder, make_study(replicates=3, num_trials=0, epochs=4), data={"warnings": warnings}
+    )
     book.session()
-    final = {"size_bytes": 2e6, "plain_size_bytes": 8e6, "plain_test_acc": 0.61, "latency_seconds": 0.002}
+    final = {
+        "size_bytes": 2e6,
+        "plain_size_bytes": 8e6,
+        "plain_test_acc": 0.61,
+        "latency_seconds": 0.002,
+    }
     for replicate in (1, 2, 3):
         for i, (arm, _) in enumerate(book.study.arms()):
-            more: dict[str, Any] = {"num_macs": 10**9, "num_train": 800, "final": final | {"plain_latency_seconds": 0.004}}
+            more: dict[str, Any] = {
+                "num_macs": 10**9,
+                "num_train": 800,
+                "final": final | {"plain_latency_seconds": 0.004},
+            }
             book.arm(arm.name, replicate, 0.6 + 0.02 * i + 0.002 * replicate**2, **more)
     return book.record()
 
@@ -227,7 +263,9 @@ CASES: dict[str, Callable[[Path], Record]] = {
 
 
 @pytest.fixture(scope="module", params=CASES)
-def page(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Document, Document, Translator]:
+def page(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Document, Document, Translator]:
     folder = tmp_path_factory.mktemp("case") / "study"
     return chinese(read(CASES[request.param](folder), folder))
 
@@ -239,10 +277,14 @@ def test_nearly_all_sentences_are_translated(page: tuple[Document, Document, Tra
     for text in missed:
         print(f"not translated: {text}")
     assert say.num_said / (say.num_said + len(say.missed)) >= COVERED, missed
-    assert [text for text in missed if "each run" in text or text.startswith("Δ")] == []  # titles below three replicates
+    assert [
+        text for text in missed if "each run" in text or text.startswith("Δ")
+    ] == []  # titles below three replicates
 
 
-def test_every_number_stands_in_the_translation_too(page: tuple[Document, Document, Translator]) -> None:
+def test_every_number_stands_in_the_translation_too(
+    page: tuple[Document, Document, Translator],
+) -> None:
     english, other, _ = page
     for before, after in zip(strings(english)[:-1], strings(other)[:-1], strict=True):
         numbers = re.findall(r"[−+]?\d[\d.,]*\d|\d", before)
@@ -253,9 +295,16 @@ def test_every_number_stands_in_the_translation_too(page: tuple[Document, Docume
 def test_no_sentence_is_half_english(page: tuple[Document, Document, Translator]) -> None:
     """What slots kept is names, numbers, settings: never a run of English words of the report."""
     _, _, say = page
-    names = {"a note of the study", "train_loss is NaN at step 17", "train_loss is inf at step 3", "worker died"}
+    names = {
+        "a note of the study",
+        "train_loss is NaN at step 17",
+        "train_loss is inf at step 3",
+        "worker died",
+    }
     for kept in say.kept - names:
-        assert not re.search(r"\b(the|is|are|was|were|has|have|of|not|which|that|than)\b \w+ \w+", kept), kept
+        assert not re.search(
+            r"\b(the|is|are|was|were|has|have|of|not|which|that|than)\b \w+ \w+", kept
+        ), kept
 
 
 def test_names_of_the_users_stay_whatever_they_say(tmp_path: Path) -> None:
@@ -265,7 +314,12 @@ def test_names_of_the_users_stay_whatever_they_say(tmp_path: Path) -> None:
     assert [text.count("Best: x.") for text in said] == [3, 3]
     ablation = next(block for block in other.blocks if isinstance(block, Table))
     assert [row[ablation.key or 0].text for row in ablation.rows] == list(NAMES)
-    assert {row[-1].text for row in ablation.rows[1:]} <= {"更优", "更差", "等效", "不确定（证据不足）"}
+    assert {row[-1].text for row in ablation.rows[1:]} <= {
+        "更优",
+        "更差",
+        "等效",
+        "不确定（证据不足）",
+    }
     for name in NAMES[1:]:
         assert f"{name}：" in said[1]
 
@@ -285,16 +339,19 @@ def test_a_factor_called_like_a_column_keeps_its_name() -> None:
 
 def test_what_is_not_known_stays_english() -> None:
     say = Translator(catalogue("zh"))
-    assert say.text("A sentence of tomorrow. Nothing is tested.") == "A sentence of tomorrow. 未作任何检验。"
+    assert (
+        say.text("A sentence of tomorrow. Nothing is tested.")
+        == "A sentence of tomorrow. 未作任何检验。"
+    )
     assert say.missed == ["A sentence of tomorrow."]
     assert say.phrase("verdict", "perfect") == "perfect"
 
 
 def test_a_name_that_holds_an_and_is_not_cut() -> None:
     say = Translator(catalogue("zh"), ["crop and flip", "b"])
-    assert say.text("Highest mean: b; not found behind it after correction: crop and flip, b.").endswith(
-        "：crop and flip, b。"
-    )
+    assert say.text(
+        "Highest mean: b; not found behind it after correction: crop and flip, b."
+    ).endswith("：crop and flip, b。")
 
 
 def test_every_template_says_all_its_slots_in_known_sections() -> None:
@@ -302,8 +359,13 @@ def test_every_template_says_all_its_slots_in_known_sections() -> None:
     known_kinds = {"", "n", "i", "list", "names", *found.sections}
     for name, section in found.sections.items():
         for template in section.templates:
-            assert sorted(template.kinds) == sorted(SLOT.findall(template.target)), (name, template.source)
-            assert {kind.rstrip("*;") for kind in template.kinds.values()} <= known_kinds, template.source
+            assert sorted(template.kinds) == sorted(SLOT.findall(template.target)), (
+                name,
+                template.source,
+            )
+            assert {kind.rstrip("*;") for kind in template.kinds.values()} <= known_kinds, (
+                template.source
+            )
             assert not re.search("[\u4e00-\u9fff][,;:.?!]", template.target), template.target
     assert set(found.cells.values()) | set(found.rows.values()) <= set(found.sections)
 
@@ -311,13 +373,20 @@ def test_every_template_says_all_its_slots_in_known_sections() -> None:
 def test_the_chinese_files_lie_beside_the_english_ones_which_stay(tmp_path: Path) -> None:
     record = full_record(tmp_path / "study", replicates=3, num_trials=4)
     write_report(record, tmp_path / "report")
-    before = {path.name: path.read_bytes() for path in (tmp_path / "report").iterdir() if path.is_file()}
+    before = {
+        path.name: path.read_bytes() for path in (tmp_path / "report").iterdir() if path.is_file()
+    }
     write_report(record, tmp_path / "report-zh", "zh")
-    assert before == {path.name: path.read_bytes() for path in (tmp_path / "report").iterdir() if path.is_file()}
+    assert before == {
+        path.name: path.read_bytes() for path in (tmp_path / "report").iterdir() if path.is_file()
+    }
     assert drift(record, tmp_path / "report-zh", "zh") == ()
     assert drift(record, tmp_path / "report") == ()
     assert any("report.html: differs" in line for line in drift(record, tmp_path / "report-zh"))
-    html, tex, md = ((tmp_path / "report-zh" / name).read_text() for name in ("report.html", "ablation.tex", "report.md"))
+    html, tex, md = (
+        (tmp_path / "report-zh" / name).read_text()
+        for name in ("report.html", "ablation.tex", "report.md")
+    )
     assert '<html lang="zh-Hans">' in html
     assert "Noto Sans CJK SC" in html
     assert "消融实验" in html
@@ -330,13 +399,18 @@ def test_the_chinese_files_lie_beside_the_english_ones_which_stay(tmp_path: Path
     assert '<html lang="en">' in english
     assert not re.search("[\u4e00-\u9fff]", english)
     frames = {path.name: path.read_bytes() for path in (tmp_path / "report" / "frames").iterdir()}
-    assert frames == {path.name: path.read_bytes() for path in (tmp_path / "report-zh" / "frames").iterdir()}
+    assert frames == {
+        path.name: path.read_bytes() for path in (tmp_path / "report-zh" / "frames").iterdir()
+    }
 
 
 def test_long_and_odd_texts_take_a_time_in_proportion_to_their_length() -> None:
     def counted(num: int) -> int:
         say = Translator(catalogue("zh"))
-        odd = "".join(f"arm {i}: +{i}.0 points [1.0, 2.0], better. Who knows, ({i}: what] is it? " for i in range(num))
+        odd = "".join(
+            f"arm {i}: +{i}.0 points [1.0, 2.0], better. Who knows, ({i}: what] is it? "
+            for i in range(num)
+        )
         said = say.text(odd)
         return said.count("更优")
 
@@ -350,7 +424,9 @@ def test_the_same_document_is_said_the_same_way(tmp_path: Path) -> None:
     assert texts(findings, {}) == texts(findings, {}, "en")
 
 
-def test_the_command_writes_and_checks_the_chinese_report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_command_writes_and_checks_the_chinese_report(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     folder = tmp_path / "demo"
     full_record(folder, replicates=1, num_trials=0, epochs=1)
     monkeypatch.setattr("pipeline.report.__main__.chosen_study", lambda _: (make_study(), None, ""))

@@ -1,4 +1,6 @@
-"""The LaTeX tables: they compile as they are, within the line, and what leads to the runs stays a comment."""
+"""The LaTeX tables: they compile as they are, within the line, and what leads to the runs stays a
+comment.
+"""
 
 import re
 import shutil
@@ -16,7 +18,9 @@ from pipeline.study.study import Study
 from tests.records import Scribe, make_study, with_arms
 
 pytestmark = pytest.mark.usefixtures("quick_disk")
-HOSTILE = '<script> & "q" | `x` *b* _i_ $\\alpha$ 50% #1 {~^} [a](http://e) @all \\\\ % \\end{tabular}'
+HOSTILE = (
+    '<script> & "q" | `x` *b* _i_ $\\alpha$ 50% #1 {~^} [a](http://e) @all \\\\ % \\end{tabular}'
+)
 PAPER = r"""\documentclass{article}
 \usepackage[T1]{fontenc}
 \usepackage{booktabs,amssymb,textcomp}
@@ -39,11 +43,20 @@ def four() -> Study:
 
 def twelve() -> Study:
     study = four()
-    return study.model_copy(update={"ablation": study.ablation.model_copy(update={"design": Both(on=ON)})})
+    return study.model_copy(
+        update={"ablation": study.ablation.model_copy(update={"design": Both(on=ON)})}
+    )
 
 
 def hostile() -> Study:
-    return with_arms(four(), {"baseline": {}, HOSTILE: {"model.width": 32}, "中文 \u202e" + "a" * 60: {"model.width": 16}})
+    return with_arms(
+        four(),
+        {
+            "baseline": {},
+            HOSTILE: {"model.width": 32},
+            "中文 \u202e" + "a" * 60: {"model.width": 16},
+        },
+    )
 
 
 def tex(study: Study, folder: Path) -> str:
@@ -61,7 +74,13 @@ def tex(study: Study, folder: Path) -> str:
 def test_the_tables_compile_within_the_line(tmp_path: Path, study: Callable[[], Study]) -> None:
     (tmp_path / "ablation.tex").write_text(tex(study(), tmp_path / "study"), encoding="utf-8")
     (tmp_path / "paper.tex").write_text(PAPER)
-    command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "-no-shell-escape", "paper.tex"]
+    command = [
+        "pdflatex",
+        "-interaction=nonstopmode",
+        "-halt-on-error",
+        "-no-shell-escape",
+        "paper.tex",
+    ]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, timeout=3600)
     told = done.stdout.decode("utf-8", "replace")
     assert done.returncode == 0, told[-2000:]
@@ -72,9 +91,13 @@ def test_the_tables_compile_within_the_line(tmp_path: Path, study: Callable[[], 
 
 def test_a_wide_table_is_cut_into_panels_that_name_their_rows(tmp_path: Path) -> None:
     found = tex(twelve(), tmp_path)
-    panels = re.findall(r"\\begin\{tabular\}.*?\\end\{tabular\}", found.split(r"\end{table}")[0], re.DOTALL)
+    panels = re.findall(
+        r"\\begin\{tabular\}.*?\\end\{tabular\}", found.split(r"\end{table}")[0], re.DOTALL
+    )
     assert len(panels) > 1
-    assert all(re.search(r"(^|& )without large batches (&|\\\\)", panel, re.MULTILINE) for panel in panels)
+    assert all(
+        re.search(r"(^|& )without large batches (&|\\\\)", panel, re.MULTILINE) for panel in panels
+    )
     assert "test acc" in panels[0], "results first"
     assert "verdict" in panels[0]
     assert "p (Holm's)" in panels[1].replace(r"\\", " ")
@@ -102,7 +125,11 @@ def test_a_comment_cannot_be_left() -> None:
 
 def test_many_rows_go_into_several_floats() -> None:
     rows = tuple((Cell(f"row {i}"), Cell(str(i))) for i in range(100))
-    found = latex.render([Table("t", (Column("a"), Column("b", "right")), rows, frozenset({41}), key=0)], ["t"], ["a note"])
+    found = latex.render(
+        [Table("t", (Column("a"), Column("b", "right")), rows, frozenset({41}), key=0)],
+        ["t"],
+        ["a note"],
+    )
     assert found.count(r"\begin{table}") == 3
     assert found.count("row ") == 100
     assert found.count("a note") == found.count(r"\cmidrule") == 1
@@ -112,7 +139,10 @@ def test_many_rows_go_into_several_floats() -> None:
 def test_notes_of_a_tall_table_stand_apart_from_its_float() -> None:
     rows = tuple((Cell(f"row {i}"), Cell(str(i))) for i in range(25))
     block = Table("t", (Column("a"), Column("b", "right")), rows, key=0)
-    short, long = latex.render([block], ["t"], ["one"]), latex.render([block], ["t"], ["many words " * 30] * 8)
+    short, long = (
+        latex.render([block], ["t"], ["one"]),
+        latex.render([block], ["t"], ["many words " * 30] * 8),
+    )
     assert short.index("one") < short.index(r"\end{table}")
     assert long.index("many words") > long.index(r"\end{table}")
     assert r"Notes to Table~\ref{tab:t}" in long

@@ -1,4 +1,6 @@
-"""The page: what the main table measures and how, what every number leads to, and that nothing runs but its own script."""
+"""The page: what the main table measures and how, what every number leads to, and that nothing runs
+but its own script.
+"""
 
 import base64
 import hashlib
@@ -12,7 +14,17 @@ import pytest
 from pipeline.analysis.wording import Points, millions
 from pipeline.record.record import Record
 from pipeline.report.compose import document, read, texts
-from pipeline.report.document import Bullets, Cell, Column, Document, Runs, Table, Text, Trace, Trail
+from pipeline.report.document import (
+    Bullets,
+    Cell,
+    Column,
+    Document,
+    Runs,
+    Table,
+    Text,
+    Trace,
+    Trail,
+)
 from pipeline.report.formats import html, markdown
 from pipeline.report.sections.ablation import main_table
 from pipeline.report.sections.costs import speeds
@@ -53,7 +65,11 @@ class Cells(HTMLParser):
 
 
 def book(folder: Path, study: Study | None = None, **end: Any) -> Scribe:
-    scribe = Scribe(folder / "study", study or make_study(replicates=3, num_trials=0, epochs=4), data={"is_food11": False})
+    scribe = Scribe(
+        folder / "study",
+        study or make_study(replicates=3, num_trials=0, epochs=4),
+        data={"is_food11": False},
+    )
     scribe.session()
     for replicate in range(1, scribe.study.ablation.replicates + 1):
         for arm, _ in scribe.study.arms():
@@ -101,7 +117,13 @@ def test_what_no_run_recorded_is_no_column_and_no_note(tmp_path: Path) -> None:
     table, notes = shown(book(tmp_path, num_params=0).record())
     titles = {column.title for column in table.columns}
     assert not titles & {"params (M)", "MACs (M)", "MACs (G)", "images/s", "tuning"}
-    assert titles >= {"best epoch", "val acc† (%)", "val loss†", "test acc (%), mean ± sd (n)", "verdict"}
+    assert titles >= {
+        "best epoch",
+        "val acc† (%)",
+        "val loss†",
+        "test acc (%), mean ± sd (n)",
+        "verdict",
+    }
     assert not any("images/s" in note or "MACs" in note for note in notes)
 
 
@@ -127,7 +149,12 @@ def test_every_cell_of_an_arm_leads_to_its_runs_and_a_difference_to_both(tmp_pat
 
 def test_every_run_is_listed_once_with_its_place_in_the_store(tmp_path: Path) -> None:
     scribe = book(tmp_path)
-    uris = ["https://mlflow.example/x", "sqlite:////tmp/mlflow.db", "javascript:alert(1)//http://e", "http://e/ onclick=x"]
+    uris = [
+        "https://mlflow.example/x",
+        "sqlite:////tmp/mlflow.db",
+        "javascript:alert(1)//http://e",
+        "http://e/ onclick=x",
+    ]
     for number, uri in enumerate(uris):
         run = f"arm-{number // 3}-r{number % 3 + 1}"
         scribe.ledger.append("mlflow", uri=uri, what=run, id=f"id{number}", experiment="7")
@@ -153,7 +180,9 @@ def test_nothing_runs_but_the_script_of_the_page(tmp_path: Path) -> None:
     source = texts(read(book(tmp_path).record()), {})["report.html"]
     (script,) = re.findall(r"<script>(.*?)</script>", source, re.DOTALL)
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    policy = next(a["content"] for tag, a in Cells(source).tags if tag == "meta" and "http-equiv" in a)
+    policy = next(
+        a["content"] for tag, a in Cells(source).tags if tag == "meta" and "http-equiv" in a
+    )
     assert policy is not None
     assert f"script-src 'sha256-{digest}'" in policy
     assert "unsafe-inline" not in policy.split("script-src")[1].split(";")[0]
@@ -163,7 +192,9 @@ def test_numbers_sort_by_value(tmp_path: Path) -> None:
     record = book(tmp_path, **MEASURED).record()
     table, _ = shown(record)
     rows = read(record).ablation.rows
-    assert [cell.value for cell in column(table, "test acc (%), mean ± sd (n)")] == [row.mean for row in rows]
+    assert [cell.value for cell in column(table, "test acc (%), mean ± sd (n)")] == [
+        row.mean for row in rows
+    ]
     assert [cell.value for cell in column(table, "ResNet")] == [0.0, 1.0, 0.0, 1.0]
     assert column(table, "Δ vs baseline [95 % CI]")[0].value is None
     source = texts(read(record), {})["report.html"]
@@ -173,15 +204,32 @@ def test_numbers_sort_by_value(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("halves", "want"),
-    [((), 1), ((0.14,), 1), ((0.06,), 1), ((0.014, 0.06), 1), ((0.0098,), 2), ((0.0004,), 3), ((1e-6,), 4)],
+    [
+        ((), 1),
+        ((0.14,), 1),
+        ((0.06,), 1),
+        ((0.014, 0.06), 1),
+        ((0.0098,), 2),
+        ((0.0004,), 3),
+        ((1e-6,), 4),
+    ],
 )
-def test_decimals_show_two_digits_of_the_smallest_half_width(halves: tuple[float, ...], want: int) -> None:
+def test_decimals_show_two_digits_of_the_smallest_half_width(
+    halves: tuple[float, ...], want: int
+) -> None:
     assert Points.fit(halves).decimals == want
 
 
 @pytest.mark.parametrize(
     ("share", "signed"),
-    [(-0.0004, "−0.04"), (0.0004, "+0.04"), (0.0, "0.0"), (-1e-17, "0.0"), (-0.186, "−18.6"), (-0.00049, "−0.05")],
+    [
+        (-0.0004, "−0.04"),
+        (0.0004, "+0.04"),
+        (0.0, "0.0"),
+        (-1e-17, "0.0"),
+        (-0.186, "−18.6"),
+        (-0.00049, "−0.05"),
+    ],
 )
 def test_a_number_keeps_its_sign_and_its_size(share: float, signed: str) -> None:
     shown = Points(1)
@@ -195,7 +243,9 @@ def test_parameters_of_a_column_have_the_same_decimals() -> None:
 
 
 def test_a_tiny_loss_is_written_as_one_everywhere(tmp_path: Path) -> None:
-    scribe = Scribe(tmp_path, with_arms(make_study(num_trials=0), {"plain": {}, "wide": {"model.width": 96}}))
+    scribe = Scribe(
+        tmp_path, with_arms(make_study(num_trials=0), {"plain": {}, "wide": {"model.width": 96}})
+    )
     scribe.session()
     for replicate, wobble in enumerate((0.0, 1e-4, -1e-4, 2e-4, -2e-4), 1):
         scribe.arm("plain", replicate, 0.7 + wobble / 4)
@@ -206,18 +256,30 @@ def test_a_tiny_loss_is_written_as_one_everywhere(tmp_path: Path) -> None:
         assert "+0.0" not in page
 
 
-ON = {"deep": {"model.name": "resnet18"}, "flips": {"augment.strength": 1.0}, "wide": {"model.width": 96}}
+ON = {
+    "deep": {"model.name": "resnet18"},
+    "flips": {"augment.strength": 1.0},
+    "wide": {"model.width": 96},
+}
 WIDER = {**ON, "large": {"batch_size": 128}, "slow": {"optimizer.lr": 1e-4}}
 
 
-def no_bold(folder: Path, *, replicates: int, design: Scheme | None = None, results: int = 99) -> str:
-    """The footnote on bold letters of arms that are all alike; only the first `results` runs of the plan exist."""
+def no_bold(
+    folder: Path, *, replicates: int, design: Scheme | None = None, results: int = 99
+) -> str:
+    """The footnote on bold letters of arms that are all alike; only the first `results` runs of the
+    plan exist.
+    """
     study = make_study(replicates=replicates, num_trials=0, epochs=2)
     if design:
-        study = study.model_copy(update={"ablation": study.ablation.model_copy(update={"design": design})})
+        study = study.model_copy(
+            update={"ablation": study.ablation.model_copy(update={"design": design})}
+        )
     scribe = Scribe(folder, study)
     scribe.session()
-    plan = [(arm.name, replicate) for arm, _ in study.arms() for replicate in range(1, replicates + 1)]
+    plan = [
+        (arm.name, replicate) for arm, _ in study.arms() for replicate in range(1, replicates + 1)
+    ]
     for arm, replicate in plan[:results]:
         scribe.arm(arm, replicate, 0.6 + float(scribe.rng.normal(0, 0.01)))
     return next(note for note in shown(scribe.record())[1] if "bold" in note.lower())
@@ -230,8 +292,14 @@ def no_bold(folder: Path, *, replicates: int, design: Scheme | None = None, resu
         ({"replicates": 2}, "no arm has 3 results, and below that nothing is tested"),
         ({"replicates": 3, "results": 0}, "no arm has a result"),
         ({"replicates": 3, "results": 3}, "only baseline has a result"),
-        ({"replicates": 3, "results": 7}, "behind another, and augmentation may not lead (at chance, "),
-        ({"replicates": 3, "design": Fractional(on=WIDER, resolution="III")}, "a fraction of the factorial is read by its"),
+        (
+            {"replicates": 3, "results": 7},
+            "behind another, and augmentation may not lead (at chance, ",
+        ),
+        (
+            {"replicates": 3, "design": Fractional(on=WIDER, resolution="III")},
+            "a fraction of the factorial is read by its",
+        ),
     ],
 )
 def test_why_nothing_is_bold_is_said(tmp_path: Path, case: dict[str, Any], why: str) -> None:
@@ -245,13 +313,17 @@ def test_bold_is_refused_with_the_comparison(tmp_path: Path) -> None:
     for run in record.arms()["ResNet"]:
         run.config["epochs"] = 40
     notes = shown(record)[1]
-    assert any(note.startswith("Nothing is bold: the arms cannot be compared fairly") for note in notes)
+    assert any(
+        note.startswith("Nothing is bold: the arms cannot be compared fairly") for note in notes
+    )
 
 
 def test_names_in_links_and_runs_are_inert() -> None:
     bad = '"><img src=x onerror=alert(1)> [a](http://e) | \n</details>'
     runs = Runs(("replicate", "status"), (Trail(bad, bad, (Trace(bad, (bad, bad), bad, ""),)),))
-    table = Table(bad, (Column(bad), Column(bad)), ((Cell(bad, runs=(bad,)), Cell(bad, runs=(bad,))),), key=0)
+    table = Table(
+        bad, (Column(bad), Column(bad)), ((Cell(bad, runs=(bad,)), Cell(bad, runs=(bad,))),), key=0
+    )
     content = Document(bad, bad, (bad,), (Text(bad), Bullets((bad,))), (table, runs))
     page = Cells(html.render(content, {}))
     assert not {tag for tag, _ in page.tags} & {"img"}
@@ -264,14 +336,22 @@ def test_names_in_links_and_runs_are_inert() -> None:
 
 
 def test_a_study_of_many_runs_stays_small(tmp_path: Path) -> None:
-    factors = {f"factor {letter}": {"model.width": 160 + 16 * i} for i, letter in enumerate("abcdefghi")}
+    factors = {
+        f"factor {letter}": {"model.width": 160 + 16 * i} for i, letter in enumerate("abcdefghi")
+    }
     study = make_study(replicates=50, num_trials=0, epochs=2)
-    study = study.model_copy(update={"ablation": study.ablation.model_copy(update={"design": Ladder(on=factors)})})
+    study = study.model_copy(
+        update={"ablation": study.ablation.model_copy(update={"design": Ladder(on=factors)})}
+    )
     source = texts(read(book(tmp_path, study, **MEASURED).record()), {})["report.html"]
     assert source.count("<code>arm-") == 500
-    assert len(source.encode()) < 400 * 500, "so that a thousand runs and their figures stay below 5 MB"
+    assert len(source.encode()) < 400 * 500, (
+        "so that a thousand runs and their figures stay below 5 MB"
+    )
 
 
 def test_the_page_has_a_heading_for_its_runs_only_where_there_are_some(tmp_path: Path) -> None:
     scribe = Scribe(tmp_path / "study", make_study())
-    assert not any(isinstance(block, Runs) for block in document(read(scribe.record()), frozenset()).blocks)
+    assert not any(
+        isinstance(block, Runs) for block in document(read(scribe.record()), frozenset()).blocks
+    )

@@ -22,16 +22,27 @@ pytestmark = pytest.mark.usefixtures("quick_disk")
 
 def tuned_study(tuning=None, *, arms=None, **fields) -> Study:
     """Wide learning rates, which `upward` wants as high as they go."""
-    space = Space(knobs={"optimizer.lr": Float(low=1e-4, high=1e-1, log=True), "batch_size": Choice(options=(16, 32))})
-    study = small_study(**{"epochs": 4, "num_trials": 0, "replicates": 3, "reduction": 2, "space": space, **fields})
+    space = Space(
+        knobs={
+            "optimizer.lr": Float(low=1e-4, high=1e-1, log=True),
+            "batch_size": Choice(options=(16, 32)),
+        }
+    )
+    study = small_study(
+        **{"epochs": 4, "num_trials": 0, "replicates": 3, "reduction": 2, "space": space, **fields}
+    )
     design = Arms(arms=arms or {"baseline": {}, "strong": {"augment.strength": 1.0}})
-    ablation = study.ablation.model_copy(update={"tuning": tuning or PerArm(num_trials=6), "design": design})
+    ablation = study.ablation.model_copy(
+        update={"tuning": tuning or PerArm(num_trials=6), "design": design}
+    )
     return study.model_copy(update={"ablation": ablation})
 
 
 def upward() -> Worker:
     """The higher the learning rate the better, and a little luck of the split."""
-    return Worker(acc=lambda config, r: round(0.3 + 5 * config.optimizer.lr + 0.01 * quality(config, r), 6))
+    return Worker(
+        acc=lambda config, r: round(0.3 + 5 * config.optimizer.lr + 0.01 * quality(config, r), 6)
+    )
 
 
 def page(record: Record) -> str:
@@ -54,15 +65,23 @@ def test_efforts_are_what_was_spent(tmp_path):
     table = frames.read(compose.read(record))["arms"]
     assert list(table["tune_trials"]) == [6, 6]
     assert list(table["tune_epochs"]) == [effort.num_epochs for effort in found.values()]
-    assert set(frames.read(compose.read(record))["runs"]["search"].dropna()) >= {"arm:baseline", "arm:strong"}
+    assert set(frames.read(compose.read(record))["runs"]["search"].dropna()) >= {
+        "arm:baseline",
+        "arm:strong",
+    }
 
 
 def test_a_best_value_at_an_end_of_the_arms_own_space_is_told(tmp_path):
     space = Space(knobs={"optimizer.lr": Float(low=1e-5, high=3e-4, log=True)})
     study = tuned_study(space=space)  # the baseline's own rate is the upper end
-    record = drive(open_plan(tmp_path, study), Worker(acc=lambda config, _: round(0.3 + 5 * config.optimizer.lr, 9)))
+    record = drive(
+        open_plan(tmp_path, study),
+        Worker(acc=lambda config, _: round(0.3 + 5 * config.optimizer.lr, 9)),
+    )
     found = efforts(record, study)
-    assert found["strong"].edges == ("optimizer.lr = 0.0003 at the upper end of 1e-05 … 0.0003 (log)",)
+    assert found["strong"].edges == (
+        "optimizer.lr = 0.0003 at the upper end of 1e-05 … 0.0003 (log)",
+    )
     assert found["strong"].chosen == {}
     told = "strong: its best value lies at the end of a range, optimizer.lr = 0.0003"
     assert any(warning.startswith(told) for warning in compose.read(record).warnings)
@@ -72,7 +91,9 @@ def test_a_best_value_at_an_end_of_the_arms_own_space_is_told(tmp_path):
 def test_of_replicated_searches_every_choice_is_shown_and_the_scope_is_the_recipe(tmp_path):
     study = tuned_study(Replicated(num_trials=9))
     record = drive(open_plan(tmp_path, study), upward())
-    assert read_ablation(record, study).basis.scope.startswith("recipe incl. tuning, on this test set")
+    assert read_ablation(record, study).basis.scope.startswith(
+        "recipe incl. tuning, on this test set"
+    )
     rates = [run.config["optimizer"]["lr"] for run in record.arms()["strong"]]
     chosen = str(efforts(record, study)["strong"].chosen["optimizer.lr"]).split(" | ")
     assert [float(text) for text in chosen] == pytest.approx(rates, rel=0.01)
@@ -84,8 +105,16 @@ def test_of_replicated_searches_every_choice_is_shown_and_the_scope_is_the_recip
 @pytest.mark.parametrize(
     ("tuning", "said", "unsaid"),
     [
-        (Fixed(), "none was tuned for an arm. Tuned arms could rank differently.", "search of its own"),
-        (PerArm(num_trials=2), "Each arm was tuned by a search of its own, of 2 trials", "none was tuned"),
+        (
+            Fixed(),
+            "none was tuned for an arm. Tuned arms could rank differently.",
+            "search of its own",
+        ),
+        (
+            PerArm(num_trials=2),
+            "Each arm was tuned by a search of its own, of 2 trials",
+            "none was tuned",
+        ),
         (Replicated(num_trials=6), "The intervals cover the luck of the tuning.", "none was tuned"),
     ],
     ids=["fixed", "per_arm", "replicated"],
@@ -111,7 +140,9 @@ def test_an_arm_whose_trials_were_all_lost_is_a_hole_with_that_reason(tmp_path):
     why = "no configuration: all 6 trials of its search diverged"
     assert untuned(record, study) == {("strong", replicate): why for replicate in (1, 2, 3)}
     ablation = read_ablation(record, study)
-    assert [(hole.arm, hole.replicate, hole.why) for hole in ablation.holes] == [("strong", r, why) for r in (1, 2, 3)]
+    assert [(hole.arm, hole.replicate, hole.why) for hole in ablation.holes] == [
+        ("strong", r, why) for r in (1, 2, 3)
+    ]
     assert ablation.empty == {"strong": why}
     assert f"strong ({why})" in page(record)
 
@@ -124,9 +155,15 @@ def test_a_search_cut_short_and_failed_trials_are_unequal_effort(tmp_path):
     plan.ledger.close()
     record = plan.record
     text = "\n".join(compose.read(record).warnings)
-    assert "baseline: its search was cut short" in text or "strong: its search was cut short, 0 of 6 trials" in text
+    assert (
+        "baseline: its search was cut short" in text
+        or "strong: its search was cut short, 0 of 6 trials" in text
+    )
     failing = upward()
-    failing.fails, failing.retry = (lambda config, _: config.augment.strength > 0 and config.batch_size == 16), False
+    failing.fails, failing.retry = (
+        (lambda config, _: config.augment.strength > 0 and config.batch_size == 16),
+        False,
+    )
     record = drive(open_plan(tmp_path, study), failing)
     num_failed = sum(run.status == "failed" for run in record.trials("arm:strong"))
     assert num_failed > 0
@@ -140,7 +177,10 @@ def test_an_arm_with_nothing_to_tune_says_so(tmp_path):
     found = efforts(record, study)
     assert found["baseline"] == Effort(0, 0, 0.0, {}, (), settled=True)
     assert column(found)["baseline"] == "none"
-    assert any(text.startswith("baseline: nothing of the space is left to tune") for text in warnings(found))
+    assert any(
+        text.startswith("baseline: nothing of the space is left to tune")
+        for text in warnings(found)
+    )
     assert "nothing to tune" in page(record)
 
 
@@ -152,16 +192,24 @@ def test_what_a_record_gives_is_the_same_bytes_again(tmp_path: Path):
 
 
 def test_a_variant_that_the_search_never_sent_on_is_warned_of(tmp_path):
-    design = Arms(arms={"baseline": {}, "ResNet": {"model.name": "resnet18"}, "wide": {"model.width": 96}})
+    design = Arms(
+        arms={"baseline": {}, "ResNet": {"model.name": "resnet18"}, "wide": {"model.width": 96}}
+    )
     study = make_study(replicates=3, num_trials=4, epochs=2)
-    study = study.model_copy(update={"ablation": study.ablation.model_copy(update={"design": design})})
+    study = study.model_copy(
+        update={"ablation": study.ablation.model_copy(update={"design": design})}
+    )
 
     def searched(folder: str, reached: dict[str, tuple[int, ...]]) -> list[str]:
         book = Scribe(tmp_path / folder, study)
         book.session()
         for number, (variant, rungs) in enumerate(reached.items()):
-            config = study.baseline.override({"model.name": variant.split()[0]}).model_dump(mode="json")
-            book.ledger.append("trial", run=f"t{number}", trial=number, config=config, knobs={}, asked=None)
+            config = study.baseline.override({"model.name": variant.split()[0]}).model_dump(
+                mode="json"
+            )
+            book.ledger.append(
+                "trial", run=f"t{number}", trial=number, config=config, knobs={}, asked=None
+            )
             for rung in rungs:
                 book.ledger.append("start", run=f"t{number}", rung=rung)
                 book.ledger.append("rung", run=f"t{number}", rung=rung, value=0.5)
@@ -169,8 +217,12 @@ def test_a_variant_that_the_search_never_sent_on_is_warned_of(tmp_path):
 
     assert searched("even", {"cnn": (0, 1), "resnet18": (0, 1)}) == []
     assert searched("flat", {"cnn": (0,), "resnet18": (0,)}) == [], "none was sent on"
-    (told,) = searched("culled", {"cnn": (0, 1), "cnn 2": (0,), "resnet18": (0,), "resnet18 2": (0,)})
-    assert told.startswith("ResNet: none of the search's 2 trials with model.name = resnet18 went beyond rung 1 of ")
+    (told,) = searched(
+        "culled", {"cnn": (0, 1), "cnn 2": (0,), "resnet18": (0,), "resnet18 2": (0,)}
+    )
+    assert told.startswith(
+        "ResNet: none of the search's 2 trials with model.name = resnet18 went beyond rung 1 of "
+    )
 
 
 def test_one_learning_rate_for_all_is_said_where_the_table_stands(tmp_path):

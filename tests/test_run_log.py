@@ -1,4 +1,6 @@
-"""A failed run's log: the traceback, the config and what the worker printed, however its process ended."""
+"""A failed run's log: the traceback, the config and what the worker printed, however its process
+ended.
+"""
 
 import subprocess
 import sys
@@ -26,17 +28,27 @@ def arms() -> Study:
 
 
 def in_process(folder: Path, body: str) -> tuple[subprocess.CompletedProcess[str], str]:
-    """Run `body` in a new process while its output is captured; (what came of it, what the file holds)."""
-    script = "import os, sys, ctypes\nfrom pathlib import Path\nfrom pipeline.run_log import captured\nprint('before')\n"
+    """Run `body` in a new process while its output is captured; (what came of it, what the file
+    holds).
+    """
+    script = (
+        "import os, sys, ctypes\nfrom pathlib import Path\nfrom pipeline.run_log import "
+        "captured\nprint('before')\n"
+    )
     path = folder / "logs" / ".s.1.out"
     body = textwrap.indent(body, "    ")
     script += f"with captured(Path({str(path)!r})):\n{body}\nprint('after')\n"
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=False
+    )
     return done, path.read_text()
 
 
 def test_all_that_a_worker_prints_is_captured_and_only_while_it_works(tmp_path: Path) -> None:
-    body = "print('python')\nprint('error', file=sys.stderr)\nos.write(1, b'library\\n')\nos.system('echo child')"
+    body = (
+        "print('python')\nprint('error', file=sys.stderr)\nos.write(1, "
+        "b'library\\n')\nos.system('echo child')"
+    )
     done, captured = in_process(tmp_path, body)
     assert (done.returncode, done.stdout, done.stderr) == (0, "before\nafter\n", "")
     assert sorted(captured.split()) == ["child", "error", "library", "python"]
@@ -54,7 +66,9 @@ def order_of(segment: Segment, folder: Path) -> dict:
     return segment.order(folder, folder / "no pictures here", Resources(1, 0.0))
 
 
-def test_a_failed_run_leaves_its_traceback_and_its_config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_run_leaves_its_traceback_and_its_config(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def broken(*_: object) -> None:
         raise ValueError("no pictures here")
 
@@ -86,7 +100,9 @@ def test_each_attempt_has_its_entry_and_the_report_names_the_log(tmp_path: Path)
         path.parent.mkdir(exist_ok=True)
         path.write_bytes(b"x" * 2 * run_log.MAX_BYTES + b"\xff the end\n")
         hopeless.run(plan, segment)
-    failed = next(run for runs in plan.record.arms().values() for run in runs if run.status == "failed")
+    failed = next(
+        run for runs in plan.record.arms().values() for run in runs if run.status == "failed"
+    )
     text = (tmp_path / failed.log).read_text()
     assert text.count("error: the worker process died") == MAX_ATTEMPTS
     assert text.count("\\xff the end") == MAX_ATTEMPTS

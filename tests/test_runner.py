@@ -1,4 +1,6 @@
-"""Tune's calls in every order that they come in: what belongs to a segment that has ended changes nothing."""
+"""Tune's calls in every order that they come in: what belongs to a segment that has ended changes
+nothing.
+"""
 
 import copy
 import json
@@ -34,12 +36,16 @@ LATE = {
 class Tune:
     """Calls the searcher as Tune does; a trial is known by the number it was begun as."""
 
-    def __init__(self, folder: Path, *, workers: int = 1, deadline: float = float("inf"), **study: Any) -> None:
+    def __init__(
+        self, folder: Path, *, workers: int = 1, deadline: float = float("inf"), **study: Any
+    ) -> None:
         # one trial: it is sent on from each of its rungs (epochs 1, 2 and 4) at once
         search = {"epochs": 4, "num_trials": 1, "reduction": 2, "num_rungs": 3, "replicates": 1}
         self.folder, self.interrupts = folder, Interrupts()
         self.plan: Plan = open_plan(folder, small_study(**{**search, **study}))
-        self.segments = Segments(self.plan, folder / "cache", Resources(workers, 0.0), self.interrupts, deadline)
+        self.segments = Segments(
+            self.plan, folder / "cache", Resources(workers, 0.0), self.interrupts, deadline
+        )
         self.orders: list[dict[str, Any]] = []
 
     def begin(self) -> int:
@@ -50,7 +56,13 @@ class Tune:
     def epoch(self, trial: int, number: int, *, segment_of: int | None = None) -> None:
         self._result(trial, segment_of, metrics=metrics(0.5, number))
 
-    def outcome(self, trial: int, outcome: dict[str, Any] = LATE["reached"], *, segment_of: int | None = None) -> None:
+    def outcome(
+        self,
+        trial: int,
+        outcome: dict[str, Any] = LATE["reached"],
+        *,
+        segment_of: int | None = None,
+    ) -> None:
         self._result(trial, segment_of, outcome=outcome)
 
     def reach(self, trial: int) -> None:
@@ -67,7 +79,9 @@ class Tune:
 
     def _result(self, trial: int, segment_of: int | None, **event: Any) -> None:
         order = self.orders[trial if segment_of is None else segment_of]
-        self.segments.on_trial_result(str(trial), {"event": json.dumps({"segment": order["segment"], **event})})
+        self.segments.on_trial_result(
+            str(trial), {"event": json.dumps({"segment": order["segment"], **event})}
+        )
 
 
 @pytest.fixture
@@ -83,7 +97,9 @@ def tune(tmp_path: Path) -> Tune:
 
 
 @pytest.mark.parametrize("error", [False, True])
-def test_the_end_of_a_former_trial_is_no_death_of_the_runs_new_segment(tune: Tune, error: bool) -> None:
+def test_the_end_of_a_former_trial_is_no_death_of_the_runs_new_segment(
+    tune: Tune, error: bool
+) -> None:
     tune.complete(0, error=error)
     tune.reach(1)
     tune.complete(1, error=error)
@@ -97,7 +113,9 @@ def test_the_end_of_the_new_segment_is_a_death_before_and_after_the_former_ones(
     assert tune.events("start", "fail") == ["start", "start", "fail"]
     tune.begin()
     tune.complete(1, error=True)
-    assert tune.events("start", "fail") == ["start", "start", "fail", "start"], "a death is counted once"
+    assert tune.events("start", "fail") == ["start", "start", "fail", "start"], (
+        "a death is counted once"
+    )
 
 
 def test_a_late_epoch_of_a_former_segment_is_not_the_new_ones(tune: Tune) -> None:
@@ -108,7 +126,9 @@ def test_a_late_epoch_of_a_former_segment_is_not_the_new_ones(tune: Tune) -> Non
 
 
 @pytest.mark.parametrize("late", LATE.values(), ids=LATE)
-def test_a_late_outcome_of_a_former_segment_is_not_the_new_ones(tune: Tune, late: dict[str, Any]) -> None:
+def test_a_late_outcome_of_a_former_segment_is_not_the_new_ones(
+    tune: Tune, late: dict[str, Any]
+) -> None:
     before = copy.deepcopy(tune.plan.record.runs)
     tune.outcome(0, late)
     assert tune.segments.error is None
@@ -117,7 +137,9 @@ def test_a_late_outcome_of_a_former_segment_is_not_the_new_ones(tune: Tune, late
     assert tune.events("start", "rung", "fail", "end") == ["start", "rung", "start", "rung"]
 
 
-def test_what_a_workers_former_thread_reports_into_its_next_trial_counts_for_neither(tune: Tune) -> None:
+def test_what_a_workers_former_thread_reports_into_its_next_trial_counts_for_neither(
+    tune: Tune,
+) -> None:
     tune.epoch(1, 2, segment_of=0)
     tune.outcome(1, LATE["machine"], segment_of=0)
     assert tune.events("epoch", "fail") == ["epoch"]
@@ -175,7 +197,9 @@ def test_no_more_segments_are_out_than_there_are_workers(tmp_path: Path) -> None
     first, _ = found.begin(), found.begin()
     assert found.segments.suggest("x") is None
     found.reach(first)
-    assert found.segments.suggest("x") is None, "the worker of a reported segment is not free before Tune says so"
+    assert found.segments.suggest("x") is None, (
+        "the worker of a reported segment is not free before Tune says so"
+    )
     found.complete(first)
     found.begin()
 
@@ -237,7 +261,10 @@ def test_a_run_is_given_up_for_what_one_segment_does_not_for_what_all_did(tmp_pa
 
 
 def test_workers_without_tune_are_told_apart_by_segment_too(tmp_path: Path) -> None:
-    plan, worker = open_plan(tmp_path, small_study(epochs=4, num_trials=1, reduction=2, num_rungs=3)), Worker()
+    plan, worker = (
+        open_plan(tmp_path, small_study(epochs=4, num_trials=1, reduction=2, num_rungs=3)),
+        Worker(),
+    )
     first = plan.next()
     assert first is not None
     late = worker.steps(plan, first)
@@ -249,7 +276,9 @@ def test_workers_without_tune_are_told_apart_by_segment_too(tmp_path: Path) -> N
     assert plan.live == {second.name: second.run}
 
 
-def test_workers_that_are_killed_for_memory_are_counted_out_and_no_run_is_blamed(tmp_path: Path, monkeypatch) -> None:
+def test_workers_that_are_killed_for_memory_are_counted_out_and_no_run_is_blamed(
+    tmp_path: Path, monkeypatch
+) -> None:
     killed = iter([2, 2, 2, 3])
     found = Tune(tmp_path, workers=3, num_trials=6)
     found.segments.num_killed = 0

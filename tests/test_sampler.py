@@ -25,7 +25,10 @@ BRANCHED = Space(
     knobs={"model.width": Int(low=1, high=64)},
     branches={
         "optimizer": {
-            "sgd": {"lr": Float(low=1e-2, high=1.0, log=True), "momentum": Float(low=0.0, high=0.9)},
+            "sgd": {
+                "lr": Float(low=1e-2, high=1.0, log=True),
+                "momentum": Float(low=0.0, high=0.9),
+            },
             "adam": {"lr": Float(low=1e-5, high=1e-2, log=True)},
             "none": {},
         }
@@ -45,7 +48,9 @@ def score(knobs: dict, rung: int) -> float:
 
 
 def outcomes(trial: int, knobs: dict) -> list[tuple]:
-    """What a search would record of a trial: a tenth diverges, two in three stay at rung 0, one in nine reaches the top."""
+    """What a search would record of a trial: a tenth diverges, two in three stay at rung 0, one in
+    nine reaches the top.
+    """
     if trial % 10 == 7:
         return [("diverge", trial, trial % 3)]
     last = 2 if trial % 9 == 0 else 1 if trial % 3 == 0 else 0
@@ -54,14 +59,18 @@ def outcomes(trial: int, knobs: dict) -> list[tuple]:
 
 def search(sampler: RungSampler, num_trials: int) -> list[tuple]:
     """A whole search in one process; its ledger."""
-    facts: list[tuple] = [("replay", 0, {"optimizer.lr": 5.0}, None)]  # a baseline outside the space
+    facts: list[tuple] = [
+        ("replay", 0, {"optimizer.lr": 5.0}, None)
+    ]  # a baseline outside the space
     sampler.replay(*facts[0][1:])
     sampler.tell(0, 0, 0.9)
     facts.append(("tell", 0, 0, 0.9))
     for trial in range(1, num_trials):
         knobs, asked = sampler.ask(trial)
         facts.append(("replay", trial, knobs, asked))
-        for call, *given in outcomes(trial, knobs) if trial % 4 else []:  # every fourth is still running, or was lost
+        for call, *given in (
+            outcomes(trial, knobs) if trial % 4 else []
+        ):  # every fourth is still running, or was lost
             getattr(sampler, call)(*given)
             facts.append((call, *given))
     return facts
@@ -78,7 +87,11 @@ def rebuild(facts: list[tuple], space: Space, kind: str) -> RungSampler:
 @KINDS
 def test_proposals_lie_in_the_space_and_name_the_rung_that_made_them(space, kind):
     facts = search(make(space, kind), 60)
-    proposals = [(knobs, asked) for call, _, knobs, asked, *_ in (f for f in facts if f[0] == "replay") if asked is not None]
+    proposals = [
+        (knobs, asked)
+        for call, _, knobs, asked, *_ in (f for f in facts if f[0] == "replay")
+        if asked is not None
+    ]
     assert len(proposals) == 59
     for knobs, asked in proposals:
         assert all(knob.contains(value) for knob, value in space.active(knobs).values())
@@ -113,7 +126,11 @@ def test_proposals_are_the_same_in_another_process_with_other_hashes():
     )
     seen = {
         subprocess.run(
-            [sys.executable, "-c", code], capture_output=True, text=True, check=True, env={"PYTHONHASHSEED": hashes}
+            [sys.executable, "-c", code],
+            capture_output=True,
+            text=True,
+            check=True,
+            env={"PYTHONHASHSEED": hashes},
         ).stdout
         for hashes in ("1", "2")
     }
@@ -139,8 +156,16 @@ def test_the_highest_rung_with_enough_values_proposes():
 
 
 def test_a_value_informs_its_own_rung_alone():
-    """Told at rung 0, values that point to a small learning rate must not move what rung 1 says: a large one."""
-    knobs = {"model.dropout": 0.2, "epochs": 10, "batch_size": 32, "model.bias": True, "model.name": "cnn"}
+    """Told at rung 0, values that point to a small learning rate must not move what rung 1 says: a
+    large one.
+    """
+    knobs = {
+        "model.dropout": 0.2,
+        "epochs": 10,
+        "batch_size": 32,
+        "model.bias": True,
+        "model.name": "cnn",
+    }
     draw = random.Random(0)
     misled, clean = make(num_rungs=2), make(num_rungs=2)
     for trial in range(60):
@@ -168,7 +193,13 @@ def test_tpe_goes_where_the_values_are_good_and_random_does_not():
 @pytest.mark.parametrize(("diverged", "allowed"), [(True, range(8)), (False, range(14, 21))])
 def test_diverged_points_are_avoided_even_if_they_came_before_every_value(diverged, allowed):
     sampler = make(num_rungs=1)
-    knobs = {"model.dropout": 0.2, "epochs": 10, "batch_size": 32, "model.bias": True, "model.name": "cnn"}
+    knobs = {
+        "model.dropout": 0.2,
+        "epochs": 10,
+        "batch_size": 32,
+        "model.bias": True,
+        "model.name": "cnn",
+    }
     draw = random.Random(0)
     rates = [10 ** draw.uniform(-4, 0) for _ in range(40)]
     for trial, lr in enumerate(rates):
@@ -231,7 +262,13 @@ def test_a_baseline_outside_the_space_leaves_the_search_as_it_was(knobs):
 
 def test_a_baseline_inside_the_space_informs_the_search():
     first, second = make(num_rungs=1), make(num_rungs=1)
-    inside = {"optimizer.lr": 0.03, "model.dropout": 0, "epochs": 10, "batch_size": 64, "model.bias": False}
+    inside = {
+        "optimizer.lr": 0.03,
+        "model.dropout": 0,
+        "epochs": 10,
+        "batch_size": 64,
+        "model.bias": False,
+    }
     for sampler, value in ((first, 0.0), (second, 9.0)):
         sampler.replay(0, inside | {"model.name": "cnn", "augment.strength": 1.0}, None)
         sampler.tell(0, 0, value)
@@ -267,7 +304,8 @@ def test_optuna_stays_silent(capfd):
 def test_optuna_is_the_only_heavy_import():
     code = (
         "import sys, pipeline.sampler; "
-        "print([m for m in ('torch', 'ray', 'mlflow', 'pandas', 'sklearn', 'matplotlib') if m in sys.modules])"
+        "print([m for m in ('torch', 'ray', 'mlflow', 'pandas', 'sklearn', 'matplotlib') if m in "
+        "sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

@@ -206,7 +206,9 @@ def test_a_short_trial_may_enter_above_the_lowest_rung(kind):
     assert scheduler.waiting()[0] == ()
 
 
-def simulated(scheduler: Scheduler, num_trials: int, *, noise: float) -> tuple[list[tuple], list[tuple]]:
+def simulated(
+    scheduler: Scheduler, num_trials: int, *, noise: float
+) -> tuple[list[tuple], list[tuple]]:
     """Drive a whole search with one worker: (the ledger's facts, the order of all segments)."""
     draw = random.Random(5)
     quality = [draw.random() for _ in range(num_trials)]
@@ -223,7 +225,9 @@ def simulated(scheduler: Scheduler, num_trials: int, *, noise: float) -> tuple[l
             facts.append(("promoted", chosen[0], chosen[1] - 1))
         segments.append(chosen)
         facts.append(
-            ("diverge", *chosen) if draw.random() < 0.1 else ("record", *chosen, quality[chosen[0]] + noise * draw.random())
+            ("diverge", *chosen)
+            if draw.random() < 0.1
+            else ("record", *chosen, quality[chosen[0]] + noise * draw.random())
         )
         getattr(scheduler, facts[-1][0])(*facts[-1][1:])
 

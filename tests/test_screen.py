@@ -37,7 +37,14 @@ from studies import small_study
 
 ENCODINGS = ("ascii", "gbk", "big5", "cp1252", "latin-1", "utf-8", "cp437", "shift_jis")
 OURS = "Δ −0.5 ± 0.1 † ² · × ≤ … 食物 ─│┌━█ é \udce9"
-MAINS = {"search": search, "ablate": ablate, "doctor": doctor, "export": export, "ui": ui, "repair": repair}
+MAINS = {
+    "search": search,
+    "ablate": ablate,
+    "doctor": doctor,
+    "export": export,
+    "ui": ui,
+    "repair": repair,
+}
 MAINS |= {"report": report, "caches": caches}
 
 
@@ -63,10 +70,18 @@ def test_any_letter_can_be_written_in_any_encoding(encoding: str) -> None:
 def test_lines_are_broken_between_words_alone(columns: int) -> None:
     draw = random.Random(columns)
     for _ in range(200):
-        words = ["".join(draw.choices("ab-/.,'(=é±", k=draw.randint(1, 30))) for _ in range(draw.randint(1, 40))]
+        words = [
+            "".join(draw.choices("ab-/.,'(=é±", k=draw.randint(1, 30)))
+            for _ in range(draw.randint(1, 40))
+        ]
         text = " ".join(words)
         lines = fold(text, columns, then="  ")
-        assert " ".join(line.removeprefix("  ") if number else line for number, line in enumerate(lines)) == text
+        assert (
+            " ".join(
+                line.removeprefix("  ") if number else line for number, line in enumerate(lines)
+            )
+            == text
+        )
         assert all(cell_len(line) <= columns or " " not in line.strip() for line in lines)
 
 
@@ -87,7 +102,9 @@ def fits(text: str, columns: int) -> None:
     """No line is too long but one of a single word or command."""
     for line in screen_lines(text):
         whole = " ".join(re.sub(r"python -m [^,;]*", "command", line).split())
-        assert cell_len(line) <= columns or " " not in re.sub(r"^(error: |Report: )", "", whole), line
+        assert cell_len(line) <= columns or " " not in re.sub(r"^(error: |Report: )", "", whole), (
+            line
+        )
 
 
 @pytest.fixture(params=[80, 60])
@@ -105,24 +122,35 @@ def recorded(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_a_dry_run_fits_and_shows_arms_as_they_are_set(
-    columns: int, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    columns: int,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
 ) -> None:
     monkeypatch.chdir(ROOT)
-    monkeypatch.setattr(sys, "argv", ["x", "--study", "hw3", "--mlruns", str(tmp_path / "a folder"), "--dry-run"])
+    monkeypatch.setattr(
+        sys, "argv", ["x", "--study", "hw3", "--mlruns", str(tmp_path / "a folder"), "--dry-run"]
+    )
     for main in (search.main, ablate.main):
         assert main() == 0
         text = capsys.readouterr().out
         fits(text, columns)
-        assert "ResNet + augmentation: model.name=resnet18, augment.strength=1.0" in " ".join(text.split())
+        assert "ResNet + augmentation: model.name=resnet18, augment.strength=1.0" in " ".join(
+            text.split()
+        )
         assert "{" not in text
 
 
-def test_what_a_study_says_fits(columns: int, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+def test_what_a_study_says_fits(
+    columns: int, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
     study = small_study(num_trials=2, replicates=1)
     with steady():
         out = console()
         holder: list[Progress] = []
-        plan = open_plan(tmp_path, study, listener=lambda event: [one.event(event) for one in holder])
+        plan = open_plan(
+            tmp_path, study, listener=lambda event: [one.event(event) for one in holder]
+        )
         holder.append(Progress(plan, out, verbosity=1))
         train(plan, Worker())
         plan.ledger.close()
@@ -144,10 +172,17 @@ def test_the_end_of_a_study_fits(columns: int, recorded: Path, tmp_path: Path) -
 
 def test_findings_fit(columns: int, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     path = f"{'/a/long/path' * 12}/picture.jpg:"
-    long = Finding("warning", f"{path} cannot be read, as are many of the others in there", "warning")
-    named = Finding("an arm of a long name that goes on", "learns one batch: 2.3 to 0.01 in 40 steps", "error")
+    long = Finding(
+        "warning", f"{path} cannot be read, as are many of the others in there", "warning"
+    )
+    named = Finding(
+        "an arm of a long name that goes on", "learns one batch: 2.3 to 0.01 in 40 steps", "error"
+    )
     with steady():
-        console().print(table("machine", [*surroundings(tmp_path, resources(1, 0)), long, named]), soft_wrap=True)
+        console().print(
+            table("machine", [*surroundings(tmp_path, resources(1, 0)), long, named]),
+            soft_wrap=True,
+        )
     text = capsys.readouterr().out
     fits(text, columns)
     assert path in text
@@ -156,7 +191,11 @@ def test_findings_fit(columns: int, capsys: pytest.CaptureFixture[str], tmp_path
 
 @pytest.mark.parametrize("name", MAINS)
 def test_errors_usage_and_help_fit(
-    name: str, columns: int, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    name: str,
+    columns: int,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
 ) -> None:
     assert {f"pipeline.{one}" for one in MAINS} == set(COMMANDS)
     monkeypatch.chdir(ROOT)
@@ -220,39 +259,62 @@ def test_a_command_that_a_notebook_calls_ends_well_on_its_screen(
         mine.close()
 
 
-def test_a_long_error_comes_out_of_a_notebooks_command_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_long_error_comes_out_of_a_notebooks_command_whole(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.chdir(ROOT)
     monkeypatch.setenv("COLUMNS", "60")
-    with pytest.raises(UserError, match="allowed: cats_and_dogs, degradation, hw3, leaves, lenet_tuning, regularizers; did"):
+    with pytest.raises(
+        UserError,
+        match="allowed: cats_and_dogs, degradation, hw3, leaves, lenet_tuning, regularizers; did",
+    ):
         search.main(["--study", "hw4"])
 
 
 @pytest.mark.parametrize(
     ("words", "code", "said"),
     [
-        ("--help > /dev/full", 0, "warning: the output could not be written: No space left on device"),
+        (
+            "--help > /dev/full",
+            0,
+            "warning: the output could not be written: No space left on device",
+        ),
         ("--study hw4 2> /dev/full", 2, ""),
         ("--help >&- 2>&- <&-", 0, ""),
         ("--help | true; exit ${PIPESTATUS[0]}", 0, ""),
         ("--study hw4 2>&1 | true; exit ${PIPESTATUS[0]}", 2, ""),
     ],
 )
-def test_a_process_ends_with_its_own_code_whatever_becomes_of_its_output(words: str, code: int, said: str) -> None:
+def test_a_process_ends_with_its_own_code_whatever_becomes_of_its_output(
+    words: str, code: int, said: str
+) -> None:
     command = f"{sys.executable} -m pipeline.search {words}"
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    ended = subprocess.run(["bash", "-c", command], cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    ended = subprocess.run(
+        ["bash", "-c", command],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert (ended.returncode, ended.stderr.strip()) == (code, said)
 
 
 def test_a_closed_output_is_not_taken_for_a_file() -> None:
     """The next file that was opened became standard output, and a library's prints went into it."""
-    code = "import os; from pipeline.screen import _open_streams as take; take(); os._exit(os.open(os.devnull, 0) > 2)"
+    code = (
+        "import os; from pipeline.screen import _open_streams as take; take(); "
+        "os._exit(os.open(os.devnull, 0) > 2)"
+    )
     command = f'{sys.executable} -c "{code}" <&- >&- 2>&-'
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     assert subprocess.run(["bash", "-c", command], env=environment, check=False).returncode == 1
 
 
-@pytest.mark.parametrize(("name", "value"), [("NO_COLOR", "1"), ("TERM", "dumb"), ("TERM", "unknown")])
+@pytest.mark.parametrize(
+    ("name", "value"), [("NO_COLOR", "1"), ("TERM", "dumb"), ("TERM", "unknown")]
+)
 def test_a_plain_terminal_is_sent_no_escape_sequence(
     name: str, value: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

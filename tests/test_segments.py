@@ -1,4 +1,6 @@
-"""Segments through the real Ray Tune, with delays and deaths at every seam. By hand, in thousands: `benchmarks.segments`."""
+"""Segments through the real Ray Tune, with delays and deaths at every seam. By hand, in thousands:
+`benchmarks.segments`.
+"""
 
 import json
 import os
@@ -17,8 +19,23 @@ from pipeline.record.ledger import read_events
 ROOT = Path(__file__).parents[1]
 
 
-def test_nothing_is_lost_done_twice_or_told_wrongly_when_everything_is_late_or_dies(tmp_path: Path) -> None:
-    flags = ("--trials", "100", "--workers", "4", "--rounds", "1", "--longest", "0.1", "--death", "0", "--error", "0.02")
+def test_nothing_is_lost_done_twice_or_told_wrongly_when_everything_is_late_or_dies(
+    tmp_path: Path,
+) -> None:
+    flags = (
+        "--trials",
+        "100",
+        "--workers",
+        "4",
+        "--rounds",
+        "1",
+        "--longest",
+        "0.1",
+        "--death",
+        "0",
+        "--error",
+        "0.02",
+    )
     found = subprocess.run(
         [sys.executable, "-m", "benchmarks.segments", *flags, "--out", str(tmp_path)],
         env={**os.environ, "PYTHONPATH": str(ROOT)},
@@ -34,12 +51,17 @@ def test_nothing_is_lost_done_twice_or_told_wrongly_when_everything_is_late_or_d
     assert total["taken_for_dead"] >= 1
     (study,) = tmp_path.iterdir()
     died = [
-        entry["seam"] for path in (study, *study.glob("checkpoints/*")) for entry in read(path) if entry["what"] == "died"
+        entry["seam"]
+        for path in (study, *study.glob("checkpoints/*"))
+        for entry in read(path)
+        if entry["what"] == "died"
     ]
     assert set(died) == {*SEAMS, TIMER}
     assert audit(study, 100, 2, 4).whole
     assert not audit(study, 101, 2, 4).whole, "a run that is missing is seen"
-    assert sum(event["type"] == "fail" for event in read_events(study)) >= len(died) - died.count(TIMER)
+    assert sum(event["type"] == "fail" for event in read_events(study)) >= len(died) - died.count(
+        TIMER
+    )
 
 
 def entry(segment: str, what: str, time: float, **more: Any) -> dict[str, Any]:
@@ -72,7 +94,9 @@ def test_the_audit_sees_two_writers() -> None:
 def test_the_audit_sees_a_run_that_is_handed_out_twice() -> None:
     kinds = ("start", "rung", "start", "fail", "start", "start", "end")
     events: list[dict[str, Any]] = [{"seq": 0, "type": "study", "id": "s"}]
-    events += [{"seq": number, "type": kind, "run": "r"} for number, kind in enumerate(kinds, start=1)]
+    events += [
+        {"seq": number, "type": kind, "run": "r"} for number, kind in enumerate(kinds, start=1)
+    ]
     assert handed_out(events) == ({"s.3"}, {"s.1", "s.3", "s.5", "s.6"}, 1, 1)
 
 

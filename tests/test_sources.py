@@ -1,4 +1,6 @@
-"""Changed code is a changed method: what counts as a change, and that runs of different code are never pooled."""
+"""Changed code is a changed method: what counts as a change, and that runs of different code are
+never pooled.
+"""
 
 import importlib
 import json
@@ -130,7 +132,11 @@ def read(name: str = "Net") -> sources.Code:
         ("net.py", '"""A network."""\n', ""),
         ("net.py", '"""Twice."""', '"""Two times."""'),
         ("net.py", "x: int) -> int", "x)"),
-        ("net.py", "tools.twice(x) + deep(x)", "(\n            tools.twice( x )\n            + deep(x))"),
+        (
+            "net.py",
+            "tools.twice(x) + deep(x)",
+            "(\n            tools.twice( x )\n            + deep(x))",
+        ),
         ("net.py", "    width: int = 4\n", "    width: int = 4\n    gate: bool = False\n"),
         ("net.py", "return 5", "return 6"),
         ("net.py", "import math\n", "import math\nimport json\n"),
@@ -139,9 +145,13 @@ def read(name: str = "Net") -> sources.Code:
         ("layers.py", "size: int = 3", "size: float = 3"),
     ],
 )
-def test_form_and_what_is_not_used_are_no_change(file: str, old: str, new: str, package: Path) -> None:
+def test_form_and_what_is_not_used_are_no_change(
+    file: str, old: str, new: str, package: Path
+) -> None:
     before = read()
-    assert set(before["model Net"]) == {f"mymethod/{name}" for name in PACKAGE} - {"mymethod/__init__.py"}
+    assert set(before["model Net"]) == {f"mymethod/{name}" for name in PACKAGE} - {
+        "mymethod/__init__.py"
+    }
     commands.edit(package / file, old, new)
     assert changed(before, read()) == set()
 
@@ -163,7 +173,9 @@ def test_form_and_what_is_not_used_are_no_change(file: str, old: str, new: str, 
         ("__init__.py", "", "print()\n"),
     ],
 )
-def test_a_change_of_what_is_used_names_its_file(file: str, old: str, new: str, package: Path) -> None:
+def test_a_change_of_what_is_used_names_its_file(
+    file: str, old: str, new: str, package: Path
+) -> None:
     before = read()
     if old:
         commands.edit(package / file, old, new)
@@ -171,7 +183,9 @@ def test_a_change_of_what_is_used_names_its_file(file: str, old: str, new: str, 
         (package / file).write_text(new)
     after = read()
     assert f"mymethod/{file}" in changed(before, after)
-    assert changed(before, after) <= {f"mymethod/{file}", "mymethod/tools.py"}, "tools: another of its functions is used"
+    assert changed(before, after) <= {f"mymethod/{file}", "mymethod/tools.py"}, (
+        "tools: another of its functions is used"
+    )
     assert before[sources.CORE] == after[sources.CORE]
 
 
@@ -185,12 +199,16 @@ def test_the_classes_and_the_core_that_a_config_uses_are_seen() -> None:
         "pipeline/data/splits.py",
     } <= set(core)
     assert not {
-        file for file in core if file.startswith(("pipeline/core/models/cnn", "pipeline/core/losses", "pipeline/report"))
+        file
+        for file in core
+        if file.startswith(("pipeline/core/models/cnn", "pipeline/core/losses", "pipeline/report"))
     }
     assert set(found["loss CrossEntropy"]) == {"pipeline/core/losses.py"}
-    assert {"pipeline/core/models/cnn.py", "pipeline/core/models/base.py", "pipeline/core/blocks.py"} == set(
-        found["model CNN"]
-    )
+    assert {
+        "pipeline/core/models/cnn.py",
+        "pipeline/core/models/base.py",
+        "pipeline/core/blocks.py",
+    } == set(found["model CNN"])
     other = code(TrainConfig().override({"loss.name": "focal"}))
     assert "loss CrossEntropy" not in other
     assert changed(found, other) == set(), "they share the core, which did not change"
@@ -215,7 +233,9 @@ print(digest(code(TrainConfig())), 'torch' in sys.modules)
     ):
         environment = {**os.environ, "PYTHONHASHSEED": seed, "PYTHONPATH": str(commands.ROOT)}
         words = [sys.executable, "-c", more + ask]
-        done = subprocess.run(words, capture_output=True, text=True, env=environment, cwd=commands.ROOT, check=True)
+        done = subprocess.run(
+            words, capture_output=True, text=True, env=environment, cwd=commands.ROOT, check=True
+        )
         texts.append(done.stdout.split())
     assert len({mark for mark, _ in texts}) == 1
     assert [loaded for _, loaded in texts] == ["False", "False", "True"]
@@ -232,10 +252,15 @@ def test_the_code_of_every_segment_is_recorded_and_each_kind_once(tmp_path: Path
 
 
 def mixed(folder: Path, *, replicates: int = 3, other: Callable[[int, str], bool]) -> Record:
-    """Finished arms, where `other(replicate, arm)` says which runs were trained by another version of a loss."""
+    """Finished arms, where `other(replicate, arm)` says which runs were trained by another version
+    of a loss.
+    """
     book = Scribe(
         folder,
-        with_arms(make_study(replicates=replicates, num_trials=0, epochs=4), {"baseline": {}, "wide": {"model.width": 128}}),
+        with_arms(
+            make_study(replicates=replicates, num_trials=0, epochs=4),
+            {"baseline": {}, "wide": {"model.width": 128}},
+        ),
     )
     book.session()
     book.arms()
@@ -254,14 +279,22 @@ def mixed(folder: Path, *, replicates: int = 3, other: Callable[[int, str], bool
             run = runs[event["run"]]
             event["code"] = "new" if other(run["replicate"], run["arm"]) else "old"
     return Record.of(
-        [events[0], *({"type": "code", "id": name, "parts": parts} for name, parts in known.items()), *events[1:]]
+        [
+            events[0],
+            *({"type": "code", "id": name, "parts": parts} for name, parts in known.items()),
+            *events[1:],
+        ]
     )
 
 
 @pytest.mark.parametrize(
-    "other", [lambda replicate, _: replicate == 3, lambda _, arm: arm == "wide"], ids=["within an arm", "between arms"]
+    "other",
+    [lambda replicate, _: replicate == 3, lambda _, arm: arm == "wide"],
+    ids=["within an arm", "between arms"],
 )
-def test_a_table_of_runs_of_different_code_answers_nothing(other: Callable[[int, str], bool], tmp_path: Path) -> None:
+def test_a_table_of_runs_of_different_code_answers_nothing(
+    other: Callable[[int, str], bool], tmp_path: Path
+) -> None:
     record = mixed(tmp_path / "study", other=other)
     stated = "code: runs were trained by different versions of pipeline/core/losses.py"
     assert unequal(record, record.study) == (stated,)
@@ -284,7 +317,8 @@ FEATURES = """
 from torch import nn
 
 def features(channels, width):
-    return nn.Sequential(nn.Conv2d(channels, width, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(2), nn.Flatten())
+    small = nn.AdaptiveAvgPool2d(2)
+    return nn.Sequential(nn.Conv2d(channels, width, 3), nn.ReLU(), small, nn.Flatten())
 """
 MINE = """
 from typing import Literal
@@ -302,7 +336,9 @@ class Mine(Own):
 
 
 def study_file(root: Path) -> Path:
-    """A study of two arms with a network of the user's own, whose code lies outside the product's package."""
+    """A study of two arms with a network of the user's own, whose code lies outside the product's
+    package.
+    """
     (root / "research").mkdir()
     (root / "research" / "mymodel.py").write_text(FEATURES)
     (root / "pipeline" / "core" / "models" / "mine.py").write_text(MINE)
@@ -312,7 +348,8 @@ def study_file(root: Path) -> Path:
         update={"ablation": study.ablation.model_copy(update={"design": arms})}
     ).model_dump(mode="json")
     shared = {
-        name: tree["baseline"]["model"][name] for name in ("dropout", "width", "norm", "activation", "init", "dropout_place")
+        name: tree["baseline"]["model"][name]
+        for name in ("dropout", "width", "norm", "activation", "init", "dropout_place")
     }
     tree["baseline"]["model"] = shared | {"name": "mine", "width": 4}
     path = root / "study.json"
@@ -356,7 +393,10 @@ def test_code_that_was_edited_between_replicates_is_refused_and_named(tmp_path: 
     assert "--fresh" in text
     assert ledger.read_bytes() == before
     code, text = said("ablate", *flags, "--replicates", 5, "--dry-run")
-    assert (code, "the code has changed, pipeline/core/losses.py" in " ".join(text.split())) == (0, True), text
+    assert (code, "the code has changed, pipeline/core/losses.py" in " ".join(text.split())) == (
+        0,
+        True,
+    ), text
     assert ablate(4) == 0, "nothing is left to train"
     code, text = said("export", *flags[:2], "--no-onnx")
     assert (code, "warning: code changed since" in text) == (0, True), text

@@ -21,7 +21,9 @@ RANGES = (
     Choice(options=("cnn", "resnet18")),
     Choice(options=(True, False)),
 )
-EVERY_RANGE = pytest.mark.parametrize("knob", RANGES, ids=lambda knob: f"{type(knob).__name__}: {knob.describe()}")
+EVERY_RANGE = pytest.mark.parametrize(
+    "knob", RANGES, ids=lambda knob: f"{type(knob).__name__}: {knob.describe()}"
+)
 EVERY_SPACE = pytest.mark.parametrize("space", [SPACE, HW3], ids=["small", "hw3"])
 
 
@@ -101,7 +103,11 @@ def test_true_is_no_number():
         (Choice, {"options": (float("nan"),)}, "finite"),
         (Space, {}, "empty"),
         (Space, {"branches": {"optimizer": {}}}, "at least one"),
-        (Space, {"knobs": {"a": Int(low=1, high=2)}, "branches": {"optimizer": {}}}, "at least one variant"),
+        (
+            Space,
+            {"knobs": {"a": Int(low=1, high=2)}, "branches": {"optimizer": {}}},
+            "at least one variant",
+        ),
         (
             Space,
             {"knobs": {"model.name": Choice(options=("cnn",))}, "branches": {"model": {"cnn": {}}}},
@@ -193,7 +199,9 @@ def test_every_illegal_end_is_named_before_anything_runs():
 
 
 def test_the_ends_of_a_branch_are_checked_within_it():
-    space = Space(branches={"optimizer": {"sgd": {"nesterov": Choice(options=(True, False))}, "adam": {}}})
+    space = Space(
+        branches={"optimizer": {"sgd": {"nesterov": Choice(options=(True, False))}, "adam": {}}}
+    )
     space.check(TrainConfig(), source="test")
     space = Space(branches={"optimizer": {"sgd": {"momentum": Float(low=0.0, high=0.9)}}})
     with pytest.raises(UserError, match="nesterov needs momentum"):

@@ -31,7 +31,9 @@ from pipeline.study.questions import differences
 
 def leading(scores: pd.DataFrame) -> tuple[str, ...]:
     """The arms that lead, of an ablation whose reference is the first column."""
-    return judge(scores, differences(map(str, scores.columns), str(scores.columns[0])), 0.01).leading
+    return judge(
+        scores, differences(map(str, scores.columns), str(scores.columns[0])), 0.01
+    ).leading
 
 
 LEVELS = {
@@ -44,7 +46,9 @@ LEVELS = {
 
 def table(seed: int = 0, n: int = 5, sd: float = 0.01, **means: float) -> pd.DataFrame:
     rng = np.random.default_rng(seed)
-    return pd.DataFrame({arm: mean + rng.normal(0, sd, n) for arm, mean in (means or {"x": 0.6, "y": 0.62}).items()})
+    return pd.DataFrame(
+        {arm: mean + rng.normal(0, sd, n) for arm, mean in (means or {"x": 0.6, "y": 0.62}).items()}
+    )
 
 
 def difference(a: str, b: str) -> Question:
@@ -73,14 +77,22 @@ def test_estimate_of_a_weighted_sum_is_the_one_sample_t_test_of_the_per_replicat
 @pytest.mark.parametrize(
     ("raw", "adjusted"),
     [
-        ([0.01, 0.04, 0.03], [0.03, 0.06, 0.06]),  # worked by hand: .01 x 3, .03 x 2, then never below the step before
+        (
+            [0.01, 0.04, 0.03],
+            [0.03, 0.06, 0.06],
+        ),  # worked by hand: .01 x 3, .03 x 2, then never below the step before
         ([0.9, 0.6], [1.0, 1.0]),
         ([0.02], [0.02]),
         ([], []),
     ],
 )
-def test_contrasts_that_do_not_hang_together_are_corrected_as_holm_does(raw: list[float], adjusted: list[float]) -> None:
-    asked = [Question(f"q{i}", "main", {f"on{i}": 1.0, f"off{i}": -1.0, "all": 1.0}) for i in range(len(raw))]
+def test_contrasts_that_do_not_hang_together_are_corrected_as_holm_does(
+    raw: list[float], adjusted: list[float]
+) -> None:
+    asked = [
+        Question(f"q{i}", "main", {f"on{i}": 1.0, f"off{i}": -1.0, "all": 1.0})
+        for i in range(len(raw))
+    ]
     found, best = step_down(np.array(raw), np.array(NAN), Family.of(asked, ()))
     assert found == pytest.approx(adjusted)
     assert math.isnan(best)
@@ -137,7 +149,12 @@ def test_four_verdicts() -> None:
         }
     )
     verdicts = {c.name: c.verdict for c in deltas(y, "base", rope=0.01)}
-    assert verdicts == {"up": "better", "down": "worse", "same": "equivalent", "open": "inconclusive"}
+    assert verdicts == {
+        "up": "better",
+        "down": "worse",
+        "same": "equivalent",
+        "open": "inconclusive",
+    }
 
 
 def test_equivalence_is_two_one_sided_tests() -> None:
@@ -190,18 +207,28 @@ def test_an_untested_contrast_does_not_count_in_the_family() -> None:
 
 
 def test_effects_of_the_two_by_two() -> None:
-    y = pd.DataFrame([[0.70, 0.74, 0.76, 0.76]] * 4, columns=list(LEVELS)) + table(n=4, sd=1e-4, z=0.0)[["z"]].to_numpy()
+    y = (
+        pd.DataFrame([[0.70, 0.74, 0.76, 0.76]] * 4, columns=list(LEVELS))
+        + table(n=4, sd=1e-4, z=0.0)[["z"]].to_numpy()
+    )
     y["A + B"] += [0, 1e-5, -1e-5, 0]
     main_a, main_b, interaction = effects(y, LEVELS, 0.01)
     assert (main_a.kind, main_b.kind, interaction.kind) == ("main", "main", "interaction")
-    assert (main_a.delta, main_b.delta, interaction.delta) == pytest.approx((0.02, 0.04, -0.04), abs=1e-6)
+    assert (main_a.delta, main_b.delta, interaction.delta) == pytest.approx(
+        (0.02, 0.04, -0.04), abs=1e-6
+    )
 
 
 def test_effects_equal_the_regression_on_coded_factors() -> None:
     arms = {f"{i:03b}": {f: bool(i >> j & 1) for j, f in enumerate("ABC")} for i in range(8)}
     y = pd.DataFrame(np.random.default_rng(3).normal(0.6, 0.05, (5, 8)), columns=list(arms))
     coded = {f: np.array([1 if on[f] else -1 for on in arms.values()]) for f in "ABC"}
-    columns = [coded["A"], coded["B"], coded["C"], *(coded[a] * coded[b] for a, b in ("AB", "AC", "BC"))]
+    columns = [
+        coded["A"],
+        coded["B"],
+        coded["C"],
+        *(coded[a] * coded[b] for a, b in ("AB", "AC", "BC")),
+    ]
     design = np.column_stack([np.ones(8), *columns, coded["A"] * coded["B"] * coded["C"]])
     beta = np.linalg.lstsq(design, y.mean().to_numpy(), rcond=None)[0]
     got = [c.delta for c in effects(y, arms, 0.01)]
@@ -211,9 +238,16 @@ def test_effects_equal_the_regression_on_coded_factors() -> None:
 
 @pytest.mark.parametrize(
     "levels",
-    [{}, {"a": {}, "b": {}}, {"off": {"A": False}, "on": {"A": True}}, {k: LEVELS[k] for k in list(LEVELS)[:3]}],
+    [
+        {},
+        {"a": {}, "b": {}},
+        {"off": {"A": False}, "on": {"A": True}},
+        {k: LEVELS[k] for k in list(LEVELS)[:3]},
+    ],
 )
-def test_no_effects_without_a_full_factorial_of_two_factors(levels: dict[str, dict[str, bool]]) -> None:
+def test_no_effects_without_a_full_factorial_of_two_factors(
+    levels: dict[str, dict[str, bool]],
+) -> None:
     assert factorial_questions(levels) == ()
 
 
@@ -257,7 +291,9 @@ def test_replicates_that_share_a_seed_alone_are_compared_by_welchs_t_test_of_sci
     got = estimate(y, difference("y", "x"), WELCH)
     want = reference.ttest_ind(y["y"], y["x"], equal_var=False)
     interval = want.confidence_interval(0.95)
-    assert (got.p, got.low, got.high, got.df) == pytest.approx((want.pvalue, interval.low, interval.high, want.df))
+    assert (got.p, got.low, got.high, got.df) == pytest.approx(
+        (want.pvalue, interval.low, interval.high, want.df)
+    )
     assert (got.n, got.dropped, got.test) == (n, 0, "Welch's t")
 
 
@@ -307,28 +343,70 @@ def test_folds_are_compared_by_the_corrected_t_of_nadeau_and_bengio(folds: int, 
 @pytest.mark.parametrize(
     ("split", "held_out", "test", "ratio", "scope"),
     [
-        ("resplit", True, "Welch's t", 0.0, "this test set, this pool of train and val pictures, these hyperparameters"),
-        ("kfold", True, "Welch's t", 0.0, "this test set, this pool of train and val pictures, these hyperparameters"),
-        ("official", True, "Welch's t", 0.0, "this test set, this train/val split, these hyperparameters"),
-        ("resplit", False, "paired t", 0.0, "this pool of train and val pictures, these hyperparameters"),
-        ("kfold", False, "corrected t", 0.25, "pools of train and val pictures like this one, these hyperparameters"),
-        ("official", False, "Welch's t", 0.0, "these val pictures, this train/val split, these hyperparameters"),
+        (
+            "resplit",
+            True,
+            "Welch's t",
+            0.0,
+            "this test set, this pool of train and val pictures, these hyperparameters",
+        ),
+        (
+            "kfold",
+            True,
+            "Welch's t",
+            0.0,
+            "this test set, this pool of train and val pictures, these hyperparameters",
+        ),
+        (
+            "official",
+            True,
+            "Welch's t",
+            0.0,
+            "this test set, this train/val split, these hyperparameters",
+        ),
+        (
+            "resplit",
+            False,
+            "paired t",
+            0.0,
+            "this pool of train and val pictures, these hyperparameters",
+        ),
+        (
+            "kfold",
+            False,
+            "corrected t",
+            0.25,
+            "pools of train and val pictures like this one, these hyperparameters",
+        ),
+        (
+            "official",
+            False,
+            "Welch's t",
+            0.0,
+            "these val pictures, this train/val split, these hyperparameters",
+        ),
     ],
 )
-def test_the_plan_alone_decides_test_and_scope(split: Any, held_out: bool, test: str, ratio: float, scope: str) -> None:
+def test_the_plan_alone_decides_test_and_scope(
+    split: Any, held_out: bool, test: str, ratio: float, scope: str
+) -> None:
     found = basis(split, held_out=held_out)
     assert (found.test, found.ratio, found.scope) == (test, ratio, scope)
     assert basis(split, held_out=held_out, tuning="per_arm") == found
     anew = basis(split, held_out=held_out, tuning="replicated")
     assert (anew.test, anew.ratio, anew.why) == (test, ratio, found.why)
-    assert anew.scope == "recipe incl. tuning, on " + " and ".join(scope.removesuffix(", these hyperparameters").split(", "))
+    assert anew.scope == "recipe incl. tuning, on " + " and ".join(
+        scope.removesuffix(", these hyperparameters").split(", ")
+    )
     assert {c.scope for c in deltas(table(a=0.5, b=0.6, c=0.7), "a", 0.01, found)} == {scope}
 
 
 @pytest.mark.parametrize("plan", [PAIRED, WELCH, FOLDS])
 @pytest.mark.parametrize("n", [3, 10])
 def test_a_difference_of_the_size_said_to_be_detectable_is(plan: Basis, n: int) -> None:
-    """`mde` speaks of the standard error seen: against the power of a noncentral t at that many errors."""
+    """`mde` speaks of the standard error seen: against the power of a noncentral t at that many
+    errors.
+    """
     for contrast in deltas(table(n=n, a=0.5, b=0.6, c=0.7), "a", 0.01, plan):
         shift, critical = contrast.mde / contrast.error, reference.t.ppf(1 - 0.025 / 2, contrast.df)
         assert reference.nct.sf(critical, contrast.df, shift) == pytest.approx(0.8)
@@ -369,22 +447,33 @@ def test_families_are_groups_of_one_family_and_keep_their_order() -> None:
 def test_the_winner_beside_itself_again() -> None:
     fresh, test = [0.80, 0.82, NAN, 0.81, 0.79], [0.78, 0.80]
     got = winners_curse(0.86, fresh, test)
-    assert (got.search_val, got.fresh_val, got.test, got.n, got.num_tested) == pytest.approx((0.86, 0.805, 0.79, 4, 2))
+    assert (got.search_val, got.fresh_val, got.test, got.n, got.num_tested) == pytest.approx(
+        (0.86, 0.805, 0.79, 4, 2)
+    )
     assert got.optimism == pytest.approx(0.055)
-    interval = reference.ttest_1samp(0.86 - np.array([0.80, 0.82, 0.81, 0.79]), 0).confidence_interval(0.95)
+    interval = reference.ttest_1samp(
+        0.86 - np.array([0.80, 0.82, 0.81, 0.79]), 0
+    ).confidence_interval(0.95)
     assert (got.low, got.high) == pytest.approx((interval.low, interval.high))
 
 
 def test_a_winner_without_fresh_runs_has_no_optimism() -> None:
     alone, pair = winners_curse(0.9, [], []), winners_curse(0.9, [0.8, 0.84])
     assert alone.n == 0
-    assert all(math.isnan(x) for x in (alone.fresh_val, alone.test, alone.optimism, alone.low, pair.low, pair.test))
+    assert all(
+        math.isnan(x)
+        for x in (alone.fresh_val, alone.test, alone.optimism, alone.low, pair.low, pair.test)
+    )
     assert pair.optimism == pytest.approx(0.08)
 
 
 def test_the_best_of_many_equals_is_optimistic_by_what_the_simulation_knows() -> None:
-    """50 equal configurations, each seen once: the winner's lead is all luck, and fresh runs show it."""
+    """50 equal configurations, each seen once: the winner's lead is all luck, and fresh runs show
+    it.
+    """
     rng = np.random.default_rng(0)
     seen = rng.normal(0.6, 0.01, (300, 50)).max(axis=1)
     found = [winners_curse(float(top), list(rng.normal(0.6, 0.01, 5))).optimism for top in seen]
-    assert np.mean(found) == pytest.approx(0.0225, abs=0.001)  # expected maximum of 50 standard normals: 2.249
+    assert np.mean(found) == pytest.approx(
+        0.0225, abs=0.001
+    )  # expected maximum of 50 standard normals: 2.249

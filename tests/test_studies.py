@@ -1,4 +1,6 @@
-"""Every study in `studies/`: a lab note that says what it costs, arms that differ, and a fallback that anybody can run."""
+"""Every study in `studies/`: a lab note that says what it costs, arms that differ, and a fallback
+that anybody can run.
+"""
 
 import re
 import shlex
@@ -8,7 +10,8 @@ import pytest
 
 from pipeline.engine.scheduler import Ladder
 from pipeline.errors import UserError
-from pipeline.session.cli import chosen_study, parser
+from pipeline.session.cli import parser
+from pipeline.study.choose import chosen_study
 from pipeline.study.designs import LeaveOneOut
 from pipeline.study.study import Study, load_study
 
@@ -36,8 +39,14 @@ def asked(*flags: str) -> tuple[Study, Path | None, str]:
 
 
 def commands(text: str, part: str) -> list[list[str]]:
-    """The flags of the commands in `text` that hold `part`, as a shell reads them, over the ends of lines too."""
-    return [shlex.split(words.replace("\n", " ")) for words in re.findall(r"`(--[^`]+)`", text) if part in words]
+    """The flags of the commands in `text` that hold `part`, as a shell reads them, over the ends of
+    lines too.
+    """
+    return [
+        shlex.split(words.replace("\n", " "))
+        for words in re.findall(r"`(--[^`]+)`", text)
+        if part in words
+    ]
 
 
 def num_epochs(study: Study) -> float:
@@ -76,7 +85,9 @@ def test_the_lab_note_says_what_the_budget_costs(name):
     """Within a tenth, so that whoever changes the budget changes the note."""
     stated = re.search(r"Cost:\s+about\s+([\d,]+)\s+epochs", note(name))
     assert stated is not None
-    assert int(stated[1].replace(",", "")) == pytest.approx(num_epochs(load_study(name, FOLDER)), rel=0.1)
+    assert int(stated[1].replace(",", "")) == pytest.approx(
+        num_epochs(load_study(name, FOLDER)), rel=0.1
+    )
 
 
 @EVERY_STUDY
@@ -118,7 +129,12 @@ def test_every_study_is_in_the_readme():
 
 def test_degradation_compares_networks_of_the_same_layers():
     arms = {arm.name: config.model for arm, config in load_study("degradation", FOLDER).arms()}
-    assert {(model.plain, model.depth) for model in arms.values()} == {(True, 18), (False, 18), (True, 34), (False, 34)}
+    assert {(model.plain, model.depth) for model in arms.values()} == {
+        (True, 18),
+        (False, 18),
+        (True, 34),
+        (False, 34),
+    }
     assert arms["18 plain layers"].plain
 
 
@@ -127,13 +143,16 @@ def test_regularizers_leaves_each_one_out():
     assert isinstance(study.ablation.design, LeaveOneOut)
     arms = {arm.name: config for arm, config in study.arms()}
     amounts = {
-        name: (c.model.dropout, c.optimizer.weight_decay, c.augment.mixup, c.loss.smoothing) for name, c in arms.items()
+        name: (c.model.dropout, c.optimizer.weight_decay, c.augment.mixup, c.loss.smoothing)
+        for name, c in arms.items()
     }
     assert all(amounts["all 4"])
     assert not any(amounts["none"])
     off = [amount.index(0.0) for name, amount in amounts.items() if name.startswith("without ")]
     assert sorted(off) == [0, 1, 2, 3]
-    assert all(amount.count(0.0) == 1 for name, amount in amounts.items() if name.startswith("without "))
+    assert all(
+        amount.count(0.0) == 1 for name, amount in amounts.items() if name.startswith("without ")
+    )
 
 
 def test_lenet_tuning_starts_from_the_original_network():
@@ -148,9 +167,20 @@ def test_leaves_takes_transfer_as_its_note_says(monkeypatch):
     """The command of the note, with a file in place of a download."""
     monkeypatch.chdir(ROOT)
     (words,) = commands(note("leaves"), '"pretrained"')
-    flags = ["--study", "leaves", "--data", "pictures", *(word.replace("pretrained", "other.pth") for word in words)]
+    flags = [
+        "--study",
+        "leaves",
+        "--data",
+        "pictures",
+        *(word.replace("pretrained", "other.pth") for word in words),
+    ]
     study, _, _ = asked(*flags)
     weights = {arm.name: config.transfer.weights for arm, config in study.arms()}
-    assert weights == {"baseline": "", "augmentation": "", "transfer": "other.pth", "augmentation + transfer": "other.pth"}
+    assert weights == {
+        "baseline": "",
+        "augmentation": "",
+        "transfer": "other.pth",
+        "augmentation + transfer": "other.pth",
+    }
     with pytest.raises(UserError, match="allow_pretrained"):
         asked(*flags, "--set", "allow_pretrained=false")

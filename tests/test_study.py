@@ -20,7 +20,9 @@ from pipeline.study.study import Study, load_study
 from tests.studies import small_study
 
 ROOT = Path(__file__).parents[1]
-STUDIES = sorted(path.stem for path in (ROOT / "studies").glob("*.py") if not path.stem.startswith("_"))
+STUDIES = sorted(
+    path.stem for path in (ROOT / "studies").glob("*.py") if not path.stem.startswith("_")
+)
 EVERY_STUDY = pytest.mark.parametrize("name", STUDIES)
 FOLDER = ROOT / "studies"
 
@@ -80,7 +82,9 @@ def test_a_study_goes_through_json(name, tmp_path):
 
 
 def test_a_changed_default_is_noticed():
-    """New runs are named by this hash, recorded ones keep theirs: it may change with a new field, but never unnoticed."""
+    """New runs are named by this hash, recorded ones keep theirs: it may change with a new field,
+    but never unnoticed.
+    """
     config = TrainConfig(
         dataset=Digits(size=8, num_train=300, num_valid=500),
         model=ResNet18(width=16, dropout=0.1),
@@ -94,7 +98,9 @@ def test_a_changed_default_is_noticed():
     assert TrainConfig().fingerprint() == "b4560b40444bc244"
 
 
-@pytest.mark.parametrize("name", ["hw4", "", "../hw3", "hw3.py", "studies/hw3", "-x", "hw3\n", "\x1b[2J", "x" * 5000])
+@pytest.mark.parametrize(
+    "name", ["hw4", "", "../hw3", "hw3.py", "studies/hw3", "-x", "hw3\n", "\x1b[2J", "x" * 5000]
+)
 def test_an_unknown_name_is_answered_with_the_known_ones(name):
     with pytest.raises(UserError) as caught:
         load_study(name, FOLDER)
@@ -163,7 +169,9 @@ def test_a_missing_json_is_answered(tmp_path):
 
 
 def test_parts_given_as_objects_become_plain_data():
-    study = with_design(Arms(arms={"plain": {}, "other": {"optimizer": SGD(lr=0.1), "model": {"name": "resnet18"}}}))
+    study = with_design(
+        Arms(arms={"plain": {}, "other": {"optimizer": SGD(lr=0.1), "model": {"name": "resnet18"}}})
+    )
     (_, _), (arm, config) = study.arms()
     assert arm.overrides["optimizer"] == SGD(lr=0.1).model_dump(mode="json")
     assert config.optimizer == SGD(lr=0.1)
@@ -225,7 +233,8 @@ def test_a_name_that_is_no_folder_name_is_refused(name):
 def test_a_study_needs_no_heavy_package():
     code = (
         "import sys, pipeline.study; pipeline.study.load_study('hw3').check();"
-        "print(sorted({'torch', 'numpy', 'sklearn', 'pandas', 'PIL', 'ray', 'optuna', 'mlflow'} & set(sys.modules)))"
+        "print(sorted({'torch', 'numpy', 'sklearn', 'pandas', 'PIL', 'ray', 'optuna', 'mlflow'} & "
+        "set(sys.modules)))"
     )
     found = subprocess.run(
         [sys.executable, "-c", code],

@@ -1,4 +1,6 @@
-"""What was taken of the pictures is said: at the start of a command, in the dry run, by doctor and in the report."""
+"""What was taken of the pictures is said: at the start of a command, in the dry run, by doctor and
+in the report.
+"""
 
 import html
 from pathlib import Path
@@ -20,10 +22,13 @@ from pipeline.report.language.translator import Translator
 PETS = ("cat", "dog")
 
 WARNINGS = (
-    "the folders 'train' are taken for classes, not for splits: they hold pictures as the others beside them do",
-    "the class folders 'a', 'b' hold folders, not pictures ('c', 'd'): all that is below a class folder is of that class",
+    "the folders 'train' are taken for classes, not for splits: they hold pictures as the others "
+    "beside them do",
+    "the class folders 'a', 'b' hold folders, not pictures ('c', 'd'): all that is below a class "
+    "folder is of that class",
     "folders without pictures are no classes: 'tmp'",
-    "the names of the files say splits (test 10, train 20), which are not followed: move the files to folders of splits",
+    "the names of the files say splits (test 10, train 20), which are not followed: move the files "
+    "to folders of splits",
     "classes of fewer than 2 training pictures are left out (dataset.min_pictures): 'yeti' (1)",
     "train.csv: 4 pictures have no label in column 'label'",
     "train.csv: 4 pictures have no label in column 2",
@@ -53,23 +58,50 @@ LEFT = {
     "folders @eaDir": 2,
 }
 SOURCES = (
-    Source("the names of the folders", parts={"train": "folder seg_train", "valid": "cut from train: 15 % of each class"}),
-    Source("the number before _ in the names of the files", parts={"train": "no folders of splits"}),
-    Source("the names of the files, before their number", parts={"test": "given with the set"}, left_out=LEFT),
-    Source("columns a, b (one for each class) of t.csv", "column 'x' of t.csv", {"train": "table t.csv"}),
-    Source("column 'c', in the order of column 'n' of t.csv", "column 1 of t.csv", {"train": "column 'split' of t.csv"}),
+    Source(
+        "the names of the folders",
+        parts={"train": "folder seg_train", "valid": "cut from train: 15 % of each class"},
+    ),
+    Source(
+        "the number before _ in the names of the files", parts={"train": "no folders of splits"}
+    ),
+    Source(
+        "the names of the files, before their number",
+        parts={"test": "given with the set"},
+        left_out=LEFT,
+    ),
+    Source(
+        "columns a, b (one for each class) of t.csv",
+        "column 'x' of t.csv",
+        {"train": "table t.csv"},
+    ),
+    Source(
+        "column 'c', in the order of column 'n' of t.csv",
+        "column 1 of t.csv",
+        {"train": "column 'split' of t.csv"},
+    ),
     Source(
         "column 'c' (a guess: it is the other one of two) of t.csv",
-        parts={"test": "folder test, which no table lists (dataset.test_table= leaves it out)", "train": "table t.csv"},
+        parts={
+            "test": "folder test, which no table lists (dataset.test_table= leaves it out)",
+            "train": "table t.csv",
+        },
     ),
-    Source("given with the set", parts=dict.fromkeys(("train", "valid", "test"), "drawn once and for all")),
+    Source(
+        "given with the set",
+        parts=dict.fromkeys(("train", "valid", "test"), "drawn once and for all"),
+    ),
 )
 
 
 def recorded(folder: Path, source: Source, warnings: tuple[str, ...] = ()) -> Record:
     """A study in whose ledger the pictures were taken by `source`."""
     taken = Taken.of(source, PETS, [0, 1, 0, 1, 0, -1], [0, 0, 0, 1, 2, 2])
-    book = Scribe(folder, make_study(replicates=3, num_trials=3), data={"taken": taken.dump(), "warnings": list(warnings)})
+    book = Scribe(
+        folder,
+        make_study(replicates=3, num_trials=3),
+        data={"taken": taken.dump(), "warnings": list(warnings)},
+    )
     book.session()
     book.trials(2)
     book.arms()
@@ -85,10 +117,14 @@ def test_the_report_says_what_was_taken_in_both_languages(source, tmp_path):
     translated(made, say, title=findings.study.title)
     taken = Taken.parse(record.data["taken"])
     words = {line for _, line in taken.lines()} | set(WARNINGS)
-    assert not [missed for missed in say.missed if any(missed in word or word in missed for word in words)]
+    assert not [
+        missed for missed in say.missed if any(missed in word or word in missed for word in words)
+    ]
     report = write_report(record, tmp_path / "report")
     for name in ("report.md", "report.html"):
-        page = " ".join(html.unescape((tmp_path / "report" / name).read_text()).replace("\\", "").split())
+        page = " ".join(
+            html.unescape((tmp_path / "report" / name).read_text()).replace("\\", "").split()
+        )
         assert all(line in page for _, line in taken.lines()[1:]), name
         assert "a/1.jpg ~ b/1.jpg" in page
     assert report.complete
@@ -96,7 +132,9 @@ def test_the_report_says_what_was_taken_in_both_languages(source, tmp_path):
 
 def test_80_columns_hold_what_is_said():
     classes = tuple(f"a class of a long name {n}" for n in range(200))
-    source = Source("the names of the folders", left_out={f".e{n} files": 7 * n + 1 for n in range(30)})
+    source = Source(
+        "the names of the folders", left_out={f".e{n} files": 7 * n + 1 for n in range(30)}
+    )
     taken = Taken.of(source, classes, list(range(200)) * 3, [0] * 400 + [1] * 200)
     lines = taken.text(WARNINGS).splitlines()
     assert max(map(len, lines)) <= 80

@@ -1,4 +1,6 @@
-"""One run in two processes: torch's data parallelism over gloo, as `--gpus-per-trial 2` does it over NCCL."""
+"""One run in two processes: torch's data parallelism over gloo, as `--gpus-per-trial 2` does it
+over NCCL.
+"""
 
 from pathlib import Path
 from typing import Any
@@ -15,7 +17,14 @@ from pipeline.core.parallel import synchronise
 from pipeline.data.cache import prepare
 from pipeline.data.datasets import Digits
 
-FREE = {"model.norm": "none", "model.width": 8, "optimizer.name": "sgd", "epochs": 3, "batch_size": 50, "clip_norm": 1.0}
+FREE = {
+    "model.norm": "none",
+    "model.width": 8,
+    "optimizer.name": "sgd",
+    "epochs": 3,
+    "batch_size": 50,
+    "clip_norm": 1.0,
+}
 
 
 @pytest.fixture(scope="module")
@@ -42,14 +51,22 @@ def segment(
     return work(order, seen.append), seen
 
 
-@pytest.mark.parametrize("knobs", [{}, {"accumulate": 3, "augment.strength": 1.0}], ids=["plain", "accumulated"])
-def test_two_processes_have_the_loss_curve_of_one(knobs: dict[str, Any], cache: Path, tmp_path: Path) -> None:
-    """At the same effective batch, without batch norm and dropout, which depend on how a batch is shared out."""
+@pytest.mark.parametrize(
+    "knobs", [{}, {"accumulate": 3, "augment.strength": 1.0}], ids=["plain", "accumulated"]
+)
+def test_two_processes_have_the_loss_curve_of_one(
+    knobs: dict[str, Any], cache: Path, tmp_path: Path
+) -> None:
+    """At the same effective batch, without batch norm and dropout, which depend on how a batch is
+    shared out.
+    """
     outcomes, curves, final = [], [], []
     for num in (1, 2):
         outcome, seen = segment(cache, tmp_path / str(num), num, **knobs)
         outcomes.append(outcome)
-        curves.append([[epoch["train_loss"], epoch["val_loss"], epoch["val_acc"]] for epoch in seen])
+        curves.append(
+            [[epoch["train_loss"], epoch["val_loss"], epoch["val_acc"]] for epoch in seen]
+        )
         final.append(load_file(epochs(tmp_path / str(num))[-1] / "best.safetensors"))
     assert outcomes[0] == outcomes[1]
     assert outcomes[0]["status"] == "reached"
@@ -65,11 +82,15 @@ def test_a_team_goes_on_from_the_leaders_checkpoint(cache: Path, tmp_path: Path)
     segment(cache, tmp_path / "parts", 2, stop=1)
     outcome, seen = segment(cache, tmp_path / "parts", 2)
     assert outcome["status"] == "reached"
-    assert [epoch["val_loss"] for epoch in seen] == pytest.approx([epoch["val_loss"] for epoch in straight], abs=1e-6)
+    assert [epoch["val_loss"] for epoch in seen] == pytest.approx(
+        [epoch["val_loss"] for epoch in straight], abs=1e-6
+    )
 
 
 def test_batch_norm_trains_in_a_team_too(cache: Path, tmp_path: Path) -> None:
-    """On CPUs each process norms by its own pictures; the leader's running statistics are evaluated."""
+    """On CPUs each process norms by its own pictures; the leader's running statistics are
+    evaluated.
+    """
     outcome, seen = segment(cache, tmp_path, 2, **{"model.norm": "batch"})
     assert outcome["status"] == "reached"
     assert seen[-1]["train_loss"] < seen[0]["train_loss"]
@@ -81,10 +102,17 @@ def test_a_diverging_team_says_so_and_ends(cache: Path, tmp_path: Path) -> None:
 
 
 def test_pseudo_labels_are_the_leaders_on_every_process(tmp_path: Path) -> None:
-    """Each process has running statistics of its own, so that alone they would choose other pictures."""
+    """Each process has running statistics of its own, so that alone they would choose other
+    pictures.
+    """
     folder = class_folder(tmp_path / "photos", num=24)
     class_folder(folder, classes=["unlabeled"], num=40)
-    knobs: dict[str, Any] = {"dataset.name": "folder", "dataset.size": 8, "model.norm": "batch", "batch_size": 16}
+    knobs: dict[str, Any] = {
+        "dataset.name": "folder",
+        "dataset.size": 8,
+        "model.norm": "batch",
+        "batch_size": 16,
+    }
     knobs |= {"pseudo.threshold": 0.4, "pseudo.start": 2, "precision": "fp32"}
     data = prepare(SMALL.override(FREE | knobs).dataset, folder, tmp_path / "cache").path
     outcome, seen = segment(data, tmp_path / "run", 2, **knobs)
@@ -96,7 +124,9 @@ def test_only_plain_norms_that_are_trained_are_synchronised() -> None:
     class Special(nn.BatchNorm2d):
         """A norm that does more, as timm's do."""
 
-    model = nn.Sequential(nn.BatchNorm2d(3), nn.Sequential(Special(3), nn.BatchNorm2d(3)), nn.GroupNorm(1, 3))
+    model = nn.Sequential(
+        nn.BatchNorm2d(3), nn.Sequential(Special(3), nn.BatchNorm2d(3)), nn.GroupNorm(1, 3)
+    )
     frozen = model[1][1]
     vars(frozen)["train"] = lambda mode=True: frozen  # noqa: ARG005  (as transfer learning freezes it)
     synchronise(model)

@@ -38,7 +38,9 @@ def _impatient(monkeypatch):
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory) -> Path:
-    """One store for all tests, since making its tables takes seconds; every test has an experiment of its own."""
+    """One store for all tests, since making its tables takes seconds; every test has an experiment
+    of its own.
+    """
     return tmp_path_factory.mktemp("mlruns")
 
 
@@ -53,8 +55,12 @@ class Session:
     def __post_init__(self) -> None:
         fresh: list[Event] = []
         self.put: Any = fresh.append
-        self.plan: Plan = open_plan(self.folder, self.study, listener=lambda event: self.put(event), note="a note")
-        self.tracker = Tracker(self.root, self.folder, self.plan.ledger.events, self.plan.ledger.append, summary)
+        self.plan: Plan = open_plan(
+            self.folder, self.study, listener=lambda event: self.put(event), note="a note"
+        )
+        self.tracker = Tracker(
+            self.root, self.folder, self.plan.ledger.events, self.plan.ledger.append, summary
+        )
         for event in fresh:
             self.tracker.put(event)
         self.put = self.tracker.put
@@ -73,21 +79,35 @@ def whole(root: Path, folder: Path, study: Study, worker: Worker | None = None) 
 
 
 def seen(root: Path, name: str) -> dict[str, Any]:
-    """All that the store holds of an experiment, by our own identity; fails where two runs claim the same one."""
+    """All that the store holds of an experiment, by our own identity; fails where two runs claim
+    the same one.
+    """
     client = MlflowClient(tracking_uri(root))
-    found = client.search_runs([client.get_experiment_by_name(name).experiment_id], max_results=1000)
-    names = {run.info.run_id: run.data.tags["pipeline.id"].removeprefix("feedc0de/") for run in found}
+    found = client.search_runs(
+        [client.get_experiment_by_name(name).experiment_id], max_results=1000
+    )
+    names = {
+        run.info.run_id: run.data.tags["pipeline.id"].removeprefix("feedc0de/") for run in found
+    }
     assert max(Counter(names.values()).values()) == 1
     view = {}
     for run in found:
         key = names[run.info.run_id]
         histories = {
-            metric: [(p.step, p.value, p.timestamp) for p in client.get_metric_history(run.info.run_id, metric)]
+            metric: [
+                (p.step, p.value, p.timestamp)
+                for p in client.get_metric_history(run.info.run_id, metric)
+            ]
             for metric in run.data.metrics
         }
         tags = {tag: value for tag, value in run.data.tags.items() if tag != "mlflow.parentRunId"}
         parent = names.get(run.data.tags.get("mlflow.parentRunId", ""), "")
-        view[key] = {"status": run.info.status, "parent": parent, "tags": tags, "metrics": histories}
+        view[key] = {
+            "status": run.info.status,
+            "parent": parent,
+            "tags": tags,
+            "metrics": histories,
+        }
         view[key]["params"] = run.data.params
     return view
 
@@ -110,9 +130,21 @@ def test_a_whole_study_as_mlflow_shows_it(root, tmp_path):
 
     assert view["study"]["parent"] == ""
     assert view["study"]["status"] == "FINISHED"
-    assert view["study"]["params"] == {k: str(v) for k, v in flatten(study.baseline.model_dump(mode="json"))}
-    tags = {"kind": "study", "status": "complete", "study": "small", "dataset": "digits", "note": "a note"}
-    tags |= {"budget.search.num_trials": "8", "environment.python": "3", "mlflow.runName": folder.name}
+    assert view["study"]["params"] == {
+        k: str(v) for k, v in flatten(study.baseline.model_dump(mode="json"))
+    }
+    tags = {
+        "kind": "study",
+        "status": "complete",
+        "study": "small",
+        "dataset": "digits",
+        "note": "a note",
+    }
+    tags |= {
+        "budget.search.num_trials": "8",
+        "environment.python": "3",
+        "mlflow.runName": folder.name,
+    }
     assert tags.items() <= view["study"]["tags"].items()
 
     for run in record.runs.values():
@@ -120,7 +152,9 @@ def test_a_whole_study_as_mlflow_shows_it(root, tmp_path):
         assert shown["parent"] == ("study" if run.kind == "trial" else f"arm:{run.arm}")
         assert shown["params"] == {key: str(value) for key, value in flatten(run.config)}
         for name in METRICS if run.epochs else ():
-            expected = [(epoch["epoch"], epoch[name], int(epoch["time"] * 1000)) for epoch in run.epochs]
+            expected = [
+                (epoch["epoch"], epoch[name], int(epoch["time"] * 1000)) for epoch in run.epochs
+            ]
             assert shown["metrics"][name] == expected
         status, tag = {
             "complete": ("FINISHED", "complete"),
@@ -131,21 +165,34 @@ def test_a_whole_study_as_mlflow_shows_it(root, tmp_path):
         assert (shown["status"], shown["tags"]["status"]) == (status, tag)
         assert shown["tags"].get("error", "") == run.error
     assert {run.status for run in record.trials()} == {"complete", "stopped", "diverged", "failed"}
-    assert {view[run.key]["tags"]["trial"] for run in record.trials()} == {str(number) for number in range(8)}
+    assert {view[run.key]["tags"]["trial"] for run in record.trials()} == {
+        str(number) for number in range(8)
+    }
 
     for arm in arms:
         shown, runs = view[f"arm:{arm}"], record.arms()[arm]
-        assert (shown["parent"], shown["status"], shown["tags"]["arm"]) == ("study", "FINISHED", arm)
+        assert (shown["parent"], shown["status"], shown["tags"]["arm"]) == (
+            "study",
+            "FINISHED",
+            arm,
+        )
         for name in ("val_acc", "val_loss", "test_acc", "test_loss"):
             values = [run.metric(name) for run in runs]
-            assert shown["metrics"][f"{name}_mean"][-1][:2] == (2, pytest.approx(statistics.fmean(values)))
+            assert shown["metrics"][f"{name}_mean"][-1][:2] == (
+                2,
+                pytest.approx(statistics.fmean(values)),
+            )
             assert f"{name}_sd" not in shown["metrics"]  # of two runs: no spread is claimed
             assert [point[:2] for point in shown["metrics"][f"{name}_n"]] == [(1, 1), (2, 2)]
         for run in runs:
             assert view[run.key]["tags"]["replicate"] == str(run.replicate)
-            assert view[run.key]["metrics"]["test_acc"] == [(4, run.test_acc, view[run.key]["metrics"]["test_acc"][0][2])]
+            assert view[run.key]["metrics"]["test_acc"] == [
+                (4, run.test_acc, view[run.key]["metrics"]["test_acc"][0][2])
+            ]
             assert view[run.key]["metrics"]["num_params"][0][1] == 1234
-            assert view[run.key]["metrics"]["best_val_acc"][0][1] == max(epoch["val_acc"] for epoch in run.epochs)
+            assert view[run.key]["metrics"]["best_val_acc"][0][1] == max(
+                epoch["val_acc"] for epoch in run.epochs
+            )
 
 
 def test_arms_can_be_grouped_and_their_comparison_is_saved(root, tmp_path):
@@ -166,24 +213,32 @@ def test_arms_can_be_grouped_and_their_comparison_is_saved(root, tmp_path):
         low, high = stats.ttest_1samp(values, 0).confidence_interval(0.95)
         metrics = view[f"arm:{arm.name}"]["metrics"]
         assert metrics["test_acc_sd"][-1][1] == pytest.approx(statistics.stdev(values))
-        assert [metrics[f"test_acc_ci95_{end}"][-1][1] for end in ("low", "high")] == pytest.approx([low, high])
+        assert [metrics[f"test_acc_ci95_{end}"][-1][1] for end in ("low", "high")] == pytest.approx(
+            [low, high]
+        )
     saved = client.get_experiment_by_name(folder.name).tags[mlflow_views.VIEW_TAG]
     state = json.loads(saved)
     assert state["groupBy"]["groupByKeys"] == [{"mode": "tag", "groupByData": "arm"}]
     assert state["orderByKey"] == "metrics.`test_acc`"
-    found = client.search_runs([client.get_experiment_by_name(folder.name).experiment_id], state["searchFilter"])
+    found = client.search_runs(
+        [client.get_experiment_by_name(folder.name).experiment_id], state["searchFilter"]
+    )
     assert len(found) == 3 * len(arms)
 
 
 def test_the_trials_of_an_arms_own_search_lie_under_the_arm(root, tmp_path):
-    study = small_study(num_trials=2).override({"ablation.tuning.name": "per_arm", "ablation.tuning.num_trials": 2})
+    study = small_study(num_trials=2).override(
+        {"ablation.tuning.name": "per_arm", "ablation.tuning.num_trials": 2}
+    )
     folder = tmp_path / "tuned-digits"
     record = whole(root, folder, study)
     view = seen(root, folder.name)
     for arm, _ in study.arms():
         for run in record.trials(f"arm:{arm.name}"):
             shown = view[run.key]
-            own = "" if run.key in record.trial_keys else f"arm:{arm.name}"  # the baseline is the study's own trial 0 too
+            own = (
+                "" if run.key in record.trial_keys else f"arm:{arm.name}"
+            )  # the baseline is the study's own trial 0 too
             assert (shown["parent"], shown["tags"]["search"]) == (own or "study", own)
             assert shown["tags"]["arm"] == ("" if not own else arm.name)
     assert len(view) == 1 + 4 + len(record.runs)
@@ -197,7 +252,9 @@ def test_the_line_that_invites_to_compare():
     assert "UI: http://127.0.0.1:5000/#/experiments/7/runs?viewStateShareKey=arms" in line
     assert line.endswith(": python -m pipeline.ui --mlruns out")
     assert mlflow_views.invitation(uri, "7", "-x").endswith(" --mlruns=-x")
-    assert "https://lab:5000/#/experiments/7/" in mlflow_views.invitation("https://lab:5000/", "7", "")
+    assert "https://lab:5000/#/experiments/7/" in mlflow_views.invitation(
+        "https://lab:5000/", "7", ""
+    )
     assert mlflow_views.invitation(uri, "", "").endswith(
         "http://127.0.0.1:5000/ once it is started by: python -m pipeline.ui"
     )
@@ -225,7 +282,9 @@ def test_sending_everything_again_changes_nothing(root, tmp_path):
 
 
 def test_runs_that_the_ledger_does_not_know_are_found_by_their_tag(root, tmp_path):
-    """As after a kill between MLflow's answer and the ledger's line, for every single run at once; names of all kinds."""
+    """As after a kill between MLflow's answer and the ledger's line, for every single run at once;
+    names of all kinds.
+    """
     arms = Arms(arms={name: {"model.dropout": i / 10} for i, name in enumerate(ODD_NAMES)})
     study = small_study(num_trials=2)
     study = study.override({"ablation": study.ablation.override({"design": arms, "replicates": 1})})
@@ -238,13 +297,17 @@ def test_runs_that_the_ledger_does_not_know_are_found_by_their_tag(root, tmp_pat
     (folder / "mlflow.json").unlink()
     with Ledger(folder) as ledger:
         for event in events:
-            fields = {key: value for key, value in event.items() if key not in ("seq", "time", "type")}
+            fields = {
+                key: value for key, value in event.items() if key not in ("seq", "time", "type")
+            }
             if event["type"] != "mlflow":
                 ledger.append(event["type"], **fields)
     assert again(root, folder) == ""
     after = seen(root, folder.name)
     assert set(after) == set(before)
-    assert {key: run["parent"] for key, run in after.items()} == {key: run["parent"] for key, run in before.items()}
+    assert {key: run["parent"] for key, run in after.items()} == {
+        key: run["parent"] for key, run in before.items()
+    }
     ids = Record.of(read_events(folder)).mlflow_ids
     assert len(ids) == len(before)
 
@@ -312,7 +375,9 @@ def test_a_process_killed_between_mlflow_and_the_ledger_leaves_no_second_run(roo
     view = seen(root, folder.name)
     assert set(view) == {"study", *(f"arm:{arm.name}" for arm, _ in study.arms()), *record.runs}
     for run in record.runs.values():
-        assert [point[0] for point in view[run.key]["metrics"]["val_acc"]] == list(range(1, len(run.epochs) + 1))
+        assert [point[0] for point in view[run.key]["metrics"]["val_acc"]] == list(
+            range(1, len(run.epochs) + 1)
+        )
         assert view[run.key]["status"] == "FINISHED"
 
 
@@ -364,8 +429,14 @@ def test_what_an_interruption_leaves_is_shown_as_waiting(root, tmp_path):
     assert session.close() == ""
     view = seen(root, folder.name)
     waiting = next(key for key in view if key not in ("study", cut.run))
-    assert (view[cut.run]["status"], view[cut.run]["tags"]["status"]) == ("SCHEDULED", "interrupted")
-    assert (view[waiting]["status"], view[waiting]["tags"]["status"]) == ("SCHEDULED", "waiting at rung 2")
+    assert (view[cut.run]["status"], view[cut.run]["tags"]["status"]) == (
+        "SCHEDULED",
+        "interrupted",
+    )
+    assert (view[waiting]["status"], view[waiting]["tags"]["status"]) == (
+        "SCHEDULED",
+        "waiting at rung 2",
+    )
     assert view["study"]["tags"]["status"] == "interrupted"
     whole(root, folder, study)
     assert {run["status"] for run in seen(root, folder.name).values()} == {"FINISHED"}
@@ -397,7 +468,9 @@ def test_the_report_becomes_artifacts_of_the_study(root, tmp_path):
     assert list((root / "artifacts" / folder.name).rglob("report.md"))
 
 
-def test_a_server_that_is_away_stops_nothing_and_everything_arrives_later(root, tmp_path, monkeypatch):
+def test_a_server_that_is_away_stops_nothing_and_everything_arrives_later(
+    root, tmp_path, monkeypatch
+):
     study = small_study(num_trials=2, replicates=1)
     folder = tmp_path / "away-digits"
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://someone:s3cr@t@127.0.0.1:9")
@@ -423,7 +496,11 @@ def test_the_store_is_at_the_same_place_from_everywhere(tmp_path, monkeypatch):
     (tmp_path / "below").mkdir()
     here = tracking_uri(Path("mlruns"))
     monkeypatch.chdir("below")
-    assert tracking_uri(Path("../mlruns")) == here == f"sqlite:///{tmp_path.resolve()}/mlruns/mlflow.db"
+    assert (
+        tracking_uri(Path("../mlruns"))
+        == here
+        == f"sqlite:///{tmp_path.resolve()}/mlruns/mlflow.db"
+    )
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://server")
     assert tracking_uri(Path("mlruns")) == "http://server"
 

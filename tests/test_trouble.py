@@ -1,4 +1,6 @@
-"""MLflow trouble: what passes by itself is promised, what does not is told with its way on, what can be mended is."""
+"""MLflow trouble: what passes by itself is promised, what does not is told with its way on, what
+can be mended is.
+"""
 
 import shutil
 import sqlite3
@@ -75,7 +77,9 @@ def test_a_deleted_experiment_is_restored_with_its_runs(study):
     client.delete_experiment(experiment)
     told, problem = again(study)
     assert problem == ""
-    assert told == ["MLflow's experiment 'small-digits' had been deleted, and was restored: this study is in it"]
+    assert told == [
+        "MLflow's experiment 'small-digits' had been deleted, and was restored: this study is in it"
+    ]
     assert set(seen(study.parent, study.name)) == set(before)
 
 
@@ -83,13 +87,17 @@ def test_deleted_runs_are_restored(study):
     before = seen(study.parent, study.name)
     client, experiment = client_of(study)
     deleted = [
-        run.info.run_id for run in client.search_runs([experiment]) if run.data.tags["kind"] in ("study", "replicate")
+        run.info.run_id
+        for run in client.search_runs([experiment])
+        if run.data.tags["kind"] in ("study", "replicate")
     ]
     for run_id in deleted:
         client.delete_run(run_id)
     told, problem = again(study)
     assert problem == ""
-    assert told == [f"runs of this study that had been deleted in MLflow were restored: {len(deleted)}"]
+    assert told == [
+        f"runs of this study that had been deleted in MLflow were restored: {len(deleted)}"
+    ]
     assert set(seen(study.parent, study.name)) == set(before)
 
 
@@ -105,7 +113,9 @@ def test_runs_that_are_gone_for_good_are_sent_again(study):
     """As after `mlflow gc`."""
     before = seen(study.parent, study.name)
     with sqlite3.connect(study.parent / FILE) as database:
-        (gone,) = database.execute("SELECT run_uuid FROM tags WHERE key = 'pipeline.id' AND value LIKE '%/arm:%'").fetchone()
+        (gone,) = database.execute(
+            "SELECT run_uuid FROM tags WHERE key = 'pipeline.id' AND value LIKE '%/arm:%'"
+        ).fetchone()
         for table in ("metrics", "latest_metrics", "params", "tags", "runs"):
             database.execute(f"DELETE FROM {table} WHERE run_uuid = ?", (gone,))
     told, problem = again(study)
@@ -113,18 +123,31 @@ def test_runs_that_are_gone_for_good_are_sent_again(study):
     assert "sent there again" in told[0]
     after = seen(study.parent, study.name)
     assert set(after) == set(before)
-    assert {key: run["metrics"] for key, run in after.items()} == {key: run["metrics"] for key, run in before.items()}
+    assert {key: run["metrics"] for key, run in after.items()} == {
+        key: run["metrics"] for key, run in before.items()
+    }
     assert again(study) == ([], "")
 
 
 def test_a_store_that_was_emptied_is_filled_again(study):
     before = seen(study.parent, study.name)
     with sqlite3.connect(study.parent / FILE) as database:
-        for table in ("metrics", "latest_metrics", "params", "tags", "inputs", "runs", "experiment_tags", "experiments"):
+        for table in (
+            "metrics",
+            "latest_metrics",
+            "params",
+            "tags",
+            "inputs",
+            "runs",
+            "experiment_tags",
+            "experiments",
+        ):
             database.execute(f"DELETE FROM {table}")
     assert again(study)[1] == ""
     after = seen(study.parent, study.name)
-    assert {key: run["metrics"] for key, run in after.items()} == {key: run["metrics"] for key, run in before.items()}
+    assert {key: run["metrics"] for key, run in after.items()} == {
+        key: run["metrics"] for key, run in before.items()
+    }
 
 
 def revisions() -> list[str]:
@@ -153,7 +176,9 @@ def test_a_store_that_cannot_be_used_is_left_as_it_is(study, state, words):
                 database.execute("INSERT INTO alembic_version VALUES (?)", (version,))
     else:
         store.unlink()
-        store.mkdir() if state == "folder" else store.write_bytes(b"no database " * 500 if state == "junk" else b"")
+        store.mkdir() if state == "folder" else store.write_bytes(
+            b"no database " * 500 if state == "junk" else b""
+        )
     before = store.read_bytes() if store.is_file() else b""
     told, problem = again(study)
     assert told == [f"warning: {problem}"]  # at once, and again at the end
@@ -219,11 +244,18 @@ def answers() -> Iterator[HTTPServer]:
 
 @pytest.mark.parametrize(
     ("status", "passes", "words"),
-    [(401, False, "MLFLOW_TRACKING_TOKEN"), (403, False, "403"), (200, False, "address"), (503, True, "503")],
+    [
+        (401, False, "MLFLOW_TRACKING_TOKEN"),
+        (403, False, "403"),
+        (200, False, "address"),
+        (503, True, "503"),
+    ],
 )
 def test_what_a_server_answers(study, answers, status, passes, words, monkeypatch):
     answers.status = status
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://me:pass@word@127.0.0.1:{answers.server_port}")
+    monkeypatch.setenv(
+        "MLFLOW_TRACKING_URI", f"http://me:pass@word@127.0.0.1:{answers.server_port}"
+    )
     told, problem = again(study)
     assert problem.endswith(HEALS) == passes
     assert (STAYS in problem) != passes
@@ -236,12 +268,18 @@ def test_what_a_server_answers(study, answers, status, passes, words, monkeypatc
 def test_secrets_of_the_environment_and_of_addresses_are_not_shown(monkeypatch):
     monkeypatch.setenv("MLFLOW_TRACKING_TOKEN", "t0ken-t0ken")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://me:p%40ss%2Fw@host")
-    text = "no t0ken-t0ken, p@ss/w nor p%40ss%2Fw; postgresql://h/db?user=me&password=s3cret&x=1 http://u:pa/ss@host:1/x"
+    text = (
+        "no t0ken-t0ken, p@ss/w nor p%40ss%2Fw; postgresql://h/db?user=me&password=s3cret&x=1 "
+        "http://u:pa/ss@host:1/x"
+    )
     shown = redacted(text)
     for secret in ("t0ken", "ss%2Fw", "p@ss", "s3cret", "pa/ss"):
         assert secret not in shown
     assert "user=me" in shown
-    assert redacted("http://host:5000/a@b sqlite:////home/a@b/x") == "http://host:5000/a@b sqlite:////home/a@b/x"
+    assert (
+        redacted("http://host:5000/a@b sqlite:////home/a@b/x")
+        == "http://host:5000/a@b sqlite:////home/a@b/x"
+    )
 
 
 def test_a_long_error_is_cut_where_it_matters_least():

@@ -1,4 +1,6 @@
-"""Arms with searches of their own: what each may tune, equal budgets, and that nothing depends on interruptions."""
+"""Arms with searches of their own: what each may tune, equal budgets, and that nothing depends on
+interruptions.
+"""
 
 import shutil
 from collections import Counter
@@ -10,8 +12,9 @@ from pipeline.engine.queue import Plan
 from pipeline.errors import UserError
 from pipeline.record.ledger import read_events
 from pipeline.record.record import Record
-from pipeline.session.cli import chosen_study, parser
+from pipeline.session.cli import parser
 from pipeline.session.dry_run import preview
+from pipeline.study.choose import chosen_study
 from pipeline.study.designs import Arms, Factorial
 from pipeline.study.space import Choice, Float, Int, Space
 from pipeline.study.study import Study
@@ -26,7 +29,10 @@ SPACE = Space(
     knobs={"model.dropout": Float(low=0.0, high=0.5), "batch_size": Choice(options=(16, 32))},
     branches={
         "optimizer": {
-            "sgd": {"lr": Float(low=1e-3, high=0.3, log=True), "momentum": Float(low=0.5, high=0.98)},
+            "sgd": {
+                "lr": Float(low=1e-3, high=0.3, log=True),
+                "momentum": Float(low=0.5, high=0.98),
+            },
             "adam": {"lr": Float(low=1e-4, high=1e-2, log=True)},
         }
     },
@@ -36,26 +42,37 @@ PER_ARM, REPLICATED = PerArm(num_trials=4), Replicated(num_trials=5)
 
 def tuned_study(tuning=PER_ARM, *, arms=None, **fields) -> Study:
     """A baseline and one with augmentation; rungs at epochs 2 and 4."""
-    study = small_study(**{"epochs": 4, "num_trials": 3, "reduction": 2, "num_rungs": 2, "space": SPACE, **fields})
+    study = small_study(
+        **{"epochs": 4, "num_trials": 3, "reduction": 2, "num_rungs": 2, "space": SPACE, **fields}
+    )
     design = Arms(arms=arms or {"baseline": {}, "strong": {"augment.strength": 1.0}})
     ablation = study.ablation.model_copy(update={"tuning": tuning, "design": design})
     return study.model_copy(update={"ablation": ablation})
 
 
 def searches_of(record: Record, arm: str) -> dict[str, list[str]]:
-    return {name: keys for name, keys in record.searches.items() if name.partition("#")[0] == f"arm:{arm}"}
+    return {
+        name: keys
+        for name, keys in record.searches.items()
+        if name.partition("#")[0] == f"arm:{arm}"
+    }
 
 
 def everything(record: Record) -> tuple[object, ...]:
     """What must not depend on interruptions, the arms' searches included."""
-    shared = {key: (run.status, run.rungs, run.number, run.search, run.replicate) for key, run in record.runs.items()}
+    shared = {
+        key: (run.status, run.rungs, run.number, run.search, run.replicate)
+        for key, run in record.runs.items()
+    }
     return facts(record), record.searches, shared
 
 
 def check_whole(folder: Path, record: Record, study: Study) -> None:
     """What holds for every finished study with tuned arms."""
     assert Record.of(read_events(folder)) == record
-    epochs = Counter((e["run"], e["metrics"]["epoch"]) for e in read_events(folder) if e["type"] == "epoch")
+    epochs = Counter(
+        (e["run"], e["metrics"]["epoch"]) for e in read_events(folder) if e["type"] == "epoch"
+    )
     assert set(epochs.values()) == {1}
     assert all(run.status in ("complete", "stopped", "diverged") for run in record.runs.values())
     for target in study.targets():
@@ -78,15 +95,28 @@ def names(space: Space | None) -> set[str]:
 
 
 def test_what_any_arm_sets_is_searched_in_none():
-    study = tuned_study(arms={"baseline": {}, "dropout": {"model.dropout": 0.3}, "batch": {"batch_size": 16}})
-    optimizer = {"optimizer.name", "optimizer.sgd.lr", "optimizer.sgd.momentum", "optimizer.adam.lr"}
+    study = tuned_study(
+        arms={"baseline": {}, "dropout": {"model.dropout": 0.3}, "batch": {"batch_size": 16}}
+    )
+    optimizer = {
+        "optimizer.name",
+        "optimizer.sgd.lr",
+        "optimizer.sgd.momentum",
+        "optimizer.adam.lr",
+    }
     assert {arm: names(space) for arm, (_, space) in study.spaces().items()} == dict.fromkeys(
         ("baseline", "dropout", "batch"), optimizer
     )
 
 
 def test_of_a_part_that_an_arm_sets_each_arm_tunes_its_own_variants_fields():
-    study = tuned_study(arms={"baseline": {}, "sgd": {"optimizer.name": "sgd"}, "rms": {"optimizer.name": "rmsprop"}})
+    study = tuned_study(
+        arms={
+            "baseline": {},
+            "sgd": {"optimizer.name": "sgd"},
+            "rms": {"optimizer.name": "rmsprop"},
+        }
+    )
     rest = {"model.dropout", "batch_size"}
     found = {arm: names(space) for arm, (_, space) in study.spaces().items()}
     assert found == {
@@ -104,12 +134,16 @@ def test_a_part_of_which_an_arm_sets_a_field_keeps_its_variant():
     config, space = study.spaces()["decay"]
     assert names(space) == {"model.dropout", "batch_size", "optimizer.lr"}
     assert config.override({"optimizer.lr": 1e-3}).optimizer.weight_decay == 0.1
-    knob = Space(knobs={"model.name": Choice(options=("cnn", "resnet18")), "batch_size": Int(low=8, high=16)})
+    knob = Space(
+        knobs={"model.name": Choice(options=("cnn", "resnet18")), "batch_size": Int(low=8, high=16)}
+    )
     assert names(nuisance(knob, config.flat(), {"model.dropout"})) == {"batch_size"}
 
 
 def test_knobs_without_a_place_in_the_arms_config_and_epochs_are_left_out():
-    space = Space(knobs={"epochs": Int(low=1, high=4), "model.plain": Choice(options=(True, False))})
+    space = Space(
+        knobs={"epochs": Int(low=1, high=4), "model.plain": Choice(options=(True, False))}
+    )
     study = tuned_study(space=space, arms={"baseline": {}, "resnet": {"model.name": "resnet"}})
     assert {arm: names(found) for arm, (_, found) in study.spaces().items()} == {
         "baseline": set(),
@@ -138,18 +172,31 @@ def test_fixed_is_the_default_and_nothing_is_searched():
 
 
 def test_too_few_trials_for_the_replicates_are_refused():
-    with pytest.raises(UserError, match=r"ablation\.tuning\.num_trials.*got 5\); allowed: at least 6"):
+    with pytest.raises(
+        UserError, match=r"ablation\.tuning\.num_trials.*got 5\); allowed: at least 6"
+    ):
         tuned_study(REPLICATED, replicates=3).check()
     tuned_study(Replicated(num_trials=6), replicates=3).check()
 
 
 def test_a_range_that_an_arm_refuses_is_refused_before_anything_runs():
-    space = Space(branches={"optimizer": {"sgd": {"lr": Float(low=1e-3, high=0.3)}, "adam": {"lr": Float(low=0, high=1)}}})
+    space = Space(
+        branches={
+            "optimizer": {
+                "sgd": {"lr": Float(low=1e-3, high=0.3)},
+                "adam": {"lr": Float(low=0, high=1)},
+            }
+        }
+    )
     with pytest.raises(UserError, match=r"optimizer\.lr"):
-        tuned_study(space=space, arms={"baseline": {}, "adamw": {"optimizer.name": "adamw"}}).check()
+        tuned_study(
+            space=space, arms={"baseline": {}, "adamw": {"optimizer.name": "adamw"}}
+        ).check()
 
 
-@pytest.mark.parametrize("tuning", [Fixed(), PER_ARM, Replicated(num_trials=7)], ids=lambda tuning: tuning.name)
+@pytest.mark.parametrize(
+    "tuning", [Fixed(), PER_ARM, Replicated(num_trials=7)], ids=lambda tuning: tuning.name
+)
 def test_a_policy_can_be_named_and_survives_json(tuning):
     study = tuned_study(tuning, replicates=2)
     study.check()
@@ -162,10 +209,14 @@ POLICY = ["ablation.tuning=per_arm", "ablation.tuning.num_trials=6"]
 WHOLE = ['ablation.tuning={"name": "per_arm", "num_trials": 6}']
 
 
-@pytest.mark.parametrize("sets", [POLICY, POLICY[::-1], WHOLE], ids=["name first", "name last", "as a whole"])
+@pytest.mark.parametrize(
+    "sets", [POLICY, POLICY[::-1], WHOLE], ids=["name first", "name last", "as a whole"]
+)
 def test_a_command_names_the_policy(sets):
     flags = parser("pipeline.ablate", "", trains=True)
-    study, *_ = chosen_study(flags.parse_args(["--study", "hw3", *(word for text in sets for word in ("--set", text))]))
+    study, *_ = chosen_study(
+        flags.parse_args(["--study", "hw3", *(word for text in sets for word in ("--set", text))])
+    )
     assert study.ablation.tuning == PerArm(num_trials=6)
     with pytest.raises(UserError, match=r"ablation\.tuning\.name: unknown.*did you mean 'per_arm'"):
         chosen_study(flags.parse_args(["--study", "hw3", "--set", "ablation.tuning=perarm"]))
@@ -176,7 +227,9 @@ def test_the_preview_tells_the_arms_searches():
     assert "tuning     per_arm: 4 trials for each arm, 8 in all, about 24 epochs" in text
     assert "every arm:" in text
     assert "optimizer.sgd.momentum: 0.5 … 0.98" in text
-    assert "fixed: every arm takes" in preview(small_study(), None, "", Path("mlruns/small"), with_search=False)
+    assert "fixed: every arm takes" in preview(
+        small_study(), None, "", Path("mlruns/small"), with_search=False
+    )
 
 
 # ---- the searches
@@ -231,11 +284,16 @@ def test_mini_studies_have_splits_of_their_own(tmp_path):
         pytest.param(tuned_study(scheduler="stopping"), trouble, 2, id="trouble"),
         pytest.param(tuned_study(), impatient, 3, id="early"),
         pytest.param(
-            tuned_study(space=Space(knobs={"batch_size": Choice(options=(16, 32))}), num_trials=5), Worker, 1, id="twins"
+            tuned_study(space=Space(knobs={"batch_size": Choice(options=(16, 32))}), num_trials=5),
+            Worker,
+            1,
+            id="twins",
         ),
     ],
 )
-def test_a_study_killed_after_any_event_ends_as_if_it_had_not_been(tmp_path, study, make_worker, step):
+def test_a_study_killed_after_any_event_ends_as_if_it_had_not_been(
+    tmp_path, study, make_worker, step
+):
     expected = drive(open_plan(tmp_path / "whole", study), make_worker())
     if make_worker is Worker:
         check_whole(tmp_path / "whole", expected, study)
@@ -270,12 +328,16 @@ def test_the_arms_first_and_the_search_afterwards_share_the_baseline(tmp_path):
     study, worker = tuned_study(), Worker()
     before = drive(open_plan(tmp_path, study, with_search=False), worker)
     assert before.trials() == []
-    configs = {(run.arm, run.replicate): run.config for runs in before.arms().values() for run in runs}
+    configs = {
+        (run.arm, run.replicate): run.config for runs in before.arms().values() for run in runs
+    }
     record = drive(open_plan(tmp_path, study), worker)
     check_whole(tmp_path, record, study)
     assert [run.number for run in record.trials()] == [0, 1, 2]
     assert set(record.trials()[0].knobs) == set(study.space.point(study.baseline.flat()))
-    assert {(run.arm, run.replicate): run.config for runs in record.arms().values() for run in runs} == configs
+    assert {
+        (run.arm, run.replicate): run.config for runs in record.arms().values() for run in runs
+    } == configs
     assert len(set(worker.trained)) == len(worker.trained)
 
 
@@ -326,14 +388,20 @@ def test_past_the_searchs_time_the_arms_searches_are_the_arms_work(tmp_path):
     plan.search_deadline = 0.0
     record = drive(plan, worker)
     kinds = [(run.kind, run.search == "") for run in record.runs.values()]
-    assert kinds.index(("trial", True)) > max(i for i, kind in enumerate(kinds) if kind != ("trial", True))
+    assert kinds.index(("trial", True)) > max(
+        i for i, kind in enumerate(kinds) if kind != ("trial", True)
+    )
 
 
 def test_a_ledger_from_before_arms_were_tuned_reads_as_it_did(tmp_path):
     study = small_study(num_trials=5, space=Space(knobs={"batch_size": Choice(options=(16, 32))}))
     record = drive(open_plan(tmp_path, study), Worker())
     old = [
-        {key: value for key, value in event.items() if key not in ("search", "sent") and (key, value) != ("arm", "")}
+        {
+            key: value
+            for key, value in event.items()
+            if key not in ("search", "sent") and (key, value) != ("arm", "")
+        }
         for event in read_events(tmp_path)
     ]
     old[0]["study"]["ablation"].pop("tuning")
@@ -356,7 +424,9 @@ def test_asking_a_plan_changes_nothing(tmp_path):
 
 
 def test_two_arms_never_end_as_one_configuration(tmp_path):
-    study = tuned_study().override({"ablation.design": Factorial(on={"d": {"model.dropout": 0.2}, "b": {"batch_size": 16}})})
+    study = tuned_study().override(
+        {"ablation.design": Factorial(on={"d": {"model.dropout": 0.2}, "b": {"batch_size": 16}})}
+    )
     record = drive(open_plan(tmp_path, study), Worker())
     configs = [str(runs[0].config) for runs in record.arms().values()]
     assert len(set(configs)) == 4

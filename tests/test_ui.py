@@ -55,7 +55,9 @@ def started(*flags: object) -> tuple[dict[str, str], dict[str, str]]:
     return dict(zip(command[4::2], command[5::2], strict=True)), environment
 
 
-def test_it_answers_to_this_machines_own_names_alone_and_says_who_can_reach_it(made, port, capsys, monkeypatch):
+def test_it_answers_to_this_machines_own_names_alone_and_says_who_can_reach_it(
+    made, port, capsys, monkeypatch
+):
     monkeypatch.setenv("MLFLOW_SERVER_DISABLE_SECURITY_MIDDLEWARE", "true")
     monkeypatch.setenv("MLFLOW_SERVER_ALLOWED_HOSTS", "*")
     flags, environment = started("--mlruns", made, "--port", port)
@@ -119,7 +121,8 @@ def test_a_port_that_is_taken(made, port):
 
 
 @pytest.mark.parametrize(
-    "uri", ["file:///x", "./mlruns", "databricks", "sqlite:////nonexistent/x.db", "nonsense://u:s3cret@x"]
+    "uri",
+    ["file:///x", "./mlruns", "databricks", "sqlite:////nonexistent/x.db", "nonsense://u:s3cret@x"],
 )
 def test_a_store_of_the_environment_that_cannot_be_shown(made, uri, monkeypatch):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
@@ -149,14 +152,20 @@ def test_mlflows_assistant_is_closed_and_all_else_is_not():
         await send({"type": "http.response.start", "status": 200, "headers": []})
         await send({"type": "http.response.body", "body": scope["path"].encode()})
 
-    server = uvicorn.Server(uvicorn.Config(app, port=0, http="pipeline.record.mlflow_viewer:Viewer", log_level="critical"))
+    server = uvicorn.Server(
+        uvicorn.Config(
+            app, port=0, http="pipeline.record.mlflow_viewer:Viewer", log_level="critical"
+        )
+    )
     thread = threading.Thread(target=server.run)
     thread.start()
     while not server.started:
         time.sleep(0.01)
     (port,) = (sock.getsockname()[1] for part in server.servers for sock in part.sockets)
     statuses = {}
-    closed = [f"/ajax-api/3.0/mlflow/{name}" for name in ("assistant/config", "%61ssistant/message")]
+    closed = [
+        f"/ajax-api/3.0/mlflow/{name}" for name in ("assistant/config", "%61ssistant/message")
+    ]
     for path in ("/", "/api/2.0/mlflow/runs/search", *closed):
         for method in ("GET", "PUT", "POST"):
             connection = http.client.HTTPConnection(HOME, port)

@@ -1,4 +1,6 @@
-"""One family for the whole report: what it counts, that nothing in it contradicts, and how often it is wrong."""
+"""One family for the whole report: what it counts, that nothing in it contradicts, and how often it
+is wrong.
+"""
 
 import itertools
 
@@ -8,7 +10,18 @@ import pytest
 
 from benchmarks.coverage import learners
 from benchmarks.coverage.verdicts import ARMS, SQUARE, TOPS, WORLDS, World, contradicts, measure
-from pipeline.analysis.stats import ALPHA, PAIRED, Contrast, Family, Judgement, Rivals, basis, conclude, judge, step_down
+from pipeline.analysis.stats import (
+    ALPHA,
+    PAIRED,
+    Contrast,
+    Family,
+    Judgement,
+    Rivals,
+    basis,
+    conclude,
+    judge,
+    step_down,
+)
 from pipeline.study.designs import Both, Factorial, Ladder, LeaveOneOut, Scheme
 from pipeline.study.questions import Question, differences, steps
 
@@ -22,8 +35,8 @@ def family(design: Scheme) -> Family:
 
 
 def test_a_finding_of_a_two_by_two_leaves_three_that_can_be_nothing() -> None:
-    """Worked by hand: were A alone at work, B, its main effect and the interaction would be nothing; with any two of the six
-    at work no three others can be."""
+    """Worked by hand: were A alone at work, B, its main effect and the interaction would be
+    nothing; with any two of the six at work no three others can be."""
     found = family(Factorial(on={name: FACTORS[name] for name in "AB"}))
     assert found.alone == (6, 3, 3, 3, 2, 1, 0)
     assert found.beside == (6, 4, 4, 4, 3, 2, 1)
@@ -31,15 +44,20 @@ def test_a_finding_of_a_two_by_two_leaves_three_that_can_be_nothing() -> None:
     assert found.size == 6
 
 
-def test_differences_from_one_arm_hang_together_in_nothing_and_the_best_arm_costs_them_little() -> None:
+def test_differences_from_one_arm_hang_together_in_nothing_and_the_best_arm_costs_them_little() -> (
+    None
+):
     found = family(ARMS[4])
     assert found.alone == (3, 2, 1, 0)
     assert found.beside == (3, 2, 2, 1)
-    assert family(Ladder(on={name: FACTORS[name] for name in "AB"})).beside == (3, 1, 1, 0), "every pair of arms is asked"
+    assert family(Ladder(on={name: FACTORS[name] for name in "AB"})).beside == (3, 1, 1, 0), (
+        "every pair of arms is asked"
+    )
 
 
 @pytest.mark.parametrize(
-    "design", [SQUARE, Factorial(on=FACTORS), Ladder(on=FACTORS), Both(on=FACTORS), LeaveOneOut(off=FACTORS)]
+    "design",
+    [SQUARE, Factorial(on=FACTORS), Ladder(on=FACTORS), Both(on=FACTORS), LeaveOneOut(off=FACTORS)],
 )
 def test_no_truth_has_more_zeros_than_are_counted(design: Scheme) -> None:
     arms = [arm.name for arm in design.expand()]
@@ -47,7 +65,10 @@ def test_no_truth_has_more_zeros_than_are_counted(design: Scheme) -> None:
     found = family(design)
     rng = np.random.default_rng(0)
     factors = [list(arm.levels.values()) for arm in design.expand()]
-    additive = (np.array(factors) @ weights for weights in itertools.product((0, 1, 2), repeat=len(factors[0])))
+    additive = (
+        np.array(factors) @ weights
+        for weights in itertools.product((0, 1, 2), repeat=len(factors[0]))
+    )
     for truth in [*rng.integers(0, 2, (300, len(arms))), *additive]:
         level = dict(zip(arms, map(int, truth), strict=True))
         zero = {
@@ -56,11 +77,17 @@ def test_no_truth_has_more_zeros_than_are_counted(design: Scheme) -> None:
             if abs(sum(weight * level[arm] for arm, weight in question.weights.items())) < 1e-9
         }
         num = len(found.alone) - 1
-        assert all(found.alone[others] >= len(zero) for others in range(num - len(zero) + 1)), (level, zero)
+        assert all(found.alone[others] >= len(zero) for others in range(num - len(zero) + 1)), (
+            level,
+            zero,
+        )
 
 
 def test_a_contrast_asked_twice_counts_once() -> None:
-    twice = (*differences("rxy", "r"), *steps("rxy", "xy"))  # the first step is the first difference
+    twice = (
+        *differences("rxy", "r"),
+        *steps("rxy", "xy"),
+    )  # the first step is the first difference
     found = Family.of(twice, "rxy")
     assert found.columns == (0, 1, 0, 2)
     assert found.size == 3
@@ -69,7 +96,10 @@ def test_a_contrast_asked_twice_counts_once() -> None:
 def made(p: dict[str, float], delta: float = 1.0) -> tuple[list[Question], list[Contrast]]:
     """Differences from r of these p-values."""
     asked = list(differences(["r", *p], "r"))
-    return asked, [Contrast(q.name, "delta", (delta,) * 5, 0, delta, sd=1.0, p=p[q.name], error=1.0, df=8.0) for q in asked]
+    return asked, [
+        Contrast(q.name, "delta", (delta,) * 5, 0, delta, sd=1.0, p=p[q.name], error=1.0, df=8.0)
+        for q in asked
+    ]
 
 
 def concluded(p: dict[str, float], against: dict[str, float]) -> Judgement:
@@ -79,7 +109,9 @@ def concluded(p: dict[str, float], against: dict[str, float]) -> Judgement:
 
 
 def test_the_best_arm_is_better_in_every_difference() -> None:
-    """x would be told from every arm if it were asked alone (Holm: .009, .018, .019), and is not better than r."""
+    """x would be told from every arm if it were asked alone (Holm: .009, .018, .019), and is not
+    better than r.
+    """
     found = concluded({"x": 0.019, "y": 0.5, "z": 0.6}, {"r": 0.019, "y": 0.003, "z": 0.009})
     assert {c.verdict for c in found.contrasts} == {"inconclusive"}
     assert set(found.leading) == {"r", "x", "y", "z"}
@@ -92,7 +124,9 @@ def test_the_best_arm_is_named_where_all_agree() -> None:
     assert found.p_best == pytest.approx(2 * 0.024)
     assert found.contrasts[0].verdict == "better"
     near = concluded({"x": 0.001, "y": 0.5, "z": 0.6}, {"r": 0.001, "y": 0.02, "z": 0.026})
-    assert near.leading == ("x", "y", "z"), "r is behind x by its difference; y and z only where all of them are"
+    assert near.leading == ("x", "y", "z"), (
+        "r is behind x by its difference; y and z only where all of them are"
+    )
 
 
 def test_arms_far_behind_an_arm_that_is_better_than_the_reference_do_not_lead() -> None:
@@ -103,19 +137,26 @@ def test_arms_far_behind_an_arm_that_is_better_than_the_reference_do_not_lead() 
 def test_what_two_findings_imply_is_found() -> None:
     """The second step is clear and so is the first; both together are the second difference."""
     rng = np.random.default_rng(0)
-    y = pd.DataFrame({"r": rng.normal(0, 1, 5), "a": rng.normal(6, 1, 5), "b": rng.normal(12, 1, 5)})
+    y = pd.DataFrame(
+        {"r": rng.normal(0, 1, 5), "a": rng.normal(6, 1, 5), "b": rng.normal(12, 1, 5)}
+    )
     asked = (*differences("rab", "r"), *steps("rab", "ab"))
     found = judge(y, asked, 0.1, WELCH)
     assert {c.verdict for c in found.contrasts} == {"better"}
     assert found.leading == ("b",)
-    raw = [Contrast(c.name, c.kind, c.values, 0, c.delta, sd=1.0, p=c.p, error=1.0, df=8.0) for c in found.contrasts]
+    raw = [
+        Contrast(c.name, c.kind, c.values, 0, c.delta, sd=1.0, p=c.p, error=1.0, df=8.0)
+        for c in found.contrasts
+    ]
     raw = [
         Contrast(c.name, c.kind, c.values, 0, c.delta, sd=1.0, p=p, error=1.0, df=8.0)
         for c, p in zip(raw, (0.001, 0.2, 0.001, 0.002), strict=True)
     ]
     implied = conclude(raw, asked, 0.1, ["r", "a", "b"])
     assert [c.verdict for c in implied.contrasts] == ["better"] * 4
-    assert implied.contrasts[1].p_holm == max(implied.contrasts[0].p_holm, implied.contrasts[3].p_holm)
+    assert implied.contrasts[1].p_holm == max(
+        implied.contrasts[0].p_holm, implied.contrasts[3].p_holm
+    )
 
 
 def test_shapley_shares_are_estimated_and_not_tested() -> None:
@@ -125,7 +166,10 @@ def test_shapley_shares_are_estimated_and_not_tested() -> None:
     found = judge(y, design.questions(), 0.01, WELCH).contrasts
     shares = [c for c in found if c.kind == "shapley"]
     assert len(shares) == 3
-    assert all((c.verdict, c.family, c.reason) == ("not tested", 0, "") and c.low < c.delta < c.high for c in shares)
+    assert all(
+        (c.verdict, c.family, c.reason) == ("not tested", 0, "") and c.low < c.delta < c.high
+        for c in shares
+    )
     assert {c.family for c in found if c.kind != "shapley"} == {13}
 
 
@@ -151,7 +195,9 @@ def test_adjusted_p_values_of_many_tables_are_those_of_each() -> None:
     ],
     ids=lambda world: world.name,
 )
-def test_a_report_is_wrong_in_at_most_five_percent_and_never_contradicts_itself(world: World) -> None:
+def test_a_report_is_wrong_in_at_most_five_percent_and_never_contradicts_itself(
+    world: World,
+) -> None:
     row = measure(world, 5, 400, np.random.default_rng(1))
     assert row.good, row.figures
     assert row.figures["contradiction"][0] == 0
@@ -160,16 +206,24 @@ def test_a_report_is_wrong_in_at_most_five_percent_and_never_contradicts_itself(
 def test_a_contradiction_would_be_seen() -> None:
     """By the rule of before: the best arm by tests of its own, the differences by theirs."""
     asked, raw = made({"x": 0.02, "y": 0.5, "z": 0.6})
-    found = conclude(raw, asked, 0.1, ["r", "x", "y", "z"], Rivals("x", {"r": 0.02, "y": 0.02, "z": 0.02}))
+    found = conclude(
+        raw, asked, 0.1, ["r", "x", "y", "z"], Rivals("x", {"r": 0.02, "y": 0.02, "z": 0.02})
+    )
     assert not contradicts(asked, found)
     assert contradicts(asked, Judgement(found.contrasts, ("x",)))
     better, raw = made({"x": 0.001, "y": 0.5, "z": 0.6})
-    told = conclude(raw, better, 0.1, ["r", "x", "y", "z"], Rivals("x", {"r": 0.001, "y": 0.4, "z": 0.4}))
-    assert contradicts(better, Judgement(told.contrasts, ("r", "x"))), "r is not distinguishable, and x better than r"
+    told = conclude(
+        raw, better, 0.1, ["r", "x", "y", "z"], Rivals("x", {"r": 0.001, "y": 0.4, "z": 0.4})
+    )
+    assert contradicts(better, Judgement(told.contrasts, ("r", "x"))), (
+        "r is not distinguishable, and x better than r"
+    )
 
 
 def test_the_tests_cover_what_real_small_learners_do() -> None:
-    """No assumption of a test is drawn from: splits, overlap and seeds make the runs depend as they do."""
+    """No assumption of a test is drawn from: splits, overlap and seeds make the runs depend as they
+    do.
+    """
     rng = np.random.default_rng(5)
     fits = [learners.measure(learners.Condition("", "resplit", True, WELCH), 5, 12, rng)]
     fits += [learners.measure(learners.Condition("", "kfold", True, basis("kfold")), 5, 12, rng)]
@@ -177,7 +231,9 @@ def test_the_tests_cover_what_real_small_learners_do() -> None:
     assert all(abs(row.figures["correlation"][0]) < 0.1 for row in fits)
     corrected = basis("kfold", held_out=False)
     wide = learners.measure(learners.Condition("", "kfold", True, corrected), 5, 12, rng)
-    assert wide.figures["width"][0] > 1.4 * fits[1].figures["width"][0], "the correction where a test set judges"
+    assert wide.figures["width"][0] > 1.4 * fits[1].figures["width"][0], (
+        "the correction where a test set judges"
+    )
 
 
 def test_every_world_of_the_benchmark_is_within_its_design() -> None:

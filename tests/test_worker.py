@@ -1,4 +1,6 @@
-"""Segments as a worker trains them: real scans, real checkpoints, and each way that a segment can end."""
+"""Segments as a worker trains them: real scans, real checkpoints, and each way that a segment can
+end.
+"""
 
 import json
 import os
@@ -76,9 +78,15 @@ def test_a_segment_reaches_its_stop_and_the_last_one_is_tested_and_settled(order
     last = work(order | {"reported": 2}, seen.append)
     assert [epoch["epoch"] for epoch in seen] == [1, 2, 3]
     best = max(seen, key=lambda epoch: (epoch["val_acc"], -epoch["val_loss"]))
-    assert (last["status"], last["best_epoch"], last["num_params"]) == ("reached", best["epoch"], first["num_params"])
+    assert (last["status"], last["best_epoch"], last["num_params"]) == (
+        "reached",
+        best["epoch"],
+        first["num_params"],
+    )
     assert [sorted(os.listdir(path)) for path in epochs(tmp_path / "run")] == [[BEST, META]]
-    assert {"loss": last["test_loss"], "acc": last["test_acc"]} == best_on_test(order, order["seed"])
+    assert {"loss": last["test_loss"], "acc": last["test_acc"]} == best_on_test(
+        order, order["seed"]
+    )
     assert json.loads(json.dumps(last)) == last
     assert work(order | {"reported": 3}, refuse) == last, "a driver that lost the answer asks again"
 
@@ -91,7 +99,9 @@ def best_on_test(order: dict[str, Any], seed: int) -> dict[str, float]:
     data, parts = open_data(Path(order["data"])), own_splits(order, 0)
     assert parts.test is not None
     inputs = Inputs(parts.train, parts.val, 10, data.mean, data.std)
-    return evaluate_best(SMALL.override({"epochs": 3}), parts.test, inputs, seed=seed, folder=Path(order["folder"])).facts
+    return evaluate_best(
+        SMALL.override({"epochs": 3}), parts.test, inputs, seed=seed, folder=Path(order["folder"])
+    ).facts
 
 
 @pytest.mark.parametrize("study_seed", [0, 1, 5])
@@ -113,17 +123,21 @@ def test_the_studys_seed_decides_the_split_as_well(order, study_seed, monkeypatc
 
 def test_a_huge_learning_rate_diverges(order):
     knobs = {"optimizer.name": "sgd", "optimizer.lr": 100.0, "clip_norm": 0.0, "epochs": 50}
-    outcome = work(order | {"config": SMALL.override(knobs).model_dump(mode="json"), "stop": 50}, lambda _: None)
+    outcome = work(
+        order | {"config": SMALL.override(knobs).model_dump(mode="json"), "stop": 50},
+        lambda _: None,
+    )
     assert outcome.keys() == {"status", "error"}
     assert outcome["status"] == "diverged"
     assert "is not finite in epoch" in outcome["error"]
 
 
 def test_a_test_loss_that_is_not_finite_is_a_divergence(order, cache, tmp_path):
-    """Trained and validated on black pictures, normalised by next to nothing: every other picture is infinite itself.
+    """Trained and validated on black pictures, normalised by next to nothing: every other picture
+    is infinite itself.
 
-    The very input overflows (2e38 times a value of at least 2), on any CPU: what a network's sums overflow at depends on
-    how its kernels add up.
+    The very input overflows (2e38 times a value of at least 2), on any CPU: what a network's sums
+    overflow at depends on how its kernels add up.
     """
     path = tmp_path / "overflowing"
     path.mkdir()
@@ -159,7 +173,9 @@ def test_an_error_within_a_segment_fails_it_and_says_whether_to_try_again(order,
     outcome = work(order, raise_it)
     text = f"{type(error).__name__}: {error}".replace("\n", "\\n")
     assert outcome == {"status": "failed", "error": text, "retry": retry}
-    assert work(order | {"reported": 1}, lambda _: None)["status"] == "reached", "it goes on from its checkpoint"
+    assert work(order | {"reported": 1}, lambda _: None)["status"] == "reached", (
+        "it goes on from its checkpoint"
+    )
 
 
 def test_a_device_that_there_is_not_fails_for_good(order):
@@ -191,7 +207,10 @@ def test_code_that_changed_since_the_command_began_trains_nothing(order):
     assert (outcome["status"], outcome["retry"]) == ("failed", False)
     assert "the code has changed since the command began" in outcome["error"]
     known = digest(code(TrainConfig.parse(order["config"], source="test")))
-    assert work(order | {"code": known, "stop": 1, "test": False}, lambda _: None)["status"] == "reached"
+    assert (
+        work(order | {"code": known, "stop": 1, "test": False}, lambda _: None)["status"]
+        == "reached"
+    )
 
 
 def test_missing_pictures_are_the_machines_fault(order, tmp_path):
@@ -213,7 +232,9 @@ WRITES = {(checkpoints, "save"), (None, "on_epoch"), (evidence, "write"), (worke
 
 
 @pytest.mark.parametrize("seam", SEAMS)
-def test_a_worker_that_loses_the_lease_writes_and_says_nothing_more(order, seam, monkeypatch, caplog):
+def test_a_worker_that_loses_the_lease_writes_and_says_nothing_more(
+    order, seam, monkeypatch, caplog
+):
     folder, lost, late = Path(order["folder"]), [], []
 
     def watched(place: tuple[Any, str], real: Callable[..., Any]) -> Callable[..., Any]:
@@ -237,7 +258,9 @@ def test_a_worker_that_loses_the_lease_writes_and_says_nothing_more(order, seam,
     assert (outcome["status"], outcome["retry"]) == ("failed", True)
     assert "no longer this worker's" in outcome["error"]
     assert caplog.records == []
-    assert work(order, lambda _: None)["status"] == "reached", "whoever has the run goes on from what is there"
+    assert work(order, lambda _: None)["status"] == "reached", (
+        "whoever has the run goes on from what is there"
+    )
 
 
 def test_a_run_that_is_in_other_hands_is_not_begun(order):
@@ -248,7 +271,9 @@ def test_a_run_that_is_in_other_hands_is_not_begun(order):
 
 
 def test_the_next_worker_of_a_run_begins_when_the_late_one_has_stopped(order):
-    """The driver has given the run to another while its worker lives: in the end it is as if one had trained it."""
+    """The driver has given the run to another while its worker lives: in the end it is as if one
+    had trained it.
+    """
     expected = work(order | {"folder": order["folder"] + "-alone"}, lambda _: None)
     begun, go_on = threading.Event(), threading.Event()
     told: dict[str, list[int]] = {"late": [], "next": []}
@@ -260,7 +285,9 @@ def test_the_next_worker_of_a_run_begins_when_the_late_one_has_stopped(order):
         assert go_on.wait(60)
 
     def train(name: str, on_epoch: Callable[[dict[str, float]], None]) -> threading.Thread:
-        thread = threading.Thread(target=lambda: outcomes.update({name: work(order | {"segment": name}, on_epoch)}))
+        thread = threading.Thread(
+            target=lambda: outcomes.update({name: work(order | {"segment": name}, on_epoch)})
+        )
         thread.start()
         return thread
 

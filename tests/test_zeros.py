@@ -1,4 +1,6 @@
-"""Arms that come out exactly alike: the runs are compared before a mistake is suspected, in every language."""
+"""Arms that come out exactly alike: the runs are compared before a mistake is suspected, in every
+language.
+"""
 
 import re
 from collections.abc import Callable
@@ -15,9 +17,13 @@ Score = Callable[[int], float]
 def reported(
     folder: Path, first: Score, second: Score, *, copied: bool = False, split: str = "resplit"
 ) -> tuple[str, str, str]:
-    """The reason given for `wide`, and the report in both languages; `copied`: its curves and losses are the first's."""
+    """The reason given for `wide`, and the report in both languages; `copied`: its curves and
+    losses are the first's.
+    """
     study = make_study(num_trials=0)
-    study = study.model_copy(update={"baseline": study.baseline.model_copy(update={"split": split})})
+    study = study.model_copy(
+        update={"baseline": study.baseline.model_copy(update={"split": split})}
+    )
     book = Scribe(folder, with_arms(study, {"plain": {}, "wide": {"model.width": 96}}))
     book.session()
     for replicate in range(1, 6):
@@ -45,7 +51,10 @@ def test_runs_that_are_the_same_to_the_last_bit_are_a_wiring_mistake(tmp_path: P
 @pytest.mark.parametrize("split", ["resplit", "official"])
 def test_equal_accuracies_with_unlike_losses_are_none(tmp_path: Path, split: str) -> None:
     reason, english, chinese = reported(tmp_path, rising, rising, split=split)
-    assert "the losses differ, so the change does reach the training, but not the number of right answers, of 300" in reason
+    assert (
+        "the losses differ, so the change does reach the training, but not the number of right "
+        "answers, of 300"
+    ) in reason
     assert "wiring" not in english
     assert "疏漏" not in chinese
     assert "损失并不相同" in chinese
@@ -55,12 +64,29 @@ def test_equal_accuracies_with_unlike_losses_are_none(tmp_path: Path, split: str
 @pytest.mark.parametrize(
     ("first", "second", "said"),
     [
-        (1.0, 1.0, "look at wide (at the ceiling, 100 % in every run), plain (at the ceiling, 100 % in every run)"),
-        (0.25, 0.25, "look at wide (at chance, guessing gives 25.0 %), plain (at chance, guessing gives 25.0 %)"),
-        (0.25, 1.0, "look at wide (at the ceiling, 100 % in every run), plain (at chance, guessing gives 25.0 %)"),
+        (
+            1.0,
+            1.0,
+            "look at wide (at the ceiling, 100 % in every run), plain (at the ceiling, 100 % in "
+            "every run)",
+        ),
+        (
+            0.25,
+            0.25,
+            "look at wide (at chance, guessing gives 25.0 %), plain (at chance, guessing gives "
+            "25.0 %)",
+        ),
+        (
+            0.25,
+            1.0,
+            "look at wide (at the ceiling, 100 % in every run), plain (at chance, guessing gives "
+            "25.0 %)",
+        ),
     ],
 )
-def test_arms_at_an_end_of_the_scale_are_said_to_be_there(tmp_path: Path, first: float, second: float, said: str) -> None:
+def test_arms_at_an_end_of_the_scale_are_said_to_be_there(
+    tmp_path: Path, first: float, second: float, said: str
+) -> None:
     reason, english, chinese = reported(tmp_path, lambda _: first, lambda _: second)
     assert reason.endswith(said)
     assert "wiring" not in english

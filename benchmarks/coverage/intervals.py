@@ -1,7 +1,7 @@
 """Intervals and families of one design, each test on the replicates that it is chosen for.
 
-Accuracies of the eight arms of a 2x2x2 factorial are drawn around equal means; the design's own questions are answered by
-`pipeline.stats`.
+Accuracies of the eight arms of a 2x2x2 factorial are drawn around equal means; the design's own
+questions are answered by `pipeline.stats`.
 """
 
 import math
@@ -17,8 +17,9 @@ from pipeline.study.questions import Kind, Question
 
 TITLE = "Intervals and families of a 2x2x2 factorial"
 NOTE = (
-    "cover: 95 % intervals that hold the truth; family error: a table in which at least one difference that is not there is "
-    "found; false equivalent: a true difference of exactly the margin"
+    "cover: 95 % intervals that hold the truth; family error: a table in which at least one "
+    "difference that is not there is found; false equivalent: a true difference of exactly the "
+    "margin"
 )
 Draw = Callable[[np.random.Generator, tuple[int, ...]], Floats]  # numbers of mean 0 and sd 1
 
@@ -33,7 +34,9 @@ UNEQUAL = (1.0, 1.0, 2.0, 3.0, 1.0, 2.0, 3.0, 1.0)
 
 @dataclass(frozen=True)
 class Condition:
-    """How the runs of one replicate vary: their distribution, the arms' sd, the correlation of arms and of replicates."""
+    """How the runs of one replicate vary: their distribution, the arms' sd, the correlation of arms
+    and of replicates.
+    """
 
     name: str
     draw: Draw
@@ -48,7 +51,11 @@ class Condition:
         replicate = self.draw(rng, (num, n, 1)) if self.arms_share else np.zeros(1)
         pool = self.draw(rng, (num, 1, len(ARMS))) if self.replicates_share else np.zeros(1)
         rest = math.sqrt(1 - self.arms_share - self.replicates_share)
-        mixed = rest * own + math.sqrt(self.arms_share) * replicate + math.sqrt(self.replicates_share) * pool
+        mixed = (
+            rest * own
+            + math.sqrt(self.arms_share) * replicate
+            + math.sqrt(self.replicates_share) * pool
+        )
         return mixed * np.array(self.spreads)
 
 
@@ -70,7 +77,9 @@ def collapsing(rng: np.random.Generator, shape: tuple[int, ...]) -> Floats:
     """One run in twelve falls by eight of the others' sd."""
     share, depth = 1 / 12, 8.0
     fallen = rng.random(shape) < share
-    return (rng.standard_normal(shape) - depth * fallen + depth * share) / math.sqrt(1 + depth**2 * share * (1 - share))
+    return (rng.standard_normal(shape) - depth * fallen + depth * share) / math.sqrt(
+        1 + depth**2 * share * (1 - share)
+    )
 
 
 CONDITIONS: tuple[tuple[Basis, tuple[Condition, ...]], ...] = (
@@ -116,17 +125,25 @@ def measure(condition: Condition, plan: Basis, n: int, num: int, rng: np.random.
     missed = [np.abs(found.delta) > found.half() for found in fits]
     figures = {}
     for kind in KINDS:
-        held = np.stack([~m for m, question in zip(missed, questions, strict=True) if question.kind == kind])
+        held = np.stack(
+            [~m for m, question in zip(missed, questions, strict=True) if question.kind == kind]
+        )
         figures[f"cover: {kind}"] = share(held.mean(axis=0))
     good = all(within(cover, *COVER) for cover in figures.values())
-    asked = [(found.p, question) for found, question in zip(fits, questions, strict=True) if question.kind != "shapley"]
+    asked = [
+        (found.p, question)
+        for found, question in zip(fits, questions, strict=True)
+        if question.kind != "shapley"
+    ]
     family = Family.of([question for _, question in asked], ARMS)
     adjusted, _ = step_down(np.stack([p for p, _ in asked], axis=-1), np.full(num, np.nan), family)
     figures["family error"] = share(np.asarray((adjusted < ALPHA).any(axis=-1)))
     edge = fits[0]
     edge = Fit(edge.delta + MARGIN, edge.sd, edge.error, edge.df)
     figures['false "equivalent"'] = share(edge.within(MARGIN))
-    good &= at_most(figures["family error"], ALPHA) and at_most(figures['false "equivalent"'], ALPHA)
+    good &= at_most(figures["family error"], ALPHA) and at_most(
+        figures['false "equivalent"'], ALPHA
+    )
     return Row(plan.test, condition.name, n, figures, good, condition.counts)
 
 

@@ -1,7 +1,9 @@
-"""Real small learners trained again and again on made-up pictures: how runs of a design depend on each other is not assumed.
+"""Real small learners trained again and again on made-up pictures: how runs of a design depend on
+each other is not assumed.
 
-Two ridge classifiers, each run with a random fifth of its inputs left out (its seed), are compared on Gaussian classes. The
-truth is theirs, from hundreds of runs: on this pool of pictures, or on fresh pools where folds judge.
+Two ridge classifiers, each run with a random fifth of its inputs left out (its seed), are compared
+on Gaussian classes. The truth is theirs, from hundreds of runs: on this pool of pictures, or on
+fresh pools where folds judge.
 """
 
 from collections.abc import Iterator
@@ -16,8 +18,8 @@ from pipeline.analysis.stats import PAIRED, Basis, basis, fit
 
 TITLE = "Designs, by real small learners"
 NOTE = (
-    "cover: 95 % intervals that hold what the scope names; width: of the interval, in hundredths of an accuracy; "
-    "correlation: of the arms of a replicate, over many replicates"
+    "cover: 95 % intervals that hold what the scope names; width: of the interval, in hundredths "
+    "of an accuracy; correlation: of the arms of a replicate, over many replicates"
 )
 INPUTS, CLASSES, POOL, TEST, FOLDS = 20, 4, 100, 400, 5
 RIDGE, KEPT = (5.0, 60.0), 0.8
@@ -29,7 +31,9 @@ Rows = npt.NDArray[np.int64]
 
 @dataclass(frozen=True)
 class World:
-    """A way to draw pictures, and the draws of one study: its pool, its official split, its test set."""
+    """A way to draw pictures, and the draws of one study: its pool, its official split, its test
+    set.
+    """
 
     rng: np.random.Generator
     means: Floats
@@ -41,7 +45,9 @@ class World:
     def drawn(cls, rng: np.random.Generator) -> "World":
         means = 0.55 * rng.standard_normal((CLASSES, INPUTS))
         mix = rng.standard_normal((INPUTS, INPUTS)) / np.sqrt(INPUTS)
-        return cls(rng, means, mix, _pictures(rng, means, mix, POOL), _pictures(rng, means, mix, TEST))
+        return cls(
+            rng, means, mix, _pictures(rng, means, mix, POOL), _pictures(rng, means, mix, TEST)
+        )
 
     def splits(self, split: Split, num: int) -> tuple[Rows, Rows]:
         """Rows of the pool to train on and to validate on, of `num` replicates."""
@@ -52,7 +58,9 @@ class World:
             order = self.rng.permuted(np.tile(np.arange(POOL), (num, 1)), axis=1)
         else:
             rounds = self.rng.permuted(np.tile(np.arange(POOL), (-(-num // FOLDS), 1)), axis=1)
-            order = np.concatenate([np.roll(rounds[:, None], -size * fold, axis=2) for fold in range(FOLDS)], axis=1)
+            order = np.concatenate(
+                [np.roll(rounds[:, None], -size * fold, axis=2) for fold in range(FOLDS)], axis=1
+            )
             order = order.reshape(-1, POOL)[:num]
         return order[:, size:], order[:, :size]
 
@@ -60,19 +68,26 @@ class World:
         """Accuracies [num, 2] of as many replicates."""
         x, y = self.pool
         train, val = self.splits(split, num)
-        judged = (np.broadcast_to(self.test[0], (num, TEST, INPUTS)), np.broadcast_to(self.test[1], (num, TEST)))
+        judged = (
+            np.broadcast_to(self.test[0], (num, TEST, INPUTS)),
+            np.broadcast_to(self.test[1], (num, TEST)),
+        )
         return self._accuracies((x[train], y[train]), judged if held_out else (x[val], y[val]))
 
     def fresh(self, num: int) -> Floats:
         """Accuracies [num, 2] of runs on pools of their own."""
-        pools = [_pictures(self.rng, self.means, self.mix, POOL * 4 // FOLDS + TEST) for _ in range(num)]
+        pools = [
+            _pictures(self.rng, self.means, self.mix, POOL * 4 // FOLDS + TEST) for _ in range(num)
+        ]
         x, y = (np.stack(part) for part in zip(*pools, strict=True))
         return self._accuracies((x[:, TEST:], y[:, TEST:]), (x[:, :TEST], y[:, :TEST]))
 
     def _accuracies(self, train: tuple[Floats, Rows], judged: tuple[Floats, Rows]) -> Floats:
         return np.stack([self._accuracy(train, judged, ridge) for ridge in RIDGE], axis=-1)
 
-    def _accuracy(self, train: tuple[Floats, Rows], judged: tuple[Floats, Rows], ridge: float) -> Floats:
+    def _accuracy(
+        self, train: tuple[Floats, Rows], judged: tuple[Floats, Rows], ridge: float
+    ) -> Floats:
         (x, y), (tested, true) = train, judged
         kept = self.rng.random((len(x), 1, INPUTS)) < KEPT
         middle = x.mean(axis=1, keepdims=True)
@@ -82,18 +97,24 @@ class World:
             x.transpose(0, 2, 1) @ x + ridge * np.eye(INPUTS),
             x.transpose(0, 2, 1) @ (goal - goal.mean(axis=1, keepdims=True)),
         )
-        named = ((tested - middle) * kept @ weights + goal.mean(axis=1, keepdims=True)).argmax(axis=-1)
+        named = ((tested - middle) * kept @ weights + goal.mean(axis=1, keepdims=True)).argmax(
+            axis=-1
+        )
         return np.asarray((named == true).mean(axis=-1))
 
 
-def _pictures(rng: np.random.Generator, means: Floats, mix: Floats, num: int) -> tuple[Floats, Rows]:
+def _pictures(
+    rng: np.random.Generator, means: Floats, mix: Floats, num: int
+) -> tuple[Floats, Rows]:
     y = rng.integers(0, CLASSES, num)
     return means[y] + rng.standard_normal((num, INPUTS)) @ mix, y
 
 
 @dataclass(frozen=True)
 class Condition:
-    """A test on replicates that come about by `split` and are judged on the test set or on their own val pictures."""
+    """A test on replicates that come about by `split` and are judged on the test set or on their
+    own val pictures.
+    """
 
     name: str
     split: Split
@@ -109,7 +130,13 @@ def _designs() -> Iterator[Condition]:
             way = basis(split, folds=FOLDS, held_out=held_out)
             yield Condition(f"{split}, judged on {judge}", split, held_out, way)
     yield Condition("resplit, judged on test", "resplit", True, PAIRED, counts=False)
-    yield Condition("kfold, judged on test", "kfold", True, basis("kfold", folds=FOLDS, held_out=False), counts=False)
+    yield Condition(
+        "kfold, judged on test",
+        "kfold",
+        True,
+        basis("kfold", folds=FOLDS, held_out=False),
+        counts=False,
+    )
     yield Condition("kfold, judged on val", "kfold", False, PAIRED, counts=False)
 
 
@@ -127,7 +154,9 @@ def measure(condition: Condition, n: int, num_worlds: int, rng: np.random.Genera
         many = world.runs(condition.split, TRUTH, held_out=condition.held_out)
         other_pools = condition.split == "kfold" and not condition.held_out
         truth = np.diff((world.fresh(FRESH) if other_pools else many).mean(axis=0)).item()
-        tables = np.stack([world.runs(condition.split, n, held_out=condition.held_out) for _ in range(TABLES)])
+        tables = np.stack(
+            [world.runs(condition.split, n, held_out=condition.held_out) for _ in range(TABLES)]
+        )
         found = fit(tables, np.array([-1.0, 1.0]), condition.way)
         covers.append(float(np.mean(np.abs(found.delta - truth) <= found.half())))
         widths.append(float(np.nanmean(2 * found.half())))  # no width where a table has no spread

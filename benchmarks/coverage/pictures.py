@@ -1,8 +1,10 @@
-"""The second interval: for other pictures of this kind, of runs that were all judged on the same ones.
+"""The second interval: for other pictures of this kind, of runs that were all judged on the same
+ones.
 
-Every table draws its pictures and its runs anew. A run has a picture right where the sum of normal parts is above 0: how
-easy the picture is, how easy for this arm, the run's luck, and chance. The truth over all pictures and runs is then known.
-Where arms are alike on every picture but for a shift, a handful of 200 pictures carries the whole difference: shown alone.
+Every table draws its pictures and its runs anew. A run has a picture right where the sum of normal
+parts is above 0: how easy the picture is, how easy for this arm, the run's luck, and chance. The
+truth over all pictures and runs is then known. Where arms are alike on every picture but for a
+shift, a handful of 200 pictures carries the whole difference: shown alone.
 """
 
 from collections.abc import Iterator
@@ -16,8 +18,9 @@ from pipeline.analysis.stats import Fit, Marks, basis, fit, widened
 
 TITLE = "Intervals for other pictures of this kind"
 NOTE = (
-    "cover: 95 % intervals that hold the truth of all pictures, of a difference and of an interaction; runs alone: of the "
-    "difference, by the interval for these very pictures; run sd: of an accuracy, in percent"
+    "cover: 95 % intervals that hold the truth of all pictures, of a difference and of an "
+    "interaction; runs alone: of the difference, by the interval for these very pictures; run sd: "
+    "of an accuracy, in percent"
 )
 MEANS = (0.5, 0.6, 0.5, 0.8)  # of the arms, on the scale of the parts
 QUESTIONS = {"difference": (-1.0, 1.0, 0.0, 0.0), "interaction": (1.0, -1.0, -1.0, 1.0)}
@@ -67,7 +70,9 @@ def simulate(num: int, rng: np.random.Generator) -> Iterator[Row]:
 
 def measure(regime: Regime, n: int, pictures: int, num: int, rng: np.random.Generator) -> Row:
     """`num` tables of one regime."""
-    held: dict[str, list[bool]] = {name: [] for name in (*(f"cover: {name}" for name in QUESTIONS), "(runs alone)")}
+    held: dict[str, list[bool]] = {
+        name: [] for name in (*(f"cover: {name}" for name in QUESTIONS), "(runs alone)")
+    }
     spreads = []
     for _ in range(num):
         answers = regime.draw(n, pictures, rng)

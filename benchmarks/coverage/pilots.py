@@ -1,7 +1,9 @@
-"""What the pilot promises: three runs of the reference, and the differences that the ablation is then said to see.
+"""What the pilot promises: three runs of the reference, and the differences that the ablation is
+then said to see.
 
-Many pilots are drawn, and the product says what each promises. What the ablation finds is simulated apart: one arm of four
-differs, and the four are judged by the product's test with Holm's correction.
+Many pilots are drawn, and the product says what each promises. What the ablation finds is simulated
+apart: one arm of four differs, and the four are judged by the product's test with Holm's
+correction.
 """
 
 from collections.abc import Iterator, Sequence
@@ -15,7 +17,10 @@ from pipeline.analysis.stats import ALPHA, POWER, Basis, Family, basis, fit, ste
 from pipeline.study.study import PILOT_RUNS, Study, load_study
 
 TITLE = "The pilot's promise"
-NOTE = "kept: pilots at whose promised size the power is at least 80 %; mean power: that at the promised sizes"
+NOTE = (
+    "kept: pilots at whose promised size the power is at least 80 %; mean power: that at the "
+    "promised sizes"
+)
 ARMS = 4
 REPLICATES = (3, 5, 10, 40)
 SD = 0.02  # of a run
@@ -47,7 +52,9 @@ def simulate(num: int, rng: np.random.Generator) -> Iterator[Row]:
 def _promised(study: Study, n: int) -> float:
     """What the product promises `n` replicates to see, by the sd of the pilot."""
     planned = study.override({"ablation.replicates": n})
-    return float(detectable(planned, upper_sd(1.0, PILOT_RUNS, CONFIDENCE), "test_acc")[0]["corrected"])
+    return float(
+        detectable(planned, upper_sd(1.0, PILOT_RUNS, CONFIDENCE), "test_acc")[0]["corrected"]
+    )
 
 
 def _found(
@@ -60,11 +67,15 @@ def _found(
     way: Basis,
     rng: np.random.Generator,
 ) -> tuple[Floats, Floats]:
-    """(true differences between the reference and one of three arms, how often each is found); the others equal it."""
+    """(true differences between the reference and one of three arms, how often each is found); the
+    others equal it.
+    """
     own, split = draw(rng, (num, n, ARMS)), draw(rng, (num, n, 1))
     scores = SD * (np.sqrt(1 - shared) * own + np.sqrt(shared) * split) * np.array(spreads)
     arms = [arm.name for arm, _ in study.arms()]
-    questions = [question for question in study.ablation.design.questions() if question.kind != "shapley"]
+    questions = [
+        question for question in study.ablation.design.questions() if question.kind != "shapley"
+    ]
     weights = [np.array([question.weights.get(arm, 0.0) for arm in arms]) for question in questions]
     family = Family.of(questions, arms)
     sizes = GRID * SD * np.sqrt(2 / n)

@@ -1,4 +1,6 @@
-"""Rows of the tables that the simulations print: figures with their Monte-Carlo standard errors, and whether they do."""
+"""Rows of the tables that the simulations print: figures with their Monte-Carlo standard errors,
+and whether they do.
+"""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -16,7 +18,9 @@ SLACK = 3  # standard errors of the simulation
 
 @dataclass(frozen=True)
 class Row:
-    """One condition at n replicates. `figures`: title of a column → its figure; `counts`: towards the goal."""
+    """One condition at n replicates. `figures`: title of a column → its figure; `counts`: towards
+    the goal.
+    """
 
     way: str  # the test or design that is simulated
     condition: str
@@ -46,11 +50,17 @@ def table(rows: Sequence[Row]) -> str:
     titles = list(dict.fromkeys(title for row in rows for title in row.figures))
     first = max(len(row.way) for row in rows) + 2
     second = max(len(row.condition) for row in rows) + 4
-    lines = [f"{'':{first}}{'condition':{second}}{'n':>3}  " + "".join(f"{title:>22}" for title in titles)]
+    lines = [
+        f"{'':{first}}{'condition':{second}}{'n':>3}  "
+        + "".join(f"{title:>22}" for title in titles)
+    ]
     for row in rows:
         name = row.condition if row.counts else f"({row.condition})"
         cells = (row.figures.get(title) for title in titles)
-        text = "".join(f"{100 * cell[0]:15.2f} ± {100 * cell[1]:4.2f}" if cell else f"{'':22}" for cell in cells)
+        text = "".join(
+            f"{100 * cell[0]:15.2f} ± {100 * cell[1]:4.2f}" if cell else f"{'':22}"
+            for cell in cells
+        )
         off = "  <- off" if row.counts and not row.good else ""
         lines.append(f"{row.way:{first}}{name:{second}}{row.n:>3}  {text}{off}")
     return "\n".join(lines)

@@ -1,6 +1,8 @@
-"""Whole reports: what they find falsely, whether their parts contradict each other, what they find of what is there.
+"""Whole reports: what they find falsely, whether their parts contradict each other, what they find
+of what is there.
 
-Every table goes through the code that judges a study's (`pipeline.stats`); only its estimates are computed many at a time.
+Every table goes through the code that judges a study's (`pipeline.stats`); only its estimates are
+computed many at a time.
 """
 
 import itertools
@@ -10,14 +12,35 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from benchmarks.coverage.rows import Bools, Floats, Row, at_most, share
-from pipeline.analysis.stats import ALPHA, PAIRED, Basis, Contrast, Fit, Judgement, Rivals, basis, conclude, fit
-from pipeline.study.designs import AddOneIn, Arms, Both, Factorial, Fractional, Ladder, LeaveOneOut, Scheme
+from pipeline.analysis.stats import (
+    ALPHA,
+    PAIRED,
+    Basis,
+    Contrast,
+    Fit,
+    Judgement,
+    Rivals,
+    basis,
+    conclude,
+    fit,
+)
+from pipeline.study.designs import (
+    AddOneIn,
+    Arms,
+    Both,
+    Factorial,
+    Fractional,
+    Ladder,
+    LeaveOneOut,
+    Scheme,
+)
 from pipeline.study.questions import Question
 
 TITLE = "Whole reports: one family, and which arm is the best"
 NOTE = (
-    "false: reports that name any difference, effect or best arm that is not there, or leave a best arm out; contradiction: "
-    "reports of which one part denies another; found: the largest effect is; best: a best arm is named; sd of a run is 1"
+    "false: reports that name any difference, effect or best arm that is not there, or leave a "
+    "best arm out; contradiction: reports of which one part denies another; found: the largest "
+    "effect is; best: a best arm is named; sd of a run is 1"
 )
 REPLICATES = (3, 5, 10)
 ROPE = 0.1
@@ -28,14 +51,18 @@ def _factors(count: int) -> dict[str, dict[str, int]]:
     return {name: {name: 1} for name in "ABCDEF"[:count]}
 
 
-ARMS: dict[int, Scheme] = {k: Arms(arms={name: {name: 1} if name != "r" else {} for name in "rxyzuv"[:k]}) for k in (4, 6)}
+ARMS: dict[int, Scheme] = {
+    k: Arms(arms={name: {name: 1} if name != "r" else {} for name in "rxyzuv"[:k]}) for k in (4, 6)
+}
 SQUARE, CUBE = Factorial(on=_factors(2)), Factorial(on=_factors(3))
 TEST, OFFICIAL = basis("resplit"), basis("official")
 
 
 @dataclass(frozen=True)
 class World:
-    """Runs of a design's arms around `truth`, of sd `spreads` (1 unless named), correlated by `rho` within replicates."""
+    """Runs of a design's arms around `truth`, of sd `spreads` (1 unless named), correlated by `rho`
+    within replicates.
+    """
 
     name: str
     design: Scheme
@@ -49,8 +76,14 @@ class World:
         arms = [arm.name for arm in self.design.expand()]
         own, shared = rng.standard_normal((num, n, len(arms))), rng.standard_normal((num, n, 1))
         weight = np.sqrt(abs(self.rho))
-        mixed = np.sqrt(1 - abs(self.rho)) * own + weight * shared if self.rho >= 0 else _repelled(own, -self.rho)
-        return mixed * [self.spreads.get(arm, 1.0) for arm in arms] + [self.truth.get(arm, 0.0) for arm in arms]
+        mixed = (
+            np.sqrt(1 - abs(self.rho)) * own + weight * shared
+            if self.rho >= 0
+            else _repelled(own, -self.rho)
+        )
+        return mixed * [self.spreads.get(arm, 1.0) for arm in arms] + [
+            self.truth.get(arm, 0.0) for arm in arms
+        ]
 
 
 def _repelled(own: Floats, rho: float) -> Floats:
@@ -92,7 +125,9 @@ WORLDS = (
 
 
 def simulate(num: int, rng: np.random.Generator) -> Iterator[Row]:
-    """A quarter of `num` tables of each world and number of replicates: they are judged one by one."""
+    """A quarter of `num` tables of each world and number of replicates: they are judged one by
+    one.
+    """
     for world in WORLDS:
         for n in REPLICATES:
             yield measure(world, n, -(-num // 4), rng)
@@ -108,7 +143,11 @@ def measure(world: World, n: int, num: int, rng: np.random.Generator) -> Row:
         wrong, denied = tables.wrong(found), contradicts(tables.questions, found)
         seen.append((wrong, denied, verdict in ("better", "worse"), len(found.leading) == 1))
     columns: list[Bools] = list(np.array(seen).T)
-    figures = {"false": share(columns[0]), "contradiction": share(columns[1]), "best": share(columns[3])}
+    figures = {
+        "false": share(columns[0]),
+        "contradiction": share(columns[1]),
+        "best": share(columns[3]),
+    }
     if effect is not None:
         figures["found"] = share(columns[2])
     good = at_most(figures["false"], ALPHA) and not columns[1].any()
@@ -125,7 +164,10 @@ class Tables:
         self.means = scores.mean(axis=1)
         self.fits = [self._fit(scores, question.weights) for question in self.questions]
         self.p = [found.p for found in self.fits]
-        self.pairs = {(a, b): self._fit(scores, {a: 1.0, b: -1.0}).p for a, b in itertools.combinations(self.arms, 2)}
+        self.pairs = {
+            (a, b): self._fit(scores, {a: 1.0, b: -1.0}).p
+            for a, b in itertools.combinations(self.arms, 2)
+        }
         self.compares = any(question.against for question in self.questions)
 
     def _fit(self, scores: Floats, weights: Mapping[str, float]) -> Fit:
@@ -147,11 +189,17 @@ class Tables:
             )
             for question, found, p in zip(self.questions, self.fits, self.p, strict=True)
         ]
-        return conclude(raw, self.questions, ROPE, self.arms, self._rivals(number) if self.compares else None)
+        return conclude(
+            raw, self.questions, ROPE, self.arms, self._rivals(number) if self.compares else None
+        )
 
     def _rivals(self, number: int) -> Rivals:
         top = self.arms[int(self.means[number].argmax())]
-        against = {a if b == top else b: float(p[number]) for (a, b), p in self.pairs.items() if top in (a, b)}
+        against = {
+            a if b == top else b: float(p[number])
+            for (a, b), p in self.pairs.items()
+            if top in (a, b)
+        }
         return Rivals(top, against)
 
     def real(self, question: Question) -> float:
@@ -159,33 +207,47 @@ class Tables:
 
     def largest(self) -> int | None:
         """The first difference or step that is really there; None where nothing is."""
-        sizes = [abs(self.real(question)) if question.against else 0.0 for question in self.questions]
+        sizes = [
+            abs(self.real(question)) if question.against else 0.0 for question in self.questions
+        ]
         return int(np.argmax(sizes)) if max(sizes) else None
 
     def wrong(self, found: Judgement) -> bool:
         """Whether a report names what is not there, or puts an arm behind that none is above."""
         for question, contrast in zip(self.questions, found.contrasts, strict=True):
             real = self.real(question)
-            if contrast.verdict in ("better", "worse") and (abs(real) < 1e-9 or (real > 0) != (contrast.delta > 0)):
+            if contrast.verdict in ("better", "worse") and (
+                abs(real) < 1e-9 or (real > 0) != (contrast.delta > 0)
+            ):
                 return True
         level = [self.truth.get(arm, 0.0) for arm in self.arms]
-        behind = [level[i] for i, arm in enumerate(self.arms) if found.leading and arm not in found.leading]
+        behind = [
+            level[i]
+            for i, arm in enumerate(self.arms)
+            if found.leading and arm not in found.leading
+        ]
         best = [level[i] for i, arm in enumerate(self.arms) if found.leading == (arm,)]
         tied = bool(best) and level.count(best[0]) > 1
         return tied or any(low >= max(level) - 1e-9 for low in behind)
 
 
 def contradicts(questions: Sequence[Question], found: Judgement) -> bool:
-    """Whether one part of a report denies another: the best arm and a verdict, leading arms and a verdict, two verdicts."""
+    """Whether one part of a report denies another: the best arm and a verdict, leading arms and a
+    verdict, two verdicts.
+    """
     told: dict[tuple[str, str], str] = {}
     for question, contrast in zip(questions, found.contrasts, strict=True):
         if question.against:
             told[question_arm(question), question.against] = contrast.verdict
-    over = {(a, b) for (a, b), v in told.items() if v == "better"} | {(b, a) for (a, b), v in told.items() if v == "worse"}
+    over = {(a, b) for (a, b), v in told.items() if v == "better"} | {
+        (b, a) for (a, b), v in told.items() if v == "worse"
+    }
     told |= {(b, a): {"better": "worse", "worse": "better"}.get(v, v) for (a, b), v in told.items()}
     if any(worse in found.leading for _, worse in over):
         return True
-    if len(found.leading) == 1 and any(v != "better" for (a, _), v in told.items() if a == found.leading[0]):
+    if len(found.leading) == 1 and any(
+        v != "better" for (a, _), v in told.items() if a == found.leading[0]
+    ):
         return True
     chains = [(a, d) for (a, b), (c, d) in itertools.product(over, over) if b == c]
     return any(told.get(pair, "better") != "better" for pair in chains)

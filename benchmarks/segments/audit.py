@@ -26,8 +26,8 @@ FAULTS = (
 
 @dataclass(frozen=True)
 class Audit:
-    """Of one session. taken_for_dead: workers that live, which the driver was told had died; idle_workers: that never had a
-    segment while the others had one."""
+    """Of one session. taken_for_dead: workers that live, which the driver was told had died;
+    idle_workers: that never had a segment while the others had one."""
 
     segments: int
     epochs: int
@@ -79,7 +79,9 @@ def audit(study: Path, num_trials: int, num_arms: int, workers: int) -> Audit:
 
 
 def handed_out(events: Iterable[dict[str, Any]]) -> tuple[set[str], set[str], int, int]:
-    """(segments that failed, all segments, how many were handed out while another of the run was out, most out at once)."""
+    """(segments that failed, all segments, how many were handed out while another of the run was
+    out, most out at once).
+    """
     study, live, failed, started, twice, most = "", {}, set(), set(), 0, 0
     for event in events:
         kind, run = event["type"], event.get("run", "")
@@ -97,14 +99,20 @@ def handed_out(events: Iterable[dict[str, Any]]) -> tuple[set[str], set[str], in
 
 
 def trained_twice(diary: Entries) -> int:
-    """Epochs saved more than once, and those begun again though the worker before neither died nor lost the lease."""
+    """Epochs saved more than once, and those begun again though the worker before neither died nor
+    lost the lease.
+    """
     over = {e["segment"] for e in diary if e["what"] in ("died", "lost")}
     saved = [e["epoch"] for e in diary if e["what"] == "saved"]
     tries: dict[int, list[str]] = defaultdict(list)
     for entry in diary:
         if entry["what"] == "train":
             tries[entry["epoch"]].append(entry["segment"])
-    return len(saved) - len(set(saved)) + sum(name not in over for names in tries.values() for name in names[:-1])
+    return (
+        len(saved)
+        - len(set(saved))
+        + sum(name not in over for names in tries.values() for name in names[:-1])
+    )
 
 
 def two_writers(diary: Entries) -> int:

@@ -1,6 +1,8 @@
-"""A worker that trains nothing, dawdles and dies at every seam, and writes down what it did. And a Tune that errs.
+"""A worker that trains nothing, dawdles and dies at every seam, and writes down what it did. And a
+Tune that errs.
 
-Its checkpoints are lines of the run's diary: a line is written whole or not at all, as a checkpoint is.
+Its checkpoints are lines of the run's diary: a line is written whole or not at all, as a checkpoint
+is.
 """
 
 import functools
@@ -20,15 +22,18 @@ from pipeline.record import lease
 
 DIARY, WEATHER = "diary.jsonl", "weather.json"
 SEAMS = ("begun", "held", "trained", "saved", "epoch told", "judged", "let go", "outcome told")
-TIMER = "timer"  # a death at any moment: between two segments, while the worker is made ready for the next, within it
+# a death at any moment: between two segments, while the worker is made ready for the next, within
+# it
+TIMER = "timer"
 TOLD = (SEAMS[-1], TIMER)  # where a worker dies when the driver may know all of its segment
 
 
 @dataclass(frozen=True)
 class Weather:
-    """Chances, at each seam of each segment: of a delay of up to `longest` seconds (of a tenth of that in the driver, which
-    all wait for), of a death; and, at each epoch, that the driver takes a worker for dead that lives. One worker dies at
-    each seam in any case, and one is taken for dead."""
+    """Chances, at each seam of each segment: of a delay of up to `longest` seconds (of a tenth of
+    that in the driver, which all wait for), of a death; and, at each epoch, that the driver takes a
+    worker for dead that lives. One worker dies at each seam in any case, and one is taken for dead.
+    """
 
     seed: int
     delay: float
@@ -102,12 +107,19 @@ class Worker:
             self.diary.die(seam)
 
     def _doomed(self, *place: object) -> bool:
-        """Whether to die here; once in a run's life, as three deaths on end would rightly end it."""
+        """Whether to die here; once in a run's life, as three deaths on end would rightly end
+        it.
+        """
         if any(entry["what"] == "died" for entry in read(self.folder)):
             return False
-        return first(self.study, str(place[1])) or self.weather.draw("death", *place).random() < self.weather.death
+        return (
+            first(self.study, str(place[1]))
+            or self.weather.draw("death", *place).random() < self.weather.death
+        )
 
-    def work(self, _: dict[str, Any], on_epoch: Callable[[dict[str, float]], None]) -> dict[str, Any]:
+    def work(
+        self, _: dict[str, Any], on_epoch: Callable[[dict[str, float]], None]
+    ) -> dict[str, Any]:
         """In the place of `pipeline.worker.work`."""
         self.pass_by("begun")
         try:
@@ -141,7 +153,9 @@ class Worker:
         self.pass_by("judged")
 
     def _tarry(self) -> None:
-        """Where the driver has taken this worker for dead, long enough for another one to have the run by then."""
+        """Where the driver has taken this worker for dead, long enough for another one to have the
+        run by then.
+        """
         if any(entry["segment"] == self.order["segment"] for entry in read(self.study)):
             time.sleep(4 * self.weather.longest)
 
@@ -153,7 +167,9 @@ class Worker:
     def leave_a_bomb(self) -> None:
         """Now and then the process dies some time after its segment, wherever it is by then."""
         if self._doomed(self.order["segment"], TIMER):
-            delay = self.weather.draw("fuse", self.order["segment"]).uniform(0, 2 * self.weather.longest)
+            delay = self.weather.draw("fuse", self.order["segment"]).uniform(
+                0, 2 * self.weather.longest
+            )
             threading.Timer(delay, lambda: _now(self.study).die(TIMER)).start()
 
 
@@ -175,7 +191,9 @@ def stub(config: dict[str, str]) -> None:
 
 
 class Late(ray_tune.Segments):
-    """A searcher that Tune's calls reach late; now and then it is told that a worker has died that lives."""
+    """A searcher that Tune's calls reach late; now and then it is told that a worker has died that
+    lives.
+    """
 
     @functools.cached_property
     def weather(self) -> Weather:
@@ -190,13 +208,23 @@ class Late(ray_tune.Segments):
         super().on_trial_result(trial_id, result)
         name = self.names.get(trial_id, "")
         run = self.plan.live.get(name, "")
-        if run and "metrics" in result["event"] and not self.plan.attempts[run] and self._errs(name, result["event"]):
+        if (
+            run
+            and "metrics" in result["event"]
+            and not self.plan.attempts[run]
+            and self._errs(name, result["event"])
+        ):
             Diary(self.folder, name).note("taken for dead")
             super().on_trial_complete(trial_id, error=True)
 
-    def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
+    def on_trial_complete(
+        self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
+    ) -> None:
         self.weather.dawdle("complete", self.names.get(trial_id), share=0.1)
         super().on_trial_complete(trial_id, result, error)
 
     def _errs(self, *place: object) -> bool:
-        return first(self.folder, "error") or self.weather.draw("error", *place).random() < self.weather.error
+        return (
+            first(self.folder, "error")
+            or self.weather.draw("error", *place).random() < self.weather.error
+        )

@@ -1,4 +1,6 @@
-"""What the arms' runs answered, picture by picture, from the evidence files beside the ledger: read once, folded at once."""
+"""What the arms' runs answered, picture by picture, from the evidence files beside the ledger: read
+once, folded at once.
+"""
 
 import hashlib
 from collections import Counter
@@ -28,7 +30,9 @@ LACKS = {
 
 @dataclass(frozen=True)
 class Wrong:
-    """A picture that an arm got wrong in `wrong` of its replicates; `pred` is what it was most often taken for."""
+    """A picture that an arm got wrong in `wrong` of its replicates; `pred` is what it was most
+    often taken for.
+    """
 
     file: str
     pixels: np.ndarray[Any, np.dtype[np.uint8]]  # [3, S, S]
@@ -50,16 +54,22 @@ class Shown:
 
 @dataclass(frozen=True)
 class Answers:
-    """The arms whose runs left evidence. `lacking` counts the complete runs left out, by the reason in LACKS."""
+    """The arms whose runs left evidence. `lacking` counts the complete runs left out, by the reason
+    in LACKS.
+    """
 
     names: tuple[str, ...]
     split: str = ""  # "test" | "val", empty without evidence
     same_pictures: bool = True  # whether all replicates are judged on the same pictures
     arms: Mapping[str, Classes] = field(default_factory=dict)
-    shown: Mapping[str, Shown] = field(default_factory=dict)  # the reference, then the arm of the highest mean
+    shown: Mapping[str, Shown] = field(
+        default_factory=dict
+    )  # the reference, then the arm of the highest mean
     lacking: Mapping[str, int] = field(default_factory=dict)
     total: int = 0  # complete runs
-    marks: Mapping[str, Marks] = field(default_factory=dict)  # of the arms whose runs all judged the same test pictures
+    marks: Mapping[str, Marks] = field(
+        default_factory=dict
+    )  # of the arms whose runs all judged the same test pictures
     no_marks: str = ""  # why there are none
 
     @property
@@ -67,13 +77,21 @@ class Answers:
         """Arms with runs that answer little else than one class."""
         for arm, classes in self.arms.items():
             if found := classes.collapsed:
-                texts = [f"replicate {r} ({100 * share:.0f} % to {self.names[label]})" for r, label, share in found]
+                texts = [
+                    f"replicate {r} ({100 * share:.0f} % to {self.names[label]})"
+                    for r, label, share in found
+                ]
                 more = f" and {len(texts) - 4} more" if len(texts) > 4 else ""
-                yield f"{arm}: nearly all answers go to one class, a sign of collapse: {', '.join(texts[:4])}{more}"
+                yield (
+                    f"{arm}: nearly all answers go to one class, a sign of collapse: "
+                    f"{', '.join(texts[:4])}{more}"
+                )
 
 
 def read_answers(record: Record, ablation: Ablation, study: Study, home: Path | None) -> Answers:
-    """Everything the section needs, from the files under `home`, the study's folder; None where there is none."""
+    """Everything the section needs, from the files under `home`, the study's folder; None where
+    there is none.
+    """
     names = tuple(map(str, record.data["classes"]))
     in_full = {row.arm for row in (ablation.rows[0], highest(ablation)) if row}
     folder = _Folder(home, len(names))
@@ -96,11 +114,23 @@ def read_answers(record: Record, ablation: Ablation, study: Study, home: Path | 
         if len(right) > 1 and not folder.differ:
             marks[row.arm] = Marks.of(np.stack(right))
         if kept:
-            shown[row.arm] = _shown(kept, folder.split == "test" or study.baseline.split == "official")
+            shown[row.arm] = _shown(
+                kept, folder.split == "test" or study.baseline.split == "official"
+            )
     same = folder.split == "test" or study.baseline.split == "official"
     total = sum(len(row.complete) for row in ablation.rows)
     why = _no_marks(ablation, folder, total)
-    return Answers(names, folder.split, same, arms, shown, dict(folder.lacking), total, {} if why else marks, why)
+    return Answers(
+        names,
+        folder.split,
+        same,
+        arms,
+        shown,
+        dict(folder.lacking),
+        total,
+        {} if why else marks,
+        why,
+    )
 
 
 def _no_marks(ablation: Ablation, folder: "_Folder", total: int) -> str:
@@ -127,7 +157,9 @@ class _Folder:
     def __init__(self, home: Path | None, num_classes: int) -> None:
         self.home, self.num_classes, self.split = home, num_classes, ""
         self.true: Ints | None = None
-        self.differ = False  # whether two runs judged different pictures, as far as their labels tell
+        self.differ = (
+            False  # whether two runs judged different pictures, as far as their labels tell
+        )
         self.lacking: Counter[str] = Counter()
 
     def read(self, run: Run) -> tuple[Tally, Evidence] | None:
@@ -168,7 +200,9 @@ def _shown(kept: Sequence[tuple[int, Evidence]], same_pictures: bool) -> Shown:
 
 
 def _by_row(kept: Sequence[tuple[int, Evidence]]) -> tuple[Wrong, ...]:
-    """Of pictures that every replicate judged: those that most replicates got wrong, the least true probability first."""
+    """Of pictures that every replicate judged: those that most replicates got wrong, the least true
+    probability first.
+    """
     true = kept[0][1].judged.true
     preds = np.stack([evidence.judged.pred for _, evidence in kept])
     probs = np.stack([evidence.judged.true_prob for _, evidence in kept]).mean(0, dtype=np.float64)
@@ -180,22 +214,37 @@ def _by_row(kept: Sequence[tuple[int, Evidence]]) -> tuple[Wrong, ...]:
         ):
             if row not in found and 2 * counts[row] > len(kept):
                 taken = _most_often(preds[preds[:, row] != true[row], row])
-                found[row] = Wrong(file, pixels, int(true[row]), taken, float(probs[row]), int(counts[row]))
+                found[row] = Wrong(
+                    file, pixels, int(true[row]), taken, float(probs[row]), int(counts[row])
+                )
     return tuple(found[row] for row in sorted(found, key=lambda row: (found[row].true_prob, row)))
 
 
 def _by_file(kept: Sequence[tuple[int, Evidence]]) -> tuple[Wrong, ...]:
-    """Where replicates judge different pictures: those among the most wrong of most replicates, known by their files."""
+    """Where replicates judge different pictures: those among the most wrong of most replicates,
+    known by their files.
+    """
     found: dict[str, list[tuple[Evidence, int, int]]] = {}
     for _, evidence in kept:
-        for place, (row, file) in enumerate(zip(evidence.wrong.rows.tolist(), evidence.wrong.files, strict=True)):
+        for place, (row, file) in enumerate(
+            zip(evidence.wrong.rows.tolist(), evidence.wrong.files, strict=True)
+        ):
             found.setdefault(file, []).append((evidence, place, row))
     wrong = []
     for file, seen in found.items():
         first, place, row = seen[0]
         taken = _most_often(np.array([evidence.judged.pred[at] for evidence, _, at in seen]))
         prob = float(np.mean([evidence.judged.true_prob[at] for evidence, _, at in seen]))
-        wrong.append(Wrong(file, first.wrong.pictures[place], int(first.judged.true[row]), taken, prob, len(seen)))
+        wrong.append(
+            Wrong(
+                file,
+                first.wrong.pictures[place],
+                int(first.judged.true[row]),
+                taken,
+                prob,
+                len(seen),
+            )
+        )
     return tuple(sorted(wrong, key=lambda one: (-one.wrong, one.true_prob, one.file)))
 
 

@@ -1,4 +1,6 @@
-"""Runs that fell to what guessing gives or far below their arm, and the arms that may not lead because of lost runs."""
+"""Runs that fell to what guessing gives or far below their arm, and the arms that may not lead
+because of lost runs.
+"""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -14,21 +16,27 @@ from pipeline.data.taken import num_labelled
 from pipeline.record.record import Run
 
 FAR, DEVIATIONS = 0.10, 9.0
-"""A run is far below its arm from both on: a share of 1, and a number of median absolute deviations of the arm's runs.
+"""A run is far below its arm from both on: a share of 1, and a number of median absolute deviations
+of the arm's runs.
 
-Of normal runs with a standard deviation of 3 points at most one arm in 500 has such a run, at 3, 5 or 10 replicates."""
+Of normal runs with a standard deviation of 3 points at most one arm in 500 has such a run, at 3, 5
+or 10 replicates."""
 
 
 @dataclass(frozen=True)
 class Guess:
-    """What naming the most frequent class gives, and below which score a run cannot be told from it; shares of 1."""
+    """What naming the most frequent class gives, and below which score a run cannot be told from
+    it; shares of 1.
+    """
 
     rate: float
     limit: float
 
     @classmethod
     def of(cls, data: Mapping[str, Any], part: Literal["test", "valid"]) -> "Guess":
-        """Of a part of the recorded pictures. Earlier versions did not record its most frequent class."""
+        """Of a part of the recorded pictures. Earlier versions did not record its most frequent
+        class.
+        """
         rate = data.get("most_frequent", {}).get(part) or 1 / len(data["classes"])
         num_pictures = num_labelled(data, part)
         error = math.sqrt(rate * (1 - rate) / num_pictures) if num_pictures else 0.0
@@ -49,12 +57,18 @@ def collapsed(scores: pd.DataFrame, guess: Guess) -> dict[str, tuple[int, ...]]:
 
 
 def barred(runs: Mapping[str, Sequence[Run]], scores: pd.DataFrame, guess: Guess) -> dict[str, str]:
-    """Arm → why it can be neither bold nor best: at chance, or with runs that were lost; arms without a result are left out.
+    """Arm → why it can be neither bold nor best: at chance, or with runs that were lost; arms
+    without a result are left out.
 
-    A replicate is missing where another arm has a result of it: a study that stands at fewer than planned bars no arm.
+    A replicate is missing where another arm has a result of it: a study that stands at fewer than
+    planned bars no arm.
     """
     ended = {
-        arm: {run.replicate: run.status for run in own if run.status in ("complete", "diverged", "failed")}
+        arm: {
+            run.replicate: run.status
+            for run in own
+            if run.status in ("complete", "diverged", "failed")
+        }
         for arm, own in runs.items()
     }
     begun = set[int]().union(*ended.values())
@@ -63,10 +77,16 @@ def barred(runs: Mapping[str, Sequence[Run]], scores: pd.DataFrame, guess: Guess
     for arm, statuses in ended.items():
         if not (known := scores[arm].dropna()).size:
             continue
-        counts = {status: list(statuses.values()).count(status) for status in ("diverged", "failed")}
+        counts = {
+            status: list(statuses.values()).count(status) for status in ("diverged", "failed")
+        }
         counts |= {"missing": len(begun) - len(statuses), "collapsed": len(fell.get(arm, ()))}
         why = ["at chance"] if known.mean() < guess.limit else []
-        why += [f"{count} of {plural(len(begun), 'run')} {how}" for how, count in counts.items() if count]
+        why += [
+            f"{count} of {plural(len(begun), 'run')} {how}"
+            for how, count in counts.items()
+            if count
+        ]
         if why:
             found[arm] = ", ".join(why)
     return found

@@ -1,6 +1,8 @@
-"""What the models of an arm confuse, counted: confusion, per-class rates, calibration, collapse. Pure.
+"""What the models of an arm confuse, counted: confusion, per-class rates, calibration, collapse.
+Pure.
 
-A split is judged once a replicate, so counts over replicates are counts of answers, not of pictures.
+A split is judged once a replicate, so counts over replicates are counts of answers, not of
+pictures.
 """
 
 import math
@@ -19,12 +21,16 @@ Floats = np.ndarray[Any, np.dtype[np.float64]]
 
 NUM_BINS = 15
 UNBALANCED = 1.5  # largest to smallest class, from which accuracy alone hides the small classes
-COLLAPSED = 0.75  # of the pictures of other classes, were they all given to one class beyond its own
+COLLAPSED = (
+    0.75  # of the pictures of other classes, were they all given to one class beyond its own
+)
 
 
 @dataclass(frozen=True)
 class Tally:
-    """The answers of one run. `codes` are true × num_classes + pred of the pairs that occur, `counts` how often."""
+    """The answers of one run. `codes` are true × num_classes + pred of the pairs that occur,
+    `counts` how often.
+    """
 
     replicate: int
     codes: Ints
@@ -51,7 +57,9 @@ def tally(judged: Judged, num_classes: int, replicate: int) -> Tally:
 
 
 def calibration_error(judged: Judged) -> float:
-    """Expected calibration error over 15 equal bins of the probability of the answer (Guo et al. 2017)."""
+    """Expected calibration error over 15 equal bins of the probability of the answer (Guo et al.
+    2017).
+    """
     sure = judged.pred_prob.astype(np.float64)
     right = (judged.pred == judged.true).astype(np.float64)
     bins = np.clip(np.ceil(sure * NUM_BINS).astype(int) - 1, 0, NUM_BINS - 1)
@@ -61,7 +69,9 @@ def calibration_error(judged: Judged) -> float:
 
 @dataclass(frozen=True)
 class Confusion:
-    """True and predicted class, the answers so given, their share of the true class, the replicates with any."""
+    """True and predicted class, the answers so given, their share of the true class, the replicates
+    with any.
+    """
 
     true: int
     pred: int
@@ -72,7 +82,9 @@ class Confusion:
 
 @dataclass(frozen=True)
 class Classes:
-    """The replicates of one arm. Rates are [replicate, class]; NaN where nothing was there to be counted."""
+    """The replicates of one arm. Rates are [replicate, class]; NaN where nothing was there to be
+    counted.
+    """
 
     num_classes: int
     tallies: tuple[Tally, ...]
@@ -151,7 +163,8 @@ class Classes:
 
     @cached_property
     def collapsed(self) -> tuple[tuple[int, int, float], ...]:
-        """(replicate, class, share of the answers) of the replicates that answer little else than one class.
+        """(replicate, class, share of the answers) of the replicates that answer little else than
+        one class.
 
         The share is set against the class's own: (share − frequency) / (1 − frequency) above 0.75.
         """
@@ -164,9 +177,11 @@ class Classes:
         return tuple(found)
 
     def interval(self, label: int, rates: Floats, sizes: Ints) -> tuple[float, float]:
-        """95 % Wilson interval of the mean rate of a class at the pictures of one replicate (the fewest of any).
+        """95 % Wilson interval of the mean rate of a class at the pictures of one replicate (the
+        fewest of any).
 
-        Every replicate judges the same pictures, so their sum is not that many pictures. NaN without any.
+        Every replicate judges the same pictures, so their sum is not that many pictures. NaN
+        without any.
         """
         size, rate = int(sizes[:, label].min()), mean(rates)[label]
         return wilson(float(rate), size)
@@ -180,8 +195,12 @@ class Classes:
         return tuple(found)
 
     def most_confused(self, limit: int) -> list[int]:
-        """The classes of the largest confusions, in their order; without enough of these, filled up with the first."""
-        labels = dict.fromkeys(label for pair in self._pairs()[: self.num_classes * limit] for label in pair)
+        """The classes of the largest confusions, in their order; without enough of these, filled up
+        with the first.
+        """
+        labels = dict.fromkeys(
+            label for pair in self._pairs()[: self.num_classes * limit] for label in pair
+        )
         return sorted(list(labels | dict.fromkeys(range(self.num_classes)))[:limit])
 
     def _pairs(self) -> list[tuple[int, int]]:
@@ -214,7 +233,9 @@ def mean(rates: Floats) -> Floats:
 
 
 def wilson(rate: float, size: int) -> tuple[float, float]:
-    """95 % score interval of a share `rate` of `size` pictures (Wilson 1927); NaN where there is none."""
+    """95 % score interval of a share `rate` of `size` pictures (Wilson 1927); NaN where there is
+    none.
+    """
     if not size or math.isnan(rate):
         return math.nan, math.nan
     z = float(stats.norm.ppf(0.975))
@@ -223,26 +244,49 @@ def wilson(rate: float, size: int) -> tuple[float, float]:
     return max(0.0, middle - half), min(1.0, middle + half)
 
 
-def confusion_rows(arms: Mapping[str, Classes], names: Sequence[str]) -> Iterator[dict[str, object]]:
+def confusion_rows(
+    arms: Mapping[str, Classes], names: Sequence[str]
+) -> Iterator[dict[str, object]]:
     """One row a pair of classes that occurs in a run: arm, replicate, true, pred, count."""
     for arm, classes in arms.items():
         for one in classes.tallies:
             for code, count in zip(one.codes.tolist(), one.counts.tolist(), strict=True):
                 true, pred = divmod(code, classes.num_classes)
-                yield {"arm": arm, "replicate": one.replicate, "true": names[true], "pred": names[pred], "count": count}
+                yield {
+                    "arm": arm,
+                    "replicate": one.replicate,
+                    "true": names[true],
+                    "pred": names[pred],
+                    "count": count,
+                }
 
 
-def per_class_rows(arms: Mapping[str, Classes], names: Sequence[str]) -> Iterator[dict[str, object]]:
-    """One row an arm, replicate and class: support, predicted, recall, precision, f1 (None where not defined)."""
+def per_class_rows(
+    arms: Mapping[str, Classes], names: Sequence[str]
+) -> Iterator[dict[str, object]]:
+    """One row an arm, replicate and class: support, predicted, recall, precision, f1 (None where
+    not defined).
+    """
     for arm, classes in arms.items():
         rates = {"recall": classes.recall, "precision": classes.precision, "f1": classes.f1}
         for i, one in enumerate(classes.tallies):
             for label, name in enumerate(names):
                 line: dict[str, object] = {"arm": arm, "replicate": one.replicate, "class": name}
-                line |= {"support": int(classes.support[i, label]), "predicted": int(classes.predicted[i, label])}
-                line |= {key: None if math.isnan(rate[i, label]) else float(rate[i, label]) for key, rate in rates.items()}
+                line |= {
+                    "support": int(classes.support[i, label]),
+                    "predicted": int(classes.predicted[i, label]),
+                }
+                line |= {
+                    key: None if math.isnan(rate[i, label]) else float(rate[i, label])
+                    for key, rate in rates.items()
+                }
                 yield line
 
 
 def _ratio(above: Any, below: Any) -> Floats:
-    return np.divide(above, below, out=np.full(np.broadcast_shapes(above.shape, below.shape), np.nan), where=below > 0)
+    return np.divide(
+        above,
+        below,
+        out=np.full(np.broadcast_shapes(above.shape, below.shape), np.nan),
+        where=below > 0,
+    )

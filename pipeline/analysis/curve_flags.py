@@ -7,7 +7,9 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Flag:
-    """`seen` is what the curves show, `advice` what it means and what to do; `numbers` are those of `seen`."""
+    """`seen` is what the curves show, `advice` what it means and what to do; `numbers` are those of
+    `seen`.
+    """
 
     name: str
     seen: str
@@ -21,7 +23,9 @@ class Flag:
 
 @dataclass(frozen=True)
 class Setting:
-    """What a run's curves are read against. `gap_void` says why its val pictures may not be new to it."""
+    """What a run's curves are read against. `gap_void` says why its val pictures may not be new to
+    it.
+    """
 
     num_classes: int
     num_val: int

@@ -1,4 +1,6 @@
-"""A run's metrics over time: levels, noise and slopes that one bad epoch does not move, and the thresholds for them."""
+"""A run's metrics over time: levels, noise and slopes that one bad epoch does not move, and the
+thresholds for them.
+"""
 
 import math
 from dataclasses import dataclass, fields
@@ -12,10 +14,12 @@ Values = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Rules:
-    """The thresholds. They are rules of thumb: checked on made curves, not derived; "errors" are standard errors.
+    """The thresholds. They are rules of thumb: checked on made curves, not derived; "errors" are
+    standard errors.
 
-    `min_epochs` is twice `min_tail`: a tail, and as much before it to hold it against. The tail's slope is then a median
-    of 6 slopes, the noise a median of 6 second differences; of fewer, chance alone raises flags.
+    `min_epochs` is twice `min_tail`: a tail, and as much before it to hold it against. The tail's
+    slope is then a median of 6 slopes, the noise a median of 6 second differences; of fewer, chance
+    alone raises flags.
     """
 
     min_epochs: int = 8  # of every rule that looks at a tail
@@ -37,11 +41,20 @@ class Rules:
     short_of_best: float = 0.05  # train acc below that of the best arm
     noisy: float = 0.08  # of the lowest val loss
     early: float = 0.5  # share of the epochs
-    window: float = 0.6  # share of the epochs that a trend is sought in where the tail is too noisy to show it
-    restart: float = 2.0  # the learning rate grows by this factor from one epoch to the next, having been as high before
-    lost: float = 0.5  # of what val acc has over chance: a run that has less in its last epochs has collapsed
-    dropped: float = 0.2  # of the highest learning rate: a fall to this within an epoch is a step down …
-    dropped_early: float = 0.3  # … and an early one before this share of the epochs, where a step schedule's first is
+    window: float = (
+        0.6  # share of the epochs that a trend is sought in where the tail is too noisy to show it
+    )
+    # the learning rate grows by this factor from one epoch to the next, having been as high before
+    restart: float = 2.0
+    lost: float = (
+        0.5  # of what val acc has over chance: a run that has less in its last epochs has collapsed
+    )
+    dropped: float = (
+        0.2  # of the highest learning rate: a fall to this within an epoch is a step down …
+    )
+    dropped_early: float = (
+        0.3  # … and an early one before this share of the epochs, where a step schedule's first is
+    )
 
 
 RULES = Rules()
@@ -49,7 +62,9 @@ RULES = Rules()
 
 @dataclass(frozen=True)
 class Curves:
-    """A run's metrics by epoch, [E] each, all finite; `lr` is constant where it was not recorded."""
+    """A run's metrics by epoch, [E] each, all finite; `lr` is constant where it was not
+    recorded.
+    """
 
     train_loss: Values
     train_acc: Values
@@ -66,7 +81,9 @@ class Curves:
 
     @cached_property
     def best(self) -> int:
-        """Index of the best epoch, as runs are read everywhere: highest val_acc, then lowest val_loss, then earliest."""
+        """Index of the best epoch, as runs are read everywhere: highest val_acc, then lowest
+        val_loss, then earliest.
+        """
         return int(np.lexsort((self.val_loss, -self.val_acc))[0])
 
     def until(self, end: int) -> "Curves":
@@ -75,9 +92,13 @@ class Curves:
 
     @cached_property
     def settled(self) -> int:
-        """How many epochs compare: those after the last warm restart do not while the learning rate is still high again."""
+        """How many epochs compare: those after the last warm restart do not while the learning rate
+        is still high again.
+        """
         low = self.lr[:-1]
-        again = (self.lr[1:] >= RULES.restart * low) & (np.maximum.accumulate(low) >= RULES.restart * low)
+        again = (self.lr[1:] >= RULES.restart * low) & (
+            np.maximum.accumulate(low) >= RULES.restart * low
+        )
         restarts = np.flatnonzero(again) + 1
         if not len(restarts) or self.lr[-1] < RULES.restart * self.lr[restarts[-1] - 1]:
             return len(self)
@@ -93,24 +114,30 @@ class Curves:
 
 
 def smoothed(values: Values) -> Values:
-    """Medians of 3, [E]; the last value is that of the last three epochs, so that one bad epoch is no rise."""
+    """Medians of 3, [E]; the last value is that of the last three epochs, so that one bad epoch is
+    no rise.
+    """
     inner = np.median(np.lib.stride_tricks.sliding_window_view(values, 3), axis=1)
     return np.concatenate((values[:1], inner, inner[-1:]))
 
 
 def noise(values: Values) -> float:
-    """Standard deviation of an epoch about its trend: the median absolute second difference of normal noise is 1.652 of it.
+    """Standard deviation of an epoch about its trend: the median absolute second difference of
+    normal noise is 1.652 of it.
 
-    Second differences, because a steady trend is not noise (Gasser, Sroka & Jennen-Steinmetz 1986, Biometrika 73).
+    Second differences, because a steady trend is not noise (Gasser, Sroka & Jennen-Steinmetz 1986,
+    Biometrika 73).
     """
     return float(np.median(np.abs(np.diff(values, 2)))) / 1.652
 
 
 def falling(values: Values, tail: int, worth: float) -> tuple[float, int]:
-    """(fall per epoch, epochs it was measured over) of a trend that is clear at the end; (0, 0) where none is.
+    """(fall per epoch, epochs it was measured over) of a trend that is clear at the end; (0, 0)
+    where none is.
 
-    The shortest stretch of epochs that could show a fall of `worth` an epoch decides: the tail where the noise is small, up
-    to `Rules.window` of the epochs where it is large. A fall that has come to its end is not seen over so short a time.
+    The shortest stretch of epochs that could show a fall of `worth` an epoch decides: the tail
+    where the noise is small, up to `Rules.window` of the epochs where it is large. A fall that has
+    come to its end is not seen over so short a time.
     """
     sd, longest = noise(values), max(tail, round(RULES.window * len(values)))
     for width in range(tail, longest + 1):

@@ -1,4 +1,6 @@
-"""Losses that rise and accuracies that are lost again: what a run's curves show of harm done by more epochs."""
+"""Losses that rise and accuracies that are lost again: what a run's curves show of harm done by
+more epochs.
+"""
 
 from collections.abc import Iterator
 
@@ -20,9 +22,16 @@ def late_collapse(curves: Curves, setting: Setting) -> Iterator[Flag]:
     if best - end < 2 * error:
         return
     which = "the last epoch" if num_lost == 1 else f"the last {num_lost} epochs"
-    seen = f"val acc was {share(best)} (epoch {curves.best + 1}) and fell to {share(end)} in {which}"
-    advice = "a late collapse; its best epoch came before it; lower the learning rate or clip, another run may fall sooner"
-    yield Flag("late_collapse", seen, advice, {"val_acc": best, "epoch": curves.best + 1, "end": end})
+    seen = (
+        f"val acc was {share(best)} (epoch {curves.best + 1}) and fell to {share(end)} in {which}"
+    )
+    advice = (
+        "a late collapse; its best epoch came before it; lower the learning rate or clip, "
+        "another run may fall sooner"
+    )
+    yield Flag(
+        "late_collapse", seen, advice, {"val_acc": best, "epoch": curves.best + 1, "end": end}
+    )
 
 
 def train_loss_rising(curves: Curves, setting: Setting) -> Iterator[Flag]:
@@ -30,7 +39,9 @@ def train_loss_rising(curves: Curves, setting: Setting) -> Iterator[Flag]:
     smooth = smoothed(curves.train_loss)
     at, end = int(smooth.argmin()), float(smooth[-1])
     low = float(smooth[at])
-    least = max(RULES.noise * noise(curves.train_loss), RULES.train_rise * low, RULES.train_rise_nats)
+    least = max(
+        RULES.noise * noise(curves.train_loss), RULES.train_rise * low, RULES.train_rise_nats
+    )
     if at < len(curves) - curves.tail and end - low > least:
         seen = f"train loss rose from {low:.2f} (epoch {at + 1}) to {end:.2f} (epoch {len(curves)})"
         advice = "instability; lower the learning rate, warm up or clip"
@@ -40,15 +51,25 @@ def train_loss_rising(curves: Curves, setting: Setting) -> Iterator[Flag]:
 
 
 def val_loss_rising(curves: Curves, setting: Setting) -> Iterator[Flag]:
-    """Rules 3 and 3b: a val error that rises while the train loss falls is overfitting, other rises are only told."""
+    """Rules 3 and 3b: a val error that rises while the train loss falls is overfitting, other rises
+    are only told.
+    """
     smooth, last = curves.smooth, len(curves) - 1
     at, end = int(smooth.argmin()), float(smooth[-1])
     low = float(smooth[at])
-    if at >= last - curves.tail / 2 or end - low <= max(RULES.noise * curves.noise, RULES.val_rise * low):
+    if at >= last - curves.tail / 2 or end - low <= max(
+        RULES.noise * curves.noise, RULES.val_rise * low
+    ):
         return
     train = smoothed(curves.train_loss)
     fell = train[-1] < train[at] or train[-1] < RULES.memorized * setting.chance_loss
-    numbers = {"low": low, "epoch": at + 1, "end": end, "train_then": float(train[at]), "train_end": float(train[-1])}
+    numbers = {
+        "low": low,
+        "epoch": at + 1,
+        "end": end,
+        "train_then": float(train[at]),
+        "train_end": float(train[-1]),
+    }
     seen = f"val loss rose from {low:.2f} (epoch {at + 1}) to {end:.2f} (epoch {len(curves)})"
     if setting.gap_void or not fell:
         why = (
@@ -64,7 +85,9 @@ def val_loss_rising(curves: Curves, setting: Setting) -> Iterator[Flag]:
     numbers |= {"val_acc": tail, "best_val_acc": top}
     if tail >= top - RULES.unhurt_errors * setting.error(top):
         seen += f", but val acc kept {share(tail)} (best {share(top)})"
-        advice = "accuracy is unhurt, confidence has grown too far; report both, look at calibration"
+        advice = (
+            "accuracy is unhurt, confidence has grown too far; report both, look at calibration"
+        )
         yield Flag("overfit_calibration_only", seen, advice, numbers)
     else:
         advice = "overfitting; more regularization or data, not a smaller learning rate"

@@ -1,4 +1,6 @@
-"""Over- and underfitting, divergence, too few epochs: what the recorded curves show, per arm and for the best trial."""
+"""Over- and underfitting, divergence, too few epochs: what the recorded curves show, per arm and
+for the best trial.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -33,7 +35,9 @@ NOT_LEARNING = ("diverged", "not_learning")  # one rule, two ends
 
 @dataclass(frozen=True)
 class ArmFlag:
-    """A flag that more than half of an arm's runs have; `flag` is that of `replicate`, the first of them."""
+    """A flag that more than half of an arm's runs have; `flag` is that of `replicate`, the first of
+    them.
+    """
 
     flag: Flag
     replicate: int
@@ -47,40 +51,64 @@ class ArmFlag:
 
 
 def judge_arms(record: Record, study: Study) -> dict[str, tuple[ArmFlag, ...]]:
-    """Arm → its flags, over its complete runs; of rule 1 over the diverged ones too. Arms with neither are left out."""
+    """Arm → its flags, over its complete runs; of rule 1 over the diverged ones too. Arms with
+    neither are left out.
+    """
     names = {arm.name for arm in study.ablation.design.expand()}
     arms = {arm: _ended(runs) for arm, runs in record.arms().items() if arm in names}
     target = _target(arms)
-    return {arm: _majority([(run, _flags(run, record, target)) for run in runs]) for arm, runs in arms.items() if runs}
+    return {
+        arm: _majority([(run, _flags(run, record, target)) for run in runs])
+        for arm, runs in arms.items()
+        if runs
+    }
 
 
 def judge_best(record: Record, study: Study) -> tuple[Flag, ...]:
-    """The flags of the search's best trial; it is held against the arms only where it was trained as long as they."""
+    """The flags of the search's best trial; it is held against the arms only where it was trained
+    as long as they.
+    """
     best = record.best_trial()
     if best is None:
         return ()
     as_long = len(best.epochs) >= study.baseline.epochs
-    return _flags(best, record, _target({arm: _ended(runs) for arm, runs in record.arms().items()}) if as_long else None)
+    return _flags(
+        best,
+        record,
+        _target({arm: _ended(runs) for arm, runs in record.arms().items()}) if as_long else None,
+    )
 
 
 def unlike(judged: Mapping[str, Sequence[ArmFlag]]) -> tuple[str, ...]:
-    """The arms that still improve, where not all of them do: their differences from the others may be due to the budget."""
+    """The arms that still improve, where not all of them do: their differences from the others may
+    be due to the budget.
+    """
     improving = tuple(arm for arm, flags in judged.items() if _improving(flags))
     others = [arm for arm, flags in judged.items() if arm not in improving and not _lost(flags)]
     return improving if others else ()
 
 
 def unconverged(judged: Mapping[str, Sequence[ArmFlag]], record: Record) -> tuple[str, ...]:
-    """The arms that still improve at the end, by the flag or because most of their runs are best in their last epoch.
+    """The arms that still improve at the end, by the flag or because most of their runs are best in
+    their last epoch.
 
-    Of arms that do not learn, those that are above chance all the same: after few epochs the train loss is near that of
-    chance in any case. Runs of one epoch say nothing of it.
+    Of arms that do not learn, those that are above chance all the same: after few epochs the train
+    loss is near that of chance in any case. Runs of one epoch say nothing of it.
     """
-    runs = {arm: [run for run in own if run.status == "complete" and run.epochs] for arm, own in record.arms().items()}
+    runs = {
+        arm: [run for run in own if run.status == "complete" and run.epochs]
+        for arm, own in record.arms().items()
+    }
     late = {arm for arm, own in runs.items() if 2 * sum(map(_rises_to_the_end, own)) > len(own)}
-    able = {arm for arm, own in runs.items() if 2 * sum(_above_chance(run, record) for run in own) > len(own)}
+    able = {
+        arm
+        for arm, own in runs.items()
+        if 2 * sum(_above_chance(run, record) for run in own) > len(own)
+    }
     return tuple(
-        arm for arm, flags in judged.items() if _improving(flags) or (arm in late and (arm in able or not _lost(flags)))
+        arm
+        for arm, flags in judged.items()
+        if _improving(flags) or (arm in late and (arm in able or not _lost(flags)))
     )
 
 
@@ -89,12 +117,15 @@ def _above_chance(run: Run, record: Record) -> bool:
     chance, num_val = 1 / len(record.data["classes"]), sizes(run, record)[1]
     return (
         run.best is not None
-        and run.best["val_acc"] > chance + RULES.chance_errors * (chance * (1 - chance) / num_val) ** 0.5
+        and run.best["val_acc"]
+        > chance + RULES.chance_errors * (chance * (1 - chance) / num_val) ** 0.5
     )
 
 
 def _rises_to_the_end(run: Run) -> bool:
-    """Whether its best epoch is the last; where there are epochs enough for a tail, whether accuracy rises there as well."""
+    """Whether its best epoch is the last; where there are epochs enough for a tail, whether
+    accuracy rises there as well.
+    """
     accs = np.array([epoch["val_acc"] for epoch in run.epochs])
     if not run.best or not run.best["epoch"] == len(accs) > 1:
         return False
@@ -112,7 +143,9 @@ def _lost(flags: Sequence[ArmFlag]) -> bool:
 
 
 def _ended(runs: Sequence[Run]) -> list[Run]:
-    return [run for run in runs if run.status == "diverged" or (run.status == "complete" and run.epochs)]
+    return [
+        run for run in runs if run.status == "diverged" or (run.status == "complete" and run.epochs)
+    ]
 
 
 def _majority(judged: Sequence[tuple[Run, tuple[Flag, ...]]]) -> tuple[ArmFlag, ...]:
@@ -120,13 +153,17 @@ def _majority(judged: Sequence[tuple[Run, tuple[Flag, ...]]]) -> tuple[ArmFlag, 
     having: dict[str, list[tuple[Run, Flag]]] = {}
     for run, flags in judged:
         for flag in flags:
-            having.setdefault(NOT_LEARNING[1] if flag.name in NOT_LEARNING else flag.name, []).append((run, flag))
+            having.setdefault(
+                NOT_LEARNING[1] if flag.name in NOT_LEARNING else flag.name, []
+            ).append((run, flag))
     found = []
     for name, pairs in having.items():
         of = len(judged) if name in NOT_LEARNING else complete
         if 2 * len(pairs) > of:
             run, flag = pairs[0]
-            found.append(ArmFlag(flag, run.replicate, len(pairs), of, tuple(run.key for run, _ in pairs)))
+            found.append(
+                ArmFlag(flag, run.replicate, len(pairs), of, tuple(run.key for run, _ in pairs))
+            )
     return tuple(found)
 
 
@@ -148,11 +185,16 @@ def _flags(run: Run, record: Record, target: float | None) -> tuple[Flag, ...]:
 
 
 def sizes(run: Run, record: Record) -> tuple[int, int]:
-    """Train and val pictures of the run; `train_*` are taken on as many of the former as there are of the latter."""
+    """Train and val pictures of the run; `train_*` are taken on as many of the former as there are
+    of the latter.
+    """
     counts = record.data["counts"]
     train, val = int(counts["train"]), int(counts["valid"])
     if run.config.get("split") == "kfold" and run.replicate > 0:
-        val, train = (train + val) // int(run.config["folds"]), train + val - (train + val) // int(run.config["folds"])
+        val, train = (
+            (train + val) // int(run.config["folds"]),
+            train + val - (train + val) // int(run.config["folds"]),
+        )
     return max(1, train), max(1, val)
 
 
@@ -166,15 +208,29 @@ def _gap_void(config: Mapping[str, Any]) -> str:
 
 
 def _soft_targets(config: Mapping[str, Any]) -> bool:
-    """Whether it was trained on anything else than plain cross entropy of whole labels on plain pictures."""
+    """Whether it was trained on anything else than plain cross entropy of whole labels on plain
+    pictures.
+    """
     loss, augment = config["loss"], config["augment"]
     mixed = augment["strength"] > 0 and (augment["mixup"] > 0 or augment["cutmix"] > 0)
-    plain = loss["name"] == "cross_entropy" and not loss["smoothing"] and not loss["balanced"] and loss["hardest"] == 1
-    return not plain or mixed or bool(config["distill"]["teacher"]) or config["adversary"]["epsilon"] > 0
+    plain = (
+        loss["name"] == "cross_entropy"
+        and not loss["smoothing"]
+        and not loss["balanced"]
+        and loss["hardest"] == 1
+    )
+    return (
+        not plain
+        or mixed
+        or bool(config["distill"]["teacher"])
+        or config["adversary"]["epsilon"] > 0
+    )
 
 
 def _target(arms: Mapping[str, Sequence[Run]]) -> float | None:
-    """Train acc that an arm should reach: a little below that of the arm with the highest val acc, at its best epochs."""
+    """Train acc that an arm should reach: a little below that of the arm with the highest val acc,
+    at its best epochs.
+    """
     best: dict[str, list[dict[str, float]]] = {}
     for arm, runs in arms.items():
         best[arm] = [epoch for run in runs if run.status == "complete" and (epoch := run.best)]

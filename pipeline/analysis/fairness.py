@@ -1,4 +1,6 @@
-"""What makes a comparison of the arms void or less sure: conditions that are not the same for all, plans changed later."""
+"""What makes a comparison of the arms void or less sure: conditions that are not the same for all,
+plans changed later.
+"""
 
 import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -22,51 +24,77 @@ FAR = 0.1
 
 
 def unequal(record: Record, study: Study) -> tuple[str, ...]:
-    """What differs between the arms beyond their own definitions, a sentence each; not empty: they are not compared.
+    """What differs between the arms beyond their own definitions, a sentence each; not empty: they
+    are not compared.
 
-    The study refuses such arms before anything is trained, and a record is not gone on with under other settings. What is
-    left are records of earlier versions, arms whose tuning chose what must be equal, and results cut short.
+    The study refuses such arms before anything is trained, and a record is not gone on with under
+    other settings. What is left are records of earlier versions, arms whose tuning chose what must
+    be equal, and results cut short.
     """
     definitions = {arm.name: arm.overrides for arm in study.ablation.design.expand()}
     runs = {arm: own for arm, own in record.arms().items() if arm in definitions and own}
     configs = {arm: [dict(flatten(run.config)) for run in own] for arm, own in runs.items()}
     found = [*_settings(configs), *_circumstances(runs), _code(record, runs)]
     free = {arm: flats for arm, flats in configs.items() if "patience" not in definitions[arm]}
-    found += _differing("patience", {arm: [flat.get("patience", 0) for flat in flats] for arm, flats in free.items()})
+    found += _differing(
+        "patience",
+        {arm: [flat.get("patience", 0) for flat in flats] for arm, flats in free.items()},
+    )
     found += [_short(arm, own) for arm, own in runs.items() if any(map(_cut_short, own))]
     return tuple(text for text in found if text)
 
 
 def mixed_code(record: Record, runs: Iterable[Run]) -> str:
-    """The files of the code that these runs were trained by different versions of; nothing where it is one, or unknown."""
-    used = [record.code[name] for name in dict.fromkeys(name for run in runs for name in run.code) if name in record.code]
-    files = set[str]().union(*(changed(one, other) for one, other in itertools.combinations(used, 2)))
+    """The files of the code that these runs were trained by different versions of; nothing where it
+    is one, or unknown.
+    """
+    used = [
+        record.code[name]
+        for name in dict.fromkeys(name for run in runs for name in run.code)
+        if name in record.code
+    ]
+    files = set[str]().union(
+        *(changed(one, other) for one, other in itertools.combinations(used, 2))
+    )
     return listed(sorted(files), SHOWN_FILES)
 
 
 def chosen_by_the_judge(record: Record, study: Study) -> tuple[str, ...]:
-    """What the val pictures chose of the results that they are to judge, a sentence each; without test labels alone."""
+    """What the val pictures chose of the results that they are to judge, a sentence each; without
+    test labels alone.
+    """
     names = {arm.name for arm in study.ablation.design.expand()}
-    runs = [run for arm, own in record.arms().items() if arm in names for run in own if has_numbers(run)]
+    runs = [
+        run for arm, own in record.arms().items() if arm in names for run in own if has_numbers(run)
+    ]
     found = []
     if any(int(run.config.get("patience", 0)) for run in runs):
         found.append(
-            "early stopping: the val pictures judge here, and they also chose where runs ended (set patience to 0 or label "
-            "test pictures)"
+            "early stopping: the val pictures judge here, and they also chose where runs ended "
+            "(set patience to 0 or label test pictures)"
         )
     if any(run.final for run in runs):
         found.append(
-            "final evaluation: the val pictures judge here, and they also chose the epoch at which compression and views "
-            "were measured (label test pictures)"
+            "final evaluation: the val pictures judge here, and they also chose the epoch at which "
+            "compression and views were measured (label test pictures)"
         )
     return tuple(found)
 
 
 def not_compared(questions: Sequence[Question], basis: Basis) -> tuple[Contrast, ...]:
     """The questions without an answer, as arms that were not treated alike leave them."""
-    bare = Contrast("", "delta", (), 0, float("nan"), reason=REASON, test=basis.test, scope=basis.scope)
+    bare = Contrast(
+        "", "delta", (), 0, float("nan"), reason=REASON, test=basis.test, scope=basis.scope
+    )
     return tuple(
-        replace(bare, name=q.name, kind=q.kind, family_name=q.family, against=q.against, aliases=q.aliases)
+        replace(
+            bare,
+            name=q.name,
+            kind=q.kind,
+            family_name=q.family,
+            against=q.against,
+            aliases=q.aliases,
+        )
         for q in questions
     )
 
@@ -75,16 +103,24 @@ def refusal(found: Sequence[str]) -> str:
     """What must be said wherever the table is shown; nothing where the arms were treated alike."""
     if not found:
         return ""
-    return f"NOT COMPARED: {REASON}, so no difference is given, tested or marked. {'. '.join(map(_sentence, found))}."
+    return (
+        f"NOT COMPARED: {REASON}, so no difference is given, tested or marked. "
+        f"{'. '.join(map(_sentence, found))}."
+    )
 
 
 def later_changes(record: Record) -> tuple[str, ...]:
-    """Changes of the plan after results of the arms existed, seen from the sessions' budgets; a sentence each."""
+    """Changes of the plan after results of the arms existed, seen from the sessions' budgets; a
+    sentence each.
+    """
     first = min((run.ended_seq for run in _judged(record)), default=None)
     if first is None:
         return ()
     found = []
-    for key, name, unit in (("ablation.replicates", "replicates were", 1), ("ablation.rope", "the margin was", 100)):
+    for key, name, unit in (
+        ("ablation.replicates", "replicates were", 1),
+        ("ablation.rope", "the margin was", 100),
+    ):
         budgets = [(session["seq"], session["budget"].get(key)) for session in record.sessions]
         known = [(seq, value) for seq, value in budgets if value is not None]
         before = [value for seq, value in known if seq < first][-1:]
@@ -93,7 +129,9 @@ def later_changes(record: Record) -> tuple[str, ...]:
         for old, new in itertools.pairwise(steps):
             how = "raised" if new > old else "lowered"
             points = "" if unit == 1 else " points"
-            found.append(f"{name} {how} from {old * unit:g} to {new * unit:g}{points} after results existed")
+            found.append(
+                f"{name} {how} from {old * unit:g} to {new * unit:g}{points} after results existed"
+            )
     return tuple(found)
 
 
@@ -104,22 +142,28 @@ def post_hoc(record: Record) -> str:
         return ""
     text = "; ".join(found)
     return (
-        f"Changed later: {text}. Where results led to such a change, the stated error rates no longer hold: "
-        "read the verdicts as exploratory."
+        f"Changed later: {text}. Where results led to such a change, the stated error rates no "
+        "longer hold: read the verdicts as exploratory."
     )
 
 
 def matched_note(study: Study, num_params: Mapping[str, int]) -> str:
-    """The footnote of parameter-matched arms; `num_params`: arm → parameters, the reference first, 0 where not known."""
+    """The footnote of parameter-matched arms; `num_params`: arm → parameters, the reference first,
+    0 where not known.
+    """
     if not study.ablation.match:
         return ""
     numbers = study.ablation.matched
     known = {arm: count for arm, count in num_params.items() if count}
-    shown = [f"{arm} {count:,}" + (f" (at {numbers[arm]:,})" if arm in numbers else "") for arm, count in known.items()]
+    shown = [
+        f"{arm} {count:,}" + (f" (at {numbers[arm]:,})" if arm in numbers else "")
+        for arm, count in known.items()
+    ]
     reference = next(iter(num_params))
     return (
-        f"Parameter-matched: every other arm has the {study.ablation.match} that brings its number of parameters nearest to "
-        f"that of {reference}. Parameters: {listed(shown, 16) or 'not known yet'}."
+        f"Parameter-matched: every other arm has the {study.ablation.match} that brings its number "
+        f"of parameters nearest to that of {reference}. Parameters: "
+        f"{listed(shown, 16) or 'not known yet'}."
     )
 
 
@@ -129,8 +173,9 @@ def mismatched(study: Study, num_params: Mapping[str, int]) -> Iterator[str]:
     for arm, count in num_params.items() if study.ablation.match and goal else ():
         if count and abs(count - goal) > FAR * goal:
             yield (
-                f"{arm}: even the nearest {study.ablation.match} leaves it with {count / goal - 1:+.0%} parameters against "
-                f"{reference} ({count:,} against {goal:,}): the arms are not matched"
+                f"{arm}: even the nearest {study.ablation.match} leaves it with "
+                f"{count / goal - 1:+.0%} parameters against {reference} ({count:,} against "
+                f"{goal:,}): the arms are not matched"
             )
 
 
@@ -144,18 +189,33 @@ def _settings(configs: Mapping[str, Sequence[Mapping[str, Scalar]]]) -> Iterator
         yield from _differing(path, column(path))
     if all(flat.get("split") == "kfold" for flats in configs.values() for flat in flats):
         yield from _differing("folds", column("folds"))
-    names = {path: None for flats in configs.values() for flat in flats for path in flat if path.startswith("dataset.")}
+    names = {
+        path: None
+        for flats in configs.values()
+        for flat in flats
+        for path in flat
+        if path.startswith("dataset.")
+    }
     for path in names:
         yield from _differing(f"pictures ({path})", column(path))
 
 
 def _circumstances(runs: Mapping[str, Sequence[Run]]) -> Iterator[str]:
-    """What the runs themselves record of their pictures, the code that trained them, and how they were judged."""
+    """What the runs themselves record of their pictures, the code that trained them, and how they
+    were judged.
+    """
     for name, field in (("pictures (fingerprint)", "data"), ("training core", "core_version")):
-        known = {arm: [getattr(run, field) for run in own if getattr(run, field)] for arm, own in runs.items()}
+        known = {
+            arm: [getattr(run, field) for run in own if getattr(run, field)]
+            for arm, own in runs.items()
+        }
         yield from _differing(name, {arm: values for arm, values in known.items() if values})
     judged = {arm: [run for run in own if has_numbers(run)] for arm, own in runs.items()}
-    on = {arm: ["val" if run.test_acc is None else "test" for run in own] for arm, own in judged.items() if own}
+    on = {
+        arm: ["val" if run.test_acc is None else "test" for run in own]
+        for arm, own in judged.items()
+        if own
+    }
     yield from _differing("judged on", on)
 
 
@@ -167,13 +227,16 @@ def _code(record: Record, runs: Mapping[str, Sequence[Run]]) -> str:
 def _differing(what: str, values: Mapping[str, Sequence[Scalar]]) -> Iterator[str]:
     """`epochs: baseline 10, ResNet 20` where not all are the same."""
     distinct = {arm: " or ".join(dict.fromkeys(map(str, own))) for arm, own in values.items()}
-    groups = {value: [arm for arm in distinct if distinct[arm] == value] for value in distinct.values()}
+    groups = {
+        value: [arm for arm in distinct if distinct[arm] == value] for value in distinct.values()
+    }
     if len({str(value) for own in values.values() for value in own}) < 2:
         return
     if len(distinct) <= SHOWN_ARMS:
         yield f"{what}: {', '.join(f'{arm} {value}' for arm, value in distinct.items())}"
     else:
-        yield f"{what}: {'; '.join(f'{value} ({listed(arms, SHOWN_ARMS)})' for value, arms in groups.items())}"
+        named = (f"{value} ({listed(arms, SHOWN_ARMS)})" for value, arms in groups.items())
+        yield f"{what}: {'; '.join(named)}"
 
 
 def _cut_short(run: Run) -> bool:

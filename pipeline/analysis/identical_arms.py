@@ -1,4 +1,6 @@
-"""Why arms come out exactly alike: the runs themselves are compared before a mistake is suspected."""
+"""Why arms come out exactly alike: the runs themselves are compared before a mistake is
+suspected.
+"""
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -26,13 +28,15 @@ def explained(
     guess: Guess,
     num_pictures: int,
 ) -> tuple[Contrast, ...]:
-    """The contrasts, those without any spread with what their runs say of it: `runs` and `scores` of every arm,
-    which is judged on `num_pictures`."""
+    """The contrasts, those without any spread with what their runs say of it: `runs` and `scores`
+    of every arm, which is judged on `num_pictures`."""
     found = []
     for contrast, question in zip(contrasts, questions, strict=True):
         if contrast.sd == 0 and contrast.n >= MIN_REPLICATES and not contrast.family:
             why = _why(question, runs, num_pictures) if is_zero(contrast.delta) else ""
-            where = listed([text for arm in question.weights if (text := _level(arm, scores[arm], guess))])
+            where = listed(
+                [text for arm in question.weights if (text := _level(arm, scores[arm], guess))]
+            )
             reason = "; ".join(filter(None, (contrast.reason, why, where and f"look at {where}")))
             contrast = replace(contrast, reason=reason)
         found.append(contrast)
@@ -40,8 +44,13 @@ def explained(
 
 
 def _why(question: Question, runs: Mapping[str, Sequence[Run]], num_pictures: int) -> str:
-    """Whether losses and curves cancel as the accuracies do, run by run; then the change never reached the training."""
-    complete = {arm: {run.replicate: run for run in runs[arm] if has_numbers(run)} for arm in question.weights}
+    """Whether losses and curves cancel as the accuracies do, run by run; then the change never
+    reached the training.
+    """
+    complete = {
+        arm: {run.replicate: run for run in runs[arm] if has_numbers(run)}
+        for arm in question.weights
+    }
     shared = set.intersection(*(set(own) for own in complete.values()))
     for replicate in shared:
         left: defaultdict[object, float] = defaultdict(float)
@@ -57,7 +66,11 @@ def _why(question: Question, runs: Mapping[str, Sequence[Run]], num_pictures: in
 
 def _trace(run: Run) -> object:
     """All that was measured of a run, to the last bit."""
-    return run.test_loss, run.test_acc, tuple(tuple(epoch[name] for name in CURVES) for epoch in run.epochs)
+    return (
+        run.test_loss,
+        run.test_acc,
+        tuple(tuple(epoch[name] for name in CURVES) for epoch in run.epochs),
+    )
 
 
 def _level(arm: str, scores: Sequence[float], guess: Guess) -> str:

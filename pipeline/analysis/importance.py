@@ -1,7 +1,8 @@
 """What mattered in a search: importance of its knobs, from its recorded trials at one rung.
 
-A statement about this space, after these epochs, among these trials: what separates their values, not what would help
-elsewhere. Values of different rungs are never pooled, for what decides the first epochs need not decide the last.
+A statement about this space, after these epochs, among these trials: what separates their values,
+not what would help elsewhere. Values of different rungs are never pooled, for what decides the
+first epochs need not decide the last.
 """
 
 import hashlib
@@ -21,9 +22,13 @@ if TYPE_CHECKING:
 
 NUM_RESAMPLES = 40
 MAX_RESAMPLED = 200
-"""Trials in a resample; of more trials it takes so many (m-out-of-n bootstrap: intervals come out wider, not narrower)."""
+"""Trials in a resample; of more trials it takes so many (m-out-of-n bootstrap: intervals come out
+wider, not narrower).
+"""
 NUM_TREES, NUM_TREES_RESAMPLED = 64, 8
-"""The forest of the estimate; a resample's is small, and what that adds to its spread widens the interval."""
+"""The forest of the estimate; a resample's is small, and what that adds to its spread widens the
+interval.
+"""
 COVERED, FLOOR = (2.5, 97.5), 95.0
 DUMMY = Float(low=0.0, high=1.0)
 Scores = tuple[Mapping[str, float], Mapping[str, float]]  # by PED-ANOVA, by fANOVA
@@ -31,10 +36,11 @@ Scores = tuple[Mapping[str, float], Mapping[str, float]]  # by PED-ANOVA, by fAN
 
 @dataclass(frozen=True)
 class Share:
-    """A knob's part of the importance of all knobs, in [0, 1], with a 95 % bootstrap interval over trials.
+    """A knob's part of the importance of all knobs, in [0, 1], with a 95 % bootstrap interval over
+    trials.
 
-    In every resample a random knob takes part that is in force in the same trials; `floor` is the 95th percentile of its
-    share. NaN: no signal at all.
+    In every resample a random knob takes part that is in force in the same trials; `floor` is the
+    95th percentile of its share. NaN: no signal at all.
     """
 
     share: float
@@ -50,9 +56,10 @@ class Share:
 
 @dataclass(frozen=True)
 class KnobImportance:
-    """`ped_anova` takes every knob of the space, under its qualified name. `fanova` is None for one that some trials lack;
-    instead, a field that all variants of a part have as a range (each optimizer's lr) enters by its place in its own range,
-    under `path (in its own range)`, and is None for `ped_anova`.
+    """`ped_anova` takes every knob of the space, under its qualified name. `fanova` is None for one
+    that some trials lack; instead, a field that all variants of a part have as a range (each
+    optimizer's lr) enters by its place in its own range, under `path (in its own range)`, and is
+    None for `ped_anova`.
     """
 
     name: str
@@ -69,7 +76,8 @@ class KnobImportance:
 
 @dataclass(frozen=True)
 class Importance:
-    """`knobs`: those above noise first, then by their PED-ANOVA share, those without one by that of fANOVA, largest first.
+    """`knobs`: those above noise first, then by their PED-ANOVA share, those without one by that of
+    fANOVA, largest first.
 
     `quantile`: the part of the trials that PED-ANOVA counts as the best.
     """
@@ -80,7 +88,9 @@ class Importance:
 
 
 def measure(sample: Sample) -> Importance:
-    """Importance of every knob; the same trials give the same numbers. Raises ValueError below MIN_TRIALS trials."""
+    """Importance of every knob; the same trials give the same numbers. Raises ValueError below
+    MIN_TRIALS trials.
+    """
     # optuna takes a second to import, and most reports of few trials do without
     from pipeline.analysis.optuna_importance import Clone
 
@@ -91,13 +101,20 @@ def measure(sample: Sample) -> Importance:
     points = _unified(own, sample.paths)
     rng = np.random.default_rng(_seed(points, values))
     quantile = min(0.5, max(0.1, 10 / num_trials))
-    groups = {name: tuple(name in point for point in points) for name in sorted(set().union(*points))}
+    groups = {
+        name: tuple(name in point for point in points) for name in sorted(set().union(*points))
+    }
     known = sorted(set().union(*own)), [name for name, inside in groups.items() if all(inside)]
-    dummies = {group: f"dummy {number}" for number, group in enumerate(sorted(set(groups.values()), reverse=True))}
+    dummies = {
+        group: f"dummy {number}"
+        for number, group in enumerate(sorted(set(groups.values()), reverse=True))
+    }
 
     def scores(chosen: "Sequence[Point]", reached: Sequence[float], num_trees: int) -> Scores:
         clone = Clone(chosen, reached)
-        return clone.ped_anova(quantile), clone.fanova(num_trees=num_trees, seed=int(rng.integers(2**31)))
+        return clone.ped_anova(quantile), clone.fanova(
+            num_trees=num_trees, seed=int(rng.integers(2**31))
+        )
 
     estimate = scores(points, values, NUM_TREES)
     drawn = []
@@ -108,7 +125,9 @@ def measure(sample: Sample) -> Importance:
             for i, number in zip(marked, rng.random(len(marked)).tolist(), strict=True):
                 if group[i]:
                     marked[i][dummy] = (DUMMY, number)
-        drawn.append(scores([marked[i] for i in taken], [values[i] for i in taken], NUM_TREES_RESAMPLED))
+        drawn.append(
+            scores([marked[i] for i in taken], [values[i] for i in taken], NUM_TREES_RESAMPLED)
+        )
     knobs = []
     for name, group in groups.items():
         shares = [
@@ -131,7 +150,9 @@ def _seed(points: "Sequence[Point]", values: Sequence[float]) -> int:
 
 
 def _unified(points: "Sequence[Point]", paths: Mapping[str, str]) -> "list[Point]":
-    """The points, and by their place in their own range the numeric fields that some variant or other gives every trial."""
+    """The points, and by their place in their own range the numeric fields that some variant or
+    other gives every trial.
+    """
     places = [
         {
             paths[name]: place(knob, x)
@@ -140,7 +161,9 @@ def _unified(points: "Sequence[Point]", paths: Mapping[str, str]) -> "list[Point
         }
         for point in points
     ]
-    always = set.intersection(*map(set, places)) - {paths[name] for name in set.intersection(*map(set, points))}
+    always = set.intersection(*map(set, places)) - {
+        paths[name] for name in set.intersection(*map(set, points))
+    }
     return [
         {**point, **{f"{path} (in its own range)": (DUMMY, at[path]) for path in sorted(always)}}
         for point, at in zip(points, places, strict=True)
@@ -148,9 +171,14 @@ def _unified(points: "Sequence[Point]", paths: Mapping[str, str]) -> "list[Point
 
 
 def _share(
-    estimate: Mapping[str, float], drawn: Sequence[Mapping[str, float]], name: str, dummy: str, names: Sequence[str]
+    estimate: Mapping[str, float],
+    drawn: Sequence[Mapping[str, float]],
+    name: str,
+    dummy: str,
+    names: Sequence[str],
 ) -> Share:
-    """Of what the knobs `names` have together, in the resamples with the dummy; one without any signal is left out.
+    """Of what the knobs `names` have together, in the resamples with the dummy; one without any
+    signal is left out.
 
     A resample in which no trial has the knob gives it nothing.
     """
@@ -164,11 +192,22 @@ def _share(
         return Share(math.nan, math.nan, math.nan, math.nan)
     share, (real, random) = estimate.get(name, 0.0) / whole, zip(*parts, strict=True)
     low, high = np.percentile(real, COVERED)
-    numbers = (share, min(share, float(low)), max(share, float(high)), float(np.percentile(random, FLOOR)))
+    numbers = (
+        share,
+        min(share, float(low)),
+        max(share, float(high)),
+        float(np.percentile(random, FLOOR)),
+    )
     return Share(*(round(number, 6) for number in numbers))  # the last bits differ between machines
 
 
 def _order(knob: KnobImportance) -> tuple[bool, float, str]:
-    """A share of few trials may be large by chance: what is not above its noise floor leads no table."""
+    """A share of few trials may be large by chance: what is not above its noise floor leads no
+    table.
+    """
     share = knob.ped_anova or knob.fanova
-    return (not knob.clear, 0.0 if share is None or math.isnan(share.share) else -share.share, knob.name)
+    return (
+        not knob.clear,
+        0.0 if share is None or math.isnan(share.share) else -share.share,
+        knob.name,
+    )

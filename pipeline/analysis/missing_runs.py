@@ -1,4 +1,6 @@
-"""What an ablation table lacks: planned runs without a result, arms that were not compared with the best one."""
+"""What an ablation table lacks: planned runs without a result, arms that were not compared with the
+best one.
+"""
 
 import math
 from collections.abc import Collection, Mapping, Sequence
@@ -23,12 +25,15 @@ class Hole:
 
 
 def holes(
-    runs: Mapping[str, Sequence[Run]], planned: int, untuned: Mapping[tuple[str, int], str] = MappingProxyType({})
+    runs: Mapping[str, Sequence[Run]],
+    planned: int,
+    untuned: Mapping[tuple[str, int], str] = MappingProxyType({}),
 ) -> tuple[Hole, ...]:
-    """Where the table has nothing to show of a plan of `planned` replicates; `untuned`: why some could not be begun.
+    """Where the table has nothing to show of a plan of `planned` replicates; `untuned`: why some
+    could not be begun.
 
-    A diverged run is a result of its arm (and counted as such) as long as another run of the arm is complete: an arm that
-    always diverged has no number, and is as open as one that never ran.
+    A diverged run is a result of its arm (and counted as such) as long as another run of the arm is
+    complete: an arm that always diverged has no number, and is as open as one that never ran.
     """
     found = []
     for arm, arm_runs in runs.items():
@@ -46,18 +51,27 @@ def has_numbers(run: Run) -> bool:
 
 
 def reasons(runs: Sequence[Run], untuned: str | None = None) -> str:
-    """Why an arm of these runs has no result at all, in a word or two; `untuned`: why none could be begun."""
-    return ", ".join(sorted({run.status if run.status == "failed" else _why(run) for run in runs})) or _why(None, untuned)
-
-
-def uncompared(scores: pd.DataFrame, empty: Mapping[str, str], basis: Basis, barred: Collection[str] = ()) -> dict[str, str]:
-    """Arm → why it was not compared with the highest mean; `empty` names the arms without a result, and why.
-
-    The highest mean is that of `pipeline.stats.best_set`, among arms with at least 3 results that are not `barred`; where
-    there is none, nothing was compared and the mapping is empty. An arm whose every run equals that of the highest mean is
-    not named either.
+    """Why an arm of these runs has no result at all, in a word or two; `untuned`: why none could be
+    begun.
     """
-    rivals = scores.loc[:, (scores.notna().sum() >= MIN_REPLICATES) & ~scores.columns.isin(list(barred))]
+    return ", ".join(
+        sorted({run.status if run.status == "failed" else _why(run) for run in runs})
+    ) or _why(None, untuned)
+
+
+def uncompared(
+    scores: pd.DataFrame, empty: Mapping[str, str], basis: Basis, barred: Collection[str] = ()
+) -> dict[str, str]:
+    """Arm → why it was not compared with the highest mean; `empty` names the arms without a result,
+    and why.
+
+    The highest mean is that of `pipeline.stats.best_set`, among arms with at least 3 results that
+    are not `barred`; where there is none, nothing was compared and the mapping is empty. An arm
+    whose every run equals that of the highest mean is not named either.
+    """
+    rivals = scores.loc[
+        :, (scores.notna().sum() >= MIN_REPLICATES) & ~scores.columns.isin(list(barred))
+    ]
     if rivals.empty:
         return {}
     top = str(rivals.mean().idxmax())
@@ -71,7 +85,9 @@ def uncompared(scores: pd.DataFrame, empty: Mapping[str, str], basis: Basis, bar
 
 
 def _same(test: Contrast) -> bool:
-    """Whether an arm equals another run by run: it shares its place, and there is nothing to compare."""
+    """Whether an arm equals another run by run: it shares its place, and there is nothing to
+    compare.
+    """
     return test.sd == 0 and abs(test.delta) <= NO_SPREAD
 
 

@@ -1,4 +1,6 @@
-"""The pilot: the first replicates of the reference, and what their spread says that the ablation will be able to find."""
+"""The pilot: the first replicates of the reference, and what their spread says that the ablation
+will be able to find.
+"""
 
 import math
 from bisect import bisect_left
@@ -13,13 +15,16 @@ from pipeline.study.questions import Question
 from pipeline.study.study import PILOT_RUNS, Study
 
 CONFIDENCE = 0.85
-"""One-sided, that runs spread no more than is planned for: four of five pilots keep their word, also of skewed runs."""
+"""One-sided, that runs spread no more than is planned for: four of five pilots keep their word,
+also of skewed runs.
+"""
 MOST = 1000  # replicates
 STEPS = (5, 3, 2, 1)
 
 
 def due(study: Study, record: Record) -> dict[str, Any] | None:
-    """What the pilot found, once its runs are complete and where it has not been written; else None.
+    """What the pilot found, once its runs are complete and where it has not been written; else
+    None.
 
     Nothing where results were there before the plan was, or where one of its runs has no result.
     """
@@ -53,10 +58,13 @@ def due(study: Study, record: Record) -> dict[str, Any] | None:
 
 
 def detectable(study: Study, sd: float, metric: str) -> list[dict[str, Any]]:
-    """For each group of questions the smallest true effect that its test finds with 80 % power, alone and among all.
+    """For each group of questions the smallest true effect that its test finds with 80 % power,
+    alone and among all.
 
-    `sd` is that of a run of any arm, and arms are taken as independent: an estimate of weights w has the sd of a run times
-    |w|, which is sqrt(2) for a difference of two arms. Shared splits correlate arms and make it smaller.
+    `sd` is that of a run of any arm, and arms are taken as independent: an estimate of weights w
+    has the sd of a run times
+    |w|, which is sqrt(2) for a difference of two arms. Shared splits correlate arms and make it
+    smaller.
     """
     from pipeline.analysis.stats import ALPHA, MIN_REPLICATES  # scipy takes a second to import
 
@@ -66,13 +74,16 @@ def detectable(study: Study, sd: float, metric: str) -> list[dict[str, Any]]:
     found = []
     for family, asked in _families(study).items():
         size = _size(study)
-        alone, corrected = (_smallest(study, asked, n, metric, alpha) * sd for alpha in (ALPHA, ALPHA / size))
+        alone, corrected = (
+            _smallest(study, asked, n, metric, alpha) * sd for alpha in (ALPHA, ALPHA / size)
+        )
         found.append({"family": family, "size": size, "alone": alone, "corrected": corrected})
     return found
 
 
 def replicates_for(study: Study, sd: float, metric: str) -> list[dict[str, Any]]:
-    """How many replicates find about half and about a quarter of what the planned ones do, in the first family.
+    """How many replicates find about half and about a quarter of what the planned ones do, in the
+    first family.
 
     `replicates` is None where more than 1,000 would be needed.
     """
@@ -89,13 +100,19 @@ def replicates_for(study: Study, sd: float, metric: str) -> list[dict[str, Any]]
     wanted = []
     for size in (_round(seen / 2), _round(seen / 4)):
         enough = found(MOST, size)
-        number = bisect_left(range(MOST + 1), True, lo=n, key=lambda replicates: found(replicates, size)) if enough else None
+        number = (
+            bisect_left(range(MOST + 1), True, lo=n, key=lambda replicates: found(replicates, size))
+            if enough
+            else None
+        )
         wanted.append({"size": size, "replicates": number})
     return wanted
 
 
 def _families(study: Study) -> dict[str, list[Question]]:
-    questions = [question for question in study.ablation.design.questions() if question.kind != "shapley"]  # not tested
+    questions = [
+        question for question in study.ablation.design.questions() if question.kind != "shapley"
+    ]  # not tested
     names = dict.fromkeys(question.family for question in questions)
     return {name: [question for question in questions if question.family == name] for name in names}
 
@@ -109,13 +126,21 @@ def _size(study: Study) -> int:
 
 
 def _smallest(study: Study, asked: Sequence[Question], n: int, metric: str, alpha: float) -> float:
-    """The effect that `n` replicates find with 80 % power, in sd of a run; of the question that takes most."""
-    from pipeline.analysis.stats import basis, noncentrality, planned_df  # scipy takes a second to import
+    """The effect that `n` replicates find with 80 % power, in sd of a run; of the question that
+    takes most.
+    """
+    from pipeline.analysis.stats import (
+        basis,
+        noncentrality,
+        planned_df,
+    )  # scipy takes a second to import
 
     way = basis(study.baseline.split, folds=study.baseline.folds, held_out=metric == "test_acc")
     weights = [tuple(question.weights.values()) for question in asked]
     return max(
-        noncentrality(planned_df(way.test, n, w), alpha) * math.hypot(*w) * math.sqrt(1 / n + way.ratio)
+        noncentrality(planned_df(way.test, n, w), alpha)
+        * math.hypot(*w)
+        * math.sqrt(1 / n + way.ratio)
         for w in set(weights)
     )
 
@@ -123,29 +148,37 @@ def _smallest(study: Study, asked: Sequence[Question], n: int, metric: str, alph
 def _round(size: float) -> float:
     """The largest of 1, 2, 3, 5, 10, 20, … (points, or tenths of them) that is no larger."""
     power = math.floor(math.log10(size))
-    return next(round(step * 10.0**power, 9) for step in STEPS if step * 10.0**power <= size * (1 + 1e-9))
+    return next(
+        round(step * 10.0**power, 9) for step in STEPS if step * 10.0**power <= size * (1 + 1e-9)
+    )
 
 
 def seconds_per_epoch(study: Study, record: Record) -> tuple[float | None, str]:
-    """(median seconds of an epoch, of which runs): of the arms where some are recorded, else of the trials."""
+    """(median seconds of an epoch, of which runs): of the arms where some are recorded, else of the
+    trials.
+    """
     arms = [run for runs in record.arms().values() for run in runs]
     for runs, name in ((arms, "arms so far"), (record.trials(), "trials")):
         seconds = [epoch["seconds"] for run in runs for epoch in run.epochs]
         if seconds:
             only = {run.arm for run in runs if run.epochs}
-            return median(seconds), f"pilot, {study.arms()[0][0].name}" if only == {study.arms()[0][0].name} else name
+            return median(seconds), f"pilot, {study.arms()[0][0].name}" if only == {
+                study.arms()[0][0].name
+            } else name
     return None, ""
 
 
 def sentence(pilot: Mapping[str, Any]) -> str:
-    """In words for a reader: what can be found, how many replicates to use, from what; how long the rest takes."""
+    """In words for a reader: what can be found, how many replicates to use, from what; how long the
+    rest takes.
+    """
     arm, n = printable(pilot["arm"], 60), pilot["replicates"]
     runs = f"{plural(pilot['runs'], 'run')} of {arm} have sd {_sized(pilot['sd'])}"
     texts = []
     if not pilot["sd"]:
         texts.append(
-            f"{plural(pilot['runs'], 'run')} of {arm} have the same value: what {plural(n, 'replicate')} can see is not "
-            "known"
+            f"{plural(pilot['runs'], 'run')} of {arm} have the same value: what "
+            f"{plural(n, 'replicate')} can see is not known"
         )
     for first in pilot["detectable"][:1] if pilot["sd"] else ():
         over = f" after correction over {first['size']}" if first["size"] > 1 else ""
@@ -154,21 +187,26 @@ def sentence(pilot: Mapping[str, Any]) -> str:
             seen = f"differences of {_sized(least)} or more" if least < 1 else "no difference"
             texts.append(f"with {plural(n, 'replicate')} you can see {seen}")
             for wanted in pilot["replicates_for"]:
-                number = f"{wanted['replicates']:,}" if wanted["replicates"] else f"more than {MOST:,}"
+                number = (
+                    f"{wanted['replicates']:,}" if wanted["replicates"] else f"more than {MOST:,}"
+                )
                 texts[0] += f"; for {_sized(wanted['size'])} use {number}"
             texts.append(f"To see is to find in 80 % of studies{over}")
-            texts.append(f"{runs}; so few tell little, and up to {_points(pilot['sd_upper'])} is allowed for")
+            texts.append(
+                f"{runs}; so few tell little, and up to {_points(pilot['sd_upper'])} is allowed for"
+            )
         else:  # a version that took the sd of three runs for the truth
             texts.append(runs)
             texts.append(
-                f"If that were the truth, {plural(n, 'replicate')} would find a difference of {_sized(first['corrected'])} "
-                f"with 80 % power{over}"
+                f"If that were the truth, {plural(n, 'replicate')} would find a difference of "
+                f"{_sized(first['corrected'])} with 80 % power{over}"
             )
     texts = texts or [runs]
     ahead = pilot["expected"]
     if ahead["epochs_left"]:
         texts.append(
-            f"About {duration(ahead['hours'] * 3600)} for the {plural(ahead['epochs_left'], 'epoch')} left of the arms"
+            f"About {duration(ahead['hours'] * 3600)} for the "
+            f"{plural(ahead['epochs_left'], 'epoch')} left of the arms"
         )
     return f"pilot: {'. '.join(texts)}."
 
@@ -184,7 +222,9 @@ def _sized(share: float) -> str:
 
 
 def _up(share: float) -> float:
-    """The next larger one with the two digits that are shown: rounded down it would promise more than was found."""
+    """The next larger one with the two digits that are shown: rounded down it would promise more
+    than was found.
+    """
     unit = 10.0 ** (math.floor(math.log10(share)) - 1) if share > 0 else 1.0
     return math.ceil(share / unit - 1e-9) * unit
 
@@ -192,11 +232,21 @@ def _up(share: float) -> float:
 def duration(seconds: float) -> str:
     """`45 s`, `20 min`, `3.5 h`"""
     minutes = seconds / 60
-    return f"{seconds:.0f} s" if seconds < 90 else f"{minutes:.0f} min" if minutes < 120 else f"{minutes / 60:.1f} h"
+    return (
+        f"{seconds:.0f} s"
+        if seconds < 90
+        else f"{minutes:.0f} min"
+        if minutes < 120
+        else f"{minutes / 60:.1f} h"
+    )
 
 
 def _runs(study: Study, record: Record) -> list[Run]:
     """The complete ones among the reference's first replicates."""
     reference = study.arms()[0][0].name
     runs = record.arms().get(reference, [])
-    return [run for run in runs if run.replicate <= PILOT_RUNS and run.status == "complete" and run.epochs]
+    return [
+        run
+        for run in runs
+        if run.replicate <= PILOT_RUNS and run.status == "complete" and run.epochs
+    ]

@@ -1,4 +1,6 @@
-"""The plan, written down before results exist: what is trained, asked and judged by, and for how long."""
+"""The plan, written down before results exist: what is trained, asked and judged by, and for how
+long.
+"""
 
 import json
 import textwrap
@@ -38,14 +40,21 @@ Prospect = dict[str, Any]
 WIDTH = 80  # of plan.md
 UNCHANGED = "the study's configuration, unchanged"
 VARIES = {
-    "resplit": "train/val split, initial weights, order of the pictures; the test pictures are fixed",
+    "resplit": (
+        "train/val split, initial weights, order of the pictures; the test pictures are fixed"
+    ),
     "official": "initial weights, order of the pictures; the train/val split is the official one",
-    "kfold": "the fold that validates, initial weights, order of the pictures; the test pictures are fixed",
+    "kfold": (
+        "the fold that validates, initial weights, order of the pictures; the test pictures "
+        "are fixed"
+    ),
 }
 
 
 def outline(study: Study, data: Mapping[str, Any] | None = None) -> Prospect:
-    """What is to be done; `data` as the ledger describes the pictures, None where they have not been read."""
+    """What is to be done; `data` as the ledger describes the pictures, None where they have not
+    been read.
+    """
     ablation, base = study.ablation, study.baseline
     arms = study.arms()
     num_runs = len(arms) * ablation.replicates
@@ -76,19 +85,26 @@ def outline(study: Study, data: Mapping[str, Any] | None = None) -> Prospect:
         made["match"] = {"path": ablation.match, "numbers": dict(ablation.matched)}
     if data is not None:
         judged = "test_acc" if num_labelled(data, "test") else "last_val_acc"
-        made |= {"reports": judged, "pictures": {"title": data["title"], "fingerprint": data["fingerprint"]}}
+        made |= {
+            "reports": judged,
+            "pictures": {"title": data["title"], "fingerprint": data["fingerprint"]},
+        }
     return made
 
 
 def expected(study: Study, record: Record, workers: int) -> dict[str, Any]:
-    """Hours of training still to come for the arms and their searches; `hours` is None where nothing was measured."""
+    """Hours of training still to come for the arms and their searches; `hours` is None where
+    nothing was measured.
+    """
     seconds, source = seconds_per_epoch(study, record)
     runs = record.arms()
     left, spent = 0, 0.0
     for arm, config in study.arms():
         own = runs.get(arm.name, [])
         done = {run.replicate: len(run.epochs) if run.unfinished else config.epochs for run in own}
-        missing = sum(config.epochs - done.get(r, 0) for r in range(1, study.ablation.replicates + 1))
+        missing = sum(
+            config.epochs - done.get(r, 0) for r in range(1, study.ablation.replicates + 1)
+        )
         known = [epoch["seconds"] for run in own for epoch in run.epochs]
         left += missing
         spent += missing * (median(known) if known else seconds or 0.0)
@@ -101,7 +117,9 @@ def expected(study: Study, record: Record, workers: int) -> dict[str, Any]:
 
 
 def _tuning_left(study: Study, record: Record) -> int:
-    """Epochs that the arms' searches are expected to take yet; one is over once a run has begun with what it chose."""
+    """Epochs that the arms' searches are expected to take yet; one is over once a run has begun
+    with what it chose.
+    """
     ladder, runs = Ladder(study.search.reduction, study.search.num_rungs), record.arms()
     left = 0.0
     for target in study.targets():
@@ -115,39 +133,66 @@ def lines(plan: Prospect) -> Iterator[tuple[str, str]]:
     """(what, in words) for a reader."""
     yield "design", f"{plan['design']}; reference: {plan['reference']}"
     count = runs_in_words(len(plan["arms"]), plan["replicates"])
-    yield "runs", f"{count} of {plural(plan['epochs_per_run'], 'epoch')} each, {plural(plan['epochs'], 'epoch')} in all"
+    yield (
+        "runs",
+        f"{count} of {plural(plan['epochs_per_run'], 'epoch')} each, "
+        f"{plural(plan['epochs'], 'epoch')} in all",
+    )
     if plan["patience"]:
-        yield "patience", f"a run ends after {plural(plan['patience'], 'epoch')} without a better one"
+        yield (
+            "patience",
+            f"a run ends after {plural(plan['patience'], 'epoch')} without a better one",
+        )
     for arm, overrides in plan["arms"].items():
         yield "arms", f"{arm}: {assigned(overrides)}"
     if "match" in plan:
         numbers = ", ".join(f"{arm} {number}" for arm, number in plan["match"]["numbers"].items())
-        yield "matched", f"{plan['match']['path']} by number of parameters: {numbers or 'found once the pictures are known'}"
+        yield (
+            "matched",
+            f"{plan['match']['path']} by number of parameters: "
+            f"{numbers or 'found once the pictures are known'}",
+        )
     yield "a replicate", f"varies: {plan['replicate_varies']}"
     yield "split", plan["split"]
     yield "selects", plan["selects"]
     yield (
         "reports",
-        plan.get("reports", "test_acc where the test pictures are labelled, else val_acc of each run's last epoch"),
+        plan.get(
+            "reports",
+            "test_acc where the test pictures are labelled, else val_acc of each run's last epoch",
+        ),
     )
     for family, asked in plan["questions"].items():
         yield "questions", f"{family} ({len(asked)}): {'; '.join(asked)}"
     why = "smaller differences are of no practical interest"
     default = "the default margin, as nobody set another"
-    yield "margin", f"{margin_in_words(plan['margin'])}: {default if is_default_margin(plan['margin']) else why}"
+    yield (
+        "margin",
+        f"{margin_in_words(plan['margin'])}: "
+        f"{default if is_default_margin(plan['margin']) else why}",
+    )
     trials = plan["tuning"].get("trials_per_arm")
-    yield "tuning", plan["tuning"]["policy"] + (f", {plural(trials, 'trial')} for each arm" if trials else "")
+    yield (
+        "tuning",
+        plan["tuning"]["policy"] + (f", {plural(trials, 'trial')} for each arm" if trials else ""),
+    )
 
 
 def runs_in_words(num_arms: int, replicates: int) -> str:
     """`4 arms x 5 replicates = 20 runs`"""
-    return f"{plural(num_arms, 'arm')} x {plural(replicates, 'replicate')} = {plural(num_arms * replicates, 'run')}"
+    return (
+        f"{plural(num_arms, 'arm')} x {plural(replicates, 'replicate')} = "
+        f"{plural(num_arms * replicates, 'run')}"
+    )
 
 
 def assigned(overrides: Mapping[str, Any]) -> str:
     """What an arm sets, as `--set` takes it: `model.name=resnet18, augment.strength=1.0`."""
     pairs = flatten(overrides)
-    shown = (f"{path}={value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)}" for path, value in pairs)
+    shown = (
+        f"{path}={value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)}"
+        for path, value in pairs
+    )
     return ", ".join(shown) or UNCHANGED
 
 
@@ -155,20 +200,35 @@ class Outlook:
     """Keeps plan and pilot written down while a study is trained."""
 
     def __init__(
-        self, study: Study, ledger: Ledger, record: Record, workers: int, say: Callable[[str], object] = lambda _: None
+        self,
+        study: Study,
+        ledger: Ledger,
+        record: Record,
+        workers: int,
+        say: Callable[[str], object] = lambda _: None,
     ) -> None:
-        """Write the plan where it is new or has changed: an event of the ledger, plan.json and plan.md beside it.
+        """Write the plan where it is new or has changed: an event of the ledger, plan.json and
+        plan.md beside it.
 
-        `record` must be kept up to date by the ledger's listener. Raises MachineError where the disk refuses.
+        `record` must be kept up to date by the ledger's listener. Raises MachineError where the
+        disk refuses.
         """
-        self.study, self.ledger, self.record, self.workers, self.say = study, ledger, record, workers, say
+        self.study, self.ledger, self.record, self.workers, self.say = (
+            study,
+            ledger,
+            record,
+            workers,
+            say,
+        )
         self._ended = True
         plan = outline(study, record.data)
         last = record.plans[-1]["plan"] if record.plans else plan
         # what only one of them says is what another version of the code writes down
         changed = sorted(key for key in plan.keys() & last.keys() if plan[key] != last[key])
         if changed or not record.plans:
-            judged = any(run.status == "complete" for runs in record.arms().values() for run in runs)
+            judged = any(
+                run.status == "complete" for runs in record.arms().values() for run in runs
+            )
             ahead = expected(study, record, workers)
             ledger.append("plan", plan=plan, expected=ahead, changed=changed, after_results=judged)
             write(ledger.folder, record)
@@ -179,11 +239,15 @@ class Outlook:
         self._ended = self._ended or event["type"] == "end"
 
     def step(self) -> None:
-        """Write the pilot down and say it once it is complete; cheap where no run has ended since."""
+        """Write the pilot down and say it once it is complete; cheap where no run has ended
+        since.
+        """
         found = due(self.study, self.record) if self._ended else None
         self._ended = False
         if found is not None:
-            self.ledger.append("pilot", **found, expected=expected(self.study, self.record, self.workers))
+            self.ledger.append(
+                "pilot", **found, expected=expected(self.study, self.record, self.workers)
+            )
             write(self.ledger.folder, self.record)
             self.say("\n".join(fold(sentence(self.record.pilot), then="  ")))
 
@@ -192,10 +256,16 @@ def write(folder: Path, record: Record) -> None:
     """plan.json and plan.md of the newest plan; raises MachineError where the disk refuses."""
     newest = record.plans[-1]
     tree = {key: newest[key] for key in ("plan", "changed", "after_results", "expected")}
-    tree |= {"written": newest["time"], "first_written": record.plans[0]["time"], "pilot": record.pilot or None}
+    tree |= {
+        "written": newest["time"],
+        "first_written": record.plans[0]["time"],
+        "pilot": record.pilot or None,
+    }
     body = column([*lines(newest["plan"]), *_status(record)])
     # indented, and so inert whatever the arms are called
-    text = "\n".join(("# Plan of the study", "", *(f"    {printable(line, 2000)}" for line in body), ""))
+    text = "\n".join(
+        ("# Plan of the study", "", *(f"    {printable(line, 2000)}" for line in body), "")
+    )
     try:
         (folder / "plan.json").write_text(json.dumps(tree, indent=1) + "\n", encoding="utf-8")
         (folder / "plan.md").write_text(text, encoding="utf-8")
@@ -206,25 +276,38 @@ def write(folder: Path, record: Record) -> None:
 def column(rows: Sequence[tuple[str, str]]) -> list[str]:
     """Rows of (what, in words) under each other, each `what` said once."""
     before = ("", *(what for what, _ in rows))
-    return [f"{what if what != last else '':<14}{text}" for (what, text), last in zip(rows, before, strict=False)]
+    return [
+        f"{what if what != last else '':<14}{text}"
+        for (what, text), last in zip(rows, before, strict=False)
+    ]
 
 
 def _status(record: Record) -> Iterator[tuple[str, str]]:
     newest = record.plans[-1]
-    when = "after results of the arms existed" if newest["after_results"] else "before any arm had a result"
+    when = (
+        "after results of the arms existed"
+        if newest["after_results"]
+        else "before any arm had a result"
+    )
     if newest["changed"]:
         yield "changed", f"{', '.join(newest['changed'])}; {when}"
     else:
         yield "written", when
     yield "time", hours(ahead(record))
-    said = sentence(record.pilot).removeprefix("pilot: ") if record.pilot else awaited(newest["plan"])
+    said = (
+        sentence(record.pilot).removeprefix("pilot: ") if record.pilot else awaited(newest["plan"])
+    )
     yield from (("pilot", line) for line in textwrap.wrap(said, WIDTH - 18))
 
 
 def ahead(record: Record) -> Mapping[str, Any]:
-    """How long the arms will take yet, as it was last written down: by the newest plan, or by the pilot after it."""
+    """How long the arms will take yet, as it was last written down: by the newest plan, or by the
+    pilot after it.
+    """
     newest = record.plans[-1]
-    found: Mapping[str, Any] = max(newest, record.pilot or newest, key=lambda event: event["seq"])["expected"]
+    found: Mapping[str, Any] = max(newest, record.pilot or newest, key=lambda event: event["seq"])[
+        "expected"
+    ]
     return found
 
 
@@ -233,8 +316,9 @@ def awaited(plan: Prospect) -> str:
     if plan["replicates"] < PILOT_RUNS:
         return f"none: it takes {PILOT_RUNS} replicates"
     return (
-        f"the first {PILOT_RUNS} runs of {plan['reference']} will say what {plural(plan['replicates'], 'replicate')} can "
-        "see, and how many to use; nothing where one of them has no result, or results were there before the plan"
+        f"the first {PILOT_RUNS} runs of {plan['reference']} will say what "
+        f"{plural(plan['replicates'], 'replicate')} can see, and how many to use; nothing where "
+        "one of them has no result, or results were there before the plan"
     )
 
 
@@ -249,4 +333,6 @@ def hours(ahead: Mapping[str, Any]) -> str:
 
 def _families(questions: tuple[Question, ...]) -> dict[str, list[str]]:
     names = dict.fromkeys(question.family for question in questions)
-    return {name: [question.name for question in questions if question.family == name] for name in names}
+    return {
+        name: [question.name for question in questions if question.family == name] for name in names
+    }

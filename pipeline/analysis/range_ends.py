@@ -10,7 +10,9 @@ EDGE = 0.02  # share of a range that counts as its end
 
 
 def edges(space: Space, knobs: Mapping[str, Scalar]) -> tuple[str, ...]:
-    """The knobs that lie at an end of their range, in words; not those at 0 where nothing is below."""
+    """The knobs that lie at an end of their range, in words; not those at 0 where nothing is
+    below.
+    """
     if not knobs:
         return ()
     found = []

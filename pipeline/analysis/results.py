@@ -24,7 +24,9 @@ NAMES: dict[Metric, str] = {"test_acc": "test acc", "last_val_acc": "last val ac
 
 @dataclass(frozen=True)
 class ArmRow:
-    """An arm's runs; statistics over the complete ones, each read at its own best epoch. `values` are their scores."""
+    """An arm's runs; statistics over the complete ones, each read at its own best epoch. `values`
+    are their scores.
+    """
 
     arm: str
     levels: Mapping[str, bool]
@@ -68,7 +70,9 @@ class ArmRow:
 
     @property
     def planned_epochs(self) -> tuple[int, ...]:
-        """The epochs its runs were to train for, as their configs say; more than one number where these differ."""
+        """The epochs its runs were to train for, as their configs say; more than one number where
+        these differ.
+        """
         return tuple(sorted({int(run.config["epochs"]) for run in self.runs}))
 
     @property
@@ -90,18 +94,28 @@ class Ablation:
     rows: tuple[ArmRow, ...]
     scores: pd.DataFrame  # replicates × arms
     basis: Basis
-    contrasts: tuple[Contrast, ...]  # the design's questions, answered; a name is unique within a family and kind
-    best: frozenset[str]  # arms that no finding puts behind another; empty where the design compares no arms
+    contrasts: tuple[
+        Contrast, ...
+    ]  # the design's questions, answered; a name is unique within a family and kind
+    best: frozenset[
+        str
+    ]  # arms that no finding puts behind another; empty where the design compares no arms
     holes: tuple[Hole, ...]
     empty: Mapping[str, str]  # arms without a complete run → why
     uncompared: Mapping[str, str]  # arms that were not compared with the highest mean → why
     barred: Mapping[str, str]  # arms at chance or with lost runs → why
     guess: Guess
-    collapsed: Mapping[str, tuple[int, ...]]  # arm → its replicates at chance or far below the others
+    collapsed: Mapping[
+        str, tuple[int, ...]
+    ]  # arm → its replicates at chance or far below the others
     num_tested: int = 0  # pictures of the test set, where arms are judged by it
     policy: str = "fixed"  # how the arms came by their hyperparameters
-    unequal: tuple[str, ...] = ()  # what was not the same for all arms; where anything, nothing is compared
-    best_here: frozenset[str] = frozenset()  # the best arm, where it may not be that on other pictures
+    unequal: tuple[
+        str, ...
+    ] = ()  # what was not the same for all arms; where anything, nothing is compared
+    best_here: frozenset[str] = (
+        frozenset()
+    )  # the best arm, where it may not be that on other pictures
     no_beyond: str = ""  # why no contrast is known for other pictures
     unconverged: tuple[str, ...] = ()  # arms that were still improving when their runs ended
 
@@ -115,7 +129,11 @@ class Ablation:
         """How long the arms were trained, as planned; up to that where runs may stop early."""
         numbers = sorted({number for row in self.rows for number in row.planned_epochs})
         epochs = f"{' or '.join(map(str, numbers))} epoch{'s' * (numbers != [1])}"
-        return f"up to {epochs}" if any(run.early for row in self.rows for run in row.complete) else epochs
+        return (
+            f"up to {epochs}"
+            if any(run.early for row in self.rows for run in row.complete)
+            else epochs
+        )
 
     @property
     def reference(self) -> str:
@@ -142,22 +160,32 @@ class Ablation:
     @property
     def apart(self) -> dict[str, str]:
         """Arms that can be neither bold nor best → why."""
-        return {r.arm: why for r in self.rows if (why := self.barred.get(r.arm) or self.uncompared.get(r.arm))}
+        return {
+            r.arm: why
+            for r in self.rows
+            if (why := self.barred.get(r.arm) or self.uncompared.get(r.arm))
+        }
 
     @property
     def bold(self) -> frozenset[str]:
-        """The best set but for arms that may not lead, where it leaves an arm out; a set of all arms says nothing."""
+        """The best set but for arms that may not lead, where it leaves an arm out; a set of all
+        arms says nothing.
+        """
         leaves_out = any(row.values and row.arm not in self.best for row in self.rows)
         return self.best.difference(self.apart) if leaves_out else frozenset()
 
 
 def at_best(run: Run) -> dict[str, float] | None:
-    """All metrics of one epoch: the one the run's test accuracy belongs to, else its best by val_acc.
+    """All metrics of one epoch: the one the run's test accuracy belongs to, else its best by
+    val_acc.
 
     Of a model that was changed after training, val_* are those of the model as changed.
     """
     epoch = run.epochs[run.best_epoch - 1] if 0 < run.best_epoch <= len(run.epochs) else run.best
-    return epoch and {**epoch, **{name: run.final[name] for name in ("val_loss", "val_acc") if name in run.final}}
+    return epoch and {
+        **epoch,
+        **{name: run.final[name] for name in ("val_loss", "val_acc") if name in run.final},
+    }
 
 
 def spread(values: Sequence[float]) -> float:
@@ -166,48 +194,75 @@ def spread(values: Sequence[float]) -> float:
 
 
 def read_ablation(record: Record, study: Study) -> Ablation:
-    """The ablation of `record`; runs without a result are left out of the numbers and kept in the counts."""
+    """The ablation of `record`; runs without a result are left out of the numbers and kept in the
+    counts.
+    """
     base = study.baseline
     levels = {arm.name: arm.levels for arm in study.ablation.design.expand()}
     runs = {arm: arm_runs for arm, arm_runs in record.arms().items() if arm in levels}
     complete = {arm: [run for run in rs if has_numbers(run)] for arm, rs in runs.items()}
     metric = _metric(record, complete)
-    columns = {arm: {run.replicate: score(run, metric) for run in rs} for arm, rs in complete.items()}
+    columns = {
+        arm: {run.replicate: score(run, metric) for run in rs} for arm, rs in complete.items()
+    }
     planned = study.ablation.replicates
     replicates = sorted(set(range(1, planned + 1)).union(*columns.values()))
-    scores = pd.DataFrame({arm: [column.get(r, NAN) for r in replicates] for arm, column in columns.items()}, replicates)
+    scores = pd.DataFrame(
+        {arm: [column.get(r, NAN) for r in replicates] for arm, column in columns.items()},
+        replicates,
+    )
     scores = scores.astype(float)
-    rows = tuple(ArmRow(arm, levels[arm], tuple(runs[arm]), tuple(columns[arm].values())) for arm in levels)
-    way = basis(base.split, folds=base.folds, tuning=study.ablation.tuning.name, held_out=metric == "test_acc")
+    rows = tuple(
+        ArmRow(arm, levels[arm], tuple(runs[arm]), tuple(columns[arm].values())) for arm in levels
+    )
+    tuning, held_out = study.ablation.tuning.name, metric == "test_acc"
+    way = basis(base.split, folds=base.folds, tuning=tuning, held_out=held_out)
     questions, rope = study.ablation.design.questions(), study.ablation.rope
-    unlike = (*unequal(record, study), *(chosen_by_the_judge(record, study) if metric != "test_acc" else ()))
+    unlike = unequal(record, study)
+    if metric != "test_acc":
+        unlike = (*unlike, *chosen_by_the_judge(record, study))
     lost = untuned(record, study)
-    empty = {row.arm: reasons(runs[row.arm], lost.get((row.arm, 1))) for row in rows if not row.complete}
-    compares = not unlike and any(q.kind == "delta" for q in questions)  # a fraction is read by its effects alone
+    empty = {
+        row.arm: reasons(runs[row.arm], lost.get((row.arm, 1))) for row in rows if not row.complete
+    }
+    # a fraction is read by its effects alone
+    compares = not unlike and any(q.kind == "delta" for q in questions)
     guess = Guess.of(record.data, "test" if metric == "test_acc" else "valid")
     out = barred(runs, scores, guess) if compares else {}
     apart = uncompared(scores, empty, way, out) if compares else {}
-    found = Judgement(not_compared(questions, way)) if unlike else judge(scores, questions, rope, way, out)
+    found = (
+        Judgement(not_compared(questions, way))
+        if unlike
+        else judge(scores, questions, rope, way, out)
+    )
     judges = num_labelled(record.data, "test" if metric == "test_acc" else "valid")
     answers, best = found.contrasts, frozenset(found.leading)
     if not unlike:
-        answers = explained(answers, questions, runs, {row.arm: row.values for row in rows}, guess, judges)
+        answers = explained(
+            answers, questions, runs, {row.arm: row.values for row in rows}, guess, judges
+        )
     tested, fell = judges if metric == "test_acc" else 0, collapsed(scores, guess)
-    facts = (holes(runs, planned, lost), empty, apart, out, guess, fell, tested, study.ablation.tuning.name, unlike)
+    gaps, policy = holes(runs, planned, lost), study.ablation.tuning.name
+    facts = (gaps, empty, apart, out, guess, fell, tested, policy, unlike)
     return Ablation(metric, rope, planned, rows, scores, way, answers, best, *facts)
 
 
 def _metric(record: Record, complete: Mapping[str, list[Run]]) -> Metric:
     runs = [run for rs in complete.values() for run in rs]
-    labelled = all(run.test_acc is not None for run in runs) if runs else num_labelled(record.data, "test") > 0
+    labelled = (
+        all(run.test_acc is not None for run in runs)
+        if runs
+        else num_labelled(record.data, "test") > 0
+    )
     return "test_acc" if labelled else "last_val_acc"
 
 
 def score(run: Run, metric: Metric) -> float:
     """What a complete run is judged by.
 
-    Val pictures choose the best epoch, so where they must judge as well, for want of test labels, it is at the last epoch
-    of the schedule, which nothing was chosen by: the maximum over epochs favours arms whose curves are noisier.
+    Val pictures choose the best epoch, so where they must judge as well, for want of test labels,
+    it is at the last epoch of the schedule, which nothing was chosen by: the maximum over epochs
+    favours arms whose curves are noisier.
     """
     value = run.metric(metric)
     assert value is not None

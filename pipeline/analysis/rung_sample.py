@@ -1,4 +1,6 @@
-"""The trials of a search at one rung: what can be compared with each other, and what must be left out."""
+"""The trials of a search at one rung: what can be compared with each other, and what must be left
+out.
+"""
 
 import math
 from collections import Counter
@@ -27,14 +29,18 @@ class Observed:
 
 @dataclass(frozen=True)
 class Sample:
-    """The trials of one rung. `epochs`: where that rung lies, more than one where trials differ in length."""
+    """The trials of one rung. `epochs`: where that rung lies, more than one where trials differ in
+    length.
+    """
 
     rung: int
     num_rungs: int
     epochs: tuple[int, ...]
     trials: tuple[Observed, ...]
     excluded: Mapping[str, int]  # reason → trials
-    paths: Mapping[str, str]  # qualified name → path in the config, the same for all variants of a part
+    paths: Mapping[
+        str, str
+    ]  # qualified name → path in the config, the same for all variants of a part
 
     @property
     def enough(self) -> bool:
@@ -46,17 +52,27 @@ class Sample:
 
     @cached_property
     def agreement(self) -> tuple[float, int] | None:
-        """(Spearman's correlation with the rung below, trials it was computed on); None for the first rung or no spread."""
+        """(Spearman's correlation with the rung below, trials it was computed on); None for the
+        first rung or no spread.
+        """
         return self._correlation(self.rung - 1)
 
     @cached_property
     def ahead(self) -> tuple[float, int] | None:
-        """The same with the rung above: whether what is seen here holds on longer training, among those that had it."""
+        """The same with the rung above: whether what is seen here holds on longer training, among
+        those that had it.
+        """
         return self._correlation(self.rung + 1)
 
     def _correlation(self, rung: int) -> tuple[float, int] | None:
-        pairs = [(t.run.rungs[rung], t.value) for t in self.trials if math.isfinite(t.run.rungs.get(rung, math.nan))]
-        if len(pairs) < MIN_TRIALS // 2 or any(len(set(column)) < 2 for column in zip(*pairs, strict=True)):
+        pairs = [
+            (t.run.rungs[rung], t.value)
+            for t in self.trials
+            if math.isfinite(t.run.rungs.get(rung, math.nan))
+        ]
+        if len(pairs) < MIN_TRIALS // 2 or any(
+            len(set(column)) < 2 for column in zip(*pairs, strict=True)
+        ):
             return None
         from scipy import stats  # takes a moment to import
 
@@ -64,7 +80,9 @@ class Sample:
 
 
 def choose(trials: Sequence[Run], study: Study) -> Sample:
-    """The highest rung with MIN_TRIALS trials; where there is none, the one with the most (see `Sample.enough`)."""
+    """The highest rung with MIN_TRIALS trials; where there is none, the one with the most (see
+    `Sample.enough`).
+    """
     ladder = Ladder(study.search.reduction, study.search.num_rungs)
     fullest: Sample | None = None
     for rung in reversed(range(ladder.num_rungs)):
@@ -80,7 +98,9 @@ def choose(trials: Sequence[Run], study: Study) -> Sample:
 def place(knob: Range, scalar: Scalar) -> float:
     """Where the value lies in its range, 0 … 1; log ranges in decades, options in their order."""
     if isinstance(knob, Choice):
-        return knob.options.index(scalar) / (len(knob.options) - 1) if len(knob.options) > 1 else 0.5
+        return (
+            knob.options.index(scalar) / (len(knob.options) - 1) if len(knob.options) > 1 else 0.5
+        )
     assert isinstance(scalar, (int, float))
     low, high, x = float(knob.low), float(knob.high), float(scalar)
     if knob.log:
@@ -100,8 +120,17 @@ def _sample(trials: Sequence[Run], study: Study, ladder: Ladder, rung: int) -> S
         else:
             observed.append(Observed(run, point, run.rungs[rung]))
     longest = {int(trial.run.config["epochs"]) for trial in observed}
-    epochs = tuple(sorted({ladder.stop(length, rung) for length in longest if ladder.first(length) <= rung}))
-    return Sample(rung, ladder.num_rungs, epochs, tuple(observed), dict(excluded.most_common()), study.space.paths())
+    epochs = tuple(
+        sorted({ladder.stop(length, rung) for length in longest if ladder.first(length) <= rung})
+    )
+    return Sample(
+        rung,
+        ladder.num_rungs,
+        epochs,
+        tuple(observed),
+        dict(excluded.most_common()),
+        study.space.paths(),
+    )
 
 
 def _point(run: Run, study: Study) -> dict[str, tuple[Range, Scalar]] | None:

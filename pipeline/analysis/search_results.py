@@ -13,7 +13,9 @@ from pipeline.study.study import Study
 
 @dataclass(frozen=True)
 class Search:
-    """The search's trials. `rungs` are numbered from the cheapest; `epochs_at` are those of the baseline's schedule."""
+    """The search's trials. `rungs` are numbered from the cheapest; `epochs_at` are those of the
+    baseline's schedule.
+    """
 
     planned: int
     proposed: int  # trials asked for so far, repeats of an earlier configuration included
@@ -30,8 +32,16 @@ class Search:
     @cached_property
     def ranked(self) -> tuple[Run, ...]:
         """Those with a value, the highest rung first, then by the value at that rung."""
-        valued = [run for run in self.trials if run.rungs and STATUS[run.status] not in ("diverged", "failed")]
-        return tuple(sorted(valued, key=lambda run: (-max(run.rungs), -run.rungs[max(run.rungs)], run.number)))
+        valued = [
+            run
+            for run in self.trials
+            if run.rungs and STATUS[run.status] not in ("diverged", "failed")
+        ]
+        return tuple(
+            sorted(
+                valued, key=lambda run: (-max(run.rungs), -run.rungs[max(run.rungs)], run.number)
+            )
+        )
 
     def reached(self, rung: int) -> int:
         return sum(rung in run.rungs for run in self.trials)
@@ -49,7 +59,9 @@ STATUS = {
 
 
 def read_search(record: Record, study: Study) -> Search:
-    """The search of `record`, its best trial, and the knobs of that trial that lie at an end of their range."""
+    """The search of `record`, its best trial, and the knobs of that trial that lie at an end of
+    their range.
+    """
     budget = study.search
     epochs_at = rung_epochs(study.baseline.epochs, budget.reduction, budget.num_rungs)
     best = record.best_trial()

@@ -18,9 +18,11 @@ NUM_POINTS, NUM_RESAMPLES = 60, 200
 
 @dataclass(frozen=True)
 class Tuning:
-    """Of `num_trials` random trials at `rung`: for each budget the expected best, with a pointwise 90 % bootstrap band.
+    """Of `num_trials` random trials at `rung`: for each budget the expected best, with a pointwise
+    90 % bootstrap band.
 
-    Budgets end at half the trials: beyond, the curve is little more than the single best value seen.
+    Budgets end at half the trials: beyond, the curve is little more than the single best value
+    seen.
     """
 
     rung: int
@@ -34,9 +36,11 @@ class Tuning:
 
 
 def read_tuning(search: Search, study: Study) -> Tuning | None:
-    """None unless the trials are an independent sample: the random sampler's, at the highest rung that all of them reached.
+    """None unless the trials are an independent sample: the random sampler's, at the highest rung
+    that all of them reached.
 
-    Diverged trials count as accuracy 0, for their budget was spent; failed and unfinished ones are left out.
+    Diverged trials count as accuracy 0, for their budget was spent; failed and unfinished ones are
+    left out.
     """
     if study.search.sampler != "random":
         return None
@@ -52,25 +56,39 @@ def read_tuning(search: Search, study: Study) -> Tuning | None:
     resampled = np.sort(rng.choice(values, (NUM_RESAMPLES, len(values))), axis=1)
     low, high = np.percentile([expected_best(row, budgets) for row in resampled], (5, 95), axis=0)
     curves = [tuple(map(float, curve)) for curve in (expected_best(values, budgets), low, high)]
-    return Tuning(common, search.num_rungs, len(values), len(diverged), tuple(map(int, budgets)), *curves)
+    return Tuning(
+        common, search.num_rungs, len(values), len(diverged), tuple(map(int, budgets)), *curves
+    )
 
 
-def expected_best(values: "np.ndarray[Any, np.dtype[np.float64]]", budgets: Iterable[int]) -> list[float]:
-    """E[max of n] over all n-subsets of the sorted `values`, for each budget n <= N: sum of v_(i) C(i-1, n-1) / C(N, n).
+def expected_best(
+    values: "np.ndarray[Any, np.dtype[np.float64]]", budgets: Iterable[int]
+) -> list[float]:
+    """E[max of n] over all n-subsets of the sorted `values`, for each budget n <= N: sum of v_(i)
+    C(i-1, n-1) / C(N, n).
 
-    The unbiased estimator; the one that draws with replacement is biased low (R. Tang et al., "Showing Your Work Doesn't
-    Always Work", ACL 2020, arXiv 2004.13705).
+    The unbiased estimator; the one that draws with replacement is biased low (R. Tang et al.,
+    "Showing Your Work Doesn't Always Work", ACL 2020, arXiv 2004.13705).
     """
     num = len(values)
     found = []
     for n in budgets:
         i = np.arange(n, num + 1)
-        logs = gammaln(i) - gammaln(n) - gammaln(i - n + 1) - (gammaln(num + 1) - gammaln(n + 1) - gammaln(num - n + 1))
+        logs = (
+            gammaln(i)
+            - gammaln(n)
+            - gammaln(i - n + 1)
+            - (gammaln(num + 1) - gammaln(n + 1) - gammaln(num - n + 1))
+        )
         found.append(float(np.exp(logs) @ values[n - 1 :]))
     return found
 
 
 def _common(runs: Sequence[Run]) -> int | None:
     """The highest rung at which every run has a finite value."""
-    shared = set.intersection(*({r for r, v in run.rungs.items() if math.isfinite(v)} for run in runs)) if runs else set()
+    shared = (
+        set.intersection(*({r for r, v in run.rungs.items() if math.isfinite(v)} for run in runs))
+        if runs
+        else set()
+    )
     return max(shared, default=None)

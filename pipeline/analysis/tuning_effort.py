@@ -1,4 +1,6 @@
-"""What tuning the arms took and what it chose; under every policy, what that means for the comparison."""
+"""What tuning the arms took and what it chose; under every policy, what that means for the
+comparison.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,11 +20,12 @@ UNTUNED = "All arms have the baseline's hyperparameters: tuned arms could rank d
 
 @dataclass(frozen=True)
 class Effort:
-    """What an arm's searches took: trials proposed, and epochs and seconds of their runs (one that several arms share counts
-    for each).
+    """What an arm's searches took: trials proposed, and epochs and seconds of their runs (one that
+    several arms share counts for each).
 
-    `chosen`: the values that differ from the arm's definition, of several searches one after another. `edges`: those at an
-    end of their range. `planned` trials; 0: nothing of the space is the arm's to tune. `failed` trials were lost.
+    `chosen`: the values that differ from the arm's definition, of several searches one after
+    another. `edges`: those at an end of their range. `planned` trials; 0: nothing of the space is
+    the arm's to tune. `failed` trials were lost.
     """
 
     num_trials: int
@@ -43,8 +46,16 @@ def efforts(record: Record, study: Study) -> dict[str, Effort]:
     found = {}
     for arm, (_, space) in study.spaces().items():
         own = [target for target in targets if target.arm == arm]
-        settled = [(target, run) for target in own if (run := _chosen(runs.get(arm, ()), target)) is not None]
-        found[arm] = _effort(record, own, settled, space) if space else Effort(0, 0, 0.0, {}, (), settled=True)
+        settled = [
+            (target, run)
+            for target in own
+            if (run := _chosen(runs.get(arm, ()), target)) is not None
+        ]
+        found[arm] = (
+            _effort(record, own, settled, space)
+            if space
+            else Effort(0, 0, 0.0, {}, (), settled=True)
+        )
     return found
 
 
@@ -53,21 +64,28 @@ def untuned(record: Record, study: Study) -> dict[tuple[str, int], str]:
     found: dict[tuple[str, int], str] = {}
     for target in study.targets():
         trials = record.trials(target.name)
-        if len(record.searches.get(target.name, ())) >= target.num_trials and all(run.status in LOST for run in trials):
+        if len(record.searches.get(target.name, ())) >= target.num_trials and all(
+            run.status in LOST for run in trials
+        ):
             ways = " or ".join(sorted({run.status for run in trials}))
             why = f"no configuration: all {plural(target.num_trials, 'trial')} of its search {ways}"
             found |= {(target.arm, replicate): why for replicate in _served(target, study)}
     return found
 
 
-def _effort(record: Record, targets: Sequence[Target], settled: Sequence[tuple[Target, Run]], space: Space) -> Effort:
+def _effort(
+    record: Record, targets: Sequence[Target], settled: Sequence[tuple[Target, Run]], space: Space
+) -> Effort:
     """`settled`: the searches that are over, each with a run that was begun with what it chose."""
     runs = {run.key: run for target in targets for run in record.trials(target.name)}
     several = len(targets) > 1
     found = []
     for target, best in settled:
         knobs = space.point(dict(flatten(best.config))) or {}
-        found += [f"replicate {target.serves}: {edge}" if several else edge for edge in edges(space, knobs)]
+        found += [
+            f"replicate {target.serves}: {edge}" if several else edge
+            for edge in edges(space, knobs)
+        ]
     return Effort(
         num_trials=sum(len(record.searches.get(target.name, ())) for target in targets),
         num_epochs=sum(len(run.epochs) for run in runs.values()),
@@ -81,14 +99,20 @@ def _effort(record: Record, targets: Sequence[Target], settled: Sequence[tuple[T
 
 
 def _chosen(runs: Sequence[Run], target: Target) -> Run | None:
-    """Of the arm's runs, one with the configuration that the search chose; None where nothing was begun with it."""
+    """Of the arm's runs, one with the configuration that the search chose; None where nothing was
+    begun with it.
+    """
     return next((run for run in runs if target.serves in (0, run.replicate)), None)
 
 
 def _differing(settled: Sequence[tuple[Target, Run]], space: Space) -> dict[str, Scalar]:
-    """Path → the chosen value, where one differs from the arm's definition; of several searches all, in their order."""
+    """Path → the chosen value, where one differs from the arm's definition; of several searches
+    all, in their order.
+    """
     flats = [dict(flatten(run.config)) for _, run in settled]
-    points = [space.point(flat) or {} for flat in flats]  # without what the chosen variant of a part has beyond the space
+    points = [
+        space.point(flat) or {} for flat in flats
+    ]  # without what the chosen variant of a part has beyond the space
     defined = settled[0][0].config.flat() if settled else {}
     found: dict[str, Scalar] = {}
     for path in dict.fromkeys(space.paths().values()):

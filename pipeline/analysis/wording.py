@@ -16,16 +16,19 @@ MOST_DECIMALS = 4
 
 @dataclass(frozen=True)
 class Points:
-    """Accuracies as percent and differences as percent points, with one number of decimals for the whole report.
+    """Accuracies as percent and differences as percent points, with one number of decimals for the
+    whole report.
 
-    A number that would round to zero keeps its first digit and its sign: −0.04, where the others have one decimal.
+    A number that would round to zero keeps its first digit and its sign: −0.04, where the others
+    have one decimal.
     """
 
     decimals: int = 1
 
     @classmethod
     def fit(cls, halves: Iterable[float]) -> "Points":
-        """Two significant digits of the smallest half-width of the intervals: more would be noise, fewer would hide it.
+        """Two significant digits of the smallest half-width of the intervals: more would be noise,
+        fewer would hide it.
 
         At least one decimal, as accuracies are written everywhere, and at most `MOST_DECIMALS`.
         """
@@ -57,7 +60,8 @@ def is_zero(share: float) -> bool:
 
 
 def word(contrast: Contrast) -> str:
-    """Its verdict: an arm is better or worse than another, an effect is positive or negative, an aliased one with its alias.
+    """Its verdict: an arm is better or worse than another, an effect is positive or negative, an
+    aliased one with its alias.
 
     A share, which describes, has none.
     """
@@ -66,7 +70,10 @@ def word(contrast: Contrast) -> str:
     signs = {} if contrast.against else {"better": "positive", "worse": "negative"}
     found = signs.get(contrast.verdict, contrast.verdict)
     if contrast.aliases and found in signs.values():
-        return f"{found} (aliased with {listed([alias.interaction for alias in contrast.aliases], NAMED_ALIASES)})"
+        return (
+            f"{found} (aliased with "
+            f"{listed([alias.interaction for alias in contrast.aliases], NAMED_ALIASES)})"
+        )
     return found
 
 
@@ -76,7 +83,9 @@ def below_margin(contrast: Contrast, rope: float) -> bool:
 
 
 def probability(p: float) -> str:
-    """A p-value with three decimals, with more where these would put it on the 5 % that it is above or below."""
+    """A p-value with three decimals, with more where these would put it on the 5 % that it is above
+    or below.
+    """
     if p < 0.001:
         return "<0.001"
     decimals = 3
@@ -88,7 +97,9 @@ def probability(p: float) -> str:
 def aligned(rows: Sequence[Sequence[str]]) -> list[list[str]]:
     """Pad the pieces at each position to one width, so that they stand under each other."""
     widths = [max(map(len, pieces), default=0) for pieces in zip(*rows, strict=True)]
-    return [[piece.rjust(width, PAD) for piece, width in zip(row, widths, strict=True)] for row in rows]
+    return [
+        [piece.rjust(width, PAD) for piece, width in zip(row, widths, strict=True)] for row in rows
+    ]
 
 
 def value(scalar: object) -> str:
@@ -99,7 +110,9 @@ def value(scalar: object) -> str:
 
 
 def millions(counts: Sequence[int]) -> list[str]:
-    """Numbers of parameters in millions, with the decimals that the smallest needs; 0: not known."""
+    """Numbers of parameters in millions, with the decimals that the smallest needs; 0: not
+    known.
+    """
     decimals = 2 if min(filter(None, counts), default=0) >= 1e5 else 4
     return [f"{count / 1e6:.{decimals}f}" if count else NONE for count in counts]
 
@@ -108,7 +121,9 @@ def size(number: float) -> str:
     """A positive number with about three digits."""
     if math.isnan(number):
         return NONE
-    return f"{number:,.0f}" if number >= 100 else f"{number:.1f}" if number >= 10 else f"{number:.2f}"
+    return (
+        f"{number:,.0f}" if number >= 100 else f"{number:.1f}" if number >= 10 else f"{number:.2f}"
+    )
 
 
 def duration(seconds: float) -> str:

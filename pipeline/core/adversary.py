@@ -1,4 +1,6 @@
-"""Adversarial examples for training, by projected gradient descent (Madry et al. 2017, arXiv 1706.06083)."""
+"""Adversarial examples for training, by projected gradient descent (Madry et al. 2017, arXiv
+1706.06083).
+"""
 
 import torch
 from torch import Tensor, nn
@@ -8,11 +10,20 @@ from pipeline.core.augmentation.pixels import Pixels
 from pipeline.core.regularize import Adversary
 
 
-def attack(adversary: Adversary, model: nn.Module, x: Tensor, targets: Tensor, pixels: Pixels, *, bf16: bool) -> Tensor:
-    """Normalised pictures [B, C, S, S] -> the same, changed within bounds so that their cross entropy rises.
+def attack(
+    adversary: Adversary,
+    model: nn.Module,
+    x: Tensor,
+    targets: Tensor,
+    pixels: Pixels,
+    *,
+    bf16: bool,
+) -> Tensor:
+    """Normalised pictures [B, C, S, S] -> the same, changed within bounds so that their cross
+    entropy rises.
 
-    Starts at a random place in the epsilon box. The network attacks in eval mode: its running statistics stay those of
-    the pictures that it trains on. Parameters get no gradients.
+    Starts at a random place in the epsilon box. The network attacks in eval mode: its running
+    statistics stay those of the pictures that it trains on. Parameters get no gradients.
     """
     epsilon = adversary.epsilon * 255 * pixels.scale
     clean = x.detach().float()

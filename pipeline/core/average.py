@@ -1,4 +1,6 @@
-"""Exponential moving average of a model's weights (Polyak & Juditsky 1992), with torch's `AveragedModel`."""
+"""Exponential moving average of a model's weights (Polyak & Juditsky 1992), with torch's
+`AveragedModel`.
+"""
 
 from collections.abc import Sequence
 
@@ -8,13 +10,17 @@ from torch.optim.swa_utils import AveragedModel
 
 
 def averaged(model: nn.Module, decay: float) -> AveragedModel:
-    """A copy of `model` that follows it: at update n it moves by 1 - min(decay, (1 + n) / (10 + n)) of the way.
+    """A copy of `model` that follows it: at update n it moves by 1 - min(decay, (1 + n) / (10 + n))
+    of the way.
 
-    The rising decay keeps the first, random weights from lasting; norm statistics are averaged like weights.
+    The rising decay keeps the first, random weights from lasting; norm statistics are averaged like
+    weights.
     """
 
     def follow(averages: Sequence[Tensor], values: Sequence[Tensor], _: Tensor | int) -> None:
-        n = int(average.n_averaged)  # the module's own counter stays on the CPU: reading it waits for no device
+        n = int(
+            average.n_averaged
+        )  # the module's own counter stays on the CPU: reading it waits for no device
         share = 1 - min(decay, (1 + n) / (10 + n))
         if torch.is_floating_point(averages[0]):
             torch._foreach_lerp_(list(averages), list(values), share)

@@ -8,41 +8,62 @@ from torch import Tensor, nn
 from torch.nn import functional, init
 
 FALLING = ("silu", "gelu")  # activations that fall somewhere
-GROUPS = 32  # of group norm, as its paper has it (Wu & He 2018, arXiv 1803.08494); fewer where channels do not divide
+# of group norm, as its paper has it (Wu & He 2018, arXiv 1803.08494); fewer where channels do not
+# divide
+GROUPS = 32
 
 
 class ConvStage(nn.Sequential):
-    """3x3 convolution, norm, activation, 2x2 max pooling where `pool`: [B, in, S, S] -> [B, out, S // 2 or S, …].
+    """3x3 convolution, norm, activation, 2x2 max pooling where `pool`: [B, in, S, S] -> [B, out, S
+    // 2 or S, …].
 
-    Pooling goes before an activation that never falls: the two commute exactly, and it then works on a quarter of the
-    values.
+    Pooling goes before an activation that never falls: the two commute exactly, and it then works
+    on a quarter of the values.
     """
 
-    def __init__(self, in_channels: int, out_channels: int, norm_kind: str, activation_kind: str, *, pool: bool) -> None:
-        last: list[nn.Module] = [nn.MaxPool2d(2) if pool else nn.Identity(), activation(activation_kind)]
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        norm_kind: str,
+        activation_kind: str,
+        *,
+        pool: bool,
+    ) -> None:
+        last: list[nn.Module] = [
+            nn.MaxPool2d(2) if pool else nn.Identity(),
+            activation(activation_kind),
+        ]
         if activation_kind in FALLING:
             last.reverse()
-        super().__init__(nn.Conv2d(in_channels, out_channels, 3, padding=1), norm(norm_kind, out_channels), *last)
+        super().__init__(
+            nn.Conv2d(in_channels, out_channels, 3, padding=1), norm(norm_kind, out_channels), *last
+        )
 
 
 def norm(kind: str, channels: int) -> nn.Module:
-    """The norm layer of [B, channels, S, S]: batch, layer (over channels and places), group, instance, none."""
+    """The norm layer of [B, channels, S, S]: batch, layer (over channels and places), group,
+    instance, none.
+    """
     if kind == "batch":
         return nn.BatchNorm2d(channels)
     if kind == "layer":
         return nn.GroupNorm(1, channels)
     if kind == "group":
-        return nn.GroupNorm(next(g for g in range(min(GROUPS, channels), 0, -1) if channels % g == 0), channels)
+        return nn.GroupNorm(
+            next(g for g in range(min(GROUPS, channels), 0, -1) if channels % g == 0), channels
+        )
     if kind == "instance":
         return Instance(channels, channels)
     return nn.Identity()
 
 
 class Instance(nn.GroupNorm):
-    """Instance norm with scale and shift (Ulyanov et al. 2016, arXiv 1607.08022), as group norm of one channel a group.
+    """Instance norm with scale and shift (Ulyanov et al. 2016, arXiv 1607.08022), as group norm of
+    one channel a group.
 
-    torch's own refuses a single value per channel in training, which small pictures come to in the last stages; here its
-    norm is 0, and the shift is left.
+    torch's own refuses a single value per channel in training, which small pictures come to in the
+    last stages; here its norm is 0, and the shift is left.
     """
 
 
@@ -66,13 +87,20 @@ def dropout(p: float) -> nn.Module:
 
 
 def dropout2d(p: float) -> nn.Module:
-    """Dropout of whole channels (Tompson et al. 2014, arXiv 1411.4280), or for p = 0 a module that draws no numbers."""
+    """Dropout of whole channels (Tompson et al. 2014, arXiv 1411.4280), or for p = 0 a module that
+    draws no numbers.
+    """
     return nn.Dropout2d(p) if p > 0 else nn.Identity()
 
 
 def initialise(model: nn.Module, how: str) -> nn.Module:
-    """Convolutions and linear layers by Xavier (Glorot & Bengio 2010) or He (2015, arXiv 1502.01852), their biases 0."""
-    fill: Any = {"xavier": init.xavier_uniform_, "he": functools.partial(init.kaiming_normal_, nonlinearity="relu")}.get(how)
+    """Convolutions and linear layers by Xavier (Glorot & Bengio 2010) or He (2015, arXiv
+    1502.01852), their biases 0.
+    """
+    fill: Any = {
+        "xavier": init.xavier_uniform_,
+        "he": functools.partial(init.kaiming_normal_, nonlinearity="relu"),
+    }.get(how)
     if fill is not None:
         for module in model.modules():
             if isinstance(module, (nn.Conv2d, nn.Linear)):
@@ -83,7 +111,9 @@ def initialise(model: nn.Module, how: str) -> nn.Module:
 
 
 def find_head(model: nn.Module, num_classes: int) -> str:
-    """The name of the last linear layer or 1x1 convolution with `num_classes` outputs; raises LookupError without one."""
+    """The name of the last linear layer or 1x1 convolution with `num_classes` outputs; raises
+    LookupError without one.
+    """
     found = ""
     for name, module in model.named_modules():
         if isinstance(module, nn.Linear):
@@ -96,19 +126,25 @@ def find_head(model: nn.Module, num_classes: int) -> str:
 
 
 def enlarge(model: nn.Module, size: int) -> nn.Module:
-    """Make `model` enlarge its pictures to `size` first; by a hook, so that its weights keep their names."""
+    """Make `model` enlarge its pictures to `size` first; by a hook, so that its weights keep their
+    names.
+    """
     model.register_forward_pre_hook(functools.partial(_enlarge, size))
     return model
 
 
 def _enlarge(size: int, _: nn.Module, args: tuple[Tensor]) -> Tensor:
-    return functional.interpolate(args[0], size=(size, size), mode="bilinear", align_corners=False, antialias=False)
+    return functional.interpolate(
+        args[0], size=(size, size), mode="bilinear", align_corners=False, antialias=False
+    )
 
 
 class Branches(nn.ModuleList):
-    """Each module on the same maps, the results stacked: [B, in, S, S] -> [B, sum of the outs, S', S'].
+    """Each module on the same maps, the results stacked: [B, in, S, S] -> [B, sum of the outs, S',
+    S'].
 
-    The form of an Inception block (Szegedy et al. 2014, arXiv 1409.4842, fig. 2). No branch may change its input in place.
+    The form of an Inception block (Szegedy et al. 2014, arXiv 1409.4842, fig. 2). No branch may
+    change its input in place.
     """
 
     def forward(self, x: Tensor) -> Tensor:

@@ -18,7 +18,9 @@ from pipeline.frozen import Frozen
 
 
 class TrainConfig(Frozen):
-    """One training run. The seed and the replicate are kept apart from it (they do not change what is studied)."""
+    """One training run. The seed and the replicate are kept apart from it (they do not change what
+    is studied).
+    """
 
     dataset: Dataset = Folder()
     model: Model = CNN()
@@ -32,24 +34,51 @@ class TrainConfig(Frozen):
     pseudo: Pseudo = Pseudo()
     final: Final = Final()
     epochs: int = Field(default=30, ge=1, le=100_000)
-    patience: int = Field(default=0, ge=0, le=100_000, description="epochs without a better one before stopping; 0 = never")
+    patience: int = Field(
+        default=0,
+        ge=0,
+        le=100_000,
+        description="epochs without a better one before stopping; 0 = never",
+    )
     batch_size: int = Field(default=64, ge=2, le=65_536)
-    accumulate: int = Field(default=1, ge=1, le=1024, description="parts that a batch is computed in, where memory is short")
-    clip_norm: float = Field(default=10.0, ge=0, description="largest gradient norm; 0 = no clipping")
-    ema: float = Field(default=0.0, ge=0, lt=1, description="decay of the weights' moving average, which counts; 0 = off")
+    accumulate: int = Field(
+        default=1,
+        ge=1,
+        le=1024,
+        description="parts that a batch is computed in, where memory is short",
+    )
+    clip_norm: float = Field(
+        default=10.0, ge=0, description="largest gradient norm; 0 = no clipping"
+    )
+    ema: float = Field(
+        default=0.0,
+        ge=0,
+        lt=1,
+        description="decay of the weights' moving average, which counts; 0 = off",
+    )
     normalize: Literal["auto", "data", "imagenet"] = Field(
-        default="auto", description="auto: as the published weights' source did, else by the data's own mean and deviation"
+        default="auto",
+        description=(
+            "auto: as the published weights' source did, else by the data's own mean and deviation"
+        ),
     )
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     split: Literal["resplit", "kfold", "official"] = Field(
         default="resplit",
-        description="resplit: replicate r > 0 draws its own train/val split from train + val; kfold: takes fold r of them",
+        description=(
+            "resplit: replicate r > 0 draws its own train/val split from train + val; "
+            "kfold: takes fold r of them"
+        ),
     )
     folds: int = Field(default=5, ge=2, le=100, description="of split kfold")
-    allow_pretrained: bool = Field(default=True, description="false: weights trained on other data are refused")
+    allow_pretrained: bool = Field(
+        default=True, description="false: weights trained on other data are refused"
+    )
 
     def in_force(self) -> "TrainConfig":
-        """The same training run without what is switched off, such as amounts of augmentation at strength 0."""
+        """The same training run without what is switched off, such as amounts of augmentation at
+        strength 0.
+        """
         on = {
             "augment": self.augment.strength,
             "distill": self.distill.teacher,
@@ -57,12 +86,17 @@ class TrainConfig(Frozen):
             "pseudo": self.pseudo.threshold,
         }
         plain = TrainConfig()
-        return self.override({part: getattr(plain, part).model_dump() for part, switch in on.items() if not switch})
+        return self.override(
+            {part: getattr(plain, part).model_dump() for part, switch in on.items() if not switch}
+        )
 
     @model_validator(mode="after")
     def _parts_agree(self) -> "TrainConfig":
         if self.transfer.weights and not self.allow_pretrained:
-            raise ValueError(f"transfer.weights='{self.transfer.weights}' is refused, because allow_pretrained is false")
+            raise ValueError(
+                f"transfer.weights='{self.transfer.weights}' is refused, because allow_pretrained "
+                "is false"
+            )
         if self.transfer.weights == PUBLISHED:
             try:
                 refuse_unpublished(self.model)
@@ -70,6 +104,7 @@ class TrainConfig(Frozen):
                 raise ValueError(str(error)) from error
         if self.batch_size < 2 * self.accumulate:
             raise ValueError(
-                f"accumulate={self.accumulate} leaves parts of fewer than 2 pictures of batch_size={self.batch_size}"
+                f"accumulate={self.accumulate} leaves parts of fewer than 2 pictures of "
+                f"batch_size={self.batch_size}"
             )
         return self

@@ -12,7 +12,10 @@ from pipeline.core.augmentation.pixels import Pixels
 from pipeline.core.finished.evidence import Judged
 from pipeline.core.pictures import Pictures, Rows, cut
 
-BATCH = {"cpu": 64, "cuda": 512}  # of our own choice: a result must not depend on the config's batch size
+BATCH = {
+    "cpu": 64,
+    "cuda": 512,
+}  # of our own choice: a result must not depend on the config's batch size
 
 
 class Answers:
@@ -33,7 +36,9 @@ class Answers:
 
     def probabilities(self) -> npt.NDArray[np.float32]:
         """float32 [N, K], in its order; empty unless they were to be kept."""
-        found: npt.NDArray[np.float32] = torch.cat(self._all).cpu().numpy() if self._all else np.empty((0, 0), np.float32)
+        found: npt.NDArray[np.float32] = (
+            torch.cat(self._all).cpu().numpy() if self._all else np.empty((0, 0), np.float32)
+        )
         return found
 
     def judged(self) -> Judged:
@@ -50,9 +55,11 @@ def evaluate(
     positions: Rows | None = None,
     answers: Answers | None = None,
 ) -> tuple[float, float]:
-    """(mean cross entropy, accuracy) over the split, or over some `positions` of it; one transfer from the device.
+    """(mean cross entropy, accuracy) over the split, or over some `positions` of it; one transfer
+    from the device.
 
-    Plain cross entropy whatever a run was trained with: losses of two arms compare. `answers` takes down the rest.
+    Plain cross entropy whatever a run was trained with: losses of two arms compare. `answers` takes
+    down the rest.
     """
     order = np.arange(len(pictures)) if positions is None else positions
     with torch.inference_mode():

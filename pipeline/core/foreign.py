@@ -1,4 +1,6 @@
-"""Foreign: weights in files of others, by whatever names and however deep, matched with a network of here."""
+"""Foreign: weights in files of others, by whatever names and however deep, matched with a network
+of here.
+"""
 
 import argparse
 import json
@@ -30,9 +32,13 @@ SYNONYMS = {
     "in_proj_weight": "weight",
     "in_proj_bias": "bias",
 }
-OLD_DENSENET = re.compile(r"(denselayer\d+\.(?:norm|conv))\.([12])\.")  # as in the files of torchvision's first ones
+OLD_DENSENET = re.compile(
+    r"(denselayer\d+\.(?:norm|conv))\.([12])\."
+)  # as in the files of torchvision's first ones
 _scalar: Any = np.float64(0).__reduce__()[0]
-HARMLESS: list[Any] = [  # besides tensors and plain values; none of them does anything while it is made
+HARMLESS: list[
+    Any
+] = [  # besides tensors and plain values; none of them does anything while it is made
     argparse.Namespace,
     _scalar,
     (_scalar, "numpy.core.multiarray.scalar"),
@@ -45,7 +51,9 @@ HARMLESS: list[Any] = [  # besides tensors and plain values; none of them does a
 
 @dataclass(frozen=True)
 class Table:
-    """Tensors by name. `place`: the keys that lead to them in their file; '' where they are the file itself."""
+    """Tensors by name. `place`: the keys that lead to them in their file; '' where they are the
+    file itself.
+    """
 
     place: str
     tensors: Mapping[str, Tensor]
@@ -53,7 +61,9 @@ class Table:
 
 @dataclass(frozen=True)
 class File:
-    """Every table of a weights file, and the classes of its head where it is one of ours that says them."""
+    """Every table of a weights file, and the classes of its head where it is one of ours that says
+    them.
+    """
 
     tables: tuple[Table, ...]
     classes: tuple[str, ...] = ()
@@ -61,8 +71,9 @@ class File:
 
 @dataclass(frozen=True)
 class Form:
-    """Names that the same weights go by. `source`: the "timm:NAME" or "torchvision:NAME" that calls them so, '' for the
-    network's own; `names`: name there → name here; `shifts`: what a running variance here is larger by."""
+    """Names that the same weights go by. `source`: the "timm:NAME" or "torchvision:NAME" that calls
+    them so, '' for the network's own; `names`: name there → name here; `shifts`: what a running
+    variance here is larger by."""
 
     source: str
     names: Mapping[str, str]
@@ -71,7 +82,9 @@ class Form:
 
 @dataclass(frozen=True)
 class Match:
-    """What of a file fits. `tensors`: name here → tensor; `others`: places that fit as well; `tried`: in words."""
+    """What of a file fits. `tensors`: name here → tensor; `others`: places that fit as well;
+    `tried`: in words.
+    """
 
     tensors: Mapping[str, Tensor]
     form: Form
@@ -96,7 +109,8 @@ class Match:
         return [
             name
             for name in self.table.tensors
-            if not _tidy(name).startswith(self.prefix) or self.form.names.get(_tidy(name)[start:]) not in self.tensors
+            if not _tidy(name).startswith(self.prefix)
+            or self.form.names.get(_tidy(name)[start:]) not in self.tensors
         ]
 
 
@@ -129,8 +143,9 @@ def brief(error: Exception) -> str:
     found = re.search(r"GLOBAL ([\w.]+)", str(error))
     if found:
         return (
-            f"it holds an object of {found[1]}, and only tensors and plain values are read, since others could run "
-            "anything; save the weights alone: torch.save(model.state_dict(), 'weights.pth')"
+            f"it holds an object of {found[1]}, and only tensors and plain values are read, since "
+            "others could run anything; save the weights alone: torch.save(model.state_dict(), "
+            "'weights.pth')"
         )
     if "weights_only" in str(error):  # what PyTorch advises then runs whatever the file says
         return "it is no file of PyTorch, or a damaged one"
@@ -141,7 +156,11 @@ def brief(error: Exception) -> str:
 def _tables(tree: object, keys: tuple[str, ...]) -> Iterator[Table]:
     if not isinstance(tree, Mapping):
         return
-    tensors = {name: value for name, value in tree.items() if isinstance(name, str) and isinstance(value, Tensor)}
+    tensors = {
+        name: value
+        for name, value in tree.items()
+        if isinstance(name, str) and isinstance(value, Tensor)
+    }
     if tensors:
         yield Table(".".join(keys), tensors)
     for key, value in tree.items():
@@ -155,31 +174,43 @@ def own_form(model: nn.Module) -> Form:
 
 
 def library_form(source: str, model: nn.Module, head: str) -> Form | None:
-    """The names by which a library's network has the weights of `model`, both without heads; None where they differ.
+    """The names by which a library's network has the weights of `model`, both without heads; None
+    where they differ.
 
-    Both have the same layers in the same order; of a layer's weights those of one role (weight, bias, running mean …) are
-    matched in that order, since libraries group layers differently. A library's larger epsilon of a norm becomes part of
-    the running variance, which gives the same outputs.
+    Both have the same layers in the same order; of a layer's weights those of one role (weight,
+    bias, running mean …) are matched in that order, since libraries group layers differently. A
+    library's larger epsilon of a norm becomes part of the running variance, which gives the same
+    outputs.
     """
     from pipeline.core.libraries import create  # timm takes seconds to import
 
-    channels = next(module.in_channels for module in model.modules() if isinstance(module, nn.Conv2d))
+    channels = next(
+        module.in_channels for module in model.modules() if isinstance(module, nn.Conv2d)
+    )
     with torch.device("meta"):
         theirs = create(source, channels, NUM_CLASSES)
     mine, others = _roles(model, head), _roles(theirs, find_head(theirs, NUM_CLASSES))
-    if {role: len(names) for role, names in mine.items()} != {role: len(names) for role, names in others.items()}:
+    if {role: len(names) for role, names in mine.items()} != {
+        role: len(names) for role, names in others.items()
+    }:
         return None
-    names = {other: own for role in mine for other, own in zip(others[role], mine[role], strict=True)}
+    names = {
+        other: own for role in mine for other, own in zip(others[role], mine[role], strict=True)
+    }
     shifts = {}
     for other, own in names.items():
         if own.endswith("running_var"):
-            there, here = (m.get_submodule(n.rpartition(".")[0]) for m, n in ((theirs, other), (model, own)))
+            there, here = (
+                m.get_submodule(n.rpartition(".")[0]) for m, n in ((theirs, other), (model, own))
+            )
             shifts[own] = getattr(there, "eps", 0.0) - getattr(here, "eps", 0.0)
     return Form(source, names, shifts)
 
 
 def _roles(model: nn.Module, head: str) -> dict[tuple[str, bool], list[str]]:
-    """(last word of a name, whether it is a matrix) → names in order, those of the head left out."""
+    """(last word of a name, whether it is a matrix) → names in order, those of the head left
+    out.
+    """
     found: defaultdict[tuple[str, bool], list[str]] = defaultdict(list)
     for name, value in model.state_dict().items():
         if not name.startswith(f"{head}."):
@@ -188,9 +219,11 @@ def _roles(model: nn.Module, head: str) -> dict[tuple[str, bool], list[str]]:
     return found
 
 
-def match(tables: Sequence[Table], forms: Iterable[Form], own: Mapping[str, Tensor], wanted: Sequence[str]) -> Match:
-    """The table, names and prefix by which most of the `wanted` tensors of `own` agree in name and shape; of equal ones the
-    first. Forms are made only until one fits as a whole."""
+def match(
+    tables: Sequence[Table], forms: Iterable[Form], own: Mapping[str, Tensor], wanted: Sequence[str]
+) -> Match:
+    """The table, names and prefix by which most of the `wanted` tensors of `own` agree in name and
+    shape; of equal ones the first. Forms are made only until one fits as a whole."""
     best: tuple[int, dict[str, Tensor], Form, Table, str] | None = None
     equal: list[str] = []
     tried: dict[str, None] = {}
@@ -203,7 +236,11 @@ def match(tables: Sequence[Table], forms: Iterable[Form], own: Mapping[str, Tens
                 num = sum(name in found for name in wanted)
                 if best is None or num > best[0]:
                     best, equal = (num, found, form, table, prefix), []
-                elif num == best[0] == len(wanted) and table is not best[3] and table.place not in equal:
+                elif (
+                    num == best[0] == len(wanted)
+                    and table is not best[3]
+                    and table.place not in equal
+                ):
                     equal.append(table.place)
         if best and best[0] == len(wanted):
             break
@@ -228,11 +265,17 @@ def _prefixes(tensors: Mapping[str, Tensor], names: Mapping[str, str]) -> list[s
 def _fitting(table: Table, form: Form, prefix: str, own: Mapping[str, Tensor]) -> dict[str, Tensor]:
     found = {}
     for name, value in table.tensors.items():
-        mine = form.names.get(_tidy(name).removeprefix(prefix)) if _tidy(name).startswith(prefix) else None
+        mine = (
+            form.names.get(_tidy(name).removeprefix(prefix))
+            if _tidy(name).startswith(prefix)
+            else None
+        )
         if mine is None:
             continue
         shape = own[mine].shape
-        alike = value.numel() == shape.numel() and value.shape[:1] == shape[:1]  # a linear layer there, a convolution here
+        alike = (
+            value.numel() == shape.numel() and value.shape[:1] == shape[:1]
+        )  # a linear layer there, a convolution here
         if value.shape == shape or (form.source and alike):
             shift = form.shifts.get(mine, 0.0)
             found[mine] = value.reshape(shape) + shift if shift else value.reshape(shape)

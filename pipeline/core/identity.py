@@ -1,4 +1,6 @@
-"""Which run is which: by what was recorded of it, read back by today's classes, never by a text of it alone."""
+"""Which run is which: by what was recorded of it, read back by today's classes, never by a text of
+it alone.
+"""
 
 import hashlib
 import json
@@ -14,29 +16,38 @@ Read = TypeVar("Read", bound=Frozen)
 
 
 def as_today(cls: type[Read], tree: Mapping[str, Any]) -> Read:
-    """What was recorded, read by today's classes: a newer field has its default. Raises UserError where they cannot."""
+    """What was recorded, read by today's classes: a newer field has its default. Raises UserError
+    where they cannot.
+    """
     try:
         return cls.parse(tree, source="ledger")
     except UserError as error:
         raise UserError(
-            f"{error}\nthis was recorded by another version of the code; nothing has been changed: use that version for it"
+            f"{error}\nthis was recorded by another version of the code; nothing has been changed: "
+            "use that version for it"
         ) from None
 
 
-def run_key(config: Frozen, data_fingerprint: str, replicate: int, seed: int, core_version: int) -> str:
+def run_key(
+    config: Frozen, data_fingerprint: str, replicate: int, seed: int, core_version: int
+) -> str:
     """A run's identity: the same key is never trained twice."""
     text = f"{config.fingerprint()} {data_fingerprint} {replicate} {seed} {core_version}"
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def run_seed(study_seed: int, replicate: int) -> int:
-    """What weights and order of the pictures of a run are drawn by; with them its split, where one is drawn."""
+    """What weights and order of the pictures of a run are drawn by; with them its split, where one
+    is drawn.
+    """
     return study_seed * 1_000_003 + replicate
 
 
 @dataclass(frozen=True)
 class Keys:
-    """The keys and seeds of a study's runs. A run recorded with fewer fields of its config keeps the key that it has."""
+    """The keys and seeds of a study's runs. A run recorded with fewer fields of its config keeps
+    the key that it has.
+    """
 
     data: str  # fingerprint of the pictures
     study_seed: int
@@ -68,12 +79,18 @@ class Identity:
 
     def recorded(self) -> dict[str, Any]:
         """As the meta data keep it; the config itself stands in the header of the best weights."""
-        return {"fingerprint": self.config.fingerprint(), "seed": self.seed, "core_version": self.core_version}
+        return {
+            "fingerprint": self.config.fingerprint(),
+            "seed": self.seed,
+            "core_version": self.core_version,
+        }
 
     def agrees(self, recorded: Mapping[str, Any], best: Path) -> bool:
-        """Whether what was `recorded` beside the weights `best` is this: configs are compared as today's classes read them.
+        """Whether what was `recorded` beside the weights `best` is this: configs are compared as
+        today's classes read them.
 
-        So a field that is newer than the checkpoint has its default. Raises UserError where they cannot read its config.
+        So a field that is newer than the checkpoint has its default. Raises UserError where they
+        cannot read its config.
         """
         own = self.recorded()
         if recorded == own:
@@ -86,4 +103,7 @@ class Identity:
             about = file.metadata() or {}
         if "config" not in about:
             return False
-        return type(self.config).parse(json.loads(about["config"]), source=printable(best)) == self.config
+        return (
+            type(self.config).parse(json.loads(about["config"]), source=printable(best))
+            == self.config
+        )

@@ -23,17 +23,25 @@ NAMES = tuple(models.list_models(module=models))  # torchvision's networks for c
 PATIENCE = 20  # seconds until a silent server is given up
 
 
-def create(source: str, channels: int, num_classes: int, *, dropout: float = 0.0, **options: Any) -> nn.Module:
-    """The network "timm:NAME" or "torchvision:NAME" with fresh weights; never asks a network for anything.
+def create(
+    source: str, channels: int, num_classes: int, *, dropout: float = 0.0, **options: Any
+) -> nn.Module:
+    """The network "timm:NAME" or "torchvision:NAME" with fresh weights; never asks a network for
+    anything.
 
-    All regularization that a library adds by itself (dropout, stochastic depth) is off; `dropout` acts before the head.
-    The attribute `made_with` keeps the options, for weights that must fit them.
+    All regularization that a library adds by itself (dropout, stochastic depth) is off; `dropout`
+    acts before the head. The attribute `made_with` keeps the options, for weights that must fit
+    them.
     """
     library, name = source.split(":")
     if library == "timm":
-        model: nn.Module = timm.create_model(name, pretrained=False, in_chans=channels, num_classes=num_classes, **options)
+        model: nn.Module = timm.create_model(
+            name, pretrained=False, in_chans=channels, num_classes=num_classes, **options
+        )
     else:
-        model = models.get_model(name, weights=None, num_classes=num_classes, **_torchvision_options(name), **options)
+        model = models.get_model(
+            name, weights=None, num_classes=num_classes, **_torchvision_options(name), **options
+        )
         for module in model.modules():
             if isinstance(module, (nn.Dropout, ops.StochasticDepth)):
                 module.p = 0.0
@@ -46,16 +54,21 @@ def create(source: str, channels: int, num_classes: int, *, dropout: float = 0.0
 
 
 def published(source: str, channels: int, **options: Any) -> dict[str, Tensor]:
-    """The published weights, fitted to `channels` (one: the sum over red, green and blue) and, by timm, to the options.
+    """The published weights, fitted to `channels` (one: the sum over red, green and blue) and, by
+    timm, to the options.
 
     Raises what the libraries raise where the download fails: OSError, RuntimeError and others.
     """
     library, name = source.split(":")
     with torch.random.fork_rng(devices=[]), _patience():
         if library == "timm":
-            model: nn.Module = timm.create_model(name, pretrained=True, in_chans=channels, **options)
+            model: nn.Module = timm.create_model(
+                name, pretrained=True, in_chans=channels, **options
+            )
             return model.state_dict()
-        state: dict[str, Tensor] = models.get_model_weights(name).DEFAULT.get_state_dict(progress=False, check_hash=True)
+        state: dict[str, Tensor] = models.get_model_weights(name).DEFAULT.get_state_dict(
+            progress=False, check_hash=True
+        )
         first = next(key for key, value in state.items() if value.ndim == 4)
         if channels != state[first].shape[1]:
             state[first] = state[first].sum(1, keepdim=True).expand(-1, channels, -1, -1) / channels
@@ -65,11 +78,17 @@ def published(source: str, channels: int, **options: Any) -> dict[str, Tensor]:
 def is_published(source: str) -> bool:
     """Whether the library names weights for the network."""
     library, name = source.split(":")
-    return timm.is_model_pretrained(name) if library == "timm" else len(models.get_model_weights(name)) > 0
+    return (
+        timm.is_model_pretrained(name)
+        if library == "timm"
+        else len(models.get_model_weights(name)) > 0
+    )
 
 
 def statistics(source: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Mean and standard deviation, per channel of pictures in [0, 1], that the published weights were trained with."""
+    """Mean and standard deviation, per channel of pictures in [0, 1], that the published weights
+    were trained with.
+    """
     library, name = source.split(":")
     if library == "timm":
         found: Any = timm.get_pretrained_cfg(name)
@@ -98,10 +117,12 @@ def source_of(name: str) -> str | None:
 
 @functools.lru_cache
 def fit(source: str, channels: int, size: int) -> tuple[int, dict[str, Any]]:
-    """The side that pictures of `size` are brought to, and the options with which the network is made for it.
+    """The side that pictures of `size` are brought to, and the options with which the network is
+    made for it.
 
-    That is `size` where the network takes it, for one of patches the next multiple of its patch; else the side that the
-    network was made for. Found by trying, on a device without memory. Raises UserError where neither gives logits.
+    That is `size` where the network takes it, for one of patches the next multiple of its patch;
+    else the side that the network was made for. Found by trying, on a device without memory. Raises
+    UserError where neither gives logits.
     """
     library, name = source.split(":")
     native, key = 224, "image_size" if name.startswith("vit_") else ""
@@ -115,8 +136,8 @@ def fit(source: str, channels: int, size: int) -> tuple[int, dict[str, Any]]:
         if _works(source, channels, place, options):
             return place, options
     raise UserError(
-        f"model.arch: no network for classification of pictures with {channels} channels (got '{name}', which gives no "
-        f"logits at {side} or {native} px)"
+        f"model.arch: no network for classification of pictures with {channels} channels (got "
+        f"'{name}', which gives no logits at {side} or {native} px)"
     )
 
 
@@ -130,10 +151,14 @@ def narrow(model: nn.Module, channels: int) -> None:
 
 def _torchvision_options(name: str) -> dict[str, Any]:
     """Without the extra losses of the Inception networks, which no loss here reads."""
-    return {"aux_logits": False, "init_weights": True} if name in ("googlenet", "inception_v3") else {}
+    return (
+        {"aux_logits": False, "init_weights": True} if name in ("googlenet", "inception_v3") else {}
+    )
 
 
-def _works(source: str, channels: int, side: int, options: dict[str, Any], device: str = "meta") -> bool:
+def _works(
+    source: str, channels: int, side: int, options: dict[str, Any], device: str = "meta"
+) -> bool:
     try:
         with torch.random.fork_rng(devices=[]), torch.device(device), torch.no_grad():
             model = create(source, channels, 7, **options)
@@ -151,7 +176,9 @@ def _drop(p: float, module: nn.Module, args: tuple[Tensor]) -> Tensor:
 
 @contextmanager
 def _patience() -> Iterator[None]:
-    """Downloads fail soon: torch's have no limit of time, and the hub's go on trying for a minute where nobody answers."""
+    """Downloads fail soon: torch's have no limit of time, and the hub's go on trying for a minute
+    where nobody answers.
+    """
     before, offline = socket.getdefaulttimeout(), constants.HF_HUB_OFFLINE
     socket.setdefaulttimeout(PATIENCE)
     try:

@@ -23,7 +23,9 @@ from pipeline.core.streams import stream, torch_seed
 
 
 class Diverged(Exception):
-    """`what` (a loss, a gradient norm, a metric) was not finite in `epoch` (from 1) at `step` (from 1; 0 = evaluation)."""
+    """`what` (a loss, a gradient norm, a metric) was not finite in `epoch` (from 1) at `step` (from
+    1; 0 = evaluation).
+    """
 
     def __init__(self, epoch: int, step: int, what: str) -> None:
         super().__init__(epoch, step, what)
@@ -36,7 +38,9 @@ class Diverged(Exception):
 
 @dataclass
 class Loop:
-    """What an epoch needs; weights, their average and the optimizer's state are all that one epoch leaves to the next."""
+    """What an epoch needs; weights, their average and the optimizer's state are all that one epoch
+    leaves to the next.
+    """
 
     config: TrainConfig
     model: nn.Module
@@ -51,11 +55,15 @@ class Loop:
     def __post_init__(self) -> None:
         self.params = [p for p in self.model.parameters() if p.requires_grad]
 
-    def run_epoch(self, epoch: int, pictures: Pictures, num_steps: int, val_losses: Sequence[float]) -> float:
-        """Train through epoch `epoch` (from 1) of `pictures`; returns the last step's learning rate.
+    def run_epoch(
+        self, epoch: int, pictures: Pictures, num_steps: int, val_losses: Sequence[float]
+    ) -> float:
+        """Train through epoch `epoch` (from 1) of `pictures`; returns the last step's learning
+        rate.
 
-        `num_steps` are those of a usual epoch, which the schedule is laid out over; `val_losses` of the epochs before.
-        Raises Diverged at a non-finite loss or gradient norm: at that step on a CPU, at the epoch's end on a GPU.
+        `num_steps` are those of a usual epoch, which the schedule is laid out over; `val_losses` of
+        the epochs before. Raises Diverged at a non-finite loss or gradient norm: at that step on a
+        CPU, at the epoch's end on a GPU.
         """
         num, size = len(pictures), pictures.images.shape[-1]
         order = stream(self.seed, "order", epoch).permutation(num)
@@ -69,7 +77,11 @@ class Loop:
         for step, (rows, images, labels) in enumerate(pictures.batches(order, cuts)):
             done = (epoch - 1) * num_steps + step * num_steps / len(cuts)
             rate = self._set_rate(done, self.config.epochs * num_steps, val_losses)
-            watch.see("train_loss", step, self._backward(images, labels, None if draws is None else draws.rows(rows)))
+            watch.see(
+                "train_loss",
+                step,
+                self._backward(images, labels, None if draws is None else draws.rows(rows)),
+            )
             if self.config.clip_norm > 0:
                 watch.see("gradient norm", step, self._clip())
             self.optimizer.step()
@@ -80,7 +92,9 @@ class Loop:
         return rate
 
     def cuts(self, num_samples: int) -> list[slice]:
-        """Batches; where the last is too small for every process to get two samples it joins the one before."""
+        """Batches; where the last is too small for every process to get two samples it joins the
+        one before.
+        """
         cuts = cut(num_samples, self.config.batch_size)
         if len(cuts) > 1 and cuts[-1].stop - cuts[-1].start < 2 * self.group.size:
             cuts[-2:] = [slice(cuts[-2].start, cuts[-1].stop)]
@@ -100,21 +114,34 @@ class Loop:
         parts = shares(len(images), self.config.accumulate, self.group)
         total = torch.zeros((), device=images.device)
         for number, part in enumerate(parts):
-            x, targets = self.pixels(images[part], None if draws is None else draws.rows(part)), labels[part]
+            x, targets = (
+                self.pixels(images[part], None if draws is None else draws.rows(part)),
+                labels[part],
+            )
             if draws is not None:
                 x, targets = mix(x, targets, draws.rows(part), self.num_classes)
             weight = (part.stop - part.start) / len(images)
             network = self.objective.network
             last = number == len(parts) - 1
-            with network.no_sync() if isinstance(network, DistributedDataParallel) and not last else nullcontext():
-                loss = self.objective(x, targets) if weight == 1 else self.objective(x, targets) * weight
+            with (
+                network.no_sync()
+                if isinstance(network, DistributedDataParallel) and not last
+                else nullcontext()
+            ):
+                loss = (
+                    self.objective(x, targets)
+                    if weight == 1
+                    else self.objective(x, targets) * weight
+                )
                 # the group averages gradients, where the loss is a sum of shares
                 (loss if self.group.size == 1 else loss * self.group.size).backward()
             total += loss.detach()
         return self.group.add(total)
 
     def _clip(self) -> Tensor:
-        """The gradient's norm before clipping. On a CPU, where looking costs nothing, gradients in bounds stay untouched."""
+        """The gradient's norm before clipping. On a CPU, where looking costs nothing, gradients in
+        bounds stay untouched.
+        """
         norm = utils.get_total_norm([p.grad for p in self.params if p.grad is not None])
         if norm.is_cuda or norm.item() > self.config.clip_norm:
             utils.clip_grads_with_norm_(self.params, self.config.clip_norm, norm)
@@ -122,7 +149,8 @@ class Loop:
 
 
 def shares(num_samples: int, accumulate: int, group: Group) -> list[slice]:
-    """This process's parts of a batch, one for each backward pass, as even as can be and of two samples or more.
+    """This process's parts of a batch, one for each backward pass, as even as can be and of two
+    samples or more.
 
     A batch too small for that is cut into fewer parts, down to one for each process.
     """
@@ -134,7 +162,9 @@ def shares(num_samples: int, accumulate: int, group: Group) -> list[slice]:
 
 
 class Watch:
-    """Watches an epoch's numbers for NaN and infinity; on a GPU they are kept there and read once, at the end."""
+    """Watches an epoch's numbers for NaN and infinity; on a GPU they are kept there and read once,
+    at the end.
+    """
 
     def __init__(self, epoch: int, num_steps: int, device: torch.device) -> None:
         self.epoch = epoch
@@ -147,7 +177,9 @@ class Watch:
             if not math.isfinite(value.item()):
                 raise Diverged(self.epoch, step + 1, what)
         else:
-            self.seen.setdefault(what, torch.zeros(self.num_steps, device=self.device))[step] = value
+            self.seen.setdefault(what, torch.zeros(self.num_steps, device=self.device))[step] = (
+                value
+            )
 
     def check(self) -> None:
         """Raise Diverged for the first number that was not finite."""

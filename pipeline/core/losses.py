@@ -1,10 +1,10 @@
 """Losses to train with: logits [B, K] and targets to one number.
 
-Targets are labels (int64 [B]) or soft labels (float [B, K], rows that sum to 1: mixup, distillation). Logits are float32
-[B, K], also where the network computes in bf16.
+Targets are labels (int64 [B]) or soft labels (float [B, K], rows that sum to 1: mixup,
+distillation). Logits are float32 [B, K], also where the network computes in bf16.
 
-Evaluation does not ask here: train_loss, val_loss and test_loss are always the plain cross entropy, so that arms and trials
-with different losses compare.
+Evaluation does not ask here: train_loss, val_loss and test_loss are always the plain cross entropy,
+so that arms and trials with different losses compare.
 """
 
 from abc import abstractmethod
@@ -20,24 +20,32 @@ if TYPE_CHECKING:
 
 
 class Criterion(Frozen):
-    """Any loss: one value per sample, then a mean, weighted by class or over the hardest samples alone."""
+    """Any loss: one value per sample, then a mean, weighted by class or over the hardest samples
+    alone.
+    """
 
     balanced: bool = Field(default=False, description="weight the classes against their imbalance")
     hardest: float = Field(
         default=1.0,
         gt=0,
         le=1,
-        description="share of a batch's samples (with accumulate: of each part), those of the highest loss, that count",
+        description=(
+            "share of a batch's samples (with accumulate: of each part), those of the "
+            "highest loss, that count"
+        ),
     )
 
     @abstractmethod
     def per_sample(self, logits: "Tensor", targets: "Tensor") -> "Tensor":
         """The loss of every sample, [B], neither weighted nor selected."""
 
-    def value(self, logits: "Tensor", targets: "Tensor", class_weights: "Tensor | None" = None) -> "Tensor":
+    def value(
+        self, logits: "Tensor", targets: "Tensor", class_weights: "Tensor | None" = None
+    ) -> "Tensor":
         """The loss of a batch, a scalar to differentiate.
 
-        Raises TypeError where the logits are not float32, ValueError where `balanced` lacks its `class_weights`.
+        Raises TypeError where the logits are not float32, ValueError where `balanced` lacks its
+        `class_weights`.
         """
         import torch
 
@@ -51,19 +59,24 @@ class Criterion(Frozen):
         """The plain mean over all samples."""
         return self.per_sample(logits, targets).mean()
 
-    def reduce(self, values: "Tensor", targets: "Tensor", class_weights: "Tensor | None") -> "Tensor":
-        """The mean of values [B] over the samples that count, each times its class's weight (of soft labels, the expected).
+    def reduce(
+        self, values: "Tensor", targets: "Tensor", class_weights: "Tensor | None"
+    ) -> "Tensor":
+        """The mean of values [B] over the samples that count, each times its class's weight (of
+        soft labels, the expected).
 
-        Of `hardest` < 1 the samples with the highest values count (Shrivastava, Gupta & Girshick 2016, arXiv 1604.03540),
-        at least one; hard is a high loss, whatever the class's weight. The divisor is the number of samples and not the
-        sum of their weights, so that the mean over parts of a batch is that of the batch. Raises ValueError where
-        `balanced` lacks its weights.
+        Of `hardest` < 1 the samples with the highest values count (Shrivastava, Gupta & Girshick
+        2016, arXiv 1604.03540), at least one; hard is a high loss, whatever the class's weight. The
+        divisor is the number of samples and not the sum of their weights, so that the mean over
+        parts of a batch is that of the batch. Raises ValueError where `balanced` lacks its weights.
         """
         if self.balanced and class_weights is None:
             raise ValueError("a balanced loss needs class_weights")
         weighted = values
         if class_weights is not None:
-            expected = targets @ class_weights if targets.is_floating_point() else class_weights[targets]
+            expected = (
+                targets @ class_weights if targets.is_floating_point() else class_weights[targets]
+            )
             weighted = values * expected
         if self.hardest < 1:
             num = max(1, round(self.hardest * len(values)))
@@ -71,10 +84,11 @@ class Criterion(Frozen):
         return weighted.mean()
 
     def class_weights(self, counts: "Sequence[int] | Tensor") -> "Tensor":
-        """n / (K n_c), float32 [K], for n_c training samples of class c, n of all and K classes that have any.
+        """n / (K n_c), float32 [K], for n_c training samples of class c, n of all and K classes
+        that have any.
 
-        Over the training samples the weights are 1 on average: learning rates keep their meaning. A class without samples
-        has weight 1. King & Zeng 2001, Political Analysis 9.
+        Over the training samples the weights are 1 on average: learning rates keep their meaning. A
+        class without samples has weight 1. King & Zeng 2001, Political Analysis 9.
         """
         import torch
 
@@ -85,7 +99,8 @@ class Criterion(Frozen):
 
 
 class CrossEntropy(Criterion):
-    """Cross entropy, in nats; `smoothing` spreads that share of every target evenly over all classes.
+    """Cross entropy, in nats; `smoothing` spreads that share of every target evenly over all
+    classes.
 
     Label smoothing: Szegedy et al. 2015, arXiv 1512.00567.
     """
@@ -96,7 +111,9 @@ class CrossEntropy(Criterion):
     def per_sample(self, logits: "Tensor", targets: "Tensor") -> "Tensor":
         from torch.nn import functional
 
-        return functional.cross_entropy(logits, targets, reduction="none", label_smoothing=self.smoothing)
+        return functional.cross_entropy(
+            logits, targets, reduction="none", label_smoothing=self.smoothing
+        )
 
     def mean(self, logits: "Tensor", targets: "Tensor") -> "Tensor":
         """The plain mean over all samples, by torch's own kernel."""
@@ -106,7 +123,8 @@ class CrossEntropy(Criterion):
 
 
 class Focal(Criterion):
-    """(1 - p)^gamma times the cross entropy, in nats: less for what is already right (Lin et al. 2017, arXiv 1708.02002).
+    """(1 - p)^gamma times the cross entropy, in nats: less for what is already right (Lin et al.
+    2017, arXiv 1708.02002).
 
     The paper's alpha, a weight per class, is `balanced` here.
     """
@@ -127,10 +145,11 @@ class Focal(Criterion):
 
 
 class MSE(Criterion):
-    """Squared error of the softmax against the one-hot target, mean over the classes, in [0, 2 / K].
+    """Squared error of the softmax against the one-hot target, mean over the classes, in [0, 2 /
+    K].
 
-    Compared with the cross entropy by Golik, Doetsch & Ney 2013 (Interspeech): its gradient vanishes where the network is
-    sure and wrong.
+    Compared with the cross entropy by Golik, Doetsch & Ney 2013 (Interspeech): its gradient
+    vanishes where the network is sure and wrong.
     """
 
     name: Literal["mse"] = "mse"
@@ -138,7 +157,9 @@ class MSE(Criterion):
     def per_sample(self, logits: "Tensor", targets: "Tensor") -> "Tensor":
         from torch.nn import functional
 
-        shares = targets if targets.is_floating_point() else functional.one_hot(targets, logits.shape[1])
+        shares = (
+            targets if targets.is_floating_point() else functional.one_hot(targets, logits.shape[1])
+        )
         return (logits.softmax(1) - shares).square().mean(1)
 
 

@@ -1,4 +1,6 @@
-"""What a training step minimises: the study's loss, of pictures that an adversary may have changed, and a teacher's."""
+"""What a training step minimises: the study's loss, of pictures that an adversary may have changed,
+and a teacher's.
+"""
 
 from dataclasses import dataclass
 
@@ -24,7 +26,9 @@ class Teacher:
         """The teacher's logits for pictures that were normalised for the student."""
         shape = (-1, 1, 1)
         scale = 1 / (255 * pixels.scale * torch.tensor(self.std, device=x.device).view(shape))
-        shift = torch.tensor(self.mean, device=x.device).view(shape) / torch.tensor(self.std, device=x.device).view(shape)
+        shift = torch.tensor(self.mean, device=x.device).view(shape) / torch.tensor(
+            self.std, device=x.device
+        ).view(shape)
         with torch.inference_mode():
             logits: Tensor = self.model(((x - pixels.shift) * scale - shift).to(x.dtype))
         return logits.float().clone()
@@ -32,7 +36,9 @@ class Teacher:
 
 @dataclass(frozen=True)
 class Objective:
-    """Loss of a batch, ready for `backward`. `network` is `model`, or its wrapper that shares gradients among processes."""
+    """Loss of a batch, ready for `backward`. `network` is `model`, or its wrapper that shares
+    gradients among processes.
+    """
 
     config: TrainConfig
     model: nn.Module
@@ -43,7 +49,9 @@ class Objective:
     teacher: Teacher | None = None
 
     def __call__(self, x: Tensor, targets: Tensor) -> Tensor:
-        """x: normalised [B, C, S, S]; targets: labels int64 [B] or probabilities [B, K]; returns a scalar."""
+        """x: normalised [B, C, S, S]; targets: labels int64 [B] or probabilities [B, K]; returns a
+        scalar.
+        """
         if self.config.adversary.epsilon > 0:
             x = attack(self.config.adversary, self.model, x, targets, self.pixels, bf16=self.bf16)
         with torch.autocast(x.device.type, torch.bfloat16, enabled=self.bf16):
@@ -59,9 +67,11 @@ class Objective:
 
 
 def distance(distill: Distill, logits: Tensor, taught: Tensor) -> Tensor:
-    """Temperature squared times the mean Kullback-Leibler divergence from the teacher's softened outputs to the student's.
+    """Temperature squared times the mean Kullback-Leibler divergence from the teacher's softened
+    outputs to the student's.
 
-    It differs from the paper's cross entropy by the teacher's entropy, a constant: 0 where the student equals the teacher.
+    It differs from the paper's cross entropy by the teacher's entropy, a constant: 0 where the
+    student equals the teacher.
     """
     t = distill.temperature
     student, teacher = functional.log_softmax(logits / t, 1), functional.log_softmax(taught / t, 1)

@@ -1,7 +1,7 @@
 """Optimizers: one config class each, with `build`.
 
-Another optimizer starts from its own defaults: no two of them share a field, for a learning rate of one says nothing about
-another's.
+Another optimizer starts from its own defaults: no two of them share a field, for a learning rate of
+one says nothing about another's.
 """
 
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -14,13 +14,18 @@ if TYPE_CHECKING:
     from torch import nn, optim
 
 DECAY = Field(default=0.0, ge=0, le=10)
-MEAN, SQUARES = "decay per step of the average of gradients", "decay per step of the average of squared gradients"
+MEAN, SQUARES = (
+    "decay per step of the average of gradients",
+    "decay per step of the average of squared gradients",
+)
 BETA1 = Field(default=0.9, ge=0, lt=1, description=MEAN)
 BETA2 = Field(default=0.999, ge=0, lt=1, description=SQUARES)
 
 
 class SGD(Frozen):
-    """Stochastic gradient descent (Robbins & Monro 1951) with momentum; weight decay is L2, added to the gradient."""
+    """Stochastic gradient descent (Robbins & Monro 1951) with momentum; weight decay is L2, added
+    to the gradient.
+    """
 
     name: Literal["sgd"] = "sgd"
     lr: float = Field(default=0.05, gt=0, le=100)
@@ -38,7 +43,9 @@ class SGD(Frozen):
         from torch import optim
 
         groups = param_groups(model, self.weight_decay)
-        return optim.SGD(groups, lr=self.lr, momentum=self.momentum, nesterov=self.nesterov, fused=True)
+        return optim.SGD(
+            groups, lr=self.lr, momentum=self.momentum, nesterov=self.nesterov, fused=True
+        )
 
 
 class Adagrad(Frozen):
@@ -55,7 +62,9 @@ class Adagrad(Frozen):
 
 
 class RMSprop(Frozen):
-    """RMSprop (Tieleman & Hinton 2012, Coursera lecture 6.5); weight decay is L2, added to the gradient."""
+    """RMSprop (Tieleman & Hinton 2012, Coursera lecture 6.5); weight decay is L2, added to the
+    gradient.
+    """
 
     name: Literal["rmsprop"] = "rmsprop"
     lr: float = Field(default=1e-3, gt=0, le=100)
@@ -67,7 +76,9 @@ class RMSprop(Frozen):
         from torch import optim
 
         groups = param_groups(model, self.weight_decay)
-        return optim.RMSprop(groups, lr=self.lr, momentum=self.momentum, alpha=self.alpha, foreach=True)
+        return optim.RMSprop(
+            groups, lr=self.lr, momentum=self.momentum, alpha=self.alpha, foreach=True
+        )
 
 
 class Adam(Frozen):
@@ -122,7 +133,9 @@ class RAdam(Frozen):
 
 
 class NAdam(Frozen):
-    """Adam with Nesterov's momentum (Dozat 2016, ICLR workshop); weight decay is L2, added to the gradient."""
+    """Adam with Nesterov's momentum (Dozat 2016, ICLR workshop); weight decay is L2, added to the
+    gradient.
+    """
 
     name: Literal["nadam"] = "nadam"
     lr: float = Field(default=3e-4, gt=0, le=100)
@@ -138,10 +151,12 @@ class NAdam(Frozen):
 
 
 class LAMB(Frozen):
-    """Adam whose step is as long as a layer's weights allow, for large batches (You et al. 2019, arXiv 1904.00962).
+    """Adam whose step is as long as a layer's weights allow, for large batches (You et al. 2019,
+    arXiv 1904.00962).
 
-    Every weight takes steps of `lr` times its own norm, also without weight decay; biases and norm parameters take Adam's.
-    The gradient is clipped by the run's `clip_norm` alone, not once more in here.
+    Every weight takes steps of `lr` times its own norm, also without weight decay; biases and norm
+    parameters take Adam's. The gradient is clipped by the run's `clip_norm` alone, not once more in
+    here.
     """
 
     name: Literal["lamb"] = "lamb"
@@ -156,20 +171,24 @@ class LAMB(Frozen):
         groups = param_groups(model, self.weight_decay)
         for group in groups:
             group["always_adapt"] = group["params"][0].ndim > 1
-        return Lamb(groups, lr=self.lr, betas=(self.beta1, self.beta2), max_grad_norm=None, foreach=True)
+        return Lamb(
+            groups, lr=self.lr, betas=(self.beta1, self.beta2), max_grad_norm=None, foreach=True
+        )
 
 
 class Lion(Frozen):
     """The sign of a momentum, with decoupled weight decay (Chen et al. 2023, arXiv 2302.06675).
 
-    Every weight moves by `lr` in every step, so the paper's rates are 3 to 10 times lower than AdamW's, with as much more
-    decay: the defaults are AdamW's here, a factor of 3 apart.
+    Every weight moves by `lr` in every step, so the paper's rates are 3 to 10 times lower than
+    AdamW's, with as much more decay: the defaults are AdamW's here, a factor of 3 apart.
     """
 
     name: Literal["lion"] = "lion"
     lr: float = Field(default=1e-4, gt=0, le=100)
     weight_decay: float = Field(default=0.03, ge=0, le=10)
-    beta1: float = Field(default=0.9, ge=0, lt=1, description="share of the average of gradients in the step")
+    beta1: float = Field(
+        default=0.9, ge=0, lt=1, description="share of the average of gradients in the step"
+    )
     beta2: float = Field(default=0.99, ge=0, lt=1, description=MEAN)
 
     def build(self, model: "nn.Module") -> "optim.Optimizer":
@@ -189,5 +208,8 @@ def param_groups(model: "nn.Module", weight_decay: float) -> list[dict[str, Any]
     return [group for group in groups if group["params"]]
 
 
-Optimizer = Annotated[SGD | Adagrad | RMSprop | Adam | AdamW | RAdam | NAdam | LAMB | Lion, Field(discriminator="name")]
+Optimizer = Annotated[
+    SGD | Adagrad | RMSprop | Adam | AdamW | RAdam | NAdam | LAMB | Lion,
+    Field(discriminator="name"),
+]
 OPTIMIZERS = (SGD, Adagrad, RMSprop, Adam, AdamW, RAdam, NAdam, LAMB, Lion)

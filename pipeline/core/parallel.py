@@ -12,7 +12,9 @@ from torch import Tensor, distributed, nn
 from torch._C._distributed_c10d import FileStore
 from torch.nn.parallel import DistributedDataParallel
 
-PATIENCE = datetime.timedelta(hours=6)  # the other processes wait while the first evaluates and writes
+PATIENCE = datetime.timedelta(
+    hours=6
+)  # the other processes wait while the first evaluates and writes
 
 
 @dataclass(frozen=True)
@@ -30,15 +32,18 @@ class Group:
     def wrap(self, model: nn.Module) -> nn.Module:
         """What forward passes go through: gradients are averaged over the group in `backward`.
 
-        Norm statistics are taken over all devices on GPUs; on CPUs, where torch cannot, over each process's own pictures. So
-        they are in norms that do more than torch's (timm's, with their activation), and frozen norms stay as they are.
+        Norm statistics are taken over all devices on GPUs; on CPUs, where torch cannot, over each
+        process's own pictures. So they are in norms that do more than torch's (timm's, with their
+        activation), and frozen norms stay as they are.
         """
         if self.size == 1:
             return model
         device = next(model.parameters()).device
         if device.type == "cuda":
             synchronise(model)
-        return DistributedDataParallel(model, device_ids=[device.index] if device.type == "cuda" else None)
+        return DistributedDataParallel(
+            model, device_ids=[device.index] if device.type == "cuda" else None
+        )
 
     def add(self, value: Tensor) -> Tensor:
         """The sum over the group, on every process."""
@@ -60,7 +65,8 @@ def synchronise(model: nn.Module) -> None:
     plain = {
         name: module
         for name, module in model.named_modules()
-        if type(module) is nn.BatchNorm2d and "train" not in vars(module)  # a frozen one has a `train` of its own
+        if type(module) is nn.BatchNorm2d
+        and "train" not in vars(module)  # a frozen one has a `train` of its own
     }
     for name, module in plain.items():
         model.set_submodule(name, nn.SyncBatchNorm.convert_sync_batchnorm(module))  # type: ignore[no-untyped-call]
@@ -68,7 +74,9 @@ def synchronise(model: nn.Module) -> None:
 
 @contextmanager
 def joined(rank: int, size: int, meeting: Path, device: str) -> Iterator[Group]:
-    """Meet the other processes at the file `meeting` (which must not exist yet), and leave them at the end."""
+    """Meet the other processes at the file `meeting` (which must not exist yet), and leave them at
+    the end.
+    """
     if size == 1:
         yield Group()
         return
@@ -77,7 +85,9 @@ def joined(rank: int, size: int, meeting: Path, device: str) -> Iterator[Group]:
         torch.cuda.set_device(rank)
     backend = "nccl" if cuda else "gloo"
     store = FileStore(str(meeting), size)
-    distributed.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=PATIENCE)
+    distributed.init_process_group(
+        backend, store=store, rank=rank, world_size=size, timeout=PATIENCE
+    )
     try:
         yield Group(rank, size)
     finally:

@@ -1,4 +1,6 @@
-"""Pictures of a split on the device that trains: on a GPU uploaded once per process where they fit, else batch by batch."""
+"""Pictures of a split on the device that trains: on a GPU uploaded once per process where they fit,
+else batch by batch.
+"""
 
 import os
 import weakref
@@ -14,13 +16,17 @@ from pipeline.data.splits import Split
 
 Rows = npt.NDArray[np.int64]
 SHARE = 0.6  # of the free device memory that pictures may take
-AHEAD = 12  # batches that the kernel is asked for before they are needed: enough to keep a disk busy
+AHEAD = (
+    12  # batches that the kernel is asked for before they are needed: enough to keep a disk busy
+)
 
 _resident: dict[object, tuple[npt.NDArray[np.uint8], Tensor]] = {}
 
 
 class Pictures:
-    """One split; batches are copies, so that nothing is ever written into the (memory-mapped) source."""
+    """One split; batches are copies, so that nothing is ever written into the (memory-mapped)
+    source.
+    """
 
     def __init__(self, split: Split, device: torch.device) -> None:
         self.device = device
@@ -28,12 +34,16 @@ class Pictures:
         self.index: Rows = np.asarray(split.index)
         self.labels = torch.from_numpy(np.asarray(split.labels)[self.index]).to(device)
         self.resident = resident(split.images, device)
-        self._ahead = _Ahead(split.images) if self.resident is None and can_read_ahead(split.images) else None
+        self._ahead = (
+            _Ahead(split.images) if self.resident is None and can_read_ahead(split.images) else None
+        )
 
     def __len__(self) -> int:
         return len(self.index)
 
-    def batches(self, order: Rows, cuts: Iterable[slice]) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    def batches(
+        self, order: Rows, cuts: Iterable[slice]
+    ) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
         """(positions in the split [B], uint8 pictures [B, C, S, S], labels [B]), all on the device.
 
         `order` holds positions in the split, `cuts` the batches as slices of it.
@@ -51,7 +61,9 @@ class Pictures:
             yield positions[cut], images, self.labels[positions[cut]]
 
     def _announced(self, rows: Rows, cuts: Iterable[slice]) -> Iterator[slice]:
-        """`cuts` as they are; the rows of the AHEAD next ones are being read from disk meanwhile."""
+        """`cuts` as they are; the rows of the AHEAD next ones are being read from disk
+        meanwhile.
+        """
         if self._ahead is None:
             yield from cuts
             return
@@ -65,10 +77,11 @@ class Pictures:
 
 
 class _Ahead:
-    """Asks the kernel to read rows of a memory map's file into the page cache, without waiting for them.
+    """Asks the kernel to read rows of a memory map's file into the page cache, without waiting for
+    them.
 
-    A page fault reads one row after the other; told what comes, a disk serves many at once. Rows that are in memory
-    already cost a system call of about a microsecond each.
+    A page fault reads one row after the other; told what comes, a disk serves many at once. Rows
+    that are in memory already cost a system call of about a microsecond each.
     """
 
     def __init__(self, images: npt.NDArray[np.uint8]) -> None:
@@ -80,22 +93,36 @@ class _Ahead:
     def want(self, rows: Rows) -> None:
         """Begin to read these rows."""
         for row in rows.tolist():
-            os.posix_fadvise(self.descriptor, self.start + row * self.num_bytes, self.num_bytes, os.POSIX_FADV_WILLNEED)
+            os.posix_fadvise(
+                self.descriptor,
+                self.start + row * self.num_bytes,
+                self.num_bytes,
+                os.POSIX_FADV_WILLNEED,
+            )
 
 
 def can_read_ahead(images: npt.NDArray[np.uint8]) -> bool:
     """Whether these are all rows of a file, in order, on a system that takes such advice."""
-    if not isinstance(images, np.memmap) or images.filename is None or not hasattr(os, "posix_fadvise"):
+    if (
+        not isinstance(images, np.memmap)
+        or images.filename is None
+        or not hasattr(os, "posix_fadvise")
+    ):
         return False
     # A slice of a memory map keeps its parent's offset: its rows are not where that says.
     try:
-        return images.flags.c_contiguous and os.path.getsize(images.filename) == images.offset + images.nbytes
+        return (
+            images.flags.c_contiguous
+            and os.path.getsize(images.filename) == images.offset + images.nbytes
+        )
     except OSError:  # the name is gone, the map still works
         return False
 
 
 def resident(images: npt.NDArray[np.uint8], device: torch.device) -> Tensor | None:
-    """All pictures on a GPU, kept for the next trial of this process; None on a CPU or where they do not fit."""
+    """All pictures on a GPU, kept for the next trial of this process; None on a CPU or where they
+    do not fit.
+    """
     if device.type != "cuda":
         return None
     name = getattr(images, "filename", None)
@@ -114,8 +141,12 @@ def evenly(total: int, num: int) -> Rows:
 
 
 def cut(num_samples: int, batch_size: int) -> list[slice]:
-    """Batches as slices; the last one is kept, but a lone last sample joins the batch before (batch norm needs two)."""
+    """Batches as slices; the last one is kept, but a lone last sample joins the batch before (batch
+    norm needs two).
+    """
     stops = list(range(batch_size, num_samples, batch_size))
     if stops and num_samples - stops[-1] == 1:
         stops.pop()
-    return [slice(start, stop) for start, stop in zip([0, *stops], [*stops, num_samples], strict=True)]
+    return [
+        slice(start, stop) for start, stop in zip([0, *stops], [*stops, num_samples], strict=True)
+    ]

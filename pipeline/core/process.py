@@ -1,4 +1,6 @@
-"""Settings of the process that trains: allocator, threads, kernels; and which precision pays on a device."""
+"""Settings of the process that trains: allocator, threads, kernels; and which precision pays on a
+device.
+"""
 
 import ctypes
 import sys
@@ -10,9 +12,11 @@ M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_MAX = -1, -2, -4
 
 
 def tune_process(num_threads: int = 1) -> None:
-    """Call once per worker, before the first tensor: one thread per trial, and memory that stays with the process.
+    """Call once per worker, before the first tensor: one thread per trial, and memory that stays
+    with the process.
 
-    By default glibc gives every large activation back to the kernel and page-faults it in again at each step.
+    By default glibc gives every large activation back to the kernel and page-faults it in again at
+    each step.
     """
     torch.set_num_threads(num_threads)
     torch.set_flush_denormal(True)

@@ -1,4 +1,6 @@
-"""Learning-rate schedules: pure functions of where a run stands, which scale the optimizer's learning rate."""
+"""Learning-rate schedules: pure functions of where a run stands, which scale the optimizer's
+learning rate.
+"""
 
 import math
 from abc import abstractmethod
@@ -13,12 +15,16 @@ ROUNDING = 1e-9  # shares of a run this close are the same step: 0.3 / 0.1 is le
 
 
 class Scheduled(Frozen):
-    """Any schedule: a linear warm-up (Goyal et al. 2017, arXiv 1706.02677), then the shape over the rest of the run."""
+    """Any schedule: a linear warm-up (Goyal et al. 2017, arXiv 1706.02677), then the shape over the
+    rest of the run.
+    """
 
     warmup: float = Field(default=0.0, ge=0, lt=1, description="share of all steps")
 
     def factor(self, step: float, total: int, val_losses: Sequence[float] = ()) -> float:
-        """In [0, 1], for `step` in [0, `total`]; `val_losses` are those of the epochs that are over."""
+        """In [0, 1], for `step` in [0, `total`]; `val_losses` are those of the epochs that are
+        over.
+        """
         warm = self.warmup * total
         if step < warm:
             return (step + 1) / (warm + 1) * self.shape(0.0, val_losses)
@@ -39,10 +45,14 @@ class Constant(Scheduled):
 
 
 class Step(Scheduled):
-    """Down by `gamma` at equal distances, as the networks for ImageNet were trained (He et al. 2015, arXiv 1512.03385)."""
+    """Down by `gamma` at equal distances, as the networks for ImageNet were trained (He et al.
+    2015, arXiv 1512.03385).
+    """
 
     name: Literal["step"] = "step"
-    every: float = Field(default=0.3, gt=0, le=1, description="share of the run between two steps down")
+    every: float = Field(
+        default=0.3, gt=0, le=1, description="share of the run between two steps down"
+    )
     gamma: float = Field(default=0.1, ge=0, le=1)
 
     def shape(self, progress: float, val_losses: Sequence[float]) -> float:  # noqa: ARG002
@@ -60,7 +70,9 @@ class Exponential(Scheduled):
 
 
 class Cosine(Scheduled):
-    """Half a cosine down to `floor`: SGDR's without restarts (Loshchilov & Hutter 2016, arXiv 1608.03983)."""
+    """Half a cosine down to `floor`: SGDR's without restarts (Loshchilov & Hutter 2016, arXiv
+    1608.03983).
+    """
 
     name: Literal["cosine"] = "cosine"
     warmup: float = Field(default=0.05, ge=0, lt=1, description="share of all steps")
@@ -71,14 +83,17 @@ class Cosine(Scheduled):
 
 
 class WarmRestarts(Scheduled):
-    """SGDR (Loshchilov & Hutter 2016, arXiv 1608.03983): cycles of half a cosine, which end with the run.
+    """SGDR (Loshchilov & Hutter 2016, arXiv 1608.03983): cycles of half a cosine, which end with
+    the run.
 
     The best epoch is likely the last one of a cycle.
     """
 
     name: Literal["warm_restarts"] = "warm_restarts"
     num_cycles: int = Field(default=3, ge=1, le=100)
-    growth: float = Field(default=2.0, ge=1, le=10, description="length of a cycle over that of the one before")
+    growth: float = Field(
+        default=2.0, ge=1, le=10, description="length of a cycle over that of the one before"
+    )
     floor: float = Field(default=0.0, ge=0, lt=1, description="factor at a cycle's end")
 
     def shape(self, progress: float, val_losses: Sequence[float]) -> float:  # noqa: ARG002
@@ -92,7 +107,8 @@ class WarmRestarts(Scheduled):
 
 
 class OneCycle(Scheduled):
-    """One cycle (Smith 2017, arXiv 1708.07120): straight up from 1 / `div` to 1, then straight down to 1 / `final_div`.
+    """One cycle (Smith 2017, arXiv 1708.07120): straight up from 1 / `div` to 1, then straight down
+    to 1 / `final_div`.
 
     The learning rate only: the paper moves the momentum against it, here it stays.
     """
@@ -111,16 +127,20 @@ class OneCycle(Scheduled):
 
 
 class Plateau(Scheduled):
-    """Down by `gamma` after every `patience` epochs in a row whose val_loss is no better than the best before them.
+    """Down by `gamma` after every `patience` epochs in a row whose val_loss is no better than the
+    best before them.
 
-    torch's ReduceLROnPlateau with its `patience` one lower (it counts the epochs that it puts up with) and no cooldown.
-    Read off the whole history, so a run that goes on from a checkpoint stands where it stood.
+    torch's ReduceLROnPlateau with its `patience` one lower (it counts the epochs that it puts up
+    with) and no cooldown. Read off the whole history, so a run that goes on from a checkpoint
+    stands where it stood.
     """
 
     name: Literal["plateau"] = "plateau"
     gamma: float = Field(default=0.1, ge=0, le=1)
     patience: int = Field(default=5, ge=1, le=100_000, description="epochs")
-    threshold: float = Field(default=1e-4, ge=0, lt=1, description="better is lower by more than this share of the best")
+    threshold: float = Field(
+        default=1e-4, ge=0, lt=1, description="better is lower by more than this share of the best"
+    )
 
     def shape(self, progress: float, val_losses: Sequence[float]) -> float:  # noqa: ARG002
         best, waited, reductions = math.inf, 0, 0
@@ -139,5 +159,8 @@ def fall(progress: float, floor: float) -> float:
     return floor + (1 - floor) * 0.5 * (1 + math.cos(math.pi * progress))
 
 
-Schedule = Annotated[Constant | Step | Exponential | Cosine | WarmRestarts | OneCycle | Plateau, Field(discriminator="name")]
+Schedule = Annotated[
+    Constant | Step | Exponential | Cosine | WarmRestarts | OneCycle | Plateau,
+    Field(discriminator="name"),
+]
 SCHEDULES = (Constant, Step, Exponential, Cosine, WarmRestarts, OneCycle, Plateau)

@@ -1,4 +1,6 @@
-"""From a config and its pictures to what is trained: the network, its normalisation, its precision, its identity."""
+"""From a config and its pictures to what is trained: the network, its normalisation, its precision,
+its identity.
+"""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -18,7 +20,9 @@ from pipeline.data.splits import Split
 
 @dataclass(frozen=True)
 class Inputs:
-    """What train() gets to see; never test. `mean` and `std` per channel, of pictures scaled to [0, 1]."""
+    """What train() gets to see; never test. `mean` and `std` per channel, of pictures scaled to [0,
+    1].
+    """
 
     train: Split
     val: Split
@@ -30,7 +34,9 @@ class Inputs:
 
 
 def resolve_precision(config: TrainConfig, device: str | torch.device) -> Literal["fp32", "bf16"]:
-    """What "auto" means here: bf16 where the device is fast at it; on a CPU from 32 px on (below, casts cost more)."""
+    """What "auto" means here: bf16 where the device is fast at it; on a CPU from 32 px on (below,
+    casts cost more).
+    """
     if config.precision != "auto":
         return config.precision
     device = torch.device(device)
@@ -43,12 +49,18 @@ def identity(config: TrainConfig, seed: int) -> Identity:
     return Identity(config, seed, CORE_VERSION)
 
 
-def build_model(config: TrainConfig, inputs: Inputs, device: torch.device, *, pretrained: bool) -> nn.Module:
-    """The network in the shape that `transfer` gives it; with the weights it starts from if `pretrained`."""
+def build_model(
+    config: TrainConfig, inputs: Inputs, device: torch.device, *, pretrained: bool
+) -> nn.Module:
+    """The network in the shape that `transfer` gives it; with the weights it starts from if
+    `pretrained`.
+    """
     _, channels, size, _ = inputs.train.images.shape
     model = config.model.build(channels, size, inputs.num_classes)
     transfer = config.transfer if pretrained else config.transfer.model_copy(update={"weights": ""})
-    model = apply(transfer, config.model, model, num_classes=inputs.num_classes, classes=inputs.classes).to(device)
+    model = apply(
+        transfer, config.model, model, num_classes=inputs.num_classes, classes=inputs.classes
+    ).to(device)
     if _channels_last(inputs):
         model = model.to(memory_format=torch.channels_last)
     return model
@@ -57,19 +69,29 @@ def build_model(config: TrainConfig, inputs: Inputs, device: torch.device, *, pr
 def describe(config: TrainConfig, inputs: Inputs) -> Artifact:
     """What the run's model file says of itself."""
     _, channels, size, _ = inputs.train.images.shape
-    return Artifact(config, channels, size, inputs.num_classes, *_statistics(config, inputs), inputs.classes)
+    return Artifact(
+        config, channels, size, inputs.num_classes, *_statistics(config, inputs), inputs.classes
+    )
 
 
 def _statistics(config: TrainConfig, inputs: Inputs) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """(mean, std) per channel that pictures are normalised by; grey pictures take the mean of three channels' values."""
+    """(mean, std) per channel that pictures are normalised by; grey pictures take the mean of three
+    channels' values.
+    """
     channels = len(inputs.mean)
     if config.normalize == "imagenet":
         return IMAGENET if channels == 3 else ((sum(IMAGENET[0]) / 3,), (sum(IMAGENET[1]) / 3,))
-    source = normalisation(config.transfer, config.model, channels=channels) if config.normalize == "auto" else None
+    source = (
+        normalisation(config.transfer, config.model, channels=channels)
+        if config.normalize == "auto"
+        else None
+    )
     return source or (inputs.mean, inputs.std)
 
 
-def build_pixels(config: TrainConfig, inputs: Inputs, device: torch.device, dtype: torch.dtype) -> Pixels:
+def build_pixels(
+    config: TrainConfig, inputs: Inputs, device: torch.device, dtype: torch.dtype
+) -> Pixels:
     """From uint8 pictures to the network's input."""
     mean, std = _statistics(config, inputs)
     return Pixels(mean, std, device=device, dtype=dtype, channels_last=_channels_last(inputs))

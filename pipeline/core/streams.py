@@ -1,4 +1,6 @@
-"""Random streams: every draw of a run is a function of (seed, purpose, epoch), so that no generator's state is kept."""
+"""Random streams: every draw of a run is a function of (seed, purpose, epoch), so that no
+generator's state is kept.
+"""
 
 from typing import Literal
 
@@ -9,7 +11,9 @@ PURPOSES: dict[Purpose, int] = {"init": 0, "order": 1, "augment": 2, "dropout": 
 
 
 def stream(seed: int, purpose: Purpose, epoch: int = 0) -> np.random.Generator:
-    """A counter-based generator (Philox; Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3")."""
+    """A counter-based generator (Philox; Salmon et al. 2011, "Parallel random numbers: as easy as
+    1, 2, 3").
+    """
     return np.random.Generator(np.random.Philox(key=[seed, PURPOSES[purpose] << 32 | epoch]))
 
 

@@ -1,4 +1,6 @@
-"""train(): one configuration, one seed, one split pair -> a history. The only way anything here gets trained."""
+"""train(): one configuration, one seed, one split pair -> a history. The only way anything here
+gets trained.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -30,7 +32,8 @@ __all__ = [
 
 @dataclass(frozen=True)
 class Result:
-    """history: one dict per epoch; best_epoch by val_acc, then lower val_loss, then earlier; seconds of all epochs.
+    """history: one dict per epoch; best_epoch by val_acc, then lower val_loss, then earlier;
+    seconds of all epochs.
 
     complete: all epochs of the config are trained, or its patience has run out.
     """
@@ -55,20 +58,25 @@ def train(
     device: str = "cpu",
     group: Group | None = None,
 ) -> Result:
-    """Train up to epoch `stop` of a schedule laid out over `config.epochs`, or until its patience runs out.
+    """Train up to epoch `stop` of a schedule laid out over `config.epochs`, or until its patience
+    runs out.
 
-    With `folder` it goes on from the newest valid checkpoint there, on a CPU bit for bit, and leaves one per epoch.
-    `on_epoch` gets every epoch beyond `reported` once, in order, after its checkpoint is on disk: epoch, train_loss,
-    train_acc (both in eval mode, without augmentation, on a fixed part of the train split), val_loss, val_acc,
-    lr (of the last step), seconds. `before_save` is called before each checkpoint; what it raises ends the run. Global
-    random state is left as it was found. Every process of a `group` calls it with the same arguments; the leader alone
-    evaluates, reports and writes.
+    With `folder` it goes on from the newest valid checkpoint there, on a CPU bit for bit, and
+    leaves one per epoch. `on_epoch` gets every epoch beyond `reported` once, in order, after its
+    checkpoint is on disk: epoch, train_loss, train_acc (both in eval mode, without augmentation, on
+    a fixed part of the train split), val_loss, val_acc, lr (of the last step), seconds.
+    `before_save` is called before each checkpoint; what it raises ends the run. Global random state
+    is left as it was found. Every process of a `group` calls it with the same arguments; the leader
+    alone evaluates, reports and writes.
 
-    Raises Diverged, UserError (a teacher or weights that do not fit), MachineError where a checkpoint cannot be written.
+    Raises Diverged, UserError (a teacher or weights that do not fit), MachineError where a
+    checkpoint cannot be written.
     """
     where = torch.device(device)
     with torch.random.fork_rng(devices=[where] if where.type == "cuda" else []):
-        run = Trainer(config, inputs, seed=seed, folder=folder, device=where, group=group or Group())
+        run = Trainer(
+            config, inputs, seed=seed, folder=folder, device=where, group=group or Group()
+        )
         emit = on_epoch or (lambda _: None)
         stop = config.epochs if stop is None else min(stop, config.epochs)
         for epoch in run.history[reported:stop]:
@@ -79,13 +87,27 @@ def train(
                 emit(epoch)
     history = tuple(run.history[:stop])
     complete = len(history) == config.epochs or exhausted(history, config.patience)
-    return Result(history, best_epoch(history), run.num_params, sum(epoch["seconds"] for epoch in history), complete)
+    return Result(
+        history,
+        best_epoch(history),
+        run.num_params,
+        sum(epoch["seconds"] for epoch in history),
+        complete,
+    )
 
 
 def evaluate_best(
-    config: TrainConfig, split: Split, inputs: Inputs, *, seed: int, folder: Path, device: str = "cpu"
+    config: TrainConfig,
+    split: Split,
+    inputs: Inputs,
+    *,
+    seed: int,
+    folder: Path,
+    device: str = "cpu",
 ) -> Finished:
-    """What `finish` makes of the best epoch's weights on `split`, in fp32; raises FileNotFoundError without a checkpoint."""
+    """What `finish` makes of the best epoch's weights on `split`, in fp32; raises FileNotFoundError
+    without a checkpoint.
+    """
     found = checkpoints.latest(folder, identity(config, seed))
     if found is None:
         raise FileNotFoundError(f"no valid checkpoint in {folder}")
@@ -94,4 +116,6 @@ def evaluate_best(
         model = build_model(config, inputs, where, pretrained=False)
         model.load_state_dict(found.best())
         pixels = build_pixels(config, inputs, where, torch.float32)
-        return finish(config, model, Pictures(split, where), Pictures(inputs.train, where), pixels, seed=seed)
+        return finish(
+            config, model, Pictures(split, where), Pictures(inputs.train, where), pixels, seed=seed
+        )

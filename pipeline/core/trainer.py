@@ -1,4 +1,6 @@
-"""A training run between two epochs: model, optimizer, history, and its checkpoints if it has a folder."""
+"""A training run between two epochs: model, optimizer, history, and its checkpoints if it has a
+folder.
+"""
 
 import math
 import time
@@ -19,21 +21,39 @@ from pipeline.core.objective import Objective, Teacher
 from pipeline.core.parallel import Group
 from pipeline.core.pictures import Pictures, Rows
 from pipeline.core.pseudo import pseudo_labels, with_pseudo_labels
-from pipeline.core.setup import Inputs, build_model, build_pixels, describe, identity, resolve_precision
+from pipeline.core.setup import (
+    Inputs,
+    build_model,
+    build_pixels,
+    describe,
+    identity,
+    resolve_precision,
+)
 from pipeline.core.streams import stream, torch_seed
 
 Epoch = dict[str, float]
 
 
 class Trainer:
-    """The state of a run; every process of its `group` has one, the leader's alone evaluates and writes."""
+    """The state of a run; every process of its `group` has one, the leader's alone evaluates and
+    writes.
+    """
 
     def __init__(
-        self, config: TrainConfig, inputs: Inputs, *, seed: int, folder: Path | None, device: torch.device, group: Group
+        self,
+        config: TrainConfig,
+        inputs: Inputs,
+        *,
+        seed: int,
+        folder: Path | None,
+        device: torch.device,
+        group: Group,
     ) -> None:
         self.config, self.inputs, self.device, self.group = config, inputs, device, group
         self.folder, self.identity = folder, identity(config, seed)
-        found = None if folder is None or not group.leads else checkpoints.latest(folder, self.identity)
+        found = (
+            None if folder is None or not group.leads else checkpoints.latest(folder, self.identity)
+        )
         found = group.share(found)
         self.history: list[Epoch] = [] if found is None else list(found.history)
         # a run keeps the precision that it began with, wherever it goes on
@@ -46,12 +66,22 @@ class Trainer:
         average = averaged(model, config.ema) if config.ema > 0 else None
         if found is not None and not found.settled:
             found.restore(model, optimizer, average)
-        self.pixels = build_pixels(config, inputs, device, torch.bfloat16 if self.bf16 else torch.float32)
+        self.pixels = build_pixels(
+            config, inputs, device, torch.bfloat16 if self.bf16 else torch.float32
+        )
         self.train, self.val = Pictures(inputs.train, device), Pictures(inputs.val, device)
         self.subset = _subset(seed, len(inputs.train), len(inputs.val))
         objective = self._objective(model)
         self.loop = Loop(
-            config, model, optimizer, objective, self.pixels, inputs.num_classes, seed, average=average, group=group
+            config,
+            model,
+            optimizer,
+            objective,
+            self.pixels,
+            inputs.num_classes,
+            seed,
+            average=average,
+            group=group,
         )
         self.num_steps = len(self.loop.cuts(len(self.train)))
 
@@ -66,7 +96,9 @@ class Trainer:
         return self.loop.model if average is None else average.module
 
     def next_epoch(self, before_save: Callable[[], None]) -> Epoch:
-        """Train and evaluate one epoch, write its checkpoint after a call of `before_save`, return its numbers."""
+        """Train and evaluate one epoch, write its checkpoint after a call of `before_save`, return
+        its numbers.
+        """
         start, number = time.monotonic(), len(self.history) + 1
         val_losses = [epoch["val_loss"] for epoch in self.history]
         lr = self.loop.run_epoch(number, self._pictures(number), self.num_steps, val_losses)
@@ -92,7 +124,9 @@ class Trainer:
 
     def _evaluate(self, number: int, lr: float, start: float) -> Epoch:
         model, pixels, bf16 = self.evaluated, self.pixels, self.bf16
-        train_loss, train_acc = evaluate(model, self.train, pixels, bf16=bf16, positions=self.subset)
+        train_loss, train_acc = evaluate(
+            model, self.train, pixels, bf16=bf16, positions=self.subset
+        )
         val_loss, val_acc = evaluate(model, self.val, pixels, bf16=bf16)
         return {
             "epoch": number,
@@ -110,26 +144,36 @@ class Trainer:
         if not pseudo.threshold or epoch < pseudo.start or unlabeled is None:
             return self.train
         found = None
-        if self.group.leads:  # processes may differ in a rounding, and must train on the same pictures
+        if (
+            self.group.leads
+        ):  # processes may differ in a rounding, and must train on the same pictures
             pictures = Pictures(unlabeled, self.device)
-            found = pseudo_labels(pictures, self.evaluated, self.pixels, threshold=pseudo.threshold, bf16=self.bf16)
+            found = pseudo_labels(
+                pictures, self.evaluated, self.pixels, threshold=pseudo.threshold, bf16=self.bf16
+            )
         sure, labels = self.group.share(found)
         return with_pseudo_labels(self.inputs.train, unlabeled, sure, labels, self.device)
 
     def _objective(self, model: nn.Module) -> Objective:
         config, teacher, weights = self.config, None, None
         if config.distill.teacher:
-            found, network = artifact.load(config.distill.teacher, key="distill.teacher", device=self.device)
+            found, network = artifact.load(
+                config.distill.teacher, key="distill.teacher", device=self.device
+            )
             found.require_like(self.about, key="distill.teacher")
             teacher = Teacher(network, found.mean, found.std)
         if config.loss.balanced:
             counts = torch.bincount(self.train.labels, minlength=self.inputs.num_classes)
             weights = config.loss.class_weights(counts).to(self.device)
-        return Objective(config, model, self.group.wrap(model), self.pixels, self.bf16, weights, teacher)
+        return Objective(
+            config, model, self.group.wrap(model), self.pixels, self.bf16, weights, teacher
+        )
 
 
 def best_epoch(history: tuple[Epoch, ...]) -> int:
-    """The epoch of the highest val_acc; ties go to the lower val_loss, then to the earlier epoch; 0 without epochs."""
+    """The epoch of the highest val_acc; ties go to the lower val_loss, then to the earlier epoch; 0
+    without epochs.
+    """
     if not history:
         return 0
     best = min(history, key=lambda epoch: (-epoch["val_acc"], epoch["val_loss"], epoch["epoch"]))
@@ -137,10 +181,14 @@ def best_epoch(history: tuple[Epoch, ...]) -> int:
 
 
 def exhausted(history: list[Epoch] | tuple[Epoch, ...], patience: int) -> bool:
-    """Whether the last `patience` epochs brought no better one (early stopping; Prechelt 1998); never for patience 0."""
+    """Whether the last `patience` epochs brought no better one (early stopping; Prechelt 1998);
+    never for patience 0.
+    """
     return patience > 0 and len(history) - best_epoch(tuple(history)) >= patience
 
 
 def _subset(seed: int, num_train: int, num_val: int) -> Rows:
-    """Positions of the train split that train_loss and train_acc are taken on: at most as many as val has."""
+    """Positions of the train split that train_loss and train_acc are taken on: at most as many as
+    val has.
+    """
     return np.sort(stream(seed, "subset").permutation(num_train)[:num_val])

@@ -16,7 +16,13 @@ from pipeline.frozen import Frozen
 
 PUBLISHED = "pretrained"
 SUFFIXES = (".safetensors", ".pth", ".pt", ".ckpt", ".bin", ".pth.tar")
-FREE = ("depth", "dropout", "dropout_place", "init", "zero_gamma")  # knobs that weights fit at any value
+FREE = (
+    "depth",
+    "dropout",
+    "dropout_place",
+    "init",
+    "zero_gamma",
+)  # knobs that weights fit at any value
 RESNEXT = {(50, 32, 4), (101, 32, 8), (101, 64, 4)}  # depth, cardinality, base_width
 TWINS = {  # networks that timm and torchvision have under two names, besides those under one
     "mobilenetv2_100": "mobilenet_v2",
@@ -33,11 +39,13 @@ SHARED = re.compile(
 
 
 class Transfer(Frozen):
-    """Off by default. With `train` "head" or "last", frozen batch norms keep their running statistics too.
+    """Off by default. With `train` "head" or "last", frozen batch norms keep their running
+    statistics too.
 
-    A weights file may be `best.safetensors` of a finished run, or one of torchvision, timm or other programs; what agrees in
-    name and shape is taken, names of the same network in a library and prefixes included. The head is new unless the file
-    is of a run on the same classes; and where `hidden` gives it a layer more.
+    A weights file may be `best.safetensors` of a finished run, or one of torchvision, timm or other
+    programs; what agrees in name and shape is taken, names of the same network in a library and
+    prefixes included. The head is new unless the file is of a run on the same classes; and where
+    `hidden` gives it a layer more.
     """
 
     weights: str = Field(
@@ -46,17 +54,25 @@ class Transfer(Frozen):
         description="'' = none, 'pretrained' = published ones, else a .safetensors, .pth … file",
     )
     train: Literal["all", "last", "head"] = Field(
-        default="all", description="all parameters, the last `num_last` stages and the head, or the head alone"
+        default="all",
+        description="all parameters, the last `num_last` stages and the head, or the head alone",
     )
-    num_last: int = Field(default=1, ge=1, le=1000, description="stages that train = 'last' trains before the head")
-    hidden: int = Field(default=0, ge=0, le=65_536, description="units of an extra layer in a new head; 0 = none")
+    num_last: int = Field(
+        default=1, ge=1, le=1000, description="stages that train = 'last' trains before the head"
+    )
+    hidden: int = Field(
+        default=0, ge=0, le=65_536, description="units of an extra layer in a new head; 0 = none"
+    )
 
     @field_validator("weights")
     @classmethod
     def _source(cls, value: str) -> str:
         if value not in ("", PUBLISHED) and not value.endswith(SUFFIXES):
             got, files = printable(repr(value)), ", ".join(SUFFIXES)
-            raise ValueError(f"got {got}; allowed: '', '{PUBLISHED}', or a file {files}{nearest(value, [PUBLISHED])}")
+            raise ValueError(
+                f"got {got}; allowed: '', '{PUBLISHED}', or a file "
+                f"{files}{nearest(value, [PUBLISHED])}"
+            )
         return value
 
     @property
@@ -66,7 +82,9 @@ class Transfer(Frozen):
 
 
 def published_source(network: Network) -> str:
-    """The "timm:NAME" or "torchvision:NAME" whose published weights fit the network; an empty string where none do."""
+    """The "timm:NAME" or "torchvision:NAME" whose published weights fit the network; an empty
+    string where none do.
+    """
     if isinstance(network, Library):
         return network.source if network.published else ""
     name = _library_name(network)
@@ -74,7 +92,9 @@ def published_source(network: Network) -> str:
 
 
 def library_sources(network: Network) -> tuple[str, ...]:
-    """Every "torchvision:NAME" and "timm:NAME" that computes what the network does, its own aside."""
+    """Every "torchvision:NAME" and "timm:NAME" that computes what the network does, its own
+    aside.
+    """
     if not isinstance(network, Library):
         name = _library_name(network)
         return (f"torchvision:{name}", f"timm:{name}") if name else ()
@@ -91,18 +111,27 @@ def _library_name(network: Network) -> str:
     name = ""
     if isinstance(network, ResNet):
         name = f"resnet{network.depth}"
-    elif isinstance(network, ResNeXt) and (network.depth, network.cardinality, network.base_width) in RESNEXT:
+    elif (
+        isinstance(network, ResNeXt)
+        and (network.depth, network.cardinality, network.base_width) in RESNEXT
+    ):
         name = f"resnext{network.depth}_{network.cardinality}x{network.base_width}d"
     elif isinstance(network, VGG):
         name = f"vgg{network.depth}" + "_bn" * (network.norm == "batch")
     free = (*FREE, *(("cardinality", "base_width") if isinstance(network, ResNeXt) else ()))
-    free = (*free, "norm") if isinstance(network, VGG) and network.norm in ("batch", "none") else free
-    plain, given = (made.model_copy(update=dict.fromkeys(free, None)) for made in (type(network)(), network))
+    free = (
+        (*free, "norm") if isinstance(network, VGG) and network.norm in ("batch", "none") else free
+    )
+    plain, given = (
+        made.model_copy(update=dict.fromkeys(free, None)) for made in (type(network)(), network)
+    )
     return name if plain == given else ""
 
 
 def has_published(network: Network) -> bool:
-    """Whether `weights = "pretrained"` is possible for the network; whether they can be downloaded is another question."""
+    """Whether `weights = "pretrained"` is possible for the network; whether they can be downloaded
+    is another question.
+    """
     return published_source(network) != ""
 
 
@@ -110,9 +139,14 @@ def refuse_unpublished(network: Network) -> None:
     """Raise UserError, naming the networks that have published weights, where this one has none."""
     if not has_published(network):
         got = network.model_dump()
-        having = sorted(str(member.model_fields["name"].default) for member in MODELS if issubclass(member, Library))
+        having = sorted(
+            str(member.model_fields["name"].default)
+            for member in MODELS
+            if issubclass(member, Library)
+        )
         raise UserError(
-            f"transfer.weights: no published weights fit this network (got '{printable(got.get('arch', got['name']))}'); "
-            f"allowed: {', '.join(having)}, and resnet, resnext and vgg with width, norm, activation, shortcut, "
-            "stem and blocks as published"
+            "transfer.weights: no published weights fit this network (got "
+            f"'{printable(got.get('arch', got['name']))}'); allowed: {', '.join(having)}, and "
+            "resnet, resnext and vgg with width, norm, activation, shortcut, stem and blocks as "
+            "published"
         )

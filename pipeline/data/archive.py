@@ -1,4 +1,6 @@
-"""Archive: the arrays of an .npz file, by their headers first; mapped where they lie in it unpacked, never unpickled."""
+"""Archive: the arrays of an .npz file, by their headers first; mapped where they lie in it
+unpacked, never unpickled.
+"""
 
 import io
 import math
@@ -48,7 +50,9 @@ class Archive:
             self._zip = zipfile.ZipFile(self._file)
         except (OSError, ValueError, EOFError, NotImplementedError, zipfile.BadZipFile) as error:
             raise UserError(f"{self.where}: not an .npz archive: {printable(error)}") from error
-        self.names = [name.removesuffix(".npy") for name in self._zip.namelist() if name.endswith(".npy")]
+        self.names = [
+            name.removesuffix(".npy") for name in self._zip.namelist() if name.endswith(".npy")
+        ]
 
     def close(self) -> None:
         """Let go of the file; what was mapped of it stays."""
@@ -56,22 +60,27 @@ class Archive:
         self._file.close()
 
     def header(self, key: str) -> Header:
-        """What an array says of itself; raises UserError where that is no sound array of numbers or words."""
+        """What an array says of itself; raises UserError where that is no sound array of numbers or
+        words.
+        """
         info = self._zip.getinfo(f"{key}.npy")
         try:
             with self._zip.open(info) as member:
                 found = _header(member)
         except Exception as error:  # zipfile, zlib and numpy raise many kinds on damaged files
-            raise UserError(f"{self.where}: '{printable(key)}' cannot be read: {printable(error)}") from error
+            raise UserError(
+                f"{self.where}: '{printable(key)}' cannot be read: {printable(error)}"
+            ) from error
         if found.dtype.hasobject:
             raise UserError(
-                f"{self.where}: '{printable(key)}' holds Python objects, which could run anything and are not read; "
-                "save it as an array of numbers or words"
+                f"{self.where}: '{printable(key)}' holds Python objects, which could run anything "
+                "and are not read; save it as an array of numbers or words"
             )
         if found.begin + found.num_bytes != info.file_size:
             raise UserError(
-                f"{self.where}: '{printable(key)}' cannot be read: {info.file_size - found.begin:,} bytes, where "
-                f"{list(found.shape)} of {found.dtype} are {found.num_bytes:,}"
+                f"{self.where}: '{printable(key)}' cannot be read: "
+                f"{info.file_size - found.begin:,} bytes, where {list(found.shape)} of "
+                f"{found.dtype} are {found.num_bytes:,}"
             )
         return found
 
@@ -80,10 +89,14 @@ class Archive:
         packed = [self._zip.getinfo(f"{key}.npy") for key in keys]
         packed = [info for info in packed if info.compress_type != zipfile.ZIP_STORED]
         sizes = [(info.file_size, info.compress_size) for info in packed]
-        require_room(self.where, sizes, "save it with np.savez, unpacked: then it is read from the disk")
+        require_room(
+            self.where, sizes, "save it with np.savez, unpacked: then it is read from the disk"
+        )
 
     def load(self, key: str) -> npt.NDArray[Any]:
-        """An array, mapped (changes of it stay in memory) or read; raises UserError where it is damaged."""
+        """An array, mapped (changes of it stay in memory) or read; raises UserError where it is
+        damaged.
+        """
         header, info = self.header(key), self._zip.getinfo(f"{key}.npy")
         try:
             if info.compress_type == zipfile.ZIP_STORED and header.num_bytes:
@@ -93,7 +106,9 @@ class Archive:
         except MemoryError:
             raise
         except Exception as error:  # as above
-            raise UserError(f"{self.where}: '{printable(key)}' cannot be read: {printable(error)}") from error
+            raise UserError(
+                f"{self.where}: '{printable(key)}' cannot be read: {printable(error)}"
+            ) from error
 
     def _mapped(self, header: Header, info: zipfile.ZipInfo) -> npt.NDArray[Any]:
         self._file.seek(info.header_offset)
@@ -116,7 +131,11 @@ class Archive:
         self._file.seek(max(0, size - 2**16 - 22))
         end = self._file.read()
         at = end.rfind(b"PK\5\6")
-        if at >= 0 and len(end) >= at + 22 and struct.unpack_from("<I", end, at + 12)[0] > MAX_DIRECTORY:
+        if (
+            at >= 0
+            and len(end) >= at + 22
+            and struct.unpack_from("<I", end, at + 12)[0] > MAX_DIRECTORY
+        ):
             raise ValueError("it lists too many files")
 
 

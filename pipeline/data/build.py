@@ -1,4 +1,6 @@
-"""Build a cache: decode on all cores into a folder beside it, then rename; a killed build leaves nothing valid."""
+"""Build a cache: decode on all cores into a folder beside it, then rename; a killed build leaves
+nothing valid.
+"""
 
 import contextlib
 import errno
@@ -21,7 +23,16 @@ from pipeline.data import ward
 from pipeline.data.checks import channel_statistics, copies, fingerprint, is_food11, warn
 from pipeline.data.datasets import PictureSet
 from pipeline.data.decode import depth_of
-from pipeline.data.listing import FIRST_RULES, FULL_DEPTH, TRAIN, UNKNOWN, BadPicture, Listing, Reading, check_counts
+from pipeline.data.listing import (
+    FIRST_RULES,
+    FULL_DEPTH,
+    TRAIN,
+    UNKNOWN,
+    BadPicture,
+    Listing,
+    Reading,
+    check_counts,
+)
 from pipeline.data.raster import IN_BYTE, IN_ONE
 from pipeline.data.shelf import ALIKE, IMAGES, META, UNFINISHED
 from pipeline.data.twins import near_identical
@@ -34,7 +45,9 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True)
 class Decoded:
-    """Of a picture that is in the cache its hash and `deepest` as of `Picture`, of another the reason."""
+    """Of a picture that is in the cache its hash and `deepest` as of `Picture`, of another the
+    reason.
+    """
 
     digest: str = ""
     deepest: int = 0
@@ -46,21 +59,30 @@ def checksum(meta: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(meta, sort_keys=True).encode()).hexdigest()
 
 
-def build(dataset: PictureSet, listing: Listing, path: Path, alike: str, on_progress: Progress | None) -> None:
-    """Decode `listing` into the folder `path` (the caller holds its lock); `alike` is the key without the times.
+def build(
+    dataset: PictureSet, listing: Listing, path: Path, alike: str, on_progress: Progress | None
+) -> None:
+    """Decode `listing` into the folder `path` (the caller holds its lock); `alike` is the key
+    without the times.
 
-    Raises UserError where more pictures than `max_unreadable` cannot be read or a class loses too many,
-    MachineError where the disk does not take it.
+    Raises UserError where more pictures than `max_unreadable` cannot be read or a class loses too
+    many, MachineError where the disk does not take it.
     """
     unfinished = path.with_name(path.name + UNFINISHED)
     num_bytes = len(listing.files) * dataset.channels * dataset.size**2
-    shutil.rmtree(unfinished, ignore_errors=True)  # of a killed build: we hold the lock, nobody else writes there
+    shutil.rmtree(
+        unfinished, ignore_errors=True
+    )  # of a killed build: we hold the lock, nobody else writes there
     try:
         unfinished.mkdir()
         with open(unfinished / IMAGES, "w+b") as file:
-            if hasattr(os, "posix_fallocate"):  # a full disk shows now, not after minutes of decoding
+            if hasattr(
+                os, "posix_fallocate"
+            ):  # a full disk shows now, not after minutes of decoding
                 os.posix_fallocate(file.fileno(), 0, num_bytes)
-            dataset, hashes, reasons, notes = _decode_scaled(dataset, listing, file.fileno(), on_progress)
+            dataset, hashes, reasons, notes = _decode_scaled(
+                dataset, listing, file.fileno(), on_progress
+            )
             _check_unreadable(dataset, listing, reasons)
             rows = [row for row in range(len(listing.files)) if row not in reasons]
             _close_gaps(file.fileno(), rows, num_bytes // len(listing.files))
@@ -74,8 +96,8 @@ def build(dataset: PictureSet, listing: Listing, path: Path, alike: str, on_prog
         shutil.rmtree(unfinished, ignore_errors=True)
         free = shutil.disk_usage(path.parent).free
         raise MachineError(
-            f"cache {printable(path.parent)}: cannot write {num_bytes / 1e6:,.1f} MB of decoded pictures: "
-            f"{error.strerror} ({free / 1e6:,.1f} MB free there)"
+            f"cache {printable(path.parent)}: cannot write {num_bytes / 1e6:,.1f} MB of decoded "
+            f"pictures: {error.strerror} ({free / 1e6:,.1f} MB free there)"
         ) from error
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
@@ -84,9 +106,11 @@ def build(dataset: PictureSet, listing: Listing, path: Path, alike: str, on_prog
 def _decode_scaled(
     dataset: PictureSet, listing: Listing, descriptor: int, on_progress: Progress | None
 ) -> tuple[PictureSet, list[str], dict[int, str], list[str]]:
-    """Write each picture at its row; where pictures of 16 bits use less of them, again, at the depth that all of them use.
+    """Write each picture at its row; where pictures of 16 bits use less of them, again, at the
+    depth that all of them use.
 
-    Returns the set as it was read, the hash of every file, by row why some could not be read, and what is to be said.
+    Returns the set as it was read, the hash of every file, by row why some could not be read, and
+    what is to be said.
     """
     found = _decode_all(dataset, listing, range(len(listing.files)), descriptor, on_progress)
     deep = [row for row, one in found.items() if one.deepest > 0]
@@ -97,12 +121,18 @@ def _decode_scaled(
         found |= _decode_all(dataset, listing, deep, descriptor, on_progress)
         notes.append(
             plural(len(deep), "picture of 16 bits uses", "pictures of 16 bits use")
-            + f" no more than {top.bit_length()} of them: scaled so that {top:,} is white, in all of them"
+            + (
+                f" no more than {top.bit_length()} of them: scaled so that {top:,} is white, in "
+                "all of them"
+            )
         )
-    elif top == FULL_DEPTH and 2 * (low := sum(found[row].deepest <= FULL_DEPTH // 16 for row in deep)) > len(deep):
+    elif top == FULL_DEPTH and 2 * (
+        low := sum(found[row].deepest <= FULL_DEPTH // 16 for row in deep)
+    ) > len(deep):
         notes.append(
-            f"{low} of {len(deep)} pictures of 16 bits {'uses' if low == 1 else 'use'} no more than 12 of them and "
-            f"{'is' if low == 1 else 'are'} dark, since others use more (the brightest: "
+            f"{low} of {len(deep)} pictures of 16 bits {'uses' if low == 1 else 'use'} no more "
+            f"than 12 of them and {'is' if low == 1 else 'are'} dark, since others use more (the "
+            "brightest: "
             f"{printable(listing.files[max(deep, key=lambda row: found[row].deepest)], 60)})"
         )
     reasons = {row: one.reason for row, one in found.items() if one.reason}
@@ -110,27 +140,40 @@ def _decode_scaled(
 
 
 def _float_scales(listing: Listing, found: Mapping[int, Decoded]) -> list[str]:
-    """What is to be said where pictures of floats come in both scales: a nearly black one of 0 … 255 looks like 0 … 1."""
-    in_one, in_byte = ([row for row, one in found.items() if one.deepest == kind] for kind in (IN_ONE, IN_BYTE))
+    """What is to be said where pictures of floats come in both scales: a nearly black one of 0 …
+    255 looks like 0 … 1.
+    """
+    in_one, in_byte = (
+        [row for row, one in found.items() if one.deepest == kind] for kind in (IN_ONE, IN_BYTE)
+    )
     if not (in_one and in_byte):
         return []
     lie = plural(len(in_one), "picture of floats lies", "pictures of floats lie")
     first = printable(listing.files[in_one[0]], 60)
     return [
-        f"{lie} in 0 … 1 and {len(in_byte):,} in 0 … 255, each brightened by its own scale: where all are meant in 0 … 255, "
-        f"the first are nearly black (as {first}); save them as 8 or 16 bits"
+        f"{lie} in 0 … 1 and {len(in_byte):,} in 0 … 255, each brightened by its own scale: where "
+        f"all are meant in 0 … 255, the first are nearly black (as {first}); save them as 8 or 16 "
+        "bits"
     ]
 
 
 def _decode_all(
-    dataset: PictureSet, listing: Listing, rows: Sequence[int], descriptor: int, on_progress: Progress | None
+    dataset: PictureSet,
+    listing: Listing,
+    rows: Sequence[int],
+    descriptor: int,
+    on_progress: Progress | None,
 ) -> dict[int, Decoded]:
     """Write the pictures of `rows` at their rows; returns what was found at each."""
     done: dict[int, Decoded] = {}
     over: list[bool] = []
 
     def decode(start: int) -> list[Decoded]:
-        return [_decode_one(dataset, listing, row, descriptor) for row in rows[start : start + CHUNK] if not over]
+        return [
+            _decode_one(dataset, listing, row, descriptor)
+            for row in rows[start : start + CHUNK]
+            if not over
+        ]
 
     with decoding() as pool:
         try:
@@ -161,23 +204,33 @@ def _check_unreadable(dataset: PictureSet, listing: Listing, reasons: dict[int, 
     total = len(listing.files)
     allowed = dataset.num_unreadable_allowed(total)
     if len(reasons) > allowed:
-        shown = "".join(f"\n  {printable(listing.files[row])}: {why}" for row, why in list(reasons.items())[:10])
+        shown = "".join(
+            f"\n  {printable(listing.files[row])}: {why}" for row, why in list(reasons.items())[:10]
+        )
         more = f"\n  and {len(reasons) - 10} more" if len(reasons) > 10 else ""
         raise UserError(
             f"{where}: {len(reasons):,} of {plural(total, 'picture')} cannot be read; allowed by "
-            f"dataset.max_unreadable={getattr(dataset, 'max_unreadable', 0):g}: {allowed}{shown}{more}"
+            f"dataset.max_unreadable={getattr(dataset, 'max_unreadable', 0):g}: "
+            f"{allowed}{shown}{more}"
         )
     if reasons:
         kept = [row for row in range(total) if row not in reasons]
         left = f"{where} without {plural(len(reasons), 'unreadable picture')}"
-        check_counts(left, [listing.labels[r] for r in kept], [listing.parts[r] for r in kept], listing.classes)
+        check_counts(
+            left,
+            [listing.labels[r] for r in kept],
+            [listing.parts[r] for r in kept],
+            listing.classes,
+        )
 
 
 def _close_gaps(descriptor: int, rows: list[int], num_bytes: int) -> None:
     """Move the rows that were read together, in place, and cut the rest off."""
     for place, row in enumerate(rows):
         if place != row:
-            os.pwrite(descriptor, os.pread(descriptor, num_bytes, row * num_bytes), place * num_bytes)
+            os.pwrite(
+                descriptor, os.pread(descriptor, num_bytes, row * num_bytes), place * num_bytes
+            )
     os.ftruncate(descriptor, len(rows) * num_bytes)
 
 
@@ -193,7 +246,9 @@ def _write_meta(
     shape = (len(rows), dataset.channels, dataset.size, dataset.size)
     images = np.memmap(folder / IMAGES, dtype=np.uint8, mode="r", shape=shape)
     parts, labels = ([column[row] for row in rows] for column in (listing.parts, listing.labels))
-    mean, std = channel_statistics(images, np.flatnonzero((np.array(parts) == TRAIN) & (np.array(labels) != UNKNOWN)))
+    mean, std = channel_statistics(
+        images, np.flatnonzero((np.array(parts) == TRAIN) & (np.array(labels) != UNKNOWN))
+    )
     alike = near_identical(images)
     notes = (*_unread(listing, reasons), *scaled, *warn(listing, rows, hashes, alike))
     meta = {
@@ -224,7 +279,9 @@ def _write_meta(
 
 def _unread(listing: Listing, reasons: dict[int, str]) -> Iterator[str]:
     for first in list(reasons)[:1]:
-        told = plural(len(reasons), "picture could not be read and is", "pictures could not be read and are")
+        told = plural(
+            len(reasons), "picture could not be read and is", "pictures could not be read and are"
+        )
         yield f"{told} left out (the first: {printable(listing.files[first])}: {reasons[first]})"
 
 
@@ -238,15 +295,21 @@ def _sync_folder(path: Path) -> None:
 
 @contextlib.contextmanager
 def decoding() -> Iterator[ThreadPoolExecutor]:
-    """Threads to read pictures in: one a core is all there is to gain, others within an operation get in their way."""
+    """Threads to read pictures in: one a core is all there is to gain, others within an operation
+    get in their way.
+    """
     import torch  # slow to import, and a cache that is there does not need it
 
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
         with warnings.catch_warnings(), ward.dismissed(), ThreadPoolExecutor(num_cores()) as pool:
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # our own cap is lower and names the file
-            warnings.filterwarnings("ignore", module="PIL")  # of damaged meta data; whether the pixels can be read decides
+            warnings.simplefilter(
+                "ignore", Image.DecompressionBombWarning
+            )  # our own cap is lower and names the file
+            warnings.filterwarnings(
+                "ignore", module="PIL"
+            )  # of damaged meta data; whether the pixels can be read decides
             yield pool
     finally:
         torch.set_num_threads(before)

@@ -1,8 +1,10 @@
-"""The decode-once cache: every picture decoded a single time into one uint8 file that all workers map.
+"""The decode-once cache: every picture decoded a single time into one uint8 file that all workers
+map.
 
-`<cache>/<key>/images.u8` holds raw uint8 [N, C, S, S]; `meta.json` everything else, with its own checksum. The key
-hashes the dataset config and the names, sizes and times of the files, so a changed folder is decoded anew; where the
-times alone have changed, the files' bytes are compared, and what is there already is used (`shelf.py`).
+`<cache>/<key>/images.u8` holds raw uint8 [N, C, S, S]; `meta.json` everything else, with its own
+checksum. The key hashes the dataset config and the names, sizes and times of the files, so a
+changed folder is decoded anew; where the times alone have changed, the files' bytes are compared,
+and what is there already is used (`shelf.py`).
 """
 
 import contextlib
@@ -20,7 +22,17 @@ import numpy.typing as npt
 from pipeline.data import build
 from pipeline.data.checks import fingerprint
 from pipeline.data.datasets import PictureSet
-from pipeline.data.listing import FIRST_RULES, PARTS, RULES, TRAIN, UNKNOWN, BadPicture, Listing, Reading, as_recorded
+from pipeline.data.listing import (
+    FIRST_RULES,
+    PARTS,
+    RULES,
+    TRAIN,
+    UNKNOWN,
+    BadPicture,
+    Listing,
+    Reading,
+    as_recorded,
+)
 from pipeline.data.shelf import ALIKE, IMAGES, META, hold, locked, parcels, share
 from pipeline.data.taken import Taken
 from pipeline.errors import MachineError, UserError, printable
@@ -40,11 +52,12 @@ class Unreadable:
 class Data:
     """A decoded dataset, mapped from the cache; rows are sorted by file name.
 
-    images: uint8 [N, C, S, S] read-only; labels: int64 [N], -1 = unknown; parts: int8 [N], 0 train, 1 valid, 2 test;
-    mean, std: per channel over train with a label, in units of 0 … 1; counts: pictures in train, valid, test (with and
-    without label) and, where there are any, unlabeled: training pictures without a label, not counted in train;
-    taken: what was taken, and by what rule; fingerprint: 16 hex digits of the content. `files` may hold any bytes a file
-    system allows: show them with `printable`. reading: how its pictures were found and decoded. written,
+    images: uint8 [N, C, S, S] read-only; labels: int64 [N], -1 = unknown; parts: int8 [N], 0 train,
+    1 valid, 2 test; mean, std: per channel over train with a label, in units of 0 … 1; counts:
+    pictures in train, valid, test (with and without label) and, where there are any, unlabeled:
+    training pictures without a label, not counted in train; taken: what was taken, and by what
+    rule; fingerprint: 16 hex digits of the content. `files` may hold any bytes a file system
+    allows: show them with `printable`. reading: how its pictures were found and decoded. written,
     columns: how labels and tables of this set are written, as of `Listing`.
     """
 
@@ -83,12 +96,13 @@ def prepare(
 ) -> Data:
     """Scan, decode into `cache` if that was not done before, and open.
 
-    `recorded`: what the ledger keeps of these pictures. The order of its classes is kept where they are the same; and where
-    today's rules of reading do not give its fingerprint, but the first rules do, the pictures are read by those. Two
-    processes that ask for the same pictures decode them once (file lock). `on_progress(done, total)` is called from the
-    calling thread. `mean` and `std` come from the official train part and serve every replicate: where train and
-    validation are drawn again, some pictures that validate had a small part in the normalisation, the same for every arm.
-    Raises UserError (pictures or folder) and MachineError (disk).
+    `recorded`: what the ledger keeps of these pictures. The order of its classes is kept where they
+    are the same; and where today's rules of reading do not give its fingerprint, but the first
+    rules do, the pictures are read by those. Two processes that ask for the same pictures decode
+    them once (file lock). `on_progress(done, total)` is called from the calling thread. `mean` and
+    `std` come from the official train part and serve every replicate: where train and validation
+    are drawn again, some pictures that validate had a small part in the normalisation, the same for
+    every arm. Raises UserError (pictures or folder) and MachineError (disk).
     """
     classes = recorded["classes"] if recorded else ()
     for rules in (RULES, FIRST_RULES) if recorded else ():
@@ -100,7 +114,11 @@ def prepare(
 
 
 def _prepare(
-    dataset: PictureSet, root: Path | None, cache: Path, on_progress: Progress | None, classes: Sequence[str]
+    dataset: PictureSet,
+    root: Path | None,
+    cache: Path,
+    on_progress: Progress | None,
+    classes: Sequence[str],
 ) -> Data:
     """By the dataset's own rules."""
     try:
@@ -121,23 +139,33 @@ def _prepare(
 
 
 def _recognised(dataset: PictureSet, listing: Listing, path: Path, alike: str) -> bool:
-    """Whether another cache holds these pictures, found at other times; its files are then those of `path` too."""
+    """Whether another cache holds these pictures, found at other times; its files are then those of
+    `path` too.
+    """
     for parcel in parcels(path.parent):
         with contextlib.suppress(MachineError, OSError):  # another process may be removing it
             if parcel.path != path and (parcel.path / ALIKE).read_text(encoding="ascii") == alike:
                 data = open_data(parcel.path)
-                if _holds(data, dataset.read_by(data.reading), listing) and share(parcel.path, path):
+                if _holds(data, dataset.read_by(data.reading), listing) and share(
+                    parcel.path, path
+                ):
                     return True
     return False
 
 
 def _holds(data: Data, dataset: PictureSet, listing: Listing) -> bool:
-    """Whether the pictures are those of the cache by their bytes, and those that could not be read still cannot."""
+    """Whether the pictures are those of the cache by their bytes, and those that could not be read
+    still cannot.
+    """
     bad = {one.file: one.reason for one in data.unreadable}
 
     def look(row: int) -> str:
         try:
-            return dataset.read(listing, row).digest if listing.files[row] in bad else dataset.digest(listing, row)
+            return (
+                dataset.read(listing, row).digest
+                if listing.files[row] in bad
+                else dataset.digest(listing, row)
+            )
         except BadPicture as error:
             return str(error)
 
@@ -148,7 +176,11 @@ def _holds(data: Data, dataset: PictureSet, listing: Listing) -> bool:
             pool.shutdown(cancel_futures=True)  # Ctrl-C: do not read the rest first
     rows = [row for row, file in enumerate(listing.files) if file not in bad]
     same = all(found[row] == bad[file] for row, file in enumerate(listing.files) if file in bad)
-    return same and fingerprint(listing, rows, found, data.images.shape[1:], data.reading.top) == data.fingerprint
+    return (
+        same
+        and fingerprint(listing, rows, found, data.images.shape[1:], data.reading.top)
+        == data.fingerprint
+    )
 
 
 def open_data(path: Path) -> Data:
@@ -161,10 +193,15 @@ def open_data(path: Path) -> Data:
         shape = tuple(meta["shape"])
         images = _mapped(path / IMAGES, shape)
         taken, reading = Taken.parse(meta["taken"]), Reading(**meta["reading"])
-        written, columns = tuple(meta["written"]), tuple(meta["columns"]) if meta["columns"] else None
+        written, columns = (
+            tuple(meta["written"]),
+            tuple(meta["columns"]) if meta["columns"] else None,
+        )
     except (OSError, ValueError, KeyError, TypeError) as error:
         why = printable(error)
-        raise Damaged(f"cache {printable(path)}: missing or damaged ({why}); prepare the data again") from error
+        raise Damaged(
+            f"cache {printable(path)}: missing or damaged ({why}); prepare the data again"
+        ) from error
     parts, labels = np.array(meta["parts"], dtype=np.int8), np.array(meta["labels"], dtype=np.int64)
     return Data(
         path=path,
@@ -201,11 +238,17 @@ def _mapped(path: Path, shape: tuple[int, ...]) -> "np.memmap[Any, np.dtype[np.u
 def _counts(parts: npt.NDArray[np.int8], labels: npt.NDArray[np.int64]) -> dict[str, int]:
     counts = {name: int((parts == part).sum()) for part, name in enumerate(PARTS)}
     unlabeled = int(((parts == TRAIN) & (labels == UNKNOWN)).sum())
-    return counts | {"train": counts["train"] - unlabeled, "unlabeled": unlabeled} if unlabeled else counts
+    return (
+        counts | {"train": counts["train"] - unlabeled, "unlabeled": unlabeled}
+        if unlabeled
+        else counts
+    )
 
 
 def _key(dataset: PictureSet, listing: Listing, *, times: bool = True) -> str:
-    """32 hex digits: the rules, the config and all that the scan found; perhaps without the times of the files."""
+    """32 hex digits: the rules, the config and all that the scan found; perhaps without the times
+    of the files.
+    """
     stamps = listing.stamps if times else tuple(stamp[:1] for stamp in listing.stamps)
     found = [
         dataset.reading.rules,

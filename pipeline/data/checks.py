@@ -13,17 +13,22 @@ from pipeline.counts import plural
 from pipeline.data.listing import FIRST_RULES, FULL_DEPTH, PARTS, TEST, TRAIN, VALID, Listing
 from pipeline.errors import printable
 
-NUM_FOOD11 = 16_643  # 9,866 + 3,430 + 3,347 as published (Singla et al. 2016); 10,000 + 3,643 + 3,000 in later courses
+# 9,866 + 3,430 + 3,347 as published (Singla et al. 2016); 10,000 + 3,643 + 3,000 in later courses
+NUM_FOOD11 = 16_643
 CHUNK = 256
 EXAMPLES = 10  # pairs of pictures that are named
 Pair = tuple[int, int]
 
 
-def fingerprint(listing: Listing, rows: Sequence[int], hashes: Sequence[str], shape: Sequence[int], top: int) -> str:
-    """16 hex digits over the content used: of each picture its name, label, part and bytes; classes, shape, scale.
+def fingerprint(
+    listing: Listing, rows: Sequence[int], hashes: Sequence[str], shape: Sequence[int], top: int
+) -> str:
+    """16 hex digits over the content used: of each picture its name, label, part and bytes;
+    classes, shape, scale.
 
-    Neither times nor absolute paths enter: a copy of the folder elsewhere has the same fingerprint. Nor do the rules by
-    which pictures are found: where today's find and decode what the first did, a record of then still fits.
+    Neither times nor absolute paths enter: a copy of the folder elsewhere has the same fingerprint.
+    Nor do the rules by which pictures are found: where today's find and decode what the first did,
+    a record of then still fits.
     """
     scale = [] if top == FULL_DEPTH else [top]
     digest = hashlib.sha256(json.dumps([FIRST_RULES, *shape, listing.classes, *scale]).encode())
@@ -38,8 +43,11 @@ def is_food11(listing: Listing) -> bool:
     return len(listing.classes) == 11 and len(listing.files) == NUM_FOOD11
 
 
-def warn(listing: Listing, rows: Sequence[int], hashes: Sequence[str], alike: Iterable[Pair]) -> tuple[str, ...]:
-    """Everything to know before believing a number: the listing's warnings, then what the pictures used show.
+def warn(
+    listing: Listing, rows: Sequence[int], hashes: Sequence[str], alike: Iterable[Pair]
+) -> tuple[str, ...]:
+    """Everything to know before believing a number: the listing's warnings, then what the pictures
+    used show.
 
     `alike` are the pairs of places in `rows` whose pictures look the same.
     """
@@ -55,9 +63,11 @@ def warn(listing: Listing, rows: Sequence[int], hashes: Sequence[str], alike: It
 
 
 def copies(parts: Sequence[int], hashes: Sequence[str], alike: Iterable[Pair]) -> dict[str, int]:
-    """How many pictures have a copy, of the same bytes or look, where it flatters: val in train, test in train or val.
+    """How many pictures have a copy, of the same bytes or look, where it flatters: val in train,
+    test in train or val.
 
-    `pool`: of train and val together those with one among them, which a new train/val split may part.
+    `pool`: of train and val together those with one among them, which a new train/val split may
+    part.
     """
     first: dict[str, int] = {}
     same = [(first.setdefault(digest, row), row) for row, digest in enumerate(hashes)]
@@ -79,7 +89,8 @@ def channel_statistics(
 ) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Mean and standard deviation of each channel over the pictures `rows`, in units of 0 … 1.
 
-    From exact integer histograms, so every machine gets the same numbers. A deviation is at least one grey level.
+    From exact integer histograms, so every machine gets the same numbers. A deviation is at least
+    one grey level.
     """
     channels = images.shape[1]
     counts = np.zeros((channels, 256), dtype=np.int64)
@@ -98,8 +109,8 @@ def _warn_title(listing: Listing) -> list[str]:
     if is_food11(listing) or not re.fullmatch(r"food[-_ ]?11", listing.title, re.IGNORECASE):
         return []
     return [
-        f"the folder is called '{listing.title}', but its {plural(len(listing.files), 'picture')} in {len(listing.classes)} "
-        f"classes are not Food-11's {NUM_FOOD11:,} in 11"
+        f"the folder is called '{listing.title}', but its {plural(len(listing.files), 'picture')} "
+        f"in {len(listing.classes)} classes are not Food-11's {NUM_FOOD11:,} in 11"
     ]
 
 
@@ -112,16 +123,23 @@ def _warn_classes(classes: Sequence[str], labels: Sequence[int], parts: Sequence
     if few:
         warnings.append(f"classes with fewer than 10 training pictures: {_some(few)}")
     if max(num_train) > 10 * min(num_train):
-        warnings.append(f"imbalance: the training classes have {min(num_train)} to {max(num_train)} pictures")
+        warnings.append(
+            f"imbalance: the training classes have {min(num_train)} to {max(num_train)} pictures"
+        )
     if absent:
         warnings.append(f"classes without a validation picture: {_some(absent)}")
     untested = [f"'{name}'" for c, name in enumerate(classes) if not counts[TEST, c]]
     if 0 < len(untested) < len(classes):
-        warnings.append(f"classes without a labelled test picture: {_some(untested)}; test numbers say nothing of them")
+        warnings.append(
+            f"classes without a labelled test picture: {_some(untested)}; test numbers say nothing "
+            "of them"
+        )
     return warnings
 
 
-def _warn_copies(files: Sequence[str], labels: Sequence[int], parts: Sequence[int], hashes: Iterable[str]) -> list[str]:
+def _warn_copies(
+    files: Sequence[str], labels: Sequence[int], parts: Sequence[int], hashes: Iterable[str]
+) -> list[str]:
     groups: defaultdict[str, list[int]] = defaultdict(list)
     for row, digest in enumerate(hashes):
         groups[digest].append(row)
@@ -134,9 +152,14 @@ def _warn_copies(files: Sequence[str], labels: Sequence[int], parts: Sequence[in
         contradicting += [(known[0], row) for row in known if labels[row] != labels[known[0]]]
     warnings = []
     if leaked:
-        shown = ", ".join(f"{leaked[part]} of {name}" for part, name in enumerate(PARTS) if leaked[part])
+        shown = ", ".join(
+            f"{leaked[part]} of {name}" for part, name in enumerate(PARTS) if leaked[part]
+        )
         worst = "test" if leaked[TEST] else "validation"
-        warnings.append(f"leak: pictures with an exact copy in another part: {shown}; {worst} numbers are flattered")
+        warnings.append(
+            f"leak: pictures with an exact copy in another part: {shown}; {worst} numbers are "
+            "flattered"
+        )
     if contradicting:
         num = len({row for pair in contradicting for row in pair})
         warnings.append(
@@ -156,12 +179,19 @@ def _warn_twins(
     """`pairs` of rows look the same; those of the same bytes have been reported already."""
     new = [(a, b) for a, b in pairs if hashes[a] != hashes[b]]
     leaking = [(a, b) for a, b in new if parts[a] != parts[b]]
-    contradicting = [(a, b) for a, b in new if labels[a] != labels[b] and min(labels[a], labels[b]) >= 0]
+    contradicting = [
+        (a, b) for a, b in new if labels[a] != labels[b] and min(labels[a], labels[b]) >= 0
+    ]
     warnings = []
     if leaking:
         counts = Counter(parts[row] for row in {row for pair in leaking for row in pair})
-        shown = ", ".join(f"{counts[part]} of {name}" for part, name in enumerate(PARTS) if counts[part])
-        warnings.append(f"leak: pictures that look the same as one in another part: {shown} ({_examples(files, leaking)})")
+        shown = ", ".join(
+            f"{counts[part]} of {name}" for part, name in enumerate(PARTS) if counts[part]
+        )
+        warnings.append(
+            f"leak: pictures that look the same as one in another part: {shown} "
+            f"({_examples(files, leaking)})"
+        )
     if contradicting:
         num = len({row for pair in contradicting for row in pair})
         warnings.append(
@@ -172,9 +202,15 @@ def _warn_twins(
 
 
 def _examples(files: Sequence[str], pairs: Sequence[Pair]) -> str:
-    shown = ", ".join(f"{printable(files[a], 60)} ~ {printable(files[b], 60)}" for a, b in pairs[:EXAMPLES])
-    return f"{shown} and {plural(len(pairs) - EXAMPLES, 'more pair')}" if pairs[EXAMPLES:] else shown
+    shown = ", ".join(
+        f"{printable(files[a], 60)} ~ {printable(files[b], 60)}" for a, b in pairs[:EXAMPLES]
+    )
+    return (
+        f"{shown} and {plural(len(pairs) - EXAMPLES, 'more pair')}" if pairs[EXAMPLES:] else shown
+    )
 
 
 def _some(items: Sequence[str]) -> str:
-    return ", ".join(printable(item) for item in items[:10]) + (f" and {len(items) - 10} more" if items[10:] else "")
+    return ", ".join(printable(item) for item in items[:10]) + (
+        f" and {len(items) - 10} more" if items[10:] else ""
+    )

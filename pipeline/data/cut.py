@@ -1,4 +1,6 @@
-"""Cut: pictures for validation and testing taken from the training part, the same ones on every machine."""
+"""Cut: pictures for validation and testing taken from the training part, the same ones on every
+machine.
+"""
 
 import hashlib
 from collections import defaultdict
@@ -10,11 +12,15 @@ SALT = "fixed cut"
 NAMES = {VALID: "validation", TEST: "test"}
 
 
-def cut(keys: Sequence[str], labels: Sequence[int], parts: list[int], shares: dict[int, float]) -> list[str]:
-    """Move training pictures to the parts that `shares` names, class by class; changes `parts`, returns what was done.
+def cut(
+    keys: Sequence[str], labels: Sequence[int], parts: list[int], shares: dict[int, float]
+) -> list[str]:
+    """Move training pictures to the parts that `shares` names, class by class; changes `parts`,
+    returns what was done.
 
-    Chosen by a hash of the key, so the cut does not depend on the machine and hardly moves when pictures are added.
-    Classes of fewer than 4 pictures stay whole; pictures without a label stay where they are.
+    Chosen by a hash of the key, so the cut does not depend on the machine and hardly moves when
+    pictures are added. Classes of fewer than 4 pictures stay whole; pictures without a label stay
+    where they are.
     """
     classes: defaultdict[int, list[int]] = defaultdict(list)
     for row, (label, part) in enumerate(zip(labels, parts, strict=True)):
@@ -29,14 +35,20 @@ def cut(keys: Sequence[str], labels: Sequence[int], parts: list[int], shares: di
                 parts[row] = part
             start += num
     return [
-        f"no {NAMES[part]} part: {share * 100:.0f} % of each class was cut from the training pictures"
+        (
+            f"no {NAMES[part]} part: {share * 100:.0f} % of each class was cut from the training "
+            "pictures"
+        )
         for part, share in shares.items()
     ]
 
 
 def origins(shares: dict[int, float]) -> dict[str, str]:
     """Part → how it was cut, in words."""
-    return {PARTS[part]: f"cut from train: {share * 100:.0f} % of each class" for part, share in shares.items()}
+    return {
+        PARTS[part]: f"cut from train: {share * 100:.0f} % of each class"
+        for part, share in shares.items()
+    }
 
 
 def warn_test(labels: Sequence[int], parts: Sequence[int]) -> list[str]:
@@ -44,9 +56,16 @@ def warn_test(labels: Sequence[int], parts: Sequence[int]) -> list[str]:
     tests = [label for label, part in zip(labels, parts, strict=True) if part == TEST]
     unknown = tests.count(UNKNOWN)
     if not tests:
-        return ["no test pictures: there is no honest test number, validation numbers were used for selection"]
+        return [
+            "no test pictures: there is no honest test number, validation numbers were used for "
+            "selection"
+        ]
     if unknown == len(tests):
-        bare = "the only test picture has no label" if unknown == 1 else f"none of the {unknown:,} test pictures has a label"
+        bare = (
+            "the only test picture has no label"
+            if unknown == 1
+            else f"none of the {unknown:,} test pictures has a label"
+        )
         return [f"{bare}: there is no honest test number"]
     have = "has no label and counts" if unknown == 1 else "have no label and count"
     return [f"{unknown:,} of {len(tests):,} test pictures {have} for no number"] if unknown else []

@@ -9,7 +9,16 @@ from typing import Literal
 from pipeline.counts import plural
 from pipeline.data.asides import leave_out_masks, note_empty, warn_left_out
 from pipeline.data.cut import cut, origins, warn_test
-from pipeline.data.doubts import ANYWAY, UNLABELED, doubt_numbers, doubts, names_hint, note_files, shown, table_hint
+from pipeline.data.doubts import (
+    ANYWAY,
+    UNLABELED,
+    doubt_numbers,
+    doubts,
+    names_hint,
+    note_files,
+    shown,
+    table_hint,
+)
 from pipeline.data.files import open_file
 from pipeline.data.folder import EXTENSIONS, Names, Tree
 from pipeline.data.homes import Homes, find_homes
@@ -59,14 +68,19 @@ class Rules:
     min_pictures: int = 0
     valid_share: float = 0.15
     test_share: float = 0.15
-    trusting: bool = False  # as the first rules were: folders are classes whatever their names and what they hold
+    # as the first rules were: folders are classes whatever their names and what they hold
+    trusting: bool = False
 
 
 def list_pictures(tree: Tree, rules: Rules) -> Listing:
-    """Label and split the pictures of `tree`; raises UserError where no layout fits or the counts do not allow it."""
+    """Label and split the pictures of `tree`; raises UserError where no layout fits or the counts
+    do not allow it.
+    """
     where = f"data: {printable(tree.root)}"
     if not tree.pictures:
-        raise UserError(f"{where}: no pictures ({KINDS}) in it; found: {describe(tree.ignored)}; {LAYOUTS}")
+        raise UserError(
+            f"{where}: no pictures ({KINDS}) in it; found: {describe(tree.ignored)}; {LAYOUTS}"
+        )
     homes = find_homes(tree, where, by_name=rules.splits == "auto")
     style = _style(tree, homes, rules, where)
     if style == "hw3" and rules.layout == "auto" and not rules.trusting:
@@ -86,8 +100,12 @@ def list_pictures(tree: Tree, rules: Rules) -> Listing:
     shares |= {TEST: rules.test_share} if not homes.split and rules.test_share else {}
     cuts = cut(["/".join(path[len(homes.base) :]) for path in order], labels, parts, shares)
     where = f"{where}: read as layout '{style}' (left out: {describe(tree.ignored)})"
-    check_counts(where, labels, parts, classes, few=SMALLER, hint=_hint(tree, homes, style, written))
-    source = Source(LABELS_FROM[style], parts=_folders(homes) | origins(shares), left_out=dict(tree.ignored))
+    check_counts(
+        where, labels, parts, classes, few=SMALLER, hint=_hint(tree, homes, style, written)
+    )
+    source = Source(
+        LABELS_FROM[style], parts=_folders(homes) | origins(shares), left_out=dict(tree.ignored)
+    )
     taken = Taken.of(source, classes, labels, parts)
     return Listing(
         root=tree.root,
@@ -100,7 +118,13 @@ def list_pictures(tree: Tree, rules: Rules) -> Listing:
         classes=classes,
         written=tuple(written),
         taken=taken,
-        warnings=(*cuts, *notes, *warn_blanks(taken, AWAY), *warn_left_out(tree), *warn_test(labels, parts)),
+        warnings=(
+            *cuts,
+            *notes,
+            *warn_blanks(taken, AWAY),
+            *warn_left_out(tree),
+            *warn_test(labels, parts),
+        ),
     )
 
 
@@ -110,46 +134,72 @@ def _style(tree: Tree, homes: Homes, rules: Rules, where: str) -> str:
         return "name"
     if homes.split:
         train = homes.folders(TRAIN)[0]
-        aside = sum(tree.num_below[(*train, n)] for n in tree.children(train) if n.lower() in UNLABELED)
+        aside = sum(
+            tree.num_below[(*train, n)] for n in tree.children(train) if n.lower() in UNLABELED
+        )
         flat = 2 * tree.num_directly(train) > tree.num_below[train] - aside
         style = "hw3" if flat and not homes.found[train].label else "classes"
     else:
-        flat = not any(tree.num_below[(*homes.base, n)] for n in tree.children(homes.base) if n.lower() not in UNLABELED)
+        flat = not any(
+            tree.num_below[(*homes.base, n)]
+            for n in tree.children(homes.base)
+            if n.lower() not in UNLABELED
+        )
         style = "" if flat else "classes"
     if style and rules.layout in ("auto", style):
         return style
     raise UserError(
-        f"{where}: the pictures do not lie as layout '{rules.layout}' says; found: {shown(tree, ())}, "
-        f"{plural(tree.num_directly(()), 'picture')} directly in it, left out: {describe(tree.ignored)}; "
+        f"{where}: the pictures do not lie as layout '{rules.layout}' says; found: "
+        f"{shown(tree, ())}, {plural(tree.num_directly(()), 'picture')} directly in it, left out: "
+        f"{describe(tree.ignored)}; "
         f"{LAYOUTS}{names_hint('/'.join(path) for path in tree.pictures)}{table_hint(tree)}"
     )
 
 
 def _hint(tree: Tree, homes: Homes, style: str, written: list[str]) -> str:
     """What else may be done where there are too few classes."""
-    splits = f"; {shown(tree, homes.base)} are taken for splits; {ANYWAY}" if homes.split and not written else ""
-    return splits if style == "name" else names_hint("/".join(path) for path in tree.pictures) + table_hint(tree) + splits
+    splits = (
+        f"; {shown(tree, homes.base)} are taken for splits; {ANYWAY}"
+        if homes.split and not written
+        else ""
+    )
+    return (
+        splits
+        if style == "name"
+        else names_hint("/".join(path) for path in tree.pictures) + table_hint(tree) + splits
+    )
 
 
 def _folders(homes: Homes) -> dict[str, str]:
     """Part → the folders it lies in, in words."""
     made = {}
     for part, name in enumerate(PARTS):
-        paths = list(dict.fromkeys("/".join(p) if not homes.found[p].label else f"*/{p[-1]}" for p in homes.folders(part)))
+        paths = list(
+            dict.fromkeys(
+                "/".join(p) if not homes.found[p].label else f"*/{p[-1]}"
+                for p in homes.folders(part)
+            )
+        )
         if paths and homes.split:
-            made[name] = f"folder {', '.join(printable(path, 80) for path in paths[:3])}" + (" …" if paths[3:] else "")
+            made[name] = f"folder {', '.join(printable(path, 80) for path in paths[:3])}" + (
+                " …" if paths[3:] else ""
+            )
     return made or {"train": "no folders of splits"}
 
 
 def _label(tree: Tree, homes: Homes, style: str) -> Found:
-    """Picture → (class as written in its path, part); what has no place in the layout is counted as left out."""
+    """Picture → (class as written in its path, part); what has no place in the layout is counted as
+    left out.
+    """
     found: Found = {}
     for path in tree.pictures:
         home, rest = homes.of(path)
         if home is None:
             tree.ignored["pictures outside the split folders"] += 1
             continue
-        key, why = ("", "") if home.unlabeled else (home.label, "") if home.label else _key(style, rest)
+        key, why = (
+            ("", "") if home.unlabeled else (home.label, "") if home.label else _key(style, rest)
+        )
         if why and not (why in (NO_LABEL, NO_NAME) and home.part == TEST):
             tree.ignored[why] += 1
         else:
@@ -169,12 +219,19 @@ def _key(style: str, rest: Names) -> tuple[str, str]:
     if style == "classes":
         return (rest[0], "") if len(rest) > 1 else ("", NO_LABEL)
     match = LABEL.fullmatch(rest[0])
-    return ("", "pictures in deeper folders") if len(rest) > 1 else (str(int(match[1])), "") if match else ("", NO_LABEL)
+    return (
+        ("", "pictures in deeper folders")
+        if len(rest) > 1
+        else (str(int(match[1])), "")
+        if match
+        else ("", NO_LABEL)
+    )
 
 
 def _hide_dummy_class(homes: Homes, style: str, found: Found) -> list[str]:
-    """Take the label from test pictures that all lie in one class folder of at least three: `ImageFolder` needs a folder
-    even where nobody knows the classes. Changes `found`, returns what was done."""
+    """Take the label from test pictures that all lie in one class folder of at least three:
+    `ImageFolder` needs a folder even where nobody knows the classes. Changes `found`, returns what
+    was done."""
     tests = [path for path, (key, part) in found.items() if part == TEST and key is not None]
     names = {str(found[path][0]) for path in tests}
     num_classes = len({key for key, part in found.values() if part == TRAIN and key is not None})
@@ -182,11 +239,16 @@ def _hide_dummy_class(homes: Homes, style: str, found: Found) -> list[str]:
     if style != "classes" or not homes.split or first or len(names) != 1 or num_classes < 3:
         return []
     found.update(dict.fromkeys(tests, (None, TEST)))
-    return [f"all test pictures lie in one folder ('{printable(names.pop())}'): they are taken as unlabeled"]
+    return [
+        f"all test pictures lie in one folder ('{printable(names.pop())}'): they are taken as "
+        "unlabeled"
+    ]
 
 
 def _leave_out_small(tree: Tree, found: Found, minimum: int) -> list[str]:
-    """Take the classes of fewer than `minimum` training pictures out of `found`; returns what was done."""
+    """Take the classes of fewer than `minimum` training pictures out of `found`; returns what was
+    done.
+    """
     small = small_classes(((key or "", part) for key, part in found.values()), minimum)
     gone = [path for path, (key, _) in found.items() if key in small]
     for path in gone:
@@ -196,7 +258,9 @@ def _leave_out_small(tree: Tree, found: Found, minimum: int) -> list[str]:
     return warn_small(small, minimum)
 
 
-def _classes(tree: Tree, homes: Homes, style: str, found: Found, where: str) -> tuple[list[str], tuple[str, ...]]:
+def _classes(
+    tree: Tree, homes: Homes, style: str, found: Found, where: str
+) -> tuple[list[str], tuple[str, ...]]:
     """(classes as written in the paths, in the order of the labels; their names)."""
     written = in_order({key for key, _ in found.values() if key is not None})
     listed = read_classes(tree.root.joinpath(*homes.base), tree.root) if style == "hw3" else None
@@ -204,7 +268,8 @@ def _classes(tree: Tree, homes: Homes, style: str, found: Found, where: str) -> 
         beyond = [key for key in written if int(key) >= len(listed)]
         if beyond:
             raise UserError(
-                f"{where}: classes.json names {plural(len(listed), 'class', 'classes')}, but files have label {beyond[-1]}"
+                f"{where}: classes.json names {plural(len(listed), 'class', 'classes')}, but files "
+                f"have label {beyond[-1]}"
             )
         written = [str(label) for label in range(len(listed))]
         tree.read(Path("classes.json"))
@@ -214,7 +279,9 @@ def _classes(tree: Tree, homes: Homes, style: str, found: Found, where: str) -> 
 
 
 def read_classes(*folders: Path) -> tuple[str, ...] | None:
-    """The names of the classes by the first `classes.json` there is; raises UserError where it is no list of names."""
+    """The names of the classes by the first `classes.json` there is; raises UserError where it is
+    no list of names.
+    """
     for path in (folder / "classes.json" for folder in folders):
         if not path.is_file():
             continue
@@ -222,8 +289,12 @@ def read_classes(*folders: Path) -> tuple[str, ...] | None:
             with open_file(path) as file:
                 names = json.loads(file.read(1_000_000))
         except (OSError, ValueError, RecursionError) as error:
-            raise UserError(f"{printable(path)}: not readable as JSON: {printable(error)}") from error
-        if not isinstance(names, list) or not all(isinstance(name, str) and name.strip() for name in names):
+            raise UserError(
+                f"{printable(path)}: not readable as JSON: {printable(error)}"
+            ) from error
+        if not isinstance(names, list) or not all(
+            isinstance(name, str) and name.strip() for name in names
+        ):
             raise UserError(f"{printable(path)}: must be a list of class names (position = label)")
         return tuple(printable(name, 100) for name in names)
     return None

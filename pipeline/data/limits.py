@@ -1,7 +1,8 @@
 """Limits: what reading one picture may take, and how much of that its first bytes tell.
 
-A file of a few KB can ask for GBs of memory or hours of time. Where its kind and its header bound the work, it is refused
-by them, the same everywhere; the others are decoded by a process that can be ended (`ward.py`).
+A file of a few KB can ask for GBs of memory or hours of time. Where its kind and its header bound
+the work, it is refused by them, the same everywhere; the others are decoded by a process that can
+be ended (`ward.py`).
 """
 
 import contextlib
@@ -26,8 +27,12 @@ SMALL_BYTES = 256 * 2**10  # Pillow's readers written in Python take at most 2 s
 MEMORY = 900 * 2**20  # bytes that all pictures which are being decoded take together
 CPU_SECONDS = 15
 SEGMENT = re.compile(rb"\xff{1,%d}+([\x01-\xfe])" % MAX_FILL)
-MARKER = re.compile(rb"\xff++([\x01-\xcf\xd8-\xfe])")  # not the zeros and restarts that stand among the pixels
-PLAIN_PPM = re.compile(rb"P[56](?:\s|#[^\n]{0,999}+\n){1,50}+\d{1,9}+(?:\s|#[^\n]{0,999}+\n){1,50}+\d{1,9}+\s{1,9}+255\s")
+MARKER = re.compile(
+    rb"\xff++([\x01-\xcf\xd8-\xfe])"
+)  # not the zeros and restarts that stand among the pixels
+PLAIN_PPM = re.compile(
+    rb"P[56](?:\s|#[^\n]{0,999}+\n){1,50}+\d{1,9}+(?:\s|#[^\n]{0,999}+\n){1,50}+\d{1,9}+\s{1,9}+255\s"
+)
 NO_LENGTH = frozenset((0x01, *range(0xD0, 0xD9)))
 
 
@@ -40,7 +45,9 @@ class Budget:
 
     @contextlib.contextmanager
     def claim(self, num_bytes: int) -> Iterator[None]:
-        """Wait for that much, or for all of it where it is more; not to be called by who holds some."""
+        """Wait for that much, or for all of it where it is more; not to be called by who holds
+        some.
+        """
         own = min(num_bytes, self._total)
         with self._turn:
             self._turn.wait_for(lambda: self._free >= own)
@@ -59,7 +66,8 @@ def scaled(amount: int, max_megapixels: int) -> int:
 
 
 def is_plain(raw: bytes) -> bool:
-    """Whether the work on a file follows from its length and its header's sizes, so that it may be decoded here.
+    """Whether the work on a file follows from its length and its header's sizes, so that it may be
+    decoded here.
 
     Raises BadPicture where Pillow would take too long for the header itself.
     """
@@ -72,7 +80,10 @@ def is_plain(raw: bytes) -> bool:
     if raw[:4] == b"RIFF" and raw[8:12] == b"WEBP":
         return True
     if raw[:2] == b"BM":
-        return raw[14:18] != b"\x0c\0\0\0" and raw[30:34] in (b"\0\0\0\0", b"\3\0\0\0")  # others are decoded in Python
+        return raw[14:18] != b"\x0c\0\0\0" and raw[30:34] in (
+            b"\0\0\0\0",
+            b"\3\0\0\0",
+        )  # others are decoded in Python
     if PLAIN_PPM.match(raw):
         return True
     if raw[:4] in (b"II*\0", b"MM\0*"):
@@ -81,10 +92,11 @@ def is_plain(raw: bytes) -> bool:
 
 
 def memory_for(image: Image.Image, raw: bytes, full: tuple[int, int], max_megapixels: int) -> int:
-    """Bytes that decoding takes of an opened picture, from its header; `full` is its size before it was shrunk.
+    """Bytes that decoding takes of an opened picture, from its header; `full` is its size before it
+    was shrunk.
 
-    Raises BadPicture where a side is too long, or a JPEG goes over its pixels too often or keeps too much of them:
-    thousands of scans take 20 KB and an hour.
+    Raises BadPicture where a side is too long, or a JPEG goes over its pixels too often or keeps
+    too much of them: thousands of scans take 20 KB and an hour.
     """
     if max(full) > MAX_SIDE:
         raise BadPicture(f"{full[0]} x {full[1]} pixels; no side may be longer than {MAX_SIDE:,}")
@@ -102,7 +114,9 @@ def _bytes_a_pixel(image: Image.Image) -> int:
     """What Pillow, its decoder and our own arrays hold at once, as measured; a tenth more."""
     if any(";16" in str(tile.args) for tile in getattr(image, "tile", ())):
         return 40
-    return {"WEBP": 19, "HEIF": 20, "AVIF": 20}.get(image.format or "", 11 if image.mode in ("1", "L", "P", "RGB") else 14)
+    return {"WEBP": 19, "HEIF": 20, "AVIF": 20}.get(
+        image.format or "", 11 if image.mode in ("1", "L", "P", "RGB") else 14
+    )
 
 
 def _coefficients(image: Image.Image, full: tuple[int, int], max_megapixels: int) -> int:
@@ -111,7 +125,10 @@ def _coefficients(image: Image.Image, full: tuple[int, int], max_megapixels: int
     most = max(h for h, _ in sampling) * max(v for _, v in sampling) or 1
     need = 2 * full[0] * full[1] * sum(h * v for h, v in sampling) // most
     if need > scaled(MEMORY, max_megapixels) * 3 // 4:
-        raise BadPicture(f"a JPEG of {full[0]} x {full[1]} pixels in several scans: it takes {need / 1e9:.1f} GB to decode")
+        raise BadPicture(
+            f"a JPEG of {full[0]} x {full[1]} pixels in several scans: it takes {need / 1e9:.1f} "
+            "GB to decode"
+        )
     return need
 
 
@@ -132,7 +149,9 @@ def _check_segments(raw: bytes) -> None:
 
 
 def _num_scans(raw: bytes, most: int) -> int:
-    """The scans of a JPEG's own picture, those of thumbnails and of what is appended aside; counted to just over `most`."""
+    """The scans of a JPEG's own picture, those of thumbnails and of what is appended aside; counted
+    to just over `most`.
+    """
     place, num = 2, 0
     for _ in range(MAX_MARKERS):
         found = MARKER.search(raw, place)
@@ -157,13 +176,22 @@ def _check_chunks(raw: bytes) -> None:
 
 
 def _is_plain_tiff(raw: bytes) -> bool:
-    """Whether a TIFF's first picture comes in strips, which are no larger than it, packed in a way that takes their time."""
+    """Whether a TIFF's first picture comes in strips, which are no larger than it, packed in a way
+    that takes their time.
+    """
     order = "<" if raw[:2] == b"II" else ">"
     try:
         place = struct.unpack_from(f"{order}I", raw, 4)[0]
         num = struct.unpack_from(f"{order}H", raw, place)[0]
-        entries = [struct.unpack_from(f"{order}HHIHH", raw, place + 2 + 12 * entry) for entry in range(min(num, 500))]
+        entries = [
+            struct.unpack_from(f"{order}HHIHH", raw, place + 2 + 12 * entry)
+            for entry in range(min(num, 500))
+        ]
     except struct.error:
         return False
     packed = {value for tag, kind, _, value, _ in entries if tag == 259 and kind == 3}
-    return num <= 500 and not {322, 323} & {entry[0] for entry in entries} and packed <= {1, 5, 8, 32773, 32946}
+    return (
+        num <= 500
+        and not {322, 323} & {entry[0] for entry in entries}
+        and packed <= {1, 5, 8, 32773, 32946}
+    )

@@ -27,16 +27,22 @@ _OPENING = threading.Lock()
 Pixels = npt.NDArray[np.uint8]
 
 
-def decoded(raw: bytes, reading: Reading, max_megapixels: int, admit: Callable[[int], object]) -> tuple[Pixels, int]:
-    """(uint8 [1 or 3, H, W], a view with the channels last in memory where it is RGB; `deepest` as of `Picture`).
+def decoded(
+    raw: bytes, reading: Reading, max_megapixels: int, admit: Callable[[int], object]
+) -> tuple[Pixels, int]:
+    """(uint8 [1 or 3, H, W], a view with the channels last in memory where it is RGB; `deepest` as
+    of `Picture`).
 
-    Before anything is decoded `admit` is called with the bytes of memory that it takes. Raises BadPicture and MemoryError.
+    Before anything is decoded `admit` is called with the bytes of memory that it takes. Raises
+    BadPicture and MemoryError.
     """
     with _opened(raw, reading, max_megapixels, admit) as image:
         return pixels_of(image, reading.top)
 
 
-def loaded(raw: bytes, reading: Reading, max_megapixels: int, admit: Callable[[int], object]) -> Image.Image:
+def loaded(
+    raw: bytes, reading: Reading, max_megapixels: int, admit: Callable[[int], object]
+) -> Image.Image:
     """The picture itself, read into memory; otherwise as `decoded`."""
     with _opened(raw, reading, max_megapixels, admit) as image:
         image.load()
@@ -44,7 +50,9 @@ def loaded(raw: bytes, reading: Reading, max_megapixels: int, admit: Callable[[i
 
 
 @contextlib.contextmanager
-def _opened(raw: bytes, reading: Reading, max_megapixels: int, admit: Callable[[int], object]) -> Iterator[Image.Image]:
+def _opened(
+    raw: bytes, reading: Reading, max_megapixels: int, admit: Callable[[int], object]
+) -> Iterator[Image.Image]:
     try:
         with _open(raw, reading.rules) as image:
             full = image.size
@@ -54,7 +62,9 @@ def _opened(raw: bytes, reading: Reading, max_megapixels: int, admit: Callable[[
     except (BadPicture, MemoryError):
         raise
     except UnidentifiedImageError as error:
-        raise BadPicture("not a JPEG, PNG, WebP, BMP, GIF, AVIF, HEIC, TIFF or PPM picture") from error
+        raise BadPicture(
+            "not a JPEG, PNG, WebP, BMP, GIF, AVIF, HEIC, TIFF or PPM picture"
+        ) from error
     except Exception as error:  # Pillow's plugins raise nearly anything on damaged files
         raise BadPicture(_reason(error)) from error
 
@@ -71,11 +81,15 @@ def _formats(rules: int) -> tuple[str, ...]:
     Image.init()
     if rules > FIRST_RULES:
         pillow_heif.register_heif_opener()
-    return tuple(name for name in (FORMATS if rules > FIRST_RULES else FIRST_FORMATS) if name in Image.OPEN)
+    return tuple(
+        name for name in (FORMATS if rules > FIRST_RULES else FIRST_FORMATS) if name in Image.OPEN
+    )
 
 
 def _open(raw: bytes, rules: int) -> Image.Image:
-    """The picture, its header read. Pillow's own cap on pixels is off meanwhile: ours is lower, and shrinks what it can."""
+    """The picture, its header read. Pillow's own cap on pixels is off meanwhile: ours is lower, and
+    shrinks what it can.
+    """
     with _OPENING:
         before, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
         try:
@@ -85,7 +99,9 @@ def _open(raw: bytes, rules: int) -> Image.Image:
 
 
 def _shrink(image: Image.Image, max_megapixels: int, *, can: bool) -> None:
-    """Have a JPEG decoded at the largest of its fractions that keeps to the cap; raises BadPicture where none does."""
+    """Have a JPEG decoded at the largest of its fractions that keeps to the cap; raises BadPicture
+    where none does.
+    """
     width, height = image.size
     if width * height <= max_megapixels * 10**6:
         return
@@ -94,8 +110,8 @@ def _shrink(image: Image.Image, max_megapixels: int, *, can: bool) -> None:
             image.draft(None, (width // part, height // part))
             return
     raise BadPicture(
-        f"{width} x {height} pixels; dataset.max_megapixels allows {max_megapixels}, and only JPEGs can be shrunk while "
-        "they are decoded"
+        f"{width} x {height} pixels; dataset.max_megapixels allows {max_megapixels}, and only "
+        "JPEGs can be shrunk while they are decoded"
     )
 
 
@@ -109,7 +125,8 @@ IN_ONE, IN_BYTE = -1, -2  # instead of the largest value: floats in 0 … 1, and
 
 
 def pixels_of(image: Image.Image, top: int = FULL_DEPTH) -> tuple[Pixels, int]:
-    """(uint8 [1 or 3, H, W] of an opened picture: upright, first frame, deep values scaled; `deepest` as of `Picture`).
+    """(uint8 [1 or 3, H, W] of an opened picture: upright, first frame, deep values scaled;
+    `deepest` as of `Picture`).
 
     Raises what Pillow raises.
     """
@@ -120,7 +137,9 @@ def pixels_of(image: Image.Image, top: int = FULL_DEPTH) -> tuple[Pixels, int]:
     if image.mode[0] in "IF":  # Pillow's own conversion clips these at 255
         values = np.asarray(image)
         most = values.max()
-        return _eight_bits(values, top)[None], (IN_ONE if most <= 1 else IN_BYTE) if image.mode == "F" else int(most)
+        return _eight_bits(values, top)[None], (
+            IN_ONE if most <= 1 else IN_BYTE
+        ) if image.mode == "F" else int(most)
     rgb = image if image.mode == "RGB" else image.convert("RGB")
     pixels = np.array(rgb).transpose(2, 0, 1)
     return pixels, 256 * int(pixels.max()) + 255 if deep else 0
@@ -142,8 +161,14 @@ def _deep_colour(image: Image.Image, top: int) -> Image.Image:
 
     Pillow gives the low byte as the high one where it is told the other order of bytes.
     """
-    if not isinstance(image, ImageFile.ImageFile) or image.fp is None or image.format not in ("PNG", "TIFF"):
-        raise BadPicture(f"colours of 16 bits of which values to {top:,} alone are used; save it as PNG")
+    if (
+        not isinstance(image, ImageFile.ImageFile)
+        or image.fp is None
+        or image.format not in ("PNG", "TIFF")
+    ):
+        raise BadPicture(
+            f"colours of 16 bits of which values to {top:,} alone are used; save it as PNG"
+        )
     image.fp.seek(0)
     other = Image.open(io.BytesIO(image.fp.read()), formats=[image.format])
     assert isinstance(other, ImageFile.ImageFile)
@@ -160,18 +185,24 @@ def _deep_colour(image: Image.Image, top: int) -> Image.Image:
 
 
 def _swapped(args: Any) -> Any:
-    """A tile's arguments with the other order of bytes; of grey with alpha, which has none, the four bytes as they are."""
+    """A tile's arguments with the other order of bytes; of grey with alpha, which has none, the
+    four bytes as they are.
+    """
     if isinstance(args, tuple):
         return tuple(map(_swapped, args))
     if not isinstance(args, str) or not DEEP_COLOUR.fullmatch(args):
         return args
     if args.startswith("LA"):
         return "RGBA"
-    return args[:-1] + ("B" if args[-1] == "L" or (args[-1] == "N" and sys.byteorder == "little") else "L")
+    return args[:-1] + (
+        "B" if args[-1] == "L" or (args[-1] == "N" and sys.byteorder == "little") else "L"
+    )
 
 
 def _eight_bits(values: npt.NDArray[Any], top: int) -> Pixels:
-    """Whole numbers of 16 bits, or floats in 0 … 1 or 0 … 255, as uint8; raises BadPicture where they are neither."""
+    """Whole numbers of 16 bits, or floats in 0 … 1 or 0 … 255, as uint8; raises BadPicture where
+    they are neither.
+    """
     low, high = values.min(), values.max()
     if values.dtype.kind == "f":
         if not (np.isfinite(values).all() and low >= 0 and high <= 255):
@@ -180,12 +211,20 @@ def _eight_bits(values: npt.NDArray[Any], top: int) -> Pixels:
     if low < 0 or high > FULL_DEPTH:
         raise BadPicture(f"values from {low} to {high}; whole numbers up to 65,535 are expected")
     if top < FULL_DEPTH:  # pictures that come later may be brighter than any of the set
-        return by_bands(lambda band: (band.clip(0, top).astype(np.uint32) * 255 + top // 2) // top, values)
-    return by_bands(lambda band: band.astype(np.uint16) // 257 + (band.astype(np.uint16) % 257 > 128), values)
+        return by_bands(
+            lambda band: (band.clip(0, top).astype(np.uint32) * 255 + top // 2) // top, values
+        )
+    return by_bands(
+        lambda band: band.astype(np.uint16) // 257 + (band.astype(np.uint16) % 257 > 128), values
+    )
 
 
-def by_bands(function: Callable[[npt.NDArray[Any]], npt.NDArray[Any]], values: npt.NDArray[Any]) -> Pixels:
-    """What `function` makes of each value, as uint8, some rows at a time: its arrays in between are many times as large."""
+def by_bands(
+    function: Callable[[npt.NDArray[Any]], npt.NDArray[Any]], values: npt.NDArray[Any]
+) -> Pixels:
+    """What `function` makes of each value, as uint8, some rows at a time: its arrays in between are
+    many times as large.
+    """
     made = np.empty(values.shape[:2] if function is grey else values.shape, np.uint8)
     rows = max(1, BAND_VALUES // max(1, values[:1].size))
     for start in range(0, len(values), rows):

@@ -1,6 +1,8 @@
-"""Shelf: the caches of one folder, side by side: who holds which, what may be taken off, what is there already.
+"""Shelf: the caches of one folder, side by side: who holds which, what may be taken off, what is
+there already.
 
-A cache is held by its images: whoever has them mapped has the kernel's shared lock on them for as long.
+A cache is held by its images: whoever has them mapped has the kernel's shared lock on them for as
+long.
 """
 
 import contextlib
@@ -21,8 +23,8 @@ UNFINISHED, LOCK = ".unfinished", ".lock"
 
 @dataclass(frozen=True)
 class Parcel:
-    """A cache as it lies there. num_bytes: on the disk; of files that several caches share, only the newest's;
-    made: seconds since 1970."""
+    """A cache as it lies there. num_bytes: on the disk; of files that several caches share, only
+    the newest's; made: seconds since 1970."""
 
     path: Path
     num_bytes: int
@@ -30,10 +32,16 @@ class Parcel:
 
 
 def parcels(cache: Path) -> list[Parcel]:
-    """All caches in the folder, also what killed builds have left, the newest first. Raises MachineError."""
+    """All caches in the folder, also what killed builds have left, the newest first. Raises
+    MachineError.
+    """
     found, seen = [], set[int]()
     try:
-        there = [(path.stat().st_mtime, path) for path in cache.iterdir() if _is_cache(path)] if cache.is_dir() else []
+        there = (
+            [(path.stat().st_mtime, path) for path in cache.iterdir() if _is_cache(path)]
+            if cache.is_dir()
+            else []
+        )
         for made, path in sorted(there, reverse=True):
             with contextlib.suppress(FileNotFoundError):  # removed by another process
                 files = [file.stat() for file in path.iterdir()]
@@ -46,7 +54,9 @@ def parcels(cache: Path) -> list[Parcel]:
 
 
 def _is_cache(path: Path) -> bool:
-    """Nothing else is ever counted or removed: a folder by the name of a key, with our files alone in it."""
+    """Nothing else is ever counted or removed: a folder by the name of a key, with our files alone
+    in it.
+    """
     key = path.name.removesuffix(UNFINISHED)
     if len(key) != 32 or key.strip("0123456789abcdef") or path.is_symlink() or not path.is_dir():
         return False
@@ -58,7 +68,8 @@ def _is_cache(path: Path) -> bool:
 
 @contextlib.contextmanager
 def locked(path: Path, *, wait: bool = True) -> Iterator[bool]:
-    """Hold the lock of the cache `path`, waiting for whoever builds it; without `wait`, whether it could be had.
+    """Hold the lock of the cache `path`, waiting for whoever builds it; without `wait`, whether it
+    could be had.
 
     Raises MachineError where it cannot be used.
     """
@@ -66,7 +77,9 @@ def locked(path: Path, *, wait: bool = True) -> Iterator[bool]:
         path.parent.mkdir(parents=True, exist_ok=True)
         file = _lock(Path(f"{path}{LOCK}"), wait)
     except OSError as error:
-        raise MachineError(f"cache {printable(path.parent)}: cannot be used: {error.strerror}") from error
+        raise MachineError(
+            f"cache {printable(path.parent)}: cannot be used: {error.strerror}"
+        ) from error
     with file or contextlib.nullcontext():
         yield file is not None
 
@@ -90,8 +103,8 @@ def _lock(path: Path, wait: bool) -> IO[str] | None:
 
 
 def hold(file: IO[bytes], path: Path) -> None:
-    """Hold the opened images of a cache, as long as the file or a map of it is open; raises ValueError where they have
-    been taken off meanwhile."""
+    """Hold the opened images of a cache, as long as the file or a map of it is open; raises
+    ValueError where they have been taken off meanwhile."""
     with contextlib.suppress(OSError):  # a disk without locks
         fcntl.flock(file, fcntl.LOCK_SH)
     if not os.path.samestat(path.stat(), os.fstat(file.fileno())):
@@ -99,7 +112,9 @@ def hold(file: IO[bytes], path: Path) -> None:
 
 
 def take_off(path: Path) -> bool:
-    """Remove a cache and its lock; False, and nothing is done, where it is being built or held. Raises MachineError."""
+    """Remove a cache and its lock; False, and nothing is done, where it is being built or held.
+    Raises MachineError.
+    """
     base = path.with_name(path.name.removesuffix(UNFINISHED))
     with locked(base, wait=False) as mine:
         if not mine:
@@ -107,7 +122,10 @@ def take_off(path: Path) -> bool:
         try:
             with contextlib.ExitStack() as stack:
                 if (path / IMAGES).exists():
-                    fcntl.flock(stack.enter_context(open(path / IMAGES, "rb")), fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    fcntl.flock(
+                        stack.enter_context(open(path / IMAGES, "rb")),
+                        fcntl.LOCK_EX | fcntl.LOCK_NB,
+                    )
                 gone = base.with_name(base.name + UNFINISHED)
                 if path != gone:
                     shutil.rmtree(gone, ignore_errors=True)
@@ -118,13 +136,15 @@ def take_off(path: Path) -> bool:
         except BlockingIOError:
             return False
         except OSError as error:
-            raise MachineError(f"cache {printable(path)}: cannot be removed: {error.strerror}") from error
+            raise MachineError(
+                f"cache {printable(path)}: cannot be removed: {error.strerror}"
+            ) from error
     return True
 
 
 def share(source: Path, path: Path) -> bool:
-    """Make the cache `path` of the files of `source`, without copying; False where the disk cannot. The caller holds the
-    lock of `path`."""
+    """Make the cache `path` of the files of `source`, without copying; False where the disk cannot.
+    The caller holds the lock of `path`."""
     unfinished = path.with_name(path.name + UNFINISHED)
     try:
         shutil.rmtree(unfinished, ignore_errors=True)

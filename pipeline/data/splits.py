@@ -16,7 +16,9 @@ Parts = npt.NDArray[np.int8]
 
 @dataclass(frozen=True)
 class Split:
-    """Rows of a dataset. images: uint8 [N, C, S, S] and labels: int64 [N] of the whole set; index: int64, sorted."""
+    """Rows of a dataset. images: uint8 [N, C, S, S] and labels: int64 [N] of the whole set; index:
+    int64, sorted.
+    """
 
     images: npt.NDArray[np.uint8]
     labels: npt.NDArray[np.int64]
@@ -28,8 +30,9 @@ class Split:
 
 @dataclass(frozen=True)
 class Splits:
-    """Disjoint splits. `test` is the same for every replicate, None where no test picture has a label; `unlabeled`: the
-    training pictures of unknown label (-1), the same for every replicate, None where there are none."""
+    """Disjoint splits. `test` is the same for every replicate, None where no test picture has a
+    label; `unlabeled`: the training pictures of unknown label (-1), the same for every replicate,
+    None where there are none."""
 
     train: Split
     val: Split
@@ -38,34 +41,55 @@ class Splits:
 
 
 def splits(
-    data: Data, replicate: int, scheme: Literal["resplit", "official", "kfold"], *, seed: int = 0, folds: int = 5
+    data: Data,
+    replicate: int,
+    scheme: Literal["resplit", "official", "kfold"],
+    *,
+    seed: int = 0,
+    folds: int = 5,
 ) -> Splits:
     """The splits of one replicate, the same for all arms and on every machine.
 
-    Replicate 0 (the search) and the scheme `official` take the parts as they are. `resplit` pools train and valid for
-    replicate r > 0 and draws again, with the official number of each class in each split, keyed by (seed, r) alone.
-    `kfold` validates replicate r > 0 on fold (r - 1) mod `folds` of the pool, each class spread evenly over the folds;
-    after each full round the folds are drawn anew. Splits that differ between replicates let intervals cover the choice
-    of the data, not only of the weights (Bouthillier et al. 2021, "Accounting for variance in machine learning benchmarks").
+    Replicate 0 (the search) and the scheme `official` take the parts as they are. `resplit` pools
+    train and valid for replicate r > 0 and draws again, with the official number of each class in
+    each split, keyed by (seed, r) alone. `kfold` validates replicate r > 0 on fold (r - 1) mod
+    `folds` of the pool, each class spread evenly over the folds; after each full round the folds
+    are drawn anew. Splits that differ between replicates let intervals cover the choice of the
+    data, not only of the weights (Bouthillier et al. 2021, "Accounting for variance in machine
+    learning benchmarks").
     """
     if replicate < 0:
         raise ValueError(f"replicate must be >= 0, got {replicate}")
     if replicate == 0 or scheme == "official":
         parts = data.parts
     else:
-        parts = _redraw(data, replicate, seed) if scheme == "resplit" else _fold(data, replicate, seed, folds)
+        parts = (
+            _redraw(data, replicate, seed)
+            if scheme == "resplit"
+            else _fold(data, replicate, seed, folds)
+        )
 
     def split(part: int, *, known: bool = True) -> Split:
-        return Split(data.images, data.labels, np.flatnonzero((parts == part) & ((data.labels != UNKNOWN) == known)))
+        return Split(
+            data.images,
+            data.labels,
+            np.flatnonzero((parts == part) & ((data.labels != UNKNOWN) == known)),
+        )
 
     test, unlabeled = split(TEST), split(TRAIN, known=False)
-    return Splits(split(TRAIN), split(VALID), test if len(test) else None, unlabeled if len(unlabeled) else None)
+    return Splits(
+        split(TRAIN),
+        split(VALID),
+        test if len(test) else None,
+        unlabeled if len(unlabeled) else None,
+    )
 
 
 def _shuffled_classes(data: Data, key: int) -> Iterator[Rows]:
     """The rows of train and valid, class by class, each in an order drawn by `key`."""
     pool = np.flatnonzero(data.parts != TEST)
-    # Ranks of raw Philox words: the bit stream is fixed by NumPy's compatibility promise, `permutation` is not.
+    # Ranks of raw Philox words: the bit stream is fixed by NumPy's compatibility promise,
+    # `permutation` is not.
     ranks = np.random.Philox(key=key).random_raw(len(pool))
     for label in range(len(data.classes)):
         here = data.labels[pool] == label

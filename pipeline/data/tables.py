@@ -15,13 +15,15 @@ MAX_BYTES = 256 * 2**20
 MAX_CELLS = 20_000_000  # ImageNet's table has 4 million; each takes 60 bytes of memory
 SHEETS = {".xlsx", ".xls", ".ods", ".parquet", ".tsv", ".txt", ".json"}
 SEPARATORS = ",;\t|"
-EXCEL = re.compile(r"\"?sep=(.)\"?\r?\n", re.IGNORECASE)  # a line that Excel writes and reads, before all others
+EXCEL = re.compile(
+    r"\"?sep=(.)\"?\r?\n", re.IGNORECASE
+)  # a line that Excel writes and reads, before all others
 
 
 @dataclass(frozen=True)
 class Table:
-    """`head`: names of the columns, empty where there is no line of them; `rows`: (number of the line, its cells without
-    spaces around them). `where`: how errors begin."""
+    """`head`: names of the columns, empty where there is no line of them; `rows`: (number of the
+    line, its cells without spaces around them). `where`: how errors begin."""
 
     path: Path
     where: str
@@ -37,8 +39,14 @@ class Table:
         return [cells[place] if place < len(cells) else "" for _, cells in self.rows]
 
     def places(self, key: str) -> list[int]:
-        """The columns whose names are `key` in small letters and without signs: `Class_ID` is classid."""
-        return [place for place, name in enumerate(self.head) if re.sub(r"[\W_]+", "", name.casefold()) == key]
+        """The columns whose names are `key` in small letters and without signs: `Class_ID` is
+        classid.
+        """
+        return [
+            place
+            for place, name in enumerate(self.head)
+            if re.sub(r"[\W_]+", "", name.casefold()) == key
+        ]
 
     def named(self, name: str, setting: str) -> int:
         """The column that the user names in `setting`; raises UserError where there is none."""
@@ -50,7 +58,10 @@ class Table:
 
     def columns(self) -> str:
         """`; its columns: a, b`, for an error."""
-        shown = ", ".join(printable(name, 40) or "''" for name in self.head[:20]) or f"{self.width} without names"
+        shown = (
+            ", ".join(printable(name, 40) or "''" for name in self.head[:20])
+            or f"{self.width} without names"
+        )
         return f"; its columns: {shown}" + (", …" if len(self.head) > 20 else "")
 
     def shown(self, place: int) -> str:
@@ -59,9 +70,11 @@ class Table:
 
 
 def read_table(path: Path, is_picture: Callable[[str], bool]) -> Table:
-    """The lines of a table; the first names the columns unless one of its cells is a picture. Raises UserError.
+    """The lines of a table; the first names the columns unless one of its cells is a picture.
+    Raises UserError.
 
-    Separators are `,`, `;`, tab or `|`; quotes, byte order marks, UTF-16, any line ends and Excel's `sep=` are handled.
+    Separators are `,`, `;`, tab or `|`; quotes, byte order marks, UTF-16, any line ends and Excel's
+    `sep=` are handled.
     """
     where = f"data: {printable(path)}"
     lines = _lines(path, where)
@@ -72,28 +85,45 @@ def read_table(path: Path, is_picture: Callable[[str], bool]) -> Table:
     twice = next((name for name in first if name and first.count(name) > 1), "") if named else ""
     if twice:
         raise UserError(
-            f"{where}: line {lines[0][0]}: two columns called '{printable(twice, 60)}'; rename one or add names of columns"
+            f"{where}: line {lines[0][0]}: two columns called '{printable(twice, 60)}'; rename one "
+            "or add names of columns"
         )
     longer = next((number for number, cells in lines if any(cells[len(first) :])), 0)
     if longer:
         raise UserError(
-            f"{where}: line {longer}: more cells than the {len(first)} of the first line; a cell with the separator in it "
-            "needs quotes around it"
+            f"{where}: line {longer}: more cells than the {len(first)} of the first line; a cell "
+            "with the separator in it needs quotes around it"
         )
     return Table(path, where, first if named else (), tuple(lines[1:] if named else lines))
 
 
 def note_unread(root: Path, read: Collection[Path | None]) -> list[str]:
-    """What is to be said of tables that are named after splits, and are not among those that are `read`."""
+    """What is to be said of tables that are named after splits, and are not among those that are
+    `read`.
+    """
     names = {path.name for path in read if path}
-    found = sorted(p.name for p in root.glob("*.csv") if p.name not in names and (s := split_of(p.stem)) and not s.rest)
-    return [f"{printable(name, 60)} is not read: put its lines into the first table, with a column split" for name in found]
+    found = sorted(
+        p.name
+        for p in root.glob("*.csv")
+        if p.name not in names and (s := split_of(p.stem)) and not s.rest
+    )
+    return [
+        (
+            f"{printable(name, 60)} is not read: put its lines into the first table, with a column "
+            "split"
+        )
+        for name in found
+    ]
 
 
 def other_tables(root: Path) -> str:
     """The tables in a folder that are no CSV files, in words; 'none' without any."""
     names = sorted(path.name for path in root.iterdir() if path.suffix.lower() in SHEETS)
-    return f"none ({', '.join(printable(name, 60) for name in names[:5])}: save it as CSV)" if names else "none"
+    return (
+        f"none ({', '.join(printable(name, 60) for name in names[:5])}: save it as CSV)"
+        if names
+        else "none"
+    )
 
 
 def _lines(path: Path, where: str) -> list[tuple[int, tuple[str, ...]]]:
@@ -110,7 +140,10 @@ def _lines(path: Path, where: str) -> list[tuple[int, tuple[str, ...]]]:
         for line in reader:
             num += len(line) + 1
             if num > MAX_CELLS:
-                raise UserError(f"{where}: line {reader.line_num + before}: more than {MAX_CELLS:,} cells up to here")
+                raise UserError(
+                    f"{where}: line {reader.line_num + before}: more than {MAX_CELLS:,} cells up "
+                    "to here"
+                )
             if any(map(str.strip, line)):
                 found.append((reader.line_num + before, tuple(cell.strip() for cell in line)))
     except csv.Error as error:
@@ -131,4 +164,6 @@ def _text(path: Path, where: str) -> str:
         return raw.decode("utf-16" if wide else "utf-8-sig")
     except UnicodeDecodeError as error:
         line = raw[: error.start].count(b"\n") + 1
-        raise UserError(f"{where}: line {line}: not UTF-8 (byte {error.start:,}); save it as UTF-8") from error
+        raise UserError(
+            f"{where}: line {line}: not UTF-8 (byte {error.start:,}); save it as UTF-8"
+        ) from error

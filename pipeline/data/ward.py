@@ -1,7 +1,8 @@
-"""Ward: processes apart, for pictures whose header does not tell what they take; one that takes too much is ended.
+"""Ward: processes apart, for pictures whose header does not tell what they take; one that takes too
+much is ended.
 
-A process decodes one picture after the other. It is asked in a line of JSON and the file's bytes, says what memory it
-needs, waits until it may have it, and answers in a line of JSON and the pixels.
+A process decodes one picture after the other. It is asked in a line of JSON and the file's bytes,
+says what memory it needs, waits until it may have it, and answers in a line of JSON and the pixels.
 """
 
 import contextlib
@@ -31,20 +32,30 @@ from pipeline.limits import num_cores
 MOST = 4  # processes; each takes 50 MB of memory before its picture
 SMALL_BYTES = 96 * 2**20  # a decoder's own, stacks of its threads among them
 SLACK = 1.5  # the limit of memory is a stop, not an estimate
-ALONE = {name: "1" for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "MALLOC_ARENA_MAX")}
+ALONE = {
+    name: "1"
+    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "MALLOC_ARENA_MAX")
+}
 SERVE = "import sys; sys.path.insert(0, {!r}); from pipeline.data import ward; ward.serve()"
 _PLACES = threading.BoundedSemaphore(min(MOST, num_cores()))
 _IDLE: "queue.LifoQueue[subprocess.Popen[bytes]]" = queue.LifoQueue()
 
 
-def decoded(raw: bytes, reading: Reading, max_megapixels: int, admit: Callable[[int], object]) -> tuple[raster.Pixels, int]:
-    """As `raster.decoded`, in another process. Raises BadPicture also where it takes too long, too much, or crashes, and
-    MachineError where no process can be had."""
+def decoded(
+    raw: bytes, reading: Reading, max_megapixels: int, admit: Callable[[int], object]
+) -> tuple[raster.Pixels, int]:
+    """As `raster.decoded`, in another process. Raises BadPicture also where it takes too long, too
+    much, or crashes, and MachineError where no process can be had."""
     with _borrowed() as process:
         assert process.stdin
         assert process.stdout
         seconds, most = (scaled(limit, max_megapixels) for limit in (CPU_SECONDS, MEMORY))
-        order = {"reading": asdict(reading), "max_megapixels": max_megapixels, "seconds": seconds, "most": most}
+        order = {
+            "reading": asdict(reading),
+            "max_megapixels": max_megapixels,
+            "seconds": seconds,
+            "most": most,
+        }
         try:
             _tell(process.stdin, order | {"num_bytes": len(raw)}, raw)
             answer = _line(process.stdout)
@@ -95,9 +106,13 @@ def _start() -> "subprocess.Popen[bytes]":
     command = [sys.executable, "-P", "-c", SERVE.format(here)]
     pipe = subprocess.PIPE
     try:
-        return subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL, env={**os.environ, **ALONE})
+        return subprocess.Popen(
+            command, stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL, env={**os.environ, **ALONE}
+        )
     except OSError as error:
-        raise MachineError(f"no process can be started to decode pictures in: {error.strerror}") from error
+        raise MachineError(
+            f"no process can be started to decode pictures in: {error.strerror}"
+        ) from error
 
 
 def _end(process: "subprocess.Popen[bytes]", seconds: int) -> str:
@@ -107,7 +122,11 @@ def _end(process: "subprocess.Popen[bytes]", seconds: int) -> str:
     code = process.returncode
     if code == -signal.SIGXCPU:
         return f"it takes more than {seconds} s to decode"
-    return f"its decoder crashes ({signal.Signals(-code).name})" if code and code < 0 else "its decoder ends without a word"
+    return (
+        f"its decoder crashes ({signal.Signals(-code).name})"
+        if code and code < 0
+        else "its decoder ends without a word"
+    )
 
 
 def _tell(file: IO[bytes], order: dict[str, Any], content: bytes | memoryview = b"") -> None:
@@ -151,7 +170,9 @@ def serve() -> None:
         _tell(answers, answer, content)
 
 
-def _answer(raw: bytes, order: dict[str, Any], asked: IO[bytes], answers: IO[bytes]) -> tuple[dict[str, Any], memoryview]:
+def _answer(
+    raw: bytes, order: dict[str, Any], asked: IO[bytes], answers: IO[bytes]
+) -> tuple[dict[str, Any], memoryview]:
     def admit(need: int) -> None:
         _limit(resource.RLIMIT_DATA, resource.RLIM_INFINITY)
         own = min(need, order["most"])
@@ -160,7 +181,9 @@ def _answer(raw: bytes, order: dict[str, Any], asked: IO[bytes], answers: IO[byt
         _allow(int(SLACK * own) + SMALL_BYTES)
 
     try:
-        pixels, deepest = raster.decoded(raw, Reading(**order["reading"]), order["max_megapixels"], admit)
+        pixels, deepest = raster.decoded(
+            raw, Reading(**order["reading"]), order["max_megapixels"], admit
+        )
     except BadPicture as bad:
         return {"bad": str(bad)}, memoryview(b"")
     except MemoryError:
@@ -181,7 +204,11 @@ def _limit(kind: int, soft: int) -> None:
 
 
 def _data_bytes() -> int:
-    """What counts for the limit of memory; 0 where the system does not say (there it is not limited)."""
+    """What counts for the limit of memory; 0 where the system does not say (there it is not
+    limited).
+    """
     with contextlib.suppress(OSError), open("/proc/self/status", "rb") as file:
-        return next((1024 * int(line.split()[1]) for line in file if line.startswith(b"VmData:")), 0)
+        return next(
+            (1024 * int(line.split()[1]) for line in file if line.startswith(b"VmData:")), 0
+        )
     return 0

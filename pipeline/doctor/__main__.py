@@ -1,4 +1,6 @@
-"""`python -m pipeline.doctor --study hw3`: is the machine fit, are the pictures sound, will the networks learn?"""
+"""`python -m pipeline.doctor --study hw3`: is the machine fit, are the pictures sound, will the
+networks learn?
+"""
 
 import argparse
 import json
@@ -8,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline.counts import plural
 from pipeline.screen import console, steadily
-from pipeline.session.cli import chosen_study, guarded, parser
+from pipeline.session.cli import guarded, parser
+from pipeline.study.choose import chosen_study
 
 if TYPE_CHECKING:
     from pipeline.core.config import TrainConfig
@@ -22,10 +25,13 @@ if TYPE_CHECKING:
 
 @steadily
 def main(argv: Sequence[str] | None = None) -> int:
-    """0 where nothing is wrong, warnings aside; 3 where something is. Raises UserError as the training commands do."""
+    """0 where nothing is wrong, warnings aside; 3 where something is. Raises UserError as the
+    training commands do.
+    """
     flags = parser(
         "pipeline.doctor",
-        "Check the machine, the pictures and every network of the study in about a minute; nothing is trained for good.",
+        "Check the machine, the pictures and every network of the study in about a minute; nothing "
+        "is trained for good.",
         trains=False,
     )
     flags.add_argument(
@@ -63,14 +69,22 @@ def examine_study(args: argparse.Namespace) -> int:
     record = _record(recorded)
     data = _pictures(study, folder, mlruns, record.data if isinstance(record, Record) else None)
     show("pictures", _pictures_findings(data, folder, note))
-    show("caches of decoded pictures (python -m pipeline.caches --remove frees what no study uses)", _caches(mlruns))
+    show(
+        "caches of decoded pictures (python -m pipeline.caches --remove frees what no study uses)",
+        _caches(mlruns),
+    )
     require_inputs(study, data)
     inputs = _inputs(study, data)
     for names, config in _networks(study):
         show(f"network of {names}", _network(config, inputs, means, study.search.seed))
     show("curvature where training ended", _end_points(record, recorded, data, means))
-    counts = {level: sum(found.level == level for found in seen) for level in ("ok", "warning", "error")}
-    said = [f"{number} ok" if level == "ok" else plural(number, level) for level, number in counts.items()]
+    counts = {
+        level: sum(found.level == level for found in seen) for level in ("ok", "warning", "error")
+    }
+    said = [
+        f"{number} ok" if level == "ok" else plural(number, level)
+        for level, number in counts.items()
+    ]
     out.print(", ".join(said), markup=False)
     return 3 if counts["error"] else 0
 
@@ -86,11 +100,19 @@ def _record(folder: Path) -> "Record | Finding":
         record = Record.of(read_events(folder)) if (folder / FILE).exists() else Record()
     except MachineError as error:
         return Finding("ledger", str(error), "error")
-    return record if record.header else Finding("runs", "none yet: come back when the study has been run")
+    return (
+        record
+        if record.header
+        else Finding("runs", "none yet: come back when the study has been run")
+    )
 
 
-def _pictures(study: "Study", folder: Path | None, mlruns: Path, recorded: "Mapping[str, Any] | None") -> "Data":
-    """The pictures, decoded into the cache that training reads: this is done once, here or there."""
+def _pictures(
+    study: "Study", folder: Path | None, mlruns: Path, recorded: "Mapping[str, Any] | None"
+) -> "Data":
+    """The pictures, decoded into the cache that training reads: this is done once, here or
+    there.
+    """
     from rich.progress import Progress
 
     from pipeline.data.cache import prepare
@@ -102,7 +124,9 @@ def _pictures(study: "Study", folder: Path | None, mlruns: Path, recorded: "Mapp
             study.baseline.dataset,
             folder,
             mlruns / "cache",
-            on_progress=lambda done, total: bar.update(task, completed=done, total=total, visible=True),
+            on_progress=lambda done, total: bar.update(
+                task, completed=done, total=total, visible=True
+            ),
             recorded=recorded,
         )
 
@@ -113,7 +137,11 @@ def _pictures_findings(data: "Data", folder: Path | None, note: str) -> "Iterato
     counts = ", ".join(f"{count:,} {name}" for name, count in data.counts.items())
     _, channels, size, _ = data.images.shape
     where = str(folder) if folder else data.title
-    yield Finding("found", f"{where}: {counts}; {len(data.classes)} classes; {size}x{size}, {plural(channels, 'channel')}")
+    yield Finding(
+        "found",
+        f"{where}: {counts}; {len(data.classes)} classes; {size}x{size}, "
+        f"{plural(channels, 'channel')}",
+    )
     yield from (Finding(what, said) for what, said in data.taken.lines())
     if note:
         yield Finding("embedded default", note, "warning")
@@ -141,8 +169,12 @@ def _inputs(study: "Study", data: "Data", replicate: int = 0) -> "Inputs":
     from pipeline.data.splits import splits
 
     config = study.baseline
-    parts = splits(data, replicate, config.split, seed=study.search.seed * 1_000_003, folds=config.folds)
-    return Inputs(parts.train, parts.val, len(data.classes), data.mean, data.std, classes=data.classes)
+    parts = splits(
+        data, replicate, config.split, seed=study.search.seed * 1_000_003, folds=config.folds
+    )
+    return Inputs(
+        parts.train, parts.val, len(data.classes), data.mean, data.std, classes=data.classes
+    )
 
 
 def _networks(study: "Study") -> "list[tuple[str, TrainConfig]]":
@@ -150,15 +182,29 @@ def _networks(study: "Study") -> "list[tuple[str, TrainConfig]]":
     groups: dict[str, tuple[list[str], TrainConfig]] = {}
     for arm, config in study.arms():
         tree = config.model_dump(mode="json")
-        parts = ["model", "optimizer", "transfer", "final", "batch_size", "accumulate", "ema", "normalize", "precision"]
+        parts = [
+            "model",
+            "optimizer",
+            "transfer",
+            "final",
+            "batch_size",
+            "accumulate",
+            "ema",
+            "normalize",
+            "precision",
+        ]
         parts += ["augment"] if config.final.tta else []
         key = json.dumps([tree[part] for part in parts])
         groups.setdefault(key, ([], config))[0].append(arm.name)
     return [(", ".join(f"'{name}'" for name in names), config) for names, config in groups.values()]
 
 
-def _network(config: "TrainConfig", inputs: "Inputs", means: "Resources", seed: int) -> "Iterator[Finding]":
-    """What is seen of one network; a check that fails is a finding, and the next network is looked at."""
+def _network(
+    config: "TrainConfig", inputs: "Inputs", means: "Resources", seed: int
+) -> "Iterator[Finding]":
+    """What is seen of one network; a check that fails is a finding, and the next network is looked
+    at.
+    """
     import torch
 
     from pipeline.core.process import tune_process
@@ -168,21 +214,28 @@ def _network(config: "TrainConfig", inputs: "Inputs", means: "Resources", seed: 
 
     tune_process()
     try:
-        yield from examine(Patient.of(config, inputs, torch.device(means.device), seed=seed), means.workers)
+        yield from examine(
+            Patient.of(config, inputs, torch.device(means.device), seed=seed), means.workers
+        )
     except PipelineError as error:
         yield Finding("network", str(error), "error")
     except Exception as error:  # whatever a network does in training it may do here
         yield Finding("network", f"{type(error).__name__}: {error}", "error")
 
 
-def _end_points(record: "Record | Finding", folder: Path, data: "Data", means: "Resources") -> "Iterator[Finding]":
+def _end_points(
+    record: "Record | Finding", folder: Path, data: "Data", means: "Resources"
+) -> "Iterator[Finding]":
     """Of every arm, its first replicate that is complete."""
     from pipeline.doctor.findings import Finding
 
     if isinstance(record, Finding):
         yield record
         return
-    complete = [next((run for run in runs if run.status == "complete"), None) for runs in record.arms().values()]
+    complete = [
+        next((run for run in runs if run.status == "complete"), None)
+        for runs in record.arms().values()
+    ]
     if not any(complete):
         yield Finding("runs", "none of the arms is complete yet")
     for run in filter(None, complete):
@@ -192,7 +245,11 @@ def _end_points(record: "Record | Finding", folder: Path, data: "Data", means: "
         from pipeline.session.resume import changed_since
 
         if files := changed_since(record, [run], part="model "):
-            yield Finding(run.arm, f"not computed: the code of its network has changed: {', '.join(files)}", "warning")
+            yield Finding(
+                run.arm,
+                f"not computed: the code of its network has changed: {', '.join(files)}",
+                "warning",
+            )
             continue
         try:
             inputs = _inputs(record.study, data, run.replicate)

@@ -1,8 +1,9 @@
-"""The curvature of the loss at the end of training: extreme eigenvalues of its Hessian, and what they say.
+"""The curvature of the loss at the end of training: extreme eigenvalues of its Hessian, and what
+they say.
 
-Lanczos' method needs products of the Hessian with vectors alone, and those are two backward passes (Pearlmutter 1994, "Fast
-exact multiplication by the Hessian"); used on networks by Sagun et al. 2016 (arXiv 1611.07476) and Ghorbani et al. 2019
-(arXiv 1901.10159).
+Lanczos' method needs products of the Hessian with vectors alone, and those are two backward passes
+(Pearlmutter 1994, "Fast exact multiplication by the Hessian"); used on networks by Sagun et al.
+2016 (arXiv 1611.07476) and Ghorbani et al. 2019 (arXiv 1901.10159).
 """
 
 import copy
@@ -16,14 +17,17 @@ from torch.nn import functional
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 NOISE = 1e-4  # of the largest eigenvalue: what fp32 leaves uncertain
-AT_REST = 0.01  # of the loss: what one step down the gradient may still win where training is said to have ended
+# of the loss: what one step down the gradient may still win where training is said to have ended
+AT_REST = 0.01
 
 
 @dataclass(frozen=True)
 class Extremes:
-    """Largest and smallest Ritz value after `num_steps`, each with its residual: an eigenvalue is no further away than that.
+    """Largest and smallest Ritz value after `num_steps`, each with its residual: an eigenvalue is
+    no further away than that.
 
-    Ritz values lie within the spectrum: the true largest is at least `top`, the true smallest at most `bottom`.
+    Ritz values lie within the spectrum: the true largest is at least `top`, the true smallest at
+    most `bottom`.
     """
 
     top: float
@@ -35,7 +39,9 @@ class Extremes:
 
 @dataclass(frozen=True)
 class Curvature:
-    """The extremes of the Hessian of the mean cross entropy, and the gradient's norm, on one batch in eval mode."""
+    """The extremes of the Hessian of the mean cross entropy, and the gradient's norm, on one batch
+    in eval mode.
+    """
 
     extremes: Extremes
     gradient_norm: float
@@ -43,13 +49,17 @@ class Curvature:
 
     @property
     def is_saddle(self) -> bool:
-        """Whether a direction of negative curvature was found, beyond the noise of the arithmetic."""
+        """Whether a direction of negative curvature was found, beyond the noise of the
+        arithmetic.
+        """
         top, bottom = self.extremes.top, self.extremes.bottom
         return bottom < -NOISE * max(abs(top), abs(bottom))
 
     @property
     def gain(self) -> float:
-        """What the best step down the gradient wins at least, were the loss a parabola: |g|² / (2 top)."""
+        """What the best step down the gradient wins at least, were the loss a parabola: |g|² / (2
+        top).
+        """
         return self.gradient_norm**2 / (2 * max(abs(self.extremes.top), 1e-12))
 
     @property
@@ -57,19 +67,28 @@ class Curvature:
         """In words, with the numbers."""
         e = self.extremes
         numbers = (
-            f"Hessian eigenvalues {e.bottom:.3g} (±{e.bottom_residual:.1g}) to {e.top:.3g} (±{e.top_residual:.1g}), "
-            f"gradient norm {self.gradient_norm:.2g}, loss {self.loss:.3g}"
+            f"Hessian eigenvalues {e.bottom:.3g} (±{e.bottom_residual:.1g}) to {e.top:.3g} "
+            f"(±{e.top_residual:.1g}), gradient norm {self.gradient_norm:.2g}, loss {self.loss:.3g}"
         )
         if self.gain > AT_REST * self.loss:
             found = "negative" if self.is_saddle else "no negative"
-            return f"no end point: the gradient still leads down, training had not ended; {found} curvature; {numbers}"
+            return (
+                f"no end point: the gradient still leads down, training had not ended; {found} "
+                f"curvature; {numbers}"
+            )
         if self.is_saddle:
-            return f"saddle: the loss still falls along some direction of negative curvature; {numbers}"
+            return (
+                "saddle: the loss still falls along some direction of negative curvature; "
+                f"{numbers}"
+            )
         return f"minimum: no negative curvature in {e.num_steps} Lanczos steps; {numbers}"
 
 
-def curvature(model: nn.Module, x: Tensor, labels: Tensor, *, num_steps: int = 30, seed: int = 0) -> Curvature:
-    """Extreme eigenvalues of the Hessian over all trainable parameters, on one batch, in eval mode; `model` stays as it is.
+def curvature(
+    model: nn.Module, x: Tensor, labels: Tensor, *, num_steps: int = 30, seed: int = 0
+) -> Curvature:
+    """Extreme eigenvalues of the Hessian over all trainable parameters, on one batch, in eval mode;
+    `model` stays as it is.
 
     Memory: `num_steps` vectors as long as the parameters.
     """
@@ -83,18 +102,24 @@ def curvature(model: nn.Module, x: Tensor, labels: Tensor, *, num_steps: int = 3
         def product(vector: Tensor) -> Tensor:
             if not gradient.requires_grad:
                 return torch.zeros_like(vector)
-            parts = torch.autograd.grad(gradient, params, vector, retain_graph=True, materialize_grads=True)
+            parts = torch.autograd.grad(
+                gradient, params, vector, retain_graph=True, materialize_grads=True
+            )
             return _flat(parts).detach()
 
         extremes = lanczos(product, gradient.detach(), num_steps=num_steps, seed=seed)
     return Curvature(extremes, gradient.detach().norm().item(), loss.item())
 
 
-def lanczos(product: Callable[[Tensor], Tensor], like: Tensor, *, num_steps: int, seed: int = 0) -> Extremes:
-    """Extreme eigenvalues of the symmetric operator `product` on vectors like `like` [n], with full reorthogonalisation.
+def lanczos(
+    product: Callable[[Tensor], Tensor], like: Tensor, *, num_steps: int, seed: int = 0
+) -> Extremes:
+    """Extreme eigenvalues of the symmetric operator `product` on vectors like `like` [n], with full
+    reorthogonalisation.
 
-    Without it, rounding lets eigenvalues that were found come back as copies (Golub & Van Loan, "Matrix computations",
-    section 10.1). Exact after n steps; ends early where the Krylov space is exhausted.
+    Without it, rounding lets eigenvalues that were found come back as copies (Golub & Van Loan,
+    "Matrix computations", section 10.1). Exact after n steps; ends early where the Krylov space is
+    exhausted.
     """
     generator = torch.Generator().manual_seed(seed)
     vector = torch.randn(len(like), generator=generator, dtype=torch.float64).to(like)
@@ -107,7 +132,9 @@ def lanczos(product: Callable[[Tensor], Tensor], like: Tensor, *, num_steps: int
         image = product(vector)
         diagonal.append(torch.dot(image, vector).item())
         known = basis[: step + 1]
-        for _ in range(2):  # twice is enough (Parlett 1998, "The symmetric eigenvalue problem", section 6.9)
+        for _ in range(
+            2
+        ):  # twice is enough (Parlett 1998, "The symmetric eigenvalue problem", section 6.9)
             image = image - known.t() @ (known @ image)
         beside.append(image.norm().item())
         scale = max(map(abs, (*diagonal, *beside[:-1])))

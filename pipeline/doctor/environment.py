@@ -1,4 +1,6 @@
-"""Whether this machine can do the work: versions, processors, memory, disk, sockets, the right to write."""
+"""Whether this machine can do the work: versions, processors, memory, disk, sockets, the right to
+write.
+"""
 
 import fcntl
 import importlib.metadata
@@ -13,7 +15,15 @@ from pipeline.counts import plural
 from pipeline.doctor.findings import Finding
 from pipeline.errors import printable
 from pipeline.limits import GiB, MiB, available_bytes, size
-from pipeline.machine import GPU_DEVICES, PACKAGES, WORKER_BYTES, Resources, describe, temp_folder, versions
+from pipeline.machine import (
+    GPU_DEVICES,
+    PACKAGES,
+    WORKER_BYTES,
+    Resources,
+    describe,
+    temp_folder,
+    versions,
+)
 
 MIN_DISK_BYTES, LOW_DISK_BYTES = 200 * MiB, 2 * GiB
 SHARED_BYTES = 80 * MiB  # Ray's object store here
@@ -35,16 +45,20 @@ def surroundings(mlruns: Path, means: Resources) -> Iterator[Finding]:
 
 def _versions() -> Finding:
     try:
-        return Finding("versions", ", ".join(f"{name} {version}" for name, version in versions().items()))
+        return Finding(
+            "versions", ", ".join(f"{name} {version}" for name, version in versions().items())
+        )
     except importlib.metadata.PackageNotFoundError as error:
-        return Finding("versions", f"{error.name} is not installed; needed are {', '.join(PACKAGES)}", "error")
+        return Finding(
+            "versions", f"{error.name} is not installed; needed are {', '.join(PACKAGES)}", "error"
+        )
 
 
 def _processors(means: Resources) -> Finding:
     facts = describe(means.device)
     said = (
-        f"{facts['name']}, {plural(facts['cpus'], 'CPU core')}; {plural(means.workers, 'run')} at the same time on "
-        f"{means.device}"
+        f"{facts['name']}, {plural(facts['cpus'], 'CPU core')}; {plural(means.workers, 'run')} at "
+        f"the same time on {means.device}"
     )
     if means.device == "cpu" and any(Path(device).exists() for device in GPU_DEVICES):
         return Finding("processors", f"{said}; there is a GPU, but torch cannot use it", "warning")
@@ -54,12 +68,16 @@ def _processors(means: Resources) -> Finding:
 def _memory(means: Resources) -> Finding:
     free, need = available_bytes(), means.workers * WORKER_BYTES
     said = (
-        f"{size(free)} free; {plural(means.workers, 'worker takes', 'workers take')} about {size(need)} before their "
-        "networks"
+        f"{size(free)} free; {plural(means.workers, 'worker takes', 'workers take')} about "
+        f"{size(need)} before their networks"
     )
     if free < WORKER_BYTES:
         return Finding("memory", said, "error")
-    return Finding("memory", f"{said}; use fewer --workers" if free < need else said, "warning" if free < need else "ok")
+    return Finding(
+        "memory",
+        f"{said}; use fewer --workers" if free < need else said,
+        "warning" if free < need else "ok",
+    )
 
 
 def _writable(mlruns: Path) -> Finding:
@@ -71,16 +89,24 @@ def _writable(mlruns: Path) -> Finding:
             os.fsync(file.fileno())
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
-        return Finding("results", f"{folder}: cannot be written and locked: {error.strerror}", "error")
+        return Finding(
+            "results", f"{folder}: cannot be written and locked: {error.strerror}", "error"
+        )
     return Finding(
-        "results", f"{folder} can be written and locked" + ("" if folder == mlruns.absolute() else f"; {mlruns} is new")
+        "results",
+        f"{folder} can be written and locked"
+        + ("" if folder == mlruns.absolute() else f"; {mlruns} is new"),
     )
 
 
 def _disk(mlruns: Path) -> Finding:
     free = shutil.disk_usage(_existing(mlruns)).free
     said = f"{size(free)} free for pictures, checkpoints and results"
-    return Finding("disk", said, "error" if free < MIN_DISK_BYTES else "warning" if free < LOW_DISK_BYTES else "ok")
+    return Finding(
+        "disk",
+        said,
+        "error" if free < MIN_DISK_BYTES else "warning" if free < LOW_DISK_BYTES else "ok",
+    )
 
 
 def _shared_memory() -> Finding:
@@ -89,7 +115,9 @@ def _shared_memory() -> Finding:
         return Finding("shared memory", "no /dev/shm here; Ray takes files in its temporary folder")
     free = shutil.disk_usage(folder).free
     if free < SHARED_BYTES:
-        return Finding("shared memory", f"/dev/shm has {size(free)}, Ray takes {size(SHARED_BYTES)}", "warning")
+        return Finding(
+            "shared memory", f"/dev/shm has {size(free)}, Ray takes {size(SHARED_BYTES)}", "warning"
+        )
     return Finding("shared memory", f"/dev/shm has {size(free)} free")
 
 
@@ -103,18 +131,33 @@ def _loopback() -> Finding:
             there.sendall(b"ping")
             echoed = here.recv(4) == b"ping"
     except OSError as error:
-        return Finding("loopback", f"no connection to 127.0.0.1: {error.strerror or error}; Ray cannot start", "error")
-    return Finding("loopback", "127.0.0.1 takes connections" if echoed else "127.0.0.1 garbles", "ok" if echoed else "error")
+        return Finding(
+            "loopback",
+            f"no connection to 127.0.0.1: {error.strerror or error}; Ray cannot start",
+            "error",
+        )
+    return Finding(
+        "loopback",
+        "127.0.0.1 takes connections" if echoed else "127.0.0.1 garbles",
+        "ok" if echoed else "error",
+    )
 
 
 def _sockets(mlruns: Path) -> Finding:
     """Unix sockets in the folder that Ray will have (one beside it: nothing is created)."""
     parent = temp_folder(mlruns.resolve()).parent
     try:
-        with tempfile.TemporaryDirectory(dir=parent, prefix="doctor-") as folder, socket.socket(socket.AF_UNIX) as server:
+        with (
+            tempfile.TemporaryDirectory(dir=parent, prefix="doctor-") as folder,
+            socket.socket(socket.AF_UNIX) as server,
+        ):
             server.bind(str(Path(folder) / "socket"))
     except OSError as error:
-        return Finding("sockets", f"{parent}: no Unix socket can be made there: {error.strerror or error}", "error")
+        return Finding(
+            "sockets",
+            f"{parent}: no Unix socket can be made there: {error.strerror or error}",
+            "error",
+        )
     return Finding("sockets", f"Unix sockets work in {printable(parent)}")
 
 

@@ -27,11 +27,18 @@ class Finding:
 
 def table(title: str, findings: Iterable[Finding]) -> Text:
     """The findings in their order, in columns; what is too long for its column goes on below."""
-    made, rows, most = Text("\n".join(fold(printable(title, 500))), "italic"), list(findings), width()
+    made, rows, most = (
+        Text("\n".join(fold(printable(title, 500))), "italic"),
+        list(findings),
+        width(),
+    )
     column = max((min(cell_len(printable(found.what)), most // 3, 26) for found in rows), default=0)
     left = LEVEL + column + len(GAP)
     for found in rows:
-        what, said = fold(printable(found.what), column), fold(printable(found.said, 2000), most - left)
+        what, said = (
+            fold(printable(found.what), column),
+            fold(printable(found.said, 2000), most - left),
+        )
         if max(map(cell_len, what)) > column or max(map(cell_len, said)) > most - left:  # a path
             said = fold(printable(found.said, 2000), most - LEVEL)
             lines = [*fold(printable(found.what), most - LEVEL), *said]

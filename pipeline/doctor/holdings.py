@@ -16,7 +16,9 @@ from pipeline.record.ledger import FILE, read_events
 
 @dataclass(frozen=True)
 class Holding:
-    """A cache. users: the folders of the recorded studies whose pictures it holds; why: it serves none, in words."""
+    """A cache. users: the folders of the recorded studies whose pictures it holds; why: it serves
+    none, in words.
+    """
 
     parcel: Parcel
     content: str
@@ -25,7 +27,8 @@ class Holding:
 
 
 def holdings(mlruns: Path) -> list[Holding]:
-    """All caches, the newest first; of several of the same pictures the newest that can be told again serves.
+    """All caches, the newest first; of several of the same pictures the newest that can be told
+    again serves.
 
     Raises MachineError where a record cannot be read: what it uses is not known then.
     """
@@ -45,7 +48,9 @@ def holdings(mlruns: Path) -> list[Holding]:
 def findings(held: Iterable[Holding]) -> Iterator[Finding]:
     """Of each cache its size and who uses it."""
     for one in held:
-        said = f"used by {', '.join(printable(user) for user in one.users)}" if one.users else one.why
+        said = (
+            f"used by {', '.join(printable(user) for user in one.users)}" if one.users else one.why
+        )
         yield Finding(size(one.parcel.num_bytes), f"{one.content}: {said}")
 
 
@@ -58,7 +63,10 @@ def remove(held: Iterable[Holding]) -> str:
                 gone.append(one)
             else:
                 busy += 1
-    said = f"freed {size(sum(one.parcel.num_bytes for one in gone))}: {plural(len(gone), 'cache')} removed"
+    said = (
+        f"freed {size(sum(one.parcel.num_bytes for one in gone))}: {plural(len(gone), 'cache')} "
+        "removed"
+    )
     return said + (f"; {plural(busy, 'other')} in use by a running command" if busy else "")
 
 
@@ -70,7 +78,9 @@ def _users(mlruns: Path) -> defaultdict[str, list[str]]:
             (folder / FILE).lstat()
         except FileNotFoundError:
             continue
-        except OSError as error:  # another user's, closed to others: a search of the folder would pass over it
+        except (
+            OSError
+        ) as error:  # another user's, closed to others: a search of the folder would pass over it
             raise MachineError(f"{printable(folder)}: cannot be read: {error.strerror}") from error
         for event in read_events(folder):
             if event["type"] == "study":

@@ -1,4 +1,6 @@
-"""The networks of a study before they are trained, and the end points of those that were: what `doctor` says of them."""
+"""The networks of a study before they are trained, and the end points of those that were: what
+`doctor` says of them.
+"""
 
 import copy
 import json
@@ -38,7 +40,9 @@ KRYLOV_BYTES = 2**30
 
 @dataclass(frozen=True)
 class Patient:
-    """A network as it would begin, with some batches of training pictures that its checks can afford."""
+    """A network as it would begin, with some batches of training pictures that its checks can
+    afford.
+    """
 
     config: TrainConfig
     model: nn.Module
@@ -48,9 +52,17 @@ class Patient:
 
     @classmethod
     def of(
-        cls, config: TrainConfig, inputs: Inputs, device: torch.device, *, seed: int, pretrained: bool = True
+        cls,
+        config: TrainConfig,
+        inputs: Inputs,
+        device: torch.device,
+        *,
+        seed: int,
+        pretrained: bool = True,
     ) -> "Patient":
-        """Built with the weights of `seed`; the batches are small enough for a step to take STEP_SECONDS."""
+        """Built with the weights of `seed`; the batches are small enough for a step to take
+        STEP_SECONDS.
+        """
         with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
             torch.manual_seed(torch_seed(seed, "init"))
             model = build_model(config, inputs, device, pretrained=pretrained)
@@ -60,7 +72,10 @@ class Patient:
 
         def batches(num: int, limit: int) -> list[tuple[Tensor, Tensor]]:
             some = order[: num * limit]
-            return [(pixels(images), labels) for _, images, labels in pictures.batches(some, cut(len(some), num))]
+            return [
+                (pixels(images), labels)
+                for _, images, labels in pictures.batches(some, cut(len(some), num))
+            ]
 
         num = min(MIN_BATCH, config.batch_size)
         _step_seconds(model, *batches(num, 1)[0])  # the first step of all is slow
@@ -89,7 +104,9 @@ def _parameters(patient: Patient) -> Finding:
     parts = [p.numel() for p in patient.model.parameters()]
     frozen = sum(p.numel() for p in patient.model.parameters() if not p.requires_grad)
     said = plural(sum(parts), "parameter") + (f", {frozen:,} of them frozen" if frozen else "")
-    return Finding("size", f"{said}; checked on batches of {plural(len(patient.batches[0][0]), 'picture')}")
+    return Finding(
+        "size", f"{said}; checked on batches of {plural(len(patient.batches[0][0]), 'picture')}"
+    )
 
 
 def _initial_loss(patient: Patient) -> Finding:
@@ -99,7 +116,11 @@ def _initial_loss(patient: Patient) -> Finding:
     if not math.isfinite(loss):
         return Finding("initial loss", said, "error")
     far = abs(loss - expected) > LOSS_TOLERANCE * expected
-    hint = "; it begins sure of wrong answers: look at the initialisation" if far and loss > expected else ""
+    hint = (
+        "; it begins sure of wrong answers: look at the initialisation"
+        if far and loss > expected
+        else ""
+    )
     return Finding("initial loss", said + hint, "warning" if far else "ok")
 
 
@@ -108,58 +129,94 @@ def _gradients(patient: Patient) -> Finding:
     if not found:
         return Finding("gradients", "no layer is trained", "error")
     said = f"first layer {found[0].rms:.1e}, last {found[-1].rms:.1e} (root mean square)"
-    flagged = [f"{gradient.flag} in {gradient.layer} ({gradient.rms:.1e})" for gradient in found if gradient.flag]
+    flagged = [
+        f"{gradient.flag} in {gradient.layer} ({gradient.rms:.1e})"
+        for gradient in found
+        if gradient.flag
+    ]
     more = f" and {plural(len(flagged) - 3, 'more layer')}" if flagged[3:] else ""
-    return Finding("gradients", "; ".join([said, *flagged[:3]]) + more, "warning" if flagged else "ok")
+    return Finding(
+        "gradients", "; ".join([said, *flagged[:3]]) + more, "warning" if flagged else "ok"
+    )
 
 
 def _learning(patient: Patient) -> Iterator[Finding]:
-    """One batch by heart, and the learning rate beside what a range test suggests; the two together decide."""
+    """One batch by heart, and the learning rate beside what a range test suggests; the two together
+    decide.
+    """
     build, lr = patient.config.optimizer.build, patient.config.optimizer.lr
     losses = sanity.overfit_one_batch(
-        patient.model, *patient.batches[0], build, num_steps=patient.steps(OVERFIT_STEPS), max_seconds=CHECK_SECONDS
+        patient.model,
+        *patient.batches[0],
+        build,
+        num_steps=patient.steps(OVERFIT_STEPS),
+        max_seconds=CHECK_SECONDS,
     )
     num_steps = patient.steps(RANGE_STEPS)
-    test = sanity.lr_range_test(patient.model, patient.batches, build, num_steps=num_steps, max_seconds=CHECK_SECONDS)
+    test = sanity.lr_range_test(
+        patient.model, patient.batches, build, num_steps=num_steps, max_seconds=CHECK_SECONDS
+    )
     bounded = len(losses) < OVERFIT_STEPS and losses[-1] < 0.9 * losses[0]
     learned = losses[-1] < LEARNED * math.log(patient.num_classes) or bounded
     told = learned or len(losses) == OVERFIT_STEPS or not math.isfinite(losses[-1])
-    level: Level = "ok" if learned or not told else "warning" if math.isfinite(losses[-1]) else "error"
+    level: Level = (
+        "ok" if learned or not told else "warning" if math.isfinite(losses[-1]) else "error"
+    )
     said = f"loss {losses[0]:.3f} to {losses[-1]:.3f} in {plural(len(losses), 'step')} at lr {lr:g}"
     if not told:
-        said += f": this machine is too slow to tell by {OVERFIT_STEPS} steps in {CHECK_SECONDS:g} s"
-    yield Finding("learns one batch", said if learned or not told else f"{said}: it should come near 0", level)
+        said += (
+            f": this machine is too slow to tell by {OVERFIT_STEPS} steps in {CHECK_SECONDS:g} s"
+        )
+    yield Finding(
+        "learns one batch", said if learned or not told else f"{said}: it should come near 0", level
+    )
     yield _learning_rate(lr, test, num_steps, failed=told and not learned)
 
 
 def _learning_rate(lr: float, test: sanity.RangeTest, num_steps: int, *, failed: bool) -> Finding:
-    """A range test is a rough guide: unless a batch could not be learned (`failed`), it alone calls no rate wrong, but warns
-    of one that is far from what it suggests.
+    """A range test is a rough guide: unless a batch could not be learned (`failed`), it alone calls
+    no rate wrong, but warns of one that is far from what it suggests.
 
     One that the clock ended says nothing: its lowest loss is merely its last.
     """
     if len(test.rates) < num_steps and test.blows_up is None:
-        steps = f"{len(test.rates)} of {plural(num_steps, 'step')} of a range test in {CHECK_SECONDS:g} s"
+        steps = (
+            f"{len(test.rates)} of {plural(num_steps, 'step')} of a range test in "
+            f"{CHECK_SECONDS:g} s"
+        )
         return Finding("learning rate", f"{lr:g}; this machine is too slow to tell: {steps}")
     if test.suggestion is None:
-        said = f"{lr:g}; in {plural(len(test.rates), 'step')} of a range test no learning rate lowered the loss"
+        said = (
+            f"{lr:g}; in {plural(len(test.rates), 'step')} of a range test no learning rate "
+            "lowered the loss"
+        )
         return Finding("learning rate", said, "warning" if failed else "ok")
     said = f"{lr:g}; a range test suggests about {test.suggestion:.1e}"
     said += f" and goes wild at {test.blows_up:.1e}" if test.blows_up else ""
     if test.blows_up is not None and lr >= test.blows_up:
-        return Finding("learning rate", f"{said}: it is far too high", "error" if failed else "warning")
+        return Finding(
+            "learning rate", f"{said}: it is far too high", "error" if failed else "warning"
+        )
     if test.lowest is not None and lr > test.lowest and failed:
         return Finding("learning rate", f"{said}: it is too high", "error")
     if lr < test.suggestion / TOO_SLOW:
-        return Finding("learning rate", f"{said}: it is so low that little will be learned", "warning")
+        return Finding(
+            "learning rate", f"{said}: it is so low that little will be learned", "warning"
+        )
     if (times := max(lr / test.suggestion, test.suggestion / lr)) > FAR:
         way = "above" if lr > test.suggestion else "below"
-        return Finding("learning rate", f"{said}: it is {times:.0f} times {way} that; try rates between the two", "warning")
+        return Finding(
+            "learning rate",
+            f"{said}: it is {times:.0f} times {way} that; try rates between the two",
+            "warning",
+        )
     return Finding("learning rate", said)
 
 
 def _memory(patient: Patient, num_workers: int) -> Finding:
-    """Weights, their average, gradients, the optimizer's state and the activations of (a part of) a batch, in fp32."""
+    """Weights, their average, gradients, the optimizer's state and the activations of (a part of) a
+    batch, in fp32.
+    """
     config = patient.config
     model = copy.deepcopy(patient.model).train()
     optimizer = config.optimizer.build(model)
@@ -170,17 +227,26 @@ def _memory(patient: Patient, num_workers: int) -> Finding:
         sums.append(sum(sizes))
     loss.backward()  # type: ignore[no-untyped-call]
     optimizer.step()
-    state = sum(t.nbytes for s in optimizer.state.values() for t in s.values() if isinstance(t, Tensor))
-    fixed = state + sum(p.nbytes * (1 + p.requires_grad + (config.ema > 0)) for p in model.parameters())
+    state = sum(
+        t.nbytes for s in optimizer.state.values() for t in s.values() if isinstance(t, Tensor)
+    )
+    fixed = state + sum(
+        p.nbytes * (1 + p.requires_grad + (config.ema > 0)) for p in model.parameters()
+    )
     batch = (sums[1] - sums[0]) / 2 * config.batch_size / config.accumulate
     total = fixed + batch
     on_gpu = x.is_cuda
     free = torch.cuda.mem_get_info(x.device)[0] if on_gpu else available_bytes()
     parts = f" in {config.accumulate} parts" if config.accumulate > 1 else ""
-    said = f"about {size(total)} a run: {size(fixed)} and {size(batch)} of activations at batch_size {config.batch_size}"
+    said = (
+        f"about {size(total)} a run: {size(fixed)} and {size(batch)} of activations at "
+        f"batch_size {config.batch_size}"
+    )
     said += f"{parts}; {size(free)} free"
     if total > free:
-        return Finding("memory of a run", f"{said}: use a smaller batch_size, or accumulate", "error")
+        return Finding(
+            "memory of a run", f"{said}: use a smaller batch_size, or accumulate", "error"
+        )
     too_many = not on_gpu and total * num_workers > free
     hint = f", too little for {plural(num_workers, 'run')}: use fewer --workers" if too_many else ""
     return Finding("memory of a run", said + hint, "warning" if too_many else "ok")
@@ -190,14 +256,22 @@ def _final(patient: Patient) -> Iterator[Finding]:
     """What of the final evaluation would change nothing."""
     config, side = patient.config, patient.batches[0][0].shape[-1]
     if config.final.tta and not has_views(config.augment, side):
-        yield Finding("final.tta", "changes nothing: the run has no augmentation to draw views by", "warning")
+        yield Finding(
+            "final.tta", "changes nothing: the run has no augmentation to draw views by", "warning"
+        )
     has_linear = any(type(module) is nn.Linear for module in patient.model.modules())
     if isinstance(config.final.compress, Int8Dynamic) and not has_linear:
-        yield Finding("final.compress", "int8_dynamic changes nothing: the network has no linear layer", "warning")
+        yield Finding(
+            "final.compress",
+            "int8_dynamic changes nothing: the network has no linear layer",
+            "warning",
+        )
 
 
 def end_point(run: Run, study_folder: Path, inputs: Inputs, device: torch.device) -> Finding:
-    """The curvature at a finished run's best weights, on training pictures. Nothing on the disk is touched."""
+    """The curvature at a finished run's best weights, on training pictures. Nothing on the disk is
+    touched.
+    """
     config = TrainConfig.parse(run.config, source=f"run {run.key}")
     *_, newest = checkpoints.epochs(checkpoint_folder(study_folder, run.key))
     seed = json.loads((newest / checkpoints.META).read_text(encoding="utf-8"))["identity"]["seed"]
@@ -206,7 +280,9 @@ def end_point(run: Run, study_folder: Path, inputs: Inputs, device: torch.device
     patient.model.load_state_dict(found.best())
     num_bytes = sum(p.nbytes for p in patient.model.parameters()) * LANCZOS_STEPS
     if num_bytes > KRYLOV_BYTES:
-        return Finding(run.arm, f"not computed: {LANCZOS_STEPS} Lanczos vectors would take {size(num_bytes)}")
+        return Finding(
+            run.arm, f"not computed: {LANCZOS_STEPS} Lanczos vectors would take {size(num_bytes)}"
+        )
     x, labels = (torch.cat(parts) for parts in zip(*patient.batches[:4], strict=True))
     return Finding(run.arm, curvature(patient.model, x, labels, num_steps=LANCZOS_STEPS).verdict)
 

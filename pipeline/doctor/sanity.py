@@ -1,7 +1,8 @@
-"""Sanity checks of a network before hours are spent on it. All work on a copy, and leave the network as it was.
+"""Sanity checks of a network before hours are spent on it. All work on a copy, and leave the
+network as it was.
 
-They take (model, x, labels): normalised pictures [B, C, S, S] and their classes [B], on the model's device. Dropout is off
-in all of them, since it would hide what they look at.
+They take (model, x, labels): normalised pictures [B, C, S, S] and their classes [B], on the model's
+device. Dropout is off in all of them, since it would hide what they look at.
 """
 
 import contextlib
@@ -28,8 +29,8 @@ VANISHED, EXPLODED = 1e-5, 1e3
 def initial_loss(model: nn.Module, x: Tensor, labels: Tensor) -> float:
     """Cross entropy before the first step, in training mode (batch norm sees its batch).
 
-    A network that knows nothing gives each of K classes 1 / K, a loss of ln K (Karpathy 2019, "A recipe for training neural
-    networks").
+    A network that knows nothing gives each of K classes 1 / K, a loss of ln K (Karpathy 2019, "A
+    recipe for training neural networks").
     """
     with torch.no_grad():
         return functional.cross_entropy(_ready(model)(x).float(), labels).item()
@@ -45,9 +46,11 @@ def overfit_one_batch(
     target: float = 0.01,
     max_seconds: float = math.inf,
 ) -> list[float]:
-    """Losses of step after step on one batch; ends below `target`, at a loss that is not finite, or at a limit.
+    """Losses of step after step on one batch; ends below `target`, at a loss that is not finite, or
+    at a limit.
 
-    A network that cannot learn a handful of pictures by heart has a fault that more pictures only hide.
+    A network that cannot learn a handful of pictures by heart has a fault that more pictures only
+    hide.
     """
     model, begin = _ready(model), time.monotonic()
     stepper, losses = optimizer(model), list[float]()
@@ -62,9 +65,9 @@ def overfit_one_batch(
 class RangeTest:
     """Learning rates that were tried, with the smoothed loss after each.
 
-    suggestion: a tenth of the rate at which the loss falls most steeply; None where it never falls. lowest: the rate of the
-    lowest loss, beyond which it rises. blows_up: the rate at which the loss had come to BLOWN_UP times the first, or was
-    not finite; None where it had not.
+    suggestion: a tenth of the rate at which the loss falls most steeply; None where it never falls.
+    lowest: the rate of the lowest loss, beyond which it rises. blows_up: the rate at which the loss
+    had come to BLOWN_UP times the first, or was not finite; None where it had not.
     """
 
     rates: tuple[float, ...]
@@ -84,10 +87,12 @@ def lr_range_test(
     num_steps: int = 100,
     max_seconds: float = math.inf,
 ) -> RangeTest:
-    """Train on `batches` in turn while the learning rate grows exponentially from `low` to `high` (Smith 2017, "Cyclical
-    learning rates for training neural networks", arXiv 1506.01186, section 3.3).
+    """Train on `batches` in turn while the learning rate grows exponentially from `low` to `high`
+    (Smith 2017, "Cyclical learning rates for training neural networks", arXiv 1506.01186, section
+    3.3).
 
-    Losses are smoothed by an exponential mean without bias. Where `max_seconds` cuts the test short, what was seen counts.
+    Losses are smoothed by an exponential mean without bias. Where `max_seconds` cuts the test
+    short, what was seen counts.
     """
     model, begin = _ready(model), time.monotonic()
     stepper = optimizer(model)
@@ -115,9 +120,11 @@ def lr_range_test(
 
 
 def _suggestion(rates: Sequence[float], losses: Sequence[float]) -> float | None:
-    """A tenth of the rate of the steepest descent, before the lowest loss; rates are evenly spaced in their logarithm.
+    """A tenth of the rate of the steepest descent, before the lowest loss; rates are evenly spaced
+    in their logarithm.
 
-    Slopes are taken over a tenth of the steps, and at least five, so that single batches do not decide.
+    Slopes are taken over a tenth of the steps, and at least five, so that single batches do not
+    decide.
     """
     if not losses:
         return None
@@ -125,12 +132,16 @@ def _suggestion(rates: Sequence[float], losses: Sequence[float]) -> float | None
     lowest = losses.index(min(losses))
     falls = {end: losses[end] - losses[end - span] for end in range(span, lowest + 1)}
     steepest = min(falls, key=lambda end: falls[end], default=0)
-    return rates[steepest - span // 2] / 10 if falls and falls[steepest] < -NOISE * losses[0] else None
+    return (
+        rates[steepest - span // 2] / 10 if falls and falls[steepest] < -NOISE * losses[0] else None
+    )
 
 
 @dataclass(frozen=True)
 class Gradient:
-    """Of one layer: root mean square of its weights' gradient, and what is wrong with it, if anything."""
+    """Of one layer: root mean square of its weights' gradient, and what is wrong with it, if
+    anything.
+    """
 
     layer: str
     rms: float
@@ -140,14 +151,18 @@ class Gradient:
 def gradient_norms(model: nn.Module, x: Tensor, labels: Tensor) -> list[Gradient]:
     """The gradients of all kernels and matrices on one batch, from the first layer to the last.
 
-    Flags: `vanishing` where neither the layer nor any before it gets VANISHED times what the largest gets (Glorot & Bengio
-    2010, "Understanding the difficulty of training deep feedforward neural networks"), `exploding` where the gradient's
-    norm is above EXPLODED, `none` where no gradient arrives.
+    Flags: `vanishing` where neither the layer nor any before it gets VANISHED times what the
+    largest gets (Glorot & Bengio 2010, "Understanding the difficulty of training deep feedforward
+    neural networks"), `exploding` where the gradient's norm is above EXPLODED, `none` where no
+    gradient arrives.
     """
     model = _ready(model)
     functional.cross_entropy(model(x).float(), labels).backward()  # type: ignore[no-untyped-call]
     weights = [(name, p) for name, p in model.named_parameters() if p.requires_grad and p.ndim >= 2]
-    sizes = [p.grad.float().square().mean().sqrt().item() if p.grad is not None else 0.0 for _, p in weights]
+    sizes = [
+        p.grad.float().square().mean().sqrt().item() if p.grad is not None else 0.0
+        for _, p in weights
+    ]
     found, so_far = [], 0.0
     for (name, parameter), rms in zip(weights, sizes, strict=True):
         flag, so_far = "", max(so_far, rms)
@@ -163,7 +178,8 @@ def gradient_norms(model: nn.Module, x: Tensor, labels: Tensor) -> list[Gradient
 
 @contextlib.contextmanager
 def counted_activations() -> Iterator[list[int]]:
-    """Bytes that a forward pass inside keeps for its backward pass: appended to the list, one number per piece of memory.
+    """Bytes that a forward pass inside keeps for its backward pass: appended to the list, one
+    number per piece of memory.
 
     Parameters are kept too, as they are; memory that several operations keep counts once.
     """

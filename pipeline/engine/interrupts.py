@@ -11,8 +11,9 @@ from typing import Any
 from pipeline.engine.processes import end_descendants
 
 ECHO_SECONDS = 0.2
-"""A signal this soon after the first is the same stop, told twice: a shell whose terminal is closed hands the kernel's
-signal on to its jobs, `timeout` tells its command and then the group; nobody presses Ctrl-C so fast."""
+"""A signal this soon after the first is the same stop, told twice: a shell whose terminal is closed
+hands the kernel's signal on to its jobs, `timeout` tells its command and then the group; nobody
+presses Ctrl-C so fast."""
 SIGNALS = (signal.SIGINT, signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else []))
 
 
@@ -20,15 +21,19 @@ class Interrupted(KeyboardInterrupt):
     """A signal that ends at once what can be left without loss."""
 
     def __init__(self, number: int) -> None:
-        super().__init__(f"interrupted by {signal.Signals(number).name}; the same command goes on from here")
+        super().__init__(
+            f"interrupted by {signal.Signals(number).name}; the same command goes on from here"
+        )
         self.signal = number
 
 
 class Interrupts:
-    """SIGINT, SIGTERM and SIGHUP within a `with` block: the first asks for a clean stop, the second ends the process and all
-    that it started at once. What ignored SIGHUP (`nohup`) goes on ignoring it. Taken over in the main thread alone.
+    """SIGINT, SIGTERM and SIGHUP within a `with` block: the first asks for a clean stop, the second
+    ends the process and all that it started at once. What ignored SIGHUP (`nohup`) goes on ignoring
+    it. Taken over in the main thread alone.
 
-    `raises`: whether the first is raised as Interrupted where it finds the command, instead of being kept in `signal`.
+    `raises`: whether the first is raised as Interrupted where it finds the command, instead of
+    being kept in `signal`.
     """
 
     def __init__(self, *, raises: bool = False) -> None:
@@ -41,23 +46,31 @@ class Interrupts:
     def __enter__(self) -> "Interrupts":
         if threading.current_thread() is threading.main_thread():
             heard = [
-                one for one in SIGNALS if one in (signal.SIGINT, signal.SIGTERM) or signal.getsignal(one) != signal.SIG_IGN
+                one
+                for one in SIGNALS
+                if one in (signal.SIGINT, signal.SIGTERM) or signal.getsignal(one) != signal.SIG_IGN
             ]
             self._former = {number: signal.getsignal(number) for number in heard}
         self.install()
         return self
 
     def install(self) -> None:
-        """Again after Ray has started, which sets a handler of its own below Python, unknown to the interpreter."""
+        """Again after Ray has started, which sets a handler of its own below Python, unknown to the
+        interpreter.
+        """
         for number in self._former:
             signal.signal(number, self._handle)
 
-    def __exit__(self, _: type[BaseException] | None, __: BaseException | None, ___: TracebackType | None) -> None:
+    def __exit__(
+        self, _: type[BaseException] | None, __: BaseException | None, ___: TracebackType | None
+    ) -> None:
         for number, former in self._former.items():
             signal.signal(number, signal.SIG_DFL if former is None else former)
 
     def wait(self, action: Callable[[float], Any], seconds: float, hurry_seconds: float) -> Any:
-        """What `action(seconds)` returns; `action(hurry_seconds)` where the signal has come, or comes and ends the first."""
+        """What `action(seconds)` returns; `action(hurry_seconds)` where the signal has come, or
+        comes and ends the first.
+        """
         if not self.signal:
             try:
                 self.raises = True
@@ -76,7 +89,9 @@ class Interrupts:
             os._exit(128 + number)
         self.signal, self._heard = number, time.monotonic()
         if hasattr(signal, "alarm"):
-            signal.alarm(0)  # Ray's handler, where it was the first to hear of it, lets the process abort in three seconds
+            # Ray's handler, where it was the first to hear of it, lets the process abort in three
+            # seconds
+            signal.alarm(0)
         self._leave_dead_terminals()
         if self.raises:
             self.raises = False

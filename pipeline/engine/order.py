@@ -1,4 +1,6 @@
-"""A segment: a piece of one run, from where it stands to an epoch, for one worker. And where the worker finds its run."""
+"""A segment: a piece of one run, from where it stands to an epoch, for one worker. And where the
+worker finds its run.
+"""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,10 +14,11 @@ from pipeline.machine import Resources
 
 @dataclass(frozen=True)
 class Segment:
-    """Work for one worker: train `config` up to epoch `stop`; epochs up to `reported` are in the ledger already.
+    """Work for one worker: train `config` up to epoch `stop`; epochs up to `reported` are in the
+    ledger already.
 
-    code: what stands for the code to train it by (see `sources`); "" is not compared.
-    name: this segment's alone, over all sessions and ledgers; whatever a worker sends back carries it.
+    code: what stands for the code to train it by (see `sources`); "" is not compared. name: this
+    segment's alone, over all sessions and ledgers; whatever a worker sends back carries it.
     """
 
     name: str
@@ -29,7 +32,9 @@ class Segment:
     code: str = ""
 
     def order(self, study_folder: Path, data: Path, resources: Resources) -> dict[str, Any]:
-        """What a worker process is told, as plain data; `data` is the folder of the decoded pictures."""
+        """What a worker process is told, as plain data; `data` is the folder of the decoded
+        pictures.
+        """
         return {
             "segment": self.name,
             "code": self.code,

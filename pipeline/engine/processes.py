@@ -1,4 +1,6 @@
-"""The processes that this one started, and those that they started: found, and ended at once. And this one's garbage."""
+"""The processes that this one started, and those that they started: found, and ended at once. And
+this one's garbage.
+"""
 
 import contextlib
 import gc
@@ -37,7 +39,9 @@ def end_descendants() -> None:
 
 @contextlib.contextmanager
 def without_garbage() -> Iterator[None]:
-    """Objects that hold each other and nobody else holds are freed before the block, and in it none are, in any thread."""
+    """Objects that hold each other and nobody else holds are freed before the block, and in it none
+    are, in any thread.
+    """
     gc.collect()
     gc.disable()
     try:
@@ -49,7 +53,9 @@ def without_garbage() -> Iterator[None]:
 def _parents() -> list[tuple[int, int]]:
     """(process, its parent) of all that can be seen."""
     if not os.path.exists("/proc/self/stat"):  # macOS
-        lines = subprocess.run(("ps", "-A", "-o", "pid=,ppid="), capture_output=True, text=True, check=False).stdout
+        lines = subprocess.run(
+            ("ps", "-A", "-o", "pid=,ppid="), capture_output=True, text=True, check=False
+        ).stdout
         return [(int(pid), int(parent)) for pid, parent in map(str.split, lines.splitlines())]
     found = []
     for name in filter(str.isdigit, os.listdir("/proc")):

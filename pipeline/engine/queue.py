@@ -1,7 +1,8 @@
-"""What to train next: the trials of the searches rung by rung, then every arm's replicates. Rebuilt from the ledger alone.
+"""What to train next: the trials of the searches rung by rung, then every arm's replicates. Rebuilt
+from the ledger alone.
 
-The plan deals in segments: a piece of one run, from where it stands to an epoch. A worker that dies loses at most the
-segment's epochs since its last checkpoint, and the segment is handed out again.
+The plan deals in segments: a piece of one run, from where it stands to an epoch. A worker that dies
+loses at most the segment's epochs since its last checkpoint, and the segment is handed out again.
 """
 
 import time
@@ -22,7 +23,17 @@ from pipeline.record.record import Record, Run
 from pipeline.record.sources import code
 from pipeline.study.study import PILOT_RUNS, Study
 
-FACTS = ("best_epoch", "num_params", "num_macs", "num_train", "test_loss", "test_acc", "final", "early", "evidence")
+FACTS = (
+    "best_epoch",
+    "num_params",
+    "num_macs",
+    "num_train",
+    "test_loss",
+    "test_acc",
+    "final",
+    "early",
+    "evidence",
+)
 MAX_ATTEMPTS = 3
 MAX_FAILED_IN_A_ROW = 3
 
@@ -34,16 +45,24 @@ class TooManyFailures(PipelineError):
 
 
 class Plan:
-    """Hands out segments and takes in what workers report; every decision is in the ledger before it takes effect."""
+    """Hands out segments and takes in what workers report; every decision is in the ledger before
+    it takes effect.
+    """
 
-    def __init__(self, study: Study, ledger: Ledger, record: Record, *, core_version: int, with_search: bool) -> None:
-        """`record` must be kept up to date by the ledger's listener. `with_search` False trains the arms only."""
+    def __init__(
+        self, study: Study, ledger: Ledger, record: Record, *, core_version: int, with_search: bool
+    ) -> None:
+        """`record` must be kept up to date by the ledger's listener. `with_search` False trains the
+        arms only.
+        """
         self.study, self.ledger, self.record = study, ledger, record
         self.arms = study.arms()
         self.core_version = core_version
         self.keys = Keys(record.data["fingerprint"], study.search.seed, core_version)
         for run in record.runs.values():
-            self.keys.keep(run.key, TrainConfig.parse(run.config, source=f"run {run.key}"), run.replicate)
+            self.keys.keep(
+                run.key, TrainConfig.parse(run.config, source=f"run {run.key}"), run.replicate
+            )
         self.searches = Searches(study, record, with_search=with_search)
         self.trials = self.searches.main
         self.search_deadline = float("inf")
@@ -56,17 +75,25 @@ class Plan:
         self.todo = deque(self._missing_arms())
 
     def next(self) -> Segment | None:
-        """The next segment; None where all that is left waits for a running segment (or nothing is left: see `done`)."""
+        """The next segment; None where all that is left waits for a running segment (or nothing is
+        left: see `done`).
+        """
         if self.again:
             return self._begin(self.record.runs[self.again.popleft()])
         # past its share of the time the search gives way to the arms, and takes up what they leave
         in_time = time.monotonic() < self.search_deadline
-        ways = (self._next_of_search, self._next_of_arms) if in_time else (self._next_of_arms, self._next_of_search)
+        ways = (
+            (self._next_of_search, self._next_of_arms)
+            if in_time
+            else (self._next_of_arms, self._next_of_search)
+        )
         segment = next((found for way in ways if (found := way())), None)
         return self.next() if segment is None and self.again else segment
 
     def done(self) -> bool:
-        """Whether all that was handed out has ended and nothing waits to be; call after `next` gave None."""
+        """Whether all that was handed out has ended and nothing waits to be; call after `next` gave
+        None.
+        """
         return not self.live and not self.again and not self.todo
 
     def outstanding(self) -> bool:
@@ -74,16 +101,19 @@ class Plan:
         return not self.done() or self.trials.outstanding()
 
     def epoch(self, segment: str, metrics: Mapping[str, float]) -> None:
-        """A worker finished an epoch of a segment; nothing where that has ended: the run may be in other hands."""
+        """A worker finished an epoch of a segment; nothing where that has ended: the run may be in
+        other hands.
+        """
         key = self.live.get(segment)
         if key is not None and metrics["epoch"] == len(self.record.runs[key].epochs) + 1:
             self.ledger.append("epoch", run=key, metrics=dict(metrics))
 
     def finish(self, segment: str, outcome: Mapping[str, Any]) -> None:
-        """A segment ended: `outcome["status"]` is reached, diverged, failed (with `error`, `retry`, `blameless`) or machine.
+        """A segment ended: `outcome["status"]` is reached, diverged, failed (with `error`, `retry`,
+        `blameless`) or machine.
 
-        Only the first end of a segment counts. Raises MachineError in the last case (the run goes on another time), and
-        TooManyFailures.
+        Only the first end of a segment counts. Raises MachineError in the last case (the run goes
+        on another time), and TooManyFailures.
         """
         key = self.live.pop(segment, None)
         if key is None:
@@ -110,45 +140,72 @@ class Plan:
             self._end(run, "complete", **facts)
 
     def _reach(self, run: Run, *, early: bool) -> None:
-        """Record the rung that a trial was sent to; one that stopped early stands there and above with its best."""
+        """Record the rung that a trial was sent to; one that stopped early stands there and above
+        with its best.
+        """
         ladder = self.trials.ladder
         for rung in range(run.rung, ladder.num_rungs if early else run.rung + 1):
             if rung not in run.rungs:
                 stop = ladder.stop(run.config["epochs"], rung)
-                value = max(e["val_acc"] for e in run.epochs) if early else run.epochs[stop - 1]["val_acc"]
-                self.ledger.append("rung", run=run.key, rung=rung, value=value, **({"early": True} if early else {}))
+                value = (
+                    max(e["val_acc"] for e in run.epochs)
+                    if early
+                    else run.epochs[stop - 1]["val_acc"]
+                )
+                self.ledger.append(
+                    "rung",
+                    run=run.key,
+                    rung=rung,
+                    value=value,
+                    **({"early": True} if early else {}),
+                )
                 self.searches.reached(run, rung, value)
 
     def close_search(self) -> None:
-        """Mark the trials that wait at a rung for good as stopped; a later, larger budget may still promote them.
+        """Mark the trials that wait at a rung for good as stopped; a later, larger budget may still
+        promote them.
 
-        Not those of the study's own search where the arms alone were trained: it may have been interrupted before.
+        Not those of the study's own search where the arms alone were trained: it may have been
+        interrupted before.
         """
         for run in self.record.runs.values():
             if run.status == "paused" and self.searches.all_known(run):
                 self.ledger.append("end", run=run.key, status="stopped")
 
     def total_epochs(self) -> tuple[float, int]:
-        """Epochs that the whole plan takes: (of the search, expected; of the arms and their searches)."""
+        """Epochs that the whole plan takes: (of the search, expected; of the arms and their
+        searches).
+        """
         arms = sum(config.epochs for _, config in self.arms) * self.study.ablation.replicates
-        return self.trials.expected_epochs(), arms + round(sum(t.expected_epochs() for t in self.searches.arms))
+        return self.trials.expected_epochs(), arms + round(
+            sum(t.expected_epochs() for t in self.searches.arms)
+        )
 
     def remaining_epochs(self) -> tuple[float, int]:
         """What is left of `total_epochs`; 0 for a search where no trial can be begun or sent on."""
         arms = sum(config.epochs for _, config in self.arms) * self.study.ablation.replicates
-        arms -= sum(spent(run) for runs in self.record.arms().values() for run in runs if self._wanted(run))
-        return self.trials.left_epochs(), max(arms, 0) + round(sum(t.left_epochs() for t in self.searches.open))
+        arms -= sum(
+            spent(run) for runs in self.record.arms().values() for run in runs if self._wanted(run)
+        )
+        return self.trials.left_epochs(), max(arms, 0) + round(
+            sum(t.left_epochs() for t in self.searches.open)
+        )
 
     def _wanted(self, run: Run) -> bool:
         if run.kind == "trial":
             return self.searches.wanted(run)
-        return any(run.arm == arm.name for arm, _ in self.arms) and run.replicate <= self.study.ablation.replicates
+        return (
+            any(run.arm == arm.name for arm, _ in self.arms)
+            and run.replicate <= self.study.ablation.replicates
+        )
 
     def _next_of_search(self) -> Segment | None:
         return self._next_trial(self.trials) if self.trials.num_trials else None
 
     def _next_of_arms(self) -> Segment | None:
-        """Of the arms' searches, one after another; then of the replicates whose configuration is settled."""
+        """Of the arms' searches, one after another; then of the replicates whose configuration is
+        settled.
+        """
         for trials in self.searches.open:
             segment = self._next_trial(trials)
             if segment is not None:
@@ -174,35 +231,71 @@ class Plan:
                 return self._begin(self.record.runs[key])
 
     def _new_trial(self, trials: Trials) -> str | None:
-        """The key of the next trial's run; None where that exists: the trial takes its twin's values."""
+        """The key of the next trial's run; None where that exists: the trial takes its twin's
+        values.
+        """
         target, number = trials.target, trials.num_begun
         knobs, asked = trials.propose(number)
         config = target.config.override(knobs if number else {}, source=f"trial {number}")
         key = self.keys.of(config, target.replicate)
-        facts = {"run": key, "search": target.name, "arm": target.arm, "trial": number, "knobs": knobs, "asked": asked}
+        facts = {
+            "run": key,
+            "search": target.name,
+            "arm": target.arm,
+            "trial": number,
+            "knobs": knobs,
+            "asked": asked,
+        }
         twin = self.record.runs.get(key)
         if twin is None:
-            self.ledger.append("trial", **facts, replicate=target.replicate, config=config.model_dump(mode="json"))
+            self.ledger.append(
+                "trial", **facts, replicate=target.replicate, config=config.model_dump(mode="json")
+            )
             self.searches.begin(trials, number, self.record.runs[key])
             return key
         values, diverged = sorted(twin.rungs.items()), twin.status == "diverged"
         sent = None if twin.rung in twin.rungs else twin.rung
-        self.searches.twin(trials, self.ledger.append("twin", **facts, values=values, diverged=diverged, sent=sent), twin)
-        if twin.unfinished and key not in (*self.live.values(), *self.again) and not self.attempts[key]:
+        self.searches.twin(
+            trials,
+            self.ledger.append("twin", **facts, values=values, diverged=diverged, sent=sent),
+            twin,
+        )
+        if (
+            twin.unfinished
+            and key not in (*self.live.values(), *self.again)
+            and not self.attempts[key]
+        ):
             self.again.append(key)  # of a search that has no part in this session
         return None
 
     def _missing_arms(self) -> list[tuple[str, int]]:
-        """(arm, replicate) not recorded yet: the pilot, then replicate by replicate so that a stop leaves whole rows."""
-        wanted = [(r, arm.name) for r in range(1, self.study.ablation.replicates + 1) for arm, _ in self.arms]
+        """(arm, replicate) not recorded yet: the pilot, then replicate by replicate so that a stop
+        leaves whole rows.
+        """
+        wanted = [
+            (r, arm.name)
+            for r in range(1, self.study.ablation.replicates + 1)
+            for arm, _ in self.arms
+        ]
         wanted.sort(key=lambda run: run[1] != self.arms[0][0].name or run[0] > PILOT_RUNS)
         known = {(run.replicate, run.arm) for run in self.record.runs.values() if run.kind == "arm"}
-        return [(arm, r) for r, arm in wanted if (r, arm) not in known and not self.searches.hopeless(arm, r)]
+        return [
+            (arm, r)
+            for r, arm in wanted
+            if (r, arm) not in known and not self.searches.hopeless(arm, r)
+        ]
 
     def _new_arm(self, arm: str, replicate: int, config: TrainConfig) -> str:
         key = self.keys.of(config, replicate)
         facts = {"data": self.record.data["fingerprint"], "core_version": self.core_version}
-        self.ledger.append("arm", run=key, arm=arm, replicate=replicate, config=config.model_dump(mode="json"), **facts)
+        self.ledger.append(
+            "arm",
+            run=key,
+            arm=arm,
+            replicate=replicate,
+            config=config.model_dump(mode="json"),
+            **facts,
+        )
         return key
 
     def _begin(self, run: Run, rung: int | None = None) -> Segment:
@@ -218,7 +311,9 @@ class Plan:
         name = f"{self.record.header['id']}.{start['seq']}"
         self.live[name] = run.key
         seed, test = self.keys.seed(run.replicate), run.kind == "arm"
-        return Segment(name, run.key, config, run.replicate, seed, stop, len(run.epochs), test, start["code"])
+        return Segment(
+            name, run.key, config, run.replicate, seed, stop, len(run.epochs), test, start["code"]
+        )
 
     def _code(self, config: TrainConfig) -> str:
         """What stands for the code that the run is trained by, which is recorded once."""
@@ -228,9 +323,16 @@ class Plan:
         return digest(found)
 
     def _fail(self, run: Run, segment: str, error: str, *, retry: bool) -> None:
-        place = {"arm": run.arm, "replicate": run.replicate} if run.kind == "arm" else {"trial": run.number}
+        place = (
+            {"arm": run.arm, "replicate": run.replicate}
+            if run.kind == "arm"
+            else {"trial": run.number}
+        )
         facts = place | {"error": error, "attempt": self.attempts[run.key], "config": run.config}
-        facts |= {"epochs recorded": len(run.epochs), "the last": run.epochs[-1] if run.epochs else None}
+        facts |= {
+            "epochs recorded": len(run.epochs),
+            "the last": run.epochs[-1] if run.epochs else None,
+        }
         log = run_log.write(self.ledger.folder, run.key, segment, facts)
         self.ledger.append("fail", run=run.key, error=error, **({"log": log} if log else {}))
         if retry and self.attempts[run.key] < MAX_ATTEMPTS:
@@ -240,8 +342,8 @@ class Plan:
         self.failed_in_a_row.append(run.key)
         if len(self.failed_in_a_row) >= MAX_FAILED_IN_A_ROW:
             raise TooManyFailures(
-                f"{MAX_FAILED_IN_A_ROW} different runs failed one after another, the last one with: {error}; "
-                f"what is done is kept, the same command goes on from here"
+                f"{MAX_FAILED_IN_A_ROW} different runs failed one after another, the last one "
+                f"with: {error}; what is done is kept, the same command goes on from here"
             )
 
     def _end(self, run: Run, status: str, **fields: Any) -> None:

@@ -6,8 +6,9 @@ import secrets
 import shutil
 import tempfile
 
-# Loopback only, no telemetry, silence, no chdir, no nice 15, no snapshots, our own signal handlers; patience with a thread
-# that ends late (of 2 s, Tune's own, a busy machine takes more, and then loses the worker).
+# Loopback only, no telemetry, silence, no chdir, no nice 15, no snapshots, our own signal handlers;
+# patience with a thread that ends late (of 2 s, Tune's own, a busy machine takes more, and then
+# loses the worker).
 SETTINGS = {
     "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -26,14 +27,17 @@ SETTINGS = {
 
 
 def set_up() -> None:
-    """Replace all settings of Ray: a command's Ray is its own, whatever other one this process's environment speaks of.
+    """Replace all settings of Ray: a command's Ray is its own, whatever other one this process's
+    environment speaks of.
 
-    Loopback is shared by all users of a machine, and who may talk to Ray runs code as its owner: a token that only this
-    process and those it starts know keeps others out.
+    Loopback is shared by all users of a machine, and who may talk to Ray runs code as its owner: a
+    token that only this process and those it starts know keeps others out.
     """
     for name in [name for name in os.environ if name.upper().startswith("RAY_")]:
         del os.environ[name]
     os.environ.update(SETTINGS, RAY_AUTH_TOKEN=secrets.token_hex(32))
-    if os.path.expanduser("~") == "~":  # a container's user whom nobody knows: Ray looks for a home on import
+    if (
+        os.path.expanduser("~") == "~"
+    ):  # a container's user whom nobody knows: Ray looks for a home on import
         os.environ["HOME"] = home = tempfile.mkdtemp(prefix="pipeline-home-")
         atexit.register(shutil.rmtree, home, ignore_errors=True)

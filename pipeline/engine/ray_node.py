@@ -28,11 +28,15 @@ OBJECT_STORE_BYTES = 80 * 2**20  # only dicts travel; pictures are memory-mapped
 
 @contextlib.contextmanager
 def running(workers: int, temp: Path, interrupts: Interrupts) -> Iterator[None]:
-    """Ray with so many workers, in `temp`, which is this user's own; none of its processes outlives the block."""
+    """Ray with so many workers, in `temp`, which is this user's own; none of its processes outlives
+    the block.
+    """
     over = threading.Event()
     try:
         _start(workers, temp, interrupts)
-        threading.Thread(target=_watch, args=(over, interrupts), name="ray watch", daemon=True).start()
+        threading.Thread(
+            target=_watch, args=(over, interrupts), name="ray watch", daemon=True
+        ).start()
         yield
     finally:
         over.set()
@@ -40,12 +44,19 @@ def running(workers: int, temp: Path, interrupts: Interrupts) -> Iterator[None]:
 
 
 def _start(workers: int, temp: Path, interrupts: Interrupts) -> None:
-    """Start Ray; where it does not come up (on a busy machine it waits half a minute for itself in vain), once more."""
+    """Start Ray; where it does not come up (on a busy machine it waits half a minute for itself in
+    vain), once more.
+    """
     if ray._raylet.get_authentication_mode() != ray._raylet.AuthenticationMode.TOKEN:
-        raise MachineError("Ray was imported before pipeline.node: it would let other users of this machine in")
+        raise MachineError(
+            "Ray was imported before pipeline.node: it would let other users of this machine in"
+        )
     ray._private.utils.set_sigterm_handler = lambda _: None  # the signals are `interrupts`'
-    ray._private.worker.print_to_stdstream = lambda *_, **__: None  # how a worker died is told by the plan, in a line
-    # a signal to the whole group (a closed terminal, Slurm) is the driver's to hear: without Ray it could not end cleanly
+    ray._private.worker.print_to_stdstream = lambda *_, **__: (
+        None
+    )  # how a worker died is told by the plan, in a line
+    # a signal to the whole group (a closed terminal, Slurm) is the driver's to hear: without Ray it
+    # could not end cleanly
     ray._private.services.ConsolePopen = functools.partial(subprocess.Popen, process_group=0)
     for last in (False, True):
         try:
@@ -63,8 +74,8 @@ def _start(workers: int, temp: Path, interrupts: Interrupts) -> None:
             if last and not interrupts.signal:
                 why = printable(str(error).strip().partition("\n")[0].rstrip("."), 300)
                 raise MachineError(
-                    f"Ray did not start in two tries, as on a machine that is too busy or short of memory ({why}); "
-                    "nothing is lost, the same command goes on"
+                    "Ray did not start in two tries, as on a machine that is too busy or short of "
+                    f"memory ({why}); nothing is lost, the same command goes on"
                 ) from error
             if interrupts.signal:
                 raise
@@ -75,28 +86,43 @@ def _start(workers: int, temp: Path, interrupts: Interrupts) -> None:
 
 
 def _end() -> None:
-    """Disconnect from Ray, then kill its processes: Ray itself waits for each of them, and for some not at all.
+    """Disconnect from Ray, then kill its processes: Ray itself waits for each of them, and for some
+    not at all.
 
-    What Tune leaves holds references to Ray's objects in circles. Where a thread's garbage collection meets one while Ray
-    disconnects, Ray ends this process ("The core worker has already been shutdown").
+    What Tune leaves holds references to Ray's objects in circles. Where a thread's garbage
+    collection meets one while Ray disconnects, Ray ends this process ("The core worker has already
+    been shutdown").
     """
-    if "colorama.initialise" in sys.modules:  # Ray's own; it would end the screen with an escape sequence on any terminal
+    if (
+        "colorama.initialise" in sys.modules
+    ):  # Ray's own; it would end the screen with an escape sequence on any terminal
         atexit.unregister(sys.modules["colorama.initialise"].reset_all)
     with without_garbage():
-        ray._private.worker._global_node = None  # else its processes are ended one by one, a second or two for each
+        ray._private.worker._global_node = (
+            None  # else its processes are ended one by one, a second or two for each
+        )
         ray.shutdown()
         end_descendants()
 
 
 def _watch(over: threading.Event, interrupts: Interrupts) -> None:
-    """Leave at once when a process of Ray itself has died: the driver would wait for it for minutes, or for ever.
+    """Leave at once when a process of Ray itself has died: the driver would wait for it for
+    minutes, or for ever.
 
     A signal to the whole process group ends Ray too: then it is the signal that ended the command.
     """
     while not over.wait(WATCH_SECONDS):
         node = ray._private.worker._global_node
         if node is not None and node.dead_processes() and not over.wait(WATCH_SECONDS):
-            what = f"signal {interrupts.signal} ended Ray" if interrupts.signal else "a process of Ray died"
-            print(f"error: {what}; nothing is lost, the same command goes on from here", file=sys.stderr, flush=True)
+            what = (
+                f"signal {interrupts.signal} ended Ray"
+                if interrupts.signal
+                else "a process of Ray died"
+            )
+            print(
+                f"error: {what}; nothing is lost, the same command goes on from here",
+                file=sys.stderr,
+                flush=True,
+            )
             end_descendants()
             os._exit(128 + interrupts.signal if interrupts.signal else MachineError.exit_code)

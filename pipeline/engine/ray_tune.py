@@ -1,6 +1,7 @@
 """Ray Tune as the executor: segments of a plan onto GPUs and cores, in workers that stay warm.
 
-Tune's own snapshots, loggers, schedulers and `Tuner.restore` are not used: the ledger is the truth (docs/architecture.md).
+Tune's own snapshots, loggers, schedulers and `Tuner.restore` are not used: the ledger is the truth
+(docs/architecture.md).
 """
 
 import contextlib
@@ -14,7 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.counts import plural
-from pipeline.engine import ray_node, run_log  # ray_node before ray: it makes the environment that ray reads on import
+from pipeline.engine import (
+    ray_node,
+    run_log,
+)  # ray_node before ray: it makes the environment that ray reads on import
 from pipeline.engine.interrupts import Interrupts
 from pipeline.engine.order import Segment, checkpoint_folder
 from pipeline.engine.queue import Plan
@@ -30,18 +34,30 @@ from ray.tune.schedulers import FIFOScheduler
 from ray.tune.search import Searcher
 
 MOST_TRIALS = 1000
-"""Tune's trials in one go: it keeps folders and state of each, and writes them all down at the end."""
+"""Tune's trials in one go: it keeps folders and state of each, and writes them all down at the
+end.
+"""
 
 
 class Segments(Searcher):
-    """Hands the plan's segments out as short Tune trials. Errors are kept in `error`, since Tune would bury them.
+    """Hands the plan's segments out as short Tune trials. Errors are kept in `error`, since Tune
+    would bury them.
 
-    A run's next segment may be out before Tune has told the end of its last one: so nothing here goes by runs.
+    A run's next segment may be out before Tune has told the end of its last one: so nothing here
+    goes by runs.
     """
 
-    def __init__(self, plan: Plan, data: Path, resources: Resources, interrupts: Interrupts, deadline: float) -> None:
+    def __init__(
+        self, plan: Plan, data: Path, resources: Resources, interrupts: Interrupts, deadline: float
+    ) -> None:
         super().__init__(metric=None, mode=None)
-        self.plan, self.data, self.resources, self.interrupts, self.deadline = plan, data, resources, interrupts, deadline
+        self.plan, self.data, self.resources, self.interrupts, self.deadline = (
+            plan,
+            data,
+            resources,
+            interrupts,
+            deadline,
+        )
         self.folder = plan.ledger.folder.resolve()
         self.error: Exception | None = None
         self.names: dict[str, str] = {}  # Tune trial that has not ended → its segment
@@ -51,8 +67,14 @@ class Segments(Searcher):
 
     @property
     def stopping(self) -> bool:
-        """Whether the whole run ends, by a signal, at the deadline or for an error of ours: no segment dies of that."""
-        return time.monotonic() >= self.deadline or bool(self.interrupts.signal) or self.error is not None
+        """Whether the whole run ends, by a signal, at the deadline or for an error of ours: no
+        segment dies of that.
+        """
+        return (
+            time.monotonic() >= self.deadline
+            or bool(self.interrupts.signal)
+            or self.error is not None
+        )
 
     def suggest(self, trial_id: str) -> Any:
         if self.full:
@@ -74,14 +96,21 @@ class Segments(Searcher):
         else:
             self._guarded(lambda: self.plan.finish(event["segment"], event["outcome"]))
 
-    def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:  # noqa: ARG002
+    def on_trial_complete(
+        self,
+        trial_id: str,
+        result: dict[str, Any] | None = None,  # noqa: ARG002
+        error: bool = False,  # noqa: ARG002
+    ) -> None:
         name = self.names.pop(trial_id, "")
         # where all stops it is to be continued, not failed; and it may have told its end itself
         if not self.stopping and name in self.plan.live:
             self._guarded(lambda: self.plan.finish(name, self._death()))
 
     def renew(self) -> None:
-        """Be ready for a new set of Tune's trials: of a segment whose end was not told, the worker is gone."""
+        """Be ready for a new set of Tune's trials: of a segment whose end was not told, the worker
+        is gone.
+        """
         for trial_id in list(self.names):
             self.on_trial_complete(trial_id)
         self.trials, self.num_given = {}, 0
@@ -92,9 +121,13 @@ class Segments(Searcher):
         return self.num_given >= MOST_TRIALS
 
     def settle(self, trials: list[Any]) -> None:
-        """Take in the ends that Tune does not tell: of a worker that cannot be made ready for its next segment."""
+        """Take in the ends that Tune does not tell: of a worker that cannot be made ready for its
+        next segment.
+        """
         self.trials |= {trial.trial_id: trial for trial in trials[len(self.trials) :]}
-        for trial_id in [one for one in self.names if one in self.trials and self.trials[one].is_finished()]:
+        for trial_id in [
+            one for one in self.names if one in self.trials and self.trials[one].is_finished()
+        ]:
             self.on_trial_complete(trial_id)
 
     def save(self, checkpoint_path: str) -> None:
@@ -115,7 +148,9 @@ class Segments(Searcher):
         return None
 
     def _death(self) -> dict[str, Any]:
-        """The outcome of a segment whose worker is gone. Where memory was short, fewer work from here on."""
+        """The outcome of a segment whose worker is gone. Where memory was short, fewer work from
+        here on.
+        """
         before, self.num_killed = self.num_killed, num_killed_for_memory()
         self.unexplained += self.num_killed - before
         if self.unexplained <= 0:
@@ -124,7 +159,10 @@ class Segments(Searcher):
         workers = self.resources.workers
         self.resources = replace(self.resources, workers=max(1, workers - 1))
         fewer = f"from here on {plural(workers - 1, 'run')} at the same time"
-        error = f"the worker process was killed for want of memory; {fewer if workers > 1 else 'no other was at work'}"
+        error = (
+            "the worker process was killed for want of memory; "
+            f"{fewer if workers > 1 else 'no other was at work'}"
+        )
         return {"status": "failed", "error": error, "retry": True, "blameless": workers > 1}
 
     def _hand_out(self) -> Segment | None:
@@ -135,19 +173,27 @@ class Segments(Searcher):
 
 
 class InTurn(FIFOScheduler):
-    """First come, first served, as Tune's own, which looks at every trial there ever was each time."""
+    """First come, first served, as Tune's own, which looks at every trial there ever was each
+    time.
+    """
 
     def choose_trial_to_run(self, tune_controller: Any) -> Trial | None:
-        pending = [trial for trial in tune_controller.get_live_trials() if trial.status == Trial.PENDING]
+        pending = [
+            trial for trial in tune_controller.get_live_trials() if trial.status == Trial.PENDING
+        ]
         return min(pending, key=lambda trial: (len(trial.trial_id), trial.trial_id), default=None)
 
 
 class Ended(BaseException):
-    """The whole run ends: not an Exception, for which Tune would wait for its workers, up to 15 seconds."""
+    """The whole run ends: not an Exception, for which Tune would wait for its workers, up to 15
+    seconds.
+    """
 
 
 class Heartbeat(tune.Callback):
-    """Lets the progress block breathe while nothing is reported, and ends the whole run when `segments` says so."""
+    """Lets the progress block breathe while nothing is reported, and ends the whole run when
+    `segments` says so.
+    """
 
     def __init__(self, segments: Segments, on_step: Callable[[], None]) -> None:
         self.segments, self.on_step = segments, on_step
@@ -173,8 +219,8 @@ def run(
 ) -> None:
     """Train all that `plan` hands out on the pictures in cache folder `data`.
 
-    Returns when the plan is done, when a signal came, or when `deadline` (monotonic seconds) has passed.
-    Raises MachineError where Ray fails, and whatever the plan raises.
+    Returns when the plan is done, when a signal came, or when `deadline` (monotonic seconds) has
+    passed. Raises MachineError where Ray fails, and whatever the plan raises.
     """
     segments = Segments(plan, data, resources, interrupts, deadline)
     temp = temp_folder(segments.folder)
@@ -196,32 +242,45 @@ def run(
     except Exception as error:
         if segments.error is None and not interrupts.signal:
             said = printable(str(error).strip().partition("\n")[0].rstrip("."), 300)
-            raise MachineError(f"Ray stopped: {type(error).__name__}: {said}; the same command goes on") from error
+            raise MachineError(
+                f"Ray stopped: {type(error).__name__}: {said}; the same command goes on"
+            ) from error
     if segments.error is not None:
         raise segments.error
 
 
 def _tuner(segments: Segments, temp: Path, heartbeat: Heartbeat) -> tune.Tuner:
-    # without it Tune, which knows nothing of the searcher's own limit, prepares one worker at a time
+    # without it Tune, which knows nothing of the searcher's own limit, prepares one worker at a
+    # time
     os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(segments.resources.workers)
     gpus = segments.resources.gpus_per_trial
     share = {"cpu": 1.0} | ({"gpu": gpus} if gpus else {})
     return tune.Tuner(
         tune.with_resources(train_segment, share),
-        tune_config=tune.TuneConfig(search_alg=segments, scheduler=InTurn(), num_samples=-1, reuse_actors=True),
-        run_config=tune.RunConfig(name="segments", storage_path=str(temp / "tune"), verbose=0, callbacks=[heartbeat]),
+        tune_config=tune.TuneConfig(
+            search_alg=segments, scheduler=InTurn(), num_samples=-1, reuse_actors=True
+        ),
+        run_config=tune.RunConfig(
+            name="segments", storage_path=str(temp / "tune"), verbose=0, callbacks=[heartbeat]
+        ),
     )
 
 
 def train_segment(config: dict[str, str]) -> None:
-    """What a Tune worker runs: one segment. Every epoch and, last, the outcome are reported to the driver."""
-    from pipeline.engine.worker import work  # in the worker alone: the driver needs no training core
+    """What a Tune worker runs: one segment. Every epoch and, last, the outcome are reported to the
+    driver.
+    """
+    from pipeline.engine.worker import (
+        work,
+    )  # in the worker alone: the driver needs no training core
 
     carry_out(json.loads(config["order"]), work)
 
 
 def carry_out(order: dict[str, Any], work: Callable[..., dict[str, Any]]) -> None:
-    """Do the order's work; every report names the segment, since a worker's former thread may report into the next trial."""
+    """Do the order's work; every report names the segment, since a worker's former thread may
+    report into the next trial.
+    """
 
     def report(**event: Any) -> None:
         tune.report({"event": json.dumps({"segment": order["segment"], **event})})

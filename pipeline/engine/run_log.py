@@ -1,7 +1,9 @@
-"""What a failed run leaves to find the fault by: what was trained, how far it came, the traceback, what its worker printed.
+"""What a failed run leaves to find the fault by: what was trained, how far it came, the traceback,
+what its worker printed.
 
-A worker's output goes to a file of the segment's own while it works, so that it is there however the worker ends; where the
-segment failed, the driver moves it into the run's log, an entry an attempt.
+A worker's output goes to a file of the segment's own while it works, so that it is there however
+the worker ends; where the segment failed, the driver moves it into the run's log, an entry an
+attempt.
 """
 
 import contextlib
@@ -32,7 +34,8 @@ def output_path(study_folder: Path, segment: str) -> Path:
 
 @contextlib.contextmanager
 def captured(path: Path) -> Iterator[None]:
-    """Let all that this process prints, its libraries and a crash of the interpreter included, go to `path`.
+    """Let all that this process prints, its libraries and a crash of the interpreter included, go
+    to `path`.
 
     A file that cannot be opened is no reason to train nothing: then the output goes where it went.
     """
@@ -49,7 +52,9 @@ def captured(path: Path) -> Iterator[None]:
     was_enabled = faulthandler.is_enabled()
     faulthandler.enable(file)
     try:
-        steady = Steady(file)  # a full disk is for the checkpoint to tell, not for a library that prints
+        steady = Steady(
+            file
+        )  # a full disk is for the checkpoint to tell, not for a library that prints
         with contextlib.redirect_stdout(steady), contextlib.redirect_stderr(steady):
             yield
     finally:
@@ -76,12 +81,16 @@ def clear(study_folder: Path) -> None:
 
 
 def write(study_folder: Path, key: str, segment: str, facts: Mapping[str, Any]) -> str:
-    """Enter a failed segment into the run's log, `facts` a line each; returns the log's name relative to the study's folder.
+    """Enter a failed segment into the run's log, `facts` a line each; returns the log's name
+    relative to the study's folder.
 
     '' where it cannot be written: a log is no reason to lose more.
     """
     output, log = output_path(study_folder, segment), log_path(study_folder, key)
-    lines = [f"{name}: {value if isinstance(value, str) else json.dumps(value)}" for name, value in facts.items()]
+    lines = [
+        f"{name}: {value if isinstance(value, str) else json.dumps(value)}"
+        for name, value in facts.items()
+    ]
     head = f"==== run {key}, {time.strftime('%Y-%m-%d %H:%M:%S')}\n" + "\n".join(lines)
     try:
         log.parent.mkdir(exist_ok=True)

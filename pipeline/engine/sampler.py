@@ -1,9 +1,11 @@
-"""Which hyperparameters to try next: a model of each rung's own values. Beside `evaluators`, the only import of optuna.
+"""Which hyperparameters to try next: a model of each rung's own values. Beside `evaluators`, the
+only import of optuna.
 
-A value after a third of the training says little about the end and must never stand for it, so each rung has its own Optuna
-study and a value is told to its rung's study alone; suggestions come from the highest rung that knows enough, as in BOHB
-(S. Falkner et al., ICML 2018). The study is made anew for each suggestion from what was recorded, with a sampler seeded by
-(seed, trial): a suggestion depends on nothing else, so that an interrupted search goes on as if it had not been.
+A value after a third of the training says little about the end and must never stand for it, so each
+rung has its own Optuna study and a value is told to its rung's study alone; suggestions come from
+the highest rung that knows enough, as in BOHB (S. Falkner et al., ICML 2018). The study is made
+anew for each suggestion from what was recorded, with a sampler seeded by (seed, trial): a
+suggestion depends on nothing else, so that an interrupted search goes on as if it had not been.
 """
 
 import bisect
@@ -16,7 +18,12 @@ from typing import Literal
 
 import numpy as np
 import optuna
-from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+)
 from optuna.exceptions import ExperimentalWarning
 from optuna.samplers import RandomSampler, TPESampler
 from optuna.storages import InMemoryStorage
@@ -28,34 +35,48 @@ from pipeline.study.space import Float, Int, Range, Space
 MIN_VALUES = 8
 """A rung is asked for suggestions once it has this many finite values."""
 NUM_BEST, NUM_LATEST = 25, 225
-"""What TPE looks at: all that it can count as good (it takes a tenth, at most 25) and the latest others, so that the cost of
-a suggestion does not grow with the search. Older ones would weigh least (TPE's weights fall with age)."""
+"""What TPE looks at: all that it can count as good (it takes a tenth, at most 25) and the latest
+others, so that the cost of a suggestion does not grow with the search. Older ones would weigh least
+(TPE's weights fall with age)."""
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 
 
 class RungSampler:
-    """Proposes points of `space`: `tpe` by the tree-structured Parzen estimator (multivariate, one group per branch, running
-    trials counted as poor so that workers do not crowd), `random` independently of all values.
+    """Proposes points of `space`: `tpe` by the tree-structured Parzen estimator (multivariate, one
+    group per branch, running trials counted as poor so that workers do not crowd), `random`
+    independently of all values.
 
-    A suggestion depends on the set of recorded facts and not on their order, so `replay`, `tell` and `diverge` may come from
-    a ledger in any order that names a trial before its values. A call out of place is a bug of the caller: ValueError.
+    A suggestion depends on the set of recorded facts and not on their order, so `replay`, `tell`
+    and `diverge` may come from a ledger in any order that names a trial before its values. A call
+    out of place is a bug of the caller: ValueError.
     """
 
-    def __init__(self, space: Space, *, kind: Literal["tpe", "random"], seed: int, num_rungs: int) -> None:
+    def __init__(
+        self, space: Space, *, kind: Literal["tpe", "random"], seed: int, num_rungs: int
+    ) -> None:
         self.space, self.kind, self.seed, self.num_rungs = space, kind, seed, num_rungs
         self._points: dict[int, FrozenTrial | None] = {}
         self._running: list[dict[int, FrozenTrial]] = [{} for _ in range(num_rungs)]
         self._told: list[dict[int, FrozenTrial]] = [{} for _ in range(num_rungs)]
-        self._ranked: list[list[tuple[float, int]]] = [[] for _ in range(num_rungs)]  # (-value, trial), best first
-        self._known: list[list[int]] = [[] for _ in range(num_rungs)]  # all of `_running` and `_told`, by number
+        self._ranked: list[list[tuple[float, int]]] = [
+            [] for _ in range(num_rungs)
+        ]  # (-value, trial), best first
+        self._known: list[list[int]] = [
+            [] for _ in range(num_rungs)
+        ]  # all of `_running` and `_told`, by number
 
     def ask(self, trial: int) -> tuple[dict[str, Scalar], int]:
-        """(knobs for `TrainConfig.override`, the rung whose values proposed them) of the new trial number `trial`.
+        """(knobs for `TrainConfig.override`, the rung whose values proposed them) of the new trial
+        number `trial`.
 
         While no rung has MIN_VALUES values, the point is random and counts as proposed by rung 0.
         """
-        informed = [r for r, ranked in enumerate(self._ranked) if len(ranked) >= MIN_VALUES and self.kind == "tpe"]
+        informed = [
+            r
+            for r, ranked in enumerate(self._ranked)
+            if len(ranked) >= MIN_VALUES and self.kind == "tpe"
+        ]
         asked = max(informed, default=0)
         seed = int(np.random.SeedSequence((self.seed, trial)).generate_state(1)[0])
         sampler = _tpe(seed) if informed else RandomSampler(seed)
@@ -66,7 +87,8 @@ class RungSampler:
         return knobs, asked
 
     def replay(self, trial: int, knobs: Mapping[str, Scalar], asked: int | None) -> None:
-        """Know `trial` from the ledger. `asked`: the rung that proposed it, None if it was not proposed (the baseline).
+        """Know `trial` from the ledger. `asked`: the rung that proposed it, None if it was not
+        proposed (the baseline).
 
         A point outside the space is kept out of every study, with its values.
         """
@@ -79,14 +101,20 @@ class RungSampler:
             bisect.insort(self._known[asked], trial)
 
     def tell(self, trial: int, rung: int, value: float) -> None:
-        """`trial` reached `value` (higher is better) at `rung`. NaN and infinity are refused: see `diverge`."""
+        """`trial` reached `value` (higher is better) at `rung`. NaN and infinity are refused: see
+        `diverge`.
+        """
         if not math.isfinite(value):
-            raise ValueError(f"trial {trial}, rung {rung}: a value must be finite, got {value}; use diverge()")
+            raise ValueError(
+                f"trial {trial}, rung {rung}: a value must be finite, got {value}; use diverge()"
+            )
         if self._tell(trial, rung, TrialState.COMPLETE, value):
             bisect.insort(self._ranked[rung], (-value, trial))
 
     def diverge(self, trial: int, rung: int) -> None:
-        """`trial` diverged on its way to `rung`: there it ranks below every value, whatever values come."""
+        """`trial` diverged on its way to `rung`: there it ranks below every value, whatever values
+        come.
+        """
         self._tell(trial, rung, TrialState.PRUNED, None)
 
     def _tell(self, trial: int, rung: int, state: TrialState, value: float | None) -> bool:
@@ -104,21 +132,30 @@ class RungSampler:
         return True
 
     def _history(self, rung: int) -> list[FrozenTrial]:
-        """The study of `rung`, by trial number: what was told there, and what it proposed and still waits for."""
+        """The study of `rung`, by trial number: what was told there, and what it proposed and still
+        waits for.
+        """
         best = {trial for _, trial in self._ranked[rung][:NUM_BEST]}
         others = (trial for trial in reversed(self._known[rung]) if trial not in best)
         latest = itertools.islice(others, NUM_LATEST)
-        return [self._told[rung].get(trial) or self._running[rung][trial] for trial in sorted({*best, *latest})]
+        return [
+            self._told[rung].get(trial) or self._running[rung][trial]
+            for trial in sorted({*best, *latest})
+        ]
 
 
 def _tpe(seed: int) -> TPESampler:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ExperimentalWarning)
-        return TPESampler(n_startup_trials=0, multivariate=True, group=True, constant_liar=True, seed=seed)
+        return TPESampler(
+            n_startup_trials=0, multivariate=True, group=True, constant_liar=True, seed=seed
+        )
 
 
 class _Known(InMemoryStorage):
-    """A study that begins with `trials`: to add them would copy each one deeply, most of what a suggestion costs."""
+    """A study that begins with `trials`: to add them would copy each one deeply, most of what a
+    suggestion costs.
+    """
 
     def __init__(self, trials: list[FrozenTrial]) -> None:
         super().__init__()
@@ -128,7 +165,10 @@ class _Known(InMemoryStorage):
         self, study_id: int, deepcopy: bool = True, states: Container[TrialState] | None = None
     ) -> list[FrozenTrial]:
         first = [trial for trial in self._first if states is None or trial.state in states]
-        return [*(copy.deepcopy(first) if deepcopy else first), *super().get_all_trials(study_id, deepcopy, states)]
+        return [
+            *(copy.deepcopy(first) if deepcopy else first),
+            *super().get_all_trials(study_id, deepcopy, states),
+        ]
 
 
 def _point(space: Space, knobs: Mapping[str, Scalar], trial: int) -> FrozenTrial | None:

@@ -1,7 +1,9 @@
-"""Which trial goes on from a rung: asynchronous successive halving (ASHA), by promotion or by stopping. Pure.
+"""Which trial goes on from a rung: asynchronous successive halving (ASHA), by promotion or by
+stopping. Pure.
 
-L. Li et al., "A System for Massively Parallel Hyperparameter Tuning", MLSys 2020 (arXiv 1810.05934). Rungs are numbered
-0 … num_rungs - 1 from the cheapest to a trial's last epoch. Values are "higher is better".
+L. Li et al., "A System for Massively Parallel Hyperparameter Tuning", MLSys 2020 (arXiv
+1810.05934). Rungs are numbered 0 … num_rungs - 1 from the cheapest to a trial's last epoch. Values
+are "higher is better".
 """
 
 import bisect
@@ -12,27 +14,37 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
 MIN_COMPARED, MAX_COMPARED = 6, 30
-"""A rung's order is judged by the latest of its leaders that have finished the next rung too; fewer say nothing."""
+"""A rung's order is judged by the latest of its leaders that have finished the next rung too; fewer
+say nothing.
+"""
 MIN_AGREEMENT = 0.65
-"""Of two leaders of a rung, the one ahead must be ahead at the next rung in this share of the pairs (chance: 0.5)."""
+"""Of two leaders of a rung, the one ahead must be ahead at the next rung in this share of the pairs
+(chance: 0.5).
+"""
 
 
 def rung_epochs(epochs: int, reduction: int, num_rungs: int) -> tuple[int, ...]:
-    """The epochs after which a trial of `epochs` is judged: R/eta^(k-1), …, R/eta, R, rounded (half up).
+    """The epochs after which a trial of `epochs` is judged: R/eta^(k-1), …, R/eta, R, rounded (half
+    up).
 
-    Fractions of the trial's own schedule, because runs with different schedules compare only at the same share of them.
-    Strictly increasing and >= 1; a short trial has fewer than `num_rungs`. Its last entry is always the top rung, so entry
-    `i` is rung `num_rungs - len(result) + i`. Raises ValueError unless epochs >= 1, reduction >= 2 and num_rungs >= 1.
+    Fractions of the trial's own schedule, because runs with different schedules compare only at the
+    same share of them. Strictly increasing and >= 1; a short trial has fewer than `num_rungs`. Its
+    last entry is always the top rung, so entry `i` is rung `num_rungs - len(result) + i`. Raises
+    ValueError unless epochs >= 1, reduction >= 2 and num_rungs >= 1.
     """
     if epochs < 1 or reduction < 2 or num_rungs < 1:
-        raise ValueError(f"no rungs for epochs={epochs}, reduction={reduction}, num_rungs={num_rungs}")
+        raise ValueError(
+            f"no rungs for epochs={epochs}, reduction={reduction}, num_rungs={num_rungs}"
+        )
     shares = [reduction**power for power in range(num_rungs)]
     return tuple(sorted({max(1, (2 * epochs + share) // (2 * share)) for share in shares}))
 
 
 @dataclass(frozen=True)
 class Ladder:
-    """The rungs of a search, for trials of any length: short ones begin further up, and the top rung is the same for all."""
+    """The rungs of a search, for trials of any length: short ones begin further up, and the top
+    rung is the same for all.
+    """
 
     reduction: int
     num_rungs: int
@@ -46,7 +58,9 @@ class Ladder:
         return rung_epochs(epochs, self.reduction, self.num_rungs)[rung - self.first(epochs)]
 
     def expected(self, epochs: int) -> float:
-        """Epochs that a trial takes on average, where one in `reduction` goes on from every rung."""
+        """Epochs that a trial takes on average, where one in `reduction` goes on from every
+        rung.
+        """
         stops = rung_epochs(epochs, self.reduction, self.num_rungs)
         steps = [stop - start for start, stop in zip((0, *stops), stops, strict=False)]
         return sum(step / self.reduction**rung for rung, step in enumerate(steps))
@@ -55,9 +69,9 @@ class Ladder:
 class Scheduler(ABC):
     """What both ways share: the standings of each rung, and who has gone on from it.
 
-    The state is a function of the calls alone, so that replaying a ledger's `record`, `diverge` and `promoted` in their
-    order rebuilds it. A call out of place (a value that is not finite, a trial recorded twice at a rung) is a bug of the
-    caller and raises ValueError.
+    The state is a function of the calls alone, so that replaying a ledger's `record`, `diverge` and
+    `promoted` in their order rebuilds it. A call out of place (a value that is not finite, a trial
+    recorded twice at a rung) is a bug of the caller and raises ValueError.
     """
 
     def __init__(self, *, reduction: int, num_rungs: int) -> None:
@@ -69,9 +83,13 @@ class Scheduler(ABC):
         self._diverged: set[int] = set()
 
     def record(self, trial: int, rung: int, value: float) -> None:
-        """`trial` has finished `rung` with `value`; from the rungs below it has evidently gone on."""
+        """`trial` has finished `rung` with `value`; from the rungs below it has evidently gone
+        on.
+        """
         if not math.isfinite(value):
-            raise ValueError(f"trial {trial}, rung {rung}: a value must be finite, got {value}; use diverge()")
+            raise ValueError(
+                f"trial {trial}, rung {rung}: a value must be finite, got {value}; use diverge()"
+            )
         self._enter(trial, rung, -value)
 
     def diverge(self, trial: int, rung: int) -> None:
@@ -86,10 +104,11 @@ class Scheduler(ABC):
         self._go(trial, rung)
 
     def next(self, *, closing: bool = False) -> tuple[int, int] | None:
-        """(trial, next rung) of the waiting trial to send on now, marked as gone; None: better start a new one.
+        """(trial, next rung) of the waiting trial to send on now, marked as gone; None: better
+        start a new one.
 
-        `closing`: no new trial will start, and a search too small to fill a rung must still finish one: at least the best of
-        every rung goes on.
+        `closing`: no new trial will start, and a search too small to fill a rung must still finish
+        one: at least the best of every rung goes on.
         """
         found = self._find(closing=closing)
         if found is None:
@@ -129,7 +148,10 @@ class Scheduler(ABC):
 
     def _enter(self, trial: int, rung: int, loss: float) -> None:
         if not 0 <= rung < self.num_rungs or trial in self._losses[rung]:
-            raise ValueError(f"trial {trial}: rung {rung} of {self.num_rungs} is recorded twice or does not exist")
+            raise ValueError(
+                f"trial {trial}: rung {rung} of {self.num_rungs} is recorded twice or does not "
+                "exist"
+            )
         for below in range(rung):
             self._go(trial, below)
         self._losses[rung][trial] = loss
@@ -137,13 +159,15 @@ class Scheduler(ABC):
 
 
 class Promotion(Scheduler):
-    """A trial waits at a rung; of n there, those among the best floor(n / reduction) may go on, from the highest rung first.
+    """A trial waits at a rung; of n there, those among the best floor(n / reduction) may go on,
+    from the highest rung first.
 
-    Nothing is thrown away early: a trial left waiting goes on later, once enough worse ones have come. Ties go to the
-    earlier trial.
+    Nothing is thrown away early: a trial left waiting goes on later, once enough worse ones have
+    come. Ties go to the earlier trial.
 
-    One guard is added, after Hyper-Tune's learned trust in rungs (Y. Li et al., VLDB 2022): while a rung's order does not
-    foretell the next one's among its own leaders (slow starters win), new arrivals go through it without waiting.
+    One guard is added, after Hyper-Tune's learned trust in rungs (Y. Li et al., VLDB 2022): while a
+    rung's order does not foretell the next one's among its own leaders (slow starters win), new
+    arrivals go through it without waiting.
     """
 
     def _enter(self, trial: int, rung: int, loss: float) -> None:
@@ -154,24 +178,38 @@ class Promotion(Scheduler):
     def _choose(self, rung: int, *, closing: bool) -> int | None:
         quota = max(len(self._standings[rung]) // self.reduction, int(closing))
         best = (trial for _, trial in self._standings[rung][:quota])
-        return next((trial for trial in itertools.chain(self._passed[rung], best) if self._waits(trial, rung)), None)
+        return next(
+            (
+                trial
+                for trial in itertools.chain(self._passed[rung], best)
+                if self._waits(trial, rung)
+            ),
+            None,
+        )
 
     def _misleads(self, rung: int) -> bool:
-        """Whether the leaders' order at `rung` and at the next agree in too few pairs; pairs tied at either do not count."""
+        """Whether the leaders' order at `rung` and at the next agree in too few pairs; pairs tied
+        at either do not count.
+        """
         here, later = self._losses[rung], self._losses[rung + 1]
         leaders = self._standings[rung][: len(here) // self.reduction]
-        compared = heapq.nlargest(MAX_COMPARED, (trial for _, trial in leaders if later.get(trial, math.inf) < math.inf))
+        compared = heapq.nlargest(
+            MAX_COMPARED, (trial for _, trial in leaders if later.get(trial, math.inf) < math.inf)
+        )
         if len(compared) < MIN_COMPARED:
             return False
-        products = [(here[a] - here[b]) * (later[a] - later[b]) for a, b in itertools.combinations(compared, 2)]
+        products = [
+            (here[a] - here[b]) * (later[a] - later[b])
+            for a, b in itertools.combinations(compared, 2)
+        ]
         agreeing, opposed = sum(p > 0 for p in products), sum(p < 0 for p in products)
         return agreeing < MIN_AGREEMENT * (agreeing + opposed)
 
 
 class Stopping(Scheduler):
-    """A trial is judged once, on reaching a rung: it goes on at once if it is among the best floor(n / reduction), or
-    is the best, of the n recorded there so far, itself included; otherwise it stops for good. So the first comer goes on.
-    Ties go to the earlier trial.
+    """A trial is judged once, on reaching a rung: it goes on at once if it is among the best
+    floor(n / reduction), or is the best, of the n recorded there so far, itself included; otherwise
+    it stops for good. So the first comer goes on. Ties go to the earlier trial.
     """
 
     def _enter(self, trial: int, rung: int, loss: float) -> None:

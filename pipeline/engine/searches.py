@@ -1,4 +1,6 @@
-"""The searches of a study: its own, and those that tune the arms. Which runs serve which of them, and what came of them."""
+"""The searches of a study: its own, and those that tune the arms. Which runs serve which of them,
+and what came of them.
+"""
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable
@@ -12,10 +14,12 @@ from pipeline.study.tuning import Target
 
 
 class Searches:
-    """Each search has a ladder and a sampler of its own; a run that several propose is trained once and counts in all.
+    """Each search has a ladder and a sampler of its own; a run that several propose is trained once
+    and counts in all.
 
-    An arm's configuration is settled once its search is over, and pinned by the first run that was begun with it: nothing
-    that a shared run does later changes it. `record` is kept up to date by the ledger's listener.
+    An arm's configuration is settled once its search is over, and pinned by the first run that was
+    begun with it: nothing that a shared run does later changes it. `record` is kept up to date by
+    the ledger's listener.
     """
 
     def __init__(self, study: Study, record: Record, *, with_search: bool) -> None:
@@ -28,11 +32,15 @@ class Searches:
         self._named = {trials.target.name: trials for trials in (self.main, *self.arms)}
         self._serving = {(trials.target.arm, trials.target.serves): trials for trials in self.arms}
         self._members: dict[str, list[Trials]] = defaultdict(list)
-        self._chosen: dict[str, TrainConfig | None] = {}  # search → its best configuration; None: it found none
+        self._chosen: dict[
+            str, TrainConfig | None
+        ] = {}  # search → its best configuration; None: it found none
         for run in record.runs.values():
             trials = self._search(run.arm, run.replicate) if run.kind == "arm" else None
             if trials is not None and trials.target.name not in self._chosen:
-                self._chosen[trials.target.name] = TrainConfig.parse(run.config, source=f"run {run.key}")
+                self._chosen[trials.target.name] = TrainConfig.parse(
+                    run.config, source=f"run {run.key}"
+                )
 
     @property
     def open(self) -> tuple[Trials, ...]:
@@ -40,26 +48,39 @@ class Searches:
         return tuple(trials for trials in self.arms if trials.target.name not in self._chosen)
 
     def config(self, arm: str, replicate: int) -> TrainConfig | None:
-        """What to train the replicate with; None as long as its search goes on, and where that found nothing."""
+        """What to train the replicate with; None as long as its search goes on, and where that
+        found nothing.
+        """
         trials = self._search(arm, replicate)
         return self._configs[arm] if trials is None else self._chosen.get(trials.target.name)
 
     def hopeless(self, arm: str, replicate: int) -> bool:
-        """Whether the search for the replicate's configuration is over and every trial of it was lost."""
+        """Whether the search for the replicate's configuration is over and every trial of it was
+        lost.
+        """
         trials = self._search(arm, replicate)
         return trials is not None and self._chosen.get(trials.target.name, trials) is None
 
     def settle(self, busy: Collection[str]) -> None:
-        """Choose the configurations of the searches that are over, where `busy` are the runs in training or about to be."""
+        """Choose the configurations of the searches that are over, where `busy` are the runs in
+        training or about to be.
+        """
         for trials in self.open:
             if trials.over(busy):
                 best = self.record.best_trial(trials.target.name)
                 name = trials.target.name
-                self._chosen[name] = None if best is None else TrainConfig.parse(best.config, source=f"run {best.key}")
+                self._chosen[name] = (
+                    None
+                    if best is None
+                    else TrainConfig.parse(best.config, source=f"run {best.key}")
+                )
 
     def wanted(self, run: Run) -> bool:
         """Whether a search that is not over waits for this trial."""
-        return any(t.num_trials if t is self.main else t.target.name not in self._chosen for t in self._of(run))
+        return any(
+            t.num_trials if t is self.main else t.target.name not in self._chosen
+            for t in self._of(run)
+        )
 
     def all_known(self, run: Run) -> bool:
         """Whether every search that the trial is part of takes part in this session."""
@@ -93,7 +114,9 @@ class Searches:
             trials.diverged(run)
 
     def replay(self, events: Iterable[Event]) -> None:
-        """Bring every search to where it stood after these events (already folded into the record)."""
+        """Bring every search to where it stood after these events (already folded into the
+        record).
+        """
         for event in events:
             run = self.record.runs.get(event.get("run", ""))
             if run is None or run.kind == "arm":

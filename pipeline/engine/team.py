@@ -1,4 +1,6 @@
-"""The processes that train one run on several devices: the worker leads, the others follow from the same order."""
+"""The processes that train one run on several devices: the worker leads, the others follow from the
+same order.
+"""
 
 import contextlib
 import ctypes
@@ -24,7 +26,8 @@ PR_SET_PDEATHSIG = 1
 def team(order: dict[str, Any]) -> Iterator[Group]:
     """Start the order's other processes and join them; they end with this block.
 
-    If one of them dies this process ends too, since it would wait for it for ever: the segment is then handed out again.
+    If one of them dies this process ends too, since it would wait for it for ever: the segment is
+    then handed out again.
     """
     size = order.get("num_processes", 1)
     if size == 1:
@@ -54,14 +57,20 @@ def _start(order: dict[str, Any], rank: int, size: int, meeting: Path) -> subpro
 def _watch(followers: list[subprocess.Popen[bytes]], done: threading.Event) -> None:
     while not done.wait(0.5):
         for follower in followers:
-            if follower.poll() not in (None, 0) and not done.wait(5):  # if the leader fails too, it says why
-                logging.error("a process of the run's team died with exit code %s", follower.returncode)
+            if follower.poll() not in (None, 0) and not done.wait(
+                5
+            ):  # if the leader fails too, it says why
+                logging.error(
+                    "a process of the run's team died with exit code %s", follower.returncode
+                )
                 os._exit(1)
 
 
 @contextlib.contextmanager
 def following(facts: dict[str, Any]) -> Iterator[tuple[dict[str, Any], Group]]:
-    """(order, group) in a process that `team` started; it is killed together with the one that started it."""
+    """(order, group) in a process that `team` started; it is killed together with the one that
+    started it.
+    """
     if sys.platform.startswith("linux"):
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     order, rank = facts["order"], facts["rank"]

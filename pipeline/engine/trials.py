@@ -1,4 +1,6 @@
-"""What a search knows: who waits at which rung, and what the sampler has been told. Rebuilt from the ledger's events."""
+"""What a search knows: who waits at which rung, and what the sampler has been told. Rebuilt from
+the ledger's events.
+"""
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable
@@ -15,7 +17,8 @@ SCHEDULERS: dict[str, type[Scheduler]] = {"promotion": Promotion, "stopping": St
 
 
 class Trials:
-    """Scheduler and sampler of a search, kept in step. `record` is kept up to date by the ledger's listener.
+    """Scheduler and sampler of a search, kept in step. `record` is kept up to date by the ledger's
+    listener.
 
     A run may have been begun for another search; here it counts as the trial that proposed it.
     """
@@ -23,10 +26,16 @@ class Trials:
     def __init__(self, target: Target, search: Search, record: Record) -> None:
         self.target, self.record, self.num_trials = target, record, target.num_trials
         self.ladder = Ladder(search.reduction, search.num_rungs)
-        self.scheduler = SCHEDULERS[search.scheduler](reduction=search.reduction, num_rungs=search.num_rungs)
-        self.sampler = RungSampler(target.space, kind=search.sampler, seed=target.seed, num_rungs=search.num_rungs)
+        self.scheduler = SCHEDULERS[search.scheduler](
+            reduction=search.reduction, num_rungs=search.num_rungs
+        )
+        self.sampler = RungSampler(
+            target.space, kind=search.sampler, seed=target.seed, num_rungs=search.num_rungs
+        )
         self.numbers: dict[str, int] = {}  # run → the trial that it is here
-        self._twins: dict[str, list[int]] = defaultdict(list)  # run → later trials of the same configuration
+        self._twins: dict[str, list[int]] = defaultdict(
+            list
+        )  # run → later trials of the same configuration
 
     @property
     def num_begun(self) -> int:
@@ -38,7 +47,9 @@ class Trials:
         return self.num_begun >= self.num_trials
 
     def promote(self) -> tuple[Run, int] | None:
-        """(run, next rung) of the waiting trial to send on now, marked as gone; None where a new trial is better."""
+        """(run, next rung) of the waiting trial to send on now, marked as gone; None where a new
+        trial is better.
+        """
         promoted = self.scheduler.next(closing=self.all_begun)
         if promoted is None:
             return None
@@ -58,11 +69,15 @@ class Trials:
 
     def left_epochs(self) -> float:
         """Of `expected_epochs`, what is left; 0 where no trial can be begun or sent on."""
-        left = self.expected_epochs() - sum(spent(run) for run in self.record.trials(self.target.name))
+        left = self.expected_epochs() - sum(
+            spent(run) for run in self.record.trials(self.target.name)
+        )
         return max(left, 1.0) if self.outstanding() else 0.0
 
     def propose(self, number: int) -> tuple[dict[str, Scalar], int | None]:
-        """(knobs, the rung that proposed them) of trial `number`; trial 0 is the target's own, which nobody proposes."""
+        """(knobs, the rung that proposed them) of trial `number`; trial 0 is the target's own,
+        which nobody proposes.
+        """
         if number:
             return self.sampler.ask(number)
         knobs = self.target.space.point(self.target.config.flat()) or {}
@@ -73,10 +88,20 @@ class Trials:
         """Trial `number` is `run`, which is new."""
         self.numbers[run.key] = number
 
-    def twin(self, number: int, run: Run, values: Iterable[tuple[int, float]], *, diverged: bool, sent: int | None) -> None:
-        """Trial `number` proposes `run`'s configuration again: it takes the values it has by now, and those to come.
+    def twin(
+        self,
+        number: int,
+        run: Run,
+        values: Iterable[tuple[int, float]],
+        *,
+        diverged: bool,
+        sent: int | None,
+    ) -> None:
+        """Trial `number` proposes `run`'s configuration again: it takes the values it has by now,
+        and those to come.
 
-        `sent`: the rung that the run is on its way to. One that was begun for another search stands in the rungs here too.
+        `sent`: the rung that the run is on its way to. One that was begun for another search stands
+        in the rungs here too.
         """
         known = dict(values)
         first = self.numbers.setdefault(run.key, number) == number
@@ -113,7 +138,9 @@ class Trials:
             self.sampler.diverge(one, run.rung)
 
     def replay(self, event: Event, run: Run) -> None:
-        """Bring scheduler and sampler to where they stood after this event of `run` (already folded into the record)."""
+        """Bring scheduler and sampler to where they stood after this event of `run` (already folded
+        into the record).
+        """
         kind = event["type"]
         if kind == "rung":
             self.reached(run, event["rung"], event["value"])

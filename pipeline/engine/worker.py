@@ -1,4 +1,6 @@
-"""What happens in a worker process: open the pictures once, train a segment, say how it ended. Knows nothing of Ray."""
+"""What happens in a worker process: open the pictures once, train a segment, say how it ended.
+Knows nothing of Ray.
+"""
 
 import functools
 import logging
@@ -24,21 +26,29 @@ from pipeline.frozen import digest
 from pipeline.record.lease import Lease, LeaseLost, held
 from pipeline.record.sources import code
 
-RETRIED = (OSError, ConnectionError, MemoryError)  # deterministic errors (a wrong shape) are not worth a second try
+RETRIED = (
+    OSError,
+    ConnectionError,
+    MemoryError,
+)  # deterministic errors (a wrong shape) are not worth a second try
 
 
 def work(order: dict[str, Any], on_epoch: Callable[[dict[str, float]], None]) -> dict[str, Any]:
     """Train one segment; never raises for what a configuration can cause.
 
-    Returns the outcome: `status` reached | diverged | failed | machine (the disk refuses), and what goes with it.
+    Returns the outcome: `status` reached | diverged | failed | machine (the disk refuses), and what
+    goes with it.
     """
     config = TrainConfig.parse(order["config"], source="segment")
     try:
         if order.get("code") and order["code"] != digest(code(config)):
-            raise UserError("the code has changed since the command began; the same command names the files")
+            raise UserError(
+                "the code has changed since the command began; the same command names the files"
+            )
         with held(Path(order["folder"]), order["segment"]) as lease:
             return _train(config, order, on_epoch, lease)
-    except LeaseLost as error:  # the segment has ended for the driver: it hears this only where the folder was taken away
+    # the segment has ended for the driver: it hears this only where the folder was taken away
+    except LeaseLost as error:
         return {"status": "failed", "error": str(error), "retry": True}
     except UserError as error:
         return {"status": "failed", "error": printable(error, 500), "retry": False}
@@ -49,11 +59,18 @@ def work(order: dict[str, Any], on_epoch: Callable[[dict[str, float]], None]) ->
     except Exception as error:
         traceback.print_exc()
         text = printable(f"{type(error).__name__}: {error}", 500)
-        return {"status": "failed", "error": text, "retry": isinstance(error, RETRIED) or "out of memory" in text}
+        return {
+            "status": "failed",
+            "error": text,
+            "retry": isinstance(error, RETRIED) or "out of memory" in text,
+        }
 
 
 def _train(
-    config: TrainConfig, order: dict[str, Any], on_epoch: Callable[[dict[str, float]], None], lease: Lease
+    config: TrainConfig,
+    order: dict[str, Any],
+    on_epoch: Callable[[dict[str, float]], None],
+    lease: Lease,
 ) -> dict[str, Any]:
     def tell(epoch: dict[str, float]) -> None:
         lease.check()
@@ -74,7 +91,11 @@ def _train(
             device=device,
             group=group,
         )
-    outcome = {"status": "reached", "best_epoch": result.best_epoch, "num_params": result.num_params}
+    outcome = {
+        "status": "reached",
+        "best_epoch": result.best_epoch,
+        "num_params": result.num_params,
+    }
     if result.complete and len(result.history) < config.epochs:
         outcome["early"] = True
     if order["test"]:
@@ -86,18 +107,37 @@ def _train(
 
 def _pictures(config: TrainConfig, order: dict[str, Any]) -> tuple[Splits, Inputs]:
     data = _warm(order["data"])
-    # A run's seed is that of its study, times a constant, plus the replicate: the rest repeats a study with other splits.
+    # A run's seed is that of its study, times a constant, plus the replicate: the rest repeats a
+    # study with other splits.
     study_seed = order["seed"] - order["replicate"]
     parts = splits(data, order["replicate"], config.split, seed=study_seed, folds=config.folds)
-    return parts, Inputs(parts.train, parts.val, len(data.classes), data.mean, data.std, parts.unlabeled, data.classes)
+    return parts, Inputs(
+        parts.train,
+        parts.val,
+        len(data.classes),
+        data.mean,
+        data.std,
+        parts.unlabeled,
+        data.classes,
+    )
 
 
 def _finish(
-    config: TrainConfig, parts: Splits, inputs: Inputs, best_epoch: int, order: dict[str, Any], lease: Lease
+    config: TrainConfig,
+    parts: Splits,
+    inputs: Inputs,
+    best_epoch: int,
+    order: dict[str, Any],
+    lease: Lease,
 ) -> dict[str, Any]:
-    """test_loss and test_acc; where the finished model is changed (compression, views), `final`: what that did to it;
-    num_macs of a picture, num_train, and the SHA-256 of the evidence that is on disk by now."""
-    wanted = [("test", parts.test)] if config.final.is_plain else [("val", parts.val), ("test", parts.test)]
+    """test_loss and test_acc; where the finished model is changed (compression, views), `final`:
+    what that did to it; num_macs of a picture, num_train, and the SHA-256 of the evidence that is
+    on disk by now."""
+    wanted = (
+        [("test", parts.test)]
+        if config.final.is_plain
+        else [("val", parts.val), ("test", parts.test)]
+    )
     outcome: dict[str, Any] = {}
     final: dict[str, Any] = {}
     judged: dict[str, Finished] = {}
@@ -110,20 +150,31 @@ def _finish(
             raise Diverged(best_epoch, 0, f"{name}_loss")
         loss, acc = facts.pop("loss"), facts.pop("acc")
         (outcome if name == "test" else final).update({f"{name}_loss": loss, f"{name}_acc": acc})
-        final |= {fact.replace("plain_acc", f"plain_{name}_acc"): value for fact, value in facts.items()}
+        final |= {
+            fact.replace("plain_acc", f"plain_{name}_acc"): value for fact, value in facts.items()
+        }
     final.pop("plain_loss", None)
     outcome |= {"num_train": len(parts.train)} | ({"final": final} if final else {})
     return outcome | _macs(config, inputs) | _evidence(config, parts, inputs, judged, order, lease)
 
 
 def _judge(config: TrainConfig, split: Split, inputs: Inputs, order: dict[str, Any]) -> Finished:
-    return evaluate_best(config, split, inputs, seed=order["seed"], folder=Path(order["folder"]), device=order["device"])
+    return evaluate_best(
+        config,
+        split,
+        inputs,
+        seed=order["seed"],
+        folder=Path(order["folder"]),
+        device=order["device"],
+    )
 
 
 def _macs(config: TrainConfig, inputs: Inputs) -> dict[str, int]:
     try:
         return {"num_macs": num_macs(describe(config, inputs))}
-    except Exception:  # a network that cannot be followed without being computed was trained all the same
+    except (
+        Exception
+    ):  # a network that cannot be followed without being computed was trained all the same
         logging.warning("the network's multiplications cannot be counted", exc_info=True)
         return {}
 
@@ -136,7 +187,8 @@ def _evidence(
     order: dict[str, Any],
     lease: Lease,
 ) -> dict[str, str]:
-    """Write the run's evidence, of test where it is labelled; nothing where it cannot be had: the run is trained.
+    """Write the run's evidence, of test where it is labelled; nothing where it cannot be had: the
+    run is trained.
 
     Embeddings for the first replicate of an arm alone. Raises MachineError where the disk refuses.
     """
@@ -145,7 +197,9 @@ def _evidence(
         finished = judged.get(split) or _judge(config, parts.val, inputs, order)
         if not math.isfinite(finished.facts["loss"]):
             return {}
-        found = gather(finished, split=split, files=_warm(order["data"]).files, embed=order["replicate"] == 1)
+        found = gather(
+            finished, split=split, files=_warm(order["data"]).files, embed=order["replicate"] == 1
+        )
     except Exception:
         logging.warning("no evidence of the run", exc_info=True)
         return {}
@@ -166,4 +220,6 @@ def follow(facts: dict[str, Any]) -> None:
         config = TrainConfig.parse(order["config"], source="segment")
         _, inputs = _pictures(config, order)
         folder, stop, device = Path(order["folder"]), order["stop"], order["device"]
-        train(config, inputs, seed=order["seed"], folder=folder, stop=stop, device=device, group=group)
+        train(
+            config, inputs, seed=order["seed"], folder=folder, stop=stop, device=device, group=group
+        )

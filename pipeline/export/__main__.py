@@ -1,4 +1,6 @@
-"""`python -m pipeline.export --study hw3`: the best model with its card, and predictions of pictures without labels."""
+"""`python -m pipeline.export --study hw3`: the best model with its card, and predictions of
+pictures without labels.
+"""
 
 import argparse
 from collections.abc import Sequence
@@ -7,7 +9,8 @@ from typing import TYPE_CHECKING
 
 from pipeline.errors import UserError, printable
 from pipeline.screen import folded, steadily
-from pipeline.session.cli import chosen_study, folder, guarded, parser, positive
+from pipeline.session.cli import folder, guarded, parser, positive
+from pipeline.study.choose import chosen_study
 
 if TYPE_CHECKING:
     from pipeline.data.cache import Data
@@ -19,19 +22,47 @@ def main(argv: Sequence[str] | None = None) -> int:
     """0 where everything is written; 3 where the ONNX file is not, though it was wanted."""
     flags = parser(
         "pipeline.export",
-        "Write the best model of a recorded study with its model card, and predictions of a test folder without labels.",
+        "Write the best model of a recorded study with its model card, and predictions of a test "
+        "folder without labels.",
         trains=False,
     )
     which = flags.add_mutually_exclusive_group()
-    which.add_argument("--arm", metavar="NAME", help="an arm of the study (default: the best by mean validation accuracy)")
-    which.add_argument("--trial", metavar="N", help="a trial of the search by its number, or 'best'")
-    flags.add_argument("--replicate", type=positive, metavar="N", help="of --arm (default: the best by validation accuracy)")
-    flags.add_argument("--to", type=folder, metavar="FOLDER", help="where to (default: the folder export/ of the study)")
-    flags.add_argument(
-        "--predict", type=folder, metavar="FOLDER", help="pictures to classify (default: the study's unlabeled test part)"
+    which.add_argument(
+        "--arm",
+        metavar="NAME",
+        help="an arm of the study (default: the best by mean validation accuracy)",
     )
-    flags.add_argument("--names", action="store_true", help="predictions by the name of the class, not by its label")
-    flags.add_argument("--probabilities", action="store_true", help="a column more in the predictions for every class")
+    which.add_argument(
+        "--trial", metavar="N", help="a trial of the search by its number, or 'best'"
+    )
+    flags.add_argument(
+        "--replicate",
+        type=positive,
+        metavar="N",
+        help="of --arm (default: the best by validation accuracy)",
+    )
+    flags.add_argument(
+        "--to",
+        type=folder,
+        metavar="FOLDER",
+        help="where to (default: the folder export/ of the study)",
+    )
+    flags.add_argument(
+        "--predict",
+        type=folder,
+        metavar="FOLDER",
+        help="pictures to classify (default: the study's unlabeled test part)",
+    )
+    flags.add_argument(
+        "--names",
+        action="store_true",
+        help="predictions by the name of the class, not by its label",
+    )
+    flags.add_argument(
+        "--probabilities",
+        action="store_true",
+        help="a column more in the predictions for every class",
+    )
     flags.add_argument("--no-onnx", action="store_true", help="leave model.onnx out")
     args = flags.parse_args(argv)
     if args.replicate is not None and args.arm is None:
@@ -40,7 +71,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def export(args: argparse.Namespace) -> int:
-    """Choose, verify, write; returns the exit code. Raises PipelineError where nothing is written."""
+    """Choose, verify, write; returns the exit code. Raises PipelineError where nothing is
+    written.
+    """
     study, data_folder, _ = chosen_study(args)
     from pipeline.export.selection import select
     from pipeline.record.folders import study_folder
@@ -62,7 +95,9 @@ def export(args: argparse.Namespace) -> int:
         require_packages()
     target = Path(args.to).expanduser() if args.to else folder / "export"
     require_ours(target)
-    handover = Handover(record, selection, folder)  # the model is looked for before pictures are decoded
+    handover = Handover(
+        record, selection, folder
+    )  # the model is looked for before pictures are decoded
     data = _pictures(handover, data_folder, root)
     return _write(args, handover, data, data_folder, target)
 
@@ -71,16 +106,24 @@ def _pictures(handover: "Handover", data_folder: Path | None, root: Path) -> "Da
     from pipeline.data.cache import prepare
 
     recorded = handover.record.data["fingerprint"]
-    data = prepare(handover.config.dataset, data_folder, root / "cache", recorded=handover.record.data)
+    data = prepare(
+        handover.config.dataset, data_folder, root / "cache", recorded=handover.record.data
+    )
     if data.fingerprint != recorded:
         raise UserError(
-            f"data: these are not the pictures of the study (recorded {recorded}, now {data.fingerprint}); "
-            "put them back as they were"
+            f"data: these are not the pictures of the study (recorded {recorded}, now "
+            f"{data.fingerprint}); put them back as they were"
         )
     return data
 
 
-def _write(args: argparse.Namespace, handover: "Handover", data: "Data", data_folder: Path | None, target: Path) -> int:
+def _write(
+    args: argparse.Namespace,
+    handover: "Handover",
+    data: "Data",
+    data_folder: Path | None,
+    target: Path,
+) -> int:
     from pipeline.core.process import tune_process
     from pipeline.export.delivery import replace_folder
     from pipeline.export.model_card import PREDICTIONS
@@ -95,30 +138,56 @@ def _write(args: argparse.Namespace, handover: "Handover", data: "Data", data_fo
         wanted = in_folder(args.predict, data, handover.config.dataset)
     flag = "--names" if args.names else "--probabilities" if args.probabilities else ""
     if wanted is None and flag:
-        raise UserError(f"{flag}: no predictions are made: the study has no unlabeled test part; give --predict FOLDER")
+        raise UserError(
+            f"{flag}: no predictions are made: the study has no unlabeled test part; give "
+            "--predict FOLDER"
+        )
     files = handover.files(data, with_onnx=not args.no_onnx)
     if wanted is not None:
-        form, notes = form_of([*wanted.files, *wanted.unreadable], data.columns, _templates(args, handover, data_folder))
+        form, notes = form_of(
+            [*wanted.files, *wanted.unreadable],
+            data.columns,
+            _templates(args, handover, data_folder),
+        )
         handover.warnings += notes
         text = handover.predictions(
-            data, wanted, form, device=means.device, names=args.names, probabilities=args.probabilities
+            data,
+            wanted,
+            form,
+            device=means.device,
+            names=args.names,
+            probabilities=args.probabilities,
         )
         files[PREDICTIONS] = text.encode()
     else:
-        why = "every test picture has a label" if data.counts["test"] else "there are no test pictures"
-        handover.lines.append(f"no {PREDICTIONS}: {why}; to classify other pictures, add --predict FOLDER")
+        why = (
+            "every test picture has a label"
+            if data.counts["test"]
+            else "there are no test pictures"
+        )
+        handover.lines.append(
+            f"no {PREDICTIONS}: {why}; to classify other pictures, add --predict FOLDER"
+        )
     replace_folder(target, files)
     print(folded("\n".join(handover.summary(target, files))))
     return 3 if handover.problem else 0
 
 
-def _templates(args: argparse.Namespace, handover: "Handover", data_folder: Path | None) -> list[Path]:
-    """Where a competition's own tables may lie: with the pictures to classify, or with the study's."""
+def _templates(
+    args: argparse.Namespace, handover: "Handover", data_folder: Path | None
+) -> list[Path]:
+    """Where a competition's own tables may lie: with the pictures to classify, or with the
+    study's.
+    """
     from pipeline.export.predictions import templates
 
     own = handover.config.dataset if data_folder is not None else None
     given = [Path(args.predict).expanduser()] if args.predict else []
-    folders = [*given, *(folder.parent for folder in given), *([data_folder] if data_folder else [])]
+    folders = [
+        *given,
+        *(folder.parent for folder in given),
+        *([data_folder] if data_folder else []),
+    ]
     table = getattr(own, "test_table", "")
     return templates(folders, data_folder / table if data_folder and table else None)
 

@@ -1,4 +1,6 @@
-"""Caveats: what keeps a model that is handed on from being what its numbers seem to say; the first lines of its card."""
+"""Caveats: what keeps a model that is handed on from being what its numbers seem to say; the first
+lines of its card.
+"""
 
 from collections.abc import Iterator
 
@@ -18,21 +20,30 @@ def caveats(record: Record, selection: Selection) -> tuple[str, ...]:
     found += _of_the_arm(record, run) if run.kind == "arm" else ()
     if selection.asked:
         found.append(
-            f"This model was asked for by name ({printable(selection.asked, 100)}), not chosen by validation: if that was "
-            "after its test accuracy was seen, the test pictures chose it and that number is too good"
+            f"This model was asked for by name ({printable(selection.asked, 100)}), not chosen by "
+            "validation: if that was after its test accuracy was seen, the test pictures chose it "
+            "and that number is too good"
         )
     if not num_labelled(record.data, "test"):
-        found.append("No test picture has a label: every accuracy here is of pictures that chose the epoch or the run")
+        found.append(
+            "No test picture has a label: every accuracy here is of pictures that chose the epoch "
+            "or the run"
+        )
     return tuple(found)
 
 
 def _at_chance(record: Record, run: Run) -> Iterator[str]:
-    value, part = (run.test_acc, "test") if run.test_acc is not None else (run.metric("val_acc"), "validation")
+    value, part = (
+        (run.test_acc, "test")
+        if run.test_acc is not None
+        else (run.metric("val_acc"), "validation")
+    )
     guess = Guess.of(record.data, "test" if part == "test" else "valid")
     if value is not None and value < guess.limit:
         yield (
-            f"This model is at chance: {value:.1%} of the {part} pictures are right, and naming the most frequent class "
-            f"gives {guess.rate:.1%}; nothing that it learned can be told from guessing"
+            f"This model is at chance: {value:.1%} of the {part} pictures are right, and naming "
+            f"the most frequent class gives {guess.rate:.1%}; nothing that it learned can be told "
+            "from guessing"
         )
 
 
@@ -41,10 +52,16 @@ def _of_the_arm(record: Record, run: Run) -> Iterator[str]:
     own = record.arms().get(run.arm, [])
     low = read_ablation(record, record.study).collapsed.get(run.arm, ())
     if run.replicate in low:
-        yield "This very replicate collapsed: it is far below the others of its arm, or at chance where they are not"
+        yield (
+            "This very replicate collapsed: it is far below the others of its arm, or at chance "
+            "where they are not"
+        )
     if others := [replicate for replicate in low if replicate != run.replicate]:
         shown = ", ".join(map(str, others))
-        yield f"{len(others)} of {plural(len(own), 'replicate')} of its arm collapsed ({shown}): training this way is unsure"
+        yield (
+            f"{len(others)} of {plural(len(own), 'replicate')} of its arm collapsed ({shown}): "
+            "training this way is unsure"
+        )
     for status in ("diverged", "failed"):
         if lost := [other for other in own if other.status == status]:
             shown = ", ".join(str(other.replicate) for other in lost)

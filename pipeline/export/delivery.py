@@ -18,12 +18,15 @@ def require_ours(target: Path) -> None:
             return
         names = sorted(path.name for path in target.iterdir())
     except OSError as error:
-        raise UserError(f"--to: {printable(target)}: {error.strerror}; give a new or an empty folder") from error
+        raise UserError(
+            f"--to: {printable(target)}: {error.strerror}; give a new or an empty folder"
+        ) from error
     foreign = [name for name in names if name not in OURS]
     if foreign or (names and not _has_our_config(target / CONFIG)):
         shown = ", ".join(printable(name, 60) for name in (foreign or names)[:5])
         raise UserError(
-            f"--to: {printable(target)}: holds files that no export wrote ({shown}); give a new or an empty folder"
+            f"--to: {printable(target)}: holds files that no export wrote ({shown}); give a new or "
+            "an empty folder"
         )
 
 
@@ -36,7 +39,9 @@ def _has_our_config(path: Path) -> bool:
 
 
 def replace_folder(target: Path, files: Mapping[str, bytes]) -> None:
-    """Write a folder beside `target`, then put it in its place; raises MachineError, leaving the last one as it was."""
+    """Write a folder beside `target`, then put it in its place; raises MachineError, leaving the
+    last one as it was.
+    """
     target = target.resolve()
     fresh = None
     try:
@@ -49,14 +54,18 @@ def replace_folder(target: Path, files: Mapping[str, bytes]) -> None:
                 os.fsync(file.fileno())
         _swap(fresh, target)
     except OSError as error:
-        raise MachineError(f"{printable(target)}: cannot be written: {error.strerror or error}") from error
+        raise MachineError(
+            f"{printable(target)}: cannot be written: {error.strerror or error}"
+        ) from error
     finally:
         if fresh is not None:
             shutil.rmtree(fresh, ignore_errors=True)
 
 
 def _folder_beside(target: Path, what: str) -> Path:
-    """A new folder whose name is taken by nobody; not by tempfile, whose folders are the user's alone whatever the umask."""
+    """A new folder whose name is taken by nobody; not by tempfile, whose folders are the user's
+    alone whatever the umask.
+    """
     made = target.with_name(f".{target.name}.{what}{secrets.token_hex(4)}")
     made.mkdir()
     return made

@@ -34,10 +34,14 @@ SHOWN, CHECKED = 10, 256  # pictures that are named; that torch and onnxruntime 
 
 
 class Handover:
-    """Files of the selected run. `problem`: why there is no ONNX file though one was wanted; `warnings`: what to know."""
+    """Files of the selected run. `problem`: why there is no ONNX file though one was wanted;
+    `warnings`: what to know.
+    """
 
     def __init__(self, record: Record, selection: Selection, study_folder: Path) -> None:
-        """Raises UserError where the run's model file is missing or damaged, or the code of its network has changed."""
+        """Raises UserError where the run's model file is missing or damaged, or the code of its
+        network has changed.
+        """
         self.record, self.selection = record, selection
         run = selection.run
         self.config = TrainConfig.parse(run.config, source=f"run {run.key}")
@@ -56,7 +60,10 @@ class Handover:
         """Name → content, without the predictions."""
         parts = self._splits(data)
         cut = cutter(self.record)
-        config = TrainConfig.parse(cut.tree(self.artifact.config.model_dump(mode="json")), source=printable(self.model_file))
+        config = TrainConfig.parse(
+            cut.tree(self.artifact.config.model_dump(mode="json")),
+            source=printable(self.model_file),
+        )
         files = {MODEL: anonymous(self.model_file.read_bytes(), cut)}
         if with_onnx:
             content = self._onnx(parts)
@@ -65,12 +72,24 @@ class Handover:
         own = dataclasses.replace(self.artifact, config=config)
         sizes, cautions = (len(parts.train), len(parts.val)), tuple(map(cut.text, self.caveats))
         facts = Facts(published(self.record), self.selection, own, *sizes, ONNX in files, cautions)
-        return files | {CONFIG: config_json(facts).encode(), CARD: card(facts).encode("utf-8", "replace")}
+        return files | {
+            CONFIG: config_json(facts).encode(),
+            CARD: card(facts).encode("utf-8", "replace"),
+        }
 
     def predictions(
-        self, data: Data, wanted: Unlabeled, form: Form, *, device: str, names: bool, probabilities: bool
+        self,
+        data: Data,
+        wanted: Unlabeled,
+        form: Form,
+        *,
+        device: str,
+        names: bool,
+        probabilities: bool,
     ) -> str:
-        """The CSV, by the model as it was judged; unreadable pictures get the most frequent class of the training part."""
+        """The CSV, by the model as it was judged; unreadable pictures get the most frequent class
+        of the training part.
+        """
         classes, scores = self._classify(data, wanted, device)
         labels = [printable(name) for name in (data.classes if names else data.written)]
         bad = wanted.unreadable
@@ -81,16 +100,21 @@ class Handover:
             shown = [f"{printable(file)} ({reason})" for file, reason in list(bad.items())[:SHOWN]]
             more = f" and {len(bad) - SHOWN} more" if len(bad) > SHOWN else ""
             self.warnings.append(
-                f"{len(bad):,} of {plural(len(classes), 'picture')} cannot be read and {'is' if len(bad) == 1 else 'are'} "
-                f"given the label '{labels[usual]}', the most frequent in training, a guess: {', '.join(shown)}{more}"
+                f"{len(bad):,} of {plural(len(classes), 'picture')} cannot be read and "
+                f"{'is' if len(bad) == 1 else 'are'} given the label '{labels[usual]}', the most "
+                f"frequent in training, a guess: {', '.join(shown)}{more}"
             )
         used = len(set(classes.values()))
-        self.lines.append(f"predictions of {plural(len(classes), 'picture')}; classes they use: {used}")
+        self.lines.append(
+            f"predictions of {plural(len(classes), 'picture')}; classes they use: {used}"
+        )
         self.lines.append(said(form, data, names=names))
         by_file = {file: labels[label] for file, label in classes.items()}
         return table(form, by_file, scores if probabilities else {}, labels)
 
-    def _classify(self, data: Data, wanted: Unlabeled, device: str) -> tuple[dict[str, int], dict[str, list[float]]]:
+    def _classify(
+        self, data: Data, wanted: Unlabeled, device: str
+    ) -> tuple[dict[str, int], dict[str, list[float]]]:
         """Of every picture that can be read its class and the probability of each."""
         where, parts, config = torch.device(device), self._splits(data), self.config
         inputs = Inputs(parts.train, parts.val, len(data.classes), data.mean, data.std)
@@ -100,26 +124,45 @@ class Handover:
             model.load_state_dict(self.checkpoint.best())
         except RuntimeError as error:
             raise UserError(
-                f"export: {printable(self.model_file)}: does not fit its network ({printable(error)})"
+                f"export: {printable(self.model_file)}: does not fit its network "
+                f"({printable(error)})"
             ) from error
         pixels = build_pixels(config, inputs, where, torch.float32)
-        found, scores = classify(config, model, wanted.split, Pictures(parts.train, where), pixels, seed=self.seed)
-        return dict(zip(wanted.files, found.tolist(), strict=True)), dict(zip(wanted.files, scores.tolist(), strict=True))
+        found, scores = classify(
+            config, model, wanted.split, Pictures(parts.train, where), pixels, seed=self.seed
+        )
+        return dict(zip(wanted.files, found.tolist(), strict=True)), dict(
+            zip(wanted.files, scores.tolist(), strict=True)
+        )
 
     def summary(self, target: Path, files: Mapping[str, bytes]) -> list[str]:
         """What was done, for the screen."""
         run = self.selection.run
-        values = [f"{name} {value:.4f}" for name in ("val_acc", "test_acc") if (value := run.metric(name)) is not None]
-        lines = [f"{self.selection.title}: {', '.join(values)}", f"chosen thus: {self.selection.why}"]
+        values = [
+            f"{name} {value:.4f}"
+            for name in ("val_acc", "test_acc")
+            if (value := run.metric(name)) is not None
+        ]
+        lines = [
+            f"{self.selection.title}: {', '.join(values)}",
+            f"chosen thus: {self.selection.why}",
+        ]
         if not self.config.final.is_plain:
-            lines.append("model files: the weights as trained, in fp32; predictions: as judged, compressed and by views")
+            lines.append(
+                "model files: the weights as trained, in fp32; predictions: as judged, compressed "
+                "and by views"
+            )
         lines += self.lines
         lines += [f"warning: {self.problem}"] if self.problem else []
         lines += [f"warning: {text}" for text in (*self.caveats, *self.warnings[:20])]
         lines += [f"warning: {len(self.warnings) - 20} more"] if len(self.warnings) > 20 else []
         return [
             *lines,
-            *(f"{printable(target / name, 1000)}  ({len(files[name]):,} bytes)" for name in OURS if name in files),
+            *(
+                f"{printable(target / name, 1000)}  ({len(files[name]):,} bytes)"
+                for name in OURS
+                if name in files
+            ),
         ]
 
     def _require_code(self) -> None:
@@ -128,11 +171,14 @@ class Handover:
         if files := changed_since(self.record, [run], part="model "):
             raise UserError(
                 f"{self.selection.title}: the code of its network has changed since it was trained "
-                f"({printable(', '.join(files), 500)}), which would be another model: take the change back to export it"
+                f"({printable(', '.join(files), 500)}), which would be another model: take the "
+                "change back to export it"
             )
         if files := changed_since(self.record, [run]):
             shown = printable(", ".join(files), 500)
-            self.warnings.append(f"code changed since the model was trained, so predictions may differ: {shown}")
+            self.warnings.append(
+                f"code changed since the model was trained, so predictions may differ: {shown}"
+            )
 
     def _splits(self, data: Data) -> Splits:
         config, replicate = self.config, self.selection.run.replicate
@@ -155,7 +201,12 @@ class Handover:
             if checkpoints.epochs(self.folder.with_name(r.key)) and r.key != run.key
         ]
         others = ", ".join(
-            sorted({f"--arm '{printable(r.arm)}'" if r.kind == "arm" else f"--trial {r.number}" for r in have})[:6]
+            sorted(
+                {
+                    f"--arm '{printable(r.arm)}'" if r.kind == "arm" else f"--trial {r.number}"
+                    for r in have
+                }
+            )[:6]
         )
         raise UserError(
             f"{self.selection.title}: no sound model file in {printable(self.folder)} "
@@ -164,12 +215,16 @@ class Handover:
         )
 
     def _onnx(self, parts: Splits) -> bytes | None:
-        """The file, where it agrees with torch on pictures of the test part (of validation without one)."""
+        """The file, where it agrees with torch on pictures of the test part (of validation without
+        one).
+        """
         own, model = artifact.load(str(self.model_file), key="export", device=torch.device("cpu"))
         split = parts.val if parts.test is None else parts.test
         rows = split.index[evenly(len(split), CHECKED)]
         try:
-            content = to_onnx(own, model, [printable(name, 200) for name in self.record.data["classes"]])
+            content = to_onnx(
+                own, model, [printable(name, 200) for name in self.record.data["classes"]]
+            )
             found = compare(content, own, model, np.asarray(split.images[rows]))
         except Unexportable as error:
             self.problem = f"model.onnx is not written: {error}"
@@ -178,14 +233,18 @@ class Handover:
         close = f"on {num} its probabilities differ from torch's by at most {found.difference:.1e}"
         if not found.holds:
             others = plural(found.num_flipped, "answer is another", "answers are others")
-            self.problem = f"model.onnx is not written: {close} (allowed: {TOLERANCE:g}), and {others}"
+            self.problem = (
+                f"model.onnx is not written: {close} (allowed: {TOLERANCE:g}), and {others}"
+            )
             return None
         self.lines.append(f"model.onnx: {close}")
         return content
 
 
 def anonymous(content: bytes, cut: Cutter) -> bytes:
-    """A model file whose header names no folder of the machine that it was trained on; its weights are the same bytes."""
+    """A model file whose header names no folder of the machine that it was trained on; its weights
+    are the same bytes.
+    """
     length = int.from_bytes(content[:8], "little")
     header = json.loads(content[8 : 8 + length])
     about = header["__metadata__"]

@@ -29,7 +29,7 @@ about = json.load(open("config.json", encoding="utf-8"))
 side = about["pictures"]["size"]
 picture = ImageOps.exif_transpose(Image.open("picture.jpg")).convert("{mode}")
 picture = picture.resize((side, side), Image.Resampling.BILINEAR)
-pixels = np.atleast_3d(np.asarray(picture, dtype=np.uint8)).transpose(2, 0, 1)[None]  # [batch, channels, side, side]
+pixels = np.atleast_3d(np.asarray(picture, dtype=np.uint8)).transpose(2, 0, 1)[None]  # [1, C, H, W]
 session = onnxruntime.InferenceSession("model.onnx", providers=["CPUExecutionProvider"])
 logits = session.run(["logits"], {{"pixels": pixels}})[0][0]
 print(about["classes"][int(logits.argmax())])"""
@@ -40,13 +40,15 @@ def loading(artifact: Artifact, white: int, *, with_onnx: bool) -> str:
     reading = f", reading=Reading(top={white})" if white < FULL_DEPTH else ""
     imports = "\nfrom pipeline.data.listing import Reading" if reading else ""
     code = WITH_PIPELINE.format(reading=reading, imports=imports)
-    blocks = [f"With this project's code (`pipeline`), from within this folder:\n\n```python\n{code}\n```"]
+    blocks = [
+        f"With this project's code (`pipeline`), from within this folder:\n\n```python\n{code}\n```"
+    ]
     if with_onnx:
         mode = "L" if artifact.channels == 1 else "RGB"
         code = WITH_ONNX.format(mode=mode)
         blocks.append(
-            f"Without it: `{ONNX}` takes uint8 pictures [batch, {artifact.channels}, {artifact.size}, {artifact.size}] and "
-            f"gives logits; its probabilities were within {TOLERANCE:g} of torch's on pictures of the study.\n\n"
-            f"```python\n{code}\n```"
+            f"Without it: `{ONNX}` takes uint8 pictures [batch, {artifact.channels}, "
+            f"{artifact.size}, {artifact.size}] and gives logits; its probabilities were within "
+            f"{TOLERANCE:g} of torch's on pictures of the study.\n\n```python\n{code}\n```"
         )
     return "\n\n".join(blocks)

@@ -1,4 +1,6 @@
-"""What goes with an exported model: the card (README.md in the style of model hubs) and config.json."""
+"""What goes with an exported model: the card (README.md in the style of model hubs) and
+config.json.
+"""
 
 import json
 from collections.abc import Callable, Sequence
@@ -17,10 +19,17 @@ from pipeline.export.selection import Selection
 from pipeline.record.record import Record, Run
 from pipeline.report.formats.markdown import escape
 
-MODEL, CONFIG, CARD, PREDICTIONS = "model.safetensors", "config.json", "README.md", "predictions.csv"
+MODEL, CONFIG, CARD, PREDICTIONS = (
+    "model.safetensors",
+    "config.json",
+    "README.md",
+    "predictions.csv",
+)
 OURS = (MODEL, CONFIG, ONNX, CARD, PREDICTIONS)
 SPLITS = {
-    "resplit": "train and validation drawn anew for every replicate from the two official parts together",
+    "resplit": (
+        "train and validation drawn anew for every replicate from the two official parts together"
+    ),
     "kfold": "one fold of train and validation together validates, the others train",
     "official": "the official parts as they are, the same for every replicate",
 }
@@ -28,7 +37,9 @@ SPLITS = {
 
 @dataclass(frozen=True)
 class Facts:
-    """Everything the two files say. `num_train`, `num_val`: pictures of this run's own split; `caveats`: said first."""
+    """Everything the two files say. `num_train`, `num_val`: pictures of this run's own split;
+    `caveats`: said first.
+    """
 
     record: Record
     selection: Selection
@@ -53,10 +64,19 @@ def config_json(facts: Facts) -> str:
     """The model's facts for programs."""
     record, run, artifact = facts.record, facts.selection.run, facts.artifact
     session = record.sessions[-1] if record.sessions else {}
-    number = {"trial": run.number} if run.kind == "trial" else {"arm": run.arm, "replicate": run.replicate}
+    number = (
+        {"trial": run.number}
+        if run.kind == "trial"
+        else {"arm": run.arm, "replicate": run.replicate}
+    )
     tree: dict[str, Any] = {
         "study": record.study.name,
-        "run": {"key": run.key, "kind": run.kind, **number, "best_epoch": int((run.best or {}).get("epoch", 0))},
+        "run": {
+            "key": run.key,
+            "kind": run.kind,
+            **number,
+            "best_epoch": int((run.best or {}).get("epoch", 0)),
+        },
         "mlflow_run": run.mlflow_id,
         "classes": facts.classes,
         "pictures": {
@@ -65,10 +85,14 @@ def config_json(facts: Facts) -> str:
             "mean": artifact.mean,
             "std": artifact.std,
             "white_of_16_bits": facts.white,
-            "normalisation": "(pixels / 255 - mean) / std per channel; model.onnx does it itself and takes uint8",
+            "normalisation": (
+                "(pixels / 255 - mean) / std per channel; model.onnx does it itself and takes uint8"
+            ),
         },
         "data": {key: record.data[key] for key in ("title", "fingerprint", "counts")},
-        "metrics": {name: run.metric(name) for name in ("val_loss", "val_acc", "test_loss", "test_acc")},
+        "metrics": {
+            name: run.metric(name) for name in ("val_loss", "val_acc", "test_loss", "test_acc")
+        },
         "as_trained": _as_trained(run),
         "caveats": list(facts.caveats),
         "versions": session.get("versions", {}),
@@ -77,7 +101,13 @@ def config_json(facts: Facts) -> str:
         "config": artifact.config.model_dump(mode="json"),
     }
     if facts.with_onnx:
-        tree["onnx"] = {"file": ONNX, "opset": OPSET, "input": INPUT, "output": OUTPUT, "tolerance": TOLERANCE}
+        tree["onnx"] = {
+            "file": ONNX,
+            "opset": OPSET,
+            "input": INPUT,
+            "output": OUTPUT,
+            "tolerance": TOLERANCE,
+        }
     return json.dumps(tree, indent=1, ensure_ascii=True) + "\n"
 
 
@@ -93,7 +123,11 @@ def card(facts: Facts) -> str:
 
 def _front(facts: Facts) -> str:
     tags = ["image-classification", "safetensors", *(["onnx"] if facts.with_onnx else [])]
-    lines = ["pipeline_tag: image-classification", f"tags: {json.dumps(tags)}", "metrics: [accuracy]"]
+    lines = [
+        "pipeline_tag: image-classification",
+        f"tags: {json.dumps(tags)}",
+        "metrics: [accuracy]",
+    ]
     return "\n".join(("---", *lines, "---"))
 
 
@@ -104,10 +138,12 @@ def _what(facts: Facts) -> str:
     blind = "" if facts.selection.asked else " Test accuracy had no part in the choice."
     params = f", {plural(run.num_params, 'parameter')}" if run.num_params else ""
     return (
-        f"A classifier of {kind} pictures, brought to {artifact.size} x {artifact.size} pixels, into {artifact.num_classes} "
-        f"classes: a network `{artifact.config.model.model_dump()['name']}`{params}. It is {escape(facts.selection.title)} "
-        f"of the study `{facts.record.study.name}` (run `{run.key}`), chosen thus: {escape(facts.selection.why)}.{blind}"
-        f"\n\nClasses, by the index of the output:\n\n{classes}"
+        f"A classifier of {kind} pictures, brought to {artifact.size} x {artifact.size} pixels, "
+        f"into {artifact.num_classes} classes: a network "
+        f"`{artifact.config.model.model_dump()['name']}`{params}. It is "
+        f"{escape(facts.selection.title)} of the study `{facts.record.study.name}` (run "
+        f"`{run.key}`), chosen thus: {escape(facts.selection.why)}.{blind}\n\nClasses, by the "
+        f"index of the output:\n\n{classes}"
     )
 
 
@@ -115,13 +151,18 @@ def _data(facts: Facts) -> str:
     data, config = facts.record.data, facts.artifact.config
     counts = ", ".join(f"{count:,} {name}" for name, count in data["counts"].items())
     lines = [
-        f"Set: {escape(data['title'])}; pictures: {counts}; fingerprint of the content: `{data['fingerprint']}`",
-        f"Split: `{config.split}`: {SPLITS[config.split]}; this run trained on {facts.num_train:,} and validated on "
-        f"{facts.num_val:,}",
+        f"Set: {escape(data['title'])}; pictures: {counts}; fingerprint of the content: "
+        f"`{data['fingerprint']}`",
+        f"Split: `{config.split}`: {SPLITS[config.split]}; this run trained on {facts.num_train:,} "
+        f"and validated on {facts.num_val:,}",
     ]
     if data["unreadable"]:
         lines.append(
-            plural(len(data["unreadable"]), "picture could not be read and was", "pictures could not be read and were")
+            plural(
+                len(data["unreadable"]),
+                "picture could not be read and was",
+                "pictures could not be read and were",
+            )
             + " left out"
         )
     return "\n".join(f"- {line}" for line in lines)
@@ -129,11 +170,14 @@ def _data(facts: Facts) -> str:
 
 def _training(facts: Facts) -> str:
     config, run = facts.artifact.config, facts.selection.run
-    parts = {name: getattr(config, name).model_dump()["name"] for name in ("optimizer", "schedule", "loss", "augment")}
+    parts = {
+        name: getattr(config, name).model_dump()["name"]
+        for name in ("optimizer", "schedule", "loss", "augment")
+    }
     best = run.best or {}
     lines = [
-        f"{len(run.epochs)} of {plural(config.epochs, 'epoch')}, batches of {config.batch_size}; the weights are those of "
-        f"epoch {int(best.get('epoch', 0))}, the best on validation",
+        f"{len(run.epochs)} of {plural(config.epochs, 'epoch')}, batches of {config.batch_size}; "
+        f"the weights are those of epoch {int(best.get('epoch', 0))}, the best on validation",
         ", ".join(f"{part}: `{name}`" for part, name in parts.items()),
     ]
     if config.transfer.weights:
@@ -152,21 +196,31 @@ def _metrics(facts: Facts) -> str:
     head = f"| metric | arm: {spread} | this file: {escape(facts.selection.title)} |\n|---|--:|--:|"
     notes = [
         "The arm's mean over replicates says what to expect of this way of training; cite that.",
-        "This replicate was chosen by its validation accuracy, so its own validation numbers are optimistic."
+        (
+            "This replicate was chosen by its validation accuracy, so its own validation numbers "
+            "are optimistic."
+        )
         if len(peers) > 1
-        else "The epoch was chosen by validation accuracy, so the validation numbers are optimistic.",
+        else (
+            "The epoch was chosen by validation accuracy, so the validation numbers are optimistic."
+        ),
     ]
     if run.kind == "trial":
         notes[0] = (
-            "A trial of a search has no replicates, and of many trials the best by validation is chosen: no spread is known."
+            "A trial of a search has no replicates, and of many trials the best by validation is "
+            "chosen: no spread is known."
         )
     if run.test_acc is None:
-        notes.append("No test accuracy is recorded: no test picture has a label, or a trial of a search is not tested.")
+        notes.append(
+            "No test accuracy is recorded: no test picture has a label, or a trial of a search is "
+            "not tested."
+        )
     if run.final:
         kept = ", ".join(f"{name} {_number(value)}" for name, value in _as_trained(run).items())
         notes.append(
-            f"These numbers are of the model as it was judged (`{json.dumps(facts.artifact.config.final.model_dump())}`); "
-            f"the files hold the weights as trained, in fp32, of one plain view: {kept}."
+            "These numbers are of the model as it was judged "
+            f"(`{json.dumps(facts.artifact.config.final.model_dump())}`); the files hold the "
+            f"weights as trained, in fp32, of one plain view: {kept}."
         )
     return "\n".join([head, *rows]) + "\n\n" + "\n".join(f"- {note}" for note in notes)
 
@@ -174,7 +228,8 @@ def _metrics(facts: Facts) -> str:
 def _limits(facts: Facts) -> str:
     lines = [
         "Trained and measured on one set of pictures; nothing here says how it does on others.",
-        "It knows its classes alone: a picture of anything else gets one of them too, perhaps with a high probability.",
+        "It knows its classes alone: a picture of anything else gets one of them too, perhaps with "
+        "a high probability.",
         "The probabilities were not calibrated.",
         "Not for decisions about people, health, allergies or safety.",
         "Whether the pictures' licence allows this model to be handed on was not looked at.",
@@ -201,7 +256,11 @@ def _as_trained(run: Run) -> dict[str, float]:
     """Accuracies of the plain model, where the recorded ones are of a changed one."""
     if not run.final:
         return {}
-    return {name: run.final[f"plain_{name}"] for name in ("val_acc", "test_acc") if f"plain_{name}" in run.final}
+    return {
+        name: run.final[f"plain_{name}"]
+        for name in ("val_acc", "test_acc")
+        if f"plain_{name}" in run.final
+    }
 
 
 def _moments(values: Sequence[float]) -> str:

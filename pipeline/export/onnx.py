@@ -29,8 +29,9 @@ class Unexportable(Exception):
 
 @dataclass(frozen=True)
 class Agreement:
-    """torch's and onnxruntime's answers on `num_pictures`: the largest difference of a probability, how many answers differ
-    where torch's two largest probabilities are further apart than rounding explains."""
+    """torch's and onnxruntime's answers on `num_pictures`: the largest difference of a probability,
+    how many answers differ where torch's two largest probabilities are further apart than rounding
+    explains."""
 
     num_pictures: int
     difference: float
@@ -42,7 +43,9 @@ class Agreement:
 
 
 class Graph(nn.Module):
-    """uint8 [B, C, S, S], as decoded -> logits float32 [B, K]: normalisation is part of the file."""
+    """uint8 [B, C, S, S], as decoded -> logits float32 [B, K]: normalisation is part of the
+    file.
+    """
 
     scale: Tensor
     shift: Tensor
@@ -64,16 +67,18 @@ def require_packages() -> None:
     missing = [name for name in NEEDED if importlib.util.find_spec(name) is None]
     if missing:
         raise UserError(
-            f"model.onnx: needs {' and '.join(missing)}, which is not installed: python -m pip install '.[onnx]'; "
-            "or leave the file out with --no-onnx"
+            f"model.onnx: needs {' and '.join(missing)}, which is not installed: python -m pip "
+            "install '.[onnx]'; or leave the file out with --no-onnx"
         )
 
 
 def to_onnx(artifact: Artifact, model: nn.Module, classes: Sequence[str]) -> bytes:
-    """The file: input "pixels" uint8 [batch, C, S, S], output "logits" [batch, K], any batch; `classes` in its metadata.
+    """The file: input "pixels" uint8 [batch, C, S, S], output "logits" [batch, K], any batch;
+    `classes` in its metadata.
 
-    `model` is on the CPU in eval mode, with fp32 weights. Written by torch's tracing exporter, which needs no package beside
-    onnx. Raises Unexportable where an operation has no counterpart in ONNX or the file would exceed its 2 GiB.
+    `model` is on the CPU in eval mode, with fp32 weights. Written by torch's tracing exporter,
+    which needs no package beside onnx. Raises Unexportable where an operation has no counterpart in
+    ONNX or the file would exceed its 2 GiB.
     """
     import onnx
 
@@ -102,7 +107,9 @@ def to_onnx(artifact: Artifact, model: nn.Module, classes: Sequence[str]) -> byt
     return content
 
 
-def compare(content: bytes, artifact: Artifact, model: nn.Module, images: npt.NDArray[np.uint8]) -> Agreement:
+def compare(
+    content: bytes, artifact: Artifact, model: nn.Module, images: npt.NDArray[np.uint8]
+) -> Agreement:
     """Both run on the CPU on the same uint8 `images` [N, C, S, S], batch by batch."""
     import onnxruntime
 

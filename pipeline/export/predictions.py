@@ -1,4 +1,6 @@
-"""Predictions as competitions take them: one line a picture, none left out, in the form that the set itself has."""
+"""Predictions as competitions take them: one line a picture, none left out, in the form that the
+set itself has.
+"""
 
 import csv
 import io
@@ -30,7 +32,21 @@ from pipeline.data.tables import read_table
 from pipeline.errors import MachineError, UserError, printable
 from pipeline.limits import num_cores
 
-RISKY = ("=", "+", "-", "@", "＝", "＋", "－", "＠", "\t", "\r", "\n", "|", "%")  # some spreadsheets take wide letters too
+RISKY = (
+    "=",
+    "+",
+    "-",
+    "@",
+    "＝",
+    "＋",
+    "－",
+    "＠",
+    "\t",
+    "\r",
+    "\n",
+    "|",
+    "%",
+)  # some spreadsheets take wide letters too
 NUMBER = re.compile(r"-[0-9]+(\.[0-9]+)?")
 CHUNK = 256
 USUAL = ("Id", "Category")  # the columns of the course's Kaggle pages
@@ -38,7 +54,9 @@ USUAL = ("Id", "Category")  # the columns of the course's Kaggle pages
 
 @dataclass(frozen=True)
 class Unlabeled:
-    """Pictures to be classified: `files[i]` is row i of `split`; `unreadable`: file → reason, of the rest."""
+    """Pictures to be classified: `files[i]` is row i of `split`; `unreadable`: file → reason, of
+    the rest.
+    """
 
     files: tuple[str, ...]
     split: Split
@@ -47,7 +65,9 @@ class Unlabeled:
 
 @dataclass(frozen=True)
 class Form:
-    """How the table is written. `ids`: file → id, in the order of the lines; `columns`: of the ids and of the labels."""
+    """How the table is written. `ids`: file → id, in the order of the lines; `columns`: of the ids
+    and of the labels.
+    """
 
     ids: Mapping[str, str]
     columns: tuple[str, str] = USUAL
@@ -55,7 +75,9 @@ class Form:
 
 
 def in_folder(given: str, data: Data, dataset: PictureSet) -> Unlabeled:
-    """The pictures below a folder, decoded as those of training were; raises UserError where none can be read."""
+    """The pictures below a folder, decoded as those of training were; raises UserError where none
+    can be read.
+    """
     try:
         root = require_folder(Path(given))
     except UserError as error:
@@ -65,7 +87,10 @@ def in_folder(given: str, data: Data, dataset: PictureSet) -> Unlabeled:
     channels, size = data.images.shape[1:3]
     if not files:
         kinds = " ".join(sorted(EXTENSIONS))
-        raise UserError(f"--predict: {printable(root)}: no pictures ({kinds}) in it; found: {describe(dict(tree.ignored))}")
+        raise UserError(
+            f"--predict: {printable(root)}: no pictures ({kinds}) in it; found: "
+            f"{describe(dict(tree.ignored))}"
+        )
     good: list[str] = []
     bad: dict[str, str] = {}
     try:
@@ -79,10 +104,14 @@ def in_folder(given: str, data: Data, dataset: PictureSet) -> Unlabeled:
             file.flush()
             if not good:
                 name, reason = next(iter(bad.items()))
-                raise UserError(f"--predict: {printable(root)}: none can be read ({printable(name)}: {reason})")
+                raise UserError(
+                    f"--predict: {printable(root)}: none can be read ({printable(name)}: {reason})"
+                )
             images = np.memmap(file, np.uint8, "r", shape=(len(good), channels, size, size))
     except OSError as error:
-        raise MachineError(f"--predict: cannot keep the decoded pictures: {error.strerror or error}") from error
+        raise MachineError(
+            f"--predict: cannot keep the decoded pictures: {error.strerror or error}"
+        ) from error
     return Unlabeled(tuple(good), _split(images, np.arange(len(good))), bad | _unread(tree))
 
 
@@ -94,20 +123,31 @@ def in_study(data: Data, dataset: PictureSet, root: Path | None) -> Unlabeled | 
     bad: dict[str, str] = {}
     if data.unreadable:
         reasons = {found.file: found.reason for found in data.unreadable}
-        listing = dataset.scan(root)  # the cache does not say which part an unreadable picture was of
+        listing = dataset.scan(
+            root
+        )  # the cache does not say which part an unreadable picture was of
         for file, label, part in zip(listing.files, listing.labels, listing.parts, strict=True):
             if file in reasons and (part, label) == (TEST, UNKNOWN):
                 bad[file] = reasons[file]
         dataset.close()
     if root is not None and dataset.folder == "needed":
         folders = {data.files[row].rpartition("/")[0] for row in rows}
-        bad |= {file: why for file, why in _unread(walk(root)).items() if file.rpartition("/")[0] in folders}
-    return Unlabeled(tuple(data.files[row] for row in rows), Split(data.images, data.labels, rows), bad)
+        bad |= {
+            file: why
+            for file, why in _unread(walk(root)).items()
+            if file.rpartition("/")[0] in folders
+        }
+    return Unlabeled(
+        tuple(data.files[row] for row in rows), Split(data.images, data.labels, rows), bad
+    )
 
 
-def form_of(files: Sequence[str], columns: tuple[str, str] | None, tables: Iterable[Path]) -> tuple[Form, list[str]]:
-    """(the form of the first of `tables` that lists these pictures, its ids, order and names of columns; what is to be
-    said). Where none does, ids are names of files in natural order, 2 before 10, under the set's own `columns`."""
+def form_of(
+    files: Sequence[str], columns: tuple[str, str] | None, tables: Iterable[Path]
+) -> tuple[Form, list[str]]:
+    """(the form of the first of `tables` that lists these pictures, its ids, order and names of
+    columns; what is to be said). Where none does, ids are names of files in natural order, 2 before
+    10, under the set's own `columns`."""
     notes = []
     known = _by_name(files)
     usual = columns or USUAL
@@ -122,16 +162,28 @@ def form_of(files: Sequence[str], columns: tuple[str, str] | None, tables: Itera
             own = set(found) - {""}
             if "" in found or len(own) < len(cells):
                 if 2 * len(own) > len(cells):
-                    gone = plural(len(cells) - len(own), "picture that is not there", "pictures that are not there")
-                    notes.append(f"{printable(path.name, 80)} lists {gone}: its form is not followed")
+                    gone = plural(
+                        len(cells) - len(own),
+                        "picture that is not there",
+                        "pictures that are not there",
+                    )
+                    notes.append(
+                        f"{printable(path.name, 80)} lists {gone}: its form is not followed"
+                    )
                 continue
             left = [file for file in sorted(files) if file not in own]
             if left:
                 told = plural(len(left), "picture is", "pictures are")
                 stand = "stands" if len(left) == 1 else "stand"
-                notes.append(f"{told} not listed in {printable(path.name, 80)} and {stand} at the end")
+                notes.append(
+                    f"{told} not listed in {printable(path.name, 80)} and {stand} at the end"
+                )
             other = [name for number, name in enumerate(listed.head) if number != place]
-            names = (listed.head[place], other[0] if len(other) == 1 else usual[1]) if listed.head else usual
+            names = (
+                (listed.head[place], other[0] if len(other) == 1 else usual[1])
+                if listed.head
+                else usual
+            )
             return Form(dict(zip(found, cells, strict=True)) | ids(left), names, path.name), notes
     named = ids(files)
     order = sorted(named, key=lambda file: (natural(named[file]), file))
@@ -139,21 +191,37 @@ def form_of(files: Sequence[str], columns: tuple[str, str] | None, tables: Itera
 
 
 def templates(folders: Iterable[Path], test_table: Path | None) -> list[Path]:
-    """The tables that may say what predictions look like: samples of a submission, then the table of the test pictures."""
-    found = [path for folder in folders for path in sorted(folder.glob("*.csv")) if "submission" in path.name.lower()]
+    """The tables that may say what predictions look like: samples of a submission, then the table
+    of the test pictures.
+    """
+    found = [
+        path
+        for folder in folders
+        for path in sorted(folder.glob("*.csv"))
+        if "submission" in path.name.lower()
+    ]
     return found + ([test_table] if test_table is not None and test_table.is_file() else [])
 
 
 def table(
-    form: Form, labels: Mapping[str, str], probabilities: Mapping[str, Sequence[float]], classes: Sequence[str]
+    form: Form,
+    labels: Mapping[str, str],
+    probabilities: Mapping[str, Sequence[float]],
+    classes: Sequence[str],
 ) -> str:
-    """The CSV of file → label; with `probabilities` a column for each of `classes`, empty where a picture has none."""
+    """The CSV of file → label; with `probabilities` a column for each of `classes`, empty where a
+    picture has none.
+    """
     lines = io.StringIO()
     writer = csv.writer(lines, lineterminator="\n")
     extra = [f"probability {name}" for name in classes] if probabilities else []
     writer.writerow([*map(safe, form.columns), *map(safe, extra)])
     for file, name in form.ids.items():
-        values = [f"{value:.6f}" for value in probabilities[file]] if file in probabilities else [""] * len(extra)
+        values = (
+            [f"{value:.6f}" for value in probabilities[file]]
+            if file in probabilities
+            else [""] * len(extra)
+        )
         writer.writerow([name if form.source else safe(name), safe(labels[file]), *values])
     return lines.getvalue()
 
@@ -161,15 +229,25 @@ def table(
 def said(form: Form, data: Data, *, names: bool) -> str:
     """Which labels were written, in words."""
     written = data.classes if names else data.written
-    few = ", ".join(printable(label, 40) for label in written[:5]) + (", …" if len(written) > 5 else "")
-    kind = "the names of the classes" if data.classes == written else "the labels that the pictures have"
+    few = ", ".join(printable(label, 40) for label in written[:5]) + (
+        ", …" if len(written) > 5 else ""
+    )
+    kind = (
+        "the names of the classes"
+        if data.classes == written
+        else "the labels that the pictures have"
+    )
     followed = f"; ids and order as in {printable(form.source, 80)}" if form.source else ""
     more = "" if names or data.classes == written else "; --names writes names"
-    return f"predictions.csv: columns {', '.join(map(printable, form.columns))}; labels: {kind} ({few}){more}{followed}"
+    return (
+        f"predictions.csv: columns {', '.join(map(printable, form.columns))}; labels: {kind} "
+        f"({few}){more}{followed}"
+    )
 
 
 def ids(files: Sequence[str]) -> dict[str, str]:
-    """File → id: its name without folders and ending, or its whole relative path where that would not be unique.
+    """File → id: its name without folders and ending, or its whole relative path where that would
+    not be unique.
 
     What a spreadsheet would run as a formula gets a leading apostrophe.
     """
@@ -178,7 +256,10 @@ def ids(files: Sequence[str]) -> dict[str, str]:
     found = {file: stem if count[stem] == 1 else safe(file) for file, stem in stems.items()}
     twice = [name for name, num in Counter(found.values()).items() if num > 1]
     if twice:
-        raise UserError(f"--predict: two pictures would have the same Id: '{printable(twice[0])}'; rename one of them")
+        raise UserError(
+            f"--predict: two pictures would have the same Id: '{printable(twice[0])}'; rename one "
+            "of them"
+        )
     return found
 
 
@@ -189,7 +270,9 @@ def natural(text: str) -> tuple[tuple[str, int], ...]:
 
 
 def safe(text: str) -> str:
-    """`text` without control characters, and not to be taken for a formula; negative numbers stay."""
+    """`text` without control characters, and not to be taken for a formula; negative numbers
+    stay.
+    """
     line = printable(text, 10_000)
     return f"'{line}" if line.lstrip(" ").startswith(RISKY) and not NUMBER.fullmatch(line) else line
 
@@ -199,7 +282,9 @@ def _split(images: npt.NDArray[np.uint8], rows: npt.NDArray[np.int64]) -> Split:
 
 
 def _by_name(files: Sequence[str]) -> dict[str, str]:
-    """What may stand for a file → file: its path or the end of it, with and without ending; nothing that two share."""
+    """What may stand for a file → file: its path or the end of it, with and without ending; nothing
+    that two share.
+    """
     found: dict[str, set[str]] = {}
     for file in files:
         words = file.split("/")
@@ -216,22 +301,36 @@ def _key(cell: str) -> str:
 
 def _unread(tree: Tree) -> dict[str, str]:
     """Pictures of kinds that nothing here decodes."""
-    return {"/".join(names): f"{os.path.splitext(names[-1])[1]} is not read" for names in tree.unread}
+    return {
+        "/".join(names): f"{os.path.splitext(names[-1])[1]} is not read" for names in tree.unread
+    }
 
 
-def _decode(root: Path, files: Sequence[str], data: Data, dataset: PictureSet) -> Iterator[npt.NDArray[np.uint8] | str]:
-    """The pixels of every file at the scale of the set's own, or why it cannot be read, in order."""
+def _decode(
+    root: Path, files: Sequence[str], data: Data, dataset: PictureSet
+) -> Iterator[npt.NDArray[np.uint8] | str]:
+    """The pixels of every file at the scale of the set's own, or why it cannot be read, in
+    order.
+    """
     channels, size = data.images.shape[1:3]
     cap = getattr(dataset, "max_megapixels", MEGAPIXELS)
 
     def decode(name: str) -> npt.NDArray[np.uint8] | str:
         try:
-            return read_picture(root / name, size, channels, reading=Reading(top=data.reading.top), max_megapixels=cap)[0]
+            return read_picture(
+                root / name,
+                size,
+                channels,
+                reading=Reading(top=data.reading.top),
+                max_megapixels=cap,
+            )[0]
         except BadPicture as bad:
             return str(bad)
 
     with warnings.catch_warnings(), ward.dismissed(), ThreadPoolExecutor(num_cores()) as pool:
-        warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # our own cap is lower and names the file
+        warnings.simplefilter(
+            "ignore", Image.DecompressionBombWarning
+        )  # our own cap is lower and names the file
         warnings.filterwarnings("ignore", module="PIL")
         for start in range(0, len(files), CHUNK):  # what is decoded waits in memory to be taken
             yield from pool.map(decode, files[start : start + CHUNK])

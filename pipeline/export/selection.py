@@ -1,4 +1,6 @@
-"""Which run of a study is the one to hand on: validation accuracy chooses, test accuracy never does."""
+"""Which run of a study is the one to hand on: validation accuracy chooses, test accuracy never
+does.
+"""
 
 import math
 from dataclasses import dataclass, replace
@@ -11,8 +13,9 @@ from pipeline.record.record import Record, Run
 
 @dataclass(frozen=True)
 class Selection:
-    """`why` in words; `peers`: the complete replicates of the run's arm, itself among them, none of a trial's; `asked`: the
-    option that named an arm or a replicate, whose test numbers may have been seen ('' = validation chose)."""
+    """`why` in words; `peers`: the complete replicates of the run's arm, itself among them, none of
+    a trial's; `asked`: the option that named an arm or a replicate, whose test numbers may have
+    been seen ('' = validation chose)."""
 
     run: Run
     why: str
@@ -27,20 +30,31 @@ class Selection:
         return f"arm '{printable(self.run.arm, 80)}', replicate {self.run.replicate}"
 
 
-def select(record: Record, *, arm: str | None = None, replicate: int | None = None, trial: str | None = None) -> Selection:
+def select(
+    record: Record,
+    *,
+    arm: str | None = None,
+    replicate: int | None = None,
+    trial: str | None = None,
+) -> Selection:
     """The run that was asked for.
 
-    Without wishes: of the arms with as many complete replicates as any, the one of the highest mean val_acc, and of that the
-    replicate of the highest val_acc; where no arm has one, the best trial. Ties go to the first in the design's order.
-    Raises UserError where there is no such run.
+    Without wishes: of the arms with as many complete replicates as any, the one of the highest mean
+    val_acc, and of that the replicate of the highest val_acc; where no arm has one, the best trial.
+    Ties go to the first in the design's order. Raises UserError where there is no such run.
     """
     if trial is not None:
         return _trial(record, trial)
-    complete = {name: tuple(r for r in runs if r.status == "complete" and r.best) for name, runs in record.arms().items()}
+    complete = {
+        name: tuple(r for r in runs if r.status == "complete" and r.best)
+        for name, runs in record.arms().items()
+    }
     if arm is not None:
         if arm not in complete:
             raise UserError(f"--arm: no such arm; {choices(arm, complete)}")
-        found = _replicate(arm, complete[arm], replicate, why=f"the arm '{printable(arm, 80)}' was asked for")
+        found = _replicate(
+            arm, complete[arm], replicate, why=f"the arm '{printable(arm, 80)}' was asked for"
+        )
         return replace(found, asked="--arm" if replicate is None else "--arm and --replicate")
     most = max(map(len, complete.values()), default=0)
     if most == 0:
@@ -49,22 +63,29 @@ def select(record: Record, *, arm: str | None = None, replicate: int | None = No
     means = {name: fmean(map(_val_acc, full[name])) for name in full}
     best = max(means, key=means.__getitem__)
     among = f"of {plural(len(full), 'arm')} with {plural(most, 'complete replicate')} each"
-    why = f"{among} this one has the highest mean validation accuracy{_shared(list(means.values()))}"
+    why = (
+        f"{among} this one has the highest mean validation accuracy{_shared(list(means.values()))}"
+    )
     return _replicate(best, full[best], None, why=why)
 
 
 def _replicate(arm: str, runs: tuple[Run, ...], number: int | None, *, why: str) -> Selection:
     if not runs:
-        raise UserError(f"--arm: '{printable(arm)}' has no complete replicate yet; go on with the study first")
+        raise UserError(
+            f"--arm: '{printable(arm)}' has no complete replicate yet; go on with the study first"
+        )
     if number is None:
         run = max(runs, key=_val_acc)
         chosen = (
-            f"of its {len(runs)} replicates this one has the highest validation accuracy{_shared(list(map(_val_acc, runs)))}"
+            f"of its {len(runs)} replicates this one has the highest validation "
+            f"accuracy{_shared(list(map(_val_acc, runs)))}"
         )
         return Selection(run, f"{why}; {chosen if len(runs) > 1 else 'it has one replicate'}", runs)
     found = next((run for run in runs if run.replicate == number), None)
     if found is None:
-        raise UserError(f"--replicate: not complete; {choices(number, (run.replicate for run in runs))}")
+        raise UserError(
+            f"--replicate: not complete; {choices(number, (run.replicate for run in runs))}"
+        )
     return Selection(found, f"{why}, and of it replicate {number}", runs)
 
 
@@ -73,9 +94,16 @@ def _trial(record: Record, wanted: str) -> Selection:
         return _best_trial(record)
     runs = {run.key: run for run in record.trials()}
     numbers = range(len(record.trial_keys))
-    if not wanted.isdecimal() or not wanted.isascii() or len(wanted) > 9 or int(wanted) not in numbers:
+    if (
+        not wanted.isdecimal()
+        or not wanted.isascii()
+        or len(wanted) > 9
+        or int(wanted) not in numbers
+    ):
         allowed = f"best, 0 to {len(numbers) - 1}" if numbers else "(no trial is recorded)"
-        raise UserError(f"--trial: no such trial; got {printable(repr(wanted))}; allowed: {allowed}")
+        raise UserError(
+            f"--trial: no such trial; got {printable(repr(wanted))}; allowed: {allowed}"
+        )
     run = runs[record.trial_keys[int(wanted)]]
     if run.status in ("diverged", "failed") or not run.rungs or not run.best:
         state = run.status if run.status in ("diverged", "failed") else "not at its first rung yet"
@@ -86,8 +114,14 @@ def _trial(record: Record, wanted: str) -> Selection:
 def _best_trial(record: Record) -> Selection:
     run = record.best_trial()
     if run is None or not run.best:
-        raise UserError("nothing to export: neither an arm is complete nor has a trial a result; run the study first")
-    return Selection(run, "it is the trial with the highest validation accuracy of those that were trained furthest")
+        raise UserError(
+            "nothing to export: neither an arm is complete nor has a trial a result; run the study "
+            "first"
+        )
+    return Selection(
+        run,
+        "it is the trial with the highest validation accuracy of those that were trained furthest",
+    )
 
 
 def _shared(values: list[float]) -> str:

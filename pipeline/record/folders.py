@@ -1,4 +1,6 @@
-"""The folder of a study's record: one for each study and set of pictures, found again by these or by where they lie."""
+"""The folder of a study's record: one for each study and set of pictures, found again by these or
+by where they lie.
+"""
 
 import glob
 import hashlib
@@ -26,14 +28,23 @@ MAX_LETTERS, MAX_BYTES = (
 )  # of the pictures' name; a file system takes 255 bytes in all
 SAMPLES, SAMPLE_BYTES = 16, 1 << 16  # files of a set that are looked into to know it again
 HASH = "[0-9a-f]" * 6
-UNREADABLE = (OSError, MachineError, ValueError, KeyError, TypeError, AttributeError, RecursionError)
+UNREADABLE = (
+    OSError,
+    MachineError,
+    ValueError,
+    KeyError,
+    TypeError,
+    AttributeError,
+    RecursionError,
+)
 
 
 @dataclass(frozen=True)
 class Known:
     """What a ledger says of its pictures, as far as they can be known again by it.
 
-    `pictures`: the folder they were in last, '' where an earlier version did not record it; `command`: of the last session.
+    `pictures`: the folder they were in last, '' where an earlier version did not record it;
+    `command`: of the last session.
     """
 
     study: str = ""
@@ -43,7 +54,9 @@ class Known:
     command: str = ""
 
     def is_in(self, folder: Path) -> bool:
-        """Whether its pictures are those in `folder`, changed or not; of an older record by the `--data` of its command."""
+        """Whether its pictures are those in `folder`, changed or not; of an older record by the
+        `--data` of its command.
+        """
         here = folder.resolve()
         if self.pictures:
             return self.pictures == str(here)
@@ -56,29 +69,40 @@ class Known:
         return not given or Path(given[-1]).expanduser().resolve() == here
 
     def has(self, listing: Listing) -> bool:
-        """Whether a set elsewhere is the same; of an older record by its classes and the numbers of its pictures."""
+        """Whether a set elsewhere is the same; of an older record by its classes and the numbers of
+        its pictures.
+        """
         if self.listing:
             return self.listing == digest(listing)
         counts, known = Counter(listing.parts), self.data
         lost = len(known.get("unreadable", ()))
         then = sum(known["counts"].values()), set(known["classes"])
-        parts = all(counts[number] >= known["counts"].get(part, 0) for number, part in enumerate(PARTS))
+        parts = all(
+            counts[number] >= known["counts"].get(part, 0) for number, part in enumerate(PARTS)
+        )
         return parts and then == (len(listing.files) - lost, set(listing.classes))
 
 
 def study_folder(root: Path, study: Study, data: Path | None) -> Path:
     """Where a study on these pictures keeps everything: `mlruns/hw3-food-11`.
 
-    Where that is the record of other pictures, of a folder of the same name elsewhere, `mlruns/hw3-food-11-3f2a1c`. A
-    recorded study keeps its folder, when its pictures were moved too, and also where an earlier version named it.
+    Where that is the record of other pictures, of a folder of the same name elsewhere,
+    `mlruns/hw3-food-11-3f2a1c`. A recorded study keeps its folder, when its pictures were moved
+    too, and also where an earlier version named it.
     """
     usual = usual_folder(root, study, data)
     if data is None:
         return usual
     name = study.baseline.dataset.slug(data)
-    former = root / f"{study.name}-{re.sub(r'[^A-Za-z0-9._-]+', '-', name).strip('-.')[:64] or 'data'}"
+    former = (
+        root / f"{study.name}-{re.sub(r'[^A-Za-z0-9._-]+', '-', name).strip('-.')[:64] or 'data'}"
+    )
     others = sorted(root.glob(f"{glob.escape(usual.name)}-{HASH}"))
-    recorded = {folder: _known(folder) for folder in dict.fromkeys((usual, former, *others)) if (folder / FILE).exists()}
+    recorded = {
+        folder: _known(folder)
+        for folder in dict.fromkeys((usual, former, *others))
+        if (folder / FILE).exists()
+    }
     own = {folder: known for folder, known in recorded.items() if known.study == study.name}
     if found := next((folder for folder, known in own.items() if known.is_in(data)), None):
         return found
@@ -100,16 +124,22 @@ def usual_folder(root: Path, study: Study, data: Path | None) -> Path:
 
 
 def slug(name: str) -> str:
-    """`name` as a part of a file's name: letters and digits of every script, composed (NFC), without leading dots."""
+    """`name` as a part of a file's name: letters and digits of every script, composed (NFC),
+    without leading dots.
+    """
     text = unicodedata.normalize("NFC", legible(name))
-    text = re.sub(r"\0+", "-", "".join(c if c.isalnum() or c in "._-" or _is_mark(c) else "\0" for c in text))
+    text = re.sub(
+        r"\0+", "-", "".join(c if c.isalnum() or c in "._-" or _is_mark(c) else "\0" for c in text)
+    )
     text = text.strip("-.")[:MAX_LETTERS]
     while len(text.encode()) > MAX_BYTES:
         text = text[:-1]
     text = text.rstrip("-.") if len(text) < MAX_LETTERS else text
     try:
         os.fsencode(text)
-    except UnicodeEncodeError:  # no letter of this file system's encoding: the same bytes as under any other
+    except (
+        UnicodeEncodeError
+    ):  # no letter of this file system's encoding: the same bytes as under any other
         text = os.fsdecode(text.encode())
     return text or "data"
 
@@ -129,7 +159,9 @@ def _is_mark(letter: str) -> bool:
 
 
 def digest(listing: Listing) -> str:
-    """16 hex digits of names and sizes of the files, and of what is in some of them; times and places do not count."""
+    """16 hex digits of names and sizes of the files, and of what is in some of them; times and
+    places do not count.
+    """
     files = sorted(zip(listing.files, (size for size, _ in listing.stamps), strict=True))
     found = hashlib.sha256(json.dumps(files).encode())
     root = listing.root or Path()
@@ -156,17 +188,29 @@ def _scan(study: Study, data: Path, reading: Mapping[str, Any] | None = None) ->
 
 
 def _known(folder: Path) -> Known:
-    """From the first event of its ledger and those of its sessions alone; nothing where these cannot be read."""
+    """From the first event of its ledger and those of its sessions alone; nothing where these
+    cannot be read.
+    """
     known: dict[str, Any] = {}
     try:
-        with open_plain(folder / FILE, os.O_RDONLY) as raw, open(raw.fileno(), "rb", closefd=False) as file:
+        with (
+            open_plain(folder / FILE, os.O_RDONLY) as raw,
+            open(raw.fileno(), "rb", closefd=False) as file,
+        ):
             for line in file:
                 if b'"type":"study"' in line:
                     event = json.loads(line)
-                    known |= {"study": event["study"]["name"], "data": event["data"], "listing": event.get("listing", "")}
+                    known |= {
+                        "study": event["study"]["name"],
+                        "data": event["data"],
+                        "listing": event.get("listing", ""),
+                    }
                 elif b'"type":"session"' in line:
                     event = json.loads(line)
-                    known |= {"command": event["command"], "pictures": event.get("place", {}).get("pictures", "")}
+                    known |= {
+                        "command": event["command"],
+                        "pictures": event.get("place", {}).get("pictures", ""),
+                    }
     except UNREADABLE:  # torn or damaged, which the command itself will say
         pass
     return Known(**known)

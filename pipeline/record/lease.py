@@ -1,8 +1,10 @@
-"""A run's lease: which segment may write in the run's folder. The driver gives it, one worker at a time holds it.
+"""A run's lease: which segment may write in the run's folder. The driver gives it, one worker at a
+time holds it.
 
-One file does both. In it stands the segment that was handed out last: a worker that comes late finds another's name and
-stops. On it the worker holds the kernel's lock while it works: whatever the driver believes, the next one begins after
-the last one has ended. The kernel drops the lock with the process, however that ends.
+One file does both. In it stands the segment that was handed out last: a worker that comes late
+finds another's name and stops. On it the worker holds the kernel's lock while it works: whatever
+the driver believes, the next one begins after the last one has ended. The kernel drops the lock
+with the process, however that ends.
 """
 
 import contextlib
@@ -30,7 +32,9 @@ class Lease:
         self.path, self.file, self.segment = path, file, segment
 
     def check(self) -> None:
-        """Call before anything is written, removed or reported; raises LeaseLost where the folder is no longer ours."""
+        """Call before anything is written, removed or reported; raises LeaseLost where the folder
+        is no longer ours.
+        """
         descriptor = self.file.fileno()
         try:
             there = os.path.samestat(self.path.stat(), os.fstat(descriptor))
@@ -43,7 +47,8 @@ class Lease:
 def grant(folder: Path, segment: str) -> None:
     """Give the run's folder to `segment`; raises MachineError where the disk refuses.
 
-    Written in place, since the lock is on the file: who reads half of it has lost the lease in any case.
+    Written in place, since the lock is on the file: who reads half of it has lost the lease in any
+    case.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -56,7 +61,8 @@ def grant(folder: Path, segment: str) -> None:
 def held(folder: Path, segment: str) -> Iterator[Lease]:
     """Hold the run's folder for `segment`, as soon as whoever held it before has let go.
 
-    Raises LeaseLost where it was given to another segment, TimeoutError where it is not let go in PATIENCE_SECONDS.
+    Raises LeaseLost where it was given to another segment, TimeoutError where it is not let go in
+    PATIENCE_SECONDS.
     """
     path = folder / FILE
     try:
@@ -68,14 +74,19 @@ def held(folder: Path, segment: str) -> Iterator[Lease]:
         while not _locked(file):
             lease.check()
             if time.monotonic() >= deadline:
-                raise TimeoutError(f"another process still writes in {printable(folder)}; end it (fuser {FILE} names it)")
+                raise TimeoutError(
+                    f"another process still writes in {printable(folder)}; end it (fuser {FILE} "
+                    "names it)"
+                )
             time.sleep(0.05)
         lease.check()
         yield lease
 
 
 def revoke(folder: Path) -> None:
-    """Take the run's folder back and wait until nobody writes in it; raises MachineError where that takes too long."""
+    """Take the run's folder back and wait until nobody writes in it; raises MachineError where that
+    takes too long.
+    """
     grant(folder, "")
     try:
         with held(folder, ""):

@@ -1,7 +1,9 @@
-"""The study's own record: one append-only file, every line fsynced, the truth everything else is rebuilt from.
+"""The study's own record: one append-only file, every line fsynced, the truth everything else is
+rebuilt from.
 
-One process writes at a time (see `lock`). A torn or hurt last line, which a power cut leaves, is cut off on opening and
-kept beside; damage anywhere else is refused, never skipped (`pipeline.repair` keeps what is sound).
+One process writes at a time (see `lock`). A torn or hurt last line, which a power cut leaves, is
+cut off on opening and kept beside; damage anywhere else is refused, never skipped
+(`pipeline.repair` keeps what is sound).
 """
 
 import contextlib
@@ -31,7 +33,8 @@ class Ledger:
     """The writer. Opening takes the study's lock; `append` returns once the event is on disk."""
 
     def __init__(self, folder: Path, listener: Callable[[Event], None] | None = None) -> None:
-        """Open or create the ledger in `folder`; raises MachineError where another process has it or it is damaged.
+        """Open or create the ledger in `folder`; raises MachineError where another process has it
+        or it is damaged.
 
         A torn or hurt last line is cut with a warning.
         """
@@ -50,7 +53,9 @@ class Ledger:
             self._cut_tail()
         except OSError as error:
             self._leave()
-            raise MachineError(f"{printable(self.path)}: cannot be used: {error.strerror}") from error
+            raise MachineError(
+                f"{printable(self.path)}: cannot be used: {error.strerror}"
+            ) from error
         except BaseException:
             self._leave()
             raise
@@ -58,25 +63,31 @@ class Ledger:
         self._touched = os.fstat(self._file.fileno()).st_mtime_ns
 
     def append(self, kind: str, **fields: Any) -> Event:
-        """Write one event and fsync it; raises MachineError where the disk refuses, and the file is as it was.
+        """Write one event and fsync it; raises MachineError where the disk refuses, and the file is
+        as it was.
 
         So it is where the file is no longer what this ledger has written: see `check`.
 
-        Safe from several threads; the listener sees the events one at a time, in order, and may not append.
+        Safe from several threads; the listener sees the events one at a time, in order, and may not
+        append.
         """
         with self._mutex:
             event: Event = {"seq": self._seq, "time": round(time.time(), 3), "type": kind, **fields}
             line = seal(event)
             self._require_own()
             try:
-                if self._file.write(line) != len(line):  # a disk that fills up takes a part, without an error
+                if self._file.write(line) != len(
+                    line
+                ):  # a disk that fills up takes a part, without an error
                     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
                 os.fsync(self._file.fileno())
                 self._touched = os.fstat(self._file.fileno()).st_mtime_ns
             except OSError as error:
                 with contextlib.suppress(OSError):  # what cannot be taken back is a torn line
                     os.ftruncate(self._file.fileno(), len(self._bytes))
-                raise MachineError(f"{printable(self.path)}: cannot write: {error.strerror}") from error
+                raise MachineError(
+                    f"{printable(self.path)}: cannot write: {error.strerror}"
+                ) from error
             self._seq += 1
             self._bytes += line
             if self.listener:
@@ -84,15 +95,19 @@ class Ledger:
         return event
 
     def step(self) -> None:
-        """Call often: looks every few seconds whether the file is still there, where nothing is written for long."""
+        """Call often: looks every few seconds whether the file is still there, where nothing is
+        written for long.
+        """
         if time.monotonic() >= self._next_look:
             self._next_look = time.monotonic() + LOOK_SECONDS
             self.check()
 
     def check(self) -> None:
-        """Raise MachineError where the file was removed, moved, replaced, cut, edited or written to by another process.
+        """Raise MachineError where the file was removed, moved, replaced, cut, edited or written to
+        by another process.
 
-        What is lost on disk by that is written anew from memory, at its place or, where another file lies there, beside it.
+        What is lost on disk by that is written anew from memory, at its place or, where another
+        file lies there, beside it.
         """
         with self._mutex:
             self._require_own()
@@ -102,7 +117,8 @@ class Ledger:
         self._leave()
 
     def withdraw(self) -> bool:
-        """Close a ledger; where it has no event, take back what opening made, and what others put there stays.
+        """Close a ledger; where it has no event, take back what opening made, and what others put
+        there stays.
 
         Returns whether nothing is left of the folder.
         """
@@ -148,17 +164,29 @@ class Ledger:
                     if found == self._bytes:  # touched, no more
                         return ""
                     if found[:-1] == self._bytes:
-                        return f"{name} has been written to by another process while this command ran, which ends here"
-                    return f"{name} has been cut or edited while this command ran, which ends here; {self._rescued()}"
+                        return (
+                            f"{name} has been written to by another process while this command "
+                            "ran, which ends here"
+                        )
+                    return (
+                        f"{name} has been cut or edited while this command ran, which ends "
+                        f"here; {self._rescued()}"
+                    )
             where = _now_at(self._file)
         except OSError as error:
-            return f"{name} cannot be reached any more: {error.strerror}; once it can be, the same command goes on"
+            return (
+                f"{name} cannot be reached any more: {error.strerror}; once it can be, the same "
+                "command goes on"
+            )
         if own.st_nlink and where and own.st_size == len(self._bytes):
             return (
-                f"{name} has been moved, or its disk unmounted, while this command ran, which ends here; it is whole, "
-                f"{where}: put it back to go on"
+                f"{name} has been moved, or its disk unmounted, while this command ran, which ends "
+                f"here; it is whole, {where}: put it back to go on"
             )
-        return f"{name} has been removed or replaced while this command ran, which ends here; {self._rescued()}"
+        return (
+            f"{name} has been removed or replaced while this command ran, which ends here; "
+            f"{self._rescued()}"
+        )
 
     def _rescued(self) -> str:
         """Write all that was recorded to where no file is; says where, and how to go on."""
@@ -170,10 +198,16 @@ class Ledger:
             _write(path, bytes(self._bytes))
         except OSError as error:
             return f"and what was recorded cannot be written anew: {error.strerror}"
-        written = f"{plural(self._seq, 'event')} of it have been written anew from memory to {printable(path)}"
+        written = (
+            f"{plural(self._seq, 'event')} of it have been written anew from memory to "
+            f"{printable(path)}"
+        )
         if path != self.path:
             return f"{written}; to go on from them, move that file to the place of the other"
-        return f"{written}: the same command goes on from them, without the checkpoints and reports that are gone"
+        return (
+            f"{written}: the same command goes on from them, without the checkpoints and "
+            "reports that are gone"
+        )
 
     def _cut_tail(self) -> None:
         """Cut what follows the last sound line, and keep it beside."""
@@ -189,32 +223,38 @@ class Ledger:
         self._file.truncate(len(self._bytes))
         os.fsync(self._file.fileno())
         sys.stderr.write(
-            f"warning: {printable(self.path)}: its last line was not written whole; it is cut off after "
-            f"{plural(len(self.events), 'sound event')}, and its {tail:,} bytes are kept in {beside.name}\n"
+            f"warning: {printable(self.path)}: its last line was not written whole; it is cut off "
+            f"after {plural(len(self.events), 'sound event')}, and its {tail:,} bytes are kept in "
+            f"{beside.name}\n"
         )
 
 
 def read_events(folder: Path) -> Iterator[Event]:
     """All whole events in order, without the lock; a torn or hurt last line is left out.
 
-    Raises MachineError where the file cannot be read, a line before the last is damaged or a sequence number is missing,
-    UserError where a newer version of the code wrote it.
+    Raises MachineError where the file cannot be read, a line before the last is damaged or a
+    sequence number is missing, UserError where a newer version of the code wrote it.
     """
     try:
         for event, _ in sound_lines(folder / FILE):
             yield event
     except OSError as error:
-        raise MachineError(f"{printable(folder / FILE)}: cannot be read: {error.strerror}") from error
+        raise MachineError(
+            f"{printable(folder / FILE)}: cannot be read: {error.strerror}"
+        ) from error
 
 
 def set_aside(folder: Path) -> Path:
     """Move a recorded study out of the way, unless it is in use; returns where it is now.
 
-    A worker of a killed command may outlive it for seconds: raises MachineError where one goes on for longer.
+    A worker of a killed command may outlive it for seconds: raises MachineError where one goes on
+    for longer.
     """
     with Lock(folder) as lock, contextlib.ExitStack() as stack:
         if (folder / FILE).is_file():
-            lock.also(stack.enter_context(open_plain(folder / FILE, os.O_RDWR)))  # network disks ask for it
+            lock.also(
+                stack.enter_context(open_plain(folder / FILE, os.O_RDWR))
+            )  # network disks ask for it
         take_back(folder)
         aside = free(folder, "old")
         folder.rename(aside)
@@ -240,5 +280,7 @@ def _now_at(file: IO[bytes]) -> str:
         where = os.readlink(f"/proc/self/fd/{file.fileno()}")
     except OSError:
         return "elsewhere"  # no such file system: its number of links must say it
-    gone = where.endswith(" (deleted)") or Path(where).name.startswith(".nfs")  # which network disks keep for us alone
+    gone = where.endswith(" (deleted)") or Path(where).name.startswith(
+        ".nfs"
+    )  # which network disks keep for us alone
     return "" if gone else f"now {printable(where)}"

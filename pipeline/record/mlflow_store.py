@@ -1,4 +1,6 @@
-"""The MLflow store: a client on it, its making, the experiment of a study. Beside `tracking`, the only import of mlflow."""
+"""The MLflow store: a client on it, its making, the experiment of a study. Beside `tracking`, the
+only import of mlflow.
+"""
 
 import logging
 import os
@@ -15,15 +17,23 @@ from pipeline.frozen import flatten
 from pipeline.record.mlflow_places import FILE, place_of, settle, sqlite_file, store_uri
 from pipeline.record.mlflow_trouble import Unusable
 
-NOISY = ("alembic", "mlflow", "mlflow.store.db.utils", "sqlalchemy", "urllib3")  # their tracebacks are for their authors
+NOISY = (
+    "alembic",
+    "mlflow",
+    "mlflow.store.db.utils",
+    "sqlalchemy",
+    "urllib3",
+)  # their tracebacks are for their authors
 
 
 def connect(uri: str, root: Path, scratch: Path) -> Any:
-    """An MlflowClient on `uri`; the store of mlruns folder `root` is made first where `uri` names it and it is not there.
+    """An MlflowClient on `uri`; the store of mlruns folder `root` is made first where `uri` names
+    it and it is not there.
 
-    `scratch` is a file of the caller's alone. The tables are made there and moved to their place whole: of a store half
-    made, as a kill would leave it, MLflow makes nothing any more. Raises Unusable where the store is none that this MLflow
-    can use: MLflow itself would change an older one without asking.
+    `scratch` is a file of the caller's alone. The tables are made there and moved to their place
+    whole: of a store half made, as a kill would leave it, MLflow makes nothing any more. Raises
+    Unusable where the store is none that this MLflow can use: MLflow itself would change an older
+    one without asking.
     """
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
@@ -45,7 +55,8 @@ def _make(store: Path, scratch: Path) -> None:
 
     for old in scratch.parent.glob(f"{scratch.name}*"):
         old.unlink()
-    scratch.touch()  # with the rights that the umask leaves: sqlite would leave its group none to write
+    # with the rights that the umask leaves: sqlite would leave its group none to write
+    scratch.touch()
     made = SqlAlchemyStore(store_uri(scratch), (store.parent / "artifacts").as_uri())
     made.engine.dispose()
     try:
@@ -58,12 +69,16 @@ def _make(store: Path, scratch: Path) -> None:
 
 
 def require_usable(store: Path) -> None:
-    """Raises Unusable where the file is there but no store of this very version of MLflow's tables."""
+    """Raises Unusable where the file is there but no store of this very version of MLflow's
+    tables.
+    """
     shown = printable(store)
     try:
         str(store).encode()
     except UnicodeEncodeError:
-        raise Unusable(f"{shown}: MLflow cannot name a folder that is not UTF-8", "rename it") from None
+        raise Unusable(
+            f"{shown}: MLflow cannot name a folder that is not UTF-8", "rename it"
+        ) from None
     if not store.exists():
         return
     aside = "move it away, and the next command on each study makes it anew from the ledger"
@@ -74,7 +89,9 @@ def require_usable(store: Path) -> None:
         if "no such table" in str(error):
             raise Unusable(f"{shown} is no MLflow store", aside) from error
         if "unable to open" in str(error):
-            raise Unusable(f"{shown} cannot be opened", "see that it is a file and yours to read and write") from error
+            raise Unusable(
+                f"{shown} cannot be opened", "see that it is a file and yours to read and write"
+            ) from error
         raise  # locked, or the disk is full
     except sqlite3.DatabaseError as error:
         raise Unusable(f"{shown} is damaged ({error})", aside) from error
@@ -93,42 +110,61 @@ def _require_version(store: Path, found: str) -> None:
         return
     shown = printable(store)
     if found in {script.revision for script in scripts.walk_revisions()}:
-        command = shlex.join([Path(sys.executable).name, "-m", "mlflow", "db", "upgrade", store_uri(store)])
+        command = shlex.join(
+            [Path(sys.executable).name, "-m", "mlflow", "db", "upgrade", store_uri(store)]
+        )
         raise Unusable(
             f"{shown} was made by an older MLflow than {version}, whose tables are others",
             f"make a copy of the file as a backup, then run: {command}",
         )
     raise Unusable(
-        f"{shown} was made by a newer MLflow than {version} (version {printable(found, 40)} of its tables)",
+        f"{shown} was made by a newer MLflow than {version} (version {printable(found, 40)} of its "
+        "tables)",
         "install that MLflow, or give another folder with --mlruns",
     )
 
 
-def experiment_of(client: Any, uri: str, root: Path, name: str, run_id: str, tell: Callable[[str], None]) -> str:
-    """The id of a study's experiment: that of its run `run_id` if that is known, else the one called `name`, else a new one.
+def experiment_of(
+    client: Any, uri: str, root: Path, name: str, run_id: str, tell: Callable[[str], None]
+) -> str:
+    """The id of a study's experiment: that of its run `run_id` if that is known, else the one
+    called `name`, else a new one.
 
     One that was deleted is restored. Its artifacts lie in `root`, where `uri` is a sqlite file.
     """
     found = (
-        client.get_experiment(client.get_run(run_id).info.experiment_id) if run_id else client.get_experiment_by_name(name)
+        client.get_experiment(client.get_run(run_id).info.experiment_id)
+        if run_id
+        else client.get_experiment_by_name(name)
     )
     file = sqlite_file(uri)
     if found is None:
-        found = client.get_experiment(client.create_experiment(name, place_of(root, name) if file else None))
+        found = client.get_experiment(
+            client.create_experiment(name, place_of(root, name) if file else None)
+        )
     if found.lifecycle_stage == "deleted":
         client.restore_experiment(found.experiment_id)
-        tell(f"MLflow's experiment '{printable(found.name)}' had been deleted, and was restored: this study is in it")
+        tell(
+            f"MLflow's experiment '{printable(found.name)}' had been deleted, and was restored: "
+            "this study is in it"
+        )
     if file:
         settle(file, root, found.name)
     return str(found.experiment_id)
 
 
 def restore_runs(client: Any, experiment: str, study: str, tell: Callable[[str], None]) -> None:
-    """Restore the deleted runs of the study of this identity: MLflow lets nothing be written to them."""
+    """Restore the deleted runs of the study of this identity: MLflow lets nothing be written to
+    them.
+    """
     from mlflow.entities import ViewType
 
     own = f"tags.`pipeline.id` LIKE '{study}/%'"
-    deleted = client.search_runs([experiment], own, ViewType.DELETED_ONLY, max_results=50000) if study else []
+    deleted = (
+        client.search_runs([experiment], own, ViewType.DELETED_ONLY, max_results=50000)
+        if study
+        else []
+    )
     for run in deleted:
         client.restore_run(run.info.run_id)
     if deleted:
@@ -158,7 +194,8 @@ def log_tags(client: Any, run_id: str, tags: dict[str, Any]) -> None:
 def log_files(client: Any, run_id: str, source: Path, folder: str | None = None) -> None:
     """A file, or what is in a folder, as artifacts of the run.
 
-    MLflow's client remembers the place of a run's artifacts for as long as the process lives, also where it has changed.
+    MLflow's client remembers the place of a run's artifacts for as long as the process lives, also
+    where it has changed.
     """
     place = client.get_run(run_id).info.artifact_uri
     if place.startswith("file:"):
@@ -167,4 +204,6 @@ def log_files(client: Any, run_id: str, source: Path, folder: str | None = None)
         receiver: Any = LocalArtifactRepository(place)
         (receiver.log_artifacts if source.is_dir() else receiver.log_artifact)(str(source), folder)
     else:
-        (client.log_artifacts if source.is_dir() else client.log_artifact)(run_id, str(source), folder)
+        (client.log_artifacts if source.is_dir() else client.log_artifact)(
+            run_id, str(source), folder
+        )

@@ -1,4 +1,6 @@
-"""What went wrong with MLflow, in words: whether it heals by itself, and what to do where it does not; no password in it."""
+"""What went wrong with MLflow, in words: whether it heals by itself, and what to do where it does
+not; no password in it.
+"""
 
 import os
 import re
@@ -7,20 +9,30 @@ from urllib.parse import unquote, urlsplit
 
 from pipeline.errors import MachineError, printable
 
-_SECRETS = ("MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN", "DATABRICKS_TOKEN", "DATABRICKS_CLIENT_SECRET")
+_SECRETS = (
+    "MLFLOW_TRACKING_PASSWORD",
+    "MLFLOW_TRACKING_TOKEN",
+    "DATABRICKS_TOKEN",
+    "DATABRICKS_CLIENT_SECRET",
+)
 _OWN_STORE = "unset MLFLOW_TRACKING_URI to have the results in the folder of --mlruns"
 
 
 @dataclass(frozen=True)
 class Trouble:
-    """`way` is what the user has to do; empty where it passes by itself, as a server that is away does."""
+    """`way` is what the user has to do; empty where it passes by itself, as a server that is away
+    does.
+    """
 
     what: str
     way: str = ""
 
     def text(self, shown: str) -> str:
         """For the store shown as `shown`: what is wrong, that nothing is lost, what to do."""
-        head, kept = f"MLflow at {shown}: {self.what}", "Nothing is lost: the ledger has it all, and "
+        head, kept = (
+            f"MLflow at {shown}: {self.what}",
+            "Nothing is lost: the ledger has it all, and ",
+        )
         if not self.way:
             return f"{head}. {kept}the next command on this study sends the rest"
         mend = f"This does not pass by itself: {self.way}."
@@ -36,9 +48,15 @@ class Unusable(MachineError):
 
 
 def redacted(text: str) -> str:
-    """A text without the users and passwords of its addresses, nor those that the environment holds for MLflow."""
-    authority = re.search(r"://([^/?#]*)", os.environ.get("MLFLOW_TRACKING_URI", ""))  # also of what is no address
-    secrets = {os.environ.get(name, "") for name in _SECRETS} | set(_passwords(authority[1] if authority else ""))
+    """A text without the users and passwords of its addresses, nor those that the environment holds
+    for MLflow.
+    """
+    authority = re.search(
+        r"://([^/?#]*)", os.environ.get("MLFLOW_TRACKING_URI", "")
+    )  # also of what is no address
+    secrets = {os.environ.get(name, "") for name in _SECRETS} | set(
+        _passwords(authority[1] if authority else "")
+    )
     for secret in sorted(secrets, key=len, reverse=True):
         if len(secret) > 3:  # a shorter one would take words apart
             text = text.replace(secret, "…")
@@ -53,14 +71,24 @@ def _passwords(authority: str) -> list[str]:
 
 
 def refused(uri: str) -> Trouble | None:
-    """What is wrong with a `MLFLOW_TRACKING_URI` that no MLflow of today takes, told by its look."""
+    """What is wrong with a `MLFLOW_TRACKING_URI` that no MLflow of today takes, told by its
+    look.
+    """
     try:
         scheme = urlsplit(uri).scheme
     except ValueError as error:  # a password with a bracket
         what = f"MLFLOW_TRACKING_URI is no address ({printable(redacted(str(error)))})"
-        return Trouble(what, f"write each of /?#[]@: in a user or password as % and its code (`[` is %5B), or {_OWN_STORE}")
+        return Trouble(
+            what,
+            "write each of /?#[]@: in a user or password as % and its code (`[` is %5B), or "
+            f"{_OWN_STORE}",
+        )
     allowed = os.environ.get("MLFLOW_ALLOW_FILE_STORE", "").lower() in ("true", "1")
-    known = uri == "databricks" or re.match(r"(databricks-uc|uc|arn)\b", uri) or ("://" in uri and scheme != "file")
+    known = (
+        uri == "databricks"
+        or re.match(r"(databricks-uc|uc|arn)\b", uri)
+        or ("://" in uri and scheme != "file")
+    )
     if allowed or known:
         return None
     ways = f"{_OWN_STORE}, or set it to sqlite:////FOLDER/mlflow.db or to http://HOST:PORT"
@@ -69,7 +97,9 @@ def refused(uri: str) -> Trouble | None:
             "MLFLOW_TRACKING_URI is an address without http://",
             f"set it to http://{redacted(uri)}, if that is meant; else {ways}",
         )
-    return Trouble("MLFLOW_TRACKING_URI names a folder of files, which MLflow keeps no runs in any more", ways)
+    return Trouble(
+        "MLFLOW_TRACKING_URI names a folder of files, which MLflow keeps no runs in any more", ways
+    )
 
 
 def explain(error: Exception, uri: str) -> Trouble:
@@ -81,27 +111,43 @@ def explain(error: Exception, uri: str) -> Trouble:
     said = f"{type(error).__name__}: {first}"
     code = _status(error, raw)
     if code in (401, 403):
-        way = "set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN, to what the server knows"
+        way = (
+            "set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or "
+            "MLFLOW_TRACKING_TOKEN, to what the server knows"
+        )
         return Trouble(f"the server refuses these credentials (HTTP {code})", way)
     found = re.search(r"found version (\w+), but expected (\w+)", raw)
     if found:
-        what = f"the store's tables are of another MLflow (version {found[1]}, this one has {found[2]})"
+        what = (
+            f"the store's tables are of another MLflow (version {found[1]}, this one has "
+            f"{found[2]})"
+        )
         upgrade = 'back it up, then run: python -m mlflow db upgrade "$MLFLOW_TRACKING_URI"'
         return Trouble(what, f"if it is older, {upgrade}; if it is newer, install its MLflow here")
     if isinstance(error, ImportError) or "Can't load plugin" in raw:
         return Trouble(said, f"install what reads such a store, or {_OWN_STORE}")
     if "unsupported URI" in raw or "Unity Catalog tracking URI" in raw:
-        return Trouble(f"MLFLOW_TRACKING_URI is of no kind that MLflow knows ({printable(redacted(uri))})", _OWN_STORE)
+        return Trouble(
+            f"MLFLOW_TRACKING_URI is of no kind that MLflow knows ({printable(redacted(uri))})",
+            _OWN_STORE,
+        )
     if "credential" in raw or "authentication" in raw.lower():
         return Trouble(said, f"set up the credentials, or {_OWN_STORE}")
     if code == 404 or "not in a valid JSON" in raw:
-        return Trouble(said, f"see that MLFLOW_TRACKING_URI is the address of an MLflow server, or {_OWN_STORE}")
+        return Trouble(
+            said,
+            f"see that MLFLOW_TRACKING_URI is the address of an MLflow server, or {_OWN_STORE}",
+        )
     return Trouble(said)
 
 
 def _status(error: Exception, raw: str) -> int:
-    """The HTTP status of an answer; 0 where the error is none. MLflow's errors of its own stores carry one too."""
+    """The HTTP status of an answer; 0 where the error is none. MLflow's errors of its own stores
+    carry one too.
+    """
     found = re.search(r"failed with error code (\d{3})", raw)
     if found:
         return int(found[1])
-    return {"UNAUTHENTICATED": 401, "PERMISSION_DENIED": 403}.get(getattr(error, "error_code", ""), 0)
+    return {"UNAUTHENTICATED": 401, "PERMISSION_DENIED": 403}.get(
+        getattr(error, "error_code", ""), 0
+    )

@@ -1,4 +1,6 @@
-"""How a study's arms are compared in the MLflow UI: numbers of each arm, tags to group by, a saved view and its address."""
+"""How a study's arms are compared in the MLflow UI: numbers of each arm, tags to group by, a saved
+view and its address.
+"""
 
 import json
 from collections.abc import Mapping
@@ -11,7 +13,9 @@ VIEW_TAG = "mlflow.sharedViewState.arms"  # where the UI keeps views that were s
 
 
 def results(end: Event, best: Mapping[str, float]) -> dict[str, float]:
-    """What a run came to, from its last event and its best epoch; its curves end with its last epoch instead."""
+    """What a run came to, from its last event and its best epoch; its curves end with its last
+    epoch instead.
+    """
     facts = {name: end.get(name) for name in ("test_loss", "test_acc", "best_epoch", "num_params")}
     facts |= {f"best_{name}": best.get(name) for name in ("val_acc", "val_loss")}
     facts |= {f"final.{name}": value for name, value in end.get("final", {}).items()}
@@ -19,7 +23,9 @@ def results(end: Event, best: Mapping[str, float]) -> dict[str, float]:
 
 
 def factor_tags(study: Study) -> dict[str, dict[str, str]]:
-    """Arm → its tags `factor.NAME` on or off: every arm has the same keys, so that runs can be grouped by them."""
+    """Arm → its tags `factor.NAME` on or off: every arm has the same keys, so that runs can be
+    grouped by them.
+    """
     return {
         arm.name: {f"factor.{name}": "on" if on else "off" for name, on in arm.levels.items()}
         for arm in study.ablation.design.expand()
@@ -27,35 +33,61 @@ def factor_tags(study: Study) -> dict[str, dict[str, str]]:
 
 
 def run_tags(study: Study, kind: str, arm: str, facts: Mapping[str, object]) -> dict[str, object]:
-    """The tags of a run of an arm (of none: of a trial of the study's own search): the same keys on all."""
-    tags = {"kind": kind, "trial": "", "search": "", "arm": arm, "replicate": 0 if kind == "trial" else ""}
+    """The tags of a run of an arm (of none: of a trial of the study's own search): the same keys on
+    all.
+    """
+    tags = {
+        "kind": kind,
+        "trial": "",
+        "search": "",
+        "arm": arm,
+        "replicate": 0 if kind == "trial" else "",
+    }
     own = {name: facts[name] for name in tags.keys() & facts.keys() - {"kind", "arm"}}
     return {**tags, **own, "status": "running", **factor_tags(study).get(arm, {})}
 
 
 def saved_view(*, tested: bool) -> str:
-    """The state of the runs page with the replicates grouped by arm, as the UI stores it (MLflow 3)."""
-    metrics = [*(["test_acc", "test_loss"] if tested else []), "best_val_acc", "best_val_loss", "best_epoch"]
+    """The state of the runs page with the replicates grouped by arm, as the UI stores it (MLflow
+    3).
+    """
+    metrics = [
+        *(["test_acc", "test_loss"] if tested else []),
+        "best_val_acc",
+        "best_val_loss",
+        "best_epoch",
+    ]
     state = {
         "searchFilter": "tags.kind = 'replicate'",
         "orderByKey": f"metrics.`{metrics[0]}`",
         "orderByAsc": False,
-        "groupBy": {"aggregateFunction": "average", "groupByKeys": [{"mode": "tag", "groupByData": "arm"}]},
+        "groupBy": {
+            "aggregateFunction": "average",
+            "groupByKeys": [{"mode": "tag", "groupByData": "arm"}],
+        },
         "selectedColumns": [*(f"metrics.`{name}`" for name in metrics), "tags.`status`"],
     }
     return json.dumps(state)
 
 
 def invitation(uri: str, experiment: str, mlruns: str) -> str:
-    """The line that says where the arms stand side by side; it ends with the command that starts the UI where one is needed.
+    """The line that says where the arms stand side by side; it ends with the command that starts
+    the UI where one is needed.
 
-    `experiment` is empty where MLflow was never reached; `mlruns` is the folder to give to the command, empty for none.
+    `experiment` is empty where MLflow was never reached; `mlruns` is the folder to give to the
+    command, empty for none.
     """
     served = uri.startswith("http")
     server = uri.rstrip("/") if served else "http://127.0.0.1:5000"
-    view = f"#/experiments/{experiment}/runs?viewStateShareKey=arms&compareRunsMode=TABLE" if experiment else ""
+    view = (
+        f"#/experiments/{experiment}/runs?viewStateShareKey=arms&compareRunsMode=TABLE"
+        if experiment
+        else ""
+    )
     line = f"compare the arms in the MLflow UI: {server}/{view}"
     if served:
         return line
-    flag = f" --mlruns{'=' if mlruns.startswith('-') else ' '}{shell_word(mlruns)}" if mlruns else ""
+    flag = (
+        f" --mlruns{'=' if mlruns.startswith('-') else ' '}{shell_word(mlruns)}" if mlruns else ""
+    )
     return f"{line} once it is started by: python -m pipeline.ui{flag}"

@@ -1,4 +1,6 @@
-"""Outbox: hands a study's events to a slow or absent receiver from a thread of its own, remembers how far it got."""
+"""Outbox: hands a study's events to a slow or absent receiver from a thread of its own, remembers
+how far it got.
+"""
 
 import json
 import os
@@ -26,17 +28,22 @@ class Receiver(Protocol):
         """See an event, once, in order, whether or not it was sent before."""
 
     def send(self, events: list[Event], *, last: bool) -> None:
-        """Deliver; may raise, and is then called again with the same events and those that came since.
+        """Deliver; may raise, and is then called again with the same events and those that came
+        since.
 
         Raises `Anew` to be called again with all events of the study.
         """
 
 
 class Outbox:
-    """Delivers in batches of about a second. `put` never blocks and nothing that `send` raises reaches the caller."""
+    """Delivers in batches of about a second. `put` never blocks and nothing that `send` raises
+    reaches the caller.
+    """
 
     def __init__(self, receiver: Receiver, state: Path, target: str, events: list[Event]) -> None:
-        """`events` came before; those after the sequence number in file `state`, if it is for `target`, are still owed."""
+        """`events` came before; those after the sequence number in file `state`, if it is for
+        `target`, are still owed.
+        """
         self.problem = ""
         self._receiver, self._state, self._target = receiver, state, target
         self._sent = self._read()
@@ -78,8 +85,12 @@ class Outbox:
                         self._receiver.send(owed, last=last)
                     self._write(owed)
                 owed, self.problem = [], ""
-            except Exception as error:  # whatever a tracking server does must not reach the training
-                self.problem = f"{type(error).__name__}: {(str(error) or 'no message').splitlines()[0][:2000]}"
+            except (
+                Exception
+            ) as error:  # whatever a tracking server does must not reach the training
+                self.problem = (
+                    f"{type(error).__name__}: {(str(error) or 'no message').splitlines()[0][:2000]}"
+                )
             while self._waiting:
                 self._waiting.pop().set()
             if self.problem and not last:

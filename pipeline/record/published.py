@@ -1,8 +1,10 @@
-"""What may be published of a record: without home folders, user and host names, and where on a machine anything lies.
+"""What may be published of a record: without home folders, user and host names, and where on a
+machine anything lies.
 
-The ledger keeps it all and is private. A report and an exported model are handed on: their paths are relative to the folder
-that a command ran in or to `mlruns`, begin with `~`, or are `…/` and a name. What is cut depends on the record alone: the
-same record gives the same bytes wherever it is read.
+The ledger keeps it all and is private. A report and an exported model are handed on: their paths
+are relative to the folder that a command ran in or to `mlruns`, begin with `~`, or are `…/` and a
+name. What is cut depends on the record alone: the same record gives the same bytes wherever it is
+read.
 """
 
 import contextlib
@@ -31,7 +33,9 @@ LOCAL = {"sqlite": "/", "file": ""}  # schemes of addresses that are paths
 
 
 def place(mlruns: Path, pictures: Path | None) -> dict[str, str]:
-    """Where a command runs, for the ledger: what is to be cut from all that is published, and where the pictures lie."""
+    """Where a command runs, for the ledger: what is to be cut from all that is published, and where
+    the pictures lie.
+    """
     user = cwd = ""
     with contextlib.suppress(OSError, KeyError):  # a number without a name, as in a container
         user = getpass.getuser()
@@ -49,7 +53,9 @@ def place(mlruns: Path, pictures: Path | None) -> dict[str, str]:
 
 @dataclass(frozen=True)
 class Cutter:
-    """Cuts from a text what must not be published: `places` are what `place` gave. `kept`: names that stay as they are."""
+    """Cuts from a text what must not be published: `places` are what `place` gave. `kept`: names
+    that stay as they are.
+    """
 
     places: tuple[Mapping[str, str], ...] = ()
     kept: frozenset[str] = frozenset()
@@ -62,15 +68,34 @@ class Cutter:
             found |= {one["home"]: "~", os.path.realpath(one["home"]): "~"}
         for one in self.places:
             found |= {one["mlruns"]: Path(one["mlruns"]).name, one["cwd"]: ""}
-        return tuple(sorted(((path, to) for path, to in found.items() if len(path) > 1), key=lambda pair: -len(pair[0])))
+        return tuple(
+            sorted(
+                ((path, to) for path, to in found.items() if len(path) > 1),
+                key=lambda pair: -len(pair[0]),
+            )
+        )
 
     @functools.cached_property
     def _names(self) -> re.Pattern[str] | None:
-        """Names of users and hosts as parts of a path or an address, a host's also as a word where it looks like one."""
-        users = {one["user"] for one in self.places} | {Path(one["home"]).name for one in self.places}
-        hosts = {one["host"] for one in self.places} | {one["host"].partition(".")[0] for one in self.places}
-        parts = [rf"(?<=[/@]){re.escape(name)}(?![\w-])" for name in sorted(users | hosts, key=len, reverse=True) if name]
-        words = [rf"(?<![\w.-]){re.escape(host)}(?![\w-])" for host in hosts if re.search(r"[\d.-]", host) and len(host) > 3]
+        """Names of users and hosts as parts of a path or an address, a host's also as a word where
+        it looks like one.
+        """
+        users = {one["user"] for one in self.places} | {
+            Path(one["home"]).name for one in self.places
+        }
+        hosts = {one["host"] for one in self.places} | {
+            one["host"].partition(".")[0] for one in self.places
+        }
+        parts = [
+            rf"(?<=[/@]){re.escape(name)}(?![\w-])"
+            for name in sorted(users | hosts, key=len, reverse=True)
+            if name
+        ]
+        words = [
+            rf"(?<![\w.-]){re.escape(host)}(?![\w-])"
+            for host in hosts
+            if re.search(r"[\d.-]", host) and len(host) > 3
+        ]
         firsts = [rf"(?<![\w./-]){re.escape(name)}(?=[/@])" for name in users - {""}]
         return re.compile("|".join(words + parts + firsts)) if parts else None
 
@@ -116,18 +141,28 @@ def _short(path: str) -> str:
         return path
     cut = HOME.sub("~", path, count=1)
     parts = [part for part in cut.split("/") if part]
-    return cut if cut.startswith("~") or len(parts) < 2 or not cut.startswith("/") else f"…/{parts[-1]}"
+    return (
+        cut
+        if cut.startswith("~") or len(parts) < 2 or not cut.startswith("/")
+        else f"…/{parts[-1]}"
+    )
 
 
 def cutter(record: Record) -> Cutter:
     """For all that is published of `record`."""
-    places = {tuple(sorted(session["place"].items())): session["place"] for session in record.sessions if "place" in session}
+    places = {
+        tuple(sorted(session["place"].items())): session["place"]
+        for session in record.sessions
+        if "place" in session
+    }
     kept = frozenset((*record.arm_names, *map(str, record.data["classes"])))
     return Cutter(tuple(places.values()), kept)
 
 
 def published(record: Record) -> Record:
-    """A copy of `record` for readers elsewhere; whatever is said of it, in words, tables and figures, may be handed on."""
+    """A copy of `record` for readers elsewhere; whatever is said of it, in words, tables and
+    figures, may be handed on.
+    """
     cut = cutter(record)
     seen: dict[int, Any] = {}  # configs are shared among runs
 
@@ -137,7 +172,10 @@ def published(record: Record) -> Record:
         return seen[id(value)]
 
     def events(found: Iterable[Event]) -> list[Event]:
-        return [{key: item if key == "place" else cut.tree(item) for key, item in event.items()} for event in found]
+        return [
+            {key: item if key == "place" else cut.tree(item) for key, item in event.items()}
+            for event in found
+        ]
 
     def uri(key: str) -> str:
         store, bar, what = key.rpartition("|")
@@ -150,9 +188,13 @@ def published(record: Record) -> Record:
         plans=events(record.plans),
         pilot=cut.tree(record.pilot),
         mlflow_ids={uri(key): run for key, run in record.mlflow_ids.items()},
-        mlflow_experiments={cut.text(store): number for store, number in record.mlflow_experiments.items()},
+        mlflow_experiments={
+            cut.text(store): number for store, number in record.mlflow_experiments.items()
+        },
         runs={
-            key: replace(run, config=tree(run.config), knobs=cut.tree(run.knobs), error=cut.text(run.error))
+            key: replace(
+                run, config=tree(run.config), knobs=cut.tree(run.knobs), error=cut.text(run.error)
+            )
             for key, run in record.runs.items()
         },
     )

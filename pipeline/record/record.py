@@ -1,4 +1,6 @@
-"""What a study's ledger says, folded into runs: the one reading that the search, the tracker and the report share."""
+"""What a study's ledger says, folded into runs: the one reading that the search, the tracker and
+the report share.
+"""
 
 import functools
 import json
@@ -16,7 +18,9 @@ Status = Literal["new", "running", "paused", "stopped", "complete", "diverged", 
 
 
 def todays(config: Mapping[str, Any]) -> dict[str, Any]:
-    """A run's config with all fields of today's classes, so that runs of several versions can be compared."""
+    """A run's config with all fields of today's classes, so that runs of several versions can be
+    compared.
+    """
     return _todays(json.dumps(config))
 
 
@@ -27,7 +31,9 @@ def _todays(config: str) -> dict[str, Any]:
 
 @dataclass
 class Run:
-    """One training run: a trial of a search, or one replicate of an arm. The trials of an arm's search name the arm too."""
+    """One training run: a trial of a search, or one replicate of an arm. The trials of an arm's
+    search name the arm too.
+    """
 
     key: str
     kind: Literal["trial", "arm"]
@@ -48,7 +54,9 @@ class Run:
     num_train: int = 0  # training pictures; 0: not recorded
     test_loss: float | None = None
     test_acc: float | None = None
-    final: dict[str, Any] = field(default_factory=dict)  # of a finished model that was compressed or averaged over views
+    final: dict[str, Any] = field(
+        default_factory=dict
+    )  # of a finished model that was compressed or averaged over views
     early: bool = False  # its patience ran out
     attempts: int = 0  # failures so far
     error: str = ""
@@ -58,7 +66,9 @@ class Run:
     mlflow_id: str = ""
     data: str = ""  # fingerprint of the pictures it was trained on; '' and 0: not recorded
     core_version: int = 0
-    code: list[str] = field(default_factory=list)  # what it was trained by, of `Record.code`; empty: not recorded
+    code: list[str] = field(
+        default_factory=list
+    )  # what it was trained by, of `Record.code`; empty: not recorded
 
     @property
     def seconds(self) -> float:
@@ -73,16 +83,19 @@ class Run:
 
     @property
     def unfinished(self) -> bool:
-        """Whether a new session takes it up: interrupted, failed (the cause may be mended), or a trial that has reached
-        the top rung but was killed before that was written."""
-        at_top = self.status == "paused" and (self.early or len(self.epochs) >= self.config["epochs"])
+        """Whether a new session takes it up: interrupted, failed (the cause may be mended), or a
+        trial that has reached the top rung but was killed before that was written."""
+        at_top = self.status == "paused" and (
+            self.early or len(self.epochs) >= self.config["epochs"]
+        )
         return self.status in ("new", "running", "failed") or at_top
 
     def metric(self, name: str) -> float | None:
-        """A result under the common vocabulary: test_* as recorded, last_* at the last epoch, the rest at the best; None
-        where missing.
+        """A result under the common vocabulary: test_* as recorded, last_* at the last epoch, the
+        rest at the best; None where missing.
 
-        Of a model that was changed after training, val_* at the best epoch are those of the model as changed.
+        Of a model that was changed after training, val_* at the best epoch are those of the model
+        as changed.
         """
         if name.startswith("last_"):
             return self.epochs[-1][name.removeprefix("last_")] if self.epochs else None
@@ -104,14 +117,21 @@ class Record:
     runs: dict[str, Run] = field(default_factory=dict)
     arm_names: list[str] = field(default_factory=list)  # of the study's design, in its order
     mlflow_ids: dict[str, str] = field(default_factory=dict)  # "uri|what" → run id
-    plans: list[Event] = field(default_factory=list)  # what was planned, and how that changed; empty in older records
+    plans: list[Event] = field(
+        default_factory=list
+    )  # what was planned, and how that changed; empty in older records
     pilot: Event = field(default_factory=dict)
     code: dict[str, Code] = field(default_factory=dict)
     repairs: list[Event] = field(default_factory=list)  # what was lost of a damaged ledger
-    mlflow_experiments: dict[str, str] = field(default_factory=dict)  # uri → id of the study's experiment there
-    # search → runs by number; a configuration proposed twice keeps its first run, whichever search that was begun for
+    mlflow_experiments: dict[str, str] = field(
+        default_factory=dict
+    )  # uri → id of the study's experiment there
+    # search → runs by number; a configuration proposed twice keeps its first run, whichever search
+    # that was begun for
     searches: dict[str, list[str]] = field(default_factory=lambda: {"": []})
-    _adopted: dict[str, dict[str, dict[str, Any]]] = field(default_factory=dict)  # search → run begun elsewhere → its place
+    _adopted: dict[str, dict[str, dict[str, Any]]] = field(
+        default_factory=dict
+    )  # search → run begun elsewhere → its place
 
     @classmethod
     def of(cls, events: Iterable[Event]) -> "Record":
@@ -130,7 +150,9 @@ class Record:
 
     @property
     def study(self) -> Study:
-        """The study of the newest session: the header's, with the budgets that were asked for last."""
+        """The study of the newest session: the header's, with the budgets that were asked for
+        last.
+        """
         study = as_today(Study, self.header["study"])
         budget = self.sessions[-1]["budget"] if self.sessions else {}
         return study.override(budget, source="ledger")
@@ -143,7 +165,9 @@ class Record:
 
     @property
     def note(self) -> str:
-        """What must be said wherever results are shown (the embedded default), or an empty string."""
+        """What must be said wherever results are shown (the embedded default), or an empty
+        string.
+        """
         return str(self.header["note"])
 
     @property
@@ -154,10 +178,14 @@ class Record:
     def trials(self, search: str = "") -> list[Run]:
         """The trials of a search in order of their numbers.
 
-        One that was begun for another search is a copy, with the number and knobs that it has in this one.
+        One that was begun for another search is a copy, with the number and knobs that it has in
+        this one.
         """
         keys, adopted = dict.fromkeys(self.searches.get(search, ())), self._adopted.get(search, {})
-        return [replace(self.runs[key], **adopted[key]) if key in adopted else self.runs[key] for key in keys]
+        return [
+            replace(self.runs[key], **adopted[key]) if key in adopted else self.runs[key]
+            for key in keys
+        ]
 
     def arms(self) -> dict[str, list[Run]]:
         """Arm → its runs in order of replicates, arms in the order of the study's design."""
@@ -168,9 +196,19 @@ class Record:
         return {arm: sorted(runs, key=lambda run: run.replicate) for arm, runs in table.items()}
 
     def best_trial(self, search: str = "") -> Run | None:
-        """The trial with the highest val_acc among those that went furthest; ties go to the earlier trial."""
-        ranked = [run for run in self.trials(search) if run.rungs and run.status not in ("diverged", "failed")]
-        return max(ranked, key=lambda run: (max(run.rungs), run.rungs[max(run.rungs)], -run.number), default=None)
+        """The trial with the highest val_acc among those that went furthest; ties go to the earlier
+        trial.
+        """
+        ranked = [
+            run
+            for run in self.trials(search)
+            if run.rungs and run.status not in ("diverged", "failed")
+        ]
+        return max(
+            ranked,
+            key=lambda run: (max(run.rungs), run.rungs[max(run.rungs)], -run.number),
+            default=None,
+        )
 
     def _study(self, event: Event) -> None:
         self.header = event
@@ -187,7 +225,13 @@ class Record:
         self.pilot = event
 
     def _trial(self, event: Event) -> None:
-        run = Run(event["run"], "trial", todays(event["config"]), number=event["trial"], knobs=event["knobs"])
+        run = Run(
+            event["run"],
+            "trial",
+            todays(event["config"]),
+            number=event["trial"],
+            knobs=event["knobs"],
+        )
         run.asked, run.search = event["asked"], event.get("search", "")
         run.arm, run.replicate = event.get("arm", ""), event.get("replicate", 0)
         self.runs[run.key] = run
@@ -198,11 +242,20 @@ class Record:
         keys = self.searches.setdefault(search, [])
         if self.runs[key].search != search and key not in keys:
             place = {"number": event["trial"], "knobs": event["knobs"], "asked": event["asked"]}
-            self._adopted.setdefault(search, {})[key] = place | {"search": search, "arm": event.get("arm", "")}
+            self._adopted.setdefault(search, {})[key] = place | {
+                "search": search,
+                "arm": event.get("arm", ""),
+            }
         keys.append(key)
 
     def _arm(self, event: Event) -> None:
-        run = Run(event["run"], "arm", todays(event["config"]), arm=event["arm"], replicate=event["replicate"])
+        run = Run(
+            event["run"],
+            "arm",
+            todays(event["config"]),
+            arm=event["arm"],
+            replicate=event["replicate"],
+        )
         run.data, run.core_version = event.get("data", ""), event.get("core_version", 0)
         self.runs[run.key] = run
 

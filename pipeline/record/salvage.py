@@ -1,10 +1,12 @@
-"""What can be vouched for of a damaged ledger: the events that were written, less those that build on what is lost.
+"""What can be vouched for of a damaged ledger: the events that were written, less those that build
+on what is lost.
 
-A line with a single wrong byte is given back by its checksum. A lost one may have been any event: so at each gap in the
-numbers every run that had not ended for good is cut: it stands as it stood before the gap, and its later events are left
-out. Runs that began later are whole. Trials are numbered: after a lost one no later trial of its search is kept. Arms
-that were tuned by a search of their own and had not begun are left out too, since the search may lack a trial. All that
-is left out is trained again, or taken from its checkpoint.
+A line with a single wrong byte is given back by its checksum. A lost one may have been any event:
+so at each gap in the numbers every run that had not ended for good is cut: it stands as it stood
+before the gap, and its later events are left out. Runs that began later are whole. Trials are
+numbered: after a lost one no later trial of its search is kept. Arms that were tuned by a search of
+their own and had not begun are left out too, since the search may lack a trial. All that is left
+out is trained again, or taken from its checkpoint.
 """
 
 import os
@@ -32,7 +34,9 @@ class Salvage:
     unreadable: int = 0  # lines whose checksum does not hold, or that are no event
     restored: int = 0  # lines with a single wrong byte, which the checksum gives back
     missing: int = 0  # numbers below the highest that no sound line has
-    left_out: Counter[str] = field(default_factory=Counter)  # type → sound events that build on what is lost
+    left_out: Counter[str] = field(
+        default_factory=Counter
+    )  # type → sound events that build on what is lost
     kept_in: str = ""  # the damaged file's name today
     _cut: set[str] = field(default_factory=set)  # runs that had not ended when something was lost
     _tuned: set[str] = field(default_factory=set)  # arms that have a search of their own
@@ -40,14 +44,17 @@ class Salvage:
 
     @classmethod
     def of(cls, path: Path) -> "Salvage":
-        """Read a damaged ledger, which stays as it is; raises MachineError where nothing of it can be vouched for."""
+        """Read a damaged ledger, which stays as it is; raises MachineError where nothing of it can
+        be vouched for.
+        """
         found = cls()
         events, forked = found._read(path)
         if 0 not in events or events[0]["type"] != "study":
             raise MachineError(
-                f"{printable(path)}: its first event, which says what was studied on which pictures, is lost, and nothing "
-                "can be vouched for without it; nothing has been changed. Restore the file from a backup, or begin anew "
-                "with --fresh, which moves all of it aside"
+                f"{printable(path)}: its first event, which says what was studied on which "
+                "pictures, is lost, and nothing can be vouched for without it; nothing has been "
+                "changed. Restore the file from a backup, or begin anew with --fresh, which moves "
+                "all of it aside"
             )
         require_format(events[0], path)
         before = -1
@@ -61,7 +68,9 @@ class Salvage:
         return found
 
     def _read(self, path: Path) -> tuple[dict[int, Event], float]:
-        """The sound events by number, and the number at which two writers part: what comes then is neither's for sure."""
+        """The sound events by number, and the number at which two writers part: what comes then is
+        neither's for sure.
+        """
         events: dict[int, Event] = {}
         hurt: list[bytes] = []
         forked = float("inf")
@@ -93,10 +102,14 @@ class Salvage:
             return not self.events
         if kind in ("trial", "twin"):
             self._tuned |= {event.get("arm", "")} - {""}
-            numbered = event.get("trial") == len(self.record.searches.get(event.get("search", ""), ()))
+            numbered = event.get("trial") == len(
+                self.record.searches.get(event.get("search", ""), ())
+            )
             return numbered and (key not in runs if kind == "trial" else self._as_then(event))
         if kind == "arm":
-            tuned = event.get("arm") in self._tuned and not self.record.arms().get(event.get("arm", ""))
+            tuned = event.get("arm") in self._tuned and not self.record.arms().get(
+                event.get("arm", "")
+            )
             return key not in runs and not (self._gap and tuned)
         if kind in ("start", "epoch", "rung", "fail", "end"):
             return key in runs and key not in self._cut
@@ -110,7 +123,9 @@ class Salvage:
         return then == (run.rungs, run.status == "diverged") and twin.get("sent", sent) == sent
 
     def _keeps(self, event: Event) -> bool:
-        """Renumber and fold an event whose ground is kept; one that is sealed and no event of a study is damage too."""
+        """Renumber and fold an event whose ground is kept; one that is sealed and no event of a
+        study is damage too.
+        """
         numbered = {**event, "seq": len(self.events)}
         try:
             if not self._stands(event):
@@ -125,14 +140,27 @@ class Salvage:
     def note(self) -> Event:
         """The event that tells of the repair."""
         left_out = dict(sorted(self.left_out.items()))
-        counts = {"restored": self.restored, "unreadable": self.unreadable, "missing": self.missing, "left_out": left_out}
-        return {"seq": len(self.events), "time": round(time.time(), 3), "type": "repair", **counts, "file": self.kept_in}
+        counts = {
+            "restored": self.restored,
+            "unreadable": self.unreadable,
+            "missing": self.missing,
+            "left_out": left_out,
+        }
+        return {
+            "seq": len(self.events),
+            "time": round(time.time(), 3),
+            "type": "repair",
+            **counts,
+            "file": self.kept_in,
+        }
 
 
 def mend(folder: Path) -> Salvage | None:
-    """Put the sound part of a study's ledger in its place, the damaged file beside it; None where it is sound already.
+    """Put the sound part of a study's ledger in its place, the damaged file beside it; None where
+    it is sound already.
 
-    Raises MachineError where the study is in use, where nothing can be vouched for, or the disk refuses; all is as it was.
+    Raises MachineError where the study is in use, where nothing can be vouched for, or the disk
+    refuses; all is as it was.
     """
     path = folder / FILE
     try:
@@ -162,7 +190,9 @@ def _is_sound(path: Path) -> bool:
 
 
 def _put(path: Path, beside: Path, content: bytes) -> None:
-    """Copy `path` to `beside` and give it this content; at every moment a whole file is in its place."""
+    """Copy `path` to `beside` and give it this content; at every moment a whole file is in its
+    place.
+    """
     scratch = free(path, "new")
     try:
         with scratch.open("xb") as file:

@@ -1,4 +1,6 @@
-"""A source file of Python: which statements bind its names, what those refer to, and a digest that form does not change."""
+"""A source file of Python: which statements bind its names, what those refer to, and a digest that
+form does not change.
+"""
 
 import ast
 import hashlib
@@ -9,7 +11,9 @@ from pathlib import Path
 from pipeline.frozen import Frozen
 
 Name = tuple[str, str]
-"""A module and a name in it; "" stands for the module itself, ALL for all in it, EFFECTS for what runs at import."""
+"""A module and a name in it; "" stands for the module itself, ALL for all in it, EFFECTS for what
+runs at import.
+"""
 
 ALL, EFFECTS = "*", "<import>"
 UNREAD = {"annotation", "returns", "ctx", "kind", "type_comment", "type_params"}
@@ -17,7 +21,9 @@ UNREAD = {"annotation", "returns", "ctx", "kind", "type_comment", "type_params"}
 
 
 class Source:
-    """A source file: the statements that bind each of its names, and where those come from that it imports."""
+    """A source file: the statements that bind each of its names, and where those come from that it
+    imports.
+    """
 
     def __init__(self, name: str, path: Path) -> None:
         self.name, self.is_package = name, path.stem == "__init__"
@@ -34,13 +40,17 @@ class Source:
                 self._import(statement)
             elif isinstance(statement, ast.If) and "TYPE_CHECKING" in ast.unparse(statement.test):
                 self._take(statement.orelse)
-            elif not (isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant)):
+            elif not (
+                isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant)
+            ):
                 for name in _binds(statement) or [EFFECTS]:
                     self.bound.setdefault(name, []).append(statement)
 
     def _import(self, statement: ast.Import | ast.ImportFrom) -> None:
         found = _imported(statement, self.package)
-        self.effects += [(module, ALL if name == ALL else EFFECTS) for name, (module, _) in found.items()]
+        self.effects += [
+            (module, ALL if name == ALL else EFFECTS) for name, (module, _) in found.items()
+        ]
         self.imports |= found
 
     @property
@@ -53,7 +63,9 @@ class Source:
         return self._read[statement]
 
     def needs(self, attribute: str) -> Iterator[tuple[Name, list[str]]]:
-        """What a name of the module refers to, here and elsewhere; of a module, with the names that are taken of it."""
+        """What a name of the module refers to, here and elsewhere; of a module, with the names that
+        are taken of it.
+        """
         if attribute == EFFECTS:
             yield from ((name, []) for name in self.effects)
         if attribute == ALL:
@@ -65,11 +77,18 @@ class Source:
             yield self.imports.get(attribute, (f"{self.name}.{attribute}", "")), []
 
     def digest(self, names: Iterable[str]) -> str:
-        """Of the statements that bind these names, in their order, and of the imports they use; "" where there are none."""
+        """Of the statements that bind these names, in their order, and of the imports they use; ""
+        where there are none.
+        """
         used = {statement for name in names for statement in self.bound.get(name, ())}
-        readers = [self._reader(statement) for statement in sorted(used, key=lambda statement: statement.lineno)]
+        readers = [
+            self._reader(statement)
+            for statement in sorted(used, key=lambda statement: statement.lineno)
+        ]
         imported = set(names).union(*(reader.names for reader in readers)) & self.imports.keys()
-        lines = [reader.text for reader in readers] + [f"{name} {self.imports[name]}" for name in sorted(imported)]
+        lines = [reader.text for reader in readers] + [
+            f"{name} {self.imports[name]}" for name in sorted(imported)
+        ]
         return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16] if readers else ""
 
 
@@ -110,7 +129,9 @@ class Reader:
         self._words.append(kind.__name__)
         for name in node._fields:
             value = getattr(node, name, None)
-            if name in UNREAD or value is None or value == []:  # versions of Python differ in the empty ones
+            if (
+                name in UNREAD or value is None or value == []
+            ):  # versions of Python differ in the empty ones
                 continue
             self._words.append(name)
             if isinstance(value, list):
@@ -134,11 +155,17 @@ class Reader:
             body = body[1:]
         kind = config_class(self._module, node.name) if isinstance(node, ast.ClassDef) else None
         fields = kind.model_fields if kind else ()
-        return [s for s in body if not (isinstance(s, ast.AnnAssign) and getattr(s.target, "id", "") in fields)]
+        return [
+            s
+            for s in body
+            if not (isinstance(s, ast.AnnAssign) and getattr(s.target, "id", "") in fields)
+        ]
 
 
 def config_class(module: str, name: str) -> type[Frozen] | None:
-    """The class of that name where it is a config's: such modules are loaded wherever there are configs."""
+    """The class of that name where it is a config's: such modules are loaded wherever there are
+    configs.
+    """
     found = getattr(sys.modules.get(module), name, None) if name else None
     return found if isinstance(found, type) and issubclass(found, Frozen) else None
 
@@ -159,10 +186,18 @@ def _binds(statement: ast.stmt) -> set[str]:
 
 
 def _imported(node: ast.Import | ast.ImportFrom, package: str) -> dict[str, Name]:
-    """Name → (module, name in it): of `import a.b as c` c → (a.b, ""), of `import a.b` a.b → (a.b, ALL)."""
+    """Name → (module, name in it): of `import a.b as c` c → (a.b, ""), of `import a.b` a.b → (a.b,
+    ALL).
+    """
     if isinstance(node, ast.Import):
         plain = {alias.asname or alias.name: (alias.name, "") for alias in node.names}
-        return plain | {name.split(".")[0]: (name.split(".")[0], "") for name in plain if "." in name}
+        return plain | {
+            name.split(".")[0]: (name.split(".")[0], "") for name in plain if "." in name
+        }
     parents = package.split(".")
-    base = ".".join([*parents[: len(parents) - node.level + 1], *filter(None, [node.module])]) if node.level else node.module
+    base = (
+        ".".join([*parents[: len(parents) - node.level + 1], *filter(None, [node.module])])
+        if node.level
+        else node.module
+    )
     return {alias.asname or alias.name: (str(base), alias.name) for alias in node.names}

@@ -1,9 +1,11 @@
-"""The code that a run is made of: digests of every definition that its configuration uses, read from the sources alone.
+"""The code that a run is made of: digests of every definition that its configuration uses, read
+from the sources alone.
 
-Changed code is a changed method, committed or not. What counts are the definitions that the classes in use and the training
-core reach by imports, in this package and in the user's own files; not the environment's packages (their versions are
-recorded), nor comments, docstrings, annotations and formatting. A config's fields do not count: their values are recorded.
-Imports by a computed name are not seen.
+Changed code is a changed method, committed or not. What counts are the definitions that the classes
+in use and the training core reach by imports, in this package and in the user's own files; not the
+environment's packages (their versions are recorded), nor comments, docstrings, annotations and
+formatting. A config's fields do not count: their values are recorded. Imports by a computed name
+are not seen.
 """
 
 import functools
@@ -24,8 +26,20 @@ Code = dict[str, Files]
 """Part of a configuration with its class, or the training core → its files."""
 
 CORE = "training core"
-ROOTS = (("pipeline.core.train", "train"), ("pipeline.core.train", "evaluate_best"), ("pipeline.data.splits", "splits"))
-PLUMBING = ("core.config", "core.checkpoints", "core.finished.evidence", "core.identity", "data", "errors", "frozen")
+ROOTS = (
+    ("pipeline.core.train", "train"),
+    ("pipeline.core.train", "evaluate_best"),
+    ("pipeline.data.splits", "splits"),
+)
+PLUMBING = (
+    "core.config",
+    "core.checkpoints",
+    "core.finished.evidence",
+    "core.identity",
+    "data",
+    "errors",
+    "frozen",
+)
 """Modules of this package that change no result; pictures are compared by their content."""
 
 
@@ -36,7 +50,8 @@ def code(config: Frozen) -> Code:
     """
     roots = {f"{path} {type(part).__qualname__}": _root(part) for path, part in _parts(config)}
     collects = gc.isenabled()
-    gc.disable()  # syntax trees are many small objects: to look for garbage among them takes a third of the time
+    # syntax trees are many small objects: to look for garbage among them takes a third of the time
+    gc.disable()
     try:
         return {part: dict(_files(own)) for part, own in ({CORE: ROOTS} | roots).items()}
     finally:
@@ -56,7 +71,9 @@ def changed(one: Mapping[str, Files], other: Mapping[str, Files]) -> set[str]:
 
 
 def _meant(files: Files) -> str:
-    """What stands for these definitions; where releases only moved or renamed them, it is that of their newest form."""
+    """What stands for these definitions; where releases only moved or renamed them, it is that of
+    their newest form.
+    """
     name = digest(files)
     while name in _same():
         name = _same()[name]
@@ -65,11 +82,14 @@ def _meant(files: Files) -> str:
 
 @functools.cache
 def _same() -> dict[str, str]:
-    """Digest of a part's files → of the same part in its next form, which trains the same: what releases vouch for.
+    """Digest of a part's files → of the same part in its next form, which trains the same: what
+    releases vouch for.
 
     Written by `python -m tests.same_code`.
     """
-    found: dict[str, str] = json.loads(Path(__file__).with_name("same_code.json").read_text(encoding="utf-8"))
+    found: dict[str, str] = json.loads(
+        Path(__file__).with_name("same_code.json").read_text(encoding="utf-8")
+    )
     return found
 
 
@@ -89,15 +109,24 @@ def _files(roots: tuple[Name, ...]) -> tuple[tuple[str, str], ...]:
     while todo:
         name, attribute = todo.pop()
         module = _module(name)
-        if module is None or attribute in used.get(name, ()) or (roots == ROOTS and config_class(name, attribute)):
-            continue  # the core knows many classes of configs; those that a config uses are parts of it
+        if (
+            module is None
+            or attribute in used.get(name, ())
+            or (roots == ROOTS and config_class(name, attribute))
+        ):
+            # the core knows many classes of configs; those that a config uses are parts of it
+            continue
         if name not in used:
             used[name] = set()
             todo += [(name, EFFECTS), (name.rpartition(".")[0], EFFECTS)]
         used[name].add(attribute)
         for found, taken in module.needs(attribute):
             todo += _targets(found, taken)
-    digests = {module.label: module.digest(used[name]) for name in used if (module := _module(name)) is not None}
+    digests = {
+        module.label: module.digest(used[name])
+        for name in used
+        if (module := _module(name)) is not None
+    }
     return tuple(sorted((label, digest) for label, digest in digests.items() if digest))
 
 
@@ -105,7 +134,9 @@ def _targets(found: Name, taken: list[str]) -> list[Name]:
     """What an imported name stands for; of a module the names `taken`, or all of it."""
     name, attribute = found
     module = _module(name)
-    if attribute in (ALL, EFFECTS) or (module and (attribute in module.bound or attribute in module.imports)):
+    if attribute in (ALL, EFFECTS) or (
+        module and (attribute in module.bound or attribute in module.imports)
+    ):
         return [found]
     if attribute:  # a module, or nothing of ours
         name = f"{name}.{attribute}"
@@ -116,7 +147,9 @@ def _targets(found: Name, taken: list[str]) -> list[Name]:
 def _module(name: str) -> Source | None:
     """The module where it is ours: of this package, or of the user's own files."""
     top, _, rest = name.partition(".")
-    plumbing = any(rest == one or rest.startswith(f"{one}.") for one in PLUMBING) and rest != "data.splits"
+    plumbing = (
+        any(rest == one or rest.startswith(f"{one}.") for one in PLUMBING) and rest != "data.splits"
+    )
     if (top == "pipeline" and plumbing) or (top != "pipeline" and _of_environment(top)):
         return None
     place = _place(name)
@@ -125,24 +158,36 @@ def _module(name: str) -> Source | None:
     try:
         return Source(name, place)
     except (SyntaxError, ValueError, OSError) as error:
-        raise UserError(f"{printable(place)}: cannot be read as Python: {printable(error)}") from error
+        raise UserError(
+            f"{printable(place)}: cannot be read as Python: {printable(error)}"
+        ) from error
 
 
 @functools.cache
 def _of_environment(top: str) -> bool:
     place = _place(top)
     standard = {Path(sysconfig.get_path(scheme)) for scheme in ("stdlib", "platstdlib")}
-    return place is None or bool({"site-packages", "dist-packages"} & {*place.parts}) or bool(standard & {*place.parents})
+    return (
+        place is None
+        or bool({"site-packages", "dist-packages"} & {*place.parts})
+        or bool(standard & {*place.parents})
+    )
 
 
 @functools.cache
 def _place(name: str) -> Path | None:
-    """A module's file, or the folder of a package that has none; found without importing anything of it."""
+    """A module's file, or the folder of a package that has none; found without importing anything
+    of it.
+    """
     parent, _, last = name.rpartition(".")
     if parent:
         found = _place(parent)
         folder = None if found is None else found.parent if found.name == "__init__.py" else found
-        ways = [] if folder is None else [folder / last / "__init__.py", folder / f"{last}.py", folder / last]
+        ways = (
+            []
+            if folder is None
+            else [folder / last / "__init__.py", folder / f"{last}.py", folder / last]
+        )
         return next((way for way in ways if way.exists()), None)
     try:
         spec = importlib.util.find_spec(name)
@@ -150,4 +195,8 @@ def _place(name: str) -> Path | None:
         return None
     if spec is None or not (spec.has_location or spec.submodule_search_locations):
         return None
-    return Path(spec.origin if spec.has_location and spec.origin else next(iter(spec.submodule_search_locations or [])))
+    return Path(
+        spec.origin
+        if spec.has_location and spec.origin
+        else next(iter(spec.submodule_search_locations or []))
+    )

@@ -1,7 +1,9 @@
-"""MLflow as a projection of the ledger: one thread, batches, replayable. Beside `store`, the only import of mlflow.
+"""MLflow as a projection of the ledger: one thread, batches, replayable. Beside `store`, the only
+import of mlflow.
 
-A run is created once and its id goes into the ledger; metric points carry the ledger's own step and time, and MLflow stores
-an equal point once: sending the same events again changes nothing. MLflow being slow or away never stops training.
+A run is created once and its id goes into the ledger; metric points carry the ledger's own step and
+time, and MLflow stores an equal point once: sending the same events again changes nothing. MLflow
+being slow or away never stops training.
 """
 
 import math
@@ -14,7 +16,15 @@ from typing import Any
 from pipeline.record import mlflow_views
 from pipeline.record.ledger import Event
 from pipeline.record.mlflow_places import FILE, sqlite_file, store_uri
-from pipeline.record.mlflow_store import connect, experiment_of, log_dataset, log_files, log_params, log_tags, restore_runs
+from pipeline.record.mlflow_store import (
+    connect,
+    experiment_of,
+    log_dataset,
+    log_files,
+    log_params,
+    log_tags,
+    restore_runs,
+)
 from pipeline.record.mlflow_trouble import Trouble, Unusable, explain, redacted, refused
 from pipeline.record.outbox import Anew, Outbox
 from pipeline.record.record import Record
@@ -31,7 +41,9 @@ END = {  # status in the ledger → (MLflow's run status, our tag)
 
 
 def tracking_uri(root: Path) -> str:
-    """`MLFLOW_TRACKING_URI` where it is set, else the sqlite store under `root` (absolute, whatever the working folder)."""
+    """`MLFLOW_TRACKING_URI` where it is set, else the sqlite store under `root` (absolute, whatever
+    the working folder).
+    """
     return os.environ.get("MLFLOW_TRACKING_URI") or store_uri(root.resolve() / FILE)
 
 
@@ -47,17 +59,22 @@ class Tracker:
         summary: Summary,
         tell: Callable[[str], None] = lambda _: None,
     ) -> None:
-        """`events` are those already in the ledger of the study in `folder`; `append` writes an event to that ledger.
+        """`events` are those already in the ledger of the study in `folder`; `append` writes an
+        event to that ledger.
 
-        `summary`: what an arm's replicates come to, of a metric's name and their values (see `analysis.arm_summary`).
+        `summary`: what an arm's replicates come to, of a metric's name and their values (see
+        `analysis.arm_summary`).
 
-        `tell` is called from another thread, at once, with what the user should know before the end.
+        `tell` is called from another thread, at once, with what the user should know before the
+        end.
         """
         self.uri = tracking_uri(root)
         self.report: Path | None = None
         self._root, self._folder, self._append, self._tell = root.resolve(), folder, append, tell
         self._record, self._summary = Record(), summary
-        self._old: float = events[-1]["seq"] if events else -1  # up to here an earlier process may have created runs
+        self._old: float = (
+            events[-1]["seq"] if events else -1
+        )  # up to here an earlier process may have created runs
         self._tried: set[str] = set()  # an answer that got lost may have created these
         self._points: dict[str, list[Any]] = defaultdict(list)
         self._client: Any = None
@@ -70,10 +87,14 @@ class Tracker:
         self.put, self.flush = self._outbox.put, self._outbox.flush
 
     def close(self, report: Path | None = None, timeout_seconds: float = 300.0) -> str:
-        """Send what is left, and folder `report` as artifacts of the study run; returns what went wrong, or ''."""
+        """Send what is left, and folder `report` as artifacts of the study run; returns what went
+        wrong, or ''.
+        """
         self.report = report
         problem = self._outbox.close(timeout_seconds)
-        return (self._trouble or Trouble(redacted(problem)[:300])).text(self._place) if problem else ""
+        return (
+            (self._trouble or Trouble(redacted(problem)[:300])).text(self._place) if problem else ""
+        )
 
     def study_run(self) -> tuple[str, str]:
         """(experiment id, run id) of the study run, empty where MLflow was never reached."""
@@ -90,7 +111,10 @@ class Tracker:
             self._trouble = None
         except Exception as error:
             self._client = None  # what was deleted meanwhile is looked for anew
-            if getattr(error, "error_code", "") == "RESOURCE_DOES_NOT_EXIST" and self._record.mlflow_ids:
+            if (
+                getattr(error, "error_code", "") == "RESOURCE_DOES_NOT_EXIST"
+                and self._record.mlflow_ids
+            ):
                 self._record.mlflow_ids.clear()
                 self._old = math.inf  # all of them may be there, under other ids
                 self._say("MLflow no longer has the runs of this study, which are sent there again")
@@ -121,16 +145,22 @@ class Tracker:
         if trouble := refused(self.uri):
             raise Unusable(trouble.what, trouble.way)
         client = connect(self.uri, self._root, self._folder / "mlflow.new")
-        self._experiment = experiment_of(client, self.uri, self._root, self._folder.name, self._known("study"), self._say)
+        self._experiment = experiment_of(
+            client, self.uri, self._root, self._folder.name, self._known("study"), self._say
+        )
         restore_runs(client, self._experiment, self._record.header.get("id", ""), self._say)
-        client.set_experiment_tag(self._experiment, "mlflow.experimentKind", "custom_model_development")  # not a chat model
+        client.set_experiment_tag(
+            self._experiment, "mlflow.experimentKind", "custom_model_development"
+        )  # not a chat model
         self._client = client
 
     def _known(self, what: str) -> str:
         return self._record.mlflow_ids.get(f"{redacted(self.uri)}|{what}", "")
 
     def _run_id(self, what: str, event: Event, name: str, parent: str, tags: dict[str, Any]) -> str:
-        """The MLflow run for `what` (a run key, "study", or "arm:NAME"): known, found again after a kill, or created."""
+        """The MLflow run for `what` (a run key, "study", or "arm:NAME"): known, found again after a
+        kill, or created.
+        """
         known = self._known(what)
         if known:
             return known
@@ -138,39 +168,70 @@ class Tracker:
         found: list[Any] = []
         if event["seq"] <= self._old or what in self._tried:
             quoted = identity.replace("'", "")
-            found = list(self._client.search_runs([self._experiment], f"tags.`pipeline.id` = '{quoted}'", max_results=1))
+            found = list(
+                self._client.search_runs(
+                    [self._experiment], f"tags.`pipeline.id` = '{quoted}'", max_results=1
+                )
+            )
         if found:
             run_id: str = found[0].info.run_id
         else:
-            tags = {"pipeline.id": identity.replace("'", ""), "mlflow.runName": name, **self._common_tags(), **tags}
+            tags = {
+                "pipeline.id": identity.replace("'", ""),
+                "mlflow.runName": name,
+                **self._common_tags(),
+                **tags,
+            }
             if parent:
                 tags["mlflow.parentRunId"] = parent
             text = {key: str(value)[:5000] for key, value in tags.items()}
             started = int(event["time"] * 1000)
             self._tried.add(what)
-            run_id = self._client.create_run(self._experiment, start_time=started, tags=text, run_name=name).info.run_id
+            run_id = self._client.create_run(
+                self._experiment, start_time=started, tags=text, run_name=name
+            ).info.run_id
         log_dataset(self._client, run_id, self._record.data)
-        self._record.apply(self._append("mlflow", uri=redacted(self.uri), what=what, id=run_id, experiment=self._experiment))
+        self._record.apply(
+            self._append(
+                "mlflow", uri=redacted(self.uri), what=what, id=run_id, experiment=self._experiment
+            )
+        )
         return run_id
 
     def _common_tags(self) -> dict[str, Any]:
-        data, session = self._record.data, self._record.sessions[-1] if self._record.sessions else {}
+        data, session = (
+            self._record.data,
+            self._record.sessions[-1] if self._record.sessions else {},
+        )
         tags = {"study": self._record.header["study"]["name"], "dataset": data["title"]}
-        tags |= {"dataset.fingerprint": data["fingerprint"], "git.commit": session.get("commit", "")}
+        tags |= {
+            "dataset.fingerprint": data["fingerprint"],
+            "git.commit": session.get("commit", ""),
+        }
         return tags | ({"note": self._record.note} if self._record.note else {})
 
     def _study_tags(self) -> dict[str, Any]:
-        note = "\n\n".join(text for text in (self._record.header["study"]["title"], self._record.note) if text)
+        note = "\n\n".join(
+            text for text in (self._record.header["study"]["title"], self._record.note) if text
+        )
         return {"kind": "study", "mlflow.note.content": note}
 
     def _session(self, event: Event) -> None:
         header = self._record.header
         run_id = self._run_id("study", event, self._folder.name, "", self._study_tags())
         log_params(self._client, run_id, header["study"]["baseline"])
-        log_tags(self._client, run_id, {f"environment.{k}": v for k, v in event["versions"].items()})
-        log_tags(self._client, run_id, {f"budget.{k}": v for k, v in event["budget"].items()} | {"status": "running"})
+        log_tags(
+            self._client, run_id, {f"environment.{k}": v for k, v in event["versions"].items()}
+        )
+        log_tags(
+            self._client,
+            run_id,
+            {f"budget.{k}": v for k, v in event["budget"].items()} | {"status": "running"},
+        )
         self._status(run_id, "RUNNING")
-        for run in self._record.runs.values():  # of a process that was killed; those that go on send their own start
+        for run in (
+            self._record.runs.values()
+        ):  # of a process that was killed; those that go on send their own start
             known = self._known(run.key)
             if run.status == "running" and known and event["seq"] <= self._old + 1:
                 self._status(known, "SCHEDULED")
@@ -180,12 +241,21 @@ class Tracker:
         tags = mlflow_views.run_tags(self._record.study, "trial", arm, event)
         parent = self._arm_run(arm, event) if search else self._known("study")
         name = f"trial {number:03d}{search.replace('arm:', ' of ', 1)}"
-        log_params(self._client, self._run_id(event["run"], event, name, parent, tags), event["config"])
+        log_params(
+            self._client, self._run_id(event["run"], event, name, parent, tags), event["config"]
+        )
 
     def _arm(self, event: Event) -> None:
         name, replicate = event["arm"], event["replicate"]
-        tags, parent = mlflow_views.run_tags(self._record.study, "replicate", name, event), self._arm_run(name, event)
-        log_params(self._client, self._run_id(event["run"], event, f"#{replicate} {name}", parent, tags), event["config"])
+        tags, parent = (
+            mlflow_views.run_tags(self._record.study, "replicate", name, event),
+            self._arm_run(name, event),
+        )
+        log_params(
+            self._client,
+            self._run_id(event["run"], event, f"#{replicate} {name}", parent, tags),
+            event["config"],
+        )
 
     def _arm_run(self, arm: str, event: Event) -> str:
         tags = mlflow_views.run_tags(self._record.study, "arm", arm, {})
@@ -198,11 +268,17 @@ class Tracker:
     def _epoch(self, event: Event) -> None:
         metrics = event["metrics"]
         for name in METRICS:
-            self._point(self._known(event["run"]), name, metrics[name], event["time"], metrics["epoch"])
+            self._point(
+                self._known(event["run"]), name, metrics[name], event["time"], metrics["epoch"]
+            )
 
     def _rung(self, event: Event) -> None:
         self._status(self._known(event["run"]), "SCHEDULED")
-        log_tags(self._client, self._known(event["run"]), {"status": f"waiting at rung {event['rung'] + 1}"})
+        log_tags(
+            self._client,
+            self._known(event["run"]),
+            {"status": f"waiting at rung {event['rung'] + 1}"},
+        )
 
     def _fail(self, event: Event) -> None:
         log_tags(self._client, self._known(event["run"]), {"error": event["error"]})
@@ -216,8 +292,14 @@ class Tracker:
         for name, value in mlflow_views.results(event, run.best or {}).items():
             self._point(run_id, name, value, event["time"], len(run.epochs))
         status, tag = END[event["status"]]
-        log_tags(self._client, run_id, {"status": tag} | ({"error": event["error"]} if event.get("error") else {}))
-        last = run.epochs[-1]["time"] if event["status"] == "stopped" and run.epochs else event["time"]  # not its wait
+        log_tags(
+            self._client,
+            run_id,
+            {"status": tag} | ({"error": event["error"]} if event.get("error") else {}),
+        )
+        last = (
+            run.epochs[-1]["time"] if event["status"] == "stopped" and run.epochs else event["time"]
+        )  # not its wait
         self._client.set_terminated(run_id, status, int(last * 1000))
         if run.kind == "arm":
             self._arm_summary(run.arm, event)
@@ -226,24 +308,33 @@ class Tracker:
         for what in ("study", *(f"arm:{arm}" for arm in self._record.arms())):
             if self._known(what):
                 log_tags(self._client, self._known(what), {"status": event["status"]})
-                self._client.set_terminated(self._known(what), "FINISHED", int(event["time"] * 1000))
+                self._client.set_terminated(
+                    self._known(what), "FINISHED", int(event["time"] * 1000)
+                )
         tested = any(run.test_acc is not None for run in self._record.runs.values())
-        self._client.set_experiment_tag(self._experiment, mlflow_views.VIEW_TAG, mlflow_views.saved_view(tested=tested))
+        self._client.set_experiment_tag(
+            self._experiment, mlflow_views.VIEW_TAG, mlflow_views.saved_view(tested=tested)
+        )
         for run in self._record.runs.values():
             if run.status == "running" and self._known(run.key):
                 self._status(self._known(run.key), "SCHEDULED")
                 log_tags(self._client, self._known(run.key), {"status": "interrupted"})
 
     def _arm_summary(self, arm: str, event: Event) -> None:
-        """Mean, sd, interval and n of the arm so far, at best and last epochs; step = n: a replay changes nothing."""
+        """Mean, sd, interval and n of the arm so far, at best and last epochs; step = n: a replay
+        changes nothing.
+        """
         runs = [
             run
             for run in self._record.arms()[arm]
-            if run.status == "complete" and run.ended_seq <= event["seq"]  # the record may be ahead of what is sent
+            if run.status == "complete"
+            and run.ended_seq <= event["seq"]  # the record may be ahead of what is sent
         ]
         for name in ("val_acc", "val_loss", "last_val_acc", "test_acc", "test_loss"):
             values = [value for run in runs if (value := run.metric(name)) is not None]
-            for fact, value in self._summary(name, values, self._record.study).items() if values else ():
+            for fact, value in (
+                self._summary(name, values, self._record.study).items() if values else ()
+            ):
                 self._point(self._known(f"arm:{arm}"), fact, value, event["time"], len(values))
 
     def _point(self, run_id: str, name: str, value: float, seconds: float, step: int) -> None:

@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Report:
-    """What was written. `complete`: every planned arm × replicate has a result. `text` is plain, for the terminal."""
+    """What was written. `complete`: every planned arm × replicate has a result. `text` is plain,
+    for the terminal.
+    """
 
     paths: tuple[Path, ...]
     warnings: tuple[str, ...]
@@ -28,14 +30,17 @@ class Report:
 def write_report(record: Record, folder: Path, lang: str = "en") -> Report:
     """Write report.html, report.md, ablation.tex, the frames and the figures into `folder`.
 
-    All is drawn up before anything is written, and each file is replaced as a whole: a failure leaves the last report as it
-    was. `lang` is that of the pages alone. Raises UserError where nothing is recorded, MachineError where the disk refuses.
+    All is drawn up before anything is written, and each file is replaced as a whole: a failure
+    leaves the last report as it was. `lang` is that of the pages alone. Raises UserError where
+    nothing is recorded, MachineError where the disk refuses.
     """
     from pipeline.report.formats import terminal
 
     findings, drawn_up = _draw_up(record, folder.parent, lang)
     screen = terminal.render(findings, folder / "report.html")
-    return Report(files.replace_all(folder, drawn_up), findings.warnings, not findings.ablation.holes, screen)
+    return Report(
+        files.replace_all(folder, drawn_up), findings.warnings, not findings.ablation.holes, screen
+    )
 
 
 def drift(record: Record, folder: Path, lang: str = "en") -> tuple[str, ...]:
@@ -56,7 +61,13 @@ def _draw_up(record: Record, home: Path, lang: str) -> tuple["Findings", dict[st
 
     with _uncollected():
         findings = compose.read(record, home)
-        shown = findings.ablation, findings.search, findings.importance, findings.tuning, findings.answers
+        shown = (
+            findings.ablation,
+            findings.search,
+            findings.importance,
+            findings.tuning,
+            findings.answers,
+        )
         drawings = {drawing.name: drawing for drawing in figures.draw_all(*shown)}
     drawn_up = frame_files.files(findings)
     for name, drawing in drawings.items():
@@ -69,7 +80,9 @@ def _draw_up(record: Record, home: Path, lang: str) -> tuple["Findings", dict[st
 
 @contextmanager
 def _uncollected() -> Iterator[None]:
-    """Drawing makes a million small objects; to look for garbage among them takes a tenth of its time."""
+    """Drawing makes a million small objects; to look for garbage among them takes a tenth of its
+    time.
+    """
     was = gc.isenabled()
     gc.disable()
     try:

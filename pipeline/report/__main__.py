@@ -1,4 +1,6 @@
-"""`python -m pipeline.report --study hw3`: the report once more, from what is recorded; trains nothing."""
+"""`python -m pipeline.report --study hw3`: the report once more, from what is recorded; trains
+nothing.
+"""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -7,15 +9,31 @@ from pipeline.errors import UserError, printable
 from pipeline.report.files import STRANGE
 from pipeline.report.language.catalogue import LANGUAGES
 from pipeline.screen import folded, steadily
-from pipeline.session.cli import chosen_study, guarded, parser
+from pipeline.session.cli import guarded, parser
+from pipeline.study.choose import chosen_study
 
 
 @steadily
 def main(argv: Sequence[str] | None = None) -> int:
-    flags = parser("pipeline.report", "Write the report of a recorded study again; nothing is trained.", trains=False)
-    flags.add_argument("--path", action="store_true", help="of the path that pipeline.ablate --path trained")
-    flags.add_argument("--check", action="store_true", help="write nothing; fail where the report is not what is recorded")
-    flags.add_argument("--lang", choices=LANGUAGES, default="en", help="of the pages; zh (Chinese) goes to report-zh/")
+    flags = parser(
+        "pipeline.report",
+        "Write the report of a recorded study again; nothing is trained.",
+        trains=False,
+    )
+    flags.add_argument(
+        "--path", action="store_true", help="of the path that pipeline.ablate --path trained"
+    )
+    flags.add_argument(
+        "--check",
+        action="store_true",
+        help="write nothing; fail where the report is not what is recorded",
+    )
+    flags.add_argument(
+        "--lang",
+        choices=LANGUAGES,
+        default="en",
+        help="of the pages; zh (Chinese) goes to report-zh/",
+    )
     args = flags.parse_args(argv)
     from pipeline.record.folders import study_folder
     from pipeline.record.ledger import FILE, read_events
@@ -48,13 +66,17 @@ def _verdict(found: Sequence[str], folder: Path) -> Iterator[str]:
     if not found:
         yield f"{printable(folder)}: every file is what the ledger gives"
         return
-    yield f"{printable(folder)}: {len(found)} {'file is' if len(found) == 1 else 'files are'} not what the ledger gives"
+    yield (
+        f"{printable(folder)}: {len(found)} {'file is' if len(found) == 1 else 'files are'} not "
+        "what the ledger gives"
+    )
     if any(line.endswith(STRANGE) for line in found):
         yield "files that are not of this report stay when it is written again: move them elsewhere"
     if not all(line.endswith(STRANGE) for line in found):
         yield (
-            "write the report again without --check. Other versions of the libraries may draw figures (also those inside "
-            "report.html) and pack parquet files in other bytes; report.md, ablation.tex and the CSV files must be the same"
+            "write the report again without --check. Other versions of the libraries may draw "
+            "figures (also those inside report.html) and pack parquet files in other bytes; "
+            "report.md, ablation.tex and the CSV files must be the same"
         )
 
 

@@ -28,7 +28,15 @@ from pipeline.report.language.translator import Translator
 from pipeline.report.sections import ablation as ablation_text
 from pipeline.report.sections import classes as classes_text
 from pipeline.report.sections import diagnosis as diagnosis_text
-from pipeline.report.sections import effects, lead, optimism, preregistration, provenance, sentences, winners_curse
+from pipeline.report.sections import (
+    effects,
+    lead,
+    optimism,
+    preregistration,
+    provenance,
+    sentences,
+    winners_curse,
+)
 from pipeline.report.sections import importance as importance_text
 from pipeline.report.sections import search as search_text
 from pipeline.report.sections import tuning as tuning_text
@@ -38,8 +46,12 @@ from pipeline.report.sections.footnotes import footnotes
 from pipeline.report.sections.run_list import runs
 from pipeline.study.study import Study
 
-FIGURES = frozenset({"curves", "differences", "interaction", "search", "importance", "slices", "parallel", "tuning"})
-FIGURES |= {f"{kind}_{arm}" for kind in ("confusion", "embedding") for arm in ("reference", "highest")}
+FIGURES = frozenset(
+    {"curves", "differences", "interaction", "search", "importance", "slices", "parallel", "tuning"}
+)
+FIGURES |= {
+    f"{kind}_{arm}" for kind in ("confusion", "embedding") for arm in ("reference", "highest")
+}
 
 
 @dataclass(frozen=True)
@@ -60,14 +72,18 @@ class Findings:
 
 
 def read(record: Record, home: Path | None = None) -> Findings:
-    """Everything the report says follows from this; `home` is the study's folder, with the evidence of its runs.
+    """Everything the report says follows from this; `home` is the study's folder, with the evidence
+    of its runs.
 
     A report is handed on: it is of the record as that may be published.
 
     Raises UserError where nothing is recorded.
     """
     if not record.header:
-        raise UserError("report: nothing has been recorded for this study yet; run the search or the ablation first")
+        raise UserError(
+            "report: nothing has been recorded for this study yet; run the search or the ablation "
+            "first"
+        )
     fingerprints = {key: digest(run.config) for key, run in record.runs.items()}
     record = published(record)
     study = record.study
@@ -81,24 +97,56 @@ def read(record: Record, home: Path | None = None) -> Findings:
     params = {row.arm: row.num_params for row in ablation.rows}
     warnings = (*provenance.warnings(record, ablation, search), *mismatched(study, params))
     warnings = (*warnings, *diagnosis_text.warnings(found, ablation))
-    said = (diagnosis_text.idle(found, ablation), optimism.warning(ablation, record), post_hoc(record))
-    tuning = (*tuning_text.warnings(tuning_efforts(record, study)), *tuning_text.unpromoted(record, study))
-    warnings = folded((*warnings, *filter(None, said), *answers.warnings, *tuning), ablation, found, answers)
+    said = (
+        diagnosis_text.idle(found, ablation),
+        optimism.warning(ablation, record),
+        post_hoc(record),
+    )
+    tuning = (
+        *tuning_text.warnings(tuning_efforts(record, study)),
+        *tuning_text.unpromoted(record, study),
+    )
+    warnings = folded(
+        (*warnings, *filter(None, said), *answers.warnings, *tuning), ablation, found, answers
+    )
     read = read_tuning(search, study)
-    return Findings(record, study, ablation, search, sample, importance, read, found, answers, warnings, fingerprints)
+    return Findings(
+        record,
+        study,
+        ablation,
+        search,
+        sample,
+        importance,
+        read,
+        found,
+        answers,
+        warnings,
+        fingerprints,
+    )
 
 
 def document(findings: Findings, drawn: frozenset[str]) -> Document:
     """The report as blocks; `drawn` names the figures there are."""
     record, study, ablation = findings.record, findings.study, findings.ablation
     banners = [record.note] if record.note else []
-    banners += [text for text in (refusal(ablation.unequal), sentences.incomplete(ablation)) if text]
+    banners += [
+        text for text in (refusal(ablation.unequal), sentences.incomplete(ablation)) if text
+    ]
     title = f"{study.title}, on {record.data['title']}" if record.note else study.title
-    newest = max((run.epochs[-1]["time"] for run in record.runs.values() if run.epochs), default=record.header["time"])
-    count = f"{plural(len(findings.warnings), 'warning')} below" if findings.warnings else "no warnings"
-    subtitle = f"Study {study.name} · {record.data['title']} · results up to {moment(newest)} · {count}"
+    newest = max(
+        (run.epochs[-1]["time"] for run in record.runs.values() if run.epochs),
+        default=record.header["time"],
+    )
+    count = (
+        f"{plural(len(findings.warnings), 'warning')} below" if findings.warnings else "no warnings"
+    )
+    subtitle = (
+        f"Study {study.name} · {record.data['title']} · results up to {moment(newest)} · {count}"
+    )
     summary = sentences.summary(ablation, record)
-    return Document(title, subtitle, tuple(banners), summary, tuple(_blocks(findings, FIGURES - drawn)))
+    return Document(
+        title, subtitle, tuple(banners), summary, tuple(_blocks(findings, FIGURES - drawn))
+    )
 
 
 def texts(findings: Findings, svgs: Mapping[str, bytes], lang: str = "en") -> dict[str, str]:
@@ -124,16 +172,19 @@ def _blocks(findings: Findings, dropped: frozenset[str]) -> Iterator[Block]:
         yield Heading("Learning curves")
         yield Figure(
             "curves",
-            f"{what_is_drawn(findings.ablation.rows)} Train values are measured on a fixed part of the training pictures, "
-            "without augmentation and dropout, so train and val are comparable. Loss panels end where nearly all epochs do: "
-            "a single spike may leave them at the top.",
+            f"{what_is_drawn(findings.ablation.rows)} Train values are measured on a fixed part of "
+            "the training pictures, without augmentation and dropout, so train and val are "
+            "comparable. Loss panels end where nearly all epochs do: a single spike may leave them "
+            "at the top.",
             "Learning curves of every arm: accuracy and loss on train and val against epoch",
         )
     yield from diagnosis_text.blocks(findings.diagnosis, findings.ablation)
     yield from classes_text.blocks(findings.answers, findings.ablation, dropped=dropped)
     again = winners_curse.sentence(findings.search, findings.ablation)
     yield from search_text.blocks(findings.search, study, again=again, dropped=dropped)
-    yield from importance_text.blocks(findings.sample, findings.importance, findings.tuning, study, dropped=dropped)
+    yield from importance_text.blocks(
+        findings.sample, findings.importance, findings.tuning, study, dropped=dropped
+    )
     yield from preregistration.blocks(findings.record, findings.ablation)
     yield from provenance.blocks(findings.record, study)
     if (found := runs(findings.ablation, findings.record)).trails:
@@ -149,10 +200,22 @@ def _tex(findings: Findings, say: Translator | None) -> str:
     for label, found in effects.tables(ablation):
         tables.append(found)
         labels.append(label)
-    notes = [text for text in (record.note, refusal(ablation.unequal), sentences.incomplete(ablation)) if text]
+    notes = [
+        text
+        for text in (record.note, refusal(ablation.unequal), sentences.incomplete(ablation))
+        if text
+    ]
     first = lead.answer(ablation, findings.study, sentences.points(ablation))
-    beside = (first, *sentences.lost(ablation), sentences.converged(ablation), optimism.warning(ablation, record))
+    beside = (
+        first,
+        *sentences.lost(ablation),
+        sentences.converged(ablation),
+        optimism.warning(ablation, record),
+    )
     notes += [*filter(None, beside), *footnotes(ablation, record, findings.study)]
     if say:
-        tables, notes = [translate.table(found, say) for found in tables], list(map(say.text, notes))
+        tables, notes = (
+            [translate.table(found, say) for found in tables],
+            list(map(say.text, notes)),
+        )
     return latex.render(tables, labels, notes, say.catalogue.lang if say else "en")

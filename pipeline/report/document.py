@@ -39,7 +39,9 @@ class Code:
 
 @dataclass(frozen=True)
 class Cell:
-    """`runs` are the keys of the runs it speaks about, those of the arm in question first; `value` is what it sorts by."""
+    """`runs` are the keys of the runs it speaks about, those of the arm in question first; `value`
+    is what it sorts by.
+    """
 
     text: str
     bold: bool = False
@@ -59,7 +61,9 @@ class Column:
 
 @dataclass(frozen=True)
 class Table:
-    """`rules` are the rows that a thin line stands above; `key` is the column that names the row."""
+    """`rules` are the rows that a thin line stands above; `key` is the column that names the
+    row.
+    """
 
     caption: str
     columns: tuple[Column, ...]
@@ -70,7 +74,9 @@ class Table:
 
 @dataclass(frozen=True)
 class Trace:
-    """One run: where it is kept. `mlflow` is its place in the store; `url` the same as an address, where it has one."""
+    """One run: where it is kept. `mlflow` is its place in the store; `url` the same as an address,
+    where it has one.
+    """
 
     key: str
     cells: tuple[str, ...]
@@ -89,7 +95,9 @@ class Trail:
 
 @dataclass(frozen=True)
 class Runs:
-    """What the cells lead to: every run of the tables, arm by arm. `titles` are those of the cells of a run."""
+    """What the cells lead to: every run of the tables, arm by arm. `titles` are those of the cells
+    of a run.
+    """
 
     titles: tuple[str, ...]
     trails: tuple[Trail, ...]
@@ -139,19 +147,34 @@ class Document:
 
 def homes(document: Document) -> dict[str, tuple[int, str]]:
     """Key of a run → (number from 1, title) of the trail that holds it."""
-    trails = [trail for block in document.blocks if isinstance(block, Runs) for trail in block.trails]
-    return {trace.key: (number, trail.title) for number, trail in enumerate(trails, 1) for trace in trail.runs}
+    trails = [
+        trail for block in document.blocks if isinstance(block, Runs) for trail in block.trails
+    ]
+    return {
+        trace.key: (number, trail.title)
+        for number, trail in enumerate(trails, 1)
+        for trace in trail.runs
+    }
 
 
-def table(caption: str, titles: Sequence[str], rows: Sequence[Sequence[object]], *, aligns: str = "") -> Table:
+def table(
+    caption: str, titles: Sequence[str], rows: Sequence[Sequence[object]], *, aligns: str = ""
+) -> Table:
     """A plain table; `aligns` is one letter a column (l, r, c), left where it is too short."""
-    names: dict[str, Literal["left", "right", "center"]] = {"l": "left", "r": "right", "c": "center"}
+    names: dict[str, Literal["left", "right", "center"]] = {
+        "l": "left",
+        "r": "right",
+        "c": "center",
+    }
     columns = tuple(
-        Column(title, names[letter]) for title, letter in zip(titles, aligns.ljust(len(titles), "l"), strict=True)
+        Column(title, names[letter])
+        for title, letter in zip(titles, aligns.ljust(len(titles), "l"), strict=True)
     )
     return Table(caption, columns, tuple(tuple(Cell(str(value)) for value in row) for row in rows))
 
 
 def clean(text: object) -> str:
-    """`text` on one line, without characters that could drive a terminal or reorder what is read."""
+    """`text` on one line, without characters that could drive a terminal or reorder what is
+    read.
+    """
     return PAD.join(printable(part, 20_000) for part in str(text).replace("\n", " ").split(PAD))

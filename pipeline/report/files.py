@@ -1,7 +1,8 @@
-"""The files of a report in its folder: put in place as a whole, compared with what they should be, the stale removed.
+"""The files of a report in its folder: put in place as a whole, compared with what they should be,
+the stale removed.
 
-files.txt lists them with their checksums, as `sha256sum -c files.txt` reads them. What is not listed is somebody else's and
-never touched.
+files.txt lists them with their checksums, as `sha256sum -c files.txt` reads them. What is not
+listed is somebody else's and never touched.
 """
 
 import contextlib
@@ -21,14 +22,19 @@ Files = Mapping[str, bytes]  # name relative to the folder → content
 
 def listed(files: Files) -> dict[str, bytes]:
     """The files and their list."""
-    lines = [f"{hashlib.sha256(content).hexdigest()}  {name}\n" for name, content in sorted(files.items())]
+    lines = [
+        f"{hashlib.sha256(content).hexdigest()}  {name}\n"
+        for name, content in sorted(files.items())
+    ]
     return {LIST: "".join(lines).encode(), **files}
 
 
 def replace_all(folder: Path, files: Files) -> tuple[Path, ...]:
-    """Write every file beside its place, then put them in place one after another, the last one last.
+    """Write every file beside its place, then put them in place one after another, the last one
+    last.
 
-    Then files of the last report that this one has no more are removed, unless they were changed since.
+    Then files of the last report that this one has no more are removed, unless they were changed
+    since.
     """
     waiting: list[tuple[Path, Path]] = []
     try:
@@ -50,9 +56,13 @@ def replace_all(folder: Path, files: Files) -> tuple[Path, ...]:
 
 
 def differences(folder: Path, files: Files) -> Iterator[tuple[str, str]]:
-    """(name, what is wrong) of each file in `folder` that is not as in `files`, missing, or none of them."""
+    """(name, what is wrong) of each file in `folder` that is not as in `files`, missing, or none of
+    them.
+    """
     try:
-        found = {str(path.relative_to(folder)): path for path in folder.rglob("*") if not path.is_dir()}
+        found = {
+            str(path.relative_to(folder)): path for path in folder.rglob("*") if not path.is_dir()
+        }
         for name in sorted(found.keys() | files.keys()):
             if name not in found:
                 yield name, "missing"
@@ -66,7 +76,9 @@ def differences(folder: Path, files: Files) -> Iterator[tuple[str, str]]:
 
 def _beside(target: Path, content: bytes) -> Path:
     target.parent.mkdir(parents=True, exist_ok=True)
-    beside = target.with_name(f".{target.name}.{secrets.token_hex(4)}")  # not by tempfile, whose files are the user's alone
+    beside = target.with_name(
+        f".{target.name}.{secrets.token_hex(4)}"
+    )  # not by tempfile, whose files are the user's alone
     try:
         with beside.open("xb") as file:
             file.write(content)
@@ -87,9 +99,17 @@ def _recorded(folder: Path) -> dict[str, str]:
     lines = (re.fullmatch(r"([0-9a-f]{64})  (.+)", line) for line in text.splitlines())
     found = {line[2]: line[1] for line in lines if line}
     home = folder.resolve()
-    return {name: checksum for name, checksum in found.items() if (folder / name).resolve().is_relative_to(home)}
+    return {
+        name: checksum
+        for name, checksum in found.items()
+        if (folder / name).resolve().is_relative_to(home)
+    }
 
 
 def _checksum(path: Path) -> str:
     """Of a plain file; nothing else has one."""
-    return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() and not path.is_symlink() else ""
+    return (
+        hashlib.sha256(path.read_bytes()).hexdigest()
+        if path.is_file() and not path.is_symlink()
+        else ""
+    )

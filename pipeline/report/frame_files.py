@@ -1,6 +1,8 @@
-"""The tidy frames as files, each in two formats: CSV for people and their spreadsheets, parquet for programs.
+"""The tidy frames as files, each in two formats: CSV for people and their spreadsheets, parquet for
+programs.
 
-A parquet file holds the texts as they were recorded. In CSV a text can neither be run as a formula nor drive a terminal.
+A parquet file holds the texts as they were recorded. In CSV a text can neither be run as a formula
+nor drive a terminal.
 """
 
 import io
@@ -13,11 +15,27 @@ from pipeline.errors import printable
 from pipeline.report import frames
 from pipeline.report.compose import Findings
 
-RISKY = ("=", "+", "-", "@", "＝", "＋", "－", "＠", "\t", "\r", "\n", "|", "%")  # some spreadsheets take wide letters too
+RISKY = (
+    "=",
+    "+",
+    "-",
+    "@",
+    "＝",
+    "＋",
+    "－",
+    "＠",
+    "\t",
+    "\r",
+    "\n",
+    "|",
+    "%",
+)  # some spreadsheets take wide letters too
 
 
 def files(findings: Findings) -> dict[str, bytes]:
-    """frames/NAME.csv and frames/NAME.parquet of every frame; the same frames give the same bytes."""
+    """frames/NAME.csv and frames/NAME.parquet of every frame; the same frames give the same
+    bytes.
+    """
     found = {}
     for name, frame in frames.read(findings).items():
         found[f"frames/{name}.csv"] = csv(frame).encode()
@@ -45,7 +63,9 @@ def packed(frame: pd.DataFrame) -> bytes:
 
 
 def safe(value: object) -> object:
-    """A text that a spreadsheet would run as a formula gets a leading apostrophe; numbers stay numbers."""
+    """A text that a spreadsheet would run as a formula gets a leading apostrophe; numbers stay
+    numbers.
+    """
     if not isinstance(value, str):
         return value
     text = value.replace("\x00", "")

@@ -1,14 +1,14 @@
 """The numbers as tidy data frames: runs, arms, contrasts, curves, importance, confusion, per_class.
 
-One row is one run, arm, contrast, epoch of a run, knob and measure, pair of classes, class. Accuracies are shares of 1.
-Whole numbers are Int64 and texts string, both with missing values; other numbers are float64.
+One row is one run, arm, contrast, epoch of a run, knob and measure, pair of classes, class.
+Accuracies are shares of 1. Whole numbers are Int64 and texts string, both with missing values;
+other numbers are float64.
 """
 
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from statistics import median
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -26,71 +26,84 @@ from pipeline.analysis.wording import below_margin, word
 from pipeline.core.identity import run_seed
 from pipeline.record.ledger import Event
 from pipeline.record.record import Record, Run
+from pipeline.report.columns import METRICS, columns, frame
 from pipeline.report.compose import Findings
 from pipeline.report.sections import tuning
 from pipeline.report.sections.costs import run_speeds
 from pipeline.study.study import Study
 
-METRICS = ("train_loss", "train_acc", "val_loss", "val_acc", "lr")
-NUMBERS = {*METRICS, "test_loss", "test_acc", "last_val_loss", "last_val_acc", "val_acc_at_rung", "images_per_s", "mde80"}
-NUMBERS |= {
-    "delta",
-    "sd",
-    "se",
-    "df",
-    "ci95_low",
-    "ci95_high",
-    "p",
-    "p_holm",
-    "share",
-    "noise_floor",
-    "recall",
-    "precision",
-    "f1",
-}
-NUMBERS |= {
-    f"{name}_{part}"
-    for name in ("val_acc", "val_loss", "last_val_acc", "test_acc", "test_loss")
-    for part in ("mean", "sd", "ci95_low", "ci95_high", "min", "max")
-}
-NUMBERS |= {"best_epoch_median", "seconds", "time"}
-COUNTS = {"trial", "replicate", "rung", "epoch", "best_epoch", "best_epoch_min", "best_epoch_max", "split_seed", "init_seed"}
-COUNTS |= {"order_seed", "num_params", "num_macs", "num_train"}
 NO_SPLIT = "official"  # the scheme that draws no split
 
 
 def read(findings: Findings) -> dict[str, pd.DataFrame]:
     """Name → frame, for each that has a row."""
-    record, study, ablation, answers = findings.record, findings.study, findings.ablation, findings.answers
+    record, study, ablation, answers = (
+        findings.record,
+        findings.study,
+        findings.ablation,
+        findings.answers,
+    )
     found = {
-        "runs": _frame(_runs(record, study, findings.fingerprints)),
-        "arms": _frame(
-            _arms(ablation, study, record.note, findings.diagnosis.in_cells(), tuning.sheet(efforts(record, study)))
+        "runs": frame(_runs(record, study, findings.fingerprints)),
+        "arms": frame(
+            _arms(
+                ablation,
+                study,
+                record.note,
+                findings.diagnosis.in_cells(),
+                tuning.sheet(efforts(record, study)),
+            )
         ),
-        "contrasts": _frame(_contrasts(ablation, "; ".join(later_changes(record)))),
+        "contrasts": frame(_contrasts(ablation, "; ".join(later_changes(record)))),
         "curves": _curves(record),
-        "importance": _frame(_importance(findings.importance, study) if findings.importance else ()),
-        "confusion": _frame(_of_split(answers, confusion_rows(answers.arms, answers.names))),
-        "per_class": _frame(_of_split(answers, per_class_rows(answers.arms, answers.names))),
+        "importance": frame(_importance(findings.importance, study) if findings.importance else ()),
+        "confusion": frame(_of_split(answers, confusion_rows(answers.arms, answers.names))),
+        "per_class": frame(_of_split(answers, per_class_rows(answers.arms, answers.names))),
     }
     return {name: frame for name, frame in found.items() if len(frame)}
 
 
-def _runs(record: Record, study: Study, fingerprints: Mapping[str, str]) -> Iterator[dict[str, object]]:
-    """Trials and arms: where it comes from, every metric at the best epoch, how it ended, the whole configuration."""
+def _runs(
+    record: Record, study: Study, fingerprints: Mapping[str, str]
+) -> Iterator[dict[str, object]]:
+    """Trials and arms: where it comes from, every metric at the best epoch, how it ended, the whole
+    configuration.
+    """
     levels = {arm.name: arm.levels for arm in study.ablation.design.expand()}
-    begun = [session["seq"] for session in record.sessions], [session["time"] for session in record.sessions]
+    begun = (
+        [session["seq"] for session in record.sessions],
+        [session["time"] for session in record.sessions],
+    )
     for run in record.runs.values():
-        line: dict[str, object] = {"study": study.name, "run": run.key, "kind": run.kind, "search": run.search}
-        line |= {"trial": run.number if run.kind == "trial" else None, "arm": run.arm, "replicate": run.replicate}
+        line: dict[str, object] = {
+            "study": study.name,
+            "run": run.key,
+            "kind": run.kind,
+            "search": run.search,
+        }
+        line |= {
+            "trial": run.number if run.kind == "trial" else None,
+            "arm": run.arm,
+            "replicate": run.replicate,
+        }
         line |= {f"factor {name}": int(on) for name, on in levels.get(run.arm, {}).items()}
         line |= {"status": run.status, **_results(run), "num_params": run.num_params or None}
         line |= {"num_macs": run.num_macs or None, "num_train": run.num_train or None}
         line |= {"images_per_s": median(run_speeds(run) or [np.nan]), **_seeds(run, study)}
-        line |= {"data_fingerprint": run.data or record.data["fingerprint"], "config_fingerprint": fingerprints[run.key]}
+        line |= {
+            "data_fingerprint": run.data or record.data["fingerprint"],
+            "config_fingerprint": fingerprints[run.key],
+        }
         session = _session(run, record, *begun)
-        line |= {"commit": session.get("commit"), "device": session.get("machine", {}).get("device")}
-        line |= {"workers": session.get("workers"), "mlflow_run": run.mlflow_id, "evidence": run.evidence}
+        line |= {
+            "commit": session.get("commit"),
+            "device": session.get("machine", {}).get("device"),
+        }
+        line |= {
+            "workers": session.get("workers"),
+            "mlflow_run": run.mlflow_id,
+            "evidence": run.evidence,
+        }
         line |= {"failures": run.attempts, "error": run.error, "stopped_early": int(run.early)}
         line |= {f"final.{name}": value for name, value in run.final.items()}
         yield line | {f"config.{path}": scalar for path, scalar in flat_config(run).items()}
@@ -100,15 +113,22 @@ def _results(run: Run) -> dict[str, object]:
     metrics: Mapping[str, float] = at_best(run) or {}
     last: Mapping[str, float] = run.epochs[-1] if run.epochs else {}
     rung, value = top_value(run) or (None, None)
-    found: dict[str, object] = {"rung": None if rung is None else rung + 1, "val_acc_at_rung": value}
-    found |= {"epochs": len(run.epochs), "best_epoch": metrics.get("epoch")} | {name: metrics.get(name) for name in METRICS}
+    found: dict[str, object] = {
+        "rung": None if rung is None else rung + 1,
+        "val_acc_at_rung": value,
+    }
+    found |= {"epochs": len(run.epochs), "best_epoch": metrics.get("epoch")} | {
+        name: metrics.get(name) for name in METRICS
+    }
     found |= {"test_loss": run.test_loss, "test_acc": run.test_acc}
     found |= {f"last_{name}": last.get(name) for name in ("val_loss", "val_acc")}
     return found | {"seconds": round(run.seconds, 3)}
 
 
 def _seeds(run: Run, study: Study) -> dict[str, object]:
-    """Weights and order are streams of one seed; a split is drawn by it too, unless it is taken as the data has it."""
+    """Weights and order are streams of one seed; a split is drawn by it too, unless it is taken as
+    the data has it.
+    """
     seed = run_seed(study.search.seed, run.replicate)
     drawn = run.replicate > 0 and run.config.get("split") != NO_SPLIT
     return {"split_seed": seed if drawn else None, "init_seed": seed, "order_seed": seed}
@@ -124,19 +144,32 @@ def _session(run: Run, record: Record, seqs: Sequence[int], times: Sequence[floa
 
 
 def _arms(
-    ablation: Ablation, study: Study, note: str, diagnosis: Mapping[str, str], tuning: Mapping[str, Mapping[str, object]]
+    ablation: Ablation,
+    study: Study,
+    note: str,
+    diagnosis: Mapping[str, str],
+    tuning: Mapping[str, Mapping[str, object]],
 ) -> Iterator[dict[str, object]]:
     """`diagnosis` holds what the curves of each show, `tuning` what tuning each took."""
     for row in ablation.rows:
-        line: dict[str, object] = {"arm": row.arm} | {f"factor {name}": int(on) for name, on in row.levels.items()}
-        line |= {"planned": ablation.planned, "complete": len(row.complete), "diverged": len(row.diverged)}
+        line: dict[str, object] = {"arm": row.arm} | {
+            f"factor {name}": int(on) for name, on in row.levels.items()
+        }
+        line |= {
+            "planned": ablation.planned,
+            "complete": len(row.complete),
+            "diverged": len(row.diverged),
+        }
         line |= {"failed": len(row.failed), "num_params": row.num_params or None}
         line |= {"num_macs": max((run.num_macs for run in row.complete), default=0) or None}
         speeds = [speed for run in row.complete for speed in run_speeds(run)]
         line |= tuning.get(row.arm, {})
         epochs = row.best_epochs
         line |= {"images_per_s": median(speeds or [np.nan]), "best_epoch_median": row.best_epoch}
-        line |= {"best_epoch_min": min(epochs, default=None), "best_epoch_max": max(epochs, default=None)}
+        line |= {
+            "best_epoch_min": min(epochs, default=None),
+            "best_epoch_max": max(epochs, default=None),
+        }
         for name in ("val_acc", "val_loss"):
             line |= _moments(name, row.metric(name), study)
         for name in ("last_val_acc", "test_acc", "test_loss"):
@@ -151,28 +184,68 @@ def _arms(
 
 
 def _moments(name: str, values: Sequence[float], study: Study) -> dict[str, object]:
-    found: dict[str, object] = dict.fromkeys(f"{name}_{part}" for part in ("mean", "sd", "ci95_low", "ci95_high"))
+    found: dict[str, object] = dict.fromkeys(
+        f"{name}_{part}" for part in ("mean", "sd", "ci95_low", "ci95_high")
+    )
     found |= summary(name, values, study) if values else {}
     found.pop(f"{name}_n", None)
-    return found | {f"{name}_min": min(values, default=None), f"{name}_max": max(values, default=None)}
+    return found | {
+        f"{name}_min": min(values, default=None),
+        f"{name}_max": max(values, default=None),
+    }
 
 
 def _contrasts(ablation: Ablation, changed_later: str) -> Iterator[dict[str, object]]:
     """`family` and the `kind` and `name` in it tell them apart. `family_size` counts the tested."""
     for contrast in ablation.contrasts:
-        line: dict[str, object] = {"kind": contrast.kind, "name": contrast.name, "family": contrast.family_name}
-        line |= {"against": contrast.against, "test": contrast.test, "scope": contrast.scope, "metric": ablation.metric}
-        line |= {"n": contrast.n, "dropped": contrast.dropped, "delta": contrast.delta, "sd": contrast.sd}
+        line: dict[str, object] = {
+            "kind": contrast.kind,
+            "name": contrast.name,
+            "family": contrast.family_name,
+        }
+        line |= {
+            "against": contrast.against,
+            "test": contrast.test,
+            "scope": contrast.scope,
+            "metric": ablation.metric,
+        }
+        line |= {
+            "n": contrast.n,
+            "dropped": contrast.dropped,
+            "delta": contrast.delta,
+            "sd": contrast.sd,
+        }
         line |= {"se": contrast.error, "df": contrast.df}
-        line |= {"ci95_low": contrast.low, "ci95_high": contrast.high, "p": contrast.p, "p_holm": contrast.p_holm}
+        line |= {
+            "ci95_low": contrast.low,
+            "ci95_high": contrast.high,
+            "p": contrast.p,
+            "p_holm": contrast.p_holm,
+        }
         line |= {"family_size": contrast.family, "mde80": contrast.mde, "margin": ablation.rope}
         far = contrast.beyond
         line |= {"other_pictures_se": far.error, "other_pictures_df": far.df} if far else {}
-        line |= {"other_pictures_ci95_low": far.low, "other_pictures_ci95_high": far.high} if far else {}
-        line |= {"other_pictures_p_holm": far.p_holm, "other_pictures_verdict": _verdict(far)} if far else {}
+        line |= (
+            {"other_pictures_ci95_low": far.low, "other_pictures_ci95_high": far.high}
+            if far
+            else {}
+        )
+        line |= (
+            {"other_pictures_p_holm": far.p_holm, "other_pictures_verdict": _verdict(far)}
+            if far
+            else {}
+        )
         line |= {"below_margin": below_margin(contrast, ablation.rope)}
-        line |= {"verdict": _verdict(contrast), "reason": contrast.reason, "changed_later": changed_later}
-        yield line | {"aliases": "; ".join(f"{alias.interaction}: {alias.share / 2:+.4g}" for alias in contrast.aliases)}
+        line |= {
+            "verdict": _verdict(contrast),
+            "reason": contrast.reason,
+            "changed_later": changed_later,
+        }
+        yield line | {
+            "aliases": "; ".join(
+                f"{alias.interaction}: {alias.share / 2:+.4g}" for alias in contrast.aliases
+            )
+        }
 
 
 def _verdict(contrast: Contrast) -> str:
@@ -186,12 +259,17 @@ def _curves(record: Record) -> pd.DataFrame:
     sizes = [len(run.epochs) for run in runs]
     epochs = list(chain.from_iterable(run.epochs for run in runs))
     known: dict[str, list[object]] = {"run": [run.key for run in runs]}
-    known |= {name: [getattr(run, name) for run in runs] for name in ("kind", "search", "arm", "replicate")}
+    known |= {
+        name: [getattr(run, name) for run in runs]
+        for name in ("kind", "search", "arm", "replicate")
+    }
     known["trial"] = [run.number if run.kind == "trial" else None for run in runs]
-    columns = {name: np.repeat(np.array(values, object), sizes).tolist() for name, values in known.items()}
+    table = {
+        name: np.repeat(np.array(values, object), sizes).tolist() for name, values in known.items()
+    }
     for name in dict.fromkeys(chain.from_iterable(epochs)):
-        columns[name] = [epoch.get(name) for epoch in epochs]
-    return _columns(columns)
+        table[name] = [epoch.get(name) for epoch in epochs]
+    return columns(table)
 
 
 def _importance(found: Importance, study: Study) -> Iterator[dict[str, object]]:
@@ -200,10 +278,21 @@ def _importance(found: Importance, study: Study) -> Iterator[dict[str, object]]:
     for knob in found.knobs:
         for measure, share in (("ped_anova", knob.ped_anova), ("fanova", knob.fanova)):
             if share is not None:
-                line: dict[str, object] = {"knob": knob.name, "measure": measure, "share": share.share}
+                line: dict[str, object] = {
+                    "knob": knob.name,
+                    "measure": measure,
+                    "share": share.share,
+                }
                 line |= {"ci95_low": share.low, "ci95_high": share.high, "noise_floor": share.floor}
-                line |= {"above_noise": int(share.clear), "num_trials": knob.num_trials, "rung": sample.rung + 1}
-                line |= {"first_epoch": min(sample.epochs, default=None), "used": len(sample.trials)}
+                line |= {
+                    "above_noise": int(share.clear),
+                    "num_trials": knob.num_trials,
+                    "rung": sample.rung + 1,
+                }
+                line |= {
+                    "first_epoch": min(sample.epochs, default=None),
+                    "used": len(sample.trials),
+                }
                 line |= {
                     "last_epoch": max(sample.epochs, default=None),
                     "excluded": sample.total - len(sample.trials),
@@ -212,33 +301,7 @@ def _importance(found: Importance, study: Study) -> Iterator[dict[str, object]]:
                 yield line | {"sampler": study.search.sampler}
 
 
-def _of_split(answers: Answers, rows: Iterable[Mapping[str, object]]) -> Iterator[dict[str, object]]:
+def _of_split(
+    answers: Answers, rows: Iterable[Mapping[str, object]]
+) -> Iterator[dict[str, object]]:
     return ({"split": answers.split, **row} for row in rows)
-
-
-def _frame(rows: Iterable[Mapping[str, object]]) -> pd.DataFrame:
-    lines = list(rows)
-    names = dict.fromkeys(chain.from_iterable(lines))
-    return _columns({name: [line.get(name) for line in lines] for name in names})
-
-
-def _columns(columns: Mapping[str, Sequence[object]]) -> pd.DataFrame:
-    return pd.DataFrame({_text(name): _column(name, values) for name, values in columns.items()})
-
-
-def _column(name: str, values: Sequence[object]) -> Any:
-    """Typed by its name, else by what is in it; whole numbers too large for 64 bits and mixed kinds become texts."""
-    kinds = {type(value) for value in values if value is not None}
-    if name in NUMBERS or (kinds <= {int, float} and float in kinds and name not in COUNTS):
-        return np.array([np.nan if value is None else value for value in values], np.float64)
-    if name in COUNTS or kinds == {int}:
-        if all(value is None or -(2**63) <= value < 2**63 for value in values):  # type: ignore[operator]
-            return pd.array(list(values), dtype="Int64")
-    elif kinds == {bool}:
-        return pd.array(list(values), dtype="boolean")
-    return pd.array([None if value is None else _text(value) for value in values], dtype="string")
-
-
-def _text(value: object) -> str:
-    """As it is, but for what no UTF-8 can say (parts of a file name in another encoding)."""
-    return str(value).encode("utf-8", "replace").decode()

@@ -17,8 +17,12 @@ from pipeline.study.study import Study
 from pipeline.study.tuning import Fixed, num_trials
 
 
-def dry_run(recorded: Record, study: Study, data: Path | None, note: str, folder: Path, *, with_search: bool) -> str:
-    """`preview`, after a look at the pictures where they are at hand and at the files that runs need; raises UserError."""
+def dry_run(
+    recorded: Record, study: Study, data: Path | None, note: str, folder: Path, *, with_search: bool
+) -> str:
+    """`preview`, after a look at the pictures where they are at hand and at the files that runs
+    need; raises UserError.
+    """
     taken = what_is_taken(study, data, recorded)
     external_files(study)
     changed = changed_since(recorded, recorded.runs.values())
@@ -35,32 +39,52 @@ def preview(
     with_search: bool,
     changed: Sequence[str] = (),
 ) -> str:
-    """What is `taken` of the pictures ('': not known before they are there); trials, rungs and space; arms x replicates;
-    epochs; where it would write.
+    """What is `taken` of the pictures ('': not known before they are there); trials, rungs and
+    space; arms x replicates; epochs; where it would write.
 
-    changed: files of the code that are not those of the recorded runs, for which nothing more would be trained.
+    changed: files of the code that are not those of the recorded runs, for which nothing more would
+    be trained.
     """
     search, ablation = study.search, study.ablation
     arms = study.arms()
-    lines = [f"study      {study.name}: {study.title}", f"pictures   {data or study.baseline.dataset.name}"]
+    lines = [
+        f"study      {study.name}: {study.title}",
+        f"pictures   {data or study.baseline.dataset.name}",
+    ]
     lines += taken.splitlines()
     lines += [f"note       {note}"] if note else []
     if with_search:
         rungs = rung_epochs(study.baseline.epochs, search.reduction, search.num_rungs)
         way = f"{search.sampler}, {search.scheduler}, seed {search.seed}"
-        lines.append(f"search     {plural(search.num_trials, 'trial')} ({way}); {_rungs(rungs, search.num_rungs)}")
+        lines.append(
+            f"search     {plural(search.num_trials, 'trial')} ({way}); "
+            f"{_rungs(rungs, search.num_rungs)}"
+        )
         lines += [f"             {name}: {ranges}" for name, ranges in study.space.table()]
     lines += _tuning(study)
     epochs = sum(config.epochs for _, config in arms) * ablation.replicates
     runs = runs_in_words(len(arms), ablation.replicates)
     lines.append(f"ablation   {runs}, {plural(epochs, 'epoch')}")
     if ablation.replicates < 3:
-        lines.append("             with fewer than 3 replicates values are shown and nothing is tested")
+        lines.append(
+            "             with fewer than 3 replicates values are shown and nothing is tested"
+        )
     lines += [f"             {arm.name}: {assigned(arm.overrides)}" for arm, _ in arms]
     plan = outline(study)
-    said = [line for line in (*lines_of(plan), ("pilot", awaited(plan))) if line[0] not in ("runs", "arms")]
-    lines += ["plan.md would say, before anything is trained:", *(f"  {line}" for line in column(said))]
-    lines += [f"refused    where more is to be trained: the code has changed, {', '.join(changed)}"] if changed else []
+    said = [
+        line
+        for line in (*lines_of(plan), ("pilot", awaited(plan)))
+        if line[0] not in ("runs", "arms")
+    ]
+    lines += [
+        "plan.md would say, before anything is trained:",
+        *(f"  {line}" for line in column(said)),
+    ]
+    lines += (
+        [f"refused    where more is to be trained: the code has changed, {', '.join(changed)}"]
+        if changed
+        else []
+    )
     lines += [f"writes to  {folder}", "dry run: nothing was trained or written"]
     return "\n".join(folded(printable(line, 500)) for line in lines)
 
@@ -70,12 +94,14 @@ def _rungs(epochs: Sequence[int], num_rungs: int) -> str:
     first = num_rungs - len(epochs) + 1
     numbers = " to ".join(dict.fromkeys((str(first), str(num_rungs))))
     said = f"rungs at epochs {', '.join(map(str, epochs))}"
-    return said if first == 1 else f"{said} (rung {numbers} of {num_rungs}: too few epochs for more)"
+    return (
+        said if first == 1 else f"{said} (rung {numbers} of {num_rungs}: too few epochs for more)"
+    )
 
 
 def what_is_taken(study: Study, data: Path | None, record: Record) -> str:
-    """What would be taken of the pictures in `data`, by the rules that a study was recorded by; '' where that would begin a
-    download. Raises UserError as listing them does."""
+    """What would be taken of the pictures in `data`, by the rules that a study was recorded by; ''
+    where that would begin a download. Raises UserError as listing them does."""
     dataset = study.baseline.dataset
     if record.header:
         dataset = dataset.read_by(Reading(**record.data.get("reading", {"rules": FIRST_RULES})))
@@ -92,14 +118,16 @@ def _tuning(study: Study) -> list[str]:
     epochs = sum(target.num_trials * ladder.expected(target.config.epochs) for target in targets)
     sizes = " + ".join(map(str, num_trials(study.ablation.tuning, study.ablation.replicates)))
     lines = [
-        f"tuning     {study.ablation.tuning.name}: {sizes} trial{'s' * (sizes != '1')} for each arm, {trials} in all, about "
-        f"{plural(round(epochs), 'epoch')}"
+        f"tuning     {study.ablation.tuning.name}: {sizes} trial{'s' * (sizes != '1')} for each "
+        f"arm, {trials} in all, about {plural(round(epochs), 'epoch')}"
     ]
     arms: dict[tuple[tuple[str, str], ...], list[str]] = {}
     for arm, (_, space) in study.spaces().items():
         arms.setdefault(tuple(space.table()) if space else (), []).append(arm)
     for ranges, names in arms.items():
         whose = "every arm" if len(arms) == 1 else ", ".join(names)
-        lines.append(f"             {whose}:" + ("" if ranges else " nothing of the space is left to tune"))
+        lines.append(
+            f"             {whose}:" + ("" if ranges else " nothing of the space is left to tune")
+        )
         lines += [f"               {name}: {text}" for name, text in ranges]
     return lines

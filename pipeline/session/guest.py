@@ -1,6 +1,8 @@
-"""A command that another program calls, such as a notebook, runs in a process of its own, as a guest of its host.
+"""A command that another program calls, such as a notebook, runs in a process of its own, as a
+guest of its host.
 
-Ray and its signal handlers, loggers and environment stay in that process, and so does the end of it where Ray ends it.
+Ray and its signal handlers, loggers and environment stay in that process, and so does the end of it
+where Ray ends it.
 """
 
 import codecs
@@ -25,10 +27,13 @@ PATIENCE_SECONDS = 10.0  # for a guest to write down what it has when its host i
 def call(command: str, words: Sequence[str]) -> int:
     """Run `python -m COMMAND WORDS` and say what it says; returns its exit code.
 
-    Raises UserError and MachineError as the command does. A KeyboardInterrupt is handed on and the clean end waited for
-    (130 is returned); the second one ends the command at once and is raised.
+    Raises UserError and MachineError as the command does. A KeyboardInterrupt is handed on and the
+    clean end waited for (130 is returned); the second one ends the command at once and is raised.
     """
-    variables = {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path), "PYTHONIOENCODING": "utf-8"}
+    variables = {
+        "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
+        "PYTHONIOENCODING": "utf-8",
+    }
     variables["COLUMNS"] = str(width())
     with subprocess.Popen(
         (sys.executable, "-m", "pipeline.session.guest", command, *words),
@@ -36,7 +41,8 @@ def call(command: str, words: Sequence[str]) -> int:
         stdin=subprocess.PIPE,  # it ends with this process, however that ends
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
-        start_new_session=True,  # a notebook is interrupted with the group of its processes: twice for the guest
+        # a notebook is interrupted with the group of its processes: twice for the guest
+        start_new_session=True,
     ) as guest:
         try:
             errors = _relay(guest)
@@ -79,7 +85,9 @@ def _relay(guest: "subprocess.Popen[bytes]") -> list[str]:
 
 
 class _Voice:
-    """One of the guest's streams, said as it comes; where there is a list for them, lines that are errors go there."""
+    """One of the guest's streams, said as it comes; where there is a list for them, lines that are
+    errors go there.
+    """
 
     def __init__(self, stream: TextIO, errors: list[str] | None) -> None:
         self.stream, self.errors, self.line, self.in_error = stream, errors, "", False
@@ -109,7 +117,9 @@ class _Voice:
 
 
 def main() -> NoReturn:
-    """Run the command that is named first, with the words that follow; ask for its end when the host has gone."""
+    """Run the command that is named first, with the words that follow; ask for its end when the
+    host has gone.
+    """
 
     def await_the_hosts_end() -> None:
         while os.read(0, 2**10):

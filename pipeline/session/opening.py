@@ -1,4 +1,6 @@
-"""How a session begins: pictures decoded, what the machine and the pictures decide made definite, the record opened."""
+"""How a session begins: pictures decoded, what the machine and the pictures decide made definite,
+the record opened.
+"""
 
 import argparse
 import json
@@ -39,10 +41,11 @@ def prepare(
     console: Console,
     recorded: Mapping[str, Any] | None = None,
 ) -> tuple[Study, "Data"]:
-    """(the study with `auto` precision and matched arms made definite, once for good; the pictures, decoded once).
+    """(the study with `auto` precision and matched arms made definite, once for good; the pictures,
+    decoded once).
 
-    `folder` holds the pictures; `recorded`: what another record keeps of them, that of a search whose path this is.
-    Raises UserError where the study cannot be trained on them.
+    `folder` holds the pictures; `recorded`: what another record keeps of them, that of a search
+    whose path this is. Raises UserError where the study cannot be trained on them.
     """
     from pipeline.data.cache import prepare as decode
 
@@ -50,7 +53,10 @@ def prepare(
     if study.baseline.precision == "auto":
         from pipeline.core.train import resolve_precision  # torch takes seconds to import
 
-        study = study.override({"baseline.precision": resolve_precision(study.baseline, means.device)}, source="machine")
+        study = study.override(
+            {"baseline.precision": resolve_precision(study.baseline, means.device)},
+            source="machine",
+        )
     began = time.monotonic()
     with Bar(console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task("decoding the pictures once", visible=False)
@@ -58,7 +64,9 @@ def prepare(
             study.baseline.dataset,
             folder,
             mlruns / "cache",
-            on_progress=lambda done, total: bar.update(task, completed=done, total=total, visible=True),
+            on_progress=lambda done, total: bar.update(
+                task, completed=done, total=total, visible=True
+            ),
             recorded=record.data if record.header else recorded,
         )
     _tell_rules(data, console)
@@ -66,7 +74,10 @@ def prepare(
         study = _with_matched(study, data, console)
     require_inputs(study, data, means.processes)
     if time.monotonic() - began > 2:
-        console.print(f"decoded {plural(len(data.labels), 'picture')} once in {time.monotonic() - began:.0f} s")
+        console.print(
+            f"decoded {plural(len(data.labels), 'picture')} once in "
+            f"{time.monotonic() - began:.0f} s"
+        )
     return study, data
 
 
@@ -74,17 +85,25 @@ def _tell_rules(data: "Data", console: Console) -> None:
     if data.reading.rules == FIRST_RULES:
         console.print(
             folded(
-                "the pictures are found and decoded as when they were recorded, by rules that have changed since; --fresh "
-                "reads them by today's"
+                "the pictures are found and decoded as when they were recorded, by rules that have "
+                "changed since; --fresh reads them by today's"
             ),
             soft_wrap=True,
         )
 
 
 def open_record(
-    study: Study, data: "Data", ledger: Ledger, record: Record, args: argparse.Namespace, means: Resources, note: str
+    study: Study,
+    data: "Data",
+    ledger: Ledger,
+    record: Record,
+    args: argparse.Namespace,
+    means: Resources,
+    note: str,
 ) -> None:
-    """Write the header of a new study, then the session's own event; keep the resolved study as JSON."""
+    """Write the header of a new study, then the session's own event; keep the resolved study as
+    JSON.
+    """
     tree = study.model_dump(mode="json")
     if not record.header:
         ledger.append(
@@ -112,10 +131,14 @@ def open_record(
         default={key: args.defaults[key] for key in BUDGET},
     )
     try:
-        (ledger.folder / "study.json").write_text(json.dumps(tree, indent=1) + "\n", encoding="utf-8")
+        (ledger.folder / "study.json").write_text(
+            json.dumps(tree, indent=1) + "\n", encoding="utf-8"
+        )
     except OSError as error:
         ledger.check()  # where the folder was taken away
-        raise MachineError(f"{printable(ledger.folder)}: cannot write study.json: {error.strerror}") from error
+        raise MachineError(
+            f"{printable(ledger.folder)}: cannot write study.json: {error.strerror}"
+        ) from error
 
 
 def _with_matched(study: Study, data: "Data", console: Console) -> Study:
@@ -126,7 +149,10 @@ def _with_matched(study: Study, data: "Data", console: Console) -> Study:
     shape = (int(channels), int(size), len(data.classes))
     study = study.override({"ablation.matched": {}}, source="pictures")
     study = study.override({"ablation.matched": matched(study, *shape)}, source="pictures")
-    found = [f"{arm} {study.ablation.matched.get(arm, '(reference)')}: {n:,}" for arm, n in counts(study, *shape).items()]
+    found = [
+        f"{arm} {study.ablation.matched.get(arm, '(reference)')}: {n:,}"
+        for arm, n in counts(study, *shape).items()
+    ]
     text = f"matched by {study.ablation.match}, parameters: {'; '.join(found)}"
     console.print(folded(printable(text, 2000)), markup=False, soft_wrap=True)
     return study

@@ -1,4 +1,6 @@
-"""From the baseline to the best configuration of a recorded search, one change after another: a study of its own."""
+"""From the baseline to the best configuration of a recorded search, one change after another: a
+study of its own.
+"""
 
 import math
 from collections.abc import Mapping
@@ -22,19 +24,26 @@ def path_name(name: str) -> str:
 
 
 def derive(record: Record, asked: Study) -> Study:
-    """The study of the path: an arm more than there are steps, the baseline of the recorded study, replicates as `asked`.
+    """The study of the path: an arm more than there are steps, the baseline of the recorded study,
+    replicates as `asked`.
 
-    A step is a knob in which the best trial differs from the baseline; where another variant of a part was chosen, all
-    knobs of that part are one step. They are ordered by importance, which chooses no winner: every step is measured on
-    replicates of its own. Raises UserError where no search is recorded, or its best trial is the baseline.
+    A step is a knob in which the best trial differs from the baseline; where another variant of a
+    part was chosen, all knobs of that part are one step. They are ordered by importance, which
+    chooses no winner: every step is measured on replicates of its own. Raises UserError where no
+    search is recorded, or its best trial is the baseline.
     """
     where, best = f"study '{asked.name}': --path", record.best_trial()
     if best is None:
-        raise UserError(f"{where}: no search of it is recorded that has a result; run pipeline.search first")
+        raise UserError(
+            f"{where}: no search of it is recorded that has a result; run pipeline.search first"
+        )
     study = record.study
     steps = changes(study, best)
     if not steps:
-        raise UserError(f"{where}: the best trial of the search, number {best.number}, is the baseline: there is no path")
+        raise UserError(
+            f"{where}: the best trial of the search, number {best.number}, is the baseline: there "
+            "is no path"
+        )
     steps, order = ranked(steps, record, best)
     baseline = study.baseline.override({"epochs": best.config["epochs"]}, source=where)
     rung = f"rung {max(best.rungs) + 1} of {study.search.num_rungs}"
@@ -59,10 +68,20 @@ def derive(record: Record, asked: Study) -> Study:
 
 
 def changes(study: Study, best: Run) -> Steps:
-    """What the best trial sets other than the baseline, step by step in the order of the space; not its epochs."""
+    """What the best trial sets other than the baseline, step by step in the order of the space; not
+    its epochs.
+    """
     flat = study.baseline.flat()
-    paths = [path for path in dict.fromkeys(study.space.paths().values()) if path in best.knobs and path != "epochs"]
-    parts = {path.removesuffix("name") for path in paths if path.endswith(".name") and best.knobs[path] != flat[path]}
+    paths = [
+        path
+        for path in dict.fromkeys(study.space.paths().values())
+        if path in best.knobs and path != "epochs"
+    ]
+    parts = {
+        path.removesuffix("name")
+        for path in paths
+        if path.endswith(".name") and best.knobs[path] != flat[path]
+    }
     steps: dict[str, dict[str, Scalar]] = {}
     for path in paths:
         part = next((part for part in parts if path.startswith(part)), None)
@@ -77,26 +96,39 @@ def ranked(steps: Steps, record: Record, best: Run) -> tuple[Steps, str]:
     sample = choose(record.trials(), study)
     if not sample.enough:
         few = (
-            f"at most {len(sample.trials)} of its trials at one rung {'lies' if len(sample.trials) == 1 else 'lie'} in it, "
-            f"importance needs {MIN_TRIALS}"
+            f"at most {len(sample.trials)} of its trials at one rung "
+            f"{'lies' if len(sample.trials) == 1 else 'lie'} in it, importance needs {MIN_TRIALS}"
         )
         return steps, f"its steps are in the order of the search space ({few})"
     shares, clear = _shares(sample, study.space.active(best.knobs))
     ordered = sorted(steps, key=lambda step: -math.fsum(shares.get(path, 0.0) for path in step))
-    epochs = " or ".join(map(str, sample.epochs)) + (" epoch" if sample.epochs == (1,) else " epochs")
-    at = f"{plural(len(sample.trials), 'trial')} after {epochs}, rung {sample.rung + 1} of {sample.num_rungs}"
+    epochs = " or ".join(map(str, sample.epochs)) + (
+        " epoch" if sample.epochs == (1,) else " epochs"
+    )
+    at = (
+        f"{plural(len(sample.trials), 'trial')} after {epochs}, rung {sample.rung + 1} of "
+        f"{sample.num_rungs}"
+    )
     if not any(path in clear for step in steps for path in step):
         noise = "none is above its noise floor, so that another order is as good"
-        return tuple(ordered), f"its steps are in the order of their PED-ANOVA shares in that search ({at}); {noise}"
-    return tuple(ordered), f"its steps are in the order of their importance in that search (PED-ANOVA, {at})"
+        return tuple(
+            ordered
+        ), f"its steps are in the order of their PED-ANOVA shares in that search ({at}); {noise}"
+    return tuple(
+        ordered
+    ), f"its steps are in the order of their importance in that search (PED-ANOVA, {at})"
 
 
 def _shares(sample: Sample, active: Mapping[str, Any]) -> tuple[dict[str, float], frozenset[str]]:
-    """(path → share of the importance, of the knobs that are in force in the best trial; the paths above noise)."""
+    """(path → share of the importance, of the knobs that are in force in the best trial; the paths
+    above noise).
+    """
     from pipeline.analysis.importance import measure  # numpy takes a moment to import
 
     found = {knob.name: knob for knob in measure(sample).knobs}
     known = {sample.paths[name]: found[name] for name in active if name in found}
-    shares = {path: knob.ped_anova.share for path, knob in known.items() if knob.ped_anova is not None}
+    shares = {
+        path: knob.ped_anova.share for path, knob in known.items() if knob.ped_anova is not None
+    }
     clear = frozenset(path for path, knob in known.items() if knob.clear)
     return {path: 0.0 if math.isnan(share) else share for path, share in shares.items()}, clear

@@ -1,4 +1,6 @@
-"""Arms with as many parameters as the reference: the whole number that brings each nearest, found without training."""
+"""Arms with as many parameters as the reference: the whole number that brings each nearest, found
+without training.
+"""
 
 from collections.abc import Callable
 from functools import lru_cache
@@ -14,11 +16,15 @@ from pipeline.frozen import flatten
 from pipeline.study.study import Study
 
 LARGEST = 1 << 20
-NEIGHBOURS = 64  # numbers tried next to one that a network refuses (a width that its groups do not divide)
+NEIGHBOURS = (
+    64  # numbers tried next to one that a network refuses (a width that its groups do not divide)
+)
 
 
 def matched(study: Study, channels: int, size: int, num_classes: int) -> dict[str, int]:
-    """Arm → the whole number at `ablation.match`, for every arm but the reference; empty where no match is asked for."""
+    """Arm → the whole number at `ablation.match`, for every arm but the reference; empty where no
+    match is asked for.
+    """
     path = study.ablation.match
     if not path:
         return {}
@@ -34,11 +40,15 @@ def matched(study: Study, channels: int, size: int, num_classes: int) -> dict[st
 
 def counts(study: Study, channels: int, size: int, num_classes: int) -> dict[str, int]:
     """Arm → its number of parameters, the reference first."""
-    return {arm.name: num_params(config, channels, size, num_classes) for arm, config in study.arms()}
+    return {
+        arm.name: num_params(config, channels, size, num_classes) for arm, config in study.arms()
+    }
 
 
 def num_params(config: TrainConfig, channels: int, size: int, num_classes: int) -> int:
-    """Parameters of the network as it is trained, frozen ones included; nothing is computed and no weights are read."""
+    """Parameters of the network as it is trained, frozen ones included; nothing is computed and no
+    weights are read.
+    """
     model, transfer = config.model.model_dump_json(), config.transfer.model_dump_json()
     return _count(model, transfer, channels, size, num_classes)
 
@@ -52,7 +62,9 @@ def _count(model: str, transfer: str, channels: int, size: int, num_classes: int
     return sum(p.numel() for p in network.parameters())
 
 
-def _nearest(config: TrainConfig, path: str, goal: int, count: Callable[[TrainConfig], int], where: str) -> int:
+def _nearest(
+    config: TrainConfig, path: str, goal: int, count: Callable[[TrainConfig], int], where: str
+) -> int:
     """Of equally near ones the config's own number, then the smaller."""
     own = int(dict(flatten(config.model_dump(mode="json")))[path])  # type: ignore[arg-type]
     known: dict[int, int] = {}
@@ -76,13 +88,20 @@ def _nearest(config: TrainConfig, path: str, goal: int, count: Callable[[TrainCo
     return min(known, key=lambda number: (abs(known[number] - goal), number != own, number))
 
 
-def _bisect(start: int, high: int, goal: int, legal: Callable[[int, int], int | None], known: dict[int, int]) -> None:
-    """Fill `known` (number → parameters, which grow with it) with the two numbers on either side of `goal`.
+def _bisect(
+    start: int, high: int, goal: int, legal: Callable[[int, int], int | None], known: dict[int, int]
+) -> None:
+    """Fill `known` (number → parameters, which grow with it) with the two numbers on either side of
+    `goal`.
 
-    `legal(number, last)` counts and gives the first number from there on that can be built, None where there is none.
+    `legal(number, last)` counts and gives the first number from there on that can be built, None
+    where there is none.
     """
     below = above = start
-    while known[above] < goal and (larger := legal(min(2 * above, high), high)) not in (None, above):
+    while known[above] < goal and (larger := legal(min(2 * above, high), high)) not in (
+        None,
+        above,
+    ):
         below, above = above, larger
     while above - below > 1:
         middle = (above + below) // 2

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
 
 def external_files(study: Study) -> dict[str, str]:
-    """SHA-256 of every teacher and weights file of the baseline and the arms, by the path as it is given.
+    """SHA-256 of every teacher and weights file of the baseline and the arms, by the path as it is
+    given.
 
     Raises UserError where one is missing, or a teacher is no model file of a run.
     """
@@ -27,7 +28,9 @@ def external_files(study: Study) -> dict[str, str]:
             if config.distill.teacher:
                 from pipeline.core.finished.artifact import read  # torch takes seconds to import
 
-                files[config.distill.teacher] = read(config.distill.teacher, key="distill.teacher")[1]
+                files[config.distill.teacher] = read(config.distill.teacher, key="distill.teacher")[
+                    1
+                ]
             if config.transfer.weights not in ("", PUBLISHED):
                 files[config.transfer.weights] = _weights_file(config.transfer.weights)
         except UserError as error:
@@ -36,9 +39,11 @@ def external_files(study: Study) -> dict[str, str]:
 
 
 def require_inputs(study: Study, data: "Data", num_processes: int = 1) -> None:
-    """Raise UserError where the baseline or an arm cannot be trained on these pictures by so many processes a run.
+    """Raise UserError where the baseline or an arm cannot be trained on these pictures by so many
+    processes a run.
 
-    It may lack a teacher, weights, unlabeled pictures or stages to train; folds or batches may be too small.
+    It may lack a teacher, weights, unlabeled pictures or stages to train; folds or batches may be
+    too small.
     """
     seen: set[str] = set()
     for where, config in _configs(study):
@@ -62,18 +67,18 @@ def _require(config: TrainConfig, data: "Data", num_processes: int) -> None:
     labeled = int(((data.labels != UNKNOWN) & (data.parts != TEST)).sum())
     if config.split == "kfold" and config.folds > labeled:
         raise UserError(
-            f"folds: got {config.folds}, but there {'is' if labeled == 1 else 'are'} {plural(labeled, 'labeled picture')} "
-            "to train and validate on"
+            f"folds: got {config.folds}, but there {'is' if labeled == 1 else 'are'} "
+            f"{plural(labeled, 'labeled picture')} to train and validate on"
         )
     if config.batch_size < 2 * num_processes * config.accumulate:
         raise UserError(
-            f"batch_size: got {config.batch_size}; each of its {plural(config.accumulate, 'part')} needs 2 pictures for "
-            f"each of {plural(num_processes, 'process', 'processes')}"
+            f"batch_size: got {config.batch_size}; each of its {plural(config.accumulate, 'part')} "
+            f"needs 2 pictures for each of {plural(num_processes, 'process', 'processes')}"
         )
     if config.pseudo.threshold and not ((data.labels == UNKNOWN) & (data.parts == TRAIN)).any():
         raise UserError(
-            "pseudo.threshold: pseudo-labels need unlabeled training pictures, and there are none: put them into a folder "
-            "'unlabeled' beside the classes, or set pseudo.threshold=0"
+            "pseudo.threshold: pseudo-labels need unlabeled training pictures, and there are none: "
+            "put them into a folder 'unlabeled' beside the classes, or set pseudo.threshold=0"
         )
     if config.distill.teacher or config.transfer.active:
         _require_weights(config, data)
@@ -86,13 +91,23 @@ def _require_weights(config: TrainConfig, data: "Data") -> None:
     _, channels, size, _ = data.images.shape
     if config.distill.teacher:
         teacher, _ = read(config.distill.teacher, key="distill.teacher")
-        mine = Artifact(config, channels, size, len(data.classes), data.mean, data.std, data.classes)
+        mine = Artifact(
+            config, channels, size, len(data.classes), data.mean, data.std, data.classes
+        )
         teacher.require_like(mine, key="distill.teacher")
         if teacher.config.transfer.weights and not config.allow_pretrained:
-            raise UserError("distill.teacher: it began from pretrained weights, and allow_pretrained is false")
+            raise UserError(
+                "distill.teacher: it began from pretrained weights, and allow_pretrained is false"
+            )
     if config.transfer.active:
         model = config.model.build(channels, size, len(data.classes))
-        apply(config.transfer, config.model, model, num_classes=len(data.classes), classes=data.classes)
+        apply(
+            config.transfer,
+            config.model,
+            model,
+            num_classes=len(data.classes),
+            classes=data.classes,
+        )
 
 
 def _weights_file(given: str) -> Path:

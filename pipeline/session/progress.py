@@ -29,12 +29,18 @@ def duration(seconds: float) -> str:
 
 
 class Progress:
-    """Follows the ledger's events. Use as a context manager; call `step` often, it draws at most twice a second."""
+    """Follows the ledger's events. Use as a context manager; call `step` often, it draws at most
+    twice a second.
+    """
 
     def __init__(self, plan: Plan, console: Console, *, verbosity: int) -> None:
-        """`verbosity`: -1 nothing, 0 the block or, without a terminal, a line per result, 1 also a line per epoch."""
+        """`verbosity`: -1 nothing, 0 the block or, without a terminal, a line per result, 1 also a
+        line per epoch.
+        """
         self.plan, self.console, self.verbosity = plan, console, verbosity
-        self._live = Live(console=console, auto_refresh=False, transient=True) if self._drawn() else None
+        self._live = (
+            Live(console=console, auto_refresh=False, transient=True) if self._drawn() else None
+        )
         self._begun = self._last = time.monotonic()
         self._before = sum(len(run.epochs) for run in plan.record.runs.values())
         self._epochs = 0
@@ -56,9 +62,15 @@ class Progress:
             self._epochs += 1
             self._first_epoch = self._first_epoch or time.monotonic()
         line = self._line(event) if self.verbosity >= 0 else ""
-        loud = self.verbosity > 0 or event["type"] == "fail" or event.get("status") in ("diverged", "failed")
+        loud = (
+            self.verbosity > 0
+            or event["type"] == "fail"
+            or event.get("status") in ("diverged", "failed")
+        )
         if line and (self._live is None or loud):
-            self.console.print("\n".join(fold(line, then="    ")), markup=False, highlight=False, soft_wrap=True)
+            self.console.print(
+                "\n".join(fold(line, then="    ")), markup=False, highlight=False, soft_wrap=True
+            )
 
     def step(self, *, force: bool = False) -> None:
         """Draw the block if it is due."""
@@ -78,13 +90,20 @@ class Progress:
         if kind == "epoch" and self.verbosity > 0:
             metrics = event["metrics"]
             place = f"epoch {metrics['epoch']}/{run.config['epochs']}"
-            return f"{name}  {place}  val_acc {metrics['val_acc']:.4f}  val_loss {metrics['val_loss']:.4f}"
+            return (
+                f"{name}  {place}  val_acc {metrics['val_acc']:.4f}  val_loss "
+                f"{metrics['val_loss']:.4f}"
+            )
         if kind == "rung":
             ranks = f"rung {event['rung'] + 1}/{self.plan.study.search.num_rungs}"
-            place = f"epoch {len(run.epochs)}" + (", stopped early: its best" if event.get("early") else "")
+            place = f"epoch {len(run.epochs)}" + (
+                ", stopped early: its best" if event.get("early") else ""
+            )
             return f"{name}  {ranks} ({place})  val_acc {event['value']:.4f}{self._left()}"
         if kind == "fail":
-            return f"{name}  error: {printable(event['error'], 300)}" + (f"  ({event['log']})" if event.get("log") else "")
+            return f"{name}  error: {printable(event['error'], 300)}" + (
+                f"  ({event['log']})" if event.get("log") else ""
+            )
         if kind == "end":
             return self._end(run, event["status"], name)
         return ""
@@ -95,7 +114,10 @@ class Progress:
         if run.kind == "trial" or run.best is None:
             return ""
         test = "" if run.test_acc is None else f"  test_acc {run.test_acc:.4f}"
-        return f"{name}  done  val_acc {run.best['val_acc']:.4f} (epoch {run.best['epoch']}){test}{self._left()}"
+        return (
+            f"{name}  done  val_acc {run.best['val_acc']:.4f} (epoch "
+            f"{run.best['epoch']}){test}{self._left()}"
+        )
 
     def _planned(self) -> tuple[float, int]:
         """Epochs (planned, done) of the whole study, the search's expected."""
@@ -119,36 +141,63 @@ class Progress:
         bar = max(8, min(40, self.console.width - 50))  # and the words beside it
         spent = duration(time.monotonic() - self._begun)
         left = self._left() if self._first_epoch else "  · the workers are starting"
-        grid.add_row("epochs", ProgressBar(total=total, completed=done, width=bar), Text(spent + left))
+        grid.add_row(
+            "epochs", ProgressBar(total=total, completed=done, width=bar), Text(spent + left)
+        )
         if self.plan.trials.num_trials:
             words = [f"{len(record.trial_keys)} of {plural(self.plan.trials.num_trials, 'trial')}"]
-            shown = (("running", "running"), ("paused", "waiting"), ("stopped", "stopped"), ("complete", "complete"))
+            shown = (
+                ("running", "running"),
+                ("paused", "waiting"),
+                ("stopped", "stopped"),
+                ("complete", "complete"),
+            )
             words += [f"{counts[status]} {word}" for status, word in shown if counts[status]]
-            words += [f"{counts[status]} {status}" for status in ("diverged", "failed") if counts[status]]
+            words += [
+                f"{counts[status]} {status}" for status in ("diverged", "failed") if counts[status]
+            ]
             grid.add_row("search", Text(" · ".join(words)))
         tuning = self.plan.searches.arms
         if tuning:
             begun, planned = sum(t.num_begun for t in tuning), sum(t.num_trials for t in tuning)
             running = sum(run.status == "running" for run in record.runs.values() if run.search)
             grid.add_row(
-                "tuning", Text(f"{begun} of {plural(planned, 'trial')} of the arms' own searches · {running} running")
+                "tuning",
+                Text(
+                    f"{begun} of {plural(planned, 'trial')} of the arms' own searches · {running} "
+                    "running"
+                ),
             )
         num_runs = len(self.plan.arms) * study.ablation.replicates
-        grid.add_row("ablation", Text(f"{arms['complete']} of {plural(num_runs, 'run')} · {arms['running']} running"))
+        grid.add_row(
+            "ablation",
+            Text(f"{arms['complete']} of {plural(num_runs, 'run')} · {arms['running']} running"),
+        )
         lines: list[Table | Text] = [grid]
         best = record.best_trial()
         if best:
             rung = max(best.rungs)
-            knobs = ", ".join(f"{k}={v:.3g}" if isinstance(v, float) else f"{k}={v}" for k, v in best.knobs.items())
+            knobs = ", ".join(
+                f"{k}={v:.3g}" if isinstance(v, float) else f"{k}={v}"
+                for k, v in best.knobs.items()
+            )
             place = f"rung {rung + 1}/{study.search.num_rungs}"
-            lines.append(Text(f"best so far  val_acc {best.rungs[rung]:.4f}  trial {best.number} at {place}"))
+            lines.append(
+                Text(f"best so far  val_acc {best.rungs[rung]:.4f}  trial {best.number} at {place}")
+            )
             lines.append(Text(printable(knobs, 400), style="dim"))
         return Group(*lines)
 
 
 def label(run: Run) -> str:
-    """`trial 7`, `ResNet · trial 7` of the arm's own search, or `ResNet · replicate 2`, safe for a terminal."""
+    """`trial 7`, `ResNet · trial 7` of the arm's own search, or `ResNet · replicate 2`, safe for a
+    terminal.
+    """
     if run.kind == "trial":
         study = run.search.removeprefix(f"arm:{run.arm}")  # `#2` of several
-        return f"{printable(run.arm, 60)}{study} · trial {run.number}" if run.search else f"trial {run.number}"
+        return (
+            f"{printable(run.arm, 60)}{study} · trial {run.number}"
+            if run.search
+            else f"trial {run.number}"
+        )
     return f"{printable(run.arm, 60)} · replicate {run.replicate}"

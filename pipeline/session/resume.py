@@ -1,4 +1,6 @@
-"""A study's first event in the ledger: what is written of its pictures, and whether a study is the one recorded."""
+"""A study's first event in the ledger: what is written of its pictures, and whether a study is the
+one recorded.
+"""
 
 import argparse
 import dataclasses
@@ -21,19 +23,31 @@ from pipeline.study.study import Study
 if TYPE_CHECKING:
     from pipeline.data.cache import Data
 
-BUDGET = ("search.num_trials", "ablation.replicates", "ablation.rope")  # may change from command to command
+BUDGET = (
+    "search.num_trials",
+    "ablation.replicates",
+    "ablation.rope",
+)  # may change from command to command
 FLAGS = {"search.num_trials": "trials", "ablation.replicates": "replicates"}
-GO_ON = "to go on, give the same flags as before (or --study FOLDER/study.json of the recorded study's folder)"
+GO_ON = (
+    "to go on, give the same flags as before (or --study FOLDER/study.json of the recorded "
+    "study's folder)"
+)
 LOST = "the code of a run whose description a repair of the ledger lost: it is not today's"
 IGNORED = ("data", "data_env", "title", "question", "fallback")  # change nothing that is trained
 
 
 def elsewhere(root: Path) -> str:
-    """What to do where nothing is recorded in a study's folder: the folders of `root` that have something."""
+    """What to do where nothing is recorded in a study's folder: the folders of `root` that have
+    something.
+    """
     known = sorted(printable(path.parent.name, 60) for path in root.glob(f"*/{FILE}"))
     if not known:
         return "run pipeline.search or pipeline.ablate first, or name their folder with --mlruns"
-    return f"recorded there: {', '.join(known)}; --study and --data must be those of the recorded study"
+    return (
+        f"recorded there: {', '.join(known)}; --study and --data must be those of the recorded "
+        "study"
+    )
 
 
 def describe_data(data: "Data") -> dict[str, Any]:
@@ -48,7 +62,9 @@ def describe_data(data: "Data") -> dict[str, Any]:
         "most_frequent": _most_frequent(data),
         "is_food11": data.is_food11,
         "channels": int(data.images.shape[1]),
-        "unreadable": [{"file": printable(bad.file), "reason": bad.reason} for bad in data.unreadable],
+        "unreadable": [
+            {"file": printable(bad.file), "reason": bad.reason} for bad in data.unreadable
+        ],
         "warnings": list(data.warnings),
         "taken": data.taken.dump(),
         "reading": dataclasses.asdict(data.reading),
@@ -58,37 +74,66 @@ def describe_data(data: "Data") -> dict[str, Any]:
 def _most_frequent(data: "Data") -> dict[str, float]:
     """Part → share of its most frequent class: what guessing always that class gets right."""
     found = _labels(data).items()
-    return {part: Counter(labels).most_common(1)[0][1] / len(labels) for part, labels in found if labels}
+    return {
+        part: Counter(labels).most_common(1)[0][1] / len(labels) for part, labels in found if labels
+    }
 
 
 def _labels(data: "Data") -> dict[str, list[int]]:
     """Part → the labels of its pictures that have one."""
     parts = enumerate(("train", "valid", "test"))
-    return {part: data.labels[(data.parts == number) & (data.labels >= 0)].tolist() for number, part in parts}
+    return {
+        part: data.labels[(data.parts == number) & (data.labels >= 0)].tolist()
+        for number, part in parts
+    }
 
 
-def require_same(record: Record, study: Study, data: "Data", files: Mapping[str, str], folder: Path) -> None:
-    """Raise UserError where the study, its pictures, its `files` or the training core are not those recorded in `folder`."""
+def require_same(
+    record: Record, study: Study, data: "Data", files: Mapping[str, str], folder: Path
+) -> None:
+    """Raise UserError where the study, its pictures, its `files` or the training core are not those
+    recorded in `folder`.
+    """
     lines = changed_settings(record, study)
     if record.data["fingerprint"] != data.fingerprint:
-        lines.append(f"pictures: recorded {record.data['counts']}, now {data.counts}, or their content changed")
+        lines.append(
+            f"pictures: recorded {record.data['counts']}, now {data.counts}, or their content "
+            "changed"
+        )
     if record.data["classes"] != list(data.classes):
-        now, then = (", ".join(f"'{name}'" for name in names[:12]) for names in (data.classes, record.data["classes"]))
+        now, then = (
+            ", ".join(f"'{name}'" for name in names[:12])
+            for names in (data.classes, record.data["classes"])
+        )
         lines.append(f"classes: recorded {printable(then, 130)}, now {printable(now, 130)}")
     recorded = record.header.get("files", {})
-    lines += [f"{path}: its content is not the recorded one" for path in files if recorded.get(path) != files[path]]
-    taken = {run.config["transfer"]["weights"] for run in record.runs.values() if run.epochs and not run.code}
     lines += [
-        f"{printable(path)}: recorded by a version that took the head of such a file over, this one begins with a new one"
+        f"{path}: its content is not the recorded one"
+        for path in files
+        if recorded.get(path) != files[path]
+    ]
+    taken = {
+        run.config["transfer"]["weights"]
+        for run in record.runs.values()
+        if run.epochs and not run.code
+    }
+    lines += [
+        (
+            f"{printable(path)}: recorded by a version that took the head of such a file over, "
+            "this one begins with a new one"
+        )
         for path in sorted(taken - {"", PUBLISHED})
     ]
     if record.header["core_version"] != CORE_VERSION:
-        lines.append(f"training core: recorded version {record.header['core_version']}, now {CORE_VERSION}")
+        lines.append(
+            f"training core: recorded version {record.header['core_version']}, now {CORE_VERSION}"
+        )
     _refuse(lines, folder)
 
 
 def changed_since(record: Record, runs: Iterable[Run], part: str = "") -> list[str]:
-    """The files of the code that changed since these runs were trained; of the part of their configs alone, where given.
+    """The files of the code that changed since these runs were trained; of the part of their
+    configs alone, where given.
 
     Of runs whose code was not recorded nothing is known, and nothing said.
     """
@@ -97,25 +142,35 @@ def changed_since(record: Record, runs: Iterable[Run], part: str = "") -> list[s
         for name in set(run.code) - seen:
             seen.add(name)
             now = code(TrainConfig.parse(run.config, source=f"run {run.key}"))
-            then = {of: files for of, files in record.code.get(name, {}).items() if of.startswith(part)}
+            then = {
+                of: files for of, files in record.code.get(name, {}).items() if of.startswith(part)
+            }
             found |= changed(then, now) if name in record.code or name == digest(now) else {LOST}
     return sorted(found)
 
 
 def require_code(record: Record, folder: Path, outstanding: Callable[[], bool]) -> None:
-    """Raise UserError where more is to be trained by other code than that of the runs recorded in `folder`."""
+    """Raise UserError where more is to be trained by other code than that of the runs recorded in
+    `folder`.
+    """
     files = changed_since(record, record.runs.values())
     if files and outstanding():
         raise UserError(
-            f"{printable(folder)}: the code that its runs were trained by has changed, and results of both must not mix:\n"
+            (
+                f"{printable(folder)}: the code that its runs were trained by has changed, and "
+                "results of both must not mix:\n"
+            )
             + "\n".join(printable(file, 300) for file in files[:20])
-            + "\nto go on, take the changes back; to train by the changed code, add --fresh (what is recorded is moved "
-            "aside, not deleted) or give the study another name (--set name=NAME)"
+            + "\nto go on, take the changes back; to train by the changed code, add --fresh (what "
+            "is recorded is moved aside, not deleted) or give the study another name (--set "
+            "name=NAME)"
         )
 
 
 def require_settings(record: Record, study: Study, folder: Path) -> None:
-    """Raise UserError where the study is not the one recorded in `folder`: seen at once, before pictures are decoded."""
+    """Raise UserError where the study is not the one recorded in `folder`: seen at once, before
+    pictures are decoded.
+    """
     _refuse(changed_settings(record, as_recorded(record, study)) if record.header else [], folder)
 
 
@@ -123,21 +178,32 @@ def _refuse(lines: list[str], folder: Path) -> None:
     if lines:
         shown = "\n".join(printable(line, 300) for line in lines[:20])
         raise UserError(
-            f"{printable(folder)}: recorded with other settings, and results of both must not mix:\n{shown}\n"
-            f"{GO_ON}, or add --fresh to begin anew (what is recorded is moved aside, not deleted), or keep "
-            "both: begin this one in a place of its own with --mlruns FOLDER"
+            f"{printable(folder)}: recorded with other settings, and results of both must not "
+            f"mix:\n{shown}\n{GO_ON}, or add --fresh to begin anew (what is recorded is moved "
+            "aside, not deleted), or keep both: begin this one in a place of its own with --mlruns "
+            "FOLDER"
         )
 
 
 def changed_settings(record: Record, study: Study) -> list[str]:
-    """Where the study is not the recorded one, budgets and what changes no training aside; a line each."""
+    """Where the study is not the recorded one, budgets and what changes no training aside; a line
+    each.
+    """
     old, new = as_today(Study, record.header["study"]).flat(), study.flat()
-    keys = [k for k in (*old, *new) if k not in BUDGET and k.split(".")[0] not in IGNORED and old.get(k) != new.get(k)]
-    return [f"{key}: recorded {old.get(key)!r}, now {new.get(key)!r}" for key in dict.fromkeys(keys)]
+    keys = [
+        k
+        for k in (*old, *new)
+        if k not in BUDGET and k.split(".")[0] not in IGNORED and old.get(k) != new.get(k)
+    ]
+    return [
+        f"{key}: recorded {old.get(key)!r}, now {new.get(key)!r}" for key in dict.fromkeys(keys)
+    ]
 
 
 def as_recorded(record: Record, study: Study) -> Study:
-    """The study with what the recorded one's machine and pictures decided: its `auto` precision, its matched arms."""
+    """The study with what the recorded one's machine and pictures decided: its `auto` precision,
+    its matched arms.
+    """
     if not record.header:
         return study
     old = as_today(Study, record.header["study"])
@@ -150,9 +216,11 @@ def as_recorded(record: Record, study: Study) -> Study:
 
 
 def with_kept_budget(record: Record, study: Study, args: argparse.Namespace) -> Study:
-    """The study with the budgets of the last session, where neither this command nor an edit of the study says otherwise.
+    """The study with the budgets of the last session, where neither this command nor an edit of the
+    study says otherwise.
 
-    Raises UserError where it asks for other replicates of arms that were tuned replicate by replicate.
+    Raises UserError where it asks for other replicates of arms that were tuned replicate by
+    replicate.
     """
     if not record.sessions:
         return study
@@ -160,12 +228,17 @@ def with_kept_budget(record: Record, study: Study, args: argparse.Namespace) -> 
     said |= {key for key, flag in FLAGS.items() if getattr(args, flag, None) is not None}
     last, default = record.sessions[-1]["budget"], record.sessions[-1]["default"]
     known = last.keys() & default.keys()  # not a budget that is newer than the record
-    kept = {key: last[key] for key in BUDGET if key in known and key not in said and args.defaults[key] == default[key]}
+    kept = {
+        key: last[key]
+        for key in BUDGET
+        if key in known and key not in said and args.defaults[key] == default[key]
+    }
     study = study.override(kept, source="ledger")
     begun = record.header["study"]["ablation"]["replicates"]
     if study.ablation.tuning.name == "replicated" and study.ablation.replicates != begun:
         raise UserError(
-            f"ablation.replicates: recorded {begun}, now {study.ablation.replicates}: with tuning 'replicated' each has a "
-            "search of its own, whose trials would be other ones; take the change back to go on, or add --fresh"
+            f"ablation.replicates: recorded {begun}, now {study.ablation.replicates}: with tuning "
+            "'replicated' each has a search of its own, whose trials would be other ones; take the "
+            "change back to go on, or add --fresh"
         )
     return study

@@ -1,4 +1,6 @@
-"""One command on one study, from the lock to the last line on the screen: search, arms, report, always an end."""
+"""One command on one study, from the lock to the last line on the screen: search, arms, report,
+always an end.
+"""
 
 import argparse
 import functools
@@ -22,11 +24,12 @@ from pipeline.record.record import Record
 from pipeline.screen import console as on_screen
 from pipeline.screen import folded
 from pipeline.session import resume
-from pipeline.session.cli import MLRUNS, chosen_study
+from pipeline.session.cli import MLRUNS
 from pipeline.session.dry_run import dry_run
 from pipeline.session.opening import open_record, prepare
 from pipeline.session.ordered_path import derive, path_name
 from pipeline.session.preflight import external_files
+from pipeline.study.choose import chosen_study
 from pipeline.study.study import Study
 
 if TYPE_CHECKING:
@@ -41,7 +44,9 @@ PATIENCE_SECONDS, HURRY_SECONDS = 120.0, 3.0  # for MLflow to take what is left;
 
 
 def conduct(args: argparse.Namespace, *, with_search: bool) -> int:
-    """Run a training command to its end; returns the exit code. Raises PipelineError, and Interrupted before it trains."""
+    """Run a training command to its end; returns the exit code. Raises PipelineError, and
+    Interrupted before it trains.
+    """
     with Interrupts(raises=True) as interrupts:
         return _conduct(args, interrupts, with_search=with_search)
 
@@ -55,24 +60,39 @@ def _conduct(args: argparse.Namespace, interrupts: Interrupts, *, with_search: b
     folder = study_folder(Path(args.mlruns), study, data)
     console = on_screen(quiet=args.verbosity < 0)
     if args.dry_run:
-        recorded = Record.of(read_events(folder)) if (folder / FILE).exists() and not args.fresh else Record()
+        recorded = (
+            Record.of(read_events(folder))
+            if (folder / FILE).exists() and not args.fresh
+            else Record()
+        )
         resume.require_settings(recorded, study, folder)
         study = resume.with_kept_budget(recorded, study, args)
         shown = dry_run(recorded, study, data, note, folder, with_search=with_search)
         console.print(shown, markup=False, soft_wrap=True)
         return 0
     if args.resume and not (folder / FILE).exists():
-        raise UserError(f"--resume: nothing is recorded in {printable(folder)}; leave the flag out to begin")
-    if args.fresh or not (folder / FILE).exists():  # a wrong folder of pictures must leave everything as it was
+        raise UserError(
+            f"--resume: nothing is recorded in {printable(folder)}; leave the flag out to begin"
+        )
+    if (
+        args.fresh or not (folder / FILE).exists()
+    ):  # a wrong folder of pictures must leave everything as it was
         args.listing = digest(study.baseline.dataset.scan(data))
-    if folder.name.startswith(usual := usual_folder(folder.parent, study, data).name) and folder.name != usual:
-        note_of = f"{usual} is recorded of other pictures of that name: this study is kept in {folder}"
+    if (
+        folder.name.startswith(usual := usual_folder(folder.parent, study, data).name)
+        and folder.name != usual
+    ):
+        note_of = (
+            f"{usual} is recorded of other pictures of that name: this study is kept in {folder}"
+        )
         console.print(folded(printable(note_of, 2000)), markup=False, soft_wrap=True)
     means = resources(args.workers, args.gpus_per_trial)
     aside = set_aside(folder) if args.fresh and folder.exists() else None
     ledger = Ledger(folder)
     try:
-        return Session(args, study, data, note, ledger, console, means, with_search=with_search).run(interrupts)
+        return Session(
+            args, study, data, note, ledger, console, means, with_search=with_search
+        ).run(interrupts)
     except OSError:
         ledger.check()  # a folder that was taken away explains it
         raise
@@ -83,22 +103,37 @@ def _conduct(args: argparse.Namespace, interrupts: Interrupts, *, with_search: b
 
 
 def path_study(args: argparse.Namespace, study: Study, data: Path | None) -> Study:
-    """The study of the path to the best configuration of `study`'s search: the recorded one, else derived from the search.
+    """The study of the path to the best configuration of `study`'s search: the recorded one, else
+    derived from the search.
 
-    Raises UserError where no search of this very study is recorded, or it found nothing better than the baseline.
+    Raises UserError where no search of this very study is recorded, or it found nothing better than
+    the baseline.
     """
     root = Path(args.mlruns)
     path = study.model_copy(update={"name": path_name(study.name)})
     folders = (study_folder(root, one, data) for one in (study, path))
-    searched, own = (Record.of(read_events(folder)) if (folder / FILE).exists() else Record() for folder in folders)
-    if searched.header and (lines := resume.changed_settings(searched, resume.as_recorded(searched, study))):
+    searched, own = (
+        Record.of(read_events(folder)) if (folder / FILE).exists() else Record()
+        for folder in folders
+    )
+    if searched.header and (
+        lines := resume.changed_settings(searched, resume.as_recorded(searched, study))
+    ):
         shown = "\n".join(printable(line, 300) for line in lines[:20])
-        raise UserError(f"--path: the search of '{study.name}' was recorded with other settings:\n{shown}\n{resume.GO_ON}")
+        raise UserError(
+            f"--path: the search of '{study.name}' was recorded with other "
+            f"settings:\n{shown}\n{resume.GO_ON}"
+        )
     if own.header and not args.fresh:
-        asked = {"ablation.replicates": study.ablation.replicates, "ablation.rope": study.ablation.rope}
+        asked = {
+            "ablation.replicates": study.ablation.replicates,
+            "ablation.rope": study.ablation.rope,
+        }
         made = own.study.override(asked, source="flags")
     else:
-        made = derive(searched, resume.with_kept_budget(searched, study, args) if searched.header else study)
+        made = derive(
+            searched, resume.with_kept_budget(searched, study, args) if searched.header else study
+        )
         args.recorded = searched.data
     args.defaults |= {"search.num_trials": 0}
     return made
@@ -120,7 +155,12 @@ class Session:
         with_search: bool,
     ) -> None:
         self.args, self.study, self.data_folder, self.note = args, study, data, note
-        self.ledger, self.console, self.means, self.with_search = ledger, console, means, with_search
+        self.ledger, self.console, self.means, self.with_search = (
+            ledger,
+            console,
+            means,
+            with_search,
+        )
         self.begun = time.monotonic()
         args.pictures = data  # where they lie now, for the ledger
         self.record = Record.of(ledger.events)
@@ -134,7 +174,9 @@ class Session:
         resume.require_settings(self.record, self.study, self.ledger.folder)
         data = self._prepare()
         if self.record.header:
-            resume.require_same(self.record, self.study, data, external_files(self.study), self.ledger.folder)
+            resume.require_same(
+                self.record, self.study, data, external_files(self.study), self.ledger.folder
+            )
             self.study = resume.with_kept_budget(self.record, self.study, self.args)
             resume.require_code(self.record, self.ledger.folder, self._plan().outstanding)
         interrupts.raises = False  # from here on a signal leads to the end of this function
@@ -149,7 +191,13 @@ class Session:
         with Progress(plan, self.console, verbosity=self.args.verbosity) as progress:
             listeners.append(progress.event)
             try:
-                self._train(plan, means, data, interrupts, functools.partial(_step_all, (self.ledger, outlook, progress)))
+                self._train(
+                    plan,
+                    means,
+                    data,
+                    interrupts,
+                    functools.partial(_step_all, (self.ledger, outlook, progress)),
+                )
                 outlook.step()
             except Exception as error:  # reported below, after what is done has been written up
                 problem = error
@@ -168,11 +216,18 @@ class Session:
 
     def _prepare(self) -> "Data":
         if self.note:
-            self.console.print(Panel(Text(self.note), title="embedded default", style="bold yellow"))
+            self.console.print(
+                Panel(Text(self.note), title="embedded default", style="bold yellow")
+            )
         root, known = Path(self.args.mlruns), getattr(self.args, "recorded", None)
-        self.study, data = prepare(self.study, self.data_folder, self.record, root, self.means, self.console, known)
+        self.study, data = prepare(
+            self.study, self.data_folder, self.record, root, self.means, self.console, known
+        )
         if known and known["fingerprint"] != data.fingerprint:
-            raise UserError("--path: the pictures are not those of the recorded search, or their content changed")
+            raise UserError(
+                "--path: the pictures are not those of the recorded search, or their content "
+                "changed"
+            )
         self.console.print(data.taken.text(data.warnings), markup=False, soft_wrap=True)
         if not self.args.workers and (short := shortage(self.means)):
             self._tell(f"warning: {short}")
@@ -184,12 +239,16 @@ class Session:
 
         self.ledger.append("finish", status=status)
         patience = HURRY_SECONDS if status == "failed" else PATIENCE_SECONDS
-        interrupts.wait(tracker.flush, patience, HURRY_SECONDS / 6)  # the report names the runs in MLflow
+        interrupts.wait(
+            tracker.flush, patience, HURRY_SECONDS / 6
+        )  # the report names the runs in MLflow
         folder = self.ledger.folder / "report"
         try:
             report = write_report(self.record, folder)
         finally:
-            trouble = interrupts.wait(functools.partial(tracker.close, folder), patience, HURRY_SECONDS)
+            trouble = interrupts.wait(
+                functools.partial(tracker.close, folder), patience, HURRY_SECONDS
+            )
         self.ledger.check()
         self._say(report.text)
         if trouble:
@@ -200,12 +259,25 @@ class Session:
     def _plan(self) -> "Plan":
         from pipeline.engine.queue import Plan
 
-        return Plan(self.study, self.ledger, self.record, core_version=CORE_VERSION, with_search=self.with_search)
+        return Plan(
+            self.study,
+            self.ledger,
+            self.record,
+            core_version=CORE_VERSION,
+            with_search=self.with_search,
+        )
 
     def _train(
-        self, plan: "Plan", means: Resources, data: "Data", interrupts: Interrupts, on_step: Callable[[], None]
+        self,
+        plan: "Plan",
+        means: Resources,
+        data: "Data",
+        interrupts: Interrupts,
+        on_step: Callable[[], None],
     ) -> None:
-        """Run the plan under the time limit; with one, the search gets its share of the epochs that are left."""
+        """Run the plan under the time limit; with one, the search gets its share of the epochs that
+        are left.
+        """
         from pipeline.engine.ray_tune import run
 
         deadline = float("inf")
@@ -213,9 +285,18 @@ class Session:
             deadline = self.begun + self.args.time
             search, arms = plan.remaining_epochs()
             now = time.monotonic()
-            plan.search_deadline = now + (deadline - now) * search / (search + arms) if arms else deadline
+            plan.search_deadline = (
+                now + (deadline - now) * search / (search + arms) if arms else deadline
+            )
         if plan.outstanding() and not interrupts.signal:
-            run(plan, means, data.path.resolve(), interrupts=interrupts, deadline=deadline, on_step=on_step)
+            run(
+                plan,
+                means,
+                data.path.resolve(),
+                interrupts=interrupts,
+                deadline=deadline,
+                on_step=on_step,
+            )
 
     def _tracker(self) -> "Tracker":
         from pipeline.analysis.arm_summary import summary
@@ -239,10 +320,15 @@ class Session:
         spent = time.monotonic() - self.begun
         from pipeline.record.mlflow_views import invitation
 
-        self._say(invitation(uri, experiment, "" if self.args.mlruns == MLRUNS else self.args.mlruns))
+        self._say(
+            invitation(uri, experiment, "" if self.args.mlruns == MLRUNS else self.args.mlruns)
+        )
         self._say(f"{status} after {spent:.0f} s; everything is in {folder}")
         if status != "complete":
-            self._say("to go on from here, run the same command again" + (", without --fresh" if self.args.fresh else ""))
+            self._say(
+                "to go on from here, run the same command again"
+                + (", without --fresh" if self.args.fresh else "")
+            )
 
     def _tell(self, text: str) -> None:
         self.console.print(folded(text), markup=False, soft_wrap=True)

@@ -1,4 +1,6 @@
-"""Search spaces as data: Float | Int | Choice ranges over the dotted paths of a TrainConfig, with conditional branches."""
+"""Search spaces as data: Float | Int | Choice ranges over the dotted paths of a TrainConfig, with
+conditional branches.
+"""
 
 import itertools
 import math
@@ -44,7 +46,11 @@ class Float(Frozen):
         return (self.low, self.high)
 
     def contains(self, value: object) -> bool:
-        return isinstance(value, (int, float)) and not isinstance(value, bool) and self.low <= value <= self.high
+        return (
+            isinstance(value, (int, float))
+            and not isinstance(value, bool)
+            and self.low <= value <= self.high
+        )
 
     def describe(self) -> str:
         return f"{self.low:g} … {self.high:g}" + (" (log)" if self.log else "")
@@ -73,7 +79,11 @@ class Int(Frozen):
         return (self.low, self.high)
 
     def contains(self, value: object) -> bool:
-        return isinstance(value, int) and not isinstance(value, bool) and self.low <= value <= self.high
+        return (
+            isinstance(value, int)
+            and not isinstance(value, bool)
+            and self.low <= value <= self.high
+        )
 
     def describe(self) -> str:
         return f"{self.low} … {self.high}" + (" (log)" if self.log else "")
@@ -114,9 +124,10 @@ Range = Float | Int | Choice
 class Space(Frozen):
     """Ranges to search.
 
-    `knobs` maps a dotted TrainConfig path to its range. `branches` holds conditional parts: for a part with a `name`
-    (model, optimizer, …) each variant with the ranges of its own fields, so that `momentum` exists for SGD alone.
-    A sampler sees variant-qualified names (`optimizer.sgd.lr`): two optimizers never share a learning-rate density.
+    `knobs` maps a dotted TrainConfig path to its range. `branches` holds conditional parts: for a
+    part with a `name` (model, optimizer, …) each variant with the ranges of its own fields, so that
+    `momentum` exists for SGD alone. A sampler sees variant-qualified names (`optimizer.sgd.lr`):
+    two optimizers never share a learning-rate density.
     """
 
     knobs: dict[str, Knob] = Field(default_factory=dict)
@@ -135,7 +146,9 @@ class Space(Frozen):
 
     def suggest(self, trial: Suggests) -> dict[str, Scalar]:
         """Ask `trial` for one point: dotted path → value, ready for `TrainConfig.override`."""
-        knobs: dict[str, Scalar] = {path: knob.suggest(trial, path) for path, knob in self.knobs.items()}
+        knobs: dict[str, Scalar] = {
+            path: knob.suggest(trial, path) for path, knob in self.knobs.items()
+        }
         for part, variants in self.branches.items():
             name = str(self._variant(part).suggest(trial, f"{part}.name"))
             knobs[f"{part}.name"] = name
@@ -144,11 +157,14 @@ class Space(Frozen):
         return knobs
 
     def active(self, knobs: Mapping[str, Scalar]) -> dict[str, tuple[Range, Scalar]]:
-        """Qualified sampler name → (range, value) of a point, the conditional ones of its own branches only.
+        """Qualified sampler name → (range, value) of a point, the conditional ones of its own
+        branches only.
 
         Raises KeyError where the point lacks a knob of the space.
         """
-        point: dict[str, tuple[Range, Scalar]] = {path: (knob, knobs[path]) for path, knob in self.knobs.items()}
+        point: dict[str, tuple[Range, Scalar]] = {
+            path: (knob, knobs[path]) for path, knob in self.knobs.items()
+        }
         for part, variants in self.branches.items():
             name = str(knobs[f"{part}.name"])
             point[f"{part}.name"] = (self._variant(part), name)
@@ -157,16 +173,22 @@ class Space(Frozen):
         return point
 
     def point(self, flat: Mapping[str, Scalar]) -> dict[str, Scalar] | None:
-        """The knobs of this space read off a flattened TrainConfig; None where a value lies outside the space."""
+        """The knobs of this space read off a flattened TrainConfig; None where a value lies outside
+        the space.
+        """
         paths = list(self.knobs)
         for part, variants in self.branches.items():
-            paths += [f"{part}.name"] + [f"{part}.{field}" for field in variants.get(str(flat.get(f"{part}.name")), {})]
+            paths += [f"{part}.name"] + [
+                f"{part}.{field}" for field in variants.get(str(flat.get(f"{part}.name")), {})
+            ]
         knobs = {path: flat.get(path) for path in paths}
         inside = all(knob.contains(value) for knob, value in self.active(knobs).values())
         return knobs if inside else None
 
     def check(self, baseline: Frozen, *, source: str) -> None:
-        """Build the config at every end of every range; raises UserError with every knob that the config refuses."""
+        """Build the config at every end of every range; raises UserError with every knob that the
+        config refuses.
+        """
         wrong = []
         for knobs in self._corners():
             try:
@@ -181,21 +203,31 @@ class Space(Frozen):
         rows = [(path, knob.describe()) for path, knob in self.knobs.items()]
         for part, variants in self.branches.items():
             rows.append((f"{part}.name", self._variant(part).describe()))
-            rows += [(f"{part}.{name}.{f}", k.describe()) for name, fs in variants.items() for f, k in fs.items()]
+            rows += [
+                (f"{part}.{name}.{f}", k.describe())
+                for name, fs in variants.items()
+                for f, k in fs.items()
+            ]
         return rows
 
     def paths(self) -> dict[str, str]:
         """Qualified name → the path that it sets, for every knob."""
         names = {path: path for path in (*self.knobs, *(f"{part}.name" for part in self.branches))}
         for part, variants in self.branches.items():
-            names |= {f"{part}.{name}.{field}": f"{part}.{field}" for name, fields in variants.items() for field in fields}
+            names |= {
+                f"{part}.{name}.{field}": f"{part}.{field}"
+                for name, fields in variants.items()
+                for field in fields
+            }
         return names
 
     def _variant(self, part: str) -> Choice:
         return Choice(options=tuple(self.branches[part]))
 
     def _corners(self) -> Iterator[dict[str, Scalar]]:
-        """Every end of every range; within a branch, whose fields may exclude each other, every combination of ends."""
+        """Every end of every range; within a branch, whose fields may exclude each other, every
+        combination of ends.
+        """
         for path, knob in self.knobs.items():
             for edge in knob.edges():
                 yield {path: edge}
@@ -203,5 +235,7 @@ class Space(Frozen):
             for name, fields in variants.items():
                 ends = itertools.product(*(knob.edges() for knob in fields.values()))
                 for values in itertools.islice(ends, MAX_CORNERS):
-                    corner: dict[str, Scalar] = {f"{part}.{f}": v for f, v in zip(fields, values, strict=True)}
+                    corner: dict[str, Scalar] = {
+                        f"{part}.{f}": v for f, v in zip(fields, values, strict=True)
+                    }
                     yield {f"{part}.name": name, **corner}

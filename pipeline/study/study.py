@@ -1,4 +1,6 @@
-"""A study: baseline, search space, search budget, ablation. Read from `studies/NAME.py` or a resolved JSON file."""
+"""A study: baseline, search space, search budget, ablation. Read from `studies/NAME.py` or a
+resolved JSON file.
+"""
 
 import importlib.util
 import json
@@ -19,7 +21,13 @@ from pipeline.study.space import Space
 from pipeline.study.tuning import Fixed, Replicated, Target, Tuning, nuisance, num_trials, targets
 
 PILOT_RUNS = 3  # of the reference, from which the pilot says what the ablation will be able to see
-EQUAL = ("dataset", "split", "folds", "precision", "epochs")  # what a comparison of arms is void without
+EQUAL = (
+    "dataset",
+    "split",
+    "folds",
+    "precision",
+    "epochs",
+)  # what a comparison of arms is void without
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
@@ -29,8 +37,15 @@ class Search(Frozen):
     num_trials: int = Field(default=40, ge=0, le=100_000)
     sampler: Literal["tpe", "random"] = "tpe"
     scheduler: Literal["promotion", "stopping"] = "promotion"
-    reduction: int = Field(default=3, ge=2, le=10, description="eta: one in eta goes on from a rung")
-    num_rungs: int = Field(default=3, ge=1, le=6, description="rungs at R/eta^(k-1), …, R/eta, R of a trial's own epochs")
+    reduction: int = Field(
+        default=3, ge=2, le=10, description="eta: one in eta goes on from a rung"
+    )
+    num_rungs: int = Field(
+        default=3,
+        ge=1,
+        le=6,
+        description="rungs at R/eta^(k-1), …, R/eta, R of a trial's own epochs",
+    )
     seed: int = Field(default=0, ge=0, lt=2**31)
 
 
@@ -39,10 +54,17 @@ class Ablation(Frozen):
 
     design: Design
     replicates: int = Field(default=5, ge=1, le=1000)
-    rope: float = Field(default=0.01, gt=0, lt=1, description="smallest accuracy difference of practical interest")
+    rope: float = Field(
+        default=0.01, gt=0, lt=1, description="smallest accuracy difference of practical interest"
+    )
     tuning: Tuning = Fixed()
-    match: str = Field(default="", description="path of a whole number that gives every arm the reference's parameters")
-    matched: dict[str, int] = Field(default={}, description="arm → that number, found when the study begins")
+    match: str = Field(
+        default="",
+        description="path of a whole number that gives every arm the reference's parameters",
+    )
+    matched: dict[str, int] = Field(
+        default={}, description="arm → that number, found when the study begins"
+    )
 
 
 def is_default_margin(rope: float) -> bool:
@@ -57,7 +79,9 @@ def margin_in_words(rope: float) -> str:
 
 
 class Fallback(Frozen):
-    """What the study becomes where its data is not found; `note` is shown wherever its results are."""
+    """What the study becomes where its data is not found; `note` is shown wherever its results
+    are.
+    """
 
     note: str
     overrides: Overrides
@@ -68,9 +92,17 @@ class Study(Frozen):
 
     name: str = Field(pattern=rf"^{NAME.pattern}$")
     title: str
-    question: str = Field(default="", max_length=400, description="what it asks: the report begins with it and its answer")
-    data: str | None = Field(default=None, description="folder of pictures, relative to the working directory")
-    data_env: str | None = Field(default=None, description="environment variable that names the folder instead")
+    question: str = Field(
+        default="",
+        max_length=400,
+        description="what it asks: the report begins with it and its answer",
+    )
+    data: str | None = Field(
+        default=None, description="folder of pictures, relative to the working directory"
+    )
+    data_env: str | None = Field(
+        default=None, description="environment variable that names the folder instead"
+    )
     baseline: TrainConfig
     space: Space
     search: Search = Search()
@@ -78,35 +110,54 @@ class Study(Frozen):
     fallback: Fallback | None = None
 
     def arms(self) -> tuple[tuple[Arm, TrainConfig], ...]:
-        """The arms with their configs; raises UserError where an arm is illegal or equals another."""
+        """The arms with their configs; raises UserError where an arm is illegal or equals
+        another.
+        """
         source = f"study '{self.name}'"
         pairs: list[tuple[Arm, TrainConfig]] = []
         seen: dict[str, str] = {}
         for arm in self.ablation.design.expand():
             arm = self._matched(arm, reference=not pairs)
-            config = self.baseline.override(arm.overrides, source=f"{source}, arm '{printable(arm.name)}'")
-            unequal = [part for part in EQUAL if getattr(config, part) != getattr(self.baseline, part)]
+            config = self.baseline.override(
+                arm.overrides, source=f"{source}, arm '{printable(arm.name)}'"
+            )
+            unequal = [
+                part for part in EQUAL if getattr(config, part) != getattr(self.baseline, part)
+            ]
             if unequal:
-                raise UserError(f"{source}, arm '{printable(arm.name)}': {unequal[0]}: it must be the same for all arms")
+                raise UserError(
+                    f"{source}, arm '{printable(arm.name)}': {unequal[0]}: it must be the same for "
+                    "all arms"
+                )
             twin = seen.setdefault(config.in_force().fingerprint(), arm.name)
             if twin != arm.name:
                 raise UserError(
-                    f"{source}: arms '{printable(twin)}' and '{printable(arm.name)}' are the same configuration: a factor "
-                    "has no effect (amounts of augmentation have none while augment.strength is 0)"
+                    f"{source}: arms '{printable(twin)}' and '{printable(arm.name)}' are the same "
+                    "configuration: a factor has no effect (amounts of augmentation have none "
+                    "while augment.strength is 0)"
                 )
             pairs.append((arm, config))
         return tuple(pairs)
 
     def _matched(self, arm: Arm, *, reference: bool) -> Arm:
         """The arm with the number that gives it the reference's parameters, once that is known."""
-        path, where = self.ablation.match, f"study '{self.name}', arm '{printable(arm.name)}': ablation.match"
+        path, where = (
+            self.ablation.match,
+            f"study '{self.name}', arm '{printable(arm.name)}': ablation.match",
+        )
         if not path or reference:
             return arm
         if path in dict(flatten(arm.overrides)):
-            raise UserError(f"{where}: {printable(path)}: the arm sets it itself, so it cannot be chosen for it")
+            raise UserError(
+                f"{where}: {printable(path)}: the arm sets it itself, so it cannot be chosen for it"
+            )
         flat = self.baseline.override(arm.overrides, source=where).flat()
         if type(flat.get(path)) is not int or not path.startswith("model."):
-            numbers = [known for known, value in flat.items() if type(value) is int and known.startswith("model.")]
+            numbers = [
+                known
+                for known, value in flat.items()
+                if type(value) is int and known.startswith("model.")
+            ]
             raise UserError(f"{where}: no whole number of its network; {choices(path, numbers)}")
         if arm.name not in self.ablation.matched:
             return arm
@@ -115,33 +166,50 @@ class Study(Frozen):
     def check(self) -> None:
         """Raise UserError unless every end of the space and every arm is a legal TrainConfig."""
         if self.ablation.matched and not self.ablation.match:
-            raise UserError(f"study '{self.name}', ablation.matched: found when a study begins; set ablation.match instead")
+            raise UserError(
+                f"study '{self.name}', ablation.matched: found when a study begins; set "
+                "ablation.match instead"
+            )
         knobs = [*self.space.knobs, *(f"{part}.name" for part in self.space.branches)]
         for path in knobs:
             if path.split(".")[0] in EQUAL[:4]:
-                raise UserError(f"study '{self.name}', space: {path}: it must be the same for all trials")
+                raise UserError(
+                    f"study '{self.name}', space: {path}: it must be the same for all trials"
+                )
         self.space.check(self.baseline, source=f"study '{self.name}', space")
         self._check_tuning()
 
     def spaces(self) -> dict[str, tuple[TrainConfig, Space | None]]:
-        """Arm → its config and the part of the space that is its to tune, where arms are tuned; None: nothing is."""
+        """Arm → its config and the part of the space that is its to tune, where arms are tuned;
+        None: nothing is.
+        """
         arms = self.arms()
         alike = (*EQUAL, "patience", *filter(None, (self.ablation.match,)))
         scientific = {*alike, *(path for arm, _ in arms for path, _ in flatten(arm.overrides))}
-        return {arm.name: (config, nuisance(self.space, config.flat(), scientific)) for arm, config in arms}
+        return {
+            arm.name: (config, nuisance(self.space, config.flat(), scientific))
+            for arm, config in arms
+        }
 
     def targets(self) -> tuple[Target, ...]:
         """The searches of the arms, in the order they are run; none where they are not tuned."""
         if isinstance(self.ablation.tuning, Fixed):
             return ()
-        return targets(self.ablation.tuning, self.spaces(), replicates=self.ablation.replicates, seed=self.search.seed)
+        return targets(
+            self.ablation.tuning,
+            self.spaces(),
+            replicates=self.ablation.replicates,
+            seed=self.search.seed,
+        )
 
     def _check_tuning(self) -> None:
         source, tuning = f"study '{self.name}'", self.ablation.tuning
         if isinstance(tuning, Replicated) and min(num_trials(tuning, self.ablation.replicates)) < 2:
             raise UserError(
-                f"{source}: ablation.tuning.num_trials: each of {plural(self.ablation.replicates, 'replicate')} needs a "
-                f"search of at least 2 trials (got {tuning.num_trials}); allowed: at least {2 * self.ablation.replicates}"
+                f"{source}: ablation.tuning.num_trials: each of "
+                f"{plural(self.ablation.replicates, 'replicate')} needs a search of at least 2 "
+                f"trials (got {tuning.num_trials}); allowed: at least "
+                f"{2 * self.ablation.replicates}"
             )
         if isinstance(tuning, Fixed):
             self.arms()
@@ -152,13 +220,17 @@ class Study(Frozen):
 
 
 def load_study(name: str, folder: Path = Path("studies")) -> Study:
-    """The study called `name` in `folder`, or the resolved JSON file at path `name`; raises UserError."""
+    """The study called `name` in `folder`, or the resolved JSON file at path `name`; raises
+    UserError.
+    """
     if name.endswith(".json"):
         return _read_json(Path(name))
     known = sorted(p.stem for p in folder.glob("*.py") if NAME.fullmatch(p.stem))
     if not NAME.fullmatch(name) or name not in known:
         asked = choices(name, known)
-        asked += "" if "did you mean" in asked else nearest(Path(name).stem, known)  # studies/hw3.py
+        asked += (
+            "" if "did you mean" in asked else nearest(Path(name).stem, known)
+        )  # studies/hw3.py
         raise UserError(f"--study: no study of that name in {folder}/; {asked}")
     path = folder / f"{name}.py"
     spec = importlib.util.spec_from_file_location(f"studies.{name}", path)
@@ -179,7 +251,11 @@ def load_study(name: str, folder: Path = Path("studies")) -> Study:
 
 def _blame(path: Path, error: BaseException) -> list[str]:
     """What is wrong with a study's file, and in which line of it."""
-    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]
+    lines = [
+        frame.lineno
+        for frame in traceback.extract_tb(error.__traceback__)
+        if frame.filename == str(path)
+    ]
     where = f"{path}, line {lines[-1]}" if lines else str(path)
     if isinstance(error, ValidationError):
         return [f"{where}: {line}" for line in explain(error)]

@@ -1,4 +1,5 @@
-"""Real commands as in a bare container (needs root): /dev/shm of 64 MB, 256 open files, no HOME, a user nobody knows.
+"""Real commands as in a bare container (needs root): /dev/shm of 64 MB, 256 open files, no HOME, a
+user nobody knows.
 
 python -m tests.faults.bare_container [--workers 2]
 """
@@ -33,14 +34,30 @@ def main() -> int:
             ("doctor", *STUDY),
             ("export", *STUDY, "--no-onnx"),
         ):
-            command = (sys.executable, "-m", f"pipeline.{words[0]}", *words[1:], "--mlruns", str(home))
+            command = (
+                sys.executable,
+                "-m",
+                f"pipeline.{words[0]}",
+                *words[1:],
+                "--mlruns",
+                str(home),
+            )
             whole = ("unshare", "--mount", "sh", "-c", f'{SMALL}{NOBODY}"$@"', "sh", *command)
             done = subprocess.run(
-                whole, cwd=commands.ROOT, env=variables, capture_output=True, text=True, check=False, timeout=900
+                whole,
+                cwd=commands.ROOT,
+                env=variables,
+                capture_output=True,
+                text=True,
+                check=False,
+                timeout=900,
             )
             wrong = done.returncode != 0 or "Traceback" in done.stderr + done.stdout
             bad += wrong
-            print(f"{words[0]}: exit {done.returncode}" + (f"\n{done.stdout[-1500:]}{done.stderr[-1500:]}" if wrong else ""))
+            print(
+                f"{words[0]}: exit {done.returncode}"
+                + (f"\n{done.stdout[-1500:]}{done.stderr[-1500:]}" if wrong else "")
+            )
     return 1 if bad else 0
 
 

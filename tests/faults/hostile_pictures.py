@@ -1,10 +1,11 @@
-"""Five hundred hostile pictures, decoded into a cache for real: memory, the longest picture, what is read and refused.
+"""Five hundred hostile pictures, decoded into a cache for real: memory, the longest picture, what
+is read and refused.
 
     python tests/faults/hostile_pictures.py [--size 128] [--keep FOLDER]
 
-A child builds the cache among good pictures, with links and pipes beside them. Exit code 1 where it takes more than
-MOST_BYTES of memory, all its processes together, where a picture takes more than MOST_SECONDS of CPU time, where one is
-neither read nor named, or where a good one is lost.
+A child builds the cache among good pictures, with links and pipes beside them. Exit code 1 where it
+takes more than MOST_BYTES of memory, all its processes together, where a picture takes more than
+MOST_SECONDS of CPU time, where one is neither read nor named, or where a good one is lost.
 """
 
 import argparse
@@ -28,7 +29,9 @@ NUM_GOOD = 600
 def main() -> int:
     flags = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     flags.add_argument("--size", type=int, default=128)
-    flags.add_argument("--keep", type=Path, help="folder for the pictures, instead of a temporary one")
+    flags.add_argument(
+        "--keep", type=Path, help="folder for the pictures, instead of a temporary one"
+    )
     flags.add_argument("--child", type=Path, help=argparse.SUPPRESS)
     args = flags.parse_args()
     if args.child:
@@ -49,7 +52,9 @@ def main() -> int:
 
 
 def write(root: Path) -> int:
-    """Good pictures in two classes, the hostile ones in the first; returns how many files are pictures."""
+    """Good pictures in two classes, the hostile ones in the first; returns how many files are
+    pictures.
+    """
     from hostile_pictures import write_hostile
     from picture_bombs import bombs
     from pictures import class_folder
@@ -60,14 +65,18 @@ def write(root: Path) -> int:
         (root / "bread" / name).write_bytes(content)
         num += 1
     os.mkfifo(root / "bread" / "pipe.jpg")
-    for number, target in enumerate(("/proc/kmsg", "/proc/self/mem", "/dev/zero", "/dev/random", "/proc/self/environ")):
+    for number, target in enumerate(
+        ("/proc/kmsg", "/proc/self/mem", "/dev/zero", "/dev/random", "/proc/self/environ")
+    ):
         (root / "bread" / f"link{number}.jpg").symlink_to(target)
     (root / "bread" / "folder").symlink_to("/proc/self")
     return num + NUM_GOOD
 
 
 def build(folder: Path, size: int) -> int:
-    """In the child: build the cache, each picture timed by the CPU time of its thread and of the processes apart."""
+    """In the child: build the cache, each picture timed by the CPU time of its thread and of the
+    processes apart.
+    """
     from pipeline.data import cache
     from pipeline.data.datasets import Folder
 
@@ -79,18 +88,29 @@ def build(folder: Path, size: int) -> int:
         try:
             return plain(self, listing, row)  # type: ignore[arg-type]
         finally:
-            seconds[listing.files[row]] = time.thread_time() - own + max(0.0, _seconds_apart() - apart)  # type: ignore[attr-defined]
+            seconds[listing.files[row]] = (
+                time.thread_time() - own + max(0.0, _seconds_apart() - apart)
+            )  # type: ignore[attr-defined]
 
     Folder.read = timed  # type: ignore[assignment,method-assign]
     data = cache.prepare(Folder(size=size, max_unreadable=0.5), folder / "set", folder / "cache")
     found = {bad.file: bad.reason for bad in data.unreadable}
-    facts = {"read": data.files, "refused": found, "seconds": seconds, "left_out": data.taken.left_out}
-    json.dump(facts | {"own": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024}, sys.stdout)
+    facts = {
+        "read": data.files,
+        "refused": found,
+        "seconds": seconds,
+        "left_out": data.taken.left_out,
+    }
+    json.dump(
+        facts | {"own": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024}, sys.stdout
+    )
     return 0
 
 
 def _seconds_apart() -> float:
-    """CPU time of the processes apart, ended ones included; where two are at work a picture gets the other's as well."""
+    """CPU time of the processes apart, ended ones included; where two are at work a picture gets
+    the other's as well.
+    """
     ticks = os.sysconf("SC_CLK_TCK")
     ended = resource.getrusage(resource.RUSAGE_CHILDREN)
     total = ended.ru_utime + ended.ru_stime
@@ -105,12 +125,17 @@ def _seconds_apart() -> float:
 
 
 class Watch(threading.Thread):
-    """The most memory that a process and its children held together: looked at 50 times a second, and by VmHWM, which
-    misses nothing but adds what was not held at once."""
+    """The most memory that a process and its children held together: looked at 50 times a second,
+    and by VmHWM, which misses nothing but adds what was not held at once."""
 
     def __init__(self, pid: int) -> None:
         super().__init__(daemon=True)
-        self.pid, self.together, self.highest, self._over = pid, 0, dict[int, int](), threading.Event()
+        self.pid, self.together, self.highest, self._over = (
+            pid,
+            0,
+            dict[int, int](),
+            threading.Event(),
+        )
         self.start()
 
     def run(self) -> None:
@@ -136,7 +161,11 @@ class Watch(threading.Thread):
             lines = Path(f"/proc/{pid}/status").read_text().splitlines()
         except OSError:
             return 0
-        facts = {line.split(":")[0]: int(line.split()[1]) * 1024 for line in lines if line.startswith("Vm")}
+        facts = {
+            line.split(":")[0]: int(line.split()[1]) * 1024
+            for line in lines
+            if line.startswith("Vm")
+        }
         self.highest[pid] = max(self.highest.get(pid, 0), facts.get("VmHWM", 0))
         return facts.get("VmRSS", 0)
 
@@ -147,12 +176,18 @@ def judged(facts: dict, problems: str, watch: Watch, num: int, wall: float) -> i
     longest = sorted(seconds.items(), key=lambda item: -item[1])[:8]
     reasons = Counter(" ".join(reason.split()[:6]) for reason in refused.values())
     apart = [size for pid, size in watch.highest.items() if pid != watch.pid]
-    print(f"{num} pictures: {len(read)} read ({len(hostile)} hostile ones), {len(refused)} refused; {wall:.0f} s")
+    print(
+        f"{num} pictures: {len(read)} read ({len(hostile)} hostile ones), {len(refused)} refused; "
+        f"{wall:.0f} s"
+    )
     print(f"left out: {facts['left_out']}")
     print(f"most memory held at once: {watch.together / 2**20:.0f} MB")
     own, largest = facts["own"] / 2**20, max(apart, default=0) / 2**20
     print(f"VmHWM: the build {own:.0f} MB, {len(apart)} processes apart up to {largest:.0f} MB")
-    print("longest, CPU seconds: " + ", ".join(f"{name.split('/')[1][:40]!r} {spent:.1f}" for name, spent in longest))
+    print(
+        "longest, CPU seconds: "
+        + ", ".join(f"{name.split('/')[1][:40]!r} {spent:.1f}" for name, spent in longest)
+    )
     for reason, count in reasons.most_common(12):
         print(f"  {count:4d} {reason} …")
     for name, reason in sorted(refused.items()):

@@ -1,10 +1,12 @@
-"""`kill -9` at 20 instants over the whole life of a command, then the same command: it ends as if nothing had happened.
+"""`kill -9` at 20 instants over the whole life of a command, then the same command: it ends as if
+nothing had happened.
 
     python -m tests.faults.kill_sweep [--workers 1 2] [--instants 20]
 
-Each instant has a home of its own. Looked at: runs, their configs, every number of every epoch, rungs, tests (with one
-worker, whose order is fixed, against the undisturbed twin's; with several, those of the arms), epochs held twice, what
-MLflow shows (runs, points, none RUNNING), folders and processes left behind.
+Each instant has a home of its own. Looked at: runs, their configs, every number of every epoch,
+rungs, tests (with one worker, whose order is fixed, against the undisturbed twin's; with several,
+those of the arms), epochs held twice, what MLflow shows (runs, points, none RUNNING), folders and
+processes left behind.
 """
 
 import argparse
@@ -19,7 +21,18 @@ from typing import Any
 
 from tests import commands
 
-STUDY = ("--study", "hw3", "--trials", 4, "--epochs", 3, "--replicates", 2, "--set", "model.width=4")
+STUDY = (
+    "--study",
+    "hw3",
+    "--trials",
+    4,
+    "--epochs",
+    3,
+    "--replicates",
+    2,
+    "--set",
+    "model.width=4",
+)
 RUNS = "SELECT count(*) FROM runs WHERE lifecycle_stage = 'active'"
 POINTS = "SELECT count(*) FROM metrics"
 RUNNING = "SELECT count(*) FROM runs WHERE status = 'RUNNING'"
@@ -40,9 +53,15 @@ class End:
     @classmethod
     def of(cls, home: Path) -> "End":
         counts = [commands.mlflow_rows(home, query)[0][0] for query in (RUNS, POINTS, RUNNING)]
-        scratch = tuple(str(p.relative_to(home)) for p in home.rglob("*") if p.name.endswith((".tmp", ".new", ".out")))
+        scratch = tuple(
+            str(p.relative_to(home))
+            for p in home.rglob("*")
+            if p.name.endswith((".tmp", ".new", ".out"))
+        )
         found = commands.results(home)
-        return cls(found, commands.repeated_epochs(home), (counts[0], counts[1]), counts[2], scratch)
+        return cls(
+            found, commands.repeated_epochs(home), (counts[0], counts[1]), counts[2], scratch
+        )
 
     def of_arms(self) -> dict[str, Any]:
         return {key: run for key, run in self.runs.items() if run[0] == "arm"}
@@ -76,9 +95,13 @@ def killed(home: Path, workers: int, seconds: float) -> str:
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
     deadline = time.monotonic() + GONE_SECONDS
-    while (left := [pid for pid in below if Path(f"/proc/{pid}").exists()]) and time.monotonic() < deadline:
+    while (
+        left := [pid for pid in below if Path(f"/proc/{pid}").exists()]
+    ) and time.monotonic() < deadline:
         time.sleep(0.1)
-    return f"{commands.num_lines(home)} lines" + (f", LEFT: {', '.join(map(name, left))}" if left else "")
+    return f"{commands.num_lines(home)} lines" + (
+        f", LEFT: {', '.join(map(name, left))}" if left else ""
+    )
 
 
 def name(pid: int) -> str:
@@ -92,7 +115,9 @@ def compare(end: End, twin: End, workers: int) -> list[str]:
     """What is not as it should be."""
     ours, theirs = (end.runs, twin.runs) if workers == 1 else (end.of_arms(), twin.of_arms())
     found = [f"{len(theirs.keys() - ours.keys())} runs lost"] if theirs.keys() - ours.keys() else []
-    found += [f"{len(ours.keys() - theirs.keys())} runs too many"] if ours.keys() - theirs.keys() else []
+    found += (
+        [f"{len(ours.keys() - theirs.keys())} runs too many"] if ours.keys() - theirs.keys() else []
+    )
     differing = [key for key in ours.keys() & theirs.keys() if ours[key] != theirs[key]]
     found += [f"{len(differing)} runs differ"] if differing else []
     found += [f"{end.repeated} epochs twice"] if end.repeated else []
@@ -110,7 +135,9 @@ def sweep(root: Path, workers: int, instants: int) -> int:
     life = time.monotonic() - begun
     twin = End.of(calm)
     print(
-        f"{workers} workers, undisturbed: exit {code}, {life:.1f} s, {len(twin.runs)} runs, MLflow {twin.mlflow}", flush=True
+        f"{workers} workers, undisturbed: exit {code}, {life:.1f} s, {len(twin.runs)} runs, MLflow "
+        f"{twin.mlflow}",
+        flush=True,
     )
     bad = int(code != 0)
     for number in range(1, instants + 1):
@@ -120,7 +147,11 @@ def sweep(root: Path, workers: int, instants: int) -> int:
         codes: list[int] = []
         while len(codes) < MOST_COMMANDS and 0 not in codes:
             codes.append(commands.run("search", *STUDY, "--workers", workers, home=home))
-        faults = compare(End.of(home), twin, workers) + [f"exit {codes}"] * (codes != [0]) + ["LEFT"] * ("LEFT" in what)
+        faults = (
+            compare(End.of(home), twin, workers)
+            + [f"exit {codes}"] * (codes != [0])
+            + ["LEFT"] * ("LEFT" in what)
+        )
         bad += bool(faults)
         words = "; ".join(faults) or "as undisturbed"
         print(f"{workers} workers, killed at {at:5.1f} s ({what}): {words}", flush=True)

@@ -1,4 +1,5 @@
-"""A real command in a container's memory limit (a cgroup, needs root): workers are killed for memory, the study ends whole.
+"""A real command in a container's memory limit (a cgroup, needs root): workers are killed for
+memory, the study ends whole.
 
 python -m tests.faults.out_of_memory [--gigabytes 2.5] [--workers 4]
 """
@@ -15,7 +16,18 @@ from pathlib import Path
 from pipeline.record.ledger import read_events
 from tests import commands
 
-STUDY = ("--study", "hw3", "--trials", 6, "--epochs", 3, "--replicates", 2, "--set", "model.width=4")
+STUDY = (
+    "--study",
+    "hw3",
+    "--trials",
+    6,
+    "--epochs",
+    3,
+    "--replicates",
+    2,
+    "--set",
+    "model.width=4",
+)
 
 
 def limited(num_bytes: int) -> Path:
@@ -41,20 +53,38 @@ def main() -> int:
     try:
         with tempfile.TemporaryDirectory() as folder:
             home = Path(folder) / "home"
-            words = [sys.executable, "-m", "pipeline.search", *map(str, STUDY), "--mlruns", str(home)]
+            words = [
+                sys.executable,
+                "-m",
+                "pipeline.search",
+                *map(str, STUDY),
+                "--mlruns",
+                str(home),
+            ]
             for flags in (["--workers", str(args.workers)],):
                 enter = f'echo 0 > {group}/cgroup.procs && exec "$@"'
                 done = subprocess.run(
-                    ["sh", "-c", enter, "sh", *words, *flags], cwd=commands.ROOT, capture_output=True, text=True, check=False
+                    ["sh", "-c", enter, "sh", *words, *flags],
+                    cwd=commands.ROOT,
+                    capture_output=True,
+                    text=True,
+                    check=False,
                 )
             events = list(read_events(commands.folder(home)))
             print("\n".join(line for line in done.stdout.splitlines() if "memory" in line))
             kinds = Counter(event["type"] for event in events)
             killed = [event["error"] for event in events if event["type"] == "fail"]
             statuses = Counter(run.status for run in commands.record(home).runs.values())
-            print(f"exit {done.returncode}; {kinds['fail']} attempts lost: {dict(Counter(killed))}; runs {dict(statuses)}")
+            print(
+                f"exit {done.returncode}; {kinds['fail']} attempts lost: {dict(Counter(killed))}; "
+                f"runs {dict(statuses)}"
+            )
             print(done.stderr[-2000:])
-            whole = done.returncode == 0 and not statuses["failed"] and commands.repeated_epochs(home) == 0
+            whole = (
+                done.returncode == 0
+                and not statuses["failed"]
+                and commands.repeated_epochs(home) == 0
+            )
             return 0 if whole and killed and all("memory" in error for error in killed) else 1
     finally:
         group.rmdir()

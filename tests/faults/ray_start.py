@@ -1,7 +1,8 @@
-"""Ray that does not come up at the first try, for real: `python -m tests.faults.ray_start` (takes a minute).
+"""Ray that does not come up at the first try, for real: `python -m tests.faults.ray_start` (takes a
+minute).
 
-The raylet of the first try is halted as soon as it is there, so that Ray gives it up after half a minute. The command must
-complete all the same, and no process of the first try may be left.
+The raylet of the first try is halted as soon as it is there, so that Ray gives it up after half a
+minute. The command must complete all the same, and no process of the first try may be left.
 """
 
 import os
@@ -19,7 +20,21 @@ import commands  # noqa: E402
 
 from pipeline.engine.processes import descendants  # noqa: E402
 
-TINY = ("--study", "hw3", "--workers", 1, "--epochs", 1, "--trials", 1, "--replicates", 1, "--set", "model.width=4", "-q")
+TINY = (
+    "--study",
+    "hw3",
+    "--workers",
+    1,
+    "--epochs",
+    1,
+    "--trials",
+    1,
+    "--replicates",
+    1,
+    "--set",
+    "model.width=4",
+    "-q",
+)
 
 
 def main() -> int:
@@ -31,8 +46,15 @@ def main() -> int:
         first = descendants(process.pid)
         code = process.wait(commands.HANGS)
         time.sleep(1.0)
-        left = [pid for pid in first if Path(f"/proc/{pid}").exists() and " Z " not in Path(f"/proc/{pid}/stat").read_text()]
-        print(f"raylet {raylet} halted: exit {code} after {time.monotonic() - begun:.0f} s, left of the first try: {left}")
+        left = [
+            pid
+            for pid in first
+            if Path(f"/proc/{pid}").exists() and " Z " not in Path(f"/proc/{pid}/stat").read_text()
+        ]
+        print(
+            f"raylet {raylet} halted: exit {code} after {time.monotonic() - begun:.0f} s, left of "
+            f"the first try: {left}"
+        )
         if code:
             print(commands.output(home)[-3000:])
     return int(code != 0 or bool(left))

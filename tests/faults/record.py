@@ -1,6 +1,8 @@
-"""`python -m tests.faults.record`: real commands lose their folder, their lock or a line of their ledger in the middle.
+"""`python -m tests.faults.record`: real commands lose their folder, their lock or a line of their
+ledger in the middle.
 
-Prints a table; the exit code says whether all went as promised. Takes some minutes, so pytest does not collect it.
+Prints a table; the exit code says whether all went as promised. Takes some minutes, so pytest does
+not collect it.
 """
 
 import os
@@ -16,7 +18,20 @@ from pathlib import Path
 from pipeline.record.ledger import FILE
 from tests import commands
 
-TINY = ("--study", "hw3", "--workers", 1, "--epochs", 2, "--trials", 3, "--replicates", 2, "--set", "model.width=4")
+TINY = (
+    "--study",
+    "hw3",
+    "--workers",
+    1,
+    "--epochs",
+    2,
+    "--trials",
+    3,
+    "--replicates",
+    2,
+    "--set",
+    "model.width=4",
+)
 
 
 def begun(home: Path, lines: int = 9) -> "subprocess.Popen[str]":
@@ -77,9 +92,18 @@ def folder_moved(home: Path, calm: Path) -> str:
 def silent(home: Path, calm: Path) -> str:
     """Nothing is reported, as in an epoch of an hour: the worker stands still."""
     process = begun(home)
-    workers = subprocess.run(("pgrep", "-P", str(process.pid), "-f", "ray::"), capture_output=True, text=True, check=False)
-    raylets = subprocess.run(("pgrep", "-P", str(process.pid), "raylet"), capture_output=True, text=True, check=True).stdout
-    found = subprocess.run(("pgrep", "-P", raylets.split()[0]), capture_output=True, text=True, check=True).stdout
+    workers = subprocess.run(
+        ("pgrep", "-P", str(process.pid), "-f", "ray::"),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    raylets = subprocess.run(
+        ("pgrep", "-P", str(process.pid), "raylet"), capture_output=True, text=True, check=True
+    ).stdout
+    found = subprocess.run(
+        ("pgrep", "-P", raylets.split()[0]), capture_output=True, text=True, check=True
+    ).stdout
     for pid in (*workers.stdout.split(), *found.split()):
         if "ray::" in Path(f"/proc/{pid}/cmdline").read_text():
             os.kill(int(pid), signal.SIGSTOP)
@@ -129,7 +153,9 @@ def foreign_file(home: Path, calm: Path) -> str:
     folder = home / commands.folder(calm).name
     folder.mkdir(parents=True)
     (folder / ".DS_Store").touch()
-    process = commands.start("search", *TINY, "--set", "transfer.weights=/nonexistent.pt", home=home)
+    process = commands.start(
+        "search", *TINY, "--set", "transfer.weights=/nonexistent.pt", home=home
+    )
     ended(process, home, 2, "/nonexistent.pt")
     assert [path.name for path in folder.iterdir()] == [".DS_Store"]
     return "rc 2 in words, the file stays"

@@ -1,8 +1,10 @@
-"""Real commands ended by signals, alone and twice, in every phase: `python -m tests.faults.signals`.
+"""Real commands ended by signals, alone and twice, in every phase: `python -m
+tests.faults.signals`.
 
-For each: the exit code, the seconds from the (last) signal to the exit, what of the command's processes lives 3 seconds
-after that, whether its temporary folder and a half-made cache are gone, what MLflow thinks is running; and in the end
-whether the same command goes on and completes, without an epoch trained twice. Run it on an idle machine for the seconds.
+For each: the exit code, the seconds from the (last) signal to the exit, what of the command's
+processes lives 3 seconds after that, whether its temporary folder and a half-made cache are gone,
+what MLflow thinks is running; and in the end whether the same command goes on and completes,
+without an epoch trained twice. Run it on an idle machine for the seconds.
 """
 
 import os
@@ -22,14 +24,43 @@ from pictures import save  # noqa: E402
 from pipeline.engine.processes import descendants  # noqa: E402
 from pipeline.machine import temp_folder  # noqa: E402
 
-DIGITS = ("--study", "hw3", "--workers", 2, "--epochs", 4, "--trials", 4, "--replicates", 2, "--set", "model.width=4")
-LONG = ("--study", "hw3", "--workers", 1, "--epochs", 2, "--trials", 1, "--replicates", 1, "--set", "model.width=64")
+DIGITS = (
+    "--study",
+    "hw3",
+    "--workers",
+    2,
+    "--epochs",
+    4,
+    "--trials",
+    4,
+    "--replicates",
+    2,
+    "--set",
+    "model.width=4",
+)
+LONG = (
+    "--study",
+    "hw3",
+    "--workers",
+    1,
+    "--epochs",
+    2,
+    "--trials",
+    1,
+    "--replicates",
+    1,
+    "--set",
+    "model.width=64",
+)
 MOST_SECONDS = {signal.SIGTERM: 8.0, signal.SIGINT: 10.0, signal.SIGHUP: 8.0}
 
 
 def main() -> int:
     bad = 0
-    print(f"{'phase':12} {'signal':8} {'code':>4} {'seconds':>7} {'alive':>5} {'left':>4} {'running':>7}")
+    print(
+        f"{'phase':12} {'signal':8} {'code':>4} {'seconds':>7} {'alive':>5} {'left':>4} "
+        f"{'running':>7}"
+    )
     with tempfile.TemporaryDirectory() as name:
         root = Path(name)
         pictures = large_pictures(root / "pictures")
@@ -53,12 +84,21 @@ def goes_on(home: Path) -> bool:
     """Whether the same command completes, without an epoch trained twice."""
     code = commands.run("search", *DIGITS, home=home)
     repeated = commands.repeated_epochs(home)
-    print(f"{'':12} the same command: exit {code}, {repeated} epochs repeated, {running(home)} runs running", flush=True)
+    print(
+        f"{'':12} the same command: exit {code}, {repeated} epochs repeated, {running(home)} runs "
+        "running",
+        flush=True,
+    )
     return code == repeated == running(home) == 0
 
 
 def one(
-    phase: str, flags: tuple[object, ...], home: Path, ready: Callable[[Path], bool], number: signal.Signals, times: int
+    phase: str,
+    flags: tuple[object, ...],
+    home: Path,
+    ready: Callable[[Path], bool],
+    number: signal.Signals,
+    times: int,
 ) -> bool:
     """Begin the command, end it in this phase, print a row."""
     with commands.heard(number):
@@ -86,7 +126,13 @@ def one(
     told = running(home) if times == 1 else 0
     label = f"{number.name}{' x2' if times > 1 else ''}"
     print(f"{phase:12} {label:8} {code:4} {took:7.1f} {alive:5} {left:4} {told:7}", flush=True)
-    return code == 128 + number and took <= MOST_SECONDS[number] and not alive and not left and not told
+    return (
+        code == 128 + number
+        and took <= MOST_SECONDS[number]
+        and not alive
+        and not left
+        and not told
+    )
 
 
 def decoding(home: Path) -> bool:
@@ -94,7 +140,10 @@ def decoding(home: Path) -> bool:
 
 
 def started(home: Path) -> bool:
-    return any('"type":"start"' in path.read_text().replace(" ", "") for path in home.glob("*/ledger.jsonl"))
+    return any(
+        '"type":"start"' in path.read_text().replace(" ", "")
+        for path in home.glob("*/ledger.jsonl")
+    )
 
 
 def running(home: Path) -> int:
@@ -118,7 +167,9 @@ def large_pictures(folder: Path) -> Path:
     for name in ("bread", "egg"):
         (folder / name).mkdir()
         for number in range(250):
-            (folder / name / f"{number}.jpg").write_bytes(content + f"{name}{number}".encode())  # no two the same
+            (folder / name / f"{number}.jpg").write_bytes(
+                content + f"{name}{number}".encode()
+            )  # no two the same
     return folder
 
 

@@ -1,8 +1,10 @@
-"""Two commands one after another in one Python process, ten processes: `python -m tests.faults.two_commands [PAIRS]`.
+"""Two commands one after another in one Python process, ten processes: `python -m
+tests.faults.two_commands [PAIRS]`.
 
-Each process calls as a notebook does (in the main thread, in a running event loop, in another thread), or, every fourth,
-without a process apart (`main()` as `python -m` calls it), while a thread collects garbage all the time: what Tune leaves
-must not end the process. Takes about 20 CPU seconds a pair. Exit code 0 where every command of every process returned 0.
+Each process calls as a notebook does (in the main thread, in a running event loop, in another
+thread), or, every fourth, without a process apart (`main()` as `python -m` calls it), while a
+thread collects garbage all the time: what Tune leaves must not end the process. Takes about 20 CPU
+seconds a pair. Exit code 0 where every command of every process returned 0.
 """
 
 import asyncio
@@ -15,7 +17,19 @@ import time
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-TINY = ("--study", "hw3", "--workers", "1", "--epochs", "1", "--replicates", "1", "--set", "model.width=4", "-q")
+TINY = (
+    "--study",
+    "hw3",
+    "--workers",
+    "1",
+    "--epochs",
+    "1",
+    "--replicates",
+    "1",
+    "--set",
+    "model.width=4",
+    "-q",
+)
 WAYS = ("plain", "loop", "thread", "inside")
 
 
@@ -27,12 +41,20 @@ def main(pairs: int) -> int:
             way, begun = WAYS[pair % len(WAYS)], time.monotonic()
             words = (sys.executable, "-m", "tests.faults.two_commands", way, f"{folder}/{pair}")
             found = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=False)
-            codes = [line.split()[1] for line in found.stdout.splitlines() if line.startswith("CODE ")]
+            codes = [
+                line.split()[1] for line in found.stdout.splitlines() if line.startswith("CODE ")
+            ]
             good = (codes, found.returncode) == (["0", "0"], 0)
-            print(f"{pair:4}  {way:6}  {'+'.join(codes):10}  {time.monotonic() - begun:7.0f}", flush=True)
+            print(
+                f"{pair:4}  {way:6}  {'+'.join(codes):10}  {time.monotonic() - begun:7.0f}",
+                flush=True,
+            )
             if not good:
                 failed += 1
-                print(f"process ended with {found.returncode}\n{found.stdout[-2000:]}\n{found.stderr[-4000:]}")
+                print(
+                    "process ended with "
+                    f"{found.returncode}\n{found.stdout[-2000:]}\n{found.stderr[-4000:]}"
+                )
     print(f"{pairs - failed} of {pairs} processes ended both of their commands")
     return int(failed > 0)
 

@@ -1,4 +1,6 @@
-"""Statistics of an ablation table: contrasts with Student intervals, one family, equivalence, verdicts. Pure."""
+"""Statistics of an ablation table: contrasts with Student intervals, one family, equivalence,
+verdicts. Pure.
+"""
 
 from pipeline.analysis.stats.contrasts import NO_SPREAD, Contrast, Verdict, estimate
 from pipeline.analysis.stats.family import Family, step_down
@@ -19,7 +21,16 @@ from pipeline.analysis.stats.student import (
     planned_df,
     upper_sd,
 )
-from pipeline.analysis.stats.verdicts import Judgement, Rivals, answer, by_family, conclude, deltas, effects, judge
+from pipeline.analysis.stats.verdicts import (
+    Judgement,
+    Rivals,
+    answer,
+    by_family,
+    conclude,
+    deltas,
+    effects,
+    judge,
+)
 from pipeline.analysis.stats.winner import Winner, winners_curse
 from pipeline.study.questions import Alias, Kind, Question, factorial_questions, shapley_questions
 

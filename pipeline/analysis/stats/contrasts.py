@@ -1,8 +1,9 @@
 """Contrasts of an ablation table: estimates with their intervals, each on its own. Pure.
 
-Input everywhere is `scores`: a DataFrame, one row a replicate, one column an arm, accuracies in [0, 1], NaN where a
-replicate has no result. A replicate that lacks one arm is dropped from the contrasts that need this arm, and counted;
-where replicates are not paired (`Basis`) nothing needs dropping.
+Input everywhere is `scores`: a DataFrame, one row a replicate, one column an arm, accuracies in [0,
+1], NaN where a replicate has no result. A replicate that lacks one arm is dropped from the
+contrasts that need this arm, and counted; where replicates are not paired (`Basis`) nothing needs
+dropping.
 """
 
 from dataclasses import dataclass, replace
@@ -37,11 +38,12 @@ NO_SPREAD = 1e-12  # differences that vary less than this vary by rounding alone
 class Contrast:
     """An answered question, in accuracy; numbers that n replicates cannot give are NaN.
 
-    `low` and `high` are the 95 % interval of this contrast alone, from its standard `error` and `df`; the verdict follows
-    `p_holm`, which accounts for the `family` of all that the report tests, by its size (0: not tested). `family_name` is the
-    group that it is shown in. `values` are the contrast replicate by replicate; of unpaired arms, in the order of their
-    results, while `delta` is of all of them. `scope` is what the interval speaks about; `beyond` the same contrast as it
-    stands for other pictures of this kind, None where that is not known.
+    `low` and `high` are the 95 % interval of this contrast alone, from its standard `error` and
+    `df`; the verdict follows `p_holm`, which accounts for the `family` of all that the report
+    tests, by its size (0: not tested). `family_name` is the group that it is shown in. `values` are
+    the contrast replicate by replicate; of unpaired arms, in the order of their results, while
+    `delta` is of all of them. `scope` is what the interval speaks about; `beyond` the same contrast
+    as it stands for other pictures of this kind, None where that is not known.
     """
 
     name: str
@@ -68,7 +70,9 @@ class Contrast:
 
     @property
     def only_here(self) -> bool:
-        """Whether the verdict holds for these very pictures, and is open for others of their kind."""
+        """Whether the verdict holds for these very pictures, and is open for others of their
+        kind.
+        """
         return self.beyond is not None and self.verdict != self.beyond.verdict
 
     @property
@@ -78,19 +82,25 @@ class Contrast:
 
     @cached_property
     def mde(self) -> float:
-        """The smallest true difference found with 80 % power at the Bonferroni level of the family, at this spread."""
+        """The smallest true difference found with 80 % power at the Bonferroni level of the family,
+        at this spread.
+        """
         return noncentrality(self.df, ALPHA / self.family) * self.error if self.family else NAN
 
     @property
     def paired(self) -> bool:
-        """Whether `values` are differences within replicates; else who stands with whom in them is chance."""
+        """Whether `values` are differences within replicates; else who stands with whom in them is
+        chance.
+        """
         return self.test != "Welch's t"
 
 
 def estimate(scores: pd.DataFrame, question: Question, basis: Basis = PAIRED) -> Contrast:
-    """One contrast on its own: mean, sd (ddof 1), 95 % Student interval and two-sided p, without correction or verdict.
+    """One contrast on its own: mean, sd (ddof 1), 95 % Student interval and two-sided p, without
+    correction or verdict.
 
-    Below 3 replicates: the values only. Where every replicate gives the same difference nothing is tested either.
+    Below 3 replicates: the values only. Where every replicate gives the same difference nothing is
+    tested either.
     """
     weights = np.array(list(question.weights.values()))
     table = scores[list(question.weights)].to_numpy(dtype=float)
@@ -103,7 +113,9 @@ def estimate(scores: pd.DataFrame, question: Question, basis: Basis = PAIRED) ->
         kind=question.kind,
         values=tuple(map(float, values)),
         dropped=len(table) - len(whole) if paired else 0,
-        delta=NAN if not n else float(values.mean() if paired else np.nanmean(table, axis=0) @ weights),
+        delta=NAN
+        if not n
+        else float(values.mean() if paired else np.nanmean(table, axis=0) @ weights),
         family_name=question.family,
         against=question.against,
         aliases=question.aliases,
@@ -116,7 +128,9 @@ def estimate(scores: pd.DataFrame, question: Question, basis: Basis = PAIRED) ->
     # within replicates also where they are not paired: runs that agree one by one are the same runs
     if len(whole) >= MIN_REPLICATES and (whole @ weights).std(ddof=1) <= NO_SPREAD:
         zero = abs((whole @ weights).mean()) <= NO_SPREAD
-        same = "every difference is exactly 0" if zero else "every replicate gives the same difference"
+        same = (
+            "every difference is exactly 0" if zero else "every replicate gives the same difference"
+        )
         return replace(
             bare,
             sd=0.0,
@@ -129,7 +143,9 @@ def estimate(scores: pd.DataFrame, question: Question, basis: Basis = PAIRED) ->
 
 
 def _aligned(table: Floats) -> Floats:
-    """The results of every arm in their order, holes closed, as many rows as the shortest column has."""
+    """The results of every arm in their order, holes closed, as many rows as the shortest column
+    has.
+    """
     columns = [column[~np.isnan(column)] for column in table.T]
     return np.stack([column[: min(map(len, columns))] for column in columns], axis=1)
 

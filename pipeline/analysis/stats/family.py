@@ -1,12 +1,15 @@
-"""The findings of a whole report as one family: at most 5 % of reports name a difference, an effect or a best arm falsely.
+"""The findings of a whole report as one family: at most 5 % of reports name a difference, an effect
+or a best arm falsely.
 
-Step-down of Holm 1979 with the counts of Shaffer 1986 (J. Amer. Statist. Assoc. 81): a p-value is held against 5 % over as
-many contrasts as can all be zero once so many are not. Of a 2x2's six that is 6, then 3, not 5: where one effect is real, at
-most three of the others are nothing. Contrasts that are multiples of one another count once.
+Step-down of Holm 1979 with the counts of Shaffer 1986 (J. Amer. Statist. Assoc. 81): a p-value is
+held against 5 % over as many contrasts as can all be zero once so many are not. Of a 2x2's six that
+is 6, then 3, not 5: where one effect is real, at most three of the others are nothing. Contrasts
+that are multiples of one another count once.
 
-That one arm is the best of all is one claim more, with the largest p-value of the highest mean against each other arm: to
-choose the highest mean by the same data needs no correction beyond (Gutmann & Maymin 1987, Ann. Statist. 15). As that
-p-value is no smaller than that of any difference shown, an arm found best is found better in every one of them.
+That one arm is the best of all is one claim more, with the largest p-value of the highest mean
+against each other arm: to choose the highest mean by the same data needs no correction beyond
+(Gutmann & Maymin 1987, Ann. Statist. 15). As that p-value is no smaller than that of any difference
+shown, an arm found best is found better in every one of them.
 """
 
 import itertools
@@ -20,7 +23,8 @@ import numpy as np
 from pipeline.analysis.stats.student import Floats
 from pipeline.study.questions import Question
 
-LARGEST = 13  # contrasts of which all sets are gone through (2x2x2); beyond, as many can be zero as are left
+# contrasts of which all sets are gone through (2x2x2); beyond, as many can be zero as are left
+LARGEST = 13
 TINY = 1e-6
 Pair = frozenset[str]
 Row = tuple[float, ...]
@@ -28,10 +32,12 @@ Row = tuple[float, ...]
 
 @dataclass(frozen=True)
 class Family:
-    """`columns`: of each question the number of its contrast, among those that are no multiples of one another.
+    """`columns`: of each question the number of its contrast, among those that are no multiples of
+    one another.
 
-    By the number of contrasts found so far: `alone` is how many others can be zero at once, `beside` how many claims can
-    then be false while it is open which arm is the best. `apart` are the pairs of arms that no question compares.
+    By the number of contrasts found so far: `alone` is how many others can be zero at once,
+    `beside` how many claims can then be false while it is open which arm is the best. `apart` are
+    the pairs of arms that no question compares.
     """
 
     columns: tuple[int, ...]
@@ -46,13 +52,23 @@ class Family:
 
     @classmethod
     def of(cls, questions: Sequence[Question], arms: Sequence[str]) -> "Family":
-        """Of the questions that are tested; `arms` are those that could be the best, if any question compares two."""
+        """Of the questions that are tested; `arms` are those that could be the best, if any
+        question compares two.
+        """
         arms = arms if any(map(pair_of, questions)) else ()
-        names = list(dict.fromkeys((*arms, *(arm for question in questions for arm in question.weights))))
-        rows = [_direction([question.weights.get(arm, 0.0) for arm in names]) for question in questions]
+        names = list(
+            dict.fromkeys((*arms, *(arm for question in questions for arm in question.weights)))
+        )
+        rows = [
+            _direction([question.weights.get(arm, 0.0) for arm in names]) for question in questions
+        ]
         distinct = tuple(dict.fromkeys(rows))
         columns = tuple(distinct.index(row) for row in rows)
-        asked = {pair: column for question, column in zip(questions, columns, strict=True) if (pair := pair_of(question))}
+        asked = {
+            pair: column
+            for question, column in zip(questions, columns, strict=True)
+            if (pair := pair_of(question))
+        }
         apart = frozenset(map(frozenset, itertools.combinations(arms, 2))) - asked.keys()
         alone, beside = _counts(distinct, frozenset(_shields(asked, apart)))
         return cls(columns, alone, beside, apart)
@@ -64,7 +80,9 @@ def pair_of(question: Question) -> Pair | None:
 
 
 def step_down(p_values: Floats, best: Floats, family: Family) -> tuple[Floats, Floats]:
-    """p-values [..., M] of the questions and [...] of the best arm, adjusted; NaN: not tested, for all tables alike."""
+    """p-values [..., M] of the questions and [...] of the best arm, adjusted; NaN: not tested, for
+    all tables alike.
+    """
     num = len(family.alone) - 1
     p = np.full((*p_values.shape[:-1], num + 1), np.nan)
     p[..., list(family.columns)] = p_values
@@ -79,7 +97,9 @@ def step_down(p_values: Floats, best: Floats, family: Family) -> tuple[Floats, F
         smallest = np.take_along_axis(left, at, axis=-1)[..., 0]
         floor = np.maximum(floor, np.minimum(np.maximum(counts[settled, found], 1) * smallest, 1.0))
         before = np.take_along_axis(adjusted, at, axis=-1)[..., 0]
-        np.put_along_axis(adjusted, at, np.where(np.isinf(smallest), before, floor)[..., None], axis=-1)
+        np.put_along_axis(
+            adjusted, at, np.where(np.isinf(smallest), before, floor)[..., None], axis=-1
+        )
         np.put_along_axis(left, at, np.inf, axis=-1)
     return adjusted[..., list(family.columns)], adjusted[..., num]
 
@@ -92,23 +112,29 @@ def _direction(weights: Sequence[float]) -> Row:
 
 
 def _shields(asked: dict[Pair, int], apart: frozenset[Pair]) -> set[frozenset[int]]:
-    """For each pair of arms that no question compares: the contrasts that must be real for one to be called best falsely.
+    """For each pair of arms that no question compares: the contrasts that must be real for one to
+    be called best falsely.
 
-    It is so called only where every question finds it better than what it is compared with, and then so is its equal.
+    It is so called only where every question finds it better than what it is compared with, and
+    then so is its equal.
     """
     beside: dict[str, set[str]] = {}
     for a, b in map(sorted, asked):
         beside.setdefault(a, set()).add(b)
         beside.setdefault(b, set()).add(a)
     found = set()
-    for arm, equal in itertools.chain.from_iterable(itertools.permutations(sorted(pair)) for pair in apart):
+    for arm, equal in itertools.chain.from_iterable(
+        itertools.permutations(sorted(pair)) for pair in apart
+    ):
         pairs = (frozenset((side, other)) for other in beside.get(arm, ()) for side in (arm, equal))
         found.add(frozenset(asked[pair] for pair in pairs if pair in asked))
     return found
 
 
 @lru_cache(maxsize=256)
-def _counts(rows: tuple[Row, ...], shields: frozenset[frozenset[int]]) -> tuple[tuple[int, ...], tuple[int, ...]]:
+def _counts(
+    rows: tuple[Row, ...], shields: frozenset[frozenset[int]]
+) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """`alone` and `beside` of a family of these contrasts."""
     num = len(rows)
     if not num:
@@ -123,12 +149,16 @@ def _counts(rows: tuple[Row, ...], shields: frozenset[frozenset[int]]) -> tuple[
     free = [sizes[~zero[:, sorted(shield)].any(axis=1)] for shield in shields]
     exposed = np.unique(np.concatenate(free)) if free else np.array([-1])
     alone = [int(sizes[sizes <= num - found].max()) for found in range(num + 1)]
-    beside = [max(count, 1 + int(exposed[exposed <= num - r].max())) for r, count in enumerate(alone)]
+    beside = [
+        max(count, 1 + int(exposed[exposed <= num - r].max())) for r, count in enumerate(alone)
+    ]
     return tuple(alone), tuple(beside)
 
 
 def _together(rows: Floats) -> np.ndarray[tuple[int, int], np.dtype[np.bool_]]:
-    """Every set of contrasts that can be exactly those that are zero: all that follow from one of their subsets."""
+    """Every set of contrasts that can be exactly those that are zero: all that follow from one of
+    their subsets.
+    """
     num = len(rows)
     masks = (np.arange(2**num)[:, None] >> np.arange(num) & 1).astype(bool)
     found = []

@@ -1,4 +1,5 @@
-"""Student's t, three ways: paired, unpaired with unequal variances (Welch), corrected for overlapping folds. Pure.
+"""Student's t, three ways: paired, unpaired with unequal variances (Welch), corrected for
+overlapping folds. Pure.
 
 Everything takes leading batch axes, so that a simulation runs the code that judges the tables.
 """
@@ -36,15 +37,20 @@ NAN = math.nan
 
 @dataclass(frozen=True)
 class Basis:
-    """How the replicates of a study come about: what test that calls for, and what its intervals speak about.
+    """How the replicates of a study come about: what test that calls for, and what its intervals
+    speak about.
 
-    `ratio` is n_test / n_train of the corrected t. `why` is the design's reason for the test, in words.
+    `ratio` is n_test / n_train of the corrected t. `why` is the design's reason for the test, in
+    words.
     """
 
     test: Test = "paired t"
     ratio: float = 0.0
     scope: Scope = "this pool of train and val pictures, these hyperparameters"
-    why: str = "all arms of a replicate are judged on the same pictures, which another replicate draws anew"
+    why: str = (
+        "all arms of a replicate are judged on the same pictures, which another replicate "
+        "draws anew"
+    )
 
 
 PAIRED = Basis()
@@ -59,22 +65,29 @@ def basis(
 ) -> Basis:
     """What a study's plan calls for; chosen by design, never by looking at results.
 
-    `held_out` says whether arms are judged on a test set, the same in every replicate. Then what a replicate's arms share
-    (its split, its seed) correlates their accuracies about 0 (measured: -.10, .08, .18), so that pairing would cost half the
-    degrees of freedom for nothing: Welch. Training sets that overlap, folds' too, do not make runs depend on each other
-    where the pool is given, and of other pools nothing is said.
+    `held_out` says whether arms are judged on a test set, the same in every replicate. Then what a
+    replicate's arms share (its split, its seed) correlates their accuracies about 0 (measured:
+    -.10, .08, .18), so that pairing would cost half the degrees of freedom for nothing: Welch.
+    Training sets that overlap, folds' too, do not make runs depend on each other where the pool is
+    given, and of other pools nothing is said.
 
-    Else arms are judged on their replicate's own val pictures. These are shared, harder or easier for all: paired. Folds
-    are judged on disjoint pictures and trained on overlapping ones: the t of Nadeau & Bengio 2003 (Machine Learning 52),
-    which speaks of other pools. Official val pictures are as fixed as a test set. `tuning` says whether every replicate was
-    tuned anew.
+    Else arms are judged on their replicate's own val pictures. These are shared, harder or easier
+    for all: paired. Folds are judged on disjoint pictures and trained on overlapping ones: the t of
+    Nadeau & Bengio 2003 (Machine Learning 52), which speaks of other pools. Official val pictures
+    are as fixed as a test set. `tuning` says whether every replicate was tuned anew.
     """
     scope = _scope(split, held_out, anew=tuning == "replicated")
     if held_out or split == "official":
-        why = "all replicates are judged on the same pictures, so that what the arms of a replicate share correlates nothing"
+        why = (
+            "all replicates are judged on the same pictures, so that what the arms of a "
+            "replicate share correlates nothing"
+        )
         return Basis("Welch's t", 0.0, scope, why)
     if split == "kfold":
-        why = "each replicate is judged on its own fold and trained on pictures that the others are judged on"
+        why = (
+            "each replicate is judged on its own fold and trained on pictures that the others "
+            "are judged on"
+        )
         return Basis("corrected t", 1 / (folds - 1), scope, why)
     return Basis(scope=scope)
 
@@ -107,7 +120,9 @@ def _scope(split: str, held_out: bool, *, anew: bool) -> Scope:
 
 @dataclass(frozen=True)
 class Fit:
-    """An estimated contrast, or a batch of them: mean, sd and standard error [...], degrees of freedom (one, or [...])."""
+    """An estimated contrast, or a batch of them: mean, sd and standard error [...], degrees of
+    freedom (one, or [...]).
+    """
 
     delta: Floats
     sd: Floats
@@ -126,7 +141,9 @@ class Fit:
         return half
 
     def within(self, rope: float) -> npt.NDArray[np.bool_]:
-        """Two one-sided tests at 5 % (Schuirmann 1987): whether the 90 % interval lies inside ±rope."""
+        """Two one-sided tests at 5 % (Schuirmann 1987): whether the 90 % interval lies inside
+        ±rope.
+        """
         inside: npt.NDArray[np.bool_] = np.abs(self.delta) + self.half(1 - 2 * ALPHA) < rope
         return inside
 
@@ -134,9 +151,9 @@ class Fit:
 def fit(table: Floats, weights: Floats, basis: Basis = PAIRED) -> Fit:
     """The contrast `weights` [A] of `table` [..., R, A], replicates × arms.
 
-    Paired and corrected: the t of the weighted sums within replicates, which must all be there; exact for normal sums
-    whatever the arms' variances and correlation. Welch: each arm by itself, NaN left out, with the degrees of freedom of
-    Welch 1947 and Satterthwaite 1946.
+    Paired and corrected: the t of the weighted sums within replicates, which must all be there;
+    exact for normal sums whatever the arms' variances and correlation. Welch: each arm by itself,
+    NaN left out, with the degrees of freedom of Welch 1947 and Satterthwaite 1946.
     """
     if basis.test == "Welch's t":
         n = np.isfinite(table).sum(axis=-2)
@@ -145,7 +162,12 @@ def fit(table: Floats, weights: Floats, basis: Basis = PAIRED) -> Fit:
         total = errors.sum(axis=-1)
         with np.errstate(invalid="ignore"):
             df = total**2 / (errors**2 / (n - 1)).sum(axis=-1)
-        return Fit(np.nanmean(table, axis=-2) @ weights, np.sqrt(variances.sum(axis=-1)), np.sqrt(total), df)
+        return Fit(
+            np.nanmean(table, axis=-2) @ weights,
+            np.sqrt(variances.sum(axis=-1)),
+            np.sqrt(total),
+            df,
+        )
     values = table @ weights
     n = values.shape[-1]
     sd = values.std(axis=-1, ddof=1)
@@ -160,29 +182,38 @@ def noncentrality(df: float, alpha: float = ALPHA, power: float = POWER) -> floa
     From the noncentral t distribution, its far tail left out (negligible at any useful power).
     """
     critical: Any = stats.t.ppf(1 - alpha / 2, df)
-    return float(optimize.brentq(lambda shift: stats.nct.sf(critical, df, shift) - power, 1e-3, 1000.0))
+    return float(
+        optimize.brentq(lambda shift: stats.nct.sf(critical, df, shift) - power, 1e-3, 1000.0)
+    )
 
 
 def planned_df(test: Test, n: int, weights: Sequence[float]) -> float:
-    """Degrees of freedom to plan `n` replicates by, before any is there; `weights` are those of the arms.
+    """Degrees of freedom to plan `n` replicates by, before any is there; `weights` are those of the
+    arms.
 
-    Welch's are estimated from the arms' variances, and power follows from what they come out at: for equal variances the
-    harmonic mean, by the moments of Dirichlet shares, gives it to one point (`benchmarks.coverage --only pilots`).
+    Welch's are estimated from the arms' variances, and power follows from what they come out at:
+    for equal variances the harmonic mean, by the moments of Dirichlet shares, gives it to one point
+    (`benchmarks.coverage --only pilots`).
     """
     if test != "Welch's t":
         return n - 1.0
     squares = [weight**2 for weight in weights]
-    arms = sum(squares) ** 2 / sum(square**2 for square in squares)  # of equal weight, with as much to tell
+    arms = sum(squares) ** 2 / sum(
+        square**2 for square in squares
+    )  # of equal weight, with as much to tell
     return (n - 1) * (arms * (n - 1) + 2) / (n + 1)
 
 
 def upper_sd(sd: float, n: int, confidence: float) -> float:
-    """What the true standard deviation stays below with this confidence, one-sided; of `n` normal values (chi square)."""
+    """What the true standard deviation stays below with this confidence, one-sided; of `n` normal
+    values (chi square).
+    """
     return sd * math.sqrt((n - 1) / float(stats.chi2.ppf(1 - confidence, n - 1)))
 
 
 def detectable(n: int, alpha: float = ALPHA, power: float = POWER) -> float:
-    """The smallest true difference, in sd of the differences, that a two-sided paired t test on n replicates finds.
+    """The smallest true difference, in sd of the differences, that a two-sided paired t test on n
+    replicates finds.
 
     NaN below 3 replicates.
     """

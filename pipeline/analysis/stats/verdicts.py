@@ -20,11 +20,12 @@ Order = dict[tuple[str, str], float]  # (better arm, worse arm) → adjusted p-v
 
 @dataclass(frozen=True)
 class Judgement:
-    """The contrasts in the order asked, and the `leading` arms in the table's: those that no finding puts behind another.
+    """The contrasts in the order asked, and the `leading` arms in the table's: those that no
+    finding puts behind another.
 
-    A single one is the best, and better in every contrast that compares it; `p_best` is the adjusted p-value of the highest
-    mean's being above all others. `leading` is empty where no arms are compared, or none has 3 results; arms that could not
-    be tested are in it.
+    A single one is the best, and better in every contrast that compares it; `p_best` is the
+    adjusted p-value of the highest mean's being above all others. `leading` is empty where no arms
+    are compared, or none has 3 results; arms that could not be tested are in it.
     """
 
     contrasts: tuple[Contrast, ...]
@@ -34,7 +35,9 @@ class Judgement:
 
 @dataclass(frozen=True)
 class Rivals:
-    """Of the arms with 3 results that may lead, that of the highest mean, and the p-values of those tested against it."""
+    """Of the arms with 3 results that may lead, that of the highest mean, and the p-values of those
+    tested against it.
+    """
 
     top: str
     p: Mapping[str, float]
@@ -47,10 +50,12 @@ def judge(
     basis: Basis = PAIRED,
     barred: Collection[str] = (),
 ) -> Judgement:
-    """All questions answered as one family (`stats.family`), each with its verdict, and the arms that lead.
+    """All questions answered as one family (`stats.family`), each with its verdict, and the arms
+    that lead.
 
-    `rope` is the margin of no practical interest. Arms `barred` are not the one that others are held against. Shapley shares
-    are estimated alone: they share out a gain; whether a factor does anything is what its main effect asks.
+    `rope` is the margin of no practical interest. Arms `barred` are not the one that others are
+    held against. Shapley shares are estimated alone: they share out a gain; whether a factor does
+    anything is what its main effect asks.
     """
     raw = [estimate(scores, question, basis) for question in questions]
     rivals = _rivals(scores, basis, barred) if any(map(pair_of, questions)) else None
@@ -59,39 +64,72 @@ def judge(
 
 
 def conclude(
-    raw: Sequence[Contrast], questions: Sequence[Question], rope: float, arms: Sequence[str], rivals: Rivals | None = None
+    raw: Sequence[Contrast],
+    questions: Sequence[Question],
+    rope: float,
+    arms: Sequence[str],
+    rivals: Rivals | None = None,
 ) -> Judgement:
-    """What follows from estimates: `raw` those of the questions, `rivals` of the highest mean; `arms` all with results.
+    """What follows from estimates: `raw` those of the questions, `rivals` of the highest mean;
+    `arms` all with results.
 
     Without rivals none is called the best, which the other claims gain nothing by.
     """
-    tested = [i for i, contrast in enumerate(raw) if contrast.kind != "shapley" and not math.isnan(contrast.p)]
+    tested = [
+        i
+        for i, contrast in enumerate(raw)
+        if contrast.kind != "shapley" and not math.isnan(contrast.p)
+    ]
     family = Family.of([questions[i] for i in tested], (rivals.top, *rivals.p) if rivals else arms)
     highest = max(rivals.p.values(), default=NAN) if rivals else 1.0
     adjusted, p_best = step_down(np.array([raw[i].p for i in tested]), np.array(highest), family)
     found = dict(zip(tested, map(float, adjusted), strict=True))
-    num_found = len({column for column, p in zip(family.columns, adjusted, strict=True) if p < ALPHA})
-    order = _implied({_order(questions[i], raw[i]): p for i, p in found.items() if p < ALPHA and pair_of(questions[i])})
-    found |= {i: min(p, order.get(_order(questions[i], raw[i]), p)) for i, p in found.items() if pair_of(questions[i])}
-    answers = tuple(_judged(c, found[i], family.size, rope) if i in found else c for i, c in enumerate(raw))
+    num_found = len(
+        {column for column, p in zip(family.columns, adjusted, strict=True) if p < ALPHA}
+    )
+    order = _implied(
+        {
+            _order(questions[i], raw[i]): p
+            for i, p in found.items()
+            if p < ALPHA and pair_of(questions[i])
+        }
+    )
+    found |= {
+        i: min(p, order.get(_order(questions[i], raw[i]), p))
+        for i, p in found.items()
+        if pair_of(questions[i])
+    }
+    answers = tuple(
+        _judged(c, found[i], family.size, rope) if i in found else c for i, c in enumerate(raw)
+    )
     if rivals is None:
         return Judgement(answers)
-    behind = {worse for _, worse in order} | set(_behind(rivals, order, float(p_best), family, num_found))
+    behind = {worse for _, worse in order} | set(
+        _behind(rivals, order, float(p_best), family, num_found)
+    )
     return Judgement(answers, tuple(arm for arm in arms if arm not in behind), float(p_best))
 
 
-def answer(scores: pd.DataFrame, questions: Sequence[Question], rope: float, basis: Basis = PAIRED) -> tuple[Contrast, ...]:
+def answer(
+    scores: pd.DataFrame, questions: Sequence[Question], rope: float, basis: Basis = PAIRED
+) -> tuple[Contrast, ...]:
     """The contrasts of `judge`."""
     return judge(scores, questions, rope, basis).contrasts
 
 
-def deltas(scores: pd.DataFrame, reference: str, rope: float, basis: Basis = PAIRED) -> tuple[Contrast, ...]:
+def deltas(
+    scores: pd.DataFrame, reference: str, rope: float, basis: Basis = PAIRED
+) -> tuple[Contrast, ...]:
     """Every other arm minus the reference, as one family, in the order of the columns."""
     return answer(scores, differences(map(str, scores.columns), reference), rope, basis)
 
 
-def effects(scores: pd.DataFrame, levels: Levels, rope: float, basis: Basis = PAIRED) -> tuple[Contrast, ...]:
-    """Main effects and two-way interactions of a full 2^k factorial (k >= 2), as one family; else nothing."""
+def effects(
+    scores: pd.DataFrame, levels: Levels, rope: float, basis: Basis = PAIRED
+) -> tuple[Contrast, ...]:
+    """Main effects and two-way interactions of a full 2^k factorial (k >= 2), as one family; else
+    nothing.
+    """
     return answer(scores, factorial_questions(levels), rope, basis)
 
 
@@ -107,9 +145,17 @@ def _rivals(scores: pd.DataFrame, basis: Basis, barred: Collection[str]) -> Riva
     if may_lead.empty:
         return None
     top = str(may_lead.mean().idxmax())
-    tests = [estimate(scores, Question(arm, "delta", {top: 1.0, arm: -1.0}), basis) for arm in able.columns if arm != top]
-    # an arm that equals the top run by run shares its place, one above is not behind; what cannot be tested is no rival
-    p = {test.name: 1.0 if test.delta <= NO_SPREAD and not math.isnan(test.delta) else test.p for test in tests}
+    tests = [
+        estimate(scores, Question(arm, "delta", {top: 1.0, arm: -1.0}), basis)
+        for arm in able.columns
+        if arm != top
+    ]
+    # an arm that equals the top run by run shares its place, one above is not behind; what cannot
+    # be tested is no rival
+    p = {
+        test.name: 1.0 if test.delta <= NO_SPREAD and not math.isnan(test.delta) else test.p
+        for test in tests
+    }
     return Rivals(top, {arm: value for arm, value in p.items() if not math.isnan(value)})
 
 
@@ -120,21 +166,34 @@ def _order(question: Question, contrast: Contrast) -> tuple[str, str]:
 
 
 def _implied(order: Order) -> Order:
-    """`order` and what follows from it: an arm better than a better one is better. False only where a premise is."""
+    """`order` and what follows from it: an arm better than a better one is better. False only where
+    a premise is.
+    """
     grown = dict(order)
     while True:
-        chains = [(a, d, max(p, q)) for (a, b), p in grown.items() for (c, d), q in grown.items() if b == c and a != d]
-        new = {(a, d): p for a, d, p in sorted(chains, key=lambda chain: -chain[2]) if p < grown.get((a, d), math.inf)}
+        chains = [
+            (a, d, max(p, q))
+            for (a, b), p in grown.items()
+            for (c, d), q in grown.items()
+            if b == c and a != d
+        ]
+        new = {
+            (a, d): p
+            for a, d, p in sorted(chains, key=lambda chain: -chain[2])
+            if p < grown.get((a, d), math.inf)
+        }
         if not new:
             return grown
         grown |= new
 
 
-def _behind(rivals: Rivals, order: Order, p_best: float, family: Family, num_found: int) -> Sequence[str]:
+def _behind(
+    rivals: Rivals, order: Order, p_best: float, family: Family, num_found: int
+) -> Sequence[str]:
     """The arms found behind the top beyond what the questions say: all others where it is the best.
 
-    Else those whose p-value holds over all pairs that no question compares, as the best arm's would have had to; like that
-    claim, only where every question that compares the top finds it better.
+    Else those whose p-value holds over all pairs that no question compares, as the best arm's would
+    have had to; like that claim, only where every question that compares the top finds it better.
     """
     top = rivals.top
     if p_best < ALPHA:

@@ -1,4 +1,6 @@
-"""Colour jitter and grayscale: brightness, contrast and saturation are one linear map per sample; hue turns in HSV."""
+"""Colour jitter and grayscale: brightness, contrast and saturation are one linear map per sample;
+hue turns in HSV.
+"""
 
 import numpy as np
 import torch
@@ -16,19 +18,25 @@ def factors(u: Array, jitter: float) -> Array:
 
 
 def luma(x: Tensor) -> Tensor:
-    """[n, 3 or 1, S, S] -> the grey picture [n, S, S]; of one channel it is that channel itself, not a copy."""
+    """[n, 3 or 1, S, S] -> the grey picture [n, S, S]; of one channel it is that channel itself,
+    not a copy.
+    """
     if x.shape[1] != 3:
         return x[:, 0]
     return x[:, 0] * GREY[0] + x[:, 1] * GREY[1] + x[:, 2] * GREY[2]
 
 
 def mean_of(grey: Tensor) -> Tensor:
-    """[n, S, S] -> the mean [n, 1, 1]; summed so that a sample's rounding does not depend on the number of samples."""
+    """[n, S, S] -> the mean [n, 1, 1]; summed so that a sample's rounding does not depend on the
+    number of samples.
+    """
     return grey.sum(2).sum(1)[:, None, None] / grey[0].numel()
 
 
 def jittered(x: Tensor, colour: Tensor) -> Tensor:
-    """`colour` [n, 3 or 4]: factors of brightness, contrast, saturation, and the hue's turn in full circles."""
+    """`colour` [n, 3 or 4]: factors of brightness, contrast, saturation, and the hue's turn in full
+    circles.
+    """
     x = _recolour(x, colour)
     if x.shape[1] == 3 and colour.shape[1] == 4:
         x = _turn_hue(x, colour[:, 3, None, None])
@@ -36,10 +44,12 @@ def jittered(x: Tensor, colour: Tensor) -> Tensor:
 
 
 def _recolour(x: Tensor, colour: Tensor) -> Tensor:
-    """Brightness, contrast and saturation of torchvision's ColorJitter; they commute but for clamping.
+    """Brightness, contrast and saturation of torchvision's ColorJitter; they commute but for
+    clamping.
 
-    With b, c, s the factors, g the grey picture and m its mean: b·c·s·x + b·c·(1 - s)·g + b·(1 - c)·m. Written with
-    products and sums only: a matrix product's rounding may depend on the number of samples.
+    With b, c, s the factors, g the grey picture and m its mean: b·c·s·x + b·c·(1 - s)·g + b·(1 -
+    c)·m. Written with products and sums only: a matrix product's rounding may depend on the number
+    of samples.
     """
     brightness, contrast, saturation = (colour[:, k, None, None] for k in range(3))
     grey = luma(x)
@@ -56,7 +66,8 @@ def _turn_hue(x: Tensor, turn: Tensor) -> Tensor:
     red, green, blue = x.unbind(1)
     low, high = x.amin(1), x.amax(1)
     chroma = high - low
-    # weights 0 and 1 instead of `torch.where`, which is not vectorised on a CPU; blue's is 1 less the other two
+    # weights 0 and 1 instead of `torch.where`, which is not vectorised on a CPU; blue's is 1 less
+    # the other two
     is_red = (red - high).sign_().add_(1)
     is_green = (green - high).sign_().add_(1).mul_(1 - is_red)
     if_blue = red - green

@@ -1,7 +1,8 @@
-"""Draws: all random numbers of an epoch, so that what happens to a sample depends on (seed, epoch, its row) alone.
+"""Draws: all random numbers of an epoch, so that what happens to a sample depends on (seed, epoch,
+its row) alone.
 
-Not on batch size, order, device or workers. Every part reads numbers of its own, so switching one on or off leaves the
-others' draws alone.
+Not on batch size, order, device or workers. Every part reads numbers of its own, so switching one
+on or off leaves the others' draws alone.
 """
 
 from collections.abc import Iterator
@@ -23,12 +24,14 @@ from pipeline.core.streams import stream
 BLOCK_ROWS = 65_536
 
 Part = Literal[
-    "flip_vertical", "shear", "translate", "scale", "pad_crop", "grayscale", "blur", "noise", "salt_pepper", "erasing",
-    "mixing", "mixup", "cutmix", "normal", "uniform", "operation 0", "operation 1", "operation 2", "operation 3",
+    "flip_vertical", "shear", "translate", "scale", "pad_crop", "grayscale", "blur", "noise",
+    "salt_pepper", "erasing", "mixing", "mixup", "cutmix", "normal", "uniform",
+    "operation 0", "operation 1", "operation 2", "operation 3",
 ]  # fmt: skip
 JUMPS: dict[Part, int] = {
-    "flip_vertical": 1, "shear": 2, "translate": 3, "scale": 4, "pad_crop": 5, "grayscale": 6, "blur": 7, "noise": 8,
-    "salt_pepper": 9, "erasing": 10, "mixing": 11, "mixup": 12, "cutmix": 13, "normal": 14, "uniform": 15,
+    "flip_vertical": 1, "shear": 2, "translate": 3, "scale": 4, "pad_crop": 5, "grayscale": 6,
+    "blur": 7, "noise": 8, "salt_pepper": 9, "erasing": 10, "mixing": 11, "mixup": 12,
+    "cutmix": 13, "normal": 14, "uniform": 15,
     "operation 0": 16, "operation 1": 17, "operation 2": 18, "operation 3": 19,
 }  # fmt: skip
 SLOTS: tuple[Part, ...] = ("operation 0", "operation 1", "operation 2", "operation 3")
@@ -38,11 +41,12 @@ SLOTS: tuple[Part, ...] = ("operation 0", "operation 1", "operation 2", "operati
 class Draws:
     """What happens to each of n samples; a part that is off is None.
 
-    warp [n, 2, 3]: output -> input coordinates in [-1, 1]. flip, upend [n]: bool, used where there is no warp.
-    colour [n, 3 or 4]: factors of brightness, contrast, saturation, and the hue's turn in full circles.
-    codes, arguments [n, K]: the picked operations. blur [n, r + 1]: half a kernel. noise, salt [n, 2]: amount, and start
-    in the pool `normal` or `uniform`, which all samples share. erase [n, 4]: left, top, right, bottom.
-    mix [n, 6]: the sample's share of the label, its share of a pixel outside the box, and the partner's box.
+    warp [n, 2, 3]: output -> input coordinates in [-1, 1]. flip, upend [n]: bool, used where there
+    is no warp. colour [n, 3 or 4]: factors of brightness, contrast, saturation, and the hue's turn
+    in full circles. codes, arguments [n, K]: the picked operations. blur [n, r + 1]: half a kernel.
+    noise, salt [n, 2]: amount, and start in the pool `normal` or `uniform`, which all samples
+    share. erase [n, 4]: left, top, right, bottom. mix [n, 6]: the sample's share of the label, its
+    share of a pixel outside the box, and the partner's box.
     """
 
     warp: Tensor | None = None
@@ -88,17 +92,25 @@ class Epoch:
 
     def table(self, part: Part, width: int) -> Array:
         """[num_samples, width] in [0, 1)."""
-        return self.generator(part).random((self.num_samples, width), dtype=np.float32).astype(np.float64)
+        return (
+            self.generator(part)
+            .random((self.num_samples, width), dtype=np.float32)
+            .astype(np.float64)
+        )
 
     def blocks(self) -> Iterator[Array]:
-        """The table of flip, rotation, crop and jitter in blocks of rows, which bounds the memory."""
+        """The table of flip, rotation, crop and jitter in blocks of rows, which bounds the
+        memory.
+        """
         generator = stream(self.seed, "augment", self.number)
         for start in range(0, self.num_samples, BLOCK_ROWS):
             shape = (min(BLOCK_ROWS, self.num_samples - start), 8 + 2 * TRIES)
             yield generator.random(shape, dtype=np.float32).astype(np.float64)
 
 
-def draw(augment: Augmentation, *, seed: int, epoch: int, num_samples: int, size: int) -> Draws | None:
+def draw(
+    augment: Augmentation, *, seed: int, epoch: int, num_samples: int, size: int
+) -> Draws | None:
     """The draws of an epoch, one row per sample of the train split; None where nothing is on."""
     amounts, policy, source = augment.amounts(), augment.policy(), Epoch(seed, epoch, num_samples)
     if not any(amounts) and policy is None:
@@ -109,7 +121,10 @@ def draw(augment: Augmentation, *, seed: int, epoch: int, num_samples: int, size
         tables = [source.table(part, 4) for part in SLOTS[: policy.num_ops]]
         codes, arguments, matrices = zip(*(pick(u, policy, size) for u in tables), strict=True)
         moves += matrices
-        parts |= {"codes": torch.from_numpy(np.stack(codes, 1)), "arguments": _tensor(np.stack(arguments, 1))}
+        parts |= {
+            "codes": torch.from_numpy(np.stack(codes, 1)),
+            "arguments": _tensor(np.stack(arguments, 1)),
+        }
     return Draws(**parts, **_warp_and_colour(source, amounts, moves, size))
 
 
@@ -121,17 +136,27 @@ def _moves(source: Epoch, amounts: Amounts, size: int) -> list[Array]:
     if amounts.scale > 0:
         moves.append(zooms(source.table("scale", 1), amounts.scale))
     if amounts.translate > 0:
-        moves.append(shifts((2 * source.table("translate", 2) - 1) * amounts.translate * size, size))
+        moves.append(
+            shifts((2 * source.table("translate", 2) - 1) * amounts.translate * size, size)
+        )
     if amounts.pad_crop > 0:
         border = round(amounts.pad_crop * size)
-        moves.append(shifts(np.floor(source.table("pad_crop", 2) * (2 * border + 1)) - border, size))
+        moves.append(
+            shifts(np.floor(source.table("pad_crop", 2) * (2 * border + 1)) - border, size)
+        )
     return moves
 
 
-def _warp_and_colour(source: Epoch, amounts: Amounts, moves: list[Array], size: int) -> dict[str, Tensor]:
+def _warp_and_colour(
+    source: Epoch, amounts: Amounts, moves: list[Array], size: int
+) -> dict[str, Tensor]:
     warped = amounts.rotation > 0 or amounts.crop > 0 or bool(moves)
     warps, flips, colours = [], [], []
-    for u in source.blocks() if warped or amounts.flip > 0 or amounts.jitter > 0 or amounts.grayscale > 0 else ():
+    for u in (
+        source.blocks()
+        if warped or amounts.flip > 0 or amounts.jitter > 0 or amounts.grayscale > 0
+        else ()
+    ):
         flips.append(u[:, 0] < amounts.flip)
         warps.append(flip_turn_crop(u, amounts.flip, amounts.rotation, amounts.crop, size))
         colours.append(factors(u[:, 4:8], amounts.jitter))
@@ -139,7 +164,9 @@ def _warp_and_colour(source: Epoch, amounts: Amounts, moves: list[Array], size: 
     if amounts.flip > 0:
         parts["flip"] = torch.from_numpy(np.concatenate(flips))
     if amounts.flip_vertical > 0:
-        parts["upend"] = torch.from_numpy(source.table("flip_vertical", 1)[:, 0] < amounts.flip_vertical)
+        parts["upend"] = torch.from_numpy(
+            source.table("flip_vertical", 1)[:, 0] < amounts.flip_vertical
+        )
     if warped:
         warp = np.concatenate(warps)
         if (upend := parts.pop("upend", None)) is not None:
@@ -151,7 +178,9 @@ def _warp_and_colour(source: Epoch, amounts: Amounts, moves: list[Array], size: 
         colour = np.concatenate(colours)
         if amounts.grayscale > 0:
             colour[source.table("grayscale", 1)[:, 0] < amounts.grayscale, 2] = 0
-        parts["colour"] = _tensor(colour if amounts.jitter > 0 else colour[:, :3])  # without jitter no hue turns
+        parts["colour"] = _tensor(
+            colour if amounts.jitter > 0 else colour[:, :3]
+        )  # without jitter no hue turns
     return parts
 
 
@@ -162,12 +191,18 @@ def _noise(source: Epoch, amounts: Amounts, size: int) -> dict[str, Tensor]:
     if amounts.noise > 0:
         parts["noise"] = _tensor(runs(source.table("noise", 2), amounts.noise))
         num = STARTS + MAX_CHANNELS * size**2
-        parts["normal"] = torch.from_numpy(source.generator("normal").standard_normal(num, dtype=np.float32))
+        parts["normal"] = torch.from_numpy(
+            source.generator("normal").standard_normal(num, dtype=np.float32)
+        )
     if amounts.salt_pepper > 0:
         parts["salt"] = _tensor(runs(source.table("salt_pepper", 2), amounts.salt_pepper))
-        parts["uniform"] = torch.from_numpy(source.generator("uniform").random(STARTS + size**2, dtype=np.float32))
+        parts["uniform"] = torch.from_numpy(
+            source.generator("uniform").random(STARTS + size**2, dtype=np.float32)
+        )
     if amounts.erasing > 0:
-        parts["erase"] = _tensor(holes(source.table("erasing", 3 + 2 * TRIES), amounts.erasing, size))
+        parts["erase"] = _tensor(
+            holes(source.table("erasing", 3 + 2 * TRIES), amounts.erasing, size)
+        )
     return parts
 
 

@@ -1,7 +1,9 @@
-"""The operations that TrivialAugment and RandAugment pick from, with an operation and a level of its own for every sample.
+"""The operations that TrivialAugment and RandAugment pick from, with an operation and a level of
+its own for every sample.
 
-Geometric ones become a factor of the sample's warp; the others are carried out here, on float pictures in [0, 255]. Those
-that look at single grey levels (posterize, solarize, equalize) round first, as pictures of bytes would be.
+Geometric ones become a factor of the sample's warp; the others are carried out here, on float
+pictures in [0, 255]. Those that look at single grey levels (posterize, solarize, equalize) round
+first, as pictures of bytes would be.
 """
 
 from collections.abc import Callable
@@ -93,7 +95,8 @@ NAMES = ("identity", *GEOMETRY, *COLOURS)
 
 
 def pick(u: Array, policy: Policy, size: int) -> tuple[Codes, Array, Array]:
-    """One operation for each of n samples, from [n, 4] in [0, 1): its code (an index of NAMES), argument and warp [n, 3, 3].
+    """One operation for each of n samples, from [n, 4] in [0, 1): its code (an index of NAMES),
+    argument and warp [n, 3, 3].
 
     Operations that have no level are done with a probability of `strength`, where it is below 1.
     """
@@ -111,7 +114,9 @@ def pick(u: Array, policy: Policy, size: int) -> tuple[Codes, Array, Array]:
 
 
 def _moves(codes: Codes, signed: Array, policy: Policy, size: int) -> Array:
-    """Shears about the upper left corner and shifts by whole pixels, as published; identities for other operations."""
+    """Shears about the upper left corner and shifts by whole pixels, as published; identities for
+    other operations.
+    """
 
     def only(name: str) -> Array:
         return np.where(codes == NAMES.index(name), signed, 0.0)
@@ -124,7 +129,9 @@ def _moves(codes: Codes, signed: Array, policy: Policy, size: int) -> Array:
 
 
 def operated(x: Tensor, codes: Tensor, arguments: Tensor) -> Tensor:
-    """Carry out `codes` [n, K] with `arguments` [n, K], one column after the other; never in place."""
+    """Carry out `codes` [n, K] with `arguments` [n, K], one column after the other; never in
+    place.
+    """
     carry_out = masked if x.is_cuda else grouped
     for k in range(codes.shape[1]):
         x = carry_out(x, codes[:, k], arguments[:, k, None, None, None])
@@ -142,9 +149,13 @@ def grouped(x: Tensor, code: Tensor, argument: Tensor) -> Tensor:
 
 
 def masked(x: Tensor, code: Tensor, argument: Tensor) -> Tensor:
-    """Every operation on all samples, and a choice: for a GPU, because to look whose turn it is would wait for it."""
+    """Every operation on all samples, and a choice: for a GPU, because to look whose turn it is
+    would wait for it.
+    """
     out = x
     for number, name in enumerate(NAMES):
         if name in COLOURS:
-            out = torch.where((code == number)[:, None, None, None], COLOURS[name](x, argument), out)
+            out = torch.where(
+                (code == number)[:, None, None, None], COLOURS[name](x, argument), out
+            )
     return out

@@ -1,4 +1,6 @@
-"""From uint8 pictures to the network's input: augmentation per sample, carried out in batch, and normalisation."""
+"""From uint8 pictures to the network's input: augmentation per sample, carried out in batch, and
+normalisation.
+"""
 
 import torch
 from torch import Tensor
@@ -12,7 +14,10 @@ from pipeline.core.augmentation.warp import resample
 __all__ = ["IMAGENET", "Draws", "Pixels", "augmented", "draw", "imagenet"]
 
 CHUNK_VALUES = 4 * 3 * 128 * 128  # float32 values whose intermediate results stay in a core's cache
-IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))  # mean and deviation of red, green, blue, as in torchvision
+IMAGENET = (
+    (0.485, 0.456, 0.406),
+    (0.229, 0.224, 0.225),
+)  # mean and deviation of red, green, blue, as in torchvision
 
 
 def imagenet(channels: int) -> tuple[tuple[float, ...], tuple[float, ...]]:
@@ -45,7 +50,9 @@ class Pixels:
 
     def __call__(self, images: Tensor, draws: Draws | None = None) -> Tensor:
         """On a CPU in chunks that stay in cache, which changes no bit of the result."""
-        out = torch.empty(images.shape, dtype=self.dtype, device=images.device, memory_format=self.format)
+        out = torch.empty(
+            images.shape, dtype=self.dtype, device=images.device, memory_format=self.format
+        )
         values = images[0].numel()
         chunk = len(images) if images.is_cuda else max(1, CHUNK_VALUES // values)
         for start in range(0, len(images), chunk):
@@ -59,7 +66,9 @@ class Pixels:
 
 
 def augmented(x: Tensor, draws: Draws) -> Tensor:
-    """Float [n, C, S, S] in [0, 255] -> the same, augmented, never in place; mixing is done later, with the labels."""
+    """Float [n, C, S, S] in [0, 255] -> the same, augmented, never in place; mixing is done later,
+    with the labels.
+    """
     if draws.warp is not None:
         x = resample(x, draws.warp)
     for dim, flip in ((3, draws.flip), (2, draws.upend)):

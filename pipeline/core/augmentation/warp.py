@@ -1,6 +1,7 @@
 """Geometry: all that moves a sample's pixels is one 2x3 matrix per sample, hence one interpolation.
 
-Matrices lead from output to input coordinates, both in [-1, 1], so what is applied to the picture first stands leftmost.
+Matrices lead from output to input coordinates, both in [-1, 1], so what is applied to the picture
+first stands leftmost.
 """
 
 import math
@@ -29,7 +30,9 @@ def flip_turn_crop(u: Array, flip: float, rotation: float, crop: float, size: in
 
 
 def _crops(u: Array, crop: float, size: int) -> tuple[Array, Array, Array, Array]:
-    """Left, top, width, height of RandomResizedCrop's box: the first of ten tries that fits, else the whole picture."""
+    """Left, top, width, height of RandomResizedCrop's box: the first of ten tries that fits, else
+    the whole picture.
+    """
     if crop == 0:
         zero = np.zeros(len(u))
         return zero, zero, zero + size, zero + size
@@ -37,7 +40,12 @@ def _crops(u: Array, crop: float, size: int) -> tuple[Array, Array, Array, Array
     ratios = np.exp((2 * u[:, 8 + TRIES :] - 1) * LOG_RATIO)
     width, height, fits = first_that_fits(areas, ratios, size)
     width, height = np.where(fits, width, size), np.where(fits, height, size)
-    return np.floor(u[:, 2] * (size - width + 1)), np.floor(u[:, 3] * (size - height + 1)), width, height
+    return (
+        np.floor(u[:, 2] * (size - width + 1)),
+        np.floor(u[:, 3] * (size - height + 1)),
+        width,
+        height,
+    )
 
 
 def matrices(num: int, *entries: tuple[int, int, Array]) -> Array:
@@ -55,7 +63,9 @@ def rotations(angle: Array) -> Array:
 
 
 def shears(u: Array, degrees: float) -> Array:
-    """[n, 2] -> a shear along x and y by angles of at most `degrees`, about the centre, in torchvision's convention."""
+    """[n, 2] -> a shear along x and y by angles of at most `degrees`, about the centre, in
+    torchvision's convention.
+    """
     x, y = np.tan((2 * u - 1) * math.radians(degrees)).T
     return matrices(len(u), (0, 0, 1 + x * y), (0, 1, x), (1, 0, y))
 
@@ -74,13 +84,17 @@ def shifts(pixels: Array, size: int) -> Array:
 def resample(x: Tensor, warp: Tensor) -> Tensor:
     """Float [n, C, S, S] moved by [n, 2, 3]; pixels from outside the picture are black."""
     grid = _grid(warp, x.shape[-1])
-    return functional.grid_sample(x, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
+    return functional.grid_sample(
+        x, grid, mode="bilinear", padding_mode="zeros", align_corners=False
+    )
 
 
 def _grid(warp: Tensor, size: int) -> Tensor:
-    """[n, 2, 3] -> sampling positions [n, S, S, 2], by broadcasting; (x, y) pairs are added as complex numbers.
+    """[n, 2, 3] -> sampling positions [n, S, S, 2], by broadcasting; (x, y) pairs are added as
+    complex numbers.
 
-    Both are for the CPU: `affine_grid` is twenty times slower there, and loops over pairs are not vectorised.
+    Both are for the CPU: `affine_grid` is twenty times slower there, and loops over pairs are not
+    vectorised.
     """
     centres = (2 * torch.arange(size, dtype=torch.float32, device=warp.device) + 1) / size - 1
     across = warp[:, :, 0, None] * centres

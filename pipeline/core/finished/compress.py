@@ -38,8 +38,9 @@ Ranges = dict[nn.Module, tuple[float, float]]
 class Facts:
     """What a model costs.
 
-    size_bytes: its weights as safetensors, see `packed`. seconds_per_picture: of a forward pass on one thread of this CPU;
-    None where its integers are only simulated here, whose time would say nothing.
+    size_bytes: its weights as safetensors, see `packed`. seconds_per_picture: of a forward pass on
+    one thread of this CPU; None where its integers are only simulated here, whose time would say
+    nothing.
     """
 
     size_bytes: int
@@ -47,7 +48,8 @@ class Facts:
 
 
 def compress(config: Compress, model: nn.Module, calibration: Iterable[Tensor]) -> nn.Module:
-    """A compressed copy of `model`, in eval mode and without gradients; the original stays as it is.
+    """A compressed copy of `model`, in eval mode and without gradients; the original stays as it
+    is.
 
     `calibration`: batches of normalised training pictures [B, C, S, S], as the model takes them.
     """
@@ -59,7 +61,9 @@ def compress(config: Compress, model: nn.Module, calibration: Iterable[Tensor]) 
             _halve(small, DTYPES[config.dtype])
         case Int8Dynamic():
             seen = _ranges(small, itertools.islice(calibration, 1))
-            _replace(small, {layer: Linear8(layer) for layer in seen if isinstance(layer, nn.Linear)})
+            _replace(
+                small, {layer: Linear8(layer) for layer in seen if isinstance(layer, nn.Linear)}
+            )
         case Int8Static():
             seen = _ranges(small, _first(calibration, config.num_calibration))
             _replace(small, {layer: _int8(layer, *seen[layer]) for layer in seen})
@@ -70,13 +74,17 @@ def compress(config: Compress, model: nn.Module, calibration: Iterable[Tensor]) 
 
 def is_simulated(model: nn.Module) -> bool:
     """Whether some of the model's integers are computed as fp32 numbers on this machine's CPU."""
-    return not has_int8() and any(isinstance(module, (Linear8, Conv8)) for module in model.modules())
+    return not has_int8() and any(
+        isinstance(module, (Linear8, Conv8)) for module in model.modules()
+    )
 
 
 def measure(model: nn.Module, x: Tensor) -> Facts:
-    """Size, and the median time of repeated forward passes of `x` [B, C, S, S] in eval mode on one CPU thread, over B.
+    """Size, and the median time of repeated forward passes of `x` [B, C, S, S] in eval mode on one
+    CPU thread, over B.
 
-    Works on a copy on the CPU. Other processes on the machine slow it down as they slow down anything.
+    Works on a copy on the CPU. Other processes on the machine slow it down as they slow down
+    anything.
     """
     size = len(save(packed(model)))
     if is_simulated(model):
@@ -89,7 +97,9 @@ def measure(model: nn.Module, x: Tensor) -> Facts:
             for _ in range(WARM_UPS):  # packs weights, warms caches
                 model(x)
             seconds: list[float] = []
-            while len(seconds) < MIN_REPEATS or (len(seconds) < MAX_REPEATS and sum(seconds) < PATIENCE_SECONDS):
+            while len(seconds) < MIN_REPEATS or (
+                len(seconds) < MAX_REPEATS and sum(seconds) < PATIENCE_SECONDS
+            ):
                 begin = time.perf_counter()
                 model(x)
                 seconds.append(time.perf_counter() - begin)
@@ -101,22 +111,27 @@ def measure(model: nn.Module, x: Tensor) -> Facts:
 def packed(model: nn.Module) -> dict[str, Tensor]:
     """The model's weights as they would be stored.
 
-    A tensor with many zeros is two: `NAME.mask`, one bit per value (row by row, highest bit first) that says whether it is
-    kept, and `NAME.values`, the values that are not zero in their order. Any tensor that this makes no smaller is stored
-    whole, with its own number of bytes per value.
+    A tensor with many zeros is two: `NAME.mask`, one bit per value (row by row, highest bit first)
+    that says whether it is kept, and `NAME.values`, the values that are not zero in their order.
+    Any tensor that this makes no smaller is stored whole, with its own number of bytes per value.
     """
     stored: dict[str, Tensor] = {}
     for name, tensor in model.state_dict().items():
         flat = tensor.detach().cpu().contiguous().flatten()
         kept = flat != 0
         num_bytes = -(-len(flat) // 8)
-        if flat.is_floating_point() and num_bytes + int(kept.sum()) * flat.element_size() < flat.nbytes:
+        if (
+            flat.is_floating_point()
+            and num_bytes + int(kept.sum()) * flat.element_size() < flat.nbytes
+        ):
             bits = nn.functional.pad(kept, (0, 8 * num_bytes - len(flat))).view(-1, 8)
             powers = torch.tensor([128, 64, 32, 16, 8, 4, 2, 1], dtype=torch.uint8)
             stored[f"{name}.mask"] = (bits * powers).sum(1).to(torch.uint8)
             stored[f"{name}.values"] = flat[kept]
         else:
-            stored[name] = flat.clone().view(tensor.shape)  # a copy: tied weights may not share memory in a file
+            stored[name] = flat.clone().view(
+                tensor.shape
+            )  # a copy: tied weights may not share memory in a file
     return stored
 
 
@@ -142,7 +157,9 @@ def _prune(model: nn.Module, amount: float) -> None:
 
 
 def _halve(model: nn.Module, dtype: torch.dtype) -> None:
-    """All floating-point numbers in `dtype`; pictures are cast on their way in, logits on their way out."""
+    """All floating-point numbers in `dtype`; pictures are cast on their way in, logits on their way
+    out.
+    """
     model.to(dtype)
     model.register_forward_pre_hook(functools.partial(_cast, dtype))
     model.register_forward_hook(lambda _module, _args, logits: logits.float())
@@ -162,7 +179,8 @@ def _first(batches: Iterable[Tensor], num: int) -> Iterable[Tensor]:
 
 
 def _ranges(model: nn.Module, batches: Iterable[Tensor]) -> Ranges:
-    """Layer -> (smallest, largest) of its inputs. Layers that are not called (whose weights others use) are left out.
+    """Layer -> (smallest, largest) of its inputs. Layers that are not called (whose weights others
+    use) are left out.
 
     Subclasses are left out too: what they do with their weights is not known.
     """
@@ -173,7 +191,11 @@ def _ranges(model: nn.Module, batches: Iterable[Tensor]) -> Ranges:
         old = seen.get(module, (low, high))
         seen[module] = (min(low, old[0]), max(high, old[1]))
 
-    plain = [m for m in model.modules() if type(m) is nn.Linear or (type(m) is nn.Conv2d and _has_zero_padding(m))]
+    plain = [
+        m
+        for m in model.modules()
+        if type(m) is nn.Linear or (type(m) is nn.Conv2d and _has_zero_padding(m))
+    ]
     hooks = [module.register_forward_pre_hook(look) for module in plain]
     with torch.inference_mode():
         for batch in batches:

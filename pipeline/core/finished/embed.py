@@ -1,4 +1,6 @@
-"""What a network's layers see: the activations of its middle and of its top layer, laid out in a plane."""
+"""What a network's layers see: the activations of its middle and of its top layer, laid out in a
+plane.
+"""
 
 import logging
 from collections.abc import Callable
@@ -25,8 +27,9 @@ ITERATIONS = 500
 
 @dataclass(frozen=True)
 class Call:
-    """The `number`-th call of the module `path` in a forward pass. begin, end: layers with weights that were through
-    before and after it; layer: whether it is one; usable: whether its input and its output have a row a picture."""
+    """The `number`-th call of the module `path` in a forward pass. begin, end: layers with weights
+    that were through before and after it; layer: whether it is one; usable: whether its input and
+    its output have a row a picture."""
 
     path: str
     number: int
@@ -37,10 +40,11 @@ class Call:
 
 
 def embeddings(model: nn.Module, pictures: Pictures, pixels: Pixels) -> tuple[Embedding, ...]:
-    """t-SNE of the middle and of the top layer over at most MAX_POINTS pictures, spread evenly over the split.
+    """t-SNE of the middle and of the top layer over at most MAX_POINTS pictures, spread evenly over
+    the split.
 
-    L. van der Maaten, G. Hinton, "Visualizing Data using t-SNE", JMLR 2008. None for fewer than MIN_POINTS pictures; a
-    layer whose activations are not finite, or all the same, is left out.
+    L. van der Maaten, G. Hinton, "Visualizing Data using t-SNE", JMLR 2008. None for fewer than
+    MIN_POINTS pictures; a layer whose activations are not finite, or all the same, is left out.
     """
     order = evenly(len(pictures), MAX_POINTS)
     if len(order) < MIN_POINTS:
@@ -50,7 +54,10 @@ def embeddings(model: nn.Module, pictures: Pictures, pixels: Pixels) -> tuple[Em
     for (layer, module), values in activations(model, pictures, pixels, order).items():
         points = plane(values)
         if points is None:
-            log.warning("no embedding of the %s layer: its activations are not finite, or all the same", layer)
+            log.warning(
+                "no embedding of the %s layer: its activations are not finite, or all the same",
+                layer,
+            )
         else:
             found.append(Embedding(layer, module, points, labels))
     return tuple(found)
@@ -61,7 +68,8 @@ def activations(
 ) -> dict[tuple[str, str], npt.NDArray[np.float32]]:
     """(layer, path of its module) → float32 [P, D] of the pictures at `order`, averaged over space.
 
-    top: the input of the last layer with weights; middle: the output of the module half way there (see `middle`).
+    top: the input of the last layer with weights; middle: the output of the module half way there
+    (see `middle`).
     """
     model.eval()
     collected: dict[tuple[str, str], list[Tensor]] = {}
@@ -73,11 +81,16 @@ def activations(
             collected.setdefault(layer, []).append(pooled(value))
 
     with torch.inference_mode():
-        for _, images, _ in pictures.batches(order, cut(len(order), BATCH.get(pictures.device.type, 512))):
+        for _, images, _ in pictures.batches(
+            order, cut(len(order), BATCH.get(pictures.device.type, 512))
+        ):
             x = pixels(images)
             if not targets:
                 calls = traced(model, x[:2])
-                half, top = middle(calls), next((c for c in reversed(calls) if c.layer and c.usable[0]), None)
+                half, top = (
+                    middle(calls),
+                    next((c for c in reversed(calls) if c.layer and c.usable[0]), None),
+                )
                 targets |= {(half.path, half.number, False): ("middle", half.path)} if half else {}
                 targets |= {(top.path, top.number, True): ("top", top.path)} if top else {}
             watched(model, x, keep)
@@ -85,7 +98,9 @@ def activations(
 
 
 def traced(model: nn.Module, x: Tensor) -> list[Call]:
-    """The calls of a forward pass of `x` [B, C, S, S] in the order in which they end, the whole network's left out."""
+    """The calls of a forward pass of `x` [B, C, S, S] in the order in which they end, the whole
+    network's left out.
+    """
     calls: list[Call] = []
     begun: list[tuple[int, bool]] = []
     through = 0
@@ -93,7 +108,12 @@ def traced(model: nn.Module, x: Tensor) -> list[Call]:
 
     def see(path: str, number: int, entering: bool, value: Any) -> None:
         nonlocal through
-        usable = isinstance(value, Tensor) and value.is_floating_point() and value.ndim > 1 and len(value) == len(x)
+        usable = (
+            isinstance(value, Tensor)
+            and value.is_floating_point()
+            and value.ndim > 1
+            and len(value) == len(x)
+        )
         if entering:
             begun.append((through, usable))
             return
@@ -107,9 +127,11 @@ def traced(model: nn.Module, x: Tensor) -> list[Call]:
 
 
 def middle(calls: list[Call]) -> Call | None:
-    """The module whose output lies half way through the layers with weights: within NEAR of that the largest block.
+    """The module whose output lies half way through the layers with weights: within NEAR of that
+    the largest block.
 
-    Of several the nearest, then the last, which is behind norm and activation. None where there is nothing between.
+    Of several the nearest, then the last, which is behind norm and activation. None where there is
+    nothing between.
     """
     total = max((call.end for call in calls), default=0)
     inner = [call for call in calls if call.usable[1] and call.end < total]
@@ -122,7 +144,9 @@ def middle(calls: list[Call]) -> Call | None:
 
 
 def watched(model: nn.Module, x: Tensor, see: Callable[[str, int, bool, Any], None]) -> None:
-    """A forward pass that shows every module's first input and its output: see(path, number of the call, entering?, it)."""
+    """A forward pass that shows every module's first input and its output: see(path, number of the
+    call, entering?, it).
+    """
     counts: dict[str, int] = {}
     hooks = []
     for path, module in model.named_modules():
@@ -145,7 +169,8 @@ def watched(model: nn.Module, x: Tensor, see: Callable[[str, int, bool, Any], No
 
 
 def pooled(x: Tensor) -> Tensor:
-    """float32 [B, D]: the mean over space of maps [B, D, S, S] or [B, S, S, D], or over the tokens of [B, T, D].
+    """float32 [B, D]: the mean over space of maps [B, D, S, S] or [B, S, S, D], or over the tokens
+    of [B, T, D].
 
     A copy: what comes later may write into `x`.
     """
@@ -158,7 +183,8 @@ def pooled(x: Tensor) -> Tensor:
 
 
 def plane(values: npt.NDArray[np.float32]) -> npt.NDArray[np.float32] | None:
-    """Float32 [P, D] → float32 [P, 2] by t-SNE of the standardised values; the same for the same values.
+    """Float32 [P, D] → float32 [P, 2] by t-SNE of the standardised values; the same for the same
+    values.
 
     None where they are not finite, or all the same.
     """
@@ -177,8 +203,12 @@ def plane(values: npt.NDArray[np.float32]) -> npt.NDArray[np.float32] | None:
         x = PCA(min(MAX_DIMENSIONS, *x.shape), random_state=0).fit_transform(x)
         perplexity = min(30.0, (len(x) - 1) / 3)
         start = np.zeros((len(x), 2), np.float32)
-        start[:, : min(2, x.shape[1])] = x[:, :2] / x[:, 0].std() * 1e-4  # its own start from PCA wants two columns
-        tsne = TSNE(init=start, random_state=0, perplexity=perplexity, max_iter=ITERATIONS, n_jobs=1)
+        start[:, : min(2, x.shape[1])] = (
+            x[:, :2] / x[:, 0].std() * 1e-4
+        )  # its own start from PCA wants two columns
+        tsne = TSNE(
+            init=start, random_state=0, perplexity=perplexity, max_iter=ITERATIONS, n_jobs=1
+        )
         points: npt.NDArray[np.float32] = tsne.fit_transform(x).astype(np.float32)
     return points if np.isfinite(points).all() else None
 

@@ -1,4 +1,6 @@
-"""What a finished run of an arm leaves behind for the report, in one small file: answers, mistakes, embeddings."""
+"""What a finished run of an arm leaves behind for the report, in one small file: answers, mistakes,
+embeddings.
+"""
 
 import contextlib
 import hashlib
@@ -30,7 +32,8 @@ EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest date that a zip file knows
 class Judged:
     """The judged model's answers on a split, a row a picture, in the split's order.
 
-    true, pred: int64 [N], the label and the likeliest class; true_prob, pred_prob: float32 [N], their probabilities.
+    true, pred: int64 [N], the label and the likeliest class; true_prob, pred_prob: float32 [N],
+    their probabilities.
     """
 
     true: Ints
@@ -41,10 +44,12 @@ class Judged:
 
 @dataclass(frozen=True)
 class Wrong:
-    """The pictures it got most wrong: the highest pred_prob - true_prob among the wrong ones, at most MAX_WRONG.
+    """The pictures it got most wrong: the highest pred_prob - true_prob among the wrong ones, at
+    most MAX_WRONG.
 
-    rows: int64 [M], of `Judged`; pictures: uint8 [M, 3, S, S], S <= MAX_SIDE; files: their names relative to the data
-    folder, which may hold any bytes a file system allows: show them with `printable`.
+    rows: int64 [M], of `Judged`; pictures: uint8 [M, 3, S, S], S <= MAX_SIDE; files: their names
+    relative to the data folder, which may hold any bytes a file system allows: show them with
+    `printable`.
     """
 
     rows: Ints
@@ -54,8 +59,8 @@ class Wrong:
 
 @dataclass(frozen=True)
 class Embedding:
-    """A layer's activations as points of a plane. layer: "middle" or "top"; module: its path in the network; points:
-    float32 [P, 2], at most MAX_POINTS; true: int64 [P], the labels."""
+    """A layer's activations as points of a plane. layer: "middle" or "top"; module: its path in the
+    network; points: float32 [P, 2], at most MAX_POINTS; true: int64 [P], the labels."""
 
     layer: str
     module: str
@@ -65,7 +70,9 @@ class Embedding:
 
 @dataclass(frozen=True)
 class Evidence:
-    """Of one run. split: "test" where test pictures have labels, else "val"; embeddings of some runs alone."""
+    """Of one run. split: "test" where test pictures have labels, else "val"; embeddings of some
+    runs alone.
+    """
 
     split: str
     judged: Judged
@@ -96,16 +103,29 @@ def write(path: Path, evidence: Evidence) -> str:
     except OSError as error:
         with contextlib.suppress(OSError):
             scratch.unlink(missing_ok=True)
-        raise MachineError(f"cannot write evidence to {printable(path)}: {error.strerror or error}") from error
+        raise MachineError(
+            f"cannot write evidence to {printable(path)}: {error.strerror or error}"
+        ) from error
     return hashlib.sha256(content).hexdigest()
 
 
 def read(path: Path) -> Evidence | None:
-    """What `write` wrote; None where the file is missing, damaged or no evidence. Nothing is unpickled."""
+    """What `write` wrote; None where the file is missing, damaged or no evidence. Nothing is
+    unpickled.
+    """
     try:
         with zipfile.ZipFile(path) as archive:
             return _unpack(archive)
-    except (OSError, ValueError, KeyError, TypeError, LookupError, RuntimeError, EOFError, SyntaxError):
+    except (
+        OSError,
+        ValueError,
+        KeyError,
+        TypeError,
+        LookupError,
+        RuntimeError,
+        EOFError,
+        SyntaxError,
+    ):
         return None
     except (zipfile.BadZipFile, zlib.error, tokenize.TokenError, MemoryError):
         return None
@@ -115,7 +135,11 @@ def _pack(evidence: Evidence) -> bytes:
     """An .npz file without the dates and permissions that would make two of them differ."""
     judged, wrong = evidence.judged, evidence.wrong
     shown = [{"layer": e.layer, "module": e.module} for e in evidence.embeddings]
-    about = {"split": evidence.split, "files": wrong.files, "embeddings": shown}  # ASCII: holds any file name
+    about = {
+        "split": evidence.split,
+        "files": wrong.files,
+        "embeddings": shown,
+    }  # ASCII: holds any file name
     members: dict[str, npt.NDArray[Any]] = {
         ABOUT: np.frombuffer(json.dumps(about).encode("ascii"), np.uint8),
         "true": judged.true.astype("<i8"),
@@ -132,7 +156,9 @@ def _pack(evidence: Evidence) -> bytes:
     with zipfile.ZipFile(packed, "w") as archive:
         for name, array in members.items():
             plain = io.BytesIO()
-            np.lib.format.write_array(plain, np.ascontiguousarray(array), version=(1, 0), allow_pickle=False)
+            np.lib.format.write_array(
+                plain, np.ascontiguousarray(array), version=(1, 0), allow_pickle=False
+            )
             member = zipfile.ZipInfo(f"{name}.npy", EPOCH)
             member.create_system = 3
             archive.writestr(member, plain.getvalue(), zipfile.ZIP_DEFLATED, 6)
@@ -144,17 +170,24 @@ def _unpack(archive: zipfile.ZipFile) -> Evidence:
     about = json.loads(_array(archive, ABOUT, np.uint8, 1).tobytes())
     _require(about["split"] in ("test", "val"))
     true, pred = (_array(archive, name, np.int64, 1) for name in ("true", "pred"))
-    true_prob, pred_prob = (_array(archive, name, np.float32, 1) for name in ("true_prob", "pred_prob"))
+    true_prob, pred_prob = (
+        _array(archive, name, np.float32, 1) for name in ("true_prob", "pred_prob")
+    )
     _require(len(true) == len(pred) == len(true_prob) == len(pred_prob))
     _require(all((part >= 0).all() for part in (true, pred)))
     _require(all(((part >= 0) & (part <= 1.001)).all() for part in (true_prob, pred_prob)))
     rows, pictures = _array(archive, "rows", np.int64, 1), _array(archive, "pictures", np.uint8, 4)
     files = tuple(about["files"])
-    _require(len(rows) == len(pictures) == len(files) <= MAX_WRONG and all(isinstance(file, str) for file in files))
+    _require(
+        len(rows) == len(pictures) == len(files) <= MAX_WRONG
+        and all(isinstance(file, str) for file in files)
+    )
     _require(bool(((rows >= 0) & (rows < len(true))).all()))
     _require(pictures.shape[1] == 3 and pictures.shape[2] == pictures.shape[3] <= MAX_SIDE)
     judged, wrong = Judged(true, pred, true_prob, pred_prob), Wrong(rows, pictures, files)
-    embeddings = tuple(_embedding(archive, number, shown) for number, shown in enumerate(about["embeddings"]))
+    embeddings = tuple(
+        _embedding(archive, number, shown) for number, shown in enumerate(about["embeddings"])
+    )
     return Evidence(about["split"], judged, wrong, embeddings)
 
 
@@ -167,8 +200,12 @@ def _embedding(archive: zipfile.ZipFile, number: int, shown: dict[str, str]) -> 
     return Embedding(shown["layer"], shown["module"], points, labels)
 
 
-def _array(archive: zipfile.ZipFile, name: str, kind: type[np.generic], ndim: int) -> npt.NDArray[Any]:
-    """A member whose header says exactly what is there; nothing is set aside for what a header merely claims."""
+def _array(
+    archive: zipfile.ZipFile, name: str, kind: type[np.generic], ndim: int
+) -> npt.NDArray[Any]:
+    """A member whose header says exactly what is there; nothing is set aside for what a header
+    merely claims.
+    """
     _require(archive.getinfo(f"{name}.npy").file_size <= MAX_BYTES)
     file = io.BytesIO(archive.read(f"{name}.npy"))
     _require(np.lib.format.read_magic(file) == (1, 0))

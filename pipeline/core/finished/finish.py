@@ -1,4 +1,6 @@
-"""The final evaluation of a finished model: compressed and with test-time augmentation as the run's `final` says."""
+"""The final evaluation of a finished model: compressed and with test-time augmentation as the run's
+`final` says.
+"""
 
 import math
 from collections.abc import Iterator
@@ -22,7 +24,9 @@ VIEWS = 1 << 31  # where the views' random streams begin: no epoch of training h
 
 @dataclass(frozen=True)
 class Finished:
-    """A finished model as it was judged on `pictures`: its facts (see `finish`), the model itself, its answers."""
+    """A finished model as it was judged on `pictures`: its facts (see `finish`), the model itself,
+    its answers.
+    """
 
     facts: dict[str, float]
     model: nn.Module
@@ -32,13 +36,21 @@ class Finished:
 
 
 def finish(
-    config: TrainConfig, model: nn.Module, pictures: Pictures, calibration: Pictures, pixels: Pixels, *, seed: int
+    config: TrainConfig,
+    model: nn.Module,
+    pictures: Pictures,
+    calibration: Pictures,
+    pixels: Pixels,
+    *,
+    seed: int,
 ) -> Finished:
-    """loss and acc of the finished model on `pictures`; `calibration` is the train split, for int8's ranges.
+    """loss and acc of the finished model on `pictures`; `calibration` is the train split, for
+    int8's ranges.
 
-    Where `config.final` is on, what it is compared with and what both cost, too: plain_loss, plain_acc, size_bytes,
-    plain_size_bytes (see compress.packed), latency_seconds, plain_latency_seconds (to classify one picture on one thread
-    of this machine's CPU: all its views, without making them). Latency is left out where integers are only simulated.
+    Where `config.final` is on, what it is compared with and what both cost, too: plain_loss,
+    plain_acc, size_bytes, plain_size_bytes (see compress.packed), latency_seconds,
+    plain_latency_seconds (to classify one picture on one thread of this machine's CPU: all its
+    views, without making them). Latency is left out where integers are only simulated.
     """
     final, answers = config.final, Answers()
     if final.is_plain:
@@ -74,16 +86,19 @@ def evaluate_views(
     seed: int,
     answers: Answers | None = None,
 ) -> tuple[float, float]:
-    """(mean cross entropy, accuracy) of the probabilities averaged over the plain picture and `config.final.tta` views.
+    """(mean cross entropy, accuracy) of the probabilities averaged over the plain picture and
+    `config.final.tta` views.
 
-    A picture's views depend on (seed, number of the view, its place in the split) alone. Without views it is `evaluate`,
-    bit for bit; so it is where the run has no augmentation to draw them by (see `has_views`).
+    A picture's views depend on (seed, number of the view, its place in the split) alone. Without
+    views it is `evaluate`, bit for bit; so it is where the run has no augmentation to draw them by
+    (see `has_views`).
     """
     num, size = len(pictures), pictures.images.shape[-1]
     if config.final.tta == 0 or not has_views(config.augment, size):
         return evaluate(model, pictures, pixels, bf16=False, answers=answers)
     views = [
-        draw(config.augment, seed=seed, epoch=VIEWS + view, num_samples=num, size=size) for view in range(config.final.tta)
+        draw(config.augment, seed=seed, epoch=VIEWS + view, num_samples=num, size=size)
+        for view in range(config.final.tta)
     ]
     drawn = [view.to(pictures.device) for view in views if view is not None]
     model.eval()
@@ -91,7 +106,9 @@ def evaluate_views(
         totals = torch.zeros(2, dtype=torch.float64, device=pictures.device)
         cuts = cut(num, BATCH.get(pictures.device.type, 512))
         for positions, images, labels in pictures.batches(np.arange(num), cuts):
-            scores = _log_mean(model, pixels, images, [None, *(view.rows(positions) for view in drawn)])
+            scores = _log_mean(
+                model, pixels, images, [None, *(view.rows(positions) for view in drawn)]
+            )
             totals[0] -= scores.gather(1, labels[:, None]).sum()
             totals[1] += (scores.argmax(1) == labels).sum()
             if answers is not None:
@@ -101,13 +118,21 @@ def evaluate_views(
 
 
 def has_views(augment: Augmentation, size: int) -> bool:
-    """Whether the augmentation changes a picture by itself: mixing it with another is no view of it."""
+    """Whether the augmentation changes a picture by itself: mixing it with another is no view of
+    it.
+    """
     one = draw(augment, seed=0, epoch=VIEWS, num_samples=1, size=size)
-    return one is not None and any(part is not None for name, part in vars(one).items() if name != "mix")
+    return one is not None and any(
+        part is not None for name, part in vars(one).items() if name != "mix"
+    )
 
 
-def _log_mean(model: nn.Module, pixels: Pixels, images: Tensor, views: list[Draws | None]) -> Tensor:
-    """Logarithms [B, K] of the mean probabilities; in logarithms, so that small ones are not lost."""
+def _log_mean(
+    model: nn.Module, pixels: Pixels, images: Tensor, views: list[Draws | None]
+) -> Tensor:
+    """Logarithms [B, K] of the mean probabilities; in logarithms, so that small ones are not
+    lost.
+    """
     logs = [torch.log_softmax(model(pixels(images, view)).float(), 1) for view in views]
     return torch.logsumexp(torch.stack(logs), 0) - math.log(len(logs))
 
@@ -115,5 +140,7 @@ def _log_mean(model: nn.Module, pixels: Pixels, images: Tensor, views: list[Draw
 def _batches(pictures: Pictures, pixels: Pixels, num: int) -> Iterator[Tensor]:
     """At most `num` pictures as the model takes them, spread evenly over the split."""
     order = evenly(len(pictures), num)
-    for _, images, _ in pictures.batches(order, cut(len(order), BATCH.get(pictures.device.type, 512))):
+    for _, images, _ in pictures.batches(
+        order, cut(len(order), BATCH.get(pictures.device.type, 512))
+    ):
         yield pixels(images)

@@ -1,4 +1,6 @@
-"""Evidence of a finished run, from the model as it was judged: its answers, its worst mistakes, what its layers see."""
+"""Evidence of a finished run, from the model as it was judged: its answers, its worst mistakes,
+what its layers see.
+"""
 
 import logging
 from collections.abc import Sequence
@@ -15,7 +17,8 @@ log = logging.getLogger(__name__)
 
 
 def gather(finished: Finished, *, split: str, files: Sequence[str], embed: bool) -> Evidence:
-    """The evidence of `finished`, judged on the split called `split`; `files`: the names of all pictures of the set.
+    """The evidence of `finished`, judged on the split called `split`; `files`: the names of all
+    pictures of the set.
 
     Embeddings, where wanted, are left out (and the reason logged) where they cannot be had.
     """
@@ -23,13 +26,18 @@ def gather(finished: Finished, *, split: str, files: Sequence[str], embed: bool)
     if embed:
         try:
             found = embeddings(finished.model, finished.pictures, finished.pixels)
-        except Exception:  # of networks and libraries of all kinds; a run that trained is not lost to a picture of it
+        # of networks and libraries of all kinds; a run that trained is not lost to a picture of it
+        except Exception:
             log.warning("no embeddings of the layers", exc_info=True)
-    return Evidence(split, finished.judged, most_wrong(finished.judged, finished.pictures, files), found)
+    return Evidence(
+        split, finished.judged, most_wrong(finished.judged, finished.pictures, files), found
+    )
 
 
 def most_wrong(judged: Judged, pictures: Pictures, files: Sequence[str]) -> Wrong:
-    """The pictures with the highest pred_prob - true_prob among the wrong, the worst first; ties in the split's order."""
+    """The pictures with the highest pred_prob - true_prob among the wrong, the worst first; ties in
+    the split's order.
+    """
     wrong = np.flatnonzero(judged.pred != judged.true)
     worst = np.argsort(judged.true_prob[wrong] - judged.pred_prob[wrong], kind="stable")[:MAX_WRONG]
     rows = wrong[worst].astype(np.int64)

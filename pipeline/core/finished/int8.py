@@ -1,8 +1,9 @@
-"""Layers in 8-bit integers, on plain int8 tensors: real integer kernels where this CPU has them, the same sums in fp32
-elsewhere.
+"""Layers in 8-bit integers, on plain int8 tensors: real integer kernels where this CPU has them,
+the same sums in fp32 elsewhere.
 
-An input x is q = round(x / s) + z with a scale s and a zero point z, a weight is symmetric with a scale for each output
-channel; sums of products are whole numbers, scaled back to fp32 at the end (Jacob et al. 2018, arXiv 1712.05877, section
+An input x is q = round(x / s) + z with a scale s and a zero point z, a weight is symmetric with a
+scale for each output channel; sums of products are whole numbers, scaled back to fp32 at the end
+(Jacob et al. 2018, arXiv 1712.05877, section
 2.2; the granularities of Krishnamoorthi 2018, arXiv 1806.08342).
 """
 
@@ -19,14 +20,17 @@ TINY = 1e-12  # the smallest scale, for inputs and weights that are all zero
 class Linear8(nn.Module):
     """`nn.Linear` with int8 weights: fp32 [*, in] -> fp32 [*, out].
 
-    Without a range every row of the input has a scale of its own, so that no result depends on the rest of its batch.
+    Without a range every row of the input has a scale of its own, so that no result depends on the
+    rest of its batch.
     """
 
     weight: Tensor
     scale: Tensor
     bias: Tensor | None
 
-    def __init__(self, layer: nn.Linear, low: float | None = None, high: float | None = None) -> None:
+    def __init__(
+        self, layer: nn.Linear, low: float | None = None, high: float | None = None
+    ) -> None:
         """`low` and `high`: the range of the input; None measures every row as it comes."""
         super().__init__()
         _store(self, layer)
@@ -47,7 +51,9 @@ class Linear8(nn.Module):
 
 
 class Conv8(nn.Module):
-    """`nn.Conv2d` (zero padding) with int8 weights and inputs in the range `low` … `high`: fp32 -> fp32."""
+    """`nn.Conv2d` (zero padding) with int8 weights and inputs in the range `low` … `high`: fp32 ->
+    fp32.
+    """
 
     weight: Tensor
     scale: Tensor
@@ -58,7 +64,12 @@ class Conv8(nn.Module):
         _store(self, layer)
         self.range = affine(low, high)
         assert not isinstance(layer.padding, str)
-        self.geometry = (list(layer.stride), list(layer.padding), list(layer.dilation), layer.groups)
+        self.geometry = (
+            list(layer.stride),
+            list(layer.padding),
+            list(layer.dilation),
+            layer.groups,
+        )
         self.packed: Tensor | None = None
 
     def __getstate__(self) -> dict[str, Any]:
@@ -72,7 +83,9 @@ class Conv8(nn.Module):
                 self.packed = _pack(self.weight, self.scale, self.range, self.geometry)
             return _convolve(codes, self.packed, self.scale, self.bias, self.range, self.geometry)
         stride, padding, dilation, groups = self.geometry
-        sums = functional.conv2d(codes.float() - zero, self.weight.float(), None, stride, padding, dilation, groups)
+        sums = functional.conv2d(
+            codes.float() - zero, self.weight.float(), None, stride, padding, dilation, groups
+        )
         y = sums * (scale * self.scale).view(-1, 1, 1)
         return y if self.bias is None else y + self.bias.view(-1, 1, 1)
 
@@ -84,7 +97,9 @@ def _store(module: nn.Module, layer: nn.Linear | nn.Conv2d) -> None:
     codes = (weight / scale.view(-1, *[1] * (weight.ndim - 1))).round().to(torch.int8)
     module.register_buffer("weight", codes.contiguous())
     module.register_buffer("scale", scale)
-    module.register_buffer("bias", None if layer.bias is None else layer.bias.detach().float().clone())
+    module.register_buffer(
+        "bias", None if layer.bias is None else layer.bias.detach().float().clone()
+    )
 
 
 def affine(low: float, high: float) -> tuple[float, int]:
@@ -100,7 +115,9 @@ def quantized(x: Tensor, scale: float, zero: int) -> Tensor:
 
 
 def int_matmul(a: Tensor, b: Tensor) -> Tensor:
-    """int8 [n, k] times int8 [m, k] transposed: whole numbers [n, m], int32 of an integer kernel or fp32."""
+    """int8 [n, k] times int8 [m, k] transposed: whole numbers [n, m], int32 of an integer kernel or
+    fp32.
+    """
     if a.device.type == "cpu" and has_int8():
         return torch._int_mm(a, b.t())
     return a.float() @ b.float().t()
@@ -108,7 +125,9 @@ def int_matmul(a: Tensor, b: Tensor) -> Tensor:
 
 @functools.cache
 def has_int8() -> bool:
-    """Whether this CPU's integer kernels are there and right: those without VNNI add pairs in 16 bits, which overflow."""
+    """Whether this CPU's integer kernels are there and right: those without VNNI add pairs in 16
+    bits, which overflow.
+    """
     ones = torch.full((4, 64), 127, dtype=torch.int8)
     geometry = ([1, 1], [1, 1], [1, 1], 1)
     unit = torch.ones(4)
@@ -116,11 +135,15 @@ def has_int8() -> bool:
         product = torch._int_mm(ones, ones.t())
         kernel = torch.full((4, 16, 3, 3), 127, dtype=torch.int8)
         codes = torch.full((1, 16, 5, 5), 255, dtype=torch.uint8)
-        found = _convolve(codes, _pack(kernel, unit, (1.0, 3), geometry), unit, None, (1.0, 3), geometry)
+        found = _convolve(
+            codes, _pack(kernel, unit, (1.0, 3), geometry), unit, None, (1.0, 3), geometry
+        )
     except (RuntimeError, AttributeError, TypeError, NotImplementedError):
         return False
     expected = functional.conv2d(codes.double() - 3, kernel.double(), padding=1)
-    return bool((product == 127 * 127 * 64).all()) and bool(torch.allclose(found.double(), expected, rtol=1e-5))
+    return bool((product == 127 * 127 * 64).all()) and bool(
+        torch.allclose(found.double(), expected, rtol=1e-5)
+    )
 
 
 Geometry = tuple[list[int], list[int], list[int], int]  # stride, padding, dilation, groups
@@ -133,7 +156,12 @@ def _pack(weight: Tensor, scale: Tensor, spread: tuple[float, int], geometry: Ge
 
 
 def _convolve(
-    codes: Tensor, packed: Tensor, scale: Tensor, bias: Tensor | None, spread: tuple[float, int], geometry: Geometry
+    codes: Tensor,
+    packed: Tensor,
+    scale: Tensor,
+    bias: Tensor | None,
+    spread: tuple[float, int],
+    geometry: Geometry,
 ) -> Tensor:
     """oneDNN's integer convolution: uint8 codes -> fp32."""
     zeros = torch.zeros(len(scale), dtype=torch.int32)
@@ -145,5 +173,7 @@ def _convolve(
         [],
         None,
     )  # the output's scale and zero point are not used for fp32
-    y: Tensor = torch.ops.onednn.qconv_pointwise(codes, *spread, packed, scale, zeros, bias, *geometry, *after)
+    y: Tensor = torch.ops.onednn.qconv_pointwise(
+        codes, *spread, packed, scale, zeros, bias, *geometry, *after
+    )
     return y

@@ -8,10 +8,11 @@ from pipeline.core.finished.artifact import Artifact
 
 
 def count(model: nn.Module, channels: int, size: int) -> int:
-    """Multiply-accumulates of convolutions, linear layers and attention, for one picture; leaves `model` in eval mode.
+    """Multiply-accumulates of convolutions, linear layers and attention, for one picture; leaves
+    `model` in eval mode.
 
-    Best of a network on the meta device. Its parameters want gradients afterwards: without, torch computes attention by a
-    kernel that no counter sees into.
+    Best of a network on the meta device. Its parameters want gradients afterwards: without, torch
+    computes attention by a kernel that no counter sees into.
     """
     model.eval().requires_grad_(True)
     device = next(model.parameters()).device
@@ -21,7 +22,9 @@ def count(model: nn.Module, channels: int, size: int) -> int:
 
 
 def num_macs(artifact: Artifact) -> int:
-    """The same of a run's network as it is trained; what compression saves is told by its size and latency."""
+    """The same of a run's network as it is trained; what compression saves is told by its size and
+    latency.
+    """
     try:
         with torch.device("meta"):
             model = artifact.build()

@@ -1,4 +1,5 @@
-"""Networks: a module for each family, with the config classes and their `assemble`; shared pieces live in `core.blocks`.
+"""Networks: a module for each family, with the config classes and their `assemble`; shared pieces
+live in `core.blocks`.
 
 A new network is a new module in this package (and its test): the union is collected from it.
 """

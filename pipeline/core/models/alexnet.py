@@ -11,19 +11,23 @@ if TYPE_CHECKING:
 
 
 class AlexNet(Classic):
-    """AlexNet (Krizhevsky, Sutskever & Hinton 2012), as Dive into Deep Learning, section 8.1, has it: one column instead of
-    two half ones, no local response normalisation, a first convolution with padding 1.
+    """AlexNet (Krizhevsky, Sutskever & Hinton 2012), as Dive into Deep Learning, section 8.1, has
+    it: one column instead of two half ones, no local response normalisation, a first convolution
+    with padding 1.
 
-    At 224 px: 96x54x54, pooled 96x26x26, 256x26x26, pooled 256x12x12, twice 384x12x12, 256x12x12, pooled 256x5x5, flatten
-    6400, 4096, 4096, classes; with one channel and ten classes 46,764,746 parameters. (The paper's pictures of 227 px
-    without padding give 55x55 and in the end 256x6x6 = 9216.) Dropout acts before the last two linear layers.
+    At 224 px: 96x54x54, pooled 96x26x26, 256x26x26, pooled 256x12x12, twice 384x12x12, 256x12x12,
+    pooled 256x5x5, flatten 6400, 4096, 4096, classes; with one channel and ten classes 46,764,746
+    parameters. (The paper's pictures of 227 px without padding give 55x55 and in the end 256x6x6 =
+    9216.) Dropout acts before the last two linear layers.
     """
 
     min_size: ClassVar[int] = 65  # leaves one place for each of the last maps
 
     name: Literal["alexnet"] = "alexnet"
     width: int = Field(default=96, ge=2, le=1024, description="channels of the first stage")
-    dropout: float = Field(default=0.5, ge=0, lt=1, description="probability of dropping a unit; 0 = off")
+    dropout: float = Field(
+        default=0.5, ge=0, lt=1, description="probability of dropping a unit; 0 = off"
+    )
 
     def assemble(self, channels: int, size: int, num_classes: int) -> "nn.Module":
         from torch import nn
@@ -43,4 +47,6 @@ class AlexNet(Classic):
         for stage in stages:
             layers += [*stage, nn.MaxPool2d(3, stride=2), *self.stage_end()]
             side = (side - 1) // 2
-        return nn.Sequential(*layers, *self.hidden_layers(second * side**2, (hidden, hidden), num_classes))
+        return nn.Sequential(
+            *layers, *self.hidden_layers(second * side**2, (hidden, hidden), num_classes)
+        )

@@ -1,4 +1,6 @@
-"""What networks share: size limits, dropout, and for those of our own the knobs that every one of them has."""
+"""What networks share: size limits, dropout, and for those of our own the knobs that every one of
+them has.
+"""
 
 from abc import abstractmethod
 from typing import TYPE_CHECKING, ClassVar, Literal
@@ -15,14 +17,20 @@ ActivationKind = Literal["sigmoid", "tanh", "relu", "leaky_relu", "silu", "gelu"
 
 
 class Network(Frozen):
-    """Any network. Pictures smaller than `min_size` are enlarged to it (bilinear), so that every size works."""
+    """Any network. Pictures smaller than `min_size` are enlarged to it (bilinear), so that every
+    size works.
+    """
 
     min_size: ClassVar[int] = 1
 
-    dropout: float = Field(default=0.0, ge=0, lt=1, description="probability of dropping a unit; 0 = off")
+    dropout: float = Field(
+        default=0.0, ge=0, lt=1, description="probability of dropping a unit; 0 = off"
+    )
 
     def build(self, channels: int, size: int, num_classes: int) -> "nn.Module":
-        """[B, channels, size, size] -> logits [B, num_classes]; initialised from torch's global seed."""
+        """[B, channels, size, size] -> logits [B, num_classes]; initialised from torch's global
+        seed.
+        """
         from pipeline.core.blocks import enlarge
 
         model = self.assemble(channels, max(size, self.min_size), num_classes)
@@ -34,14 +42,19 @@ class Network(Frozen):
 
 
 class Own(Network):
-    """A network built here, layer by layer. Another network keeps those of these knobs whose default it shares."""
+    """A network built here, layer by layer. Another network keeps those of these knobs whose
+    default it shares.
+    """
 
     width: int = Field(default=64, ge=2, le=1024, description="channels of the first stage")
     norm: NormKind = "batch"
     activation: ActivationKind = "relu"
-    init: Literal["default", "xavier", "he"] = Field(default="default", description="default: torch's own")
+    init: Literal["default", "xavier", "he"] = Field(
+        default="default", description="default: torch's own"
+    )
     dropout_place: Literal["head", "stages", "both"] = Field(
-        default="head", description="head: before the last linear layers; stages: whole channels after each stage"
+        default="head",
+        description="head: before the last linear layers; stages: whole channels after each stage",
     )
 
     def build(self, channels: int, size: int, num_classes: int) -> "nn.Module":

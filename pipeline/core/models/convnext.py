@@ -6,7 +6,9 @@ from pipeline.core.models.external import Library
 
 
 class ConvNeXt(Library):
-    """ConvNeXt (Liu et al. 2022, arXiv 2201.03545), from timm: its tiny, and the three smaller ones that timm added."""
+    """ConvNeXt (Liu et al. 2022, arXiv 2201.03545), from timm: its tiny, and the three smaller ones
+    that timm added.
+    """
 
     name: Literal["convnext"] = "convnext"
     variant: Literal["atto", "femto", "pico", "tiny"] = "atto"

@@ -6,7 +6,9 @@ from pipeline.core.models.external import Library
 
 
 class EfficientNet(Library):
-    """EfficientNet B0 to B2 (Tan & Le 2019, arXiv 1905.11946), from timm; at the data set's own picture size."""
+    """EfficientNet B0 to B2 (Tan & Le 2019, arXiv 1905.11946), from timm; at the data set's own
+    picture size.
+    """
 
     name: Literal["efficientnet"] = "efficientnet"
     variant: Literal["b0", "b1", "b2"] = "b0"

@@ -10,7 +10,8 @@ if TYPE_CHECKING:
 
 
 class Library(Network):
-    """A network as timm or torchvision makes it. `dropout` acts before the head; all else that they drop by is off.
+    """A network as timm or torchvision makes it. `dropout` acts before the head; all else that they
+    drop by is off.
 
     Smaller pictures are enlarged to 32 px, which strides of 32 bring down to 1.
     """
@@ -34,4 +35,6 @@ class Library(Network):
     def assemble(self, channels: int, size: int, num_classes: int) -> "nn.Module":
         from pipeline.core.libraries import create
 
-        return create(self.source, channels, num_classes, dropout=self.dropout, **self.options(size))
+        return create(
+            self.source, channels, num_classes, dropout=self.dropout, **self.options(size)
+        )

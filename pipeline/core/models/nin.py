@@ -11,24 +11,30 @@ if TYPE_CHECKING:
 
 
 class NiN(Classic):
-    """Network in Network (Lin, Chen & Yan 2013, arXiv 1312.4400), with the numbers of the authors' ImageNet model; first
-    three blocks as in Dive into Deep Learning, section 8.3.
+    """Network in Network (Lin, Chen & Yan 2013, arXiv 1312.4400), with the numbers of the authors'
+    ImageNet model; first three blocks as in Dive into Deep Learning, section 8.3.
 
-    A block is a convolution followed by two of 1x1, each with its activation. Three blocks with pooling, dropout, and a
-    fourth of 1024 channels that ends in one map a class, whose means are the logits. At 224 px: 96x54x54, pooled 96x26x26,
-    256x26x26, pooled 256x12x12, 384x12x12, pooled 384x5x5, twice 1024x5x5, classes x5x5.
+    A block is a convolution followed by two of 1x1, each with its activation. Three blocks with
+    pooling, dropout, and a fourth of 1024 channels that ends in one map a class, whose means are
+    the logits. At 224 px: 96x54x54, pooled 96x26x26, 256x26x26, pooled 256x12x12, 384x12x12, pooled
+    384x5x5, twice 1024x5x5, classes x5x5.
 
-    Two things keep it from never learning some classes. The fourth block stays wide, where the textbook has one channel a
-    class in all of it: with two or three classes those few units are often all dead. And its last convolution has neither
-    norm nor activation, other than the original's: a class map below zero everywhere would get no gradient.
+    Two things keep it from never learning some classes. The fourth block stays wide, where the
+    textbook has one channel a class in all of it: with two or three classes those few units are
+    often all dead. And its last convolution has neither norm nor activation, other than the
+    original's: a class map below zero everywhere would get no gradient.
     """
 
     min_size: ClassVar[int] = 67  # leaves one place for each of the last maps
 
     name: Literal["nin"] = "nin"
     width: int = Field(default=96, ge=2, le=1024, description="channels of the first stage")
-    dropout: float = Field(default=0.5, ge=0, lt=1, description="probability of dropping a unit; 0 = off")
-    init: Literal["default", "xavier", "he"] = Field(default="xavier", description="default: torch's own")
+    dropout: float = Field(
+        default=0.5, ge=0, lt=1, description="probability of dropping a unit; 0 = off"
+    )
+    init: Literal["default", "xavier", "he"] = Field(
+        default="xavier", description="default: torch's own"
+    )
 
     def assemble(self, channels: int, size: int, num_classes: int) -> "nn.Module":  # noqa: ARG002
         from torch import nn

@@ -6,7 +6,9 @@ from pipeline.core.models.external import Library
 
 
 class ShuffleNet(Library):
-    """ShuffleNetV2 (Ma et al. 2018, arXiv 1807.11164, table 5), from torchvision; the variants are its widths."""
+    """ShuffleNetV2 (Ma et al. 2018, arXiv 1807.11164, table 5), from torchvision; the variants are
+    its widths.
+    """
 
     name: Literal["shufflenet"] = "shufflenet"
     variant: Literal["x0.5", "x1.0", "x1.5", "x2.0"] = "x1.0"

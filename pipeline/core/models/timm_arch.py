@@ -12,14 +12,19 @@ if TYPE_CHECKING:
 
 
 class Timm(Library):
-    """Any network for classification in timm (Wightman 2019, doi 10.5281/zenodo.4414861), else in torchvision.
+    """Any network for classification in timm (Wightman 2019, doi 10.5281/zenodo.4414861), else in
+    torchvision.
 
-    Pictures keep their size where the network takes it (networks of patches: the next multiple), else they are resized
-    to the size that it was made for.
+    Pictures keep their size where the network takes it (networks of patches: the next multiple),
+    else they are resized to the size that it was made for.
     """
 
     name: Literal["timm"] = "timm"
-    arch: str = Field(default="mobilenetv4_conv_small", max_length=200, description="a name of timm or torchvision")
+    arch: str = Field(
+        default="mobilenetv4_conv_small",
+        max_length=200,
+        description="a name of timm or torchvision",
+    )
 
     @field_validator("arch")
     @classmethod
@@ -29,7 +34,10 @@ class Timm(Library):
         if source_of(value) is None:
             known = names()
             got = printable(repr(value))
-            raise ValueError(f"got {got}; allowed: the {len(known)} networks of timm and torchvision{nearest(value, known)}")
+            raise ValueError(
+                f"got {got}; allowed: the {len(known)} networks of timm and "
+                f"torchvision{nearest(value, known)}"
+            )
         return value
 
     @property

@@ -13,20 +13,26 @@ CONVOLUTIONS = {11: (1, 1, 2, 2, 2), 13: (2, 2, 2, 2, 2), 16: (2, 2, 3, 3, 3)}  
 
 
 class VGG(Classic):
-    """VGG-11, 13 and 16 (Simonyan & Zisserman 2014, arXiv 1409.1556, table 1, A, B and D); with norm batch, VGG-BN.
+    """VGG-11, 13 and 16 (Simonyan & Zisserman 2014, arXiv 1409.1556, table 1, A, B and D); with
+    norm batch, VGG-BN.
 
-    Five stages of 3x3 convolutions with width x (1, 2, 4, 8, 8) channels and 2x2 max pooling, then three linear layers with
-    twice 64 x width hidden units and dropout before the last two. At 224 px: 64x112x112, 128x56x56, 256x28x28, 512x14x14,
-    512x7x7, flatten 25088, 4096, 4096, classes, as torchvision has it; other sizes flatten what is left of them. Without
-    norm the deep ones need the initialisation of He et al. (2015, arXiv 1502.01852, which trains this kind of network).
+    Five stages of 3x3 convolutions with width x (1, 2, 4, 8, 8) channels and 2x2 max pooling, then
+    three linear layers with twice 64 x width hidden units and dropout before the last two. At 224
+    px: 64x112x112, 128x56x56, 256x28x28, 512x14x14, 512x7x7, flatten 25088, 4096, 4096, classes, as
+    torchvision has it; other sizes flatten what is left of them. Without norm the deep ones need
+    the initialisation of He et al. (2015, arXiv 1502.01852, which trains this kind of network).
     """
 
     min_size: ClassVar[int] = 32  # five times halved, 1
 
     name: Literal["vgg"] = "vgg"
     depth: Literal[11, 13, 16] = Field(default=11, description="layers with weights")
-    dropout: float = Field(default=0.5, ge=0, lt=1, description="probability of dropping a unit; 0 = off")
-    init: Literal["default", "xavier", "he"] = Field(default="he", description="default: torch's own")
+    dropout: float = Field(
+        default=0.5, ge=0, lt=1, description="probability of dropping a unit; 0 = off"
+    )
+    init: Literal["default", "xavier", "he"] = Field(
+        default="he", description="default: torch's own"
+    )
 
     def assemble(self, channels: int, size: int, num_classes: int) -> "nn.Module":
         from torch import nn
@@ -38,4 +44,7 @@ class VGG(Classic):
                 channels = factor * self.width
             layers += [nn.MaxPool2d(2), *self.stage_end()]
         hidden = 64 * self.width
-        return nn.Sequential(*layers, *self.hidden_layers(channels * (size // 32) ** 2, (hidden, hidden), num_classes))
+        return nn.Sequential(
+            *layers,
+            *self.hidden_layers(channels * (size // 32) ** 2, (hidden, hidden), num_classes),
+        )

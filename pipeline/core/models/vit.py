@@ -11,16 +11,20 @@ if TYPE_CHECKING:
 
 
 class ViT(Library):
-    """ViT-Tiny (Dosovitskiy et al. 2020, arXiv 2010.11929; this size: Touvron et al. 2020, arXiv 2012.12877), from timm.
+    """ViT-Tiny (Dosovitskiy et al. 2020, arXiv 2010.11929; this size: Touvron et al. 2020, arXiv
+    2012.12877), from timm.
 
-    12 layers, 192 channels, 3 heads. Pictures are enlarged to the next multiple of `patch_size`. The published weights
-    are of 16 px patches in 224 px; timm resamples patches and positions to others.
+    12 layers, 192 channels, 3 heads. Pictures are enlarged to the next multiple of `patch_size`.
+    The published weights are of 16 px patches in 224 px; timm resamples patches and positions to
+    others.
     """
 
     min_size: ClassVar[int] = 1
 
     name: Literal["vit"] = "vit"
-    patch_size: int = Field(default=16, ge=2, le=64, description="side in pixels; half of it is four times the work")
+    patch_size: int = Field(
+        default=16, ge=2, le=64, description="side in pixels; half of it is four times the work"
+    )
 
     @property
     def source(self) -> str:

@@ -1,4 +1,5 @@
-"""Datasets: one module and one config class each; `scan` lists what is there, `read` gives one picture.
+"""Datasets: one module and one config class each; `scan` lists what is there, `read` gives one
+picture.
 
 A new dataset is a new module in this package (and its test): the union is collected from it.
 """

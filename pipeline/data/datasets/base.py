@@ -13,23 +13,43 @@ if TYPE_CHECKING:
     from pipeline.data.decode import Picture
 
 Channels = Annotated[Literal[1, 3], Field(description="1: grey, 3: RGB; pictures are converted")]
-Side = Annotated[int, Field(ge=4, le=1024, description="side in pixels after resizing; the aspect ratio is not kept")]
-ValidShare = Annotated[float, Field(gt=0, le=0.4, description="cut from train where no validation is given")]
-TestShare = Annotated[float, Field(ge=0, le=0.4, description="cut from train where no test part is given")]
+Side = Annotated[
+    int,
+    Field(ge=4, le=1024, description="side in pixels after resizing; the aspect ratio is not kept"),
+]
+ValidShare = Annotated[
+    float, Field(gt=0, le=0.4, description="cut from train where no validation is given")
+]
+TestShare = Annotated[
+    float, Field(ge=0, le=0.4, description="cut from train where no test part is given")
+]
 MaxUnreadable = Annotated[
-    float, Field(ge=0, le=0.5, description="share of unreadable pictures to go on without (at least one; 0: none)")
+    float,
+    Field(
+        ge=0,
+        le=0.5,
+        description="share of unreadable pictures to go on without (at least one; 0: none)",
+    ),
 ]
 
-MinPictures = Annotated[int, Field(ge=0, description="classes of fewer training pictures are left out; 0: none")]
+MinPictures = Annotated[
+    int, Field(ge=0, description="classes of fewer training pictures are left out; 0: none")
+]
 MaxMegapixels = Annotated[
-    int, Field(ge=1, le=4000, description="larger JPEGs are shrunk while they are decoded, other formats are unreadable")
+    int,
+    Field(
+        ge=1,
+        le=4000,
+        description="larger JPEGs are shrunk while they are decoded, other formats are unreadable",
+    ),
 ]
 
 
 class PictureSet(Frozen):
     """A set of pictures: `scan` lists what is there, `read` gives one picture.
 
-    A member is one module of this package with a class that derives from this one and has a `name` of its own.
+    A member is one module of this package with a class that derives from this one and has a `name`
+    of its own.
     """
 
     if TYPE_CHECKING:  # each member declares them, with its own defaults
@@ -37,7 +57,9 @@ class PictureSet(Frozen):
         size: int
         channels: Literal[1, 3]
 
-    _reading: Reading = PrivateAttr(default=Reading())  # no setting: a record decides on it, and what the files hold
+    _reading: Reading = PrivateAttr(
+        default=Reading()
+    )  # no setting: a record decides on it, and what the files hold
 
     @property
     def reading(self) -> Reading:
@@ -69,7 +91,9 @@ class PictureSet(Frozen):
         return 0
 
     def scan(self, root: Path | None) -> Listing:
-        """List the pictures without decoding them; raises UserError or, where a download fails, MachineError."""
+        """List the pictures without decoding them; raises UserError or, where a download fails,
+        MachineError.
+        """
         raise NotImplementedError
 
     def read(self, listing: Listing, row: int) -> "Picture":
@@ -80,7 +104,9 @@ class PictureSet(Frozen):
         raise NotImplementedError
 
     def digest(self, listing: Listing, row: int) -> str:
-        """What `read` gives as one picture's digest; sets of files need not decode for it. Raises BadPicture."""
+        """What `read` gives as one picture's digest; sets of files need not decode for it. Raises
+        BadPicture.
+        """
         return self.read(listing, row).digest
 
     def close(self) -> None:
@@ -105,7 +131,9 @@ class Photos(PictureSet):
 
         assert listing.root is not None
         path = listing.root / listing.files[row]
-        return read_picture(path, self.size, self.channels, reading=self.reading, max_megapixels=self.max_megapixels)
+        return read_picture(
+            path, self.size, self.channels, reading=self.reading, max_megapixels=self.max_megapixels
+        )
 
     def digest(self, listing: Listing, row: int) -> str:
         """SHA-256 of one file; raises BadPicture."""

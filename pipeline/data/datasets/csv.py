@@ -45,31 +45,47 @@ from pipeline.errors import UserError, nearest, printable
 
 TRUTH = "test_labels.csv"
 USUAL = "train.csv"
-FEW = "; leave small classes out (dataset.min_pictures), or name the columns in dataset.file_column and dataset.label_column"
+FEW = (
+    "; leave small classes out (dataset.min_pictures), or name the columns in "
+    "dataset.file_column and dataset.label_column"
+)
 PART = {"": TRAIN, "train": TRAIN, "valid": VALID, "test": TEST, "pred": TEST}
 Found = dict[str, tuple[Row, int, tuple[int, int]]]  # path → row, part, stamp
 
 
 class Csv(Photos):
-    """Photos listed in a table, as in Kaggle's "classify leaves": `train.csv` (image,label), `test.csv` (image), `images/`.
+    """Photos listed in a table, as in Kaggle's "classify leaves": `train.csv` (image,label),
+    `test.csv` (image), `images/`.
 
-    Columns are found by usual names or by what they hold, one for each class (0 and 1) included; a column `split` is
-    followed. A test table is optional, with labels or without; `test_labels.csv` beside it is read for them; without one a
-    folder of test pictures that no table lists is the test part. Files lie anywhere below the table's folder and are
-    given with or without their folders and ending.
+    Columns are found by usual names or by what they hold, one for each class (0 and 1) included; a
+    column `split` is followed. A test table is optional, with labels or without; `test_labels.csv`
+    beside it is read for them; without one a folder of test pictures that no table lists is the
+    test part. Files lie anywhere below the table's folder and are given with or without their
+    folders and ending.
     """
 
     name: Literal["csv"] = "csv"
     table: str = Field(default=USUAL, min_length=1, description="table of the labelled pictures")
-    test_table: str = Field(default="test.csv", description="table of the test pictures; read where it is there")
+    test_table: str = Field(
+        default="test.csv", description="table of the test pictures; read where it is there"
+    )
     images: str = Field(
-        default="", description="folders of the pictures, parted by commas; empty: anywhere below the table's"
+        default="",
+        description="folders of the pictures, parted by commas; empty: anywhere below the table's",
     )
-    file_column: str = Field(default="", description="empty: a usual name such as image or file, or what holds pictures")
+    file_column: str = Field(
+        default="", description="empty: a usual name such as image or file, or what holds pictures"
+    )
     label_column: str = Field(
-        default="", description="empty: a usual name such as label or class; several, parted by commas: one for each class"
+        default="",
+        description=(
+            "empty: a usual name such as label or class; several, parted by commas: one "
+            "for each class"
+        ),
     )
-    split_column: str = Field(default="", description="empty: a usual name such as split, of train, valid, test; none: no")
+    split_column: str = Field(
+        default="", description="empty: a usual name such as split, of train, valid, test; none: no"
+    )
     folder_column: str = Field(default="", description="empty: a usual name such as folder")
     min_pictures: MinPictures = 0
     size: Side = 128
@@ -80,7 +96,9 @@ class Csv(Photos):
     max_megapixels: MaxMegapixels = 50
 
     def scan(self, root: Path | None) -> Listing:
-        """List the pictures of the tables; raises UserError where a table or too many pictures are missing."""
+        """List the pictures of the tables; raises UserError where a table or too many pictures are
+        missing.
+        """
         root = require_folder(root)
         path = self._table(root)
         lookup = Lookup(walk(root, self.reading.rules), self.images, f"data: {printable(path)}")
@@ -104,48 +122,75 @@ class Csv(Photos):
         return self._listing(lookup, path, columns, found, notes, origin)
 
     def _table(self, root: Path) -> Path:
-        """The table of the labelled pictures: the one named; where that is not there but usual, the only one it may be."""
+        """The table of the labelled pictures: the one named; where that is not there but usual, the
+        only one it may be.
+        """
         found = _same_file(root, self.table)
         tables = sorted(path.name for path in root.glob("*.csv"))
-        others = [name for name in tables if not {"test", "sample", "submission", "solution"} & set(tokens(Path(name).stem))]
+        others = [
+            name
+            for name in tables
+            if not {"test", "sample", "submission", "solution"} & set(tokens(Path(name).stem))
+        ]
         if found is None and self.table == USUAL and len(others) == 1:
             return root / others[0]
         if found is None:
             shown = ", ".join(printable(name, 60) for name in tables[:10]) or other_tables(root)
             raise UserError(
-                f"data: {printable(root / self.table)}: no such table; found: {shown}{nearest(self.table, tables)}; "
-                "name it in dataset.table"
+                f"data: {printable(root / self.table)}: no such table; found: "
+                f"{shown}{nearest(self.table, tables)}; name it in dataset.table"
             )
         return found
 
-    def _tests(self, root: Path, table: Table, lookup: Lookup, first: Columns, notes: list[str]) -> list[Row]:
-        """The rows of the test table, with the labels of `test_labels.csv` where it is there and they have none."""
-        rows = list(read_columns(table, _there(table, first.wanted), lookup.knows, labelled=False).rows)
+    def _tests(
+        self, root: Path, table: Table, lookup: Lookup, first: Columns, notes: list[str]
+    ) -> list[Row]:
+        """The rows of the test table, with the labels of `test_labels.csv` where it is there and
+        they have none.
+        """
+        rows = list(
+            read_columns(table, _there(table, first.wanted), lookup.knows, labelled=False).rows
+        )
         truth = root / TRUTH
-        enough = 1 if len({row.label for row in first.rows} - {""}) > 2 else 7  # of two classes a few may be alike by chance
+        enough = (
+            1 if len({row.label for row in first.rows} - {""}) > 2 else 7
+        )  # of two classes a few may be alike by chance
         if len({row.label for row in rows} - {""}) == 1 and len(rows) > enough:
-            notes.append(f"all test pictures have one label ('{printable(rows[0].label, 60)}'): they are taken as unlabeled")
+            notes.append(
+                f"all test pictures have one label ('{printable(rows[0].label, 60)}'): they are "
+                "taken as unlabeled"
+            )
             rows = [replace(row, label="") for row in rows]
         if any(row.label for row in rows) or not truth.is_file():
             return rows
         known = lookup.table(truth)
         columns = read_columns(known, _there(known, first.wanted), lookup.knows, labelled=True)
         labels = {row.file: row.label for row in columns.rows}
-        notes.append(f"the labels of {plural(sum(r.file in labels for r in rows), 'test picture')} were read from {TRUTH}")
+        notes.append(
+            f"the labels of {plural(sum(r.file in labels for r in rows), 'test picture')} were "
+            f"read from {TRUTH}"
+        )
         return [replace(row, label=labels.get(row.file, "")) for row in rows]
 
-    def _collect(self, lookup: Lookup, table: Table, rows: Sequence[Row], part: int, found: Found) -> list[str]:
+    def _collect(
+        self, lookup: Lookup, table: Table, rows: Sequence[Row], part: int, found: Found
+    ) -> list[str]:
         """Add the pictures of one table to `found`; returns what is to be said."""
         where, root = table.where, lookup.tree.root
         missing, repeated = list[Row](), 0
         for row in rows:
             own = part if part == TEST else PART[row.split]
-            actual = lookup.find(row.file, PARTS[own] if row.split or own == TEST else "train", f"{where}: line {row.line}")
+            actual = lookup.find(
+                row.file,
+                PARTS[own] if row.split or own == TEST else "train",
+                f"{where}: line {row.line}",
+            )
             path = actual or row.file.replace("\\", "/")
             before = found.get(path)
             if before is not None and (before[0].label, before[1]) != (row.label, own):
                 raise UserError(
-                    f"{where}: line {row.line}: {printable(row.file)} has been listed before with another label or part"
+                    f"{where}: line {row.line}: {printable(row.file)} has been listed before with "
+                    "another label or part"
                 )
             repeated += before is not None
             status = (root / actual).stat() if actual else None
@@ -154,34 +199,55 @@ class Csv(Photos):
         if len(missing) > (allowed := self.num_unreadable_allowed(len(rows))):
             shown = ", ".join(f"{printable(row.file, 80)} (line {row.line})" for row in missing[:5])
             raise UserError(
-                f"{where}: {len(missing)} of {plural(len(rows), 'picture')} {'is' if len(missing) == 1 else 'are'} missing: "
-                f"{shown}; dataset.max_unreadable={self.max_unreadable:g} allows {allowed}; the pictures there lie in "
-                f"{lookup.places()}; if these are no files, name the column in dataset.file_column"
+                f"{where}: {len(missing)} of {plural(len(rows), 'picture')} "
+                f"{'is' if len(missing) == 1 else 'are'} missing: {shown}; "
+                f"dataset.max_unreadable={self.max_unreadable:g} allows {allowed}; the pictures "
+                f"there lie in {lookup.places()}; if these are no files, name the column in "
+                "dataset.file_column"
             )
         twice = plural(repeated, "picture is", "pictures are")
         return [f"{printable(table.path.name)}: {twice} listed more than once"] if repeated else []
 
     def _listing(
-        self, lookup: Lookup, path: Path, columns: Columns, found: Found, notes: list[str], origin: dict[str, str]
+        self,
+        lookup: Lookup,
+        path: Path,
+        columns: Columns,
+        found: Found,
+        notes: list[str],
+        origin: dict[str, str],
     ) -> Listing:
         where = f"data: {printable(path)}: {columns.file}, {columns.labels}"
         _require_one_spelling(where, [row for row, _, _ in found.values()])
-        small = small_classes(((row.label, part) for row, part, _ in found.values()), self.min_pictures)
+        small = small_classes(
+            ((row.label, part) for row, part, _ in found.values()), self.min_pictures
+        )
         files = sorted(file for file, (row, _, _) in found.items() if row.label not in small)
         written = [found[file][0].label for file in files]
         parts = [found[file][1] for file in files]
         there = {label for label in written if label}
-        classes = [name for name in columns.order if name in there] if there <= set(columns.order) else in_order(there)
+        classes = (
+            [name for name in columns.order if name in there]
+            if there <= set(columns.order)
+            else in_order(there)
+        )
         codes = {name: code for code, name in enumerate(classes)} | {"": UNKNOWN}
         labels = [codes[label] for label in written]
         shares = {VALID: self.valid_share} if VALID not in parts else {}
         shares |= {TEST: self.test_share} if TEST not in parts and self.test_share else {}
         notes += [*warn_small(small, self.min_pictures), *cut(files, labels, parts, shares)]
         check_counts(where, labels, parts, classes, few=FEW)
-        left = Counter(lookup.tree.ignored) + Counter({"pictures of classes too small": len(found) - len(files)})
+        left = Counter(lookup.tree.ignored) + Counter(
+            {"pictures of classes too small": len(found) - len(files)}
+        )
         left += Counter({"pictures that no table lists": len(lookup.tree.pictures) - len(found)})
         name = printable(path.name, 60)
-        source = Source(f"{columns.labels} of {name}", f"{columns.file} of {name}", origin | origins(shares), left)
+        source = Source(
+            f"{columns.labels} of {name}",
+            f"{columns.file} of {name}",
+            origin | origins(shares),
+            left,
+        )
         taken = Taken.of(source, classes, labels, parts)
         return Listing(
             root=lookup.tree.root,
@@ -199,13 +265,23 @@ class Csv(Photos):
 
 
 def _names(wanted: Wanted) -> tuple[str, str] | None:
-    """The names of the columns of files and labels, where the table has them and one column holds all labels."""
-    return (wanted.file, wanted.label) if wanted.file and wanted.label and "," not in wanted.label else None
+    """The names of the columns of files and labels, where the table has them and one column holds
+    all labels.
+    """
+    return (
+        (wanted.file, wanted.label)
+        if wanted.file and wanted.label and "," not in wanted.label
+        else None
+    )
 
 
 def _same_file(root: Path, name: str) -> Path | None:
     """The file `name` in `root`, in any case; None where there is none, or no name."""
-    there = sorted(path for path in root.glob("*.*") if path.name.casefold() == name.casefold() and path.is_file())
+    there = sorted(
+        path
+        for path in root.glob("*.*")
+        if path.name.casefold() == name.casefold() and path.is_file()
+    )
     return (root / name) if name and (root / name).is_file() else next(iter(there), None)
 
 
@@ -218,16 +294,26 @@ def _there(table: Table, wanted: Wanted) -> Wanted:
 
 
 def _add_folder(lookup: Lookup, found: Found) -> dict[str, str]:
-    """Add the folder of test pictures that no table lists; returns what is to be said of the part."""
+    """Add the folder of test pictures that no table lists; returns what is to be said of the
+    part.
+    """
     folders = lookup.unlisted(set(found))
     for paths in folders.values():
-        found.update({"/".join(path): (Row("", "", 0), TEST, lookup.tree.pictures[path]) for path in paths})
+        found.update(
+            {"/".join(path): (Row("", "", 0), TEST, lookup.tree.pictures[path]) for path in paths}
+        )
     shown = ", ".join(printable(name, 60) for name in folders)
-    return {"test": f"folder {shown}, which no table lists (dataset.test_table= leaves it out)"} if folders else {}
+    return (
+        {"test": f"folder {shown}, which no table lists (dataset.test_table= leaves it out)"}
+        if folders
+        else {}
+    )
 
 
 def _require_one_spelling(where: str, rows: list[Row]) -> None:
-    """Raise UserError, with lines, where two labels have the same name but for case or Unicode form."""
+    """Raise UserError, with lines, where two labels have the same name but for case or Unicode
+    form.
+    """
     lines: dict[str, int] = {}
     for row in rows:
         lines.setdefault(row.label, row.line)

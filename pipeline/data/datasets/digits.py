@@ -18,10 +18,12 @@ NUM_DIGITS = 1797
 
 
 class Digits(PictureSet):
-    """The 1,797 real 8x8 scans of handwritten digits that ship inside scikit-learn; needs no folder.
+    """The 1,797 real 8x8 scans of handwritten digits that ship inside scikit-learn; needs no
+    folder.
 
-    UCI "Optical Recognition of Handwritten Digits" (test half), Kaynak 1995. Grey, 10 classes, stratified fixed cut
-    into train, valid and (the rest) test; few are trained on, so that configurations differ.
+    UCI "Optical Recognition of Handwritten Digits" (test half), Kaynak 1995. Grey, 10 classes,
+    stratified fixed cut into train, valid and (the rest) test; few are trained on, so that
+    configurations differ.
     """
 
     name: Literal["digits"] = "digits"
@@ -34,7 +36,10 @@ class Digits(PictureSet):
     def _leaves_test(self) -> "Digits":
         left = NUM_DIGITS - self.num_train - self.num_valid
         if left < 100:
-            raise ValueError(f"num_train + num_valid must leave 100 of {NUM_DIGITS:,} for testing, they leave {left}")
+            raise ValueError(
+                f"num_train + num_valid must leave 100 of {NUM_DIGITS:,} for testing, they leave "
+                f"{left}"
+            )
         return self
 
     @property
@@ -52,9 +57,13 @@ class Digits(PictureSet):
         labels = [int(label) for label in _digits().target]
         classes = tuple(str(c) for c in range(10))
         parts = [TEST] * len(labels)
-        rows = sorted(range(len(labels)), key=lambda row: hashlib.sha256(f"digit {row}".encode()).digest())
+        rows = sorted(
+            range(len(labels)), key=lambda row: hashlib.sha256(f"digit {row}".encode()).digest()
+        )
         sizes = [labels.count(c) for c in range(10)]
-        quotas = zip(_apportion(self.num_train, sizes), _apportion(self.num_valid, sizes), strict=True)
+        quotas = zip(
+            _apportion(self.num_train, sizes), _apportion(self.num_valid, sizes), strict=True
+        )
         for label, (num_train, num_valid) in enumerate(quotas):
             own = [row for row in rows if labels[row] == label]
             for place, row in enumerate(own[: num_train + num_valid]):
@@ -69,7 +78,10 @@ class Digits(PictureSet):
             stamps=((64, 0),) * len(labels),
             classes=classes,
             taken=Taken.of(
-                Source("given with the set", parts=dict.fromkeys(PARTS, "given with the set")), classes, labels, parts
+                Source("given with the set", parts=dict.fromkeys(PARTS, "given with the set")),
+                classes,
+                labels,
+                parts,
             ),
             warnings=(),
         )
@@ -80,7 +92,10 @@ class Digits(PictureSet):
 
         scan = _digits().images[row]  # float64 [8, 8], whole numbers 0 … 16
         pixels = (scan * (255 / 16)).round().astype("uint8")
-        return Picture(fit(pixels[None], self.size, self.channels), hashlib.sha256(pixels.tobytes()).hexdigest())
+        return Picture(
+            fit(pixels[None], self.size, self.channels),
+            hashlib.sha256(pixels.tobytes()).hexdigest(),
+        )
 
 
 @functools.cache

@@ -23,14 +23,15 @@ from pipeline.data.listing import FIRST_RULES, Listing
 class Folder(Photos):
     """Photos in a folder, brought to `size` x `size`.
 
-    Both sides become `size`: the aspect ratio is not kept, as in the course's own `Resize((128, 128))`. Pictures in a
-    folder `unlabeled` of the training part are listed without a label.
+    Both sides become `size`: the aspect ratio is not kept, as in the course's own `Resize((128,
+    128))`. Pictures in a folder `unlabeled` of the training part are listed without a label.
     """
 
     name: Literal["folder"] = "folder"
     layout: Literal["auto", "hw3", "classes"] = "auto"
     label_from: Literal["folders", "name"] = Field(
-        default="folders", description="name: the start of each file's name, as in cat.0.jpg or Abyssinian_1.jpg"
+        default="folders",
+        description="name: the start of each file's name, as in cat.0.jpg or Abyssinian_1.jpg",
     )
     splits: Literal["auto", "none"] = Field(
         default="auto", description="none: no folder is a split, whatever its name; each is a class"
@@ -45,6 +46,10 @@ class Folder(Photos):
 
     def scan(self, root: Path | None) -> Listing:
         """List the pictures below `root` without decoding; raises UserError."""
-        own = {name: getattr(self, name) for name in Rules.__dataclass_fields__ if name in type(self).model_fields}
+        own = {
+            name: getattr(self, name)
+            for name in Rules.__dataclass_fields__
+            if name in type(self).model_fields
+        }
         rules = Rules(**own, trusting=self.reading.rules == FIRST_RULES)
         return list_pictures(walk(require_folder(root), self.reading.rules), rules)

@@ -6,7 +6,16 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
-from pipeline.data.datasets.base import Channels, MaxUnreadable, PictureSet, Side, TestShare, ValidShare, share_of, title_of
+from pipeline.data.datasets.base import (
+    Channels,
+    MaxUnreadable,
+    PictureSet,
+    Side,
+    TestShare,
+    ValidShare,
+    share_of,
+    title_of,
+)
 from pipeline.data.folder import require_folder
 from pipeline.data.listing import TEST, TRAIN, VALID, BadPicture, Listing
 from pipeline.errors import MachineError, UserError, choices, printable
@@ -14,22 +23,32 @@ from pipeline.errors import MachineError, UserError, choices, printable
 if TYPE_CHECKING:
     from pipeline.data.decode import Picture
 
-SPLITS = {TRAIN: ("train", "training"), VALID: ("validation", "valid", "val", "dev"), TEST: ("test", "testing")}
+SPLITS = {
+    TRAIN: ("train", "training"),
+    VALID: ("validation", "valid", "val", "dev"),
+    TEST: ("test", "testing"),
+}
 LABEL_NAMES = ("label", "labels", "fine_label", "class", "category", "target")
 
 
 class HuggingFace(PictureSet):
     """A set of Hugging Face's `datasets`: by its name on the hub, or in the folder that is given.
 
-    A folder holds what `save_to_disk` wrote, .parquet files, or class folders (`imagefolder`). Splits called train,
-    validation and test are the parts; what is missing is cut from train. Columns are found by their kind.
+    A folder holds what `save_to_disk` wrote, .parquet files, or class folders (`imagefolder`).
+    Splits called train, validation and test are the parts; what is missing is cut from train.
+    Columns are found by their kind.
     """
 
     name: Literal["huggingface"] = "huggingface"
-    path: str = Field(default="", description="name on the hub such as ylecun/mnist; empty: the folder given with --data")
+    path: str = Field(
+        default="",
+        description="name on the hub such as ylecun/mnist; empty: the folder given with --data",
+    )
     subset: str = Field(default="", description="configuration of the set, where it has several")
     image_column: str = Field(default="", description="empty: the only column of pictures")
-    label_column: str = Field(default="", description="empty: the column of classes, else a usual name such as label")
+    label_column: str = Field(
+        default="", description="empty: the column of classes, else a usual name such as label"
+    )
     size: Side = 128
     channels: Channels = 3
     valid_share: ValidShare = 0.15
@@ -50,7 +69,9 @@ class HuggingFace(PictureSet):
         return share_of(total, self.max_unreadable)
 
     def scan(self, root: Path | None) -> Listing:
-        """List the set; raises UserError (no such package, folder, column) and MachineError (no network)."""
+        """List the set; raises UserError (no such package, folder, column) and MachineError (no
+        network).
+        """
         import numpy as np
 
         from pipeline.data.arrays import Block, encode, list_blocks
@@ -62,14 +83,20 @@ class HuggingFace(PictureSet):
         features = parts[TRAIN].features
         self._image(features, where)
         label = self._label(features, where)
-        columns = [np.asarray([-1 if v is None else v for v in part[label]]) for part in parts.values()]
+        columns = [
+            np.asarray([-1 if v is None else v for v in part[label]]) for part in parts.values()
+        ]
         names = getattr(features[label], "names", None)
         labels, classes = encode(where, *columns, names=names)
         stamps = [(len(part), int(str(part._fingerprint)[:8], 16)) for part in parts.values()]
-        blocks = [Block(part, own, stamp) for part, own, stamp in zip(parts, labels, stamps, strict=True)]
+        blocks = [
+            Block(part, own, stamp) for part, own, stamp in zip(parts, labels, stamps, strict=True)
+        ]
         shares = {VALID: self.valid_share, TEST: self.test_share}
         title = printable(self.path, 80) if root is None else title_of(root)
-        return list_blocks(root, title, "huggingface", blocks, classes, shares, named=names is not None)
+        return list_blocks(
+            root, title, "huggingface", blocks, classes, shares, named=names is not None
+        )
 
     def read(self, listing: Listing, row: int) -> "Picture":
         """One row's picture, brought to `channels` and `size`; raises BadPicture."""
@@ -109,8 +136,12 @@ class HuggingFace(PictureSet):
 
 
 @functools.lru_cache(maxsize=3)
-def _undecoded(path: str, subset: str, root: Path | None, part: int, column: str) -> tuple[Any, str]:
-    """(rows whose pictures are the files' own bytes, which nobody else is to decode; the mode that the set wants)."""
+def _undecoded(
+    path: str, subset: str, root: Path | None, part: int, column: str
+) -> tuple[Any, str]:
+    """(rows whose pictures are the files' own bytes, which nobody else is to decode; the mode that
+    the set wants).
+    """
     rows = _open(path, subset, root)[part]
     kind = rows.features[column]
     return rows.cast_column(column, type(kind)(mode=kind.mode, decode=False)), kind.mode or ""
@@ -121,7 +152,8 @@ def _package() -> Any:
         import datasets
     except ImportError as error:
         raise UserError(
-            "dataset.name: 'huggingface' needs the package 'datasets', which is not installed: pip install datasets"
+            "dataset.name: 'huggingface' needs the package 'datasets', which is not installed: pip "
+            "install datasets"
         ) from error
     return datasets
 
@@ -143,12 +175,15 @@ def _open(path: str, subset: str, root: Path | None) -> dict[int, Any]:
         why = printable(error, 300) or type(error).__name__
         if root is None:
             raise MachineError(
-                f"{where}: cannot be fetched ({why}); where there is no network, bring a folder made with save_to_disk, "
-                "give it with --data and leave dataset.path empty"
+                f"{where}: cannot be fetched ({why}); where there is no network, bring a folder "
+                "made with save_to_disk, give it with --data and leave dataset.path empty"
             ) from error
         raise UserError(f"{where}: not a set that 'datasets' can load: {why}") from error
     splits = dict(found) if isinstance(found, dict) else {"train": found}
-    parts = {part: next((splits[n] for n in names if n in splits), None) for part, names in SPLITS.items()}
+    parts = {
+        part: next((splits[n] for n in names if n in splits), None)
+        for part, names in SPLITS.items()
+    }
     if parts[TRAIN] is None:
         raise UserError(f"{where}: no split 'train', but {', '.join(map(printable, splits))}")
     return {part: rows for part, rows in parts.items() if rows is not None}

@@ -35,10 +35,12 @@ _LOCK = threading.Lock()
 
 
 class Idx(PictureSet):
-    """MNIST, Fashion-MNIST and their kin: `train-images-idx3-ubyte`, `train-labels-idx1-ubyte` and the same with `t10k`,
-    packed (.gz) or not (format: Y. LeCun, "The MNIST database of handwritten digits").
+    """MNIST, Fashion-MNIST and their kin: `train-images-idx3-ubyte`, `train-labels-idx1-ubyte` and
+    the same with `t10k`, packed (.gz) or not (format: Y. LeCun, "The MNIST database of handwritten
+    digits").
 
-    The official test set is the test part; validation is cut from train. Names of classes may stand in `classes.json`.
+    The official test set is the test part; validation is cut from train. Names of classes may stand
+    in `classes.json`.
     """
 
     name: Literal["idx"] = "idx"
@@ -63,14 +65,26 @@ class Idx(PictureSet):
             columns[part] = _read(files[part, "labels"], 1)
             if len(columns[part]) != num:
                 raise UserError(
-                    f"data: {printable(images)}: {plural(num, 'picture')}, but {plural(len(columns[part]), 'label')}"
+                    f"data: {printable(images)}: {plural(num, 'picture')}, but "
+                    f"{plural(len(columns[part]), 'label')}"
                 )
             both = [files[part, kind].stat() for kind in ("images", "labels")]
-            stamps[part] = (sum(found.st_size for found in both), max(found.st_mtime_ns for found in both))
+            stamps[part] = (
+                sum(found.st_size for found in both),
+                max(found.st_mtime_ns for found in both),
+            )
         names = read_classes(root)
         labels, classes = encode(f"data: {printable(root)}", *columns.values(), names=names)
         blocks = [Block(part, own, stamps[part]) for part, own in zip(columns, labels, strict=True)]
-        return list_blocks(root, title_of(root), "idx", blocks, classes, {VALID: self.valid_share}, named=names is not None)
+        return list_blocks(
+            root,
+            title_of(root),
+            "idx",
+            blocks,
+            classes,
+            {VALID: self.valid_share},
+            named=names is not None,
+        )
 
     def read(self, listing: Listing, row: int) -> "Picture":
         """One row, brought to `channels` and `size`."""
@@ -88,7 +102,9 @@ class Idx(PictureSet):
 
 
 def find_files(root: Path) -> dict[tuple[int, str], Path]:
-    """(part, images or labels) → file, unpacked before packed; raises UserError where one is missing or ambiguous."""
+    """(part, images or labels) → file, unpacked before packed; raises UserError where one is
+    missing or ambiguous.
+    """
     found: dict[tuple[int, str], Path] = {}
     there = sorted(path for pattern in DEPTH for path in root.glob(f"{pattern}*ubyte*"))
     for key, stem in STEMS.items():
@@ -97,10 +113,15 @@ def find_files(root: Path) -> dict[tuple[int, str], Path]:
         plain = [path for path in matches if path.suffix != ".gz"] or matches
         if len(plain) > 1:
             shown = ", ".join(printable(path.relative_to(root), 80) for path in plain)
-            raise UserError(f"data: {printable(root)}: several files for {stem}: {shown}; give the folder of one set")
+            raise UserError(
+                f"data: {printable(root)}: several files for {stem}: {shown}; give the folder of "
+                "one set"
+            )
         if plain:
             found[key] = plain[0]
-    missing = [STEMS[key] for key in STEMS if key not in found and (key[0] == TRAIN or len(found) == 3)]
+    missing = [
+        STEMS[key] for key in STEMS if key not in found and (key[0] == TRAIN or len(found) == 3)
+    ]
     if missing:
         number = {"images": 3, "labels": 1}
         names = ", ".join(f"{stem}-idx{number[stem.split('-')[1]]}-ubyte[.gz]" for stem in missing)
@@ -126,7 +147,9 @@ def _header(file: IO[bytes], path: Path, dimensions: int) -> tuple[int, ...]:
     except (OSError, EOFError, zlib.error, struct.error) as error:
         raise UserError(f"data: {printable(path)}: cannot be read: {printable(error)}") from error
     if head[:4] != bytes([0, 0, 8, dimensions]) or not 0 < math.prod(shape) <= MAX_BYTES:
-        raise UserError(f"data: {printable(path)}: not an idx file of unsigned bytes in {dimensions} dimensions")
+        raise UserError(
+            f"data: {printable(path)}: not an idx file of unsigned bytes in {dimensions} dimensions"
+        )
     return shape
 
 

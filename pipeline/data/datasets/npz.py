@@ -22,7 +22,11 @@ if TYPE_CHECKING:
 
     from pipeline.data.decode import Picture
 
-PART_NAMES = {TRAIN: ("train", "training"), VALID: ("valid", "val", "validation"), TEST: ("test", "testing")}
+PART_NAMES = {
+    TRAIN: ("train", "training"),
+    VALID: ("valid", "val", "validation"),
+    TEST: ("test", "testing"),
+}
 PICTURES = ("x", "images", "image", "data", "imgs", "pictures", "arr_0")
 LABELS = ("y", "labels", "label", "targets", "target", "classes", "arr_1")
 _LOCK = threading.Lock()
@@ -32,13 +36,16 @@ Keys = dict[int, tuple[str, str | None]]
 class Npz(PictureSet):
     """An .npz archive of pictures and labels, in the folder that is given.
 
-    Keys as usual: `x` and `y`, `images` and `labels`, `x_train`, `y_train`, `x_test`, `train_images`, `val_labels` …
-    Pictures are [N, H, W], [N, H, W, C], [N, C, H, W] (or squares as [N, H * W]), whole numbers or floats; labels are
-    whole numbers, words or one-hot; a test part may have none. Names of classes may stand in `classes.json`.
+    Keys as usual: `x` and `y`, `images` and `labels`, `x_train`, `y_train`, `x_test`,
+    `train_images`, `val_labels` … Pictures are [N, H, W], [N, H, W, C], [N, C, H, W] (or squares as
+    [N, H * W]), whole numbers or floats; labels are whole numbers, words or one-hot; a test part
+    may have none. Names of classes may stand in `classes.json`.
     """
 
     name: Literal["npz"] = "npz"
-    file: str = Field(default="", description="name of the archive; empty: the only one in the folder")
+    file: str = Field(
+        default="", description="name of the archive; empty: the only one in the folder"
+    )
     size: Side = 28
     channels: Channels = 1
     valid_share: ValidShare = 0.15
@@ -70,14 +77,21 @@ class Npz(PictureSet):
         for part, num in nums.items():
             if len(by_part.setdefault(part, [-1] * num)) != num:
                 raise UserError(
-                    f"{where}: {plural(num, 'picture')} in '{keys[part][0]}', but {plural(len(by_part[part]), 'label')}"
+                    f"{where}: {plural(num, 'picture')} in '{keys[part][0]}', but "
+                    f"{plural(len(by_part[part]), 'label')}"
                 )
         found = path.stat()
         stamp = (found.st_size, found.st_mtime_ns)
         blocks = [Block(part, by_part[part], stamp) for part in keys]
         shares = {VALID: self.valid_share, TEST: self.test_share}
         return list_blocks(
-            root, title_of(path.with_suffix("")), "npz", blocks, classes, shares, named=read_classes(root) is not None
+            root,
+            title_of(path.with_suffix("")),
+            "npz",
+            blocks,
+            classes,
+            shares,
+            named=read_classes(root) is not None,
         )
 
     def read(self, listing: Listing, row: int) -> "Picture":
@@ -87,7 +101,9 @@ class Npz(PictureSet):
         assert listing.root is not None
         part, place = place_of(listing.files[row])
         with _LOCK:  # the first thread loads for all
-            pictures, top, deepest = _pictures(self._path(listing.root), listing.stamps[0], self.reading.top)
+            pictures, top, deepest = _pictures(
+                self._path(listing.root), listing.stamps[0], self.reading.top
+            )
         return row_pixels(row_of(pictures[part], place, top), deepest, self.size, self.channels)
 
     def close(self) -> None:
@@ -98,22 +114,30 @@ class Npz(PictureSet):
         names = sorted(path.name for path in root.glob("*.npz") if not path.name.startswith("."))
         if self.file:
             if self.file not in names:
-                raise UserError(f"dataset.file: no such archive in {printable(root)}; {choices(self.file, names)}")
+                raise UserError(
+                    f"dataset.file: no such archive in {printable(root)}; "
+                    f"{choices(self.file, names)}"
+                )
             return root / self.file
         if len(names) != 1:
             shown = ", ".join(printable(name, 60) for name in names[:10]) or "none"
             raise UserError(
-                f"data: {printable(root)}: one .npz archive is expected in it, found {shown}; name it in dataset.file"
+                f"data: {printable(root)}: one .npz archive is expected in it, found {shown}; name "
+                "it in dataset.file"
             )
         return root / names[0]
 
 
 def find_keys(names: list[str], where: str) -> Keys:
-    """Part → (key of its pictures, key of its labels or None) among the keys of an archive; raises UserError."""
+    """Part → (key of its pictures, key of its labels or None) among the keys of an archive; raises
+    UserError.
+    """
     folded = {re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_"): name for name in names}
     found: Keys = {}
     for part, part_names in PART_NAMES.items():
-        forms = [form for p in part_names for form in (f"{p}_{{}}", f"{{}}_{p}", f"{p}{{}}", f"{{}}{p}")]
+        forms = [
+            form for p in part_names for form in (f"{p}_{{}}", f"{{}}_{p}", f"{p}{{}}", f"{{}}{p}")
+        ]
         pictures = _first(folded, [form.format(stem) for form in forms for stem in PICTURES])
         labels = _first(folded, [form.format(stem) for form in forms for stem in LABELS])
         if pictures is not None:
@@ -125,7 +149,8 @@ def find_keys(names: list[str], where: str) -> Keys:
     if TRAIN not in found or found[TRAIN][1] is None:
         shown = ", ".join(printable(name, 40) for name in names[:20]) or "none"
         raise UserError(
-            f"{where}: no pictures and labels found among its keys: {shown}; expected x and y, or x_train, y_train …"
+            f"{where}: no pictures and labels found among its keys: {shown}; expected x and y, or "
+            "x_train, y_train …"
         )
     return found
 

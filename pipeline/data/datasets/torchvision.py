@@ -9,7 +9,15 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
-from pipeline.data.datasets.base import Channels, MaxUnreadable, PictureSet, Side, TestShare, ValidShare, share_of
+from pipeline.data.datasets.base import (
+    Channels,
+    MaxUnreadable,
+    PictureSet,
+    Side,
+    TestShare,
+    ValidShare,
+    share_of,
+)
 from pipeline.data.folder import require_folder
 from pipeline.data.listing import PARTS, TEST, TRAIN, VALID, BadPicture, Listing
 from pipeline.errors import MachineError, UserError, printable
@@ -57,8 +65,8 @@ else:
 class Torchvision(PictureSet):
     """One of torchvision's named sets (`torchvision.datasets`), with its official parts.
 
-    It lies in the folder that is given (as torchvision lays it out), else in the user's cache; what is not there is
-    downloaded. Sets without an official test part get one cut from train.
+    It lies in the folder that is given (as torchvision lays it out), else in the user's cache; what
+    is not there is downloaded. Sets without an official test part get one cut from train.
     """
 
     name: Literal["torchvision"] = "torchvision"
@@ -83,7 +91,9 @@ class Torchvision(PictureSet):
         return share_of(total, self.max_unreadable)
 
     def scan(self, root: Path | None) -> Listing:
-        """List the set, after a download where it is not there; raises UserError and MachineError (no network)."""
+        """List the set, after a download where it is not there; raises UserError and MachineError
+        (no network).
+        """
         import numpy as np
 
         from pipeline.data.arrays import Block, encode, list_blocks
@@ -91,12 +101,21 @@ class Torchvision(PictureSet):
         folder = require_folder(root) if root is not None else _cache()
         opened = {part: _open(self.set, part, folder) for part in SETS[self.set]}
         columns = [np.asarray(_labels(part)) for part in opened.values()]
-        names = getattr(opened[TRAIN], "classes", None) or getattr(opened[TRAIN], "categories", None) or ()
+        names = (
+            getattr(opened[TRAIN], "classes", None)
+            or getattr(opened[TRAIN], "categories", None)
+            or ()
+        )
         spoken = [", ".join(name) if isinstance(name, tuple) else str(name) for name in names]
         labels, classes = encode(f"data: torchvision's {self.set}", *columns, names=spoken or None)
-        blocks = [Block(part, own, (len(own), _probe(opened[part]))) for part, own in zip(opened, labels, strict=True)]
+        blocks = [
+            Block(part, own, (len(own), _probe(opened[part])))
+            for part, own in zip(opened, labels, strict=True)
+        ]
         shares = {VALID: self.valid_share, TEST: self.test_share}
-        return list_blocks(folder, self.set, "torchvision", blocks, classes, shares, named=bool(spoken))
+        return list_blocks(
+            folder, self.set, "torchvision", blocks, classes, shares, named=bool(spoken)
+        )
 
     def read(self, listing: Listing, row: int) -> "Picture":
         """One row's picture, brought to `channels` and `size`; raises BadPicture."""
@@ -117,7 +136,9 @@ class Torchvision(PictureSet):
 
 
 def _probe(part: Any) -> int:
-    """A number of a set's content, from a few of its pictures: its files lie where each set likes, some packed."""
+    """A number of a set's content, from a few of its pictures: its files lie where each set likes,
+    some packed.
+    """
     digest = hashlib.sha256()
     for row in range(0, len(part), max(1, len(part) // 8)):
         try:
@@ -163,12 +184,14 @@ def _try(name: str, part: int, folder: Path, settings: dict[str, Any]) -> Any:
     try:
         return getattr(datasets, name)(str(folder), **settings)
     except ImportError as error:
-        raise UserError(f"{where}: it needs a package that is not installed: {printable(error)}") from error
+        raise UserError(
+            f"{where}: it needs a package that is not installed: {printable(error)}"
+        ) from error
     except Exception as error:
         why = printable(error) or type(error).__name__
         raise MachineError(
-            f"{where}: not found in {printable(folder)}, and it could not be downloaded ({why}); where there is no network, "
-            "bring the folder of a download and give it with --data"
+            f"{where}: not found in {printable(folder)}, and it could not be downloaded ({why}); "
+            "where there is no network, bring the folder of a download and give it with --data"
         ) from error
 
 

@@ -31,11 +31,17 @@ def draw(answers: Answers, ablation: Ablation) -> Iterator[tuple[str, Figure]]:
 
 def chosen(classes: Classes) -> list[int]:
     """The classes that the confusion figure shows: all, or the most confused of many."""
-    return list(range(classes.num_classes)) if classes.num_classes <= MOST_CLASSES else classes.most_confused(CHOSEN)
+    return (
+        list(range(classes.num_classes))
+        if classes.num_classes <= MOST_CLASSES
+        else classes.most_confused(CHOSEN)
+    )
 
 
 def confusion(classes: Classes, names: Sequence[str]) -> Figure:
-    """Rows are true classes, in shares of the row; right answers and confusions have a colour each."""
+    """Rows are true classes, in shares of the row; right answers and confusions have a colour
+    each.
+    """
     labels = chosen(classes)
     shares = np.nan_to_num(classes.shares[np.ix_(labels, labels)])
     size = len(labels)
@@ -43,12 +49,19 @@ def confusion(classes: Classes, names: Sequence[str]) -> Figure:
     figure = Figure(figsize=(edge * size + 2.6, edge * size + 1.7), layout="constrained")
     axis = figure.subplots()
     for colour, diagonal in ((VAL, True), (TRAIN, False)):
-        cells = [(i, j) for i in range(size) for j in range(size) if (i == j) is diagonal and shares[i, j] > 0]
+        cells = [
+            (i, j)
+            for i in range(size)
+            for j in range(size)
+            if (i == j) is diagonal and shares[i, j] > 0
+        ]
         if not cells:  # all answers right, or all wrong
             continue
         patches = [Rectangle((j - 0.5, i - 0.5), 1, 1) for i, j in cells]
         strength = [_strength(shares[i, j]) for i, j in cells]
-        axis.add_collection(PatchCollection(patches, facecolors=colour, linewidths=0, alpha=np.array(strength)))
+        axis.add_collection(
+            PatchCollection(patches, facecolors=colour, linewidths=0, alpha=np.array(strength))
+        )
     if size <= NUMBERED:
         _numbers(axis, shares, size)
     ticks = [short(names[label], 22) for label in labels]
@@ -67,7 +80,9 @@ def confusion(classes: Classes, names: Sequence[str]) -> Figure:
 
 
 def embedding(shown: Shown, answers: Answers, classes: Classes) -> Figure:
-    """A panel a layer: every picture a point, its class by colour and shape; of many classes the most confused alone."""
+    """A panel a layer: every picture a point, its class by colour and shape; of many classes the
+    most confused alone.
+    """
     panels = shown.embeddings
     figure = Figure(figsize=(4.1 * len(panels) + 0.4, 4.6), layout="constrained")
     axes = figure.subplots(1, len(panels), squeeze=False)[0]
@@ -78,7 +93,9 @@ def embedding(shown: Shown, answers: Answers, classes: Classes) -> Figure:
             rest = ~np.isin(panel.true, labels)
             axis.plot(*panel.points[rest].T, "o", ms=2.8, mew=0, color=MUTED, alpha=0.4)
         for place, label in enumerate(labels):
-            axis.plot(*panel.points[panel.true == label].T, ls="", alpha=0.85, mew=0, **_mark(place))
+            axis.plot(
+                *panel.points[panel.true == label].T, ls="", alpha=0.85, mew=0, **_mark(place)
+            )
         axis.set_title(f"{panel.layer} layer ({short(panel.module, 24)})", loc="left")
         axis.set_xticks([])
         axis.set_yticks([])
@@ -90,17 +107,25 @@ def embedding(shown: Shown, answers: Answers, classes: Classes) -> Figure:
         for place, label in enumerate(labels)
     ]
     if many:
-        handles.append(Line2D([], [], marker="o", ls="", ms=3.5, mew=0, color=MUTED, label="other classes"))
-    figure.legend(handles=handles, loc="outside lower center", ncols=min(5, len(handles)), handletextpad=0.2)
+        handles.append(
+            Line2D([], [], marker="o", ls="", ms=3.5, mew=0, color=MUTED, label="other classes")
+        )
+    figure.legend(
+        handles=handles, loc="outside lower center", ncols=min(5, len(handles)), handletextpad=0.2
+    )
     return figure
 
 
-def _numbers(axis: Axes, shares: "np.ndarray[tuple[int, int], np.dtype[np.float64]]", size: int) -> None:
+def _numbers(
+    axis: Axes, shares: "np.ndarray[tuple[int, int], np.dtype[np.float64]]", size: int
+) -> None:
     """Percent of the row, where it rounds to one at least."""
     for i, j in np.argwhere(shares >= 0.005):
         colour = PAPER if _strength(shares[i, j]) > 0.62 else INK
         text = f"{100 * shares[i, j]:.0f}"
-        axis.text(j, i, text, ha="center", va="center", fontsize=9 if size <= 11 else 7.5, color=colour)
+        axis.text(
+            j, i, text, ha="center", va="center", fontsize=9 if size <= 11 else 7.5, color=colour
+        )
 
 
 def _strength(share: float) -> float:
@@ -110,4 +135,8 @@ def _strength(share: float) -> float:
 
 def _mark(place: int) -> dict[str, Any]:
     shape = SHAPES[place // len(PALETTE) % len(SHAPES)]
-    return {"marker": shape, "ms": 4.2 if shape == "o" else 4.4, "color": PALETTE[place % len(PALETTE)]}
+    return {
+        "marker": shape,
+        "ms": 4.2 if shape == "o" else 4.4,
+        "color": PALETTE[place % len(PALETTE)],
+    }

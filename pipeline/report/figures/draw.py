@@ -44,7 +44,11 @@ def draw_all(
 ) -> Iterator[Drawing]:
     """Every figure that has something to show."""
     with mpl.rc_context(STYLE):
-        trained = [row for row in ablation.rows if any(run.epochs for run in (*row.complete, *row.diverged))]
+        trained = [
+            row
+            for row in ablation.rows
+            if any(run.epochs for run in (*row.complete, *row.diverged))
+        ]
         if trained:
             yield _render("curves", learning_curves(trained))
         if any(contrast.n for contrast in ablation.contrasts):
@@ -61,7 +65,9 @@ def draw_all(
         if tuning:
             yield _render("tuning", tuning_curve(tuning))
         if answers:
-            yield from (_render(name, figure) for name, figure in confusions.draw(answers, ablation))
+            yield from (
+                _render(name, figure) for name, figure in confusions.draw(answers, ablation)
+            )
 
 
 def differences(ablation: Ablation) -> Figure:
@@ -89,12 +95,17 @@ def differences(ablation: Ablation) -> Figure:
     axis.grid(axis="y", visible=False)
     axis.spines["left"].set_visible(False)
     axis.set_ylim(y + 0.4, 0.6)
-    axis.set_xlabel(f"difference in {'test' if ablation.metric == 'test_acc' else 'val'} accuracy (percent points)")
+    axis.set_xlabel(
+        f"difference in {'test' if ablation.metric == 'test_acc' else 'val'} accuracy (percent "
+        "points)"
+    )
     return figure
 
 
 def interactions(ablation: Ablation) -> Figure:
-    """One panel a pair of factors: mean accuracy off and on, a line for each setting of the second factor."""
+    """One panel a pair of factors: mean accuracy off and on, a line for each setting of the second
+    factor.
+    """
     pairs = list(itertools.combinations(ablation.factors, 2))
     columns = min(3, len(pairs))
     bands = -(-len(pairs) // columns)
@@ -103,13 +114,34 @@ def interactions(ablation: Ablation) -> Figure:
     for axis, (a, b) in zip(axes, pairs, strict=False):
         for on_b, colour in ((False, TRAIN), (True, VAL)):
             cells = [
-                [v for row in ablation.rows if (row.levels[a], row.levels[b]) == (on_a, on_b) for v in row.values]
+                [
+                    v
+                    for row in ablation.rows
+                    if (row.levels[a], row.levels[b]) == (on_a, on_b)
+                    for v in row.values
+                ]
                 for on_a in (False, True)
             ]
             for x, values in enumerate(cells):
-                axis.plot([x] * len(values), np.multiply(values, 100), "o", ms=3, mew=0, alpha=0.4, color=colour)
+                axis.plot(
+                    [x] * len(values),
+                    np.multiply(values, 100),
+                    "o",
+                    ms=3,
+                    mew=0,
+                    alpha=0.4,
+                    color=colour,
+                )
             means = [100 * float(np.mean(values)) for values in cells]
-            axis.plot((0, 1), means, "o-", ms=6, lw=2, color=colour, label=f"{'with' if on_b else 'without'} {short(b, 20)}")
+            axis.plot(
+                (0, 1),
+                means,
+                "o-",
+                ms=6,
+                lw=2,
+                color=colour,
+                label=f"{'with' if on_b else 'without'} {short(b, 20)}",
+            )
         axis.set_xticks((0, 1), (f"without {short(a, 20)}", f"with {short(a, 20)}"))
         axis.set_xlim(-0.3, 1.3)
         axis.grid(axis="x", visible=False)
@@ -122,11 +154,19 @@ def interactions(ablation: Ablation) -> Figure:
 
 def _groups(ablation: Ablation) -> dict[str, list[Contrast]]:
     """Heading → contrasts, in the order asked."""
-    headings = {"step": "steps, in this order", "interaction": "interactions", "shapley": "Shapley shares"}
+    headings = {
+        "step": "steps, in this order",
+        "interaction": "interactions",
+        "shapley": "Shapley shares",
+    }
     groups: dict[str, list[Contrast]] = {}
     for contrast in ablation.contrasts:
         main = "main effects (aliased)" if contrast.family_name == SCREEN else "main effects"
-        title = f"vs {short(contrast.against)}" if contrast.kind == "delta" else headings.get(contrast.kind, main)
+        title = (
+            f"vs {short(contrast.against)}"
+            if contrast.kind == "delta"
+            else headings.get(contrast.kind, main)
+        )
         groups.setdefault(title, []).append(contrast)
     return groups
 
@@ -136,19 +176,44 @@ def _estimate(axis: Axes, contrast: Contrast, y: float) -> None:
     dots = np.multiply(contrast.values if contrast.paired else (), 100)
     axis.plot(dots, np.full(len(dots), y - 0.24), "o", ms=2.6, mew=0, color=MUTED, alpha=0.7)
     if not math.isnan(contrast.low):
-        axis.plot((100 * contrast.low, 100 * contrast.high), (y, y), "-", lw=1.8, color=colour, solid_capstyle="butt")
+        axis.plot(
+            (100 * contrast.low, 100 * contrast.high),
+            (y, y),
+            "-",
+            lw=1.8,
+            color=colour,
+            solid_capstyle="butt",
+        )
     if far := contrast.beyond:
-        axis.plot((100 * far.low, 100 * far.high), (y, y), "-", lw=0.7, color=colour, solid_capstyle="butt")
+        axis.plot(
+            (100 * far.low, 100 * far.high),
+            (y, y),
+            "-",
+            lw=0.7,
+            color=colour,
+            solid_capstyle="butt",
+        )
     if contrast.n:
-        axis.plot(100 * contrast.delta, y, "D" if contrast.kind == "interaction" else "s", ms=5.5, mew=0, color=colour)
+        axis.plot(
+            100 * contrast.delta,
+            y,
+            "D" if contrast.kind == "interaction" else "s",
+            ms=5.5,
+            mew=0,
+            color=colour,
+        )
 
 
 def _render(name: str, figure: Figure) -> Drawing:
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Glyph")  # a script without a font here is still right in the SVG
+        warnings.filterwarnings(
+            "ignore", "Glyph"
+        )  # a script without a font here is still right in the SVG
         png = _bytes(FigureCanvasAgg(figure).print_png, {"Software": None})
         figure.set_layout_engine("none")  # laid out above; once is enough
-        return Drawing(name, _bytes(FigureCanvasSVG(figure).print_svg, {"Date": None, "Creator": None}), png)
+        return Drawing(
+            name, _bytes(FigureCanvasSVG(figure).print_svg, {"Date": None, "Creator": None}), png
+        )
 
 
 def _bytes(write: Callable[..., object], metadata: dict[str, None]) -> bytes:

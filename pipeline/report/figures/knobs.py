@@ -1,4 +1,6 @@
-"""The figures of the knobs: importance, slices with the best of each part of a range, parallel coordinates."""
+"""The figures of the knobs: importance, slices with the best of each part of a range, parallel
+coordinates.
+"""
 
 import math
 from collections.abc import Sequence
@@ -34,13 +36,18 @@ def importance_bars(importance: Importance) -> Figure:
         for offset, share, colour in ((-apart, knob.ped_anova, VAL), (apart, knob.fanova, TRAIN)):
             if share is not None and not math.isnan(share.share):
                 _bar(axis, line + offset, share, colour)
-    axis.set_yticks(range(len(knobs)), [f"{short(knob.name)} ({knob.num_trials})" for knob in knobs])
+    axis.set_yticks(
+        range(len(knobs)), [f"{short(knob.name)} ({knob.num_trials})" for knob in knobs]
+    )
     axis.set_ylim(len(knobs) - 0.45, -0.55)
     axis.set_xlim(0, 100)
     axis.grid(axis="y", visible=False)
     axis.tick_params(axis="y", length=0)
     axis.set_xlabel("share of the importance of all knobs (%)")
-    handles: list[Artist] = [Patch(color=VAL, label="PED-ANOVA"), Patch(color=TRAIN, label="fANOVA")]
+    handles: list[Artist] = [
+        Patch(color=VAL, label="PED-ANOVA"),
+        Patch(color=TRAIN, label="fANOVA"),
+    ]
     handles += [
         Line2D([], [], color=INK, lw=1.2, label="95 % interval"),
         Line2D([], [], color=MUTED, lw=2, label="noise floor"),
@@ -70,16 +77,24 @@ def slices(importance: Importance) -> Figure:
 
 
 def parallel(importance: Importance) -> Figure:
-    """A line a trial through its place in the range of each knob; the variants of a part share their fields' axes."""
+    """A line a trial through its place in the range of each knob; the variants of a part share
+    their fields' axes.
+    """
     sample = importance.sample
-    paths = list(dict.fromkeys(sample.paths[knob.name] for knob in importance.knobs if knob.ped_anova))[:NUM_AXES]
+    paths = list(
+        dict.fromkeys(sample.paths[knob.name] for knob in importance.knobs if knob.ped_anova)
+    )[:NUM_AXES]
     ranked = sorted(sample.trials, key=lambda trial: trial.value)
     low, high = ranked[0].value, ranked[-1].value
     num_best = math.ceil(importance.quantile * len(ranked))
     lines = []
     for trial in ranked:
-        places = {sample.paths[name]: place(knob, scalar) for name, (knob, scalar) in trial.point.items()}
-        heights = [places.get(path, ABSENT) for path in paths] + [(trial.value - low) / (high - low) if high > low else 0.5]
+        places = {
+            sample.paths[name]: place(knob, scalar) for name, (knob, scalar) in trial.point.items()
+        }
+        heights = [places.get(path, ABSENT) for path in paths] + [
+            (trial.value - low) / (high - low) if high > low else 0.5
+        ]
         lines.append(np.column_stack((np.arange(len(heights)), heights)))
     figure = Figure(figsize=(max(5.0, 1.15 * (len(paths) + 1)), 3.8), layout="constrained")
     axis = figure.subplots()
@@ -88,8 +103,14 @@ def parallel(importance: Importance) -> Figure:
     axis.add_collection(LineCollection(best, colors=VAL, linewidths=1.1, alpha=0.7))
     known = {name: knob for trial in ranked for name, (knob, _) in trial.point.items()}
     for x, path in enumerate(paths):
-        _ends(axis, x, list(dict.fromkeys(knob for name, knob in known.items() if sample.paths[name] == path)))
-    axis.text(len(paths), 1.03, f"{100 * high:.1f}", ha="center", va="bottom", fontsize=7.5, color=INK)
+        _ends(
+            axis,
+            x,
+            list(dict.fromkeys(knob for name, knob in known.items() if sample.paths[name] == path)),
+        )
+    axis.text(
+        len(paths), 1.03, f"{100 * high:.1f}", ha="center", va="bottom", fontsize=7.5, color=INK
+    )
     axis.text(len(paths), -0.03, f"{100 * low:.1f}", ha="center", va="top", fontsize=7.5, color=INK)
     labels = [short(path, 20) for path in paths] + ["val acc (%)"]
     axis.set_xticks(range(len(labels)), labels, rotation=25, ha="right")
@@ -113,7 +134,9 @@ def _slice(axis: Axes, trials: Sequence[Observed], name: str, thirds: Sequence[i
     x = np.array([place(knob, trial.point[name][1]) for trial in trials])
     y = np.array([100 * trial.value for trial in trials])
     bucket = np.clip(x * parts, 0, parts - 1).astype(int)
-    if isinstance(knob, Choice):  # options stand in the middle of their parts, their dots side by side
+    if isinstance(
+        knob, Choice
+    ):  # options stand in the middle of their parts, their dots side by side
         bucket = np.round(x * (parts - 1)).astype(int) if parts > 1 else np.zeros(len(x), int)
         x = (bucket + 0.5 + 0.5 * (np.arange(len(x)) * 0.618034 % 1 - 0.5)) / parts
     drawn = _thin(range(len(trials)))
@@ -124,7 +147,14 @@ def _slice(axis: Axes, trials: Sequence[Observed], name: str, thirds: Sequence[i
         inside = y[bucket == part]
         axis.plot((part / parts, (part + 1) / parts), (inside.max(),) * 2, "-", color=INK, lw=1.6)
         where = ((part + 0.5) / parts, 0.01)
-        axis.text(*where, str(len(inside)), transform=axis.get_xaxis_transform(), ha="center", fontsize=6.5, color=MUTED)
+        axis.text(
+            *where,
+            str(len(inside)),
+            transform=axis.get_xaxis_transform(),
+            ha="center",
+            fontsize=6.5,
+            color=MUTED,
+        )
     ticks, labels = _ticks(knob)
     axis.set_xticks(ticks, labels)
     axis.set_xlim(-0.04, 1.04)
@@ -134,21 +164,33 @@ def _slice(axis: Axes, trials: Sequence[Observed], name: str, thirds: Sequence[i
 def _ticks(knob: Range) -> tuple[list[float], list[str]]:
     if isinstance(knob, Choice):
         parts = len(knob.options)
-        return [(i + 0.5) / parts for i in range(parts)], [short(value(option), 10) for option in knob.options]
+        return [(i + 0.5) / parts for i in range(parts)], [
+            short(value(option), 10) for option in knob.options
+        ]
     middle = math.sqrt(knob.low * knob.high) if knob.log else (knob.low + knob.high) / 2
     return [0.0, 0.5, 1.0], [value(float(number)) for number in (knob.low, middle, knob.high)]
 
 
 def _ends(axis: Axes, x: int, ranges: Sequence[Range]) -> None:
-    """The axis of a knob and what its ends stand for; where variants have other ranges, each its own."""
+    """The axis of a knob and what its ends stand for; where variants have other ranges, each its
+    own.
+    """
     axis.plot((x, x), (0, 1), color=BAND if len(ranges) > 1 else MUTED, lw=1, zorder=0)
     knob = ranges[0]
     if len(ranges) == 1 and isinstance(knob, Choice):
         for option in knob.options:
-            axis.text(x + 0.04, place(knob, option), short(value(option), 12), va="center", fontsize=7.5, color=INK)
+            axis.text(
+                x + 0.04,
+                place(knob, option),
+                short(value(option), 12),
+                va="center",
+                fontsize=7.5,
+                color=INK,
+            )
         return
-    same = len(ranges) == 1 and not isinstance(knob, Choice)
-    texts = (value(float(knob.low)), value(float(knob.high))) if same else ("lower end", "upper end")  # type: ignore[union-attr]
+    texts = ("lower end", "upper end")
+    if len(ranges) == 1 and not isinstance(knob, Choice):
+        texts = (value(float(knob.low)), value(float(knob.high)))
     axis.text(x, -0.03, texts[0], ha="center", va="top", fontsize=7.5, color=INK)
     axis.text(x, 1.03, texts[1], ha="center", va="bottom", fontsize=7.5, color=INK)
 

@@ -7,8 +7,17 @@ from pipeline.report.document import clean
 INK, MUTED, RULE, BAND = "#1f2328", "#6b7280", "#d4d8de", "#e9eef6"
 PAPER = "#fefefe"  # letters on a strong colour
 TRAIN, VAL, GOOD, BAD = "#c2570c", "#0b63a5", "#12805c", "#b42318"
-RUNGS = ("#9aa4b2", "#5aa9e6", "#e0a100", "#b07cc6", "#2fa084", VAL)  # the top rung always takes the last
-COLOURS = tuple(dict.fromkeys((INK, MUTED, RULE, BAND, PAPER, TRAIN, GOOD, BAD, *RUNGS)))  # the page gives each a dark twin
+RUNGS = (
+    "#9aa4b2",
+    "#5aa9e6",
+    "#e0a100",
+    "#b07cc6",
+    "#2fa084",
+    VAL,
+)  # the top rung always takes the last
+COLOURS = tuple(
+    dict.fromkeys((INK, MUTED, RULE, BAND, PAPER, TRAIN, GOOD, BAD, *RUNGS))
+)  # the page gives each a dark twin
 STYLE: dict[Any, Any] = {
     "figure.dpi": 144,
     "svg.fonttype": "none",

@@ -13,7 +13,13 @@ def tuning_curve(tuning: Tuning) -> Figure:
     """Expected best against the number of trials."""
     figure = Figure(figsize=(6.2, 3.2), layout="constrained")
     axis = figure.subplots()
-    axis.fill_between(tuning.budgets, np.multiply(tuning.low, 100), np.multiply(tuning.high, 100), color=BAND, lw=0)
+    axis.fill_between(
+        tuning.budgets,
+        np.multiply(tuning.low, 100),
+        np.multiply(tuning.high, 100),
+        color=BAND,
+        lw=0,
+    )
     axis.plot(tuning.budgets, np.multiply(tuning.expected, 100), color=VAL, lw=2)
     axis.set_xlabel("random trials")
     axis.set_ylabel("expected best val accuracy (%)")
@@ -24,7 +30,9 @@ def tuning_curve(tuning: Tuning) -> Figure:
 def caption(tuning: Tuning) -> str:
     worst = f" ({tuning.num_diverged} diverged, counted as 0)" if tuning.num_diverged else ""
     return (
-        f"Tuning curve: expected best val acc† of n random trials, at rung {tuning.rung + 1} of {tuning.num_rungs}, the "
-        f"highest that all of the {plural(tuning.num_trials, 'random trial')}{worst} reached, so that nothing was selected. "
-        "Band: pointwise 90 % bootstrap interval. Shown up to half of the trials, never beyond what was run."
+        f"Tuning curve: expected best val acc† of n random trials, at rung {tuning.rung + 1} of "
+        f"{tuning.num_rungs}, the highest that all of the "
+        f"{plural(tuning.num_trials, 'random trial')}{worst} reached, so that nothing was "
+        "selected. Band: pointwise 90 % bootstrap interval. Shown up to half of the trials, never "
+        "beyond what was run."
     )

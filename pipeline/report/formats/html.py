@@ -1,4 +1,6 @@
-"""The report as one HTML page that needs nothing else: figures inline, light and dark, phone to print."""
+"""The report as one HTML page that needs nothing else: figures inline, light and dark, phone to
+print.
+"""
 
 import base64
 import hashlib
@@ -38,12 +40,16 @@ DARK = {
 
 
 def render(document: Document, svgs: Mapping[str, bytes]) -> str:
-    """The page; `svgs` holds each figure's SVG by name. All texts are escaped by the template engine."""
+    """The page; `svgs` holds each figure's SVG by name. All texts are escaped by the template
+    engine.
+    """
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("pipeline.report.formats"),
         autoescape=True,
         finalize=lambda value: (
-            _unbroken(clean(value), document.lang) if isinstance(value, str) and not isinstance(value, Markup) else value
+            _unbroken(clean(value), document.lang)
+            if isinstance(value, str) and not isinstance(value, Markup)
+            else value
         ),
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
@@ -56,7 +62,9 @@ def render(document: Document, svgs: Mapping[str, bytes]) -> str:
     say = words(document.lang)
     script, _, _ = environment.loader.get_source(environment, "report.js")  # type: ignore[union-attr]
     script = script.replace('title = "sort"', f'title = "{say("sort")}"')
-    policy = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()  # nothing but this script may run
+    policy = base64.b64encode(
+        hashlib.sha256(script.encode()).digest()
+    ).decode()  # nothing but this script may run
     return environment.get_template("report.html").render(
         document=document,
         figures=inline,
@@ -69,7 +77,9 @@ def render(document: Document, svgs: Mapping[str, bytes]) -> str:
 
 
 def _linker(document: Document, say: Say) -> Callable[[Cell], list[tuple[str, str, str]]]:
-    """Cell → its text in pieces with the place and the name of what each leads to; empty where it leads nowhere."""
+    """Cell → its text in pieces with the place and the name of what each leads to; empty where it
+    leads nowhere.
+    """
     home = homes(document)
 
     def pieces(cell: Cell) -> list[tuple[str, str, str]]:
@@ -79,7 +89,10 @@ def _linker(document: Document, say: Say) -> Callable[[Cell], list[tuple[str, st
         if len(found) > 2:
             return [(cell.text, "#runs", say("all runs"))]
         texts = cell.text.split(" ", 1) if len(found) > 1 else [cell.text]
-        return [(text, f"#runs-{n}", say(f"runs of {title}")) for text, (n, title) in zip(texts, found, strict=False)]
+        return [
+            (text, f"#runs-{n}", say(f"runs of {title}"))
+            for text, (n, title) in zip(texts, found, strict=False)
+        ]
 
     return pieces
 

@@ -14,7 +14,8 @@ __all__ = ["SPECIAL", "escape", "render"]
 
 HEAD = r"""% Needs in the preamble: \usepackage[T1]{fontenc} \usepackage{booktabs,amssymb,textcomp}
 """
-HEAD_CJK = r"""% Chinese, for XeLaTeX. Needs in the preamble: \usepackage{ctex} \usepackage{booktabs,amssymb,textcomp}
+HEAD_CJK = r"""% Chinese, for XeLaTeX. Needs in the preamble:
+% \usepackage{ctex} \usepackage{booktabs,amssymb,textcomp}
 """
 TABLE = r"""\begin{table}[htbp]
 \centering
@@ -31,20 +32,33 @@ PANEL = r"""{%(size)s\begin{tabular}{@{}%(columns)s@{}}
 %(rows)s
 \bottomrule
 \end{tabular}}"""
-LINE, PAGE = 345.0, 500.0  # points: a line of the article class at 10 pt, what a float may take of its page
+LINE, PAGE = (
+    345.0,
+    500.0,
+)  # points: a line of the article class at 10 pt, what a float may take of its page
 NORMAL, SMALL = ("", 1.18, 12.0, 12.0), (r"\footnotesize\setlength{\tabcolsep}{3pt}", 1.0, 6.0, 9.5)
 TINY = (r"\scriptsize\setlength{\tabcolsep}{3pt}", 0.9, 6.0, 8.0)
 TIE = "\N{NO-BREAK SPACE}"
 BOLD = 1.15  # as wide as plain text
 LETTER = 4.4  # points of most small letters and digits at 8 pt
-WIDTHS = dict.fromkeys(" .,;:'|!()[]ijl", 2.8) | dict.fromkeys("fIrst-–/", 3.5) | dict.fromkeys("mwMW%@&Δ±×+−✓=<>#_", 7.0)
+WIDTHS = (
+    dict.fromkeys(" .,;:'|!()[]ijl", 2.8)
+    | dict.fromkeys("fIrst-–/", 3.5)
+    | dict.fromkeys("mwMW%@&Δ±×+−✓=<>#_", 7.0)
+)
 NARROW, ROWS = 100.0, 40  # points that a name is given at least; rows of a float
 MOST_KEYS, RESULTS = 100, 3  # test accuracy, difference, verdict: together or not at all
-Size = tuple[str, float, float, float]  # command; scale of its letters; points between columns, from line to line
+Size = tuple[
+    str, float, float, float
+]  # command; scale of its letters; points between columns, from line to line
 
 
-def render(tables: Sequence[Table], labels: Sequence[str], notes: Sequence[str], lang: str = "en") -> str:
-    """The tables as floats, those of many rows in several; `notes` stand under the first. Chinese is for XeLaTeX."""
+def render(
+    tables: Sequence[Table], labels: Sequence[str], notes: Sequence[str], lang: str = "en"
+) -> str:
+    """The tables as floats, those of many rows in several; `notes` stand under the first. Chinese
+    is for XeLaTeX.
+    """
     say = words(lang)
     before = WIDE.set(lang != "en")
     parts = [HEAD if lang == "en" else HEAD_CJK]
@@ -52,7 +66,9 @@ def render(tables: Sequence[Table], labels: Sequence[str], notes: Sequence[str],
         for start in range(0, max(1, len(block.rows)), ROWS):
             rules = frozenset(rule - start for rule in block.rules if 0 < rule - start < ROWS)
             caption = block.caption if not start else block.caption + say(" Continued.")
-            piece = replace(block, caption=caption, rows=block.rows[start : start + ROWS], rules=rules)
+            piece = replace(
+                block, caption=caption, rows=block.rows[start : start + ROWS], rules=rules
+            )
             name = f"{label}-{start // ROWS + 1}" if start else label
             parts.append(_float(piece, name, notes if number + start == 0 else (), say))
     WIDE.reset(before)
@@ -60,16 +76,22 @@ def render(tables: Sequence[Table], labels: Sequence[str], notes: Sequence[str],
 
 
 def _float(block: Table, label: str, notes: Sequence[str], say: Say) -> str:
-    """A table that is too wide even in small letters is cut into panels that repeat the column which names the rows."""
+    """A table that is too wide even in small letters is cut into panels that repeat the column
+    which names the rows.
+    """
     size = NORMAL if _wide(block, range(len(block.columns)), NORMAL, math.inf) <= LINE else SMALL
     limit = _limit(block, size)
     cuts = _cuts(block, size, limit)
-    if len(cuts) > 1 and _height(block, len(cuts), size, limit, ()) > PAGE:  # many arms: smaller still, on one page
+    if (
+        len(cuts) > 1 and _height(block, len(cuts), size, limit, ()) > PAGE
+    ):  # many arms: smaller still, on one page
         size = TINY
         limit = _limit(block, size)
         cuts = _cuts(block, size, limit)
     panels = [_panel(block, columns, size, limit) for columns in cuts]
-    apart = _height(block, len(cuts), size, limit, notes) > PAGE  # a float taller than its page would run off it
+    apart = (
+        _height(block, len(cuts), size, limit, notes) > PAGE
+    )  # a float taller than its page would run off it
     found = TABLE % {
         "caption": escape(block.caption),
         "label": label,
@@ -86,7 +108,9 @@ def _height(block: Table, num_panels: int, size: Size, limit: float, notes: Sequ
     if block.key is not None and limit < math.inf:
         rows = [math.ceil(_points(row[block.key].text) / (0.9 * limit)) for row in block.rows]
     lines = sum(math.ceil(length(note) / 80) for note in notes)
-    return (num_panels * (sum(rows) + 4) + length(block.caption) / 70 + 2) * 1.1 * size[3] + lines * SMALL[3]
+    return (num_panels * (sum(rows) + 4) + length(block.caption) / 70 + 2) * 1.1 * size[
+        3
+    ] + lines * SMALL[3]
 
 
 def _notes(notes: Sequence[str], *head: str) -> str:
@@ -101,10 +125,15 @@ def _panel(block: Table, columns: Sequence[int], size: Size, limit: float) -> st
             rows.append(rf"\cmidrule{{1-{len(columns)}}}")
         if keys := list(dict.fromkeys(key for cell in row for key in cell.runs)):
             rows.append(f"% runs: {_listed(keys)}")
-        plain = replace(row[block.key], bold=False) if block.key is not None else None  # the numbers say it
+        plain = (
+            replace(row[block.key], bold=False) if block.key is not None else None
+        )  # the numbers say it
         cells = (plain if plain and i == block.key else row[i] for i in columns)
         rows.append(
-            " & ".join(_cell(c, block.columns[i], size, limit) for c, i in zip(cells, columns, strict=True)) + r" \\"
+            " & ".join(
+                _cell(c, block.columns[i], size, limit) for c, i in zip(cells, columns, strict=True)
+            )
+            + r" \\"
         )
     return PANEL % {
         "size": size[0],
@@ -122,16 +151,22 @@ def _listed(keys: Sequence[str]) -> str:
 
 
 def _cuts(block: Table, size: Size, limit: float) -> list[list[int]]:
-    """The columns of each panel, filled from the last column on: results first, then costs; the marks where they fit."""
+    """The columns of each panel, filled from the last column on: results first, then costs; the
+    marks where they fit.
+    """
     columns = list(range(len(block.columns)))
     if block.key is None or _wide(block, columns, size, limit) <= LINE:
         return [columns]
     marks, rest = columns[: block.key], columns[block.key + 1 :]
     cuts: list[list[int]] = []
-    loose = [i for i in rest if block.columns[i].loose]  # stands in the second panel, beside what is left
+    loose = [
+        i for i in rest if block.columns[i].loose
+    ]  # stands in the second panel, beside what is left
     rest = [i for i in rest if i not in loose]
     while rest or loose:
-        least = rest[-RESULTS:] if not cuts else rest  # the marks stand beside the results, else with what is last
+        least = (
+            rest[-RESULTS:] if not cuts else rest
+        )  # the marks stand beside the results, else with what is last
         beside = bool(marks) and _wide(block, [*marks, block.key, *least], size, limit) <= LINE
         lead = [*marks, block.key] if beside else [block.key]
         first = len(rest) - 1
@@ -161,12 +196,22 @@ def _cell(cell: Cell, column: Column, size: Size, limit: float) -> str:
 
 
 def _limit(block: Table, size: Size) -> float:
-    """Points to a line of a long name, where the table is too wide without wrapping; else no limit."""
+    """Points to a line of a long name, where the table is too wide without wrapping; else no
+    limit.
+    """
     columns = range(len(block.columns))
     if _wide(block, columns, size, math.inf) <= LINE:
         return math.inf
-    long = [i for i in columns if block.columns[i].align == "left" and _natural(block, i, math.inf) > NARROW]
-    rest = LINE - _wide(block, [i for i in columns if i not in long], size, math.inf) - size[2] * len(long)
+    long = [
+        i
+        for i in columns
+        if block.columns[i].align == "left" and _natural(block, i, math.inf) > NARROW
+    ]
+    rest = (
+        LINE
+        - _wide(block, [i for i in columns if i not in long], size, math.inf)
+        - size[2] * len(long)
+    )
     return max(NARROW, rest / (BOLD * size[1] * len(long))) if long else math.inf
 
 
@@ -186,7 +231,10 @@ def _natural(block: Table, column: int, limit: float) -> float:
 
 def _points(text: str) -> float:
     """Width at 8 pt, about."""
-    return sum(WIDTHS.get(letter, 8.0 if is_wide(letter) else 6.0 if letter.isupper() else LETTER) for letter in shown(text))
+    return sum(
+        WIDTHS.get(letter, 8.0 if is_wide(letter) else 6.0 if letter.isupper() else LETTER)
+        for letter in shown(text)
+    )
 
 
 def _title(block: Table, column: int) -> list[str]:

@@ -49,20 +49,31 @@ WIDE = ContextVar("WIDE", default=False)  # whether letters as wide as two have 
 
 
 def escape(text: object) -> str:
-    """Plain text that pdfLaTeX prints as it is; letters it has no font for appear as their code, [U+4E2D]."""
+    """Plain text that pdfLaTeX prints as it is; letters it has no font for appear as their code,
+    [U+4E2D].
+    """
     line = unicodedata.normalize("NFC", clean(text))
-    return "".join(_letter(letter, before) for before, letter in zip(" " + line, line, strict=False))
+    return "".join(
+        _letter(letter, before) for before, letter in zip(" " + line, line, strict=False)
+    )
 
 
 def shown(text: str) -> str:
     """As it is printed, to be measured and cut into lines."""
     line = unicodedata.normalize("NFC", clean(text))
-    return "".join(f"[U+{ord(letter):04X}]" if _letter(letter, "").startswith("{[}U+") else letter for letter in line)
+    return "".join(
+        f"[U+{ord(letter):04X}]" if _letter(letter, "").startswith("{[}U+") else letter
+        for letter in line
+    )
 
 
 def is_wide(letter: str) -> bool:
     """Chinese letters, kana and their punctuation: what the fonts of ctex hold."""
-    return "\u3001" <= letter <= "\u30ff" or "\u4e00" <= letter <= "\u9fff" or "\uff01" <= letter <= "\uff5e"
+    return (
+        "\u3001" <= letter <= "\u30ff"
+        or "\u4e00" <= letter <= "\u9fff"
+        or "\uff01" <= letter <= "\uff5e"
+    )
 
 
 def length(text: str) -> int:

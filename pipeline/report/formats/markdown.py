@@ -29,7 +29,11 @@ def escape(text: object) -> str:
     line = re.sub(r"([\\`*_\[\]|#~$!])", r"\\\1", line)
     line = re.sub(r"(?i)\b(https?|ftp|mailto)(:)", r"\1&#58;", line)
     line = re.sub(r"(?i)\b(www)\.", r"\1&#46;", line).replace("@", "&#64;")
-    return re.sub(r"^(\s*)([-+](?=\s|$|-)|=|\d+[.)](?=\s|$))", lambda m: f"{m[1]}{m[2][:-1]}\\{m[2][-1]}", line)
+    return re.sub(
+        r"^(\s*)([-+](?=\s|$|-)|=|\d+[.)](?=\s|$))",
+        lambda m: f"{m[1]}{m[2][:-1]}\\{m[2][-1]}",
+        line,
+    )
 
 
 def render(document: Document) -> str:
@@ -53,14 +57,19 @@ def _block(block: Block, home: Mapping[str, int], say: Say) -> str:
             return "\n".join(f"- {escape(item)}" for item in items)
         case Code(lines):
             lines = tuple(map(clean, lines))
-            fence = "`" * (2 + max((len(run) for line in lines for run in re.findall("`+", line)), default=1))
+            fence = "`" * (
+                2 + max((len(run) for line in lines for run in re.findall("`+", line)), default=1)
+            )
             return "\n".join((f"{fence}sh", *lines, fence))
         case Figure(name, caption, alt):
             return f"![{escape(alt)}](figures/{name}.svg)\n\n{escape(caption)}"
         case Table():
             return _table(block, home)
         case Gallery(caption, items):
-            shown = [f"- ![{escape(item.alt)}](figures/{item.name}.png) {escape(item.label)}" for item in items]
+            shown = [
+                f"- ![{escape(item.alt)}](figures/{item.name}.png) {escape(item.label)}"
+                for item in items
+            ]
             return "\n".join((escape(caption), "", *shown))
         case Runs():
             return _runs(block, say)
@@ -88,9 +97,17 @@ def _runs(block: Runs, say: Say) -> str:
     parts = []
     for number, trail in enumerate(block.trails, 1):
         titles = (*block.titles, say("run"), say("MLflow"))
-        lines = [f'<a id="runs-{number}"></a>{escape(trail.title)}{say(": ")}{escape(trail.about)}', ""]
-        lines += ["| " + " | ".join(map(escape, titles)) + " |", "|" + "--:|" + "---|" * (len(titles) - 1)]
+        lines = [
+            f'<a id="runs-{number}"></a>{escape(trail.title)}{say(": ")}{escape(trail.about)}',
+            "",
+        ]
+        lines += [
+            "| " + " | ".join(map(escape, titles)) + " |",
+            "|" + "--:|" + "---|" * (len(titles) - 1),
+        ]
         for run in trail.runs:
-            lines.append("| " + " | ".join(map(escape, (*run.cells, run.key, run.mlflow or "–"))) + " |")
+            lines.append(
+                "| " + " | ".join(map(escape, (*run.cells, run.key, run.mlflow or "–"))) + " |"
+            )
         parts.append("\n".join(lines))
     return "\n\n".join(parts)

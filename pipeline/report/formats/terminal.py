@@ -61,7 +61,9 @@ def _best(search: Search, study: Study) -> Iterator[str]:
     where = f"rung {top[0] + 1} of {search.num_rungs}"
     acc = Points(2).percent(top[1])
     whose = f"trial {best.number}" + (", the baseline" if best.number == 0 else "")
-    said = f"Best configuration: {whose}, val acc {acc} % at {where} (selected by it, so optimistic)"
+    said = (
+        f"Best configuration: {whose}, val acc {acc} % at {where} (selected by it, so optimistic)"
+    )
     yield from _wrap(said, then="  ")
     for path, mine, baseline in configuration(best, study).rows:
         differs = f"   (baseline {baseline.text})" if mine.bold else ""
@@ -69,12 +71,17 @@ def _best(search: Search, study: Study) -> Iterator[str]:
 
 
 def _tables(ablation: Ablation) -> Iterator[Table]:
-    """The ablation table without what a line has no room for, then the families it does not show, where they are tested."""
+    """The ablation table without what a line has no room for, then the families it does not show,
+    where they are tested.
+    """
     whole = main_table(ablation)
     first = len(ablation.factors)
     keep = (
         first,
-        *range([column.title.endswith(("(n)", "each run")) for column in whole.columns].index(True), len(whole.columns)),
+        *range(
+            [column.title.endswith(("(n)", "each run")) for column in whole.columns].index(True),
+            len(whole.columns),
+        ),
     )
     rows = tuple(tuple(row[i] for i in keep) for row in whole.rows)
     yield Table(whole.caption, tuple(whole.columns[i] for i in keep), rows)
@@ -83,15 +90,21 @@ def _tables(ablation: Ablation) -> Iterator[Table]:
 
 
 def _grid(table: Table) -> Iterator[str]:
-    """Lines of aligned columns, narrow enough for the screen where their words allow it; * instead of bold.
+    """Lines of aligned columns, narrow enough for the screen where their words allow it; * instead
+    of bold.
 
     Where they do not, each row is a list of its own.
     """
-    marked = [[cell.text + " *" * (cell.bold and i == 0) for i, cell in enumerate(row)] for row in table.rows]
+    marked = [
+        [cell.text + " *" * (cell.bold and i == 0) for i, cell in enumerate(row)]
+        for row in table.rows
+    ]
     cells = [[_whole(text) for text in row] for row in ([c.title for c in table.columns], *marked)]
     columns = list(zip(*cells, strict=True))
     widths = [max(map(cell_len, column)) for column in columns]
-    least = [max(cell_len(word) for text in column for word in text.split(" ")) for column in columns]
+    least = [
+        max(cell_len(word) for text in column for word in text.split(" ")) for column in columns
+    ]
     most = width() - len(GAP) * (len(widths) - 1)
     if sum(least) > most:
         yield from _listed(*cells)
@@ -103,13 +116,19 @@ def _grid(table: Table) -> Iterator[str]:
         parts = [fold(text, columns) for text, columns in zip(row, widths, strict=True)]
         for line in zip_longest(*parts, fillvalue=""):
             shown = zip(line, widths, table.columns, strict=True)
-            yield GAP.join(_placed(text, columns, column.align) for text, columns, column in shown).rstrip()
+            yield GAP.join(
+                _placed(text, columns, column.align) for text, columns, column in shown
+            ).rstrip()
         if number == 0:
             yield GAP.join("-" * columns for columns in widths)
 
 
 def _placed(text: str, columns: int, align: str) -> str:
-    return " " * (columns - cell_len(text)) + text if align == "right" else set_cell_size(text, columns)
+    return (
+        " " * (columns - cell_len(text)) + text
+        if align == "right"
+        else set_cell_size(text, columns)
+    )
 
 
 def _listed(titles: Sequence[str], *rows: Sequence[str]) -> Iterator[str]:
@@ -122,7 +141,7 @@ def _listed(titles: Sequence[str], *rows: Sequence[str]) -> Iterator[str]:
 
 
 def _whole(text: str) -> str:
-    """`text` in the screen's letters, that wraps between its words, but neither within a number with its spread, within an
-    interval nor before %."""
+    """`text` in the screen's letters, that wraps between its words, but neither within a number
+    with its spread, within an interval nor before %."""
     shown = KEPT.join(map(spelt, clean(text).split(PAD)))
     return NUMBERS.sub(lambda found: found[0].replace(" ", KEPT), shown)

@@ -1,10 +1,12 @@
-"""Sentences of the report in another language: templates with named slots, from one file a language.
+"""Sentences of the report in another language: templates with named slots, from one file a
+language.
 
-A template is an English text with slots. `{arm}` is kept as it is, whatever it says: names are the user's. `{n:n}` is a
-number, `{ci:i}` an interval in brackets, `{run|runs}` one of these words. `{why:reason}` is said again by the templates of
-the section `reason`, `{why:reason*}` and `{why:reason;}` are several of them, after commas or semicolons; `{arms:list}`
-names, of which the last may be `and 7 more`, `{arms:names}` names with an `and` before the last. What no template matches
-stays English.
+A template is an English text with slots. `{arm}` is kept as it is, whatever it says: names are the
+user's. `{n:n}` is a number, `{ci:i}` an interval in brackets, `{run|runs}` one of these words.
+`{why:reason}` is said again by the templates of the section `reason`, `{why:reason*}` and
+`{why:reason;}` are several of them, after commas or semicolons; `{arms:list}` names, of which the
+last may be `and 7 more`, `{arms:names}` names with an `and` before the last. What no template
+matches stays English.
 """
 
 import re
@@ -16,16 +18,26 @@ from importlib.resources import files
 
 LANGUAGES = ("en", "zh")
 SLOT = re.compile(r"\{([^{}]*)\}")
-LONGEST, MOST = 4_000, 100_000  # characters of a slot, of names: what is longer stays English, so that no text takes long
-KINDS = {"": rf".{{1,{LONGEST}}}?", "n": r"[+\-−]?\d[\d,]*(?:\.\d+)?(?:e[+\-]?\d+)?|–|nan", "i": r"\[[^\[\]]*\]"}
+LONGEST, MOST = (
+    4_000,
+    100_000,
+)  # characters of a slot, of names: what is longer stays English, so that no text takes long
+KINDS = {
+    "": rf".{{1,{LONGEST}}}?",
+    "n": r"[+\-−]?\d[\d,]*(?:\.\d+)?(?:e[+\-]?\d+)?|–|nan",
+    "i": r"\[[^\[\]]*\]",
+}
 KINDS |= dict.fromkeys(("list", "names"), rf".{{1,{MOST}}}?")
-WIDE = "\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff"  # letters that stand without spaces; one parts them from other letters
+# letters that stand without spaces; one parts them from other letters
+WIDE = "\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff"
 EDGE = re.compile(rf"(?<=[{WIDE}])(?=[A-Za-z0-9+−±Δ~\[])|(?<=[A-Za-z0-9%†\]])(?=[{WIDE}])")
 
 
 @dataclass(frozen=True)
 class Template:
-    """`source` in English, `target` in the other language; `whole` where it is not a sentence among others."""
+    """`source` in English, `target` in the other language; `whole` where it is not a sentence among
+    others.
+    """
 
     source: str
     target: str
@@ -57,12 +69,18 @@ class Template:
     def expression(self, kinds: Mapping[str, str], *, named: bool) -> str:
         """As a regular expression; `kinds` are those of its slots."""
         parts = SLOT.split(self.source)
-        return "".join(_group(part, kinds, named) if number % 2 else re.escape(part) for number, part in enumerate(parts))
+        return "".join(
+            _group(part, kinds, named) if number % 2 else re.escape(part)
+            for number, part in enumerate(parts)
+        )
 
     @cached_property
     def pieces(self) -> tuple[str, ...]:
         """Of the target: literal, slot, literal, …"""
-        return tuple(EDGE.sub(" ", p) if not number % 2 else p for number, p in enumerate(SLOT.split(self.target)))
+        return tuple(
+            EDGE.sub(" ", p) if not number % 2 else p
+            for number, p in enumerate(SLOT.split(self.target))
+        )
 
     def said(self, slots: Mapping[str, str]) -> str:
         """The target with its slots filled."""
@@ -91,7 +109,12 @@ class Section:
         end, reach = text.find(" ", at), at + MOST + LONGEST
         groups = self.words.get(text[at:] if end < 0 else text[at:end], []), self.free
         begun, free = (
-            [t for t in group if text.startswith(t.prefix, at) and text.find(t.longest, at, reach) >= 0] for group in groups
+            [
+                t
+                for t in group
+                if text.startswith(t.prefix, at) and text.find(t.longest, at, reach) >= 0
+            ]
+            for group in groups
         )
         return begun, free
 
@@ -104,7 +127,9 @@ class Catalogue:
         self.cells, self.rows = dict(tree.get("cells", {})), dict(tree.get("rows", {}))
         named = {name: body for name, body in tree.items() if name not in ("cells", "rows")}
         self.sections = {
-            name: Section([Template(source, target, name != "sentences") for source, target in body.items()])
+            name: Section(
+                [Template(source, target, name != "sentences") for source, target in body.items()]
+            )
             for name, body in named.items()
         }
         self._kinds = dict(KINDS)
@@ -115,25 +140,44 @@ class Catalogue:
         if template not in self._patterns:
             kinds = {kind: self._kind(kind) for kind in template.kinds.values()}
             end = r"(?= |$)" if not template.whole and template.source.endswith(".") else "$"
-            self._patterns[template] = re.compile(template.expression(kinds, named=True) + end, re.DOTALL)
+            self._patterns[template] = re.compile(
+                template.expression(kinds, named=True) + end, re.DOTALL
+            )
         return self._patterns[template]
 
     def _kind(self, kind: str) -> str:
-        """The expression of a slot; exact where its section holds words and numbers alone, else any text."""
+        """The expression of a slot; exact where its section holds words and numbers alone, else any
+        text.
+        """
         if kind not in self._kinds:
             self._kinds[kind] = KINDS[""]  # where a section speaks of itself
-            templates = self.sections[name].templates if (name := kind.rstrip("*;")) in self.sections else []
-            kinds = {inner: self._kind(inner) for template in templates for inner in template.kinds.values()}
-            ways = [template.expression(kinds, named=False) for template in sorted(templates, key=lambda t: -t.weight)]
+            templates = (
+                self.sections[name].templates
+                if (name := kind.rstrip("*;")) in self.sections
+                else []
+            )
+            kinds = {
+                inner: self._kind(inner)
+                for template in templates
+                for inner in template.kinds.values()
+            }
+            ways = [
+                template.expression(kinds, named=False)
+                for template in sorted(templates, key=lambda t: -t.weight)
+            ]
             one = f"(?:{'|'.join(ways)})"
-            more = {"*": rf"(?:, {one})*(?: and [\d,]+ more)?", ";": rf"(?:; {one})*"}.get(kind[-1], "")
+            more = {"*": rf"(?:, {one})*(?: and [\d,]+ more)?", ";": rf"(?:; {one})*"}.get(
+                kind[-1], ""
+            )
             self._kinds[kind] = KINDS[""] if not ways or KINDS[""] in one else one + more
         return self._kinds[kind]
 
 
 def joined(left: str, right: str) -> str:
     """Two pieces of a text, with a space where a letter of one script meets one of another."""
-    return f"{left} {right}" if left and right and EDGE.search(left[-1] + right[0]) else left + right
+    return (
+        f"{left} {right}" if left and right and EDGE.search(left[-1] + right[0]) else left + right
+    )
 
 
 @lru_cache

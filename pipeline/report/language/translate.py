@@ -1,8 +1,22 @@
-"""A finished report in another language, block by block; names, numbers and what is typed stay as they are."""
+"""A finished report in another language, block by block; names, numbers and what is typed stay as
+they are.
+"""
 
 from dataclasses import replace
 
-from pipeline.report.document import Block, Bullets, Cell, Code, Document, Figure, Gallery, Heading, Runs, Table, Text
+from pipeline.report.document import (
+    Block,
+    Bullets,
+    Cell,
+    Code,
+    Document,
+    Figure,
+    Gallery,
+    Heading,
+    Runs,
+    Table,
+    Text,
+)
 from pipeline.report.language.translator import Translator
 
 Row = tuple[Cell, ...]
@@ -12,7 +26,10 @@ def translated(document: Document, say: Translator, *, title: str) -> Document:
     """`document` as `say` says it; `title` is that of the study, which stays."""
     rest = document.title.removeprefix(title)
     first = next((block for block in document.blocks if isinstance(block, Figure)), None)
-    blocks = [_block(block, say) if block is not first else _first(first, say) for block in document.blocks]
+    blocks = [
+        _block(block, say) if block is not first else _first(first, say)
+        for block in document.blocks
+    ]
     return Document(
         title + (say.phrase("title", rest) if rest else ""),
         say.text(document.subtitle),
@@ -27,15 +44,21 @@ def table(block: Table, say: Translator) -> Table:
     """A table: the titles of its columns decide which of its cells are the report's own words."""
     named = block.key or 0  # columns before it are called after factors
     columns = tuple(
-        column if number < named or not column.title else replace(column, title=say.phrase("columns", column.title))
+        column
+        if number < named or not column.title
+        else replace(column, title=say.phrase("columns", column.title))
         for number, column in enumerate(block.columns)
     )
     if len(block.columns) == 2 and not any(column.title for column in block.columns):
         rows = _facts(block, say)
     else:
-        sections = [say.catalogue.cells.get(c.title, "") if i >= named else "" for i, c in enumerate(block.columns)]
+        sections = [
+            say.catalogue.cells.get(c.title, "") if i >= named else ""
+            for i, c in enumerate(block.columns)
+        ]
         rows = tuple(
-            tuple(_cell(cell, section, say) for cell, section in zip(row, sections, strict=True)) for row in block.rows
+            tuple(_cell(cell, section, say) for cell, section in zip(row, sections, strict=True))
+            for row in block.rows
         )
     return replace(block, caption=say.text(block.caption), columns=columns, rows=rows)
 
@@ -57,7 +80,10 @@ def _block(block: Block, say: Translator) -> Block:
         case Figure(name, caption, alt):
             return Figure(name, say.text(caption), say.text(alt))
         case Gallery(caption, items):
-            thumbs = (replace(item, label=say.phrase("thumbs", item.label), alt=say.text(item.alt)) for item in items)
+            thumbs = (
+                replace(item, label=say.phrase("thumbs", item.label), alt=say.text(item.alt))
+                for item in items
+            )
             return Gallery(say.text(caption), tuple(thumbs))
         case Runs():
             return _runs(block, say)
@@ -66,12 +92,20 @@ def _block(block: Block, say: Translator) -> Block:
 
 
 def _first(figure: Figure, say: Translator) -> Figure:
-    """The first figure says that the words inside figures stay English: no font for others may be assumed."""
-    return replace(figure, caption=say.text(figure.caption) + say.phrase("words", "labels"), alt=say.text(figure.alt))
+    """The first figure says that the words inside figures stay English: no font for others may be
+    assumed.
+    """
+    return replace(
+        figure,
+        caption=say.text(figure.caption) + say.phrase("words", "labels"),
+        alt=say.text(figure.alt),
+    )
 
 
 def _facts(block: Table, say: Translator) -> tuple[Row, ...]:
-    """Rows of two cells without titles: what, and how it is; a row without a name is more of the one above."""
+    """Rows of two cells without titles: what, and how it is; a row without a name is more of the
+    one above.
+    """
     rows: list[Row] = []
     what = ""
     for name, fact in block.rows:
@@ -95,7 +129,8 @@ def _runs(block: Runs, say: Translator) -> Runs:
             replace(
                 run,
                 cells=tuple(
-                    say.phrase(section, text) if section else text for section, text in zip(sections, run.cells, strict=True)
+                    say.phrase(section, text) if section else text
+                    for section, text in zip(sections, run.cells, strict=True)
                 ),
             )
             for run in trail.runs

@@ -13,7 +13,9 @@ NAMED = ("who", "long", "effect")  # sections whose phrases may be an arm's name
 
 
 class Translator:
-    """Says texts in the language of a catalogue. `missed` are those that it could not, `kept` what slots held verbatim."""
+    """Says texts in the language of a catalogue. `missed` are those that it could not, `kept` what
+    slots held verbatim.
+    """
 
     def __init__(self, catalogue: Catalogue, names: Iterable[str] = ()) -> None:
         """`names` are the arms', so that none of them is taken for words of the report."""
@@ -62,20 +64,28 @@ class Translator:
         return self._known[section, text]
 
     def _match(self, section: str, text: str, at: int) -> tuple[str, int] | None:
-        """What `text` says from `at` on, and where that ends; the nearest end, for a slot could swallow sentences."""
+        """What `text` says from `at` on, and where that ends; the nearest end, for a slot could
+        swallow sentences.
+        """
         begun, free = self.catalogue.sections[section].candidates(text, at)
-        if any(text.startswith(name, at) for name in self.names):  # an arm may be called as a sentence begins
+        if any(
+            text.startswith(name, at) for name in self.names
+        ):  # an arm may be called as a sentence begins
             named = [match for match in self._matches(free, text, at) if match[1][1] in self.names]
             if found := self._first(named, text, at):
                 return found
-        return self._first(self._matches(begun, text, at), text, at) or self._first(self._matches(free, text, at), text, at)
+        return self._first(self._matches(begun, text, at), text, at) or self._first(
+            self._matches(free, text, at), text, at
+        )
 
     def _matches(self, templates: list[Template], text: str, at: int) -> list[Match]:
         found = [(t, m) for t in templates if (m := self.catalogue.pattern(t).match(text, at))]
         return sorted(found, key=lambda pair: (pair[1].end(), -pair[0].weight))
 
     def _first(self, matches: list[Match], text: str, at: int) -> tuple[str, int] | None:
-        """The first that can be said; where a name holds what ends a sentence, the sentence ends later."""
+        """The first that can be said; where a name holds what ends a sentence, the sentence ends
+        later.
+        """
         for template, match in matches:
             slots = self._slots(template, match)
             if slots is not None:
@@ -111,24 +121,35 @@ class Translator:
         if kind == "sentences":
             return self.text(text)
         if kind[-1] in "*;":
-            return self._several(kind[:-1], text, ", " if kind[-1] == "*" else "; ", "、" if kind[-1] == "*" else "；")
+            return self._several(
+                kind[:-1],
+                text,
+                ", " if kind[-1] == "*" else "; ",
+                "、" if kind[-1] == "*" else "；",
+            )
         return self._phrase(kind, text)
 
     def _names(self, text: str) -> str:
         """`a, b and c`, where c is known to be a name: names may hold the word as well."""
-        places = [found for found in re.finditer(" and ", text) if text[found.end() :] in self.names]
+        places = [
+            found for found in re.finditer(" and ", text) if text[found.end() :] in self.names
+        ]
         self.kept.add(text)
         return f"{text[: places[0].start()]} 与 {text[places[0].end() :]}" if places else text
 
     def _several(self, section: str, text: str, between: str, mark: str) -> str | None:
-        """Phrases one after another, each as short as can be, for names may hold the mark between them."""
+        """Phrases one after another, each as short as can be, for names may hold the mark between
+        them.
+        """
         more = re.search(r" and ([\d,]+) more$", text)
         parts = (text[: more.start()] if more else text).split(between)
         rest: list[str | None] = [None] * len(parts) + [""]  # what is said from each part on
         for first in reversed(range(len(parts))):
             for last in range(first + 1, min(len(parts), first + MOST_PARTS) + 1):
                 tail = rest[last]
-                said = None if tail is None else self._phrase(section, between.join(parts[first:last]))
+                said = (
+                    None if tail is None else self._phrase(section, between.join(parts[first:last]))
+                )
                 if said is not None:
                     rest[first] = said + (mark + tail if tail else "")
                     break

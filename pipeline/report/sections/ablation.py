@@ -29,7 +29,9 @@ NOTES = {  # one run each: val acc in percent, val loss
 }
 
 
-def blocks(ablation: Ablation, record: Record, study: Study, *, dropped: frozenset[str]) -> Iterator[Block]:
+def blocks(
+    ablation: Ablation, record: Record, study: Study, *, dropped: frozenset[str]
+) -> Iterator[Block]:
     """The section; `dropped` holds figures that could not be drawn."""
     yield Heading("Ablation")
     efforts = tuning_efforts(record, study)
@@ -43,38 +45,63 @@ def blocks(ablation: Ablation, record: Record, study: Study, *, dropped: frozens
     if record.data.get("is_food11") and {row.arm for row in ablation.rows} == set(NOTES):
         yield notes_table(ablation)
     groups = listed(list(dict.fromkeys(contrast.family_name for contrast in ablation.contrasts)))
-    dots = "; small dots are single replicates" if any(contrast.paired for contrast in ablation.contrasts) else ""
-    thin = ", thin for other pictures of this kind" if any(contrast.beyond for contrast in ablation.contrasts) else ""
-    meant = "" if is_default_margin(ablation.rope) else ", a difference within which is of no practical interest"
+    dots = (
+        "; small dots are single replicates"
+        if any(contrast.paired for contrast in ablation.contrasts)
+        else ""
+    )
+    thin = (
+        ", thin for other pictures of this kind"
+        if any(contrast.beyond for contrast in ablation.contrasts)
+        else ""
+    )
+    meant = (
+        ""
+        if is_default_margin(ablation.rope)
+        else ", a difference within which is of no practical interest"
+    )
     tested = families.setting(ablation.contrasts, ablation.budget)
     forest = Figure(
         "differences",
-        f"What the design asks: {groups}. Mean and 95 % interval of each on its own{thin}{dots}. The band is the "
-        f"margin of {within(ablation)}{meant}. {' '.join(filter(None, (families.cautions(ablation.contrasts), tested)))}",
+        f"What the design asks: {groups}. Mean and 95 % interval of each on its own{thin}{dots}. "
+        f"The band is the margin of {within(ablation)}{meant}. "
+        f"{' '.join(filter(None, (families.cautions(ablation.contrasts), tested)))}",
         "Forest plot of differences in accuracy with 95 percent intervals",
     )
     interaction = Figure(
         "interaction",
-        "Mean accuracy with each factor off and on. Parallel lines: the effects add up. Small dots are single runs.",
+        "Mean accuracy with each factor off and on. Parallel lines: the effects add up. Small dots "
+        "are single runs.",
         "Interaction plot of the factors",
     )
     yield from (figure for figure in (forest, interaction) if figure.name not in dropped)
 
 
 def main_table(ablation: Ablation, efforts: Mapping[str, str] = MappingProxyType({})) -> Table:
-    """Reference first; check marks of the factors; val acc and val loss of a row come from the same epochs.
+    """Reference first; check marks of the factors; val acc and val loss of a row come from the same
+    epochs.
 
-    `efforts` is what tuning each arm took, in words. A column that has nothing to say of any arm is left out.
+    `efforts` is what tuning each arm took, in words. A column that has nothing to say of any arm is
+    left out.
     """
     asked = effects.in_table(ablation)
     against = tuple(dict.fromkeys(contrast.against for contrast in asked.values()))
     answers = [asked.get(row.arm) for row in ablation.rows]
-    parts = [*_marks(ablation), _named(ablation, "arm", "left", [row.arm for row in ablation.rows], bold=True)]
-    parts += [part for part in _measured(ablation, efforts) if any(cell.text != NONE for cell in part[1])]
+    parts = [
+        *_marks(ablation),
+        _named(ablation, "arm", "left", [row.arm for row in ablation.rows], bold=True),
+    ]
+    parts += [
+        part for part in _measured(ablation, efforts) if any(cell.text != NONE for cell in part[1])
+    ]
     texts = [spread_text(row.values, points(ablation)) for row in ablation.rows]
-    spread = "mean ± sd (n)" if any(row.n >= MIN_REPLICATES for row in ablation.rows) else "each run"
+    spread = (
+        "mean ± sd (n)" if any(row.n >= MIN_REPLICATES for row in ablation.rows) else "each run"
+    )
     title = f"{NAMES[ablation.metric]} (%), {spread}"
-    parts.append(_named(ablation, title, "right", texts, [row.mean for row in ablation.rows], bold=True))
+    parts.append(
+        _named(ablation, title, "right", texts, [row.mean for row in ablation.rows], bold=True)
+    )
     parts += _differences(ablation, answers, against)
     caption = f"Ablation: {plural(len(ablation.rows), 'arm')}, reference first."
     if against:
@@ -82,13 +109,27 @@ def main_table(ablation: Ablation, efforts: Mapping[str, str] = MappingProxyType
         caption += families.setting(tuple(asked.values()), ablation.budget)
         caption += f" {tuning.UNTUNED}" if ablation.policy == "fixed" else ""
     sides = [contrast.against if contrast else "" for contrast in answers]
-    rules = {i for i in range(2, len(sides)) if sides[i] != sides[i - 1]} if len(against) > 1 else ()
+    rules = (
+        {i for i in range(2, len(sides)) if sides[i] != sides[i - 1]} if len(against) > 1 else ()
+    )
     rows = tuple(zip(*(cells for _, cells in parts), strict=True))
-    return Table(caption, tuple(column for column, _ in parts), rows, frozenset(rules), key=len(ablation.factors))
+    return Table(
+        caption,
+        tuple(column for column, _ in parts),
+        rows,
+        frozenset(rules),
+        key=len(ablation.factors),
+    )
 
 
 def _named(
-    ablation: Ablation, title: str, align: Align, texts: Sequence[str], values: Sequence[float] = (), *, bold: bool = False
+    ablation: Ablation,
+    title: str,
+    align: Align,
+    texts: Sequence[str],
+    values: Sequence[float] = (),
+    *,
+    bold: bool = False,
 ) -> Part:
     """A column with one cell an arm; `bold` where the arms that lead are to stand out in it."""
     numbers = [None if math.isnan(value) else value for value in values] or [None] * len(texts)
@@ -102,7 +143,13 @@ def _named(
 def _marks(ablation: Ablation) -> Iterator[Part]:
     for factor in ablation.factors:
         on = [row.levels[factor] for row in ablation.rows]
-        yield _named(ablation, factor, "center", ["✓" if level else "" for level in on], [float(level) for level in on])
+        yield _named(
+            ablation,
+            factor,
+            "center",
+            ["✓" if level else "" for level in on],
+            [float(level) for level in on],
+        )
 
 
 def _measured(ablation: Ablation, efforts: Mapping[str, str]) -> Iterator[Part]:
@@ -112,18 +159,28 @@ def _measured(ablation: Ablation, efforts: Mapping[str, str]) -> Iterator[Part]:
     unit, letter = (1e9, "G") if any(number >= 1e9 for number in macs) else (1e6, "M")
     speeds = [median(costs.speeds(row) or [NAN]) for row in rows]
     params = [float(row.num_params or NAN) for row in rows]
-    yield _named(ablation, "params (M)", "right", millions([row.num_params for row in rows]), params)
-    yield _named(ablation, f"MACs ({letter})", "right", [size(number / unit) for number in macs], macs)
+    yield _named(
+        ablation, "params (M)", "right", millions([row.num_params for row in rows]), params
+    )
+    yield _named(
+        ablation, f"MACs ({letter})", "right", [size(number / unit) for number in macs], macs
+    )
     yield _named(ablation, "images/s", "right", list(map(size, speeds)), speeds)
     yield _named(ablation, "tuning", "right", [efforts.get(row.arm, NONE) for row in rows])
-    yield _named(ablation, "best epoch", "right", list(map(_epochs, rows)), [row.best_epoch for row in rows])
+    yield _named(
+        ablation, "best epoch", "right", list(map(_epochs, rows)), [row.best_epoch for row in rows]
+    )
     for name, title, scale in (("val_acc", "val acc† (%)", shown), ("val_loss", "val loss†", None)):
         means = [fmean(row.metric(name) or [NAN]) for row in rows]
         yield _named(ablation, title, "right", [_mean(row, name, scale) for row in rows], means)
 
 
-def _differences(ablation: Ablation, answers: Sequence[Contrast | None], against: tuple[str, ...]) -> Iterator[Part]:
-    """Of the differences: none where a design asks for none; what they are against in a column where that varies."""
+def _differences(
+    ablation: Ablation, answers: Sequence[Contrast | None], against: tuple[str, ...]
+) -> Iterator[Part]:
+    """Of the differences: none where a design asks for none; what they are against in a column
+    where that varies.
+    """
     if not against:
         return
     keys = [
@@ -131,19 +188,30 @@ def _differences(ablation: Ablation, answers: Sequence[Contrast | None], against
         for row, contrast in zip(ablation.rows, answers, strict=True)
     ]
     if len(against) > 1:
-        cells = [Cell(c.against, runs=ablation.keys(c.against)) if c else Cell(NONE) for c in answers]
+        cells = [
+            Cell(c.against, runs=ablation.keys(c.against)) if c else Cell(NONE) for c in answers
+        ]
         yield Column("Δ is against"), cells
     interval = " [95 % CI]" if any(c and c.n >= MIN_REPLICATES for c in answers) else ""
     title = f"Δ{interval}" if len(against) > 1 else f"Δ vs {against[0]}{interval}"
     texts = effects.differences(answers, points(ablation))
-    cells = [Cell(text, runs=runs, value=effects.order(c)) for text, runs, c in zip(texts, keys, answers, strict=True)]
+    cells = [
+        Cell(text, runs=runs, value=effects.order(c))
+        for text, runs, c in zip(texts, keys, answers, strict=True)
+    ]
     yield Column(title, "right"), cells
     if others := beyond.cells(answers, keys, points(ablation)):
         yield beyond.COLUMN, others
     if any(contrast and contrast.family for contrast in answers):
         ps = zip(answers, effects.p_values(answers), keys, strict=True)
-        yield Column(effects.P_VALUES, "right", loose=True), [effects.p_cell(c, text, runs) for c, text, runs in ps]
-    yield Column("verdict"), [effects.verdict(c, ablation.rope, runs) for c, runs in zip(answers, keys, strict=True)]
+        yield (
+            Column(effects.P_VALUES, "right", loose=True),
+            [effects.p_cell(c, text, runs) for c, text, runs in ps],
+        )
+    yield (
+        Column("verdict"),
+        [effects.verdict(c, ablation.rope, runs) for c, runs in zip(answers, keys, strict=True)],
+    )
 
 
 def notes_table(ablation: Ablation) -> Table:
@@ -153,13 +221,26 @@ def notes_table(ablation: Ablation) -> Table:
         acc, loss = NOTES[row.arm]
         losses = row.metric("val_loss")
         rows.append(
-            (row.arm, acc, loss, spread_text(row.metric("val_acc"), shown), _mean(row, "val_loss", None) if losses else NONE)
+            (
+                row.arm,
+                acc,
+                loss,
+                spread_text(row.metric("val_acc"), shown),
+                _mean(row, "val_loss", None) if losses else NONE,
+            )
         )
     caption = (
-        "Beside a course reader's notes on Food-11. Theirs are one run each, without spread, so their differences cannot be "
-        "told from noise; both sides are validation numbers at the selected epoch."
+        "Beside a course reader's notes on Food-11. Theirs are one run each, without spread, so "
+        "their differences cannot be told from noise; both sides are validation numbers at the "
+        "selected epoch."
     )
-    titles = ("arm", "notes: val acc (%), one run", "notes: val loss, one run", "here: val acc† (%)", "here: val loss†")
+    titles = (
+        "arm",
+        "notes: val acc (%), one run",
+        "notes: val loss, one run",
+        "here: val acc† (%)",
+        "here: val loss†",
+    )
     return table(caption, titles, rows, aligns="lrrrr")
 
 

@@ -1,4 +1,6 @@
-"""For other pictures of this kind: the second interval of each contrast, in the words and cells of every format."""
+"""For other pictures of this kind: the second interval of each contrast, in the words and cells of
+every format.
+"""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -14,22 +16,33 @@ COLUMN = Column("other pictures [95 % CI]", "right")
 
 
 def with_other_pictures(ablation: Ablation, answers: Answers, study: Study) -> Ablation:
-    """`ablation` with what its contrasts are for other pictures, from what the runs answered on these."""
+    """`ablation` with what its contrasts are for other pictures, from what the runs answered on
+    these.
+    """
     questions = study.ablation.design.questions()
     found = for_other_pictures(ablation.contrasts, questions, answers.marks, ablation.rope)
-    shaken = {arm for contrast in found if contrast.only_here for arm in (contrast.name, contrast.against)}
+    shaken = {
+        arm for contrast in found if contrast.only_here for arm in (contrast.name, contrast.against)
+    }
     alone = ablation.bold if answers.marks and len(ablation.bold) == 1 else frozenset()
     open_ = frozenset(
-        arm for arm in alone if arm in shaken or not leads_beyond(ablation.scores, arm, answers.marks, ablation.basis)
+        arm
+        for arm in alone
+        if arm in shaken or not leads_beyond(ablation.scores, arm, answers.marks, ablation.basis)
     )
     return replace(ablation, contrasts=found, no_beyond=answers.no_marks, best_here=open_)
 
 
-def cells(contrasts: Sequence[Contrast | None], keys: Sequence[tuple[str, ...]], shown: Points) -> list[Cell]:
+def cells(
+    contrasts: Sequence[Contrast | None], keys: Sequence[tuple[str, ...]], shown: Points
+) -> list[Cell]:
     """The column; no cells where no contrast has such an interval."""
     if not any(contrast and contrast.beyond for contrast in contrasts):
         return []
-    return [Cell(interval(c, shown) if c else NONE, runs=runs) for c, runs in zip(contrasts, keys, strict=True)]
+    return [
+        Cell(interval(c, shown) if c else NONE, runs=runs)
+        for c, runs in zip(contrasts, keys, strict=True)
+    ]
 
 
 def interval(contrast: Contrast, shown: Points) -> str:
@@ -39,7 +52,11 @@ def interval(contrast: Contrast, shown: Points) -> str:
 
 def sentence(contrast: Contrast, shown: Points) -> str:
     """What must follow a verdict that holds for these pictures alone; else nothing."""
-    return f" For other pictures of this kind that is open: {interval(contrast, shown)}." if contrast.only_here else ""
+    return (
+        f" For other pictures of this kind that is open: {interval(contrast, shown)}."
+        if contrast.only_here
+        else ""
+    )
 
 
 def notes(ablation: Ablation) -> Iterator[str]:
@@ -47,9 +64,10 @@ def notes(ablation: Ablation) -> Iterator[str]:
     tested = [contrast for contrast in ablation.contrasts if contrast.family]
     if any(contrast.beyond for contrast in tested):
         yield (
-            "Other pictures: the 95 % interval for training again and judging on other pictures of this kind, from the same "
-            "runs' answers picture by picture (two-way analysis of variance, runs and pictures random; Satterthwaite 1946). "
-            "The first interval and the verdict are for these very pictures; (these pictures) marks a verdict that is open "
+            "Other pictures: the 95 % interval for training again and judging on other pictures of "
+            "this kind, from the same runs' answers picture by picture (two-way analysis of "
+            "variance, runs and pictures random; Satterthwaite 1946). The first interval and the "
+            "verdict are for these very pictures; (these pictures) marks a verdict that is open "
             "for others. Near copies among the test pictures make the second interval too narrow."
         )
     elif tested and ablation.no_beyond:

@@ -1,4 +1,6 @@
-"""What the models confuse, in words and tables; per class nothing is tested, so nothing is called significant."""
+"""What the models confuse, in words and tables; per class nothing is tested, so nothing is called
+significant.
+"""
 
 import math
 from collections.abc import Iterator
@@ -9,7 +11,18 @@ from pipeline.analysis.confusion import NUM_BINS, UNBALANCED, Classes, Floats, I
 from pipeline.analysis.results import Ablation
 from pipeline.analysis.wording import NONE, Points, listed
 from pipeline.counts import plural
-from pipeline.report.document import Block, Bullets, Cell, Column, Figure, Gallery, Heading, Table, Text, Tone
+from pipeline.report.document import (
+    Block,
+    Bullets,
+    Cell,
+    Column,
+    Figure,
+    Gallery,
+    Heading,
+    Table,
+    Text,
+    Tone,
+)
 from pipeline.report.figures.confusions import CHOSEN, COLOURED, MOST_CLASSES, PICKED
 from pipeline.report.sections.gallery import gallery
 from pipeline.report.sections.sentences import points, spread_text
@@ -20,12 +33,17 @@ SHARES = Points(1)
 
 
 def blocks(answers: Answers, ablation: Ablation, *, dropped: frozenset[str]) -> Iterator[Block]:
-    """The section; `dropped` holds figures that could not be drawn. Nothing where no run is complete."""
+    """The section; `dropped` holds figures that could not be drawn. Nothing where no run is
+    complete.
+    """
     if not answers.total:
         return
     yield Heading(TITLE)
     if not answers.arms:
-        yield Text(f"Nothing can be said of single classes: {_complete(answers)}, none with answers. {_left(answers)}")
+        yield Text(
+            f"Nothing can be said of single classes: {_complete(answers)}, none with answers. "
+            f"{_left(answers)}"
+        )
         return
     yield Text(_about(answers, ablation))
     yield arms_table(answers, ablation)
@@ -68,18 +86,31 @@ def _wanted(ablation: Ablation) -> dict[str, str]:
 
 def pictures(answers: Answers, ablation: Ablation) -> dict[str, bytes]:
     """Path in the report's folder → PNG of every thumbnail of the section."""
-    found = (block for block in blocks(answers, ablation, dropped=frozenset()) if isinstance(block, Gallery))
+    found = (
+        block
+        for block in blocks(answers, ablation, dropped=frozenset())
+        if isinstance(block, Gallery)
+    )
     return {f"figures/{thumb.name}.png": thumb.png for block in found for thumb in block.items}
 
 
 def arms_table(answers: Answers, ablation: Ablation) -> Table:
-    """A row an arm: rates over replicates, its worst class, calibration, the class it names most."""
+    """A row an arm: rates over replicates, its worst class, calibration, the class it names
+    most.
+    """
     first = next(iter(answers.arms.values()))
     shown, dagger, uneven = points(ablation), _dagger(answers), first.imbalance > UNBALANCED
     columns = [Column("arm"), Column(f"accuracy{dagger} (%), mean ± sd (n)", "right")]
     if uneven:
-        columns += [Column(f"balanced accuracy{dagger} (%)", "right"), Column(f"macro-F1{dagger} (%)", "right")]
-    columns += [Column("worst class"), Column(f"its recall{dagger} (%)", "right"), Column(f"ECE{dagger}", "right")]
+        columns += [
+            Column(f"balanced accuracy{dagger} (%)", "right"),
+            Column(f"macro-F1{dagger} (%)", "right"),
+        ]
+    columns += [
+        Column("worst class"),
+        Column(f"its recall{dagger} (%)", "right"),
+        Column(f"ECE{dagger}", "right"),
+    ]
     columns += [Column("named most"), Column("share of answers (%)", "right")]
     rows = []
     for row in ablation.rows:
@@ -88,19 +119,39 @@ def arms_table(answers: Answers, ablation: Ablation) -> Table:
             continue
         worst, (label, share) = classes.worst, classes.favourite
         recall, ece = float(mean(classes.recall)[worst]), float(classes.ece.mean())
-        named = answers.names[label] + f" ({_replicates(classes)} collapsed)" * bool(classes.collapsed)
-        rates = [classes.accuracy, *((classes.balanced_accuracy, classes.macro_f1) if uneven else ())]
-        cells = [Cell(row.arm), *(Cell(spread_text(rate.tolist(), shown), value=float(rate.mean())) for rate in rates)]
-        cells += [Cell(answers.names[worst]), Cell(SHARES.percent(recall), value=recall), Cell(f"{ece:.3f}", value=ece)]
+        named = answers.names[label] + f" ({_replicates(classes)} collapsed)" * bool(
+            classes.collapsed
+        )
+        rates = [
+            classes.accuracy,
+            *((classes.balanced_accuracy, classes.macro_f1) if uneven else ()),
+        ]
+        cells = [
+            Cell(row.arm),
+            *(Cell(spread_text(rate.tolist(), shown), value=float(rate.mean())) for rate in rates),
+        ]
+        cells += [
+            Cell(answers.names[worst]),
+            Cell(SHARES.percent(recall), value=recall),
+            Cell(f"{ece:.3f}", value=ece),
+        ]
         tone: Tone = "bad" if classes.collapsed else ""
         cells += [Cell(named), Cell(SHARES.percent(share), tone=tone, value=share)]
         rows.append(tuple(replace(cell, runs=row.keys) for cell in cells))
     if uneven:
-        balance = f"The largest class has {first.imbalance:.1f} times the pictures of the smallest: read accuracy beside "
+        balance = (
+            f"The largest class has {first.imbalance:.1f} times the pictures of the "
+            "smallest: read accuracy beside "
+        )
         balance += "balanced accuracy (mean recall) and macro-F1 (mean F1)."
     else:
         balance = "The classes are of about one size, so accuracy is about the mean recall."
-    return Table(f"All arms by class, on the {answers.split} pictures. {balance}", tuple(columns), tuple(rows), key=0)
+    return Table(
+        f"All arms by class, on the {answers.split} pictures. {balance}",
+        tuple(columns),
+        tuple(rows),
+        key=0,
+    )
 
 
 def confusions_table(arm: str, answers: Answers) -> Table:
@@ -128,7 +179,10 @@ def confusions_table(arm: str, answers: Answers) -> Table:
         )
         for c in classes.largest()
     )
-    title = f"The largest confusions of {arm} by number of answers, summed over {plural(n, 'replicate')}."
+    title = (
+        f"The largest confusions of {arm} by number of answers, summed over "
+        f"{plural(n, 'replicate')}."
+    )
     return Table(title if rows else f"{title} There is none.", columns, rows)
 
 
@@ -150,22 +204,48 @@ def class_table(arm: str, answers: Answers) -> Table:
     rows = []
     for label in labels:
         cells = [answers.names[label]]
-        for rates, sizes in ((classes.recall, classes.support), (classes.precision, classes.predicted)):
-            cells += [_support(sizes[:, label]), _spread(rates, label), _interval(classes, label, rates, sizes)]
+        for rates, sizes in (
+            (classes.recall, classes.support),
+            (classes.precision, classes.predicted),
+        ):
+            cells += [
+                _support(sizes[:, label]),
+                _spread(rates, label),
+                _interval(classes, label, rates, sizes),
+            ]
         rows.append(tuple(map(Cell, (*cells, _spread(classes.f1, label)))))
     counted = " Answers: those that named the class, of which precision is a share."
-    return Table(f"Every class of {arm}.{cut}{counted} Nothing is tested between classes.", tuple(columns), tuple(rows))
+    return Table(
+        f"Every class of {arm}.{cut}{counted} Nothing is tested between classes.",
+        tuple(columns),
+        tuple(rows),
+    )
 
 
 def _about(answers: Answers, ablation: Ablation) -> str:
     counted = sum(len(classes.tallies) for classes in answers.arms.values())
-    what = "the test pictures" if answers.split == "test" else "the val pictures, as there are no labelled test pictures"
-    runs = f"all {_complete(answers)}" if counted == answers.total else f"{counted:,} of {_complete(answers)}"
+    what = (
+        "the test pictures"
+        if answers.split == "test"
+        else "the val pictures, as there are no labelled test pictures"
+    )
+    runs = (
+        f"all {_complete(answers)}"
+        if counted == answers.total
+        else f"{counted:,} of {_complete(answers)}"
+    )
     text = f"What the judged model of each run answered on {what}: {runs}."
     if answers.split != "test":
-        text += " † Used for selection: these pictures also chose each run's epoch, so every rate here is optimistic."
+        text += (
+            " † Used for selection: these pictures also chose each run's epoch, so every rate "
+            "here is optimistic."
+        )
     names = [f"{arm} ({role})" for arm, role in roles(answers, ablation).items()]
-    return " ".join(filter(None, (text, _left(answers), f"Shown in full: {' and '.join(names)}." if names else "")))
+    return " ".join(
+        filter(
+            None, (text, _left(answers), f"Shown in full: {' and '.join(names)}." if names else "")
+        )
+    )
 
 
 def _left(answers: Answers) -> str:
@@ -177,17 +257,19 @@ def _left(answers: Answers) -> str:
 def _notes(answers: Answers) -> Iterator[str]:
     """How to read the numbers."""
     yield (
-        "± is the standard deviation over replicates (ddof 1). The intervals of a class are of another kind: 95 % Wilson "
-        "intervals of its mean rate for the pictures of one replicate (the fewest of any), that is, for another draw of "
-        "pictures; training again is not in them. Replicates judge "
+        "± is the standard deviation over replicates (ddof 1). The intervals of a class are of "
+        "another kind: 95 % Wilson intervals of its mean rate for the pictures of one replicate "
+        "(the fewest of any), that is, for another draw of pictures; training again is not in "
+        "them. Replicates judge "
         + ("the same pictures" if answers.same_pictures else "overlapping pictures")
         + ", so their answers are not added up to more pictures."
     )
     yield (
-        f"{NONE} stands for a rate of nothing: precision where no answer named the class. Its F1 is then 0. ECE: expected "
-        f"calibration error, the mean distance of confidence from accuracy over {NUM_BINS} equal bins of confidence, mean "
-        f"over replicates; it comes out larger where pictures are few. Differences between classes or arms in this section "
-        f"are not tested: with so many of them some look large by chance."
+        f"{NONE} stands for a rate of nothing: precision where no answer named the class. Its F1 "
+        "is then 0. ECE: expected calibration error, the mean distance of confidence from "
+        f"accuracy over {NUM_BINS} equal bins of confidence, mean over replicates; it comes out "
+        "larger where pictures are few. Differences between classes or arms in this section are "
+        "not tested: with so many of them some look large by chance."
     )
 
 
@@ -195,21 +277,30 @@ def _confusion_figure(arm: str, answers: Answers, ablation: Ablation) -> Figure:
     classes = answers.arms[arm]
     many = classes.num_classes > MOST_CLASSES
     title = (
-        f"Confusion of {arm}: answers summed over {plural(len(classes.tallies), 'replicate')}, in percent of the true class."
+        f"Confusion of {arm}: answers summed over {plural(len(classes.tallies), 'replicate')}, "
+        "in percent of the true class."
     )
     if many:
-        title += f" Of {classes.num_classes} classes the {CHOSEN} of the largest confusions; rows need not sum to 100."
+        title += (
+            f" Of {classes.num_classes} classes the {CHOSEN} of the largest confusions; rows "
+            "need not sum to 100."
+        )
     text = f"{title} Blue: right. Orange: confused; the stronger, the larger the share."
-    return Figure(f"confusion_{slug(arm, ablation)}", text, f"Confusion matrix of {arm}, true class by predicted class")
+    return Figure(
+        f"confusion_{slug(arm, ablation)}",
+        text,
+        f"Confusion matrix of {arm}, true class by predicted class",
+    )
 
 
 def _embedding_figure(arm: str, answers: Answers, ablation: Ablation) -> Figure:
     shown = answers.shown[arm]
     count = max(len(panel.true) for panel in shown.embeddings)
     text = (
-        f"t-SNE of what two layers of {arm} make of {count:,} {answers.split} pictures, replicate {shown.embedded} alone. "
-        "Perplexity 30 or less. Only who is near whom is meant: distances between clusters, their sizes and the axes mean "
-        "little, and another perplexity or start draws another picture."
+        f"t-SNE of what two layers of {arm} make of {count:,} {answers.split} pictures, replicate "
+        f"{shown.embedded} alone. Perplexity 30 or less. Only who is near whom is meant: distances "
+        "between clusters, their sizes and the axes mean little, and another perplexity or start "
+        "draws another picture."
     )
     if len(answers.names) > COLOURED:
         text += f" Coloured: the {PICKED} classes of the largest confusions."

@@ -14,7 +14,14 @@ from pipeline.report.document import Block, Bullets, Cell, Column, Heading, Tabl
 from pipeline.study.study import Study
 
 NO_FLAG = "no flag"
-REGULARIZERS = (".strength", ".mixup", ".cutmix", ".dropout", ".weight_decay", ".smoothing")  # fields of a configuration
+REGULARIZERS = (
+    ".strength",
+    ".mixup",
+    ".cutmix",
+    ".dropout",
+    ".weight_decay",
+    ".smoothing",
+)  # fields of a configuration
 OVERFITS = {"overfit", "overfit_calibration_only", "gap", "gap_not_interpretable"}
 HARMFUL = ("not_learning", "train_loss_rising")  # of an arm: what its numbers may be due to
 TITLES = {
@@ -37,7 +44,8 @@ TITLES = {
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """Flags of the arms that have a run to its end, and of the best trial (None: there is no trial).
+    """Flags of the arms that have a run to its end, and of the best trial (None: there is no
+    trial).
 
     `regularized` are the arms that differ from the reference in regularization alone.
     """
@@ -49,7 +57,8 @@ class Diagnosis:
     def in_cells(self) -> dict[str, str]:
         """Arm → `gap 4/5; still_improving 3/5`, for the tidy frames."""
         return {
-            arm: "; ".join(f"{flag.flag.name} {flag.count}/{flag.num_runs}" for flag in flags) or NO_FLAG
+            arm: "; ".join(f"{flag.flag.name} {flag.count}/{flag.num_runs}" for flag in flags)
+            or NO_FLAG
             for arm, flags in self.arms.items()
         }
 
@@ -71,14 +80,16 @@ def blocks(found: Diagnosis, ablation: Ablation) -> Iterator[Block]:
         yield Text(f"{apart}.", small=True)
     if found.best is not None:
         named = [f"{TITLES[flag.name]}: {flag.text}" for flag in found.best]
-        yield Text(f"The search's best trial, by its own curve: {'' if named else f'{NO_FLAG}.'}".rstrip())
+        yield Text(
+            f"The search's best trial, by its own curve: {'' if named else f'{NO_FLAG}.'}".rstrip()
+        )
         if named:
             yield Bullets(tuple(named))
     short = [row.arm for row in ablation.rows if _short(row)]
     if short:
         yield Text(
-            f"Too short for most rules, which need {RULES.min_epochs} epochs: {listed(short)}. Without a flag they are not "
-            f"known to be sound.",
+            f"Too short for most rules, which need {RULES.min_epochs} epochs: {listed(short)}. "
+            f"Without a flag they are not known to be sound.",
             small=True,
         )
     yield Text(thumb(), small=True)
@@ -87,49 +98,72 @@ def blocks(found: Diagnosis, ablation: Ablation) -> Iterator[Block]:
 def warnings(found: Diagnosis, ablation: Ablation) -> Iterator[str]:
     """What of it limits the comparison of the arms; that runs diverged is warned of elsewhere."""
     for arm, flags in found.arms.items():
-        yield from (f"{arm}: {flag.flag.text} ({_count(flag)})" for flag in flags if flag.flag.name in HARMFUL)
+        yield from (
+            f"{arm}: {flag.flag.text} ({_count(flag)})"
+            for flag in flags
+            if flag.flag.name in HARMFUL
+        )
     if apart := _apart(found):
         yield apart
-    improving = [arm for arm in ablation.unconverged if any(flag.name == "still_improving" for flag in found.arms[arm])]
+    improving = [
+        arm
+        for arm in ablation.unconverged
+        if any(flag.name == "still_improving" for flag in found.arms[arm])
+    ]
     if improving and not apart:
         arms = "every arm" if len(improving) == len(found.arms) else listed(improving)
-        yield f"{arms}: still improving at the end, after {ablation.trained}; longer training could change the ranking"
+        yield (
+            f"{arms}: still improving at the end, after {ablation.trained}; longer training "
+            "could change the ranking"
+        )
     late = [arm for arm in ablation.unconverged if arm not in improving]
     if late:
-        yield f"{listed(late)}: the best epoch is usually the last; longer training could change the ranking"
-    unknown = [row.arm for row in ablation.rows if _short(row) and row.arm not in ablation.unconverged]
+        yield (
+            f"{listed(late)}: the best epoch is usually the last; longer training could change "
+            "the ranking"
+        )
+    unknown = [
+        row.arm for row in ablation.rows if _short(row) and row.arm not in ablation.unconverged
+    ]
     if unknown:
         yield (
-            f"{listed(unknown)}: trained for fewer than {RULES.min_epochs} epochs, too few to tell whether a longer "
-            "training could change the ranking"
+            f"{listed(unknown)}: trained for fewer than {RULES.min_epochs} epochs, too few to tell "
+            "whether a longer training could change the ranking"
         )
 
 
 def not_learning(found: Diagnosis) -> Iterator[str]:
     """The warnings of `warnings` that say of an arm that it learned nothing."""
     for arm, flags in found.arms.items():
-        yield from (f"{arm}: {flag.flag.text} ({_count(flag)})" for flag in flags if flag.flag.name == "not_learning")
+        yield from (
+            f"{arm}: {flag.flag.text} ({_count(flag)})"
+            for flag in flags
+            if flag.flag.name == "not_learning"
+        )
 
 
 def thumb() -> str:
     """That these are rules of thumb, with their thresholds."""
     r = RULES
     text = (
-        "Rules of thumb, read off recorded curves. An arm has a flag where more than half of its complete runs have it "
-        "(of diverged and not learning: of its diverged ones too); what was seen is that of the first such run. Train "
-        "values are of plain cross entropy, without augmentation, on a fixed part of the training pictures. Val loss is "
-        f"smoothed (medians of 3); the tail is the last {r.tail:.0%} of the epochs, at least {r.min_tail}. Not learning: "
-        f"val acc below chance + {r.chance_errors:g} standard errors, or train loss above {r.chance_loss:g} ln K. Late "
-        f"collapse: less than {r.lost:.0%} of the best val acc over chance in the last epochs, be it one. A loss "
-        f"rises by {r.train_rise:.0%} (train, and {r.train_rise_nats:g}) or {r.val_rise:.0%} (val), and by {r.noise:g} "
-        f"times the noise of an epoch; it is overfitting where train loss falls meanwhile, accuracy is unhurt within "
-        f"{r.unhurt_errors:g} standard errors. Still improving: {r.horizon:.0%} more epochs would bring more than "
-        f"{r.gain:.0%} of the drop so far, over the tail or, where it is too noisy to tell, over up to {r.window:.0%} "
-        "of the epochs. Epochs after a warm restart are not held against those before it. "
-        f"Gap: above {100 * r.gap:g} points and {r.gap_errors:g} standard errors. "
-        f"Underfitting: train acc {100 * r.short_of_best:g} points below that of the arm with the best val acc. Noisy: "
-        f"{r.noisy:.0%} of the lowest val loss. Saturated early: at its level before {r.early:.0%} of the epochs. "
-        f"Stalled: the same after a step down of the learning rate before {r.dropped_early:.0%} of the epochs."
+        "Rules of thumb, read off recorded curves. An arm has a flag where more than half of its "
+        "complete runs have it (of diverged and not learning: of its diverged ones too); what was "
+        "seen is that of the first such run. Train values are of plain cross entropy, without "
+        "augmentation, on a fixed part of the training pictures. Val loss is smoothed (medians of "
+        f"3); the tail is the last {r.tail:.0%} of the epochs, at least {r.min_tail}. Not "
+        f"learning: val acc below chance + {r.chance_errors:g} standard errors, or train loss "
+        f"above {r.chance_loss:g} ln K. Late collapse: less than {r.lost:.0%} of the best val acc "
+        f"over chance in the last epochs, be it one. A loss rises by {r.train_rise:.0%} (train, "
+        f"and {r.train_rise_nats:g}) or {r.val_rise:.0%} (val), and by {r.noise:g} times the noise "
+        "of an epoch; it is overfitting where train loss falls meanwhile, accuracy is unhurt "
+        f"within {r.unhurt_errors:g} standard errors. Still improving: {r.horizon:.0%} more epochs "
+        f"would bring more than {r.gain:.0%} of the drop so far, over the tail or, where it is too "
+        f"noisy to tell, over up to {r.window:.0%} of the epochs. Epochs after a warm restart are "
+        f"not held against those before it. Gap: above {100 * r.gap:g} points and {r.gap_errors:g} "
+        f"standard errors. Underfitting: train acc {100 * r.short_of_best:g} points below that of "
+        f"the arm with the best val acc. Noisy: {r.noisy:.0%} of the lowest val loss. Saturated "
+        f"early: at its level before {r.early:.0%} of the epochs. Stalled: the same after a step "
+        f"down of the learning rate before {r.dropped_early:.0%} of the epochs."
     )
     return text.replace("%", " %")
 
@@ -142,12 +176,27 @@ def _arms(arms: Mapping[str, tuple[ArmFlag, ...]], ablation: Ablation) -> Table:
         rules |= {len(rows)} if rows else set()
         for number, flag in enumerate(flags):
             name = Cell("" if number else arm, runs=ablation.keys(arm))
-            title = Cell(TITLES[flag.flag.name], tone="even" if flag.flag.name == "gap_not_interpretable" else "open")
+            title = Cell(
+                TITLES[flag.flag.name],
+                tone="even" if flag.flag.name == "gap_not_interpretable" else "open",
+            )
             count = Cell(_count(flag), runs=flag.runs)
-            rows.append((name, title, count, Cell(flag.flag.advice), Cell(_where(flag), runs=flag.runs[:1])))
+            rows.append(
+                (name, title, count, Cell(flag.flag.advice), Cell(_where(flag), runs=flag.runs[:1]))
+            )
         if not flags:
-            rows.append((Cell(arm, runs=ablation.keys(arm)), Cell(NO_FLAG), Cell(NONE), Cell(NONE), Cell(NONE)))
-    return Table("What the learning curves of the arms show.", columns, tuple(rows), frozenset(rules))
+            rows.append(
+                (
+                    Cell(arm, runs=ablation.keys(arm)),
+                    Cell(NO_FLAG),
+                    Cell(NONE),
+                    Cell(NONE),
+                    Cell(NONE),
+                )
+            )
+    return Table(
+        "What the learning curves of the arms show.", columns, tuple(rows), frozenset(rules)
+    )
 
 
 def _where(flag: ArmFlag) -> str:
@@ -161,7 +210,11 @@ def _count(flag: ArmFlag) -> str:
 def _regularized(study: Study) -> tuple[str, ...]:
     arms = study.ablation.design.expand()
     changed = {arm.name: [path for path, _ in flatten(arm.overrides)] for arm in arms}
-    return tuple(arm for arm, paths in changed.items() if paths and all(path.endswith(REGULARIZERS) for path in paths))
+    return tuple(
+        arm
+        for arm, paths in changed.items()
+        if paths and all(path.endswith(REGULARIZERS) for path in paths)
+    )
 
 
 def idle(found: Diagnosis, ablation: Ablation) -> str:
@@ -172,11 +225,13 @@ def idle(found: Diagnosis, ablation: Ablation) -> str:
     gaps = [fmean(row.metric("train_acc")) - fmean(row.metric("val_acc")) for row in rows.values()]
     if not arms or flags & OVERFITS or max(gaps) > RULES.gap:
         return ""
-    lowest, highest = (pick(fmean(row.metric("train_acc")) for row in rows.values()) for pick in (min, max))
+    lowest, highest = (
+        pick(fmean(row.metric("train_acc")) for row in rows.values()) for pick in (min, max)
+    )
     return (
-        f"Nothing overfits: train acc is {100 * lowest:.0f} to {100 * highest:.0f} % at the best epochs, in no arm more "
-        f"than {100 * RULES.gap:g} points above val acc. What regularizes ({listed(arms)}) has nothing to prevent yet and "
-        "may only slow training"
+        f"Nothing overfits: train acc is {100 * lowest:.0f} to {100 * highest:.0f} % at the best "
+        f"epochs, in no arm more than {100 * RULES.gap:g} points above val acc. What regularizes "
+        f"({listed(arms)}) has nothing to prevent yet and may only slow training"
     )
 
 
@@ -185,8 +240,8 @@ def _apart(found: Diagnosis) -> str:
     if not arms:
         return ""
     return (
-        f"{listed(arms)}: still improving at the end in most runs, which the rules find of no other arm; a longer budget "
-        f"could change the ranking"
+        f"{listed(arms)}: still improving at the end in most runs, which the rules find of no "
+        f"other arm; a longer budget could change the ranking"
     )
 
 

@@ -1,4 +1,6 @@
-"""What a design asks beyond the differences of its table: families of contrasts as tables, and how they were judged."""
+"""What a design asks beyond the differences of its table: families of contrasts as tables, and how
+they were judged.
+"""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -14,36 +16,51 @@ from pipeline.report.sections.sentences import bare, points, within
 from pipeline.study.questions import EFFECTS, SCREEN, SHAPLEY, STEPS
 from pipeline.study.study import is_default_margin
 
-TONES: dict[str, Tone] = {"better": "good", "worse": "bad", "equivalent": "even", "inconclusive": "open"}
+TONES: dict[str, Tone] = {
+    "better": "good",
+    "worse": "bad",
+    "equivalent": "even",
+    "inconclusive": "open",
+}
 SHOWN_ALIASES = 12
 P_VALUES = "p (Holm's)"
-BEST = "Which arm is the best is one claim more of that family, so Holm's p can be above what the tests alone would give. "
+BEST = (
+    "Which arm is the best is one claim more of that family, so Holm's p can be above what the "
+    "tests alone would give. "
+)
 
-CAPTIONS = {  # of the families that a design names; those of differences are named by their reference
+# of the families that a design names; those of differences are named by their reference
+CAPTIONS = {
     EFFECTS: "Main effects and interactions of the factorial, from the same runs.",
     STEPS: f"Steps: every arm minus the one before it. {ORDER}",
     SHAPLEY: (
-        "Shapley shares: what all factors together gain over none, shared out in percent points; they sum to it. A share "
-        "describes; whether a factor does anything is what its main effect asks."
+        "Shapley shares: what all factors together gain over none, shared out in percent points; "
+        "they sum to it. A share describes; whether a factor does anything is what its main effect "
+        "asks."
     ),
 }
 LABELS = {EFFECTS: "effects", STEPS: "steps", SHAPLEY: "shapley", SCREEN: "screening"}
 WAYS = {
     "paired t": (
-        "Each estimate is the mean of the differences within replicates, with Student's 95 % interval of that one comparison"
+        "Each estimate is the mean of the differences within replicates, with Student's 95 % "
+        "interval of that one comparison"
     ),
     "Welch's t": (
-        "Each estimate is a difference of means, unpaired, with the 95 % interval of Welch's t of that one comparison"
+        "Each estimate is a difference of means, unpaired, with the 95 % interval of Welch's t of "
+        "that one comparison"
     ),
     "corrected t": (
-        "Each estimate is the mean of the differences within replicates, with the 95 % interval of that one comparison by "
-        "Student's t, corrected for folds that share training pictures (Nadeau & Bengio 2003)"
+        "Each estimate is the mean of the differences within replicates, with the 95 % interval of "
+        "that one comparison by Student's t, corrected for folds that share training pictures "
+        "(Nadeau & Bengio 2003)"
     ),
 }
 
 
 def in_table(ablation: Ablation) -> dict[str, Contrast]:
-    """Arm → the difference that its row of the main table shows: the first that the design asks of it."""
+    """Arm → the difference that its row of the main table shows: the first that the design asks of
+    it.
+    """
     found: dict[str, Contrast] = {}
     for contrast in ablation.deltas:
         found.setdefault(contrast.name, contrast)
@@ -63,14 +80,22 @@ def tables(ablation: Ablation) -> Iterator[tuple[str, Table]]:
 def differences(contrasts: Sequence[Contrast | None], shown: Points) -> list[str]:
     """Δ [low, high] with every number under its like."""
     real = [c for c in contrasts if c is not None and not math.isnan(c.low)]
-    triples = [(shown.signed(c.delta), *shown.interval(c.low, c.high)[1:-1].split(", ")) for c in real]
+    triples = [
+        (shown.signed(c.delta), *shown.interval(c.low, c.high)[1:-1].split(", ")) for c in real
+    ]
     texts = iter(f"{delta} [{low}, {high}]" for delta, low, high in aligned(triples))
-    return [NONE if c is None or not c.n else bare(c, shown) if math.isnan(c.low) else next(texts) for c in contrasts]
+    return [
+        NONE if c is None or not c.n else bare(c, shown) if math.isnan(c.low) else next(texts)
+        for c in contrasts
+    ]
 
 
 def p_values(contrasts: Sequence[Contrast | None]) -> list[str]:
     """p (Holm's p) of each that was tested."""
-    return [f"{probability(c.p)} ({probability(c.p_holm)})" if c and c.family else NONE for c in contrasts]
+    return [
+        f"{probability(c.p)} ({probability(c.p_holm)})" if c and c.family else NONE
+        for c in contrasts
+    ]
 
 
 def order(contrast: Contrast | None) -> float | None:
@@ -100,14 +125,20 @@ def testing(ablation: Ablation) -> Iterator[str]:
     size = max((contrast.family for contrast in ablation.contrasts), default=0)
     if size:
         test = ablation.basis.test
-        best = BEST if any(contrast.family and contrast.against for contrast in ablation.contrasts) else ""
+        best = (
+            BEST
+            if any(contrast.family and contrast.against for contrast in ablation.contrasts)
+            else ""
+        )
         yield (
-            f"{WAYS[test]}. The design calls for this test: {ablation.basis.why}. better / worse (positive / negative): "
-            f"{test} at 5 % after Holm's correction over all {plural(size, 'test')} of this report as one family "
-            f"({_members(ablation, size)}), counting after each finding as many as can be nothing at once (Shaffer 1986). "
-            f"{best}{bound(ablation.contrasts)} equivalent: the 90 % interval lies inside {within(ablation)} (two one-sided "
-            "tests, uncorrected). inconclusive: neither, which is not evidence of no effect. p is that of one comparison "
-            "alone, Holm's p in brackets is the one that the verdict follows."
+            f"{WAYS[test]}. The design calls for this test: {ablation.basis.why}. better / worse "
+            f"(positive / negative): {test} at 5 % after Holm's correction over all "
+            f"{plural(size, 'test')} of this report as one family ({_members(ablation, size)}), "
+            "counting after each finding as many as can be nothing at once (Shaffer 1986). "
+            f"{best}{bound(ablation.contrasts)} equivalent: the 90 % interval lies inside "
+            f"{within(ablation)} (two one-sided tests, uncorrected). inconclusive: neither, which "
+            "is not evidence of no effect. p is that of one comparison alone, Holm's p in brackets "
+            "is the one that the verdict follows."
         )
 
 
@@ -115,12 +146,20 @@ def detectable(ablation: Ablation) -> Iterator[str]:
     """What would have been found, and how to read a main effect beside interactions."""
     shown = points(ablation)
     tests = [contrast for contrast in ablation.contrasts if contrast.family]
-    sizes = [f"{_long_name(contrast, ablation)} {shown.percent(contrast.mde)}" for contrast in tests]
+    sizes = [
+        f"{_long_name(contrast, ablation)} {shown.percent(contrast.mde)}" for contrast in tests
+    ]
     if sizes:
         level = "at this spread and the Bonferroni level of the family"
-        yield f"Smallest true difference found with 80 % power {level}, in points: {listed(sizes, 16)}."
+        yield (
+            f"Smallest true difference found with 80 % power {level}, in points: "
+            f"{listed(sizes, 16)}."
+        )
     if any(c.kind == "interaction" and c.verdict != "equivalent" for c in tests):
-        yield "A main effect is an average over unlike cases where its factor interacts: read it with the differences above."
+        yield (
+            "A main effect is an average over unlike cases where its factor interacts: read it "
+            "with the differences above."
+        )
 
 
 def _table(family: str, contrasts: Sequence[Contrast], ablation: Ablation) -> Table:
@@ -133,15 +172,21 @@ def _table(family: str, contrasts: Sequence[Contrast], ablation: Ablation) -> Ta
         Column(P_VALUES, "right"),
         Column("verdict"),
     )
-    others = beyond.cells(contrasts, [_runs(contrast, ablation) for contrast in contrasts], points(ablation))
+    others = beyond.cells(
+        contrasts, [_runs(contrast, ablation) for contrast in contrasts], points(ablation)
+    )
     texts = zip(differences(contrasts, points(ablation)), p_values(contrasts), strict=True)
     rows = tuple(
-        _row(c, *pair, ablation, others[i : i + 1]) for i, (c, pair) in enumerate(zip(contrasts, texts, strict=True))
+        _row(c, *pair, ablation, others[i : i + 1])
+        for i, (c, pair) in enumerate(zip(contrasts, texts, strict=True))
     )
     kinds = [contrast.kind for contrast in contrasts]
     rule = frozenset({kinds.index("interaction")} if "interaction" in kinds else ())
     if family == SCREEN:
-        title = f"Main effects of the fraction: means of the arms with a factor minus those without. {screening(contrasts)}"
+        title = (
+            "Main effects of the fraction: means of the arms with a factor minus those "
+            f"without. {screening(contrasts)}"
+        )
     else:
         title = CAPTIONS.get(family, f"{family[:1].upper()}{family[1:]}.")
     return Table(f"{title} {setting(contrasts, ablation.budget)}", columns, rows, rule, key=0)
@@ -152,7 +197,9 @@ def _runs(contrast: Contrast, ablation: Ablation) -> tuple[str, ...]:
     return ablation.keys(*((contrast.name, contrast.against) if contrast.against else ()))
 
 
-def _row(contrast: Contrast, text: str, p: str, ablation: Ablation, others: Sequence[Cell]) -> tuple[Cell, ...]:
+def _row(
+    contrast: Contrast, text: str, p: str, ablation: Ablation, others: Sequence[Cell]
+) -> tuple[Cell, ...]:
     arms = (contrast.name, contrast.against) if contrast.against else ()
     runs = _runs(contrast, ablation)
     return (
@@ -171,10 +218,17 @@ def _what(contrast: Contrast, ablation: Ablation) -> str:
         return contrast.against
     if contrast.family_name == SCREEN:
         count = plural(len(contrast.aliases), "two-way interaction")
-        return f"main effect, aliased with {count}" if contrast.aliases else "main effect, free of two-way interactions"
+        return (
+            f"main effect, aliased with {count}"
+            if contrast.aliases
+            else "main effect, free of two-way interactions"
+        )
     kinds = {
         "main": "main effect (mean over the others off and on)",
-        "interaction": f"interaction (more together than alone{', mean over the others' * (len(ablation.factors) > 2)})",
+        "interaction": (
+            "interaction (more together than "
+            f"alone{', mean over the others' * (len(ablation.factors) > 2)})"
+        ),
         "shapley": "share of the whole gain (mean over all orders)",
     }
     return kinds[contrast.kind]
@@ -183,9 +237,15 @@ def _what(contrast: Contrast, ablation: Ablation) -> str:
 def _alias_table(effects: Sequence[Contrast]) -> Table:
     rows = []
     for contrast in effects:
-        shares = [f"{'+' if a.share > 0 else '−'}{abs(a.share) / 2:.3g} of {a.interaction}" for a in contrast.aliases]
+        shares = [
+            f"{'+' if a.share > 0 else '−'}{abs(a.share) / 2:.3g} of {a.interaction}"
+            for a in contrast.aliases
+        ]
         rows.append((Cell(contrast.name), Cell(listed(shares, SHOWN_ALIASES) or NONE)))
-    caption = "Alias table: what the estimate of each main effect holds besides it, as shares of two-way interactions"
+    caption = (
+        "Alias table: what the estimate of each main effect holds besides it, as shares of "
+        "two-way interactions"
+    )
     columns = (Column("estimate of"), Column("also holds"))
     return Table(f"{caption} (all of them: frames/contrasts.csv).", columns, tuple(rows))
 
@@ -200,7 +260,9 @@ def _members(ablation: Ablation, size: int) -> str:
             parts.append(f"{plural(len(group), 'difference')} from {group[0].against}")
         else:
             parts.append(f"{len(group):,} {nouns.get(name, name)}")
-    return ", ".join(parts) + ("; what is asked twice counts once" if sum(map(len, groups.values())) > size else "")
+    return ", ".join(parts) + (
+        "; what is asked twice counts once" if sum(map(len, groups.values())) > size else ""
+    )
 
 
 def _long_name(contrast: Contrast, ablation: Ablation) -> str:

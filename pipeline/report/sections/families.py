@@ -1,4 +1,6 @@
-"""What must be said wherever contrasts are shown: how they were tested, what they speak about, what they depend on."""
+"""What must be said wherever contrasts are shown: how they were tested, what they speak about, what
+they depend on.
+"""
 
 import itertools
 import math
@@ -11,17 +13,19 @@ from pipeline.study.questions import SCREEN
 
 ORDER = "What a step gives depends on its place in the order: another order can give other numbers."
 ALIASED = (
-    "Each estimate is aliased: it is the main effect plus the shares of two-way interactions in the alias table, and these "
-    "runs cannot tell them apart."
+    "Each estimate is aliased: it is the main effect plus the shares of two-way interactions in "
+    "the alias table, and these runs cannot tell them apart."
 )
 HIGHER = (
-    "Each estimate is aliased: no two-way interaction is mixed into it, but interactions of three or more factors are, and "
-    "these runs cannot tell them apart."
+    "Each estimate is aliased: no two-way interaction is mixed into it, but interactions of three "
+    "or more factors are, and these runs cannot tell them apart."
 )
 
 
 def setting(contrasts: Sequence[Contrast], budget: str) -> str:
-    """What must stand with every block of intervals: test, family, scope; `budget` is how long the arms were trained."""
+    """What must stand with every block of intervals: test, family, scope; `budget` is how long the
+    arms were trained.
+    """
     known = [contrast for contrast in contrasts if not math.isnan(contrast.error)]
     if not known:
         return "Nothing is tested."
@@ -29,14 +33,18 @@ def setting(contrasts: Sequence[Contrast], budget: str) -> str:
     size = max(contrast.family for contrast in known)
     names = "; ".join(dict.fromkeys(contrast.family_name for contrast in known if contrast.family))
     family = (
-        f"Family: all {plural(size, 'test')} of this report (here: {names}), Holm." if size else "None of them is tested."
+        f"Family: all {plural(size, 'test')} of this report (here: {names}), Holm."
+        if size
+        else "None of them is tested."
     )
     scopes = "; ".join(dict.fromkeys(contrast.scope for contrast in known))
     return f"95 % intervals by {tests}, each on its own. {family} Scope: {scopes}, {budget}."
 
 
 def cautions(contrasts: Sequence[Contrast]) -> str:
-    """What the estimates depend on: the order of steps, the aliases of a fraction; nothing of other designs."""
+    """What the estimates depend on: the order of steps, the aliases of a fraction; nothing of other
+    designs.
+    """
     steps = any(contrast.kind == "step" for contrast in contrasts)
     return " ".join(filter(None, (ORDER if steps else "", screening(contrasts))))
 
@@ -44,20 +52,39 @@ def cautions(contrasts: Sequence[Contrast]) -> str:
 def screening(effects: Sequence[Contrast]) -> str:
     """What the main effects of a fraction cannot be told from; nothing where there are none."""
     screened = [contrast for contrast in effects if contrast.family_name == SCREEN]
-    return "" if not screened else ALIASED if any(contrast.aliases for contrast in screened) else HIGHER
+    return (
+        ""
+        if not screened
+        else ALIASED
+        if any(contrast.aliases for contrast in screened)
+        else HIGHER
+    )
 
 
 def bound(contrasts: Sequence[Contrast]) -> str:
     """How often a whole report of this kind is wrong; nothing where nothing is tested."""
     if not any(contrast.family for contrast in contrasts):
         return ""
-    named = "a difference, an effect or a best arm" if any(contrast.against for contrast in contrasts) else "an effect"
+    named = (
+        "a difference, an effect or a best arm"
+        if any(contrast.against for contrast in contrasts)
+        else "an effect"
+    )
     return f"At most 5 % of reports like this name {named} where there is none."
 
 
 def products(effects: Sequence[Contrast]) -> dict[str, str]:
-    """Aliased effect that was found → an interaction it may be, as both factors of that were found too."""
-    found = [contrast for contrast in effects if contrast.kind == "main" and contrast.verdict in ("better", "worse")]
+    """Aliased effect that was found → an interaction it may be, as both factors of that were found
+    too.
+    """
+    found = [
+        contrast
+        for contrast in effects
+        if contrast.kind == "main" and contrast.verdict in ("better", "worse")
+    ]
     pairs = {f"{a.name} × {b.name}" for a, b in itertools.combinations(found, 2)}
-    likely = {c.name: next((alias.interaction for alias in c.aliases if alias.interaction in pairs), "") for c in found}
+    likely = {
+        c.name: next((alias.interaction for alias in c.aliases if alias.interaction in pairs), "")
+        for c in found
+    }
     return {name: interaction for name, interaction in likely.items() if interaction}

@@ -13,7 +13,9 @@ from pipeline.report.sections.sentences import points, spread_text
 
 
 def finished_models(ablation: Ablation, record: Record) -> Table:
-    """What compression and test-time views did to the trained models: each beside the same model as it was trained."""
+    """What compression and test-time views did to the trained models: each beside the same model as
+    it was trained.
+    """
     shown, rows = points(ablation), []
     name = ablation.metric.removeprefix("last_")  # measured at the best epoch alone
     for row in ablation.rows:
@@ -27,10 +29,11 @@ def finished_models(ablation: Ablation, record: Record) -> Table:
         cells += [_milliseconds(before), _milliseconds(latencies)]
         rows.append(tuple(cells))
     caption = (
-        "Finished models as they were judged, beside the same models as trained. Latency: median time to classify one "
-        f"picture on one CPU thread, all its views, over {MIN_REPEATS} to {MAX_REPEATS} passes after {WARM_UPS} to warm up, "
-        f"median, range and number of the runs; on {hardware(record)}, while other runs may have trained. None where "
-        "integers were only simulated."
+        "Finished models as they were judged, beside the same models as trained. Latency: median "
+        f"time to classify one picture on one CPU thread, all its views, over {MIN_REPEATS} to "
+        f"{MAX_REPEATS} passes after {WARM_UPS} to warm up, median, range and number of the runs; "
+        f"on {hardware(record)}, while other runs may have trained. None where integers were only "
+        "simulated."
     )
     title = name.replace("_", " ") + "†" * (name == "val_acc")
     titles = (

@@ -1,4 +1,6 @@
-"""Warnings that follow from one cause, folded into one: where no arm learned anything, each says so in its own words."""
+"""Warnings that follow from one cause, folded into one: where no arm learned anything, each says so
+in its own words.
+"""
 
 from pipeline.analysis.answers import Answers
 from pipeline.analysis.results import Ablation
@@ -13,10 +15,14 @@ def at_chance(ablation: Ablation) -> bool:
     return len(rows) > 1 and all(max(row.values) < ablation.guess.limit for row in rows)
 
 
-def folded(warnings: tuple[str, ...], ablation: Ablation, found: diagnosis.Diagnosis, answers: Answers) -> tuple[str, ...]:
-    """`warnings`, and where all arms are at chance one in the place of those that follow from it, with their number.
+def folded(
+    warnings: tuple[str, ...], ablation: Ablation, found: diagnosis.Diagnosis, answers: Answers
+) -> tuple[str, ...]:
+    """`warnings`, and where all arms are at chance one in the place of those that follow from it,
+    with their number.
 
-    Each of these can be read elsewhere: curves in the diagnosis, answers by class, differences in their table.
+    Each of these can be read elsewhere: curves in the diagnosis, answers by class, differences in
+    their table.
     """
     if not at_chance(ablation):
         return warnings
@@ -24,6 +30,12 @@ def folded(warnings: tuple[str, ...], ablation: Ablation, found: diagnosis.Diagn
     kept = tuple(warning for warning in warnings if warning not in implied)
     num = len(warnings) - len(kept)
     guess = points(ablation).percent(ablation.guess.rate)
-    told = f"Every arm is at chance in every run (guessing gives {guess} %): what is compared here has learned nothing yet"
-    follow = f"; {plural(num, 'warning that follows', 'warnings that follow')} from it, of curves, answers and differences"
+    told = (
+        f"Every arm is at chance in every run (guessing gives {guess} %): what is compared here "
+        "has learned nothing yet"
+    )
+    follow = (
+        f"; {plural(num, 'warning that follows', 'warnings that follow')} from it, of curves, "
+        "answers and differences"
+    )
     return (told + (f"{follow}: see there" if num else ""), *kept)

@@ -13,8 +13,8 @@ from pipeline.report.sections.tuning import hyperparameters
 from pipeline.study.study import Study
 
 UNASKED = (
-    "Arms that no row compares with the highest mean take more to be put behind it, a test corrected for all such pairs: "
-    "one may be bold where an arm of a higher mean is not."
+    "Arms that no row compares with the highest mean take more to be put behind it, a test "
+    "corrected for all such pairs: one may be bold where an arm of a higher mean is not."
 )
 
 
@@ -22,24 +22,38 @@ def footnotes(ablation: Ablation, record: Record, study: Study) -> Iterator[str]
     """What one must know to read the table."""
     baseline = study.baseline
     if baseline.split == "official":
-        varied = "initial weights and order of the pictures; the train/val split is the official one"
+        varied = (
+            "initial weights and order of the pictures; the train/val split is the official one"
+        )
     elif baseline.split == "kfold":
         varied = (
-            f"which of {baseline.folds} folds validates, initial weights and order of the pictures, the same for every arm"
+            f"which of {baseline.folds} folds validates, initial weights and order of the "
+            "pictures, the same for every arm"
         )
     else:
-        varied = "train/val split, initial weights and order of the pictures, the same for every arm"
+        varied = (
+            "train/val split, initial weights and order of the pictures, the same for every arm"
+        )
     if study.ablation.tuning.name == "replicated":
         varied += ", and the configuration that tuning found for it"
     test = "; the test pictures are fixed" if ablation.metric == "test_acc" else ""
-    yield f"n counts replicates. A replicate varies: {varied}{test}. ± is the standard deviation over replicates (ddof 1)."
+    yield (
+        f"n counts replicates. A replicate varies: {varied}{test}. ± is the standard deviation "
+        "over replicates (ddof 1)."
+    )
     yield from effects.testing(ablation)
     yield from beyond.notes(ablation)
     yield from effects.detectable(ablation)
     yield _bold(ablation)
-    selected = "† Used for selection: each run is read at its epoch of highest val acc, so its val acc is optimistic. "
+    selected = (
+        "† Used for selection: each run is read at its epoch of highest val acc, so its val "
+        "acc is optimistic. "
+    )
     yield selected + "Val acc and val loss are means over runs of that same epoch."
-    yield (f"Hyperparameters: {hyperparameters(study)} {_planned(ablation, baseline.epochs)}, {_stopping(ablation)}.")
+    yield (
+        f"Hyperparameters: {hyperparameters(study)} {_planned(ablation, baseline.epochs)}, "
+        f"{_stopping(ablation)}."
+    )
     yield from costs.measured(ablation, record)
     num_params = {row.arm: row.num_params for row in ablation.rows}
     yield from filter(None, (matched_note(study, num_params), post_hoc(record)))
@@ -56,19 +70,25 @@ def _planned(ablation: Ablation, default: int) -> str:
 
 
 def _stopping(ablation: Ablation) -> str:
-    patience = sorted({int(run.config.get("patience", 0)) for row in ablation.rows for run in row.runs} - {0})
+    patience = sorted(
+        {int(run.config.get("patience", 0)) for row in ablation.rows for run in row.runs} - {0}
+    )
     early = sum(run.early for row in ablation.rows for run in row.complete)
     if not patience:
         return "without early stopping"
     after = listed([plural(epochs, "epoch") for epochs in patience])
-    return f"with early stopping after {after} without a better one ({plural(early, 'run')} ended so)"
+    return (
+        f"with early stopping after {after} without a better one ({plural(early, 'run')} ended so)"
+    )
 
 
 def _bold(ablation: Ablation) -> str:
     if ablation.bold:
         text = "Bold: every arm that nothing found here puts behind another"
         apart = listed(list(ablation.apart))
-        text += f"; of those at chance, with lost runs or not compared none: {apart}." if apart else "."
+        text += (
+            f"; of those at chance, with lost runs or not compared none: {apart}." if apart else "."
+        )
         return f"{text} {UNASKED}" if _unasked(ablation) else text
     return f"Nothing is bold: {_why_none(ablation)}."
 
@@ -76,7 +96,9 @@ def _bold(ablation: Ablation) -> str:
 def _unasked(ablation: Ablation) -> bool:
     """Whether arms were held against one of those in bold letters without a row that says so."""
     rows = [row for row in ablation.rows if row.n >= MIN_REPLICATES]
-    top = max((row for row in rows if row.arm in ablation.bold), key=lambda row: row.mean, default=None)
+    top = max(
+        (row for row in rows if row.arm in ablation.bold), key=lambda row: row.mean, default=None
+    )
     if top is None or len(ablation.bold) == 1:
         return False
     asked = {frozenset((contrast.name, contrast.against)) for contrast in ablation.deltas}
@@ -102,22 +124,40 @@ def _why_none(ablation: Ablation) -> str:
         return "every arm is at chance, has lost runs or fewer results than others"
     text = "nothing found here puts an arm behind another"
     apart = [arm for arm in ablation.apart if arm not in ablation.empty]
-    return f"{text}, and {listed(apart)} may not lead (at chance, with lost runs or not compared)" if apart else text
+    return (
+        f"{text}, and {listed(apart)} may not lead (at chance, with lost runs or not compared)"
+        if apart
+        else text
+    )
 
 
 def _tally(ablation: Ablation) -> str:
     rows = ablation.rows
     done, diverged = sum(len(row.complete) for row in rows), sum(len(row.diverged) for row in rows)
-    failed, pairs = sum(len(row.failed) for row in rows), sum(c.dropped for c in ablation.deltas if c.n)
+    failed, pairs = (
+        sum(len(row.failed) for row in rows),
+        sum(c.dropped for c in ablation.deltas if c.n),
+    )
     planned = len(rows) * ablation.planned
     ends = ("diverged", "failed")
     unfinished = sum(not hole.why.startswith(ends) for hole in ablation.holes)
-    text = f"{done} complete of {planned} planned, {diverged} diverged, {failed} failed, {unfinished} not run to their end"
+    text = (
+        f"{done} complete of {planned} planned, {diverged} diverged, {failed} failed, "
+        f"{unfinished} not run to their end"
+    )
     if pairs:
-        text += f"; {plural(pairs, 'pair')} left out of the differences because a run of it has no result"
+        text += (
+            f"; {plural(pairs, 'pair')} left out of the differences because a run of it has no "
+            "result"
+        )
     if not ablation.deltas and (lost := max((c.dropped for c in ablation.effects), default=0)):
-        text += f"; {plural(lost, 'replicate')} left out of the effects because a run of it has no result"
-    seconds = sum(run.seconds for row in rows for run in (*row.complete, *row.diverged, *row.failed))
+        text += (
+            f"; {plural(lost, 'replicate')} left out of the effects because a run of it has no "
+            "result"
+        )
+    seconds = sum(
+        run.seconds for row in rows for run in (*row.complete, *row.diverged, *row.failed)
+    )
     return f"{text}. Training time of the arms, summed: {duration(seconds)}."
 
 
@@ -125,7 +165,10 @@ def _scope(ablation: Ablation, record: Record) -> str:
     images = "this pool of train and val pictures"
     if ablation.metric == "test_acc":
         num, worth = plural(ablation.num_tested, "test picture"), _worth(ablation.num_tested)
-        images = f"{'this' if ablation.num_tested == 1 else 'these'} {num}, of which one is worth {worth} points"
+        images = (
+            f"{'this' if ablation.num_tested == 1 else 'these'} {num}, of which one is worth "
+            f"{worth} points"
+        )
     commit = str(record.sessions[-1]["commit"] if record.sessions else "")
     text = commit.removesuffix("+")[:12] + " with uncommitted changes" * commit.endswith("+")
     where = f"Hardware: {costs.hardware(record)}; commit {text or 'unknown'}."

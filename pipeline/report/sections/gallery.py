@@ -14,7 +14,10 @@ SIDE = 64  # pixels of a thumbnail at most
 def gallery(arm: str, answers: Answers, before: int) -> Gallery:
     """The most wrong pictures of an arm; `before` pictures of other arms are named already."""
     wrong = answers.shown[arm].wrong
-    return Gallery(_caption(arm, answers), tuple(_thumb(one, before + i, answers, arm) for i, one in enumerate(wrong, 1)))
+    return Gallery(
+        _caption(arm, answers),
+        tuple(_thumb(one, before + i, answers, arm) for i, one in enumerate(wrong, 1)),
+    )
 
 
 def _caption(arm: str, answers: Answers) -> str:
@@ -22,19 +25,26 @@ def _caption(arm: str, answers: Answers) -> str:
     n = plural(shown.replicates, "replicate")
     if answers.same_pictures:
         return (
-            f"Got wrong by most of the {n} of {arm}, the least probability of the true class first (at most {NUM_WRONG}, "
-            f"among those that a replicate got most wrong). p is the mean probability given to the true class."
+            f"Got wrong by most of the {n} of {arm}, the least probability of the true class first "
+            f"(at most {NUM_WRONG}, among those that a replicate got most wrong). p is the mean "
+            "probability given to the true class."
         )
     return (
-        f"Among the most wrong of each of the {n} of {arm}; a replicate judges only its own val pictures, so a picture may "
-        f"be missing from the others. p is the mean probability given to the true class where it was counted."
+        f"Among the most wrong of each of the {n} of {arm}; a replicate judges only its own val "
+        "pictures, so a picture may be missing from the others. p is the mean probability given "
+        "to the true class where it was counted."
     )
 
 
 def _thumb(wrong: Wrong, number: int, answers: Answers, arm: str) -> Thumb:
-    true, pred, n = answers.names[wrong.true], answers.names[wrong.pred], answers.shown[arm].replicates
+    true, pred, n = (
+        answers.names[wrong.true],
+        answers.names[wrong.pred],
+        answers.shown[arm].replicates,
+    )
     label = (
-        f"{true} → {pred}, p {wrong.true_prob:.2f}, wrong in {wrong.wrong} of {plural(n, 'replicate')}: {_tail(wrong.file)}"
+        f"{true} → {pred}, p {wrong.true_prob:.2f}, wrong in {wrong.wrong} of "
+        f"{plural(n, 'replicate')}: {_tail(wrong.file)}"
     )
     return Thumb(_png(wrong), label, f"A picture of {true} taken for {pred}", f"wrong-{number:02d}")
 

@@ -1,4 +1,6 @@
-"""What two factors do together, in words that follow the signs: overlap, synergy, one that turns the other round."""
+"""What two factors do together, in words that follow the signs: overlap, synergy, one that turns
+the other round.
+"""
 
 import itertools
 from dataclasses import dataclass
@@ -36,7 +38,8 @@ class Pair:
     def phrase(self, shown: Points) -> str:
         """The case of the signs, with the numbers that it follows from."""
         numbers = (
-            f"together {shown.signed(self.together)}, {shown.percent(abs(self.extra))} {{}} the {shown.signed(self.total)} "
+            f"together {shown.signed(self.together)}, {shown.percent(abs(self.extra))} {{}} "
+            f"the {shown.signed(self.total)} "
         )
         if any(map(is_zero, (*self.alone, self.together))):
             return numbers.format(self._side()) + "that they come to one by one"
@@ -49,7 +52,9 @@ class Pair:
     def simple(self, shown: Points) -> str:
         """Their simple effects: each without and with the other."""
         pairs = ((self.a, self.b, *self.alone), (self.b, self.a, *self.alone[::-1]))
-        return "; ".join(f"{x} {_changes(own, self.together - other, y, shown)}" for x, y, own, other in pairs)
+        return "; ".join(
+            f"{x} {_changes(own, self.together - other, y, shown)}" for x, y, own, other in pairs
+        )
 
     def _side(self) -> str:
         return "above" if self.extra > 0 else "below"
@@ -61,7 +66,11 @@ class Pair:
             return f"each helps alone, together they harm: {numbers.format('below')}"
         overlap = f"the two gains overlap: {numbers.format('less than')}"
         best, name = max(zip(self.alone, (self.a, self.b), strict=True))
-        return f"{overlap}, and less than the {shown.signed(best)} of {name} alone" if self.together < best else overlap
+        return (
+            f"{overlap}, and less than the {shown.signed(best)} of {name} alone"
+            if self.together < best
+            else overlap
+        )
 
     def _harms(self, numbers: str) -> str:
         if self.extra < 0:
@@ -74,51 +83,86 @@ class Pair:
         """One helps alone, the other harms."""
         (_, harms), (_, helps) = sorted(zip(self.alone, (self.a, self.b), strict=True))
         if self.extra > 0:
-            return f"{harms} harms alone and helps beside {helps}" if self.turned else f"{helps} softens the harm of {harms}"
-        return f"{helps} helps alone and harms beside {harms}" if self.turned else f"{harms} takes from the gain of {helps}"
+            return (
+                f"{harms} harms alone and helps beside {helps}"
+                if self.turned
+                else f"{helps} softens the harm of {harms}"
+            )
+        return (
+            f"{helps} helps alone and harms beside {harms}"
+            if self.turned
+            else f"{harms} takes from the gain of {helps}"
+        )
 
 
 def sentence(contrast: Contrast, ablation: Ablation, shown: Points) -> str:
-    """An interaction that was found, then the simple effects of its factors; the others averaged, where there are more."""
+    """An interaction that was found, then the simple effects of its factors; the others averaged,
+    where there are more.
+    """
     pair = pair_of(contrast, ablation)
-    size = f"interaction {shown.signed(contrast.delta)} points {shown.interval(contrast.low, contrast.high)}"
+    size = (
+        f"interaction {shown.signed(contrast.delta)} points "
+        f"{shown.interval(contrast.low, contrast.high)}"
+    )
     sign = "positive" if contrast.delta > 0 else "negative"
     hedge = "" if _found(pair, ablation) else "by the estimates, "
     if len(ablation.factors) > 2:
         hedge = "by the averages over the other factors, "
     return (
-        f"{contrast.name}: {hedge}{pair.phrase(shown)} ({size}, {sign}). Simple effects, as estimated: {pair.simple(shown)}."
+        f"{contrast.name}: {hedge}{pair.phrase(shown)} ({size}, {sign}). Simple effects, as "
+        f"estimated: {pair.simple(shown)}."
     )
 
 
 def pair_of(contrast: Contrast, ablation: Ablation) -> Pair:
-    """The two factors of an interaction, with what they give over neither in the replicates that the contrast is of."""
+    """The two factors of an interaction, with what they give over neither in the replicates that
+    the contrast is of.
+    """
     pairs = itertools.combinations(ablation.factors, 2)
     a, b = next(pair for pair in pairs if contrast.name == " × ".join(pair))
     scores = ablation.scores.dropna() if contrast.paired else ablation.scores
     means = scores.mean()
 
     def mean(on_a: bool, on_b: bool) -> float:
-        return float(means[[row.arm for row in ablation.rows if (row.levels[a], row.levels[b]) == (on_a, on_b)]].mean())
+        return float(
+            means[
+                [row.arm for row in ablation.rows if (row.levels[a], row.levels[b]) == (on_a, on_b)]
+            ].mean()
+        )
 
     neither = mean(False, False)
-    return Pair(a, b, (mean(True, False) - neither, mean(False, True) - neither), mean(True, True) - neither)
+    return Pair(
+        a, b, (mean(True, False) - neither, mean(False, True) - neither), mean(True, True) - neither
+    )
 
 
 def _found(pair: Pair, ablation: Ablation) -> bool:
-    """Whether the signs that the words speak of are verdicts of the table; none is where one turns the other round."""
+    """Whether the signs that the words speak of are verdicts of the table; none is where one turns
+    the other round.
+    """
     first, second = pair.alone
     told = [{pair.a}, {pair.b}]
     if pair.together * pair.total < 0:
         told.append({pair.a, pair.b})
     elif first * second < 0 and pair.turned:
         return False
-    arms = {row.arm for row in ablation.rows if {factor for factor, on in row.levels.items() if on} in told}
-    return all(contrast.verdict in ("better", "worse") for contrast in ablation.deltas if contrast.name in arms)
+    arms = {
+        row.arm
+        for row in ablation.rows
+        if {factor for factor, on in row.levels.items() if on} in told
+    }
+    return all(
+        contrast.verdict in ("better", "worse")
+        for contrast in ablation.deltas
+        if contrast.name in arms
+    )
 
 
 def _changes(without: float, beside: float, other: str, shown: Points) -> str:
     """costs 6.4 without X and gives 3.8 with it"""
     first, second = ("costs" if effect < 0 else "gives" for effect in (without, beside))
     again = f"{second} " * (second != first)
-    return f"{first} {shown.percent(abs(without))} without {other} and {again}{shown.percent(abs(beside))} with it"
+    return (
+        f"{first} {shown.percent(abs(without))} without {other} and "
+        f"{again}{shown.percent(abs(beside))} with it"
+    )

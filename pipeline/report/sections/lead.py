@@ -29,32 +29,59 @@ def looks(record: Record, study: Study) -> str:
     first, last = (run_seed(study.search.seed, number) for number in (1, study.ablation.replicates))
     seeds = f"Seeds {first} to {last}" if first != last else f"Seed {first}"
     count = sum(run.test_acc is not None for run in record.runs.values())
-    seen = f"{plural(count, 'look')} at the test set, one by every finished run" if count else "no look at a test set"
+    seen = (
+        f"{plural(count, 'look')} at the test set, one by every finished run"
+        if count
+        else "no look at a test set"
+    )
     return f"{seeds}; {seen}."
 
 
 def _asked(ablation: Ablation) -> list[Contrast]:
-    """What answers: differences from the reference, else steps, else the main effects of a fraction."""
+    """What answers: differences from the reference, else steps, else the main effects of a
+    fraction.
+    """
     deltas = [contrast for contrast in ablation.deltas if contrast.against == ablation.reference]
     steps = [contrast for contrast in ablation.contrasts if contrast.kind == "step"]
-    return deltas or steps or [c for c in ablation.contrasts if c.family_name == SCREEN] or list(ablation.deltas)
+    return (
+        deltas
+        or steps
+        or [c for c in ablation.contrasts if c.family_name == SCREEN]
+        or list(ablation.deltas)
+    )
 
 
 def _groups(asked: list[Contrast], shown: Points) -> list[str]:
     against = {contrast.against for contrast in asked}
     than = next(iter(against)) if len(against) == 1 else "the step before"
     best = f"better than {than}" if all(against) else SIGNS["better"]
-    compared = [contrast for contrast in asked if contrast.n]  # where none is, nothing was looked for
-    groups = [f"none is found {best}"] if compared and not any(c.verdict == "better" for c in compared) else []
+    compared = [
+        contrast for contrast in asked if contrast.n
+    ]  # where none is, nothing was looked for
+    groups = (
+        [f"none is found {best}"]
+        if compared and not any(c.verdict == "better" for c in compared)
+        else []
+    )
     for verdict in ("better", "worse", "equivalent", "inconclusive", "not tested"):
         names = [f"{c.name} ({_size(c, shown)})" for c in asked if c.verdict == verdict]
-        title = best if verdict == "better" else verdict if all(against) else SIGNS.get(verdict, verdict)
+        title = (
+            best
+            if verdict == "better"
+            else verdict
+            if all(against)
+            else SIGNS.get(verdict, verdict)
+        )
         groups += [f"{title}: {listed(names)}"] if names else []
     return groups
 
 
 def _size(contrast: Contrast, shown: Points) -> str:
-    return shown.signed(contrast.delta) + ", aliased" * bool(contrast.aliases) if contrast.n else "not compared"
+    return (
+        shown.signed(contrast.delta) + ", aliased" * bool(contrast.aliases)
+        if contrast.n
+        else "not compared"
+    )
 
 
 def _tuned(study: Study) -> str:

@@ -1,4 +1,6 @@
-"""Optimism: val accuracies further above the test accuracies of the same runs than choosing the epoch and chance explain."""
+"""Optimism: val accuracies further above the test accuracies of the same runs than choosing the
+epoch and chance explain.
+"""
 
 import math
 from collections.abc import Sequence
@@ -17,7 +19,9 @@ from pipeline.record.record import Record
 
 @dataclass(frozen=True)
 class Excess:
-    """Of an arm: mean val acc, mean test acc, and how far apart selection and error may bring them; shares of 1."""
+    """Of an arm: mean val acc, mean test acc, and how far apart selection and error may bring them;
+    shares of 1.
+    """
 
     arm: str
     val: float
@@ -28,8 +32,9 @@ class Excess:
 def excesses(ablation: Ablation, record: Record) -> tuple[Excess, ...]:
     """The arms whose val acc exceeds their test acc by more than is explained.
 
-    That is 3 standard errors of the difference of two accuracies on as many pictures as val and test have, and what the
-    best of E epochs has above their level: at most sqrt(2 ln E) times the noise of an epoch's val acc, over the second half.
+    That is 3 standard errors of the difference of two accuracies on as many pictures as val and
+    test have, and what the best of E epochs has above their level: at most sqrt(2 ln E) times the
+    noise of an epoch's val acc, over the second half.
     """
     return tuple(one for one in _measured(ablation, record) if one.val - one.test > one.explained)
 
@@ -44,7 +49,11 @@ def _excess(row: ArmRow, record: Record, num_tested: int) -> Excess:
     level, num_val = (val + test) / 2, min(sizes(run, record)[1] for run in row.complete)
     error = math.sqrt(max(0.0, level * (1 - level)) * (1 / num_val + 1 / max(1, num_tested)))
     curves = [np.array([epoch["val_acc"] for epoch in run.epochs]) for run in row.complete]
-    best = [noise(curve[len(curve) // 2 :]) * math.sqrt(2 * math.log(len(curve))) for curve in curves if len(curve) > 5]
+    best = [
+        noise(curve[len(curve) // 2 :]) * math.sqrt(2 * math.log(len(curve)))
+        for curve in curves
+        if len(curve) > 5
+    ]
     return Excess(row.arm, val, test, RULES.chance_errors * error + (median(best) if best else 0.0))
 
 
@@ -53,23 +62,31 @@ def warning(ablation: Ablation, record: Record) -> str:
     found, shown = excesses(ablation, record), Points(1)
     if not found:
         return ""
-    pairs = listed([f"{one.arm} {shown.percent(one.val)} against {shown.percent(one.test)} %" for one in found])
+    pairs = listed(
+        [f"{one.arm} {shown.percent(one.val)} against {shown.percent(one.test)} %" for one in found]
+    )
     worst = max(found, key=lambda one: one.val - one.test)
     apart, explained = shown.percent(worst.val - worst.test), shown.percent(worst.explained)
     return (
-        f"Val acc far above test acc: {pairs}. Choosing the epoch and the numbers of pictures explain at most {explained} "
-        f"points of {apart} ({worst.arm}): val and test differ in kind, or train and val share pictures. "
-        f"{_rest(_measured(ablation, record), found, shown)}"
-        f"The choice of epoch, search and export was made by a number that may be leaky. {_copies(record)}"
+        f"Val acc far above test acc: {pairs}. Choosing the epoch and the numbers of pictures "
+        f"explain at most {explained} points of {apart} ({worst.arm}): val and test differ in "
+        f"kind, or train and val share pictures. {_rest(_measured(ablation, record), found, shown)}"
+        "The choice of epoch, search and export was made by a number that may be leaky. "
+        f"{_copies(record)}"
     )
 
 
 def _rest(measured: Sequence[Excess], found: Sequence[Excess], shown: Points) -> str:
-    """The gaps of the arms that are not warned of: noisier curves may hide what is wrong with val and test alike."""
+    """The gaps of the arms that are not warned of: noisier curves may hide what is wrong with val
+    and test alike.
+    """
     gaps = [one.val - one.test for one in measured if one not in found]
     if not gaps or max(gaps) <= 0:
         return ""
-    return f"In arms not named val is up to {shown.percent(max(gaps))} points above test, which may be explained so. "
+    return (
+        f"In arms not named val is up to {shown.percent(max(gaps))} points above test, which "
+        "may be explained so. "
+    )
 
 
 def _copies(record: Record) -> str:
@@ -78,8 +95,9 @@ def _copies(record: Record) -> str:
         return "Copies across the splits were not counted when this was recorded."
     pool = counts["train"] + counts["valid"]
     return (
-        f"Pictures with a copy (the same bytes or look): {copies['valid']:,} of {plural(counts['valid'], 'val picture')} in "
-        f"train, {copies['test']:,} of {plural(counts.get('test', 0), 'test picture')} in train or val, and "
-        f"{copies['pool']:,} of the {pool:,} that train and val are drawn from among themselves. Similar pictures of one "
-        "object are not counted."
+        f"Pictures with a copy (the same bytes or look): {copies['valid']:,} of "
+        f"{plural(counts['valid'], 'val picture')} in train, {copies['test']:,} of "
+        f"{plural(counts.get('test', 0), 'test picture')} in train or val, and {copies['pool']:,} "
+        f"of the {pool:,} that train and val are drawn from among themselves. Similar pictures of "
+        "one object are not counted."
     )

@@ -1,4 +1,6 @@
-"""The plan as it was written down, when that was, and what the pilot said beside what the results say."""
+"""The plan as it was written down, when that was, and what the pilot said beside what the results
+say.
+"""
 
 from collections.abc import Iterator
 
@@ -21,7 +23,9 @@ def blocks(record: Record, ablation: Ablation) -> Iterator[Block]:
         yield Text(text)
     newest = record.plans[-1]
     rows = [*lines(newest["plan"]), ("time", hours(ahead(record)))]
-    shown = [("" if i and rows[i - 1][0] == what else what, text) for i, (what, text) in enumerate(rows)]
+    shown = [
+        ("" if i and rows[i - 1][0] == what else what, text) for i, (what, text) in enumerate(rows)
+    ]
     yield table("The plan, as last written down.", ("", ""), shown)
     if record.pilot:
         yield Text(f"P{sentence(record.pilot)[1:]}")
@@ -31,7 +35,15 @@ def blocks(record: Record, ablation: Ablation) -> Iterator[Block]:
 def told(record: Record) -> Iterator[str]:
     """When the plan was written, and every change of it."""
     for number, event in enumerate(record.plans):
-        first = min((run.ended_seq for runs in record.arms().values() for run in runs if run.ended_seq >= 0), default=None)
+        first = min(
+            (
+                run.ended_seq
+                for runs in record.arms().values()
+                for run in runs
+                if run.ended_seq >= 0
+            ),
+            default=None,
+        )
         before = first is None or event["seq"] < first
         when = "before any arm had a result" if before else "after results of the arms existed"
         at = f"{moment(event['time'])}, event {event['seq']:,} of the ledger, {when}"
@@ -39,11 +51,15 @@ def told(record: Record) -> Iterator[str]:
             late = "" if before else ": what follows from the change is exploratory"
             yield f"Changed at {at} ({', '.join(event['changed'])}){late}."
         else:
-            yield f"Written at {at}" + (f" (the first is event {first:,})." if before and first is not None else ".")
+            yield f"Written at {at}" + (
+                f" (the first is event {first:,})." if before and first is not None else "."
+            )
 
 
 def _sizes(record: Record, ablation: Ablation) -> Block:
-    """Smallest true effects found with 80 % power: by the pilot, and at the spread of the results."""
+    """Smallest true effects found with 80 % power: by the pilot, and at the spread of the
+    results.
+    """
     shown = points(ablation)
     final = by_family(ablation.contrasts)
     rows = []
@@ -52,7 +68,13 @@ def _sizes(record: Record, ablation: Ablation) -> Block:
         seen = f"{shown.percent(min(tested))} to {shown.percent(max(tested))}" if tested else NONE
         sizes = (shown.percent(guess["alone"]), shown.percent(guess["corrected"]))
         rows.append((guess["family"], guess["size"], *sizes, seen))
-    titles = ("family", "corrected over", "pilot, one alone", "pilot, corrected", "results, corrected")
+    titles = (
+        "family",
+        "corrected over",
+        "pilot, one alone",
+        "pilot, corrected",
+        "results, corrected",
+    )
     upper = "sd_upper" in record.pilot
     source = (
         "the largest spread that the reference's first runs allow for"
@@ -60,8 +82,8 @@ def _sizes(record: Record, ablation: Ablation) -> Block:
         else "the spread of the reference's first runs"
     )
     caption = (
-        f"Smallest true effect found with 80 % power, in points: what the pilot said, from {source} with arms taken "
-        "as independent (of a family, for the question that takes most), and what the spread of the differences themselves "
-        "says."
+        "Smallest true effect found with 80 % power, in points: what the pilot said, from "
+        f"{source} with arms taken as independent (of a family, for the question that takes most), "
+        "and what the spread of the differences themselves says."
     )
     return table(caption, titles, rows, aligns="lrrrr")

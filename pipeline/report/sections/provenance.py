@@ -22,7 +22,12 @@ from pipeline.study.study import Study
 
 LIMIT = 20  # names in a list
 GOOD_REPLICATES = 5
-TAKEN = {"labels": "labels from", "files": "files from", "train": "training part", "validation": "validation part"}
+TAKEN = {
+    "labels": "labels from",
+    "files": "files from",
+    "train": "training part",
+    "validation": "validation part",
+}
 TAKEN |= {"test": "test part"}
 
 
@@ -42,8 +47,9 @@ def blocks(record: Record, study: Study) -> Iterator[Block]:
         lost = sum(max(event["missing"], event["unreadable"]) for event in record.repairs)
         left = sum(sum(event["left_out"].values()) for event in record.repairs)
         yield Text(
-            f"The ledger was damaged and has been mended: {plural(lost, 'event')} lost, {left:,} left out as they built on "
-            "what was lost. What is shown was recorded so; what was missing was trained again or taken from checkpoints."
+            f"The ledger was damaged and has been mended: {plural(lost, 'event')} lost, {left:,} "
+            "left out as they built on what was lost. What is shown was recorded so; what was "
+            "missing was trained again or taken from checkpoints."
         )
     yield Heading("How to reproduce")
     yield from _reproduce(record)
@@ -51,14 +57,22 @@ def blocks(record: Record, study: Study) -> Iterator[Block]:
 
 def warnings(record: Record, ablation: Ablation, search: Search) -> tuple[str, ...]:
     """Everything that limits what the report may be taken for, the gravest first."""
-    found = [*_holes(ablation), *_lost(ablation), *_too_few(ablation), *_metric(ablation), *_epochs(ablation)]
+    found = [
+        *_holes(ablation),
+        *_lost(ablation),
+        *_too_few(ablation),
+        *_metric(ablation),
+        *_epochs(ablation),
+    ]
     found += map(_not_tested, _untested(ablation))
     found += [*_trials(search), *_data(record), *_mixed(record)]
     return tuple(found)
 
 
 def level(ablation: Ablation) -> Iterator[str]:
-    """The warnings of `warnings` of differences without any spread, those aside that a wiring mistake explains."""
+    """The warnings of `warnings` of differences without any spread, those aside that a wiring
+    mistake explains.
+    """
     yield from (_not_tested(c) for c in _untested(ablation) if c.sd == 0 and WIRING not in c.reason)
 
 
@@ -78,11 +92,18 @@ def _facts(record: Record) -> Block:
         ("pictures", ", ".join(f"{part} {counts[part]:,}" for part in counts)),
         (f"{len(data['classes'])} classes", listed(list(map(str, data["classes"])), LIMIT)),
         *_taken(data),
-        ("machine", ", ".join(str(x) for x in (machine.get("name"), machine.get("device"), cores) if x) or NONE),
+        (
+            "machine",
+            ", ".join(str(x) for x in (machine.get("name"), machine.get("device"), cores) if x)
+            or NONE,
+        ),
         ("workers", session.get("workers", NONE)),
         ("versions", ", ".join(f"{name} {version}" for name, version in versions.items()) or NONE),
         ("commit", session.get("commit") or "unknown (not a git checkout)"),
-        ("training time, summed over runs", duration(sum(run.seconds for run in record.runs.values()))),
+        (
+            "training time, summed over runs",
+            duration(sum(run.seconds for run in record.runs.values())),
+        ),
         ("begun", moment(record.header["time"])),
         ("MLflow", listed(stores) or "not recorded there"),
     ]
@@ -90,7 +111,9 @@ def _facts(record: Record) -> Block:
 
 
 def _taken(data: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """By what rule the pictures were taken, and what was left out; nothing for records that do not say it."""
+    """By what rule the pictures were taken, and what was left out; nothing for records that do not
+    say it.
+    """
     if "taken" in data:
         taken = Taken.parse(data["taken"])
         yield "pictures of a class", taken.sizes()
@@ -101,11 +124,14 @@ def _sessions(record: Record) -> Block:
     rows = []
     for session in record.sessions[-LIMIT:]:
         budget = ", ".join(f"{key} {number}" for key, number in session["budget"].items())
-        rows.append((moment(session["time"]), session["command"], budget, _short(session["commit"]) or NONE))
+        rows.append(
+            (moment(session["time"]), session["command"], budget, _short(session["commit"]) or NONE)
+        )
     left = len(record.sessions) - len(rows)
     caption = "Sessions: the study is one record, however often it was stopped and continued."
     return table(
-        caption + (f" {plural(left, 'earlier one is', 'earlier ones are')} not shown." if left else ""),
+        caption
+        + (f" {plural(left, 'earlier one is', 'earlier ones are')} not shown." if left else ""),
         ("begun", "command", "budget", "commit"),
         rows,
     )
@@ -121,13 +147,20 @@ def _reproduce(record: Record) -> Iterator[Block]:
     yield Text("The recorded command:")
     yield Code(((f"git checkout {shlex.quote(sha)}",) if sha else ()) + (session["command"],))
     if commit != sha:
-        yield Text("Uncommitted changes came on top of this commit. They are not recorded: the checkout lacks them.")
+        yield Text(
+            "Uncommitted changes came on top of this commit. They are not recorded: the checkout "
+            "lacks them."
+        )
     begun = [run for run in record.runs.values() if run.epochs]
     if unknown := [run for run in begun if not run.code]:
-        yield Text(f"Of {len(unknown):,} of {plural(len(begun), 'run')} the code was not recorded: a change cannot be seen.")
+        yield Text(
+            f"Of {len(unknown):,} of {plural(len(begun), 'run')} the code was not recorded: a "
+            "change cannot be seen."
+        )
     yield Text(
-        f"The numbers are the same only for the same pictures (fingerprint {record.data['fingerprint']}), versions and "
-        f"kind of machine; on other hardware expect differences of the size of the spread over replicates.",
+        "The numbers are the same only for the same pictures (fingerprint "
+        f"{record.data['fingerprint']}), versions and kind of machine; on other hardware expect "
+        "differences of the size of the spread over replicates.",
         small=True,
     )
 
@@ -146,28 +179,41 @@ def _holes(ablation: Ablation) -> Iterator[str]:
         names = [f"{hole.arm}, replicate {hole.replicate} ({hole.why})" for hole in ablation.holes]
         total = len(ablation.rows) * ablation.planned
         yield (
-            f"The ablation table is INCOMPLETE, {len(names)} of {plural(total, 'planned run')} without a result: "
-            f"{listed(names)}"
+            f"The ablation table is INCOMPLETE, {len(names)} of {plural(total, 'planned run')} "
+            f"without a result: {listed(names)}"
         )
 
 
 def _lost(ablation: Ablation) -> Iterator[str]:
     for row in ablation.rows:
         if row.arm in ablation.collapsed:
-            yield f"{fallen(row, ablation)[:-1]}: the mean describes neither kind of run, look at its curve"
+            yield (
+                f"{fallen(row, ablation)[:-1]}: the mean describes neither kind of run, look at "
+                "its curve"
+            )
         if row.diverged:
             runs = [f"replicate {run.replicate} ({run.error})" for run in row.diverged]
             lost = f"{row.arm}: {plural(len(runs), 'run')} diverged: {listed(runs)}"
-            yield f"{lost}; its numbers are about the runs that did not" if row.complete else f"{lost}; it has no numbers"
+            yield (
+                f"{lost}; its numbers are about the runs that did not"
+                if row.complete
+                else f"{lost}; it has no numbers"
+            )
 
 
 def _too_few(ablation: Ablation) -> Iterator[str]:
     few = [row for row in ablation.rows if row.n < MIN_REPLICATES]
     some = [row for row in ablation.rows if MIN_REPLICATES <= row.n < GOOD_REPLICATES]
     if few:
-        yield f"{_sizes(few, len(ablation.rows))}: below {MIN_REPLICATES} replicates values are shown, nothing is tested"
+        yield (
+            f"{_sizes(few, len(ablation.rows))}: below {MIN_REPLICATES} replicates values are "
+            "shown, nothing is tested"
+        )
     if some:
-        yield f"{_sizes(some, len(ablation.rows))}: with fewer than {GOOD_REPLICATES} only very large effects are found"
+        yield (
+            f"{_sizes(some, len(ablation.rows))}: with fewer than {GOOD_REPLICATES} only very "
+            "large effects are found"
+        )
 
 
 def _sizes(rows: Sequence[ArmRow], num_arms: int) -> str:
@@ -185,8 +231,9 @@ def _sizes(rows: Sequence[ArmRow], num_arms: int) -> str:
 def _metric(ablation: Ablation) -> Iterator[str]:
     if ablation.metric != "test_acc":
         yield (
-            "There are no test labels: arms are judged by validation accuracy at each run's last epoch, as the best epoch "
-            "was chosen by these very pictures; what was tuned on them, by a search or by hand, is still flattered by them"
+            "There are no test labels: arms are judged by validation accuracy at each run's last "
+            "epoch, as the best epoch was chosen by these very pictures; what was tuned on them, "
+            "by a search or by hand, is still flattered by them"
         )
 
 
@@ -195,7 +242,11 @@ def _epochs(ablation: Ablation) -> Iterator[str]:
 
 
 def _untested(ablation: Ablation) -> Iterator[Contrast]:
-    yield from (c for c in ablation.contrasts if c.reason and c.n >= MIN_REPLICATES and not math.isnan(c.delta))
+    yield from (
+        c
+        for c in ablation.contrasts
+        if c.reason and c.n >= MIN_REPLICATES and not math.isnan(c.delta)
+    )
 
 
 def _trials(search: Search) -> Iterator[str]:
@@ -205,10 +256,15 @@ def _trials(search: Search) -> Iterator[str]:
     for status in ("failed", "diverged", "unfinished"):
         if counts[status]:
             runs = [run for run in search.trials if STATUS[run.status] == status]
-            numbers = [f"number {run.number}" + (f" ({cause(run)})" if run.error else "") for run in runs]
+            numbers = [
+                f"number {run.number}" + (f" ({cause(run)})" if run.error else "") for run in runs
+            ]
             yield f"{plural(len(runs), 'trial')} {status}: {listed(numbers, 4)}"
     for edge in search.edges:
-        yield f"The best trial lies at the end of a range, {edge}: a wider range may hold a better one"
+        yield (
+            f"The best trial lies at the end of a range, {edge}: a wider range may hold a better "
+            "one"
+        )
 
 
 def _data(record: Record) -> Iterator[str]:
@@ -224,7 +280,9 @@ def _mixed(record: Record) -> Iterator[str]:
     for key, words in kinds.items():
         seen = {repr(session.get(key)) for session in record.sessions}
         if len(seen) > 1:
-            yield f"The sessions used {len(seen)} different {words}: runs may differ for that reason"
+            yield (
+                f"The sessions used {len(seen)} different {words}: runs may differ for that reason"
+            )
     trials = [run for run in record.runs.values() if run.kind == "trial" and run.epochs]
     if files := mixed_code(record, trials):
         yield f"Trials were trained by different versions of {files}: their values do not compare"

@@ -1,4 +1,6 @@
-"""The runs that the cells of the tables lead to, arm by arm, with their places in the MLflow store."""
+"""The runs that the cells of the tables lead to, arm by arm, with their places in the MLflow
+store.
+"""
 
 import re
 
@@ -24,7 +26,10 @@ def runs(ablation: Ablation, record: Record) -> Runs:
         Trail(
             row.arm,
             _about(row),
-            tuple(_trace(run, shown, ablation.metric, uris.get(run.key, ""), record) for run in row.runs),
+            tuple(
+                _trace(run, shown, ablation.metric, uris.get(run.key, ""), record)
+                for run in row.runs
+            ),
         )
         for row in ablation.rows
         if row.runs
@@ -34,7 +39,10 @@ def runs(ablation: Ablation, record: Record) -> Runs:
 
 def _about(row: ArmRow) -> str:
     others = {"diverged": row.diverged, "failed": row.failed}
-    ends = [f"{len(row.complete)} complete", *(f"{len(found)} {word}" for word, found in others.items() if found)]
+    ends = [
+        f"{len(row.complete)} complete",
+        *(f"{len(found)} {word}" for word, found in others.items() if found),
+    ]
     return f"{plural(len(row.runs), 'run')}, {', '.join(ends)}"
 
 
@@ -50,4 +58,6 @@ def _trace(run: Run, shown: Points, metric: Metric, uri: str, record: Record) ->
     experiment = record.mlflow_experiments.get(uri, "")
     view = f"#/experiments/{experiment}/runs/{run.mlflow_id}" if experiment else ""
     served = re.match(r"https?://[^\s@]+$", uri) and view
-    return Trace(run.key, cells, view or run.mlflow_id, f"{uri.rstrip('/')}/{view}" if served else "")
+    return Trace(
+        run.key, cells, view or run.mlflow_id, f"{uri.rstrip('/')}/{view}" if served else ""
+    )

@@ -1,4 +1,6 @@
-"""The search in words: how it went, its best configuration, its best trials by the rung they reached."""
+"""The search in words: how it went, its best configuration, its best trials by the rung they
+reached.
+"""
 
 from collections.abc import Iterator
 
@@ -14,7 +16,9 @@ NUM_TOP = 10
 
 
 def blocks(search: Search, study: Study, *, again: str, dropped: frozenset[str]) -> Iterator[Block]:
-    """The section; `again`: what the best trial does when trained again; `dropped`: figures that could not be drawn."""
+    """The section; `again`: what the best trial does when trained again; `dropped`: figures that
+    could not be drawn.
+    """
     yield Heading("Search")
     if not search.trials:
         yield Text("No trial has been recorded.")
@@ -28,8 +32,9 @@ def blocks(search: Search, study: Study, *, again: str, dropped: frozenset[str])
             yield chosen
     if "search" not in dropped:
         caption = (
-            "Validation accuracy of each trial at the highest rung it reached. Colours are rungs: values of different rungs "
-            "are not comparable. The line is the best value so far at the top rung alone."
+            "Validation accuracy of each trial at the highest rung it reached. Colours are rungs: "
+            "values of different rungs are not comparable. The line is the best value so far at "
+            "the top rung alone."
         )
         yield Figure("search", caption, "Search history: validation accuracy against trial number")
     yield rung_table(search)
@@ -39,33 +44,48 @@ def blocks(search: Search, study: Study, *, again: str, dropped: frozenset[str])
 
 def overview(search: Search, study: Study) -> str:
     """How many trials, how they ended, what it took."""
-    ways = {"promotion": "successive halving by promotion", "stopping": "successive halving by stopping"}
+    ways = {
+        "promotion": "successive halving by promotion",
+        "stopping": "successive halving by stopping",
+    }
     ended = ", ".join(f"{count} {status}" for status, count in sorted(search.counts.items()))
     repeats = search.proposed - len(search.trials)
     again = (
-        f" ({plural(repeats, 'proposal')} repeated an earlier configuration and was not trained again)" if repeats else ""
+        (
+            f" ({plural(repeats, 'proposal')} repeated an earlier configuration and was not "
+            "trained again)"
+        )
+        if repeats
+        else ""
     )
     seconds = duration(sum(run.seconds for run in search.trials))
     return (
-        f"{search.proposed} of {plural(search.planned, 'planned trial')}{again}: {ended}. Sampler {study.search.sampler}, "
-        f"{ways[study.search.scheduler]}, one in {study.search.reduction} goes on from a rung. "
-        f"Training time of the trials, summed: {seconds}."
+        f"{search.proposed} of {plural(search.planned, 'planned trial')}{again}: {ended}. Sampler "
+        f"{study.search.sampler}, {ways[study.search.scheduler]}, one in {study.search.reduction} "
+        f"goes on from a rung. Training time of the trials, summed: {seconds}."
     )
 
 
 def winner(search: Search, best: Run) -> str:
     """The best trial, with the reason why its value is not a result."""
     rung, acc = top_value(best) or (-1, 0.0)
-    place = "at the top rung" if rung == search.num_rungs - 1 else f"at rung {rung + 1} of {search.num_rungs}"
+    place = (
+        "at the top rung"
+        if rung == search.num_rungs - 1
+        else f"at rung {rung + 1} of {search.num_rungs}"
+    )
     whose = f"number {best.number}" + (", the baseline itself" if best.number == 0 else "")
     text = (
-        f"The best trial is {whose}: val acc {SHOWN.percent(acc)} % {place}. It was selected by this very "
-        f"number, among {plural(search.reached(rung), 'trial')} that reached this rung, so it is optimistic; one run, "
-        f"no spread, no test."
+        f"The best trial is {whose}: val acc {SHOWN.percent(acc)} % {place}. It was selected by "
+        f"this very number, among {plural(search.reached(rung), 'trial')} that reached this rung, "
+        f"so it is optimistic; one run, no spread, no test."
     )
     baseline = search.trials[0]
     if baseline.number == 0 and baseline is not best and rung in baseline.rungs:
-        text += f" The baseline (trial 0) has {SHOWN.percent(baseline.rungs[rung])} % at that rung, also in one run."
+        text += (
+            f" The baseline (trial 0) has {SHOWN.percent(baseline.rungs[rung])} % at that "
+            "rung, also in one run."
+        )
     return text
 
 
@@ -76,9 +96,17 @@ def configuration(best: Run, study: Study) -> Table:
     rows = []
     for path in paths:
         same = path in theirs and theirs[path] == mine.get(path)
-        rows.append((Cell(path), Cell(value(mine.get(path)), bold=not same), Cell(value(theirs.get(path)))))
-    columns = (Column("knob"), Column(f"best (trial {best.number})", "right"), Column("baseline", "right"))
-    return Table("Best configuration of the search; bold: differs from the baseline.", columns, tuple(rows))
+        rows.append(
+            (Cell(path), Cell(value(mine.get(path)), bold=not same), Cell(value(theirs.get(path))))
+        )
+    columns = (
+        Column("knob"),
+        Column(f"best (trial {best.number})", "right"),
+        Column("baseline", "right"),
+    )
+    return Table(
+        "Best configuration of the search; bold: differs from the baseline.", columns, tuple(rows)
+    )
 
 
 def rung_table(search: Search) -> Table:
@@ -89,7 +117,12 @@ def rung_table(search: Search) -> Table:
         values = [run.rungs[rung] for run in search.trials if rung in run.rungs]
         best = SHOWN.percent(max(values)) if values else NONE
         rows.append((rung + 1, search.epochs_at[rung - first], len(values), best))
-    titles = ("rung", "after epochs (baseline's schedule)", "trials that reached it", "highest val acc† there (%)")
+    titles = (
+        "rung",
+        "after epochs (baseline's schedule)",
+        "trials that reached it",
+        "highest val acc† there (%)",
+    )
     return table("Rungs of the search.", titles, rows, aligns="rrrr")
 
 
@@ -104,8 +137,15 @@ def top_table(search: Search) -> Table:
             rules.add(len(rows))
         previous = rung
         knobs = ", ".join(f"{path} = {value(knob)}" for path, knob in run.knobs.items())
-        texts = (str(run.number), f"{rung + 1} of {search.num_rungs}", str(len(run.epochs)), SHOWN.percent(acc))
-        rows.append((*map(Cell, texts), Cell(STATUS[run.status]), Cell(knobs or "the baseline's own")))
+        texts = (
+            str(run.number),
+            f"{rung + 1} of {search.num_rungs}",
+            str(len(run.epochs)),
+            SHOWN.percent(acc),
+        )
+        rows.append(
+            (*map(Cell, texts), Cell(STATUS[run.status]), Cell(knobs or "the baseline's own"))
+        )
     columns = (
         Column("trial", "right"),
         Column("rung", "right"),
@@ -115,6 +155,7 @@ def top_table(search: Search) -> Table:
         Column("knobs"),
     )
     caption = (
-        "Best trials, the highest rung first, then by val acc at that rung. Rows of different rungs are not comparable."
+        "Best trials, the highest rung first, then by val acc at that rung. Rows of "
+        "different rungs are not comparable."
     )
     return Table(caption, columns, tuple(rows), frozenset(rules))

@@ -17,7 +17,10 @@ from pipeline.report.sections.tuning import hyperparameters
 from pipeline.study.questions import SCREEN
 from pipeline.study.study import is_default_margin, margin_in_words
 
-LONG: dict[Metric, str] = {"test_acc": "test accuracy", "last_val_acc": "validation accuracy at each run's last epoch"}
+LONG: dict[Metric, str] = {
+    "test_acc": "test accuracy",
+    "last_val_acc": "validation accuracy at each run's last epoch",
+}
 
 
 def points(ablation: Ablation) -> Points:
@@ -29,15 +32,23 @@ def summary(ablation: Ablation, record: Record) -> tuple[Text | Bullets, ...]:
     """What was compared and which arms lead; each answer; what the answers hold for."""
     shown, rows = points(ablation), ablation.rows
     if not any(row.values for row in rows):
-        none = f"No run of the {plural(len(rows), 'arm')} of the ablation has a result: there is nothing to compare yet."
+        none = (
+            f"No run of the {plural(len(rows), 'arm')} of the ablation has a result: there is "
+            "nothing to compare yet."
+        )
         return (_together(none, *lost(ablation)),)
     judged = f"on {record.data['title']}, judged by {LONG[ablation.metric]}"
     study = record.study
-    parts = [lead.answer(ablation, study, shown), f"{plural(len(rows), 'arm')} with {_replicates(ablation)} {judged}."]
+    parts = [
+        lead.answer(ablation, study, shown),
+        f"{plural(len(rows), 'arm')} with {_replicates(ablation)} {judged}.",
+    ]
     if rows[0].values:
         parts.append(f"The reference, {rows[0].arm}, has {_in_words(rows[0], shown)}.")
     else:
-        parts.append(f"The reference, {rows[0].arm}, has no result ({ablation.empty[rows[0].arm]}).")
+        parts.append(
+            f"The reference, {rows[0].arm}, has no result ({ablation.empty[rows[0].arm]})."
+        )
     if ablation.unequal:
         return (_together(*parts, refusal(ablation.unequal), *lost(ablation)),)
     told = [contrast for contrast in ablation.contrasts if _is_told(contrast)]
@@ -52,7 +63,9 @@ def summary(ablation: Ablation, record: Record) -> tuple[Text | Bullets, ...]:
         brackets = "Brackets are 95 % confidence intervals in percent points."
         terms += [brackets, setting(told, ablation.budget), bound(told)]
     return (
-        _together(*parts, *lost(ablation), _best(ablation), converged(ablation), lead.looks(record, study)),
+        _together(
+            *parts, *lost(ablation), _best(ablation), converged(ablation), lead.looks(record, study)
+        ),
         Bullets(tuple(filter(None, answers))),
         _together(*terms, hyperparameters(study), small=True),
     )
@@ -63,7 +76,9 @@ def _together(*sentences: str, small: bool = False) -> Text:
 
 
 def incomplete(ablation: Ablation) -> str:
-    """What must be said wherever the table is shown and does not hold the whole plan; else nothing."""
+    """What must be said wherever the table is shown and does not hold the whole plan; else
+    nothing.
+    """
     if not ablation.holes:
         return ""
     total = len(ablation.rows) * ablation.planned
@@ -77,28 +92,39 @@ def incomplete(ablation: Ablation) -> str:
 
 
 def converged(ablation: Ablation) -> str:
-    """That arms were still improving when their runs ended, to be said wherever they are compared; else nothing."""
+    """That arms were still improving when their runs ended, to be said wherever they are compared;
+    else nothing.
+    """
     if not ablation.unconverged:
         return ""
-    who = "every arm" if {row.arm for row in ablation.rows if row.complete} <= {*ablation.unconverged} else ""
+    who = (
+        "every arm"
+        if {row.arm for row in ablation.rows if row.complete} <= {*ablation.unconverged}
+        else ""
+    )
     return (
-        f"After {ablation.trained}, not converged: {who or listed(ablation.unconverged)}; still improving at the end, so a "
-        "longer training could change the ranking."
+        f"After {ablation.trained}, not converged: {who or listed(ablation.unconverged)}; still "
+        "improving at the end, so a longer training could change the ranking."
     )
 
 
 def margin_of(ablation: Ablation) -> str:
     """`margin of 0.5 points`, `default margin of 1 point`"""
-    return f"{'default ' * is_default_margin(ablation.rope)}margin of {margin_in_words(ablation.rope)}"
+    return (
+        f"{'default ' * is_default_margin(ablation.rope)}margin of {margin_in_words(ablation.rope)}"
+    )
 
 
 def within(ablation: Ablation) -> str:
     """`±0.5 points`, or `±1 point, the default margin`"""
-    return f"±{margin_in_words(ablation.rope)}{', the default margin' * is_default_margin(ablation.rope)}"
+    default = ", the default margin" if is_default_margin(ablation.rope) else ""
+    return f"±{margin_in_words(ablation.rope)}{default}"
 
 
 def bare(contrast: Contrast, shown: Points) -> str:
-    """The values alone where there are too few for an interval, else their mean; of unpaired arms that of their means."""
+    """The values alone where there are too few for an interval, else their mean; of unpaired arms
+    that of their means.
+    """
     if contrast.n < MIN_REPLICATES and contrast.paired:
         return ", ".join(shown.signed(value) for value in contrast.values)
     return shown.signed(contrast.delta)
@@ -108,11 +134,16 @@ def spread_text(values: Sequence[float], shown: Points) -> str:
     """mean ± sd (n), or the values alone below 3"""
     if len(values) < MIN_REPLICATES:
         return ", ".join(shown.percent(value) for value in values) or NONE
-    return f"{shown.percent(sum(values) / len(values))} ± {shown.percent(spread(values))} ({len(values)})"
+    return (
+        f"{shown.percent(sum(values) / len(values))} ± {shown.percent(spread(values))} "
+        f"({len(values)})"
+    )
 
 
 def _is_told(contrast: Contrast) -> bool:
-    """Whether the summary says it: main effects and shares of a full factorial are left to their tables."""
+    """Whether the summary says it: main effects and shares of a full factorial are left to their
+    tables.
+    """
     return contrast.kind in ("delta", "step", "interaction") or contrast.family_name == SCREEN
 
 
@@ -122,7 +153,9 @@ def _sentence(contrast: Contrast, ablation: Ablation, shown: Points) -> str:
         name = f"{name} against {contrast.against}"
     if not contrast.n:
         why = ablation.empty.get(contrast.name) or contrast.reason
-        if contrast.against in ablation.empty and contrast.name not in ablation.empty:  # the arm itself did not fail
+        if (
+            contrast.against in ablation.empty and contrast.name not in ablation.empty
+        ):  # the arm itself did not fail
             why = f"{contrast.against} has no result: {ablation.empty[contrast.against]}"
         return f"{name}: not compared ({why})."
     if contrast.verdict == "not tested":
@@ -133,14 +166,27 @@ def _sentence(contrast: Contrast, ablation: Ablation, shown: Points) -> str:
         if contrast.low > 0 or contrast.high < 0:
             head += " once corrected for several comparisons"
         least = shown.percent(contrast.mde)
-        return f"{head} (at the spread seen, a true difference below {least} is found with less than 80 % power)."
+        return (
+            f"{head} (at the spread seen, a true difference below {least} is found with less "
+            "than 80 % power)."
+        )
     if contrast.verdict == "equivalent":
-        half = float(Fit(*map(np.asarray, (contrast.delta, contrast.sd, contrast.error, contrast.df))).half(1 - 2 * ALPHA))
+        half = float(
+            Fit(*map(np.asarray, (contrast.delta, contrast.sd, contrast.error, contrast.df))).half(
+                1 - 2 * ALPHA
+            )
+        )
         inner = shown.interval(contrast.delta - half, contrast.delta + half)
         return f"{head} within {within(ablation)} (90 % interval {inner})."
-    small = f", though by less than the {margin_of(ablation)}" if below_margin(contrast, ablation.rope) else ""
+    small = (
+        f", though by less than the {margin_of(ablation)}"
+        if below_margin(contrast, ablation.rope)
+        else ""
+    )
     product = products(ablation.effects).get(name) if contrast.aliases else None
-    return f"{head}{small}." + (f" It may be {product} alone, as both factors of that are found too." if product else "")
+    return f"{head}{small}." + (
+        f" It may be {product} alone, as both factors of that are found too." if product else ""
+    )
 
 
 def _interaction(contrast: Contrast, ablation: Ablation, shown: Points) -> str:
@@ -151,25 +197,38 @@ def _interaction(contrast: Contrast, ablation: Ablation, shown: Points) -> str:
         return interactions.sentence(contrast, ablation, shown)
     if contrast.verdict == "equivalent":
         return (
-            f"{contrast.name}: their effects add up within the {margin_of(ablation)} ({shown.signed(contrast.delta)} points "
-            f"{interval})."
+            f"{contrast.name}: their effects add up within the {margin_of(ablation)} "
+            f"({shown.signed(contrast.delta)} points {interval})."
         )
-    corrected = " once corrected for several comparisons" if contrast.low > 0 or contrast.high < 0 else ""
+    corrected = (
+        " once corrected for several comparisons" if contrast.low > 0 or contrast.high < 0 else ""
+    )
     size = f"{shown.signed(contrast.delta)} points {interval}"
     return f"{contrast.name}: whether they interact is open{corrected} ({size})."
 
 
 def _best(ablation: Ablation) -> str:
-    """Of the arms that may lead the best, else those that nothing puts behind another; then those that may not."""
+    """Of the arms that may lead the best, else those that nothing puts behind another; then those
+    that may not.
+    """
     apart = ablation.apart
     rows = [row for row in ablation.rows if row.arm in ablation.bold]
     first = max(rows, key=lambda row: row.mean, default=None)
-    of = " of the arms that may lead" if first and any(row.mean > first.mean for row in ablation.rows) else ""
+    of = (
+        " of the arms that may lead"
+        if first and any(row.mean > first.mean for row in ablation.rows)
+        else ""
+    )
     if first and len(rows) > 1:
         others = [row.arm for row in rows if row is not first]
-        text = f"Highest mean{of}: {first.arm}; not found behind it after correction: {listed(others, len(others))}."
+        text = (
+            f"Highest mean{of}: {first.arm}; not found behind it after correction: "
+            f"{listed(others, len(others))}."
+        )
     elif first and ablation.best.difference(ablation.uncompared) == {first.arm}:
-        others_word = "each of the other arms compared" if ablation.uncompared else "every other arm"
+        others_word = (
+            "each of the other arms compared" if ablation.uncompared else "every other arm"
+        )
         text = f"Best: {first.arm}, distinguishable from {others_word}."
         text += " For other pictures of this kind that is open." * (first.arm in ablation.best_here)
     elif len(ablation.best) > 1 or any(contrast.family for contrast in ablation.deltas):
@@ -184,7 +243,9 @@ def _with_reasons(arms: Mapping[str, str]) -> str:
 
 
 def lost(ablation: Ablation) -> list[str]:
-    """Arms at chance, and the runs that count against their arm: a sentence each, to stand wherever its numbers stand."""
+    """Arms at chance, and the runs that count against their arm: a sentence each, to stand wherever
+    its numbers stand.
+    """
     shown = points(ablation)
     guess = shown.percent(ablation.guess.rate)
     texts = []
@@ -206,7 +267,10 @@ def _counted(row: ArmRow, guess: float, shown: Points) -> str:
     if not row.n:
         return f"{text}, none is complete"
     mean = (sum(row.values) + (total - row.n) * guess) / total
-    return f"{text}, not in its numbers; counted as chance ({shown.percent(guess)} %) it has {shown.percent(mean)} %"
+    return (
+        f"{text}, not in its numbers; counted as chance ({shown.percent(guess)} %) it has "
+        f"{shown.percent(mean)} %"
+    )
 
 
 def fallen(row: ArmRow, ablation: Ablation) -> str:
@@ -214,7 +278,10 @@ def fallen(row: ArmRow, ablation: Ablation) -> str:
     shown, low = points(ablation), ablation.collapsed[row.arm]
     column = ablation.scores[row.arm].dropna()
     which = ", ".join(f"{replicate} ({shown.percent(column[replicate])} %)" for replicate in low)
-    rest = sorted({shown.percent(value) for replicate, value in column.items() if replicate not in low}, key=float)
+    rest = sorted(
+        {shown.percent(value) for replicate, value in column.items() if replicate not in low},
+        key=float,
+    )
     others = "its other run has" if len(column) == len(low) + 1 else "its other runs have"
     others += f" {' to '.join(dict.fromkeys((rest[0], rest[-1])))} %"
     guess = f"guessing gives {shown.percent(ablation.guess.rate)} %"
@@ -223,7 +290,11 @@ def fallen(row: ArmRow, ablation: Ablation) -> str:
 
 def _replicates(ablation: Ablation) -> str:
     sizes = sorted({len(row.values) for row in ablation.rows})
-    return plural(sizes[0], "replicate") + " each" if len(sizes) == 1 else f"{sizes[0]} to {sizes[-1]} replicates"
+    return (
+        plural(sizes[0], "replicate") + " each"
+        if len(sizes) == 1
+        else f"{sizes[0]} to {sizes[-1]} replicates"
+    )
 
 
 def _in_words(row: ArmRow, shown: Points) -> str:

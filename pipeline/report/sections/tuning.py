@@ -17,30 +17,36 @@ UNTUNED = "All arms have the baseline's hyperparameters: tuned arms could rank d
 def hyperparameters(study: Study) -> str:
     """Whose hyperparameters the arms have, and what follows."""
     tuning = study.ablation.tuning
-    rest = "What no search tuned is the baseline's in all arms, apart from what an arm itself changes (its definition)."
+    rest = (
+        "What no search tuned is the baseline's in all arms, apart from what an arm itself "
+        "changes (its definition)."
+    )
     if isinstance(tuning, PerArm):
         return (
-            f"Each arm was tuned by a search of its own, of {plural(tuning.num_trials, 'trial')} on one split; "
-            f"all its replicates have the configuration found. {rest} The intervals are about these configurations, not "
-            "about the luck of the search that found them."
+            f"Each arm was tuned by a search of its own, of {plural(tuning.num_trials, 'trial')} "
+            f"on one split; all its replicates have the configuration found. {rest} The intervals "
+            "are about these configurations, not about the luck of the search that found them."
         )
     if isinstance(tuning, Replicated):
         (size, *_) = num_trials(tuning, study.ablation.replicates)
         return (
-            f"Each replicate of each arm was tuned by a search of its own, of {plural(size, 'trial')} with initial weights "
-            "and, unless the split is the official one, a split that no arm is trained with. "
-            f"{rest} The intervals cover the luck of the tuning."
+            "Each replicate of each arm was tuned by a search of its own, of "
+            f"{plural(size, 'trial')} with initial weights and, unless the split is the official "
+            f"one, a split that no arm is trained with. {rest} The intervals cover the luck of the "
+            "tuning."
         )
     return (
-        "Apart from what an arm itself changes (its definition), all arms use the hyperparameters of the study's baseline; "
-        "none was tuned for an arm. Tuned arms could rank differently."
+        "Apart from what an arm itself changes (its definition), all arms use the hyperparameters "
+        "of the study's baseline; none was tuned for an arm. Tuned arms could rank differently."
     )
 
 
 def column(found: Mapping[str, Effort]) -> dict[str, str]:
     """Arm → its effort in a table's cell."""
     return {
-        arm: f"{plural(effort.num_trials, 'trial')}, {plural(effort.num_epochs, 'epoch')}" if effort.planned else "none"
+        arm: f"{plural(effort.num_trials, 'trial')}, {plural(effort.num_epochs, 'epoch')}"
+        if effort.planned
+        else "none"
         for arm, effort in found.items()
     }
 
@@ -65,7 +71,13 @@ def tuning_table(found: Mapping[str, Effort], runs: Mapping[str, Sequence[str]])
         of = f" of {effort.planned}" if effort.num_trials != effort.planned else ""
         chosen = ", ".join(f"{path} = {value(scalar)}" for path, scalar in effort.chosen.items())
         none = "as defined" if effort.settled else NONE
-        texts = [arm, f"{effort.num_trials}{of}", f"{effort.num_epochs:,}", duration(effort.seconds), chosen or none]
+        texts = [
+            arm,
+            f"{effort.num_trials}{of}",
+            f"{effort.num_epochs:,}",
+            duration(effort.seconds),
+            chosen or none,
+        ]
         texts.append("; ".join(effort.edges) or ("none" if effort.settled else NONE))
         if not effort.planned:
             texts[4:] = ["nothing to tune", NONE]
@@ -79,14 +91,17 @@ def tuning_table(found: Mapping[str, Effort], runs: Mapping[str, Sequence[str]])
         Column("at an end of its range"),
     )
     caption = (
-        "Tuning: what each arm's own search took, and what it chose on val. Trials that two searches propose alike are "
-        "trained once and count for both. Chosen: the highest val acc among the trials that went furthest."
+        "Tuning: what each arm's own search took, and what it chose on val. Trials that two "
+        "searches propose alike are trained once and count for both. Chosen: the highest val acc "
+        "among the trials that went furthest."
     )
     return Table(caption, columns, tuple(rows), key=0)
 
 
 def warnings(found: Mapping[str, Effort]) -> Iterator[str]:
-    """Arms whose tuning was not that of the others, or whose best values lie at an end of the space."""
+    """Arms whose tuning was not that of the others, or whose best values lie at an end of the
+    space.
+    """
     for arm, effort in found.items():
         if effort.num_trials < effort.planned:
             done = f"{effort.num_trials} of {plural(effort.planned, 'trial')}"
@@ -97,24 +112,38 @@ def warnings(found: Mapping[str, Effort]) -> Iterator[str]:
     tuned = [arm for arm, effort in found.items() if effort.planned]
     bare = [arm for arm, effort in found.items() if not effort.planned]
     if bare and tuned:
-        yield f"{listed(bare)}: nothing of the space is left to tune, while {listed(tuned)} had a search: unequal effort"
+        yield (
+            f"{listed(bare)}: nothing of the space is left to tune, while {listed(tuned)} had a "
+            "search: unequal effort"
+        )
     elif bare:
         yield "No arm was tuned: the design sets all that the space holds"
     for arm, effort in found.items():
         for edge in effort.edges:
-            yield f"{arm}: its best value lies at the end of a range, {edge}: a wider range may hold a better one"
+            yield (
+                f"{arm}: its best value lies at the end of a range, {edge}: a wider range may "
+                "hold a better one"
+            )
 
 
 def unpromoted(record: Record, study: Study) -> Iterator[str]:
-    """Arms whose variant of a part the study's search left at its first rung, while it sent others on."""
-    trials, num_rungs = [(dict(flatten(run.config)), run) for run in record.trials() if run.rungs], study.search.num_rungs
+    """Arms whose variant of a part the study's search left at its first rung, while it sent others
+    on.
+    """
+    trials, num_rungs = (
+        [(dict(flatten(run.config)), run) for run in record.trials() if run.rungs],
+        study.search.num_rungs,
+    )
     sent_on = [run for _, run in trials if len(run.rungs) > 1]
     for arm in study.ablation.design.expand():
         for path, variant in flatten(arm.overrides):
-            own = [run for flat, run in trials if path.endswith(".name") and flat.get(path) == variant]
+            own = [
+                run for flat, run in trials if path.endswith(".name") and flat.get(path) == variant
+            ]
             if own and sent_on and all(len(run.rungs) == 1 for run in own):
                 rung = max(max(run.rungs) for run in own) + 1
                 yield (
-                    f"{arm.name}: none of the search's {plural(len(own), 'trial')} with {path} = {variant} went beyond rung "
-                    f"{rung} of {num_rungs}: the search says little of this variant, and slow starters are culled so"
+                    f"{arm.name}: none of the search's {plural(len(own), 'trial')} with {path} = "
+                    f"{variant} went beyond rung {rung} of {num_rungs}: the search says little of "
+                    "this variant, and slow starters are culled so"
                 )

@@ -1,4 +1,6 @@
-"""The winner's curse: the number that the best trial was chosen by, beside what its configuration does trained again."""
+"""The winner's curse: the number that the best trial was chosen by, beside what its configuration
+does trained again.
+"""
 
 from pipeline.analysis.results import Ablation, ArmRow
 from pipeline.analysis.search_results import Search, top_value
@@ -9,19 +11,31 @@ from pipeline.report.sections.sentences import points
 
 
 def sentence(search: Search, ablation: Ablation) -> str:
-    """What choosing the best of many trials added to its number, where an arm has the best trial's configuration."""
+    """What choosing the best of many trials added to its number, where an arm has the best trial's
+    configuration.
+    """
     best, top = search.best, search.num_rungs - 1
     if best is None or not best.rungs:
         return ""
     rung, value = top_value(best) or (-1, NAN)
     row = _again(search, ablation)
     if row is None or rung < top:
-        why = "no arm trains its configuration again" if row is None else "it never reached the top rung"
+        why = (
+            "no arm trains its configuration again"
+            if row is None
+            else "it never reached the top rung"
+        )
         return f"What choosing it added to this number (the winner's curse) is not measured: {why}."
-    runs = [run for run in row.complete if run.config == best.config]  # where each replicate is tuned, not all of them
-    fresh = [run.epochs[-1]["val_acc"] for run in runs]  # at the last epoch, as the search reads its trials
+    runs = [
+        run for run in row.complete if run.config == best.config
+    ]  # where each replicate is tuned, not all of them
+    fresh = [
+        run.epochs[-1]["val_acc"] for run in runs
+    ]  # at the last epoch, as the search reads its trials
     tests = [run.test_acc for run in runs if run.test_acc is not None]
-    config = runs[0].config  # val is judged on each replicate's own pictures, whatever the arms are judged on
+    config = runs[
+        0
+    ].config  # val is judged on each replicate's own pictures, whatever the arms are judged on
     way = basis(config["split"], folds=config.get("folds", 5), held_out=False)
     found = winners_curse(value, fresh, tests, way)
     return _told(best.number, row, found, ablation, resplit=best.config["split"] != "official")
@@ -29,26 +43,37 @@ def sentence(search: Search, ablation: Ablation) -> str:
 
 def _again(search: Search, ablation: Ablation) -> ArmRow | None:
     """The arm whose runs have the very configuration of the best trial."""
-    same = [row for row in ablation.rows if any(search.best and run.config == search.best.config for run in row.complete)]
+    same = [
+        row
+        for row in ablation.rows
+        if any(search.best and run.config == search.best.config for run in row.complete)
+    ]
     return same[0] if same else None
 
 
 def _told(number: int, row: ArmRow, found: Winner, ablation: Ablation, *, resplit: bool) -> str:
     shown = Points(max(2, points(ablation).decimals))
     text = (
-        f"Winner's curse: trial {number} has val acc {shown.percent(found.search_val)} %, by which it was chosen; trained "
-        f"again as the arm {row.arm} its configuration has {shown.percent(found.fresh_val)} % at that epoch "
-        f"({plural(found.n, 'fresh replicate')})"
+        f"Winner's curse: trial {number} has val acc {shown.percent(found.search_val)} %, by which "
+        f"it was chosen; trained again as the arm {row.arm} its configuration has "
+        f"{shown.percent(found.fresh_val)} % at that epoch ({plural(found.n, 'fresh replicate')})"
     )
     if found.num_tested:
-        text += f" and test acc {shown.percent(found.test)} % ({found.num_tested}, at each run's best epoch by val acc)"
+        text += (
+            f" and test acc {shown.percent(found.test)} % ({found.num_tested}, at each run's "
+            "best epoch by val acc)"
+        )
     if resplit:
         text += (
-            ". The search read it on its one train/val split, the replicates on splits drawn anew: their difference is in it"
+            ". The search read it on its one train/val split, the replicates on splits drawn "
+            "anew: their difference is in it"
         )
     text += f". Chosen minus fresh: {shown.signed(found.optimism)} points"
     if found.n < MIN_REPLICATES:
         return f"{text}, without an interval: fewer than {MIN_REPLICATES} replicates."
     pool = "this pool of train and val pictures, these hyperparameters"
     interval = shown.interval(found.low, found.high)
-    return f"{text} {interval} (95 % Student interval of the fresh mean; one interval, uncorrected). Scope: {pool}."
+    return (
+        f"{text} {interval} (95 % Student interval of the fresh mean; one interval, "
+        f"uncorrected). Scope: {pool}."
+    )

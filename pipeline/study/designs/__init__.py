@@ -1,4 +1,5 @@
-"""Ablation designs: which arms a study trains, as overrides of the baseline, and what may be asked of them. Pure.
+"""Ablation designs: which arms a study trains, as overrides of the baseline, and what may be asked
+of them. Pure.
 
 A new design is a new module in this package (and its test): the union is collected from it.
 """

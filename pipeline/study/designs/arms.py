@@ -11,7 +11,8 @@ from pipeline.study.designs.base import Arm, Label, Overrides, Scheme
 class Arms(Scheme):
     """Arms named one by one; the first is the reference.
 
-    Where they are all combinations of some of them, the first with no overrides, these are the factors of a full factorial.
+    Where they are all combinations of some of them, the first with no overrides, these are the
+    factors of a full factorial.
     """
 
     name: Literal["arms"] = "arms"
@@ -22,10 +23,14 @@ class Arms(Scheme):
 
     def expand(self) -> tuple[Arm, ...]:
         levels = self._levels()
-        return tuple(Arm(name, overrides, levels.get(name, {})) for name, overrides in self.arms.items())
+        return tuple(
+            Arm(name, overrides, levels.get(name, {})) for name, overrides in self.arms.items()
+        )
 
     def _levels(self) -> dict[str, dict[str, bool]]:
-        """Arm → factor → on, where the arms are a full factorial of two factors or more; else nothing."""
+        """Arm → factor → on, where the arms are a full factorial of two factors or more; else
+        nothing.
+        """
         (_, reference), *others = self.arms.items()
         k = len(self.arms).bit_length() - 1
         factors = dict(sorted(others, key=lambda item: len(item[1]))[:k])
@@ -34,7 +39,12 @@ class Arms(Scheme):
             return {}
         found = {}
         for on in itertools.product((False, True), repeat=k):
-            merged = {path: v for f, is_on in zip(factors, on, strict=True) if is_on for path, v in factors[f].items()}
+            merged = {
+                path: v
+                for f, is_on in zip(factors, on, strict=True)
+                if is_on
+                for path, v in factors[f].items()
+            }
             arm = next((name for name, overrides in self.arms.items() if overrides == merged), None)
             if arm is not None:
                 found[arm] = dict(zip(factors, on, strict=True))

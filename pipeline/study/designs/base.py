@@ -12,7 +12,9 @@ from pydantic_core import to_jsonable_python
 from pipeline.frozen import Frozen
 from pipeline.study.questions import Question, differences, factorial_questions, shapley_questions
 
-Overrides = Annotated[dict[str, Any], AfterValidator(to_jsonable_python)]  # parts given as objects become plain data
+Overrides = Annotated[
+    dict[str, Any], AfterValidator(to_jsonable_python)
+]  # parts given as objects become plain data
 Label = Annotated[str, Field(min_length=1, max_length=100)]
 
 SPELLED_OUT = 3  # up to so many factors, an arm's name lists all that are on
@@ -20,7 +22,9 @@ SPELLED_OUT = 3  # up to so many factors, an arm's name lists all that are on
 
 @dataclass(frozen=True)
 class Arm:
-    """One row of the ablation table. `levels` says which factors are on (empty where the design has no factors)."""
+    """One row of the ablation table. `levels` says which factors are on (empty where the design has
+    no factors).
+    """
 
     name: str
     overrides: Mapping[str, Any]
@@ -41,7 +45,9 @@ class Scheme(Frozen):
         raise NotImplementedError
 
     def questions(self) -> tuple[Question, ...]:
-        """What the arms can answer: differences from the reference, and the effects where they are a full factorial."""
+        """What the arms can answer: differences from the reference, and the effects where they are
+        a full factorial.
+        """
         arms = self.expand()
         levels = {arm.name: arm.levels for arm in arms}
         return (
@@ -52,29 +58,43 @@ class Scheme(Frozen):
 
 
 class Factors(Scheme):
-    """Factors that are off or on: `on` holds a factor's overrides of the baseline, `off` those that take it away.
+    """Factors that are off or on: `on` holds a factor's overrides of the baseline, `off` those that
+    take it away.
 
-    One of the two is enough: `on` where the baseline lacks the factor, `off` where it has it. A factor may be a part on or
-    off, another value, or a whole family (`{"model.name": "resnet18"}`). An arm is called the same in every design: by its
-    factors if few are on, by those it lacks if few are off.
+    One of the two is enough: `on` where the baseline lacks the factor, `off` where it has it. A
+    factor may be a part on or off, another value, or a whole family (`{"model.name": "resnet18"}`).
+    An arm is called the same in every design: by its factors if few are on, by those it lacks if
+    few are off.
     """
 
     reference: Label = Field(
         default="baseline",
-        description="what the arm with every factor off is called; 'none' unless set where `off` alone is given",
+        description=(
+            "what the arm with every factor off is called; 'none' unless set where `off` "
+            "alone is given"
+        ),
     )
     on: dict[Label, Overrides] = Field(default={})
     off: dict[Label, Overrides] = Field(default={})
 
     MIN: ClassVar[int] = 1
     MAX: ClassVar[int] = 20
-    ORDERED: ClassVar[bool] = False  # whether factors come one after another, so that a later one may replace an earlier
+    ORDERED: ClassVar[bool] = (
+        False  # whether factors come one after another, so that a later one may replace an earlier
+    )
 
     @model_validator(mode="before")
     @classmethod
     def _named(cls, given: Any) -> Any:
-        """Where every factor is taken away from the baseline, what is left of it may not be called the baseline."""
-        bare = isinstance(given, Mapping) and given.get("off") and not given.get("on") and "reference" not in given
+        """Where every factor is taken away from the baseline, what is left of it may not be called
+        the baseline.
+        """
+        bare = (
+            isinstance(given, Mapping)
+            and given.get("off")
+            and not given.get("on")
+            and "reference" not in given
+        )
         return {**given, "reference": "none"} if bare else given
 
     @model_validator(mode="after")
@@ -82,10 +102,16 @@ class Factors(Scheme):
         factors = self.factors()
         if not self.MIN <= len(factors) <= self.MAX:
             limit = f"at least {self.MIN}" if len(factors) < self.MIN else f"at most {self.MAX}"
-            raise ValueError(f"{limit} factors belong in `on` or `off` of this design (got {len(factors)})")
+            raise ValueError(
+                f"{limit} factors belong in `on` or `off` of this design (got {len(factors)})"
+            )
         if self.reference in factors:
-            raise ValueError(f"a factor may not be called '{self.reference}', the name of the reference arm")
-        paths = {factor: {*self.on.get(factor, ()), *self.off.get(factor, ())} for factor in factors}
+            raise ValueError(
+                f"a factor may not be called '{self.reference}', the name of the reference arm"
+            )
+        paths = {
+            factor: {*self.on.get(factor, ()), *self.off.get(factor, ())} for factor in factors
+        }
         check_paths(paths, ordered=self.ORDERED and not self.off)
         check_names(self.expand())
         return self
@@ -119,16 +145,27 @@ def arm_name(levels: Mapping[str, bool], reference: str) -> str:
 
 
 def check_paths(paths: Mapping[str, Iterable[str]], *, ordered: bool) -> None:
-    """Raise ValueError where two factors set the same thing, so that what both do together is undefined.
+    """Raise ValueError where two factors set the same thing, so that what both do together is
+    undefined.
 
-    Of `ordered` factors the later one counts where both set one path; one may still not set a part of which another sets
-    the whole.
+    Of `ordered` factors the later one counts where both set one path; one may still not set a part
+    of which another sets the whole.
     """
     for (a, left), (b, right) in itertools.combinations(paths.items(), 2):
         shared = sorted({x for x in left for y in right if x == y and not ordered})
-        nested = sorted({max(x, y, key=len) for x in left for y in right if x.startswith(f"{y}.") or y.startswith(f"{x}.")})
+        nested = sorted(
+            {
+                max(x, y, key=len)
+                for x in left
+                for y in right
+                if x.startswith(f"{y}.") or y.startswith(f"{x}.")
+            }
+        )
         if shared or nested:
-            raise ValueError(f"factors '{a}' and '{b}' both set {shared or nested}: their combination is undefined")
+            raise ValueError(
+                f"factors '{a}' and '{b}' both set {shared or nested}: their combination is "
+                "undefined"
+            )
 
 
 def check_names(arms: Iterable[Arm]) -> None:

@@ -1,4 +1,6 @@
-"""One factor at a time: added to nothing, left out of everything, or both. Linear in the number of factors."""
+"""One factor at a time: added to nothing, left out of everything, or both. Linear in the number of
+factors.
+"""
 
 from typing import Literal
 
@@ -10,7 +12,9 @@ from pipeline.study.questions import Question, differences, factorial_questions
 
 
 class AddOneIn(Factors):
-    """The reference and each factor on its own (k + 1 arms): does it help alone? Blind to interactions."""
+    """The reference and each factor on its own (k + 1 arms): does it help alone? Blind to
+    interactions.
+    """
 
     name: Literal["add_one_in"] = "add_one_in"
 
@@ -19,10 +23,11 @@ class AddOneIn(Factors):
 
 
 class LeaveOneOut(Factors):
-    """All factors and all but one each (k + 1 arms): is it still needed? The reference is the arm with all of them.
+    """All factors and all but one each (k + 1 arms): is it still needed? The reference is the arm
+    with all of them.
 
-    Differences are "without" minus "with": worse means that the factor contributes. `with_none` adds the arm that has
-    none, so that the table says what all are worth together.
+    Differences are "without" minus "with": worse means that the factor contributes. `with_none`
+    adds the arm that has none, so that the table says what all are worth together.
     """
 
     name: Literal["leave_one_out"] = "leave_one_out"
@@ -35,17 +40,23 @@ class LeaveOneOut(Factors):
 
 
 class Both(Factors):
-    """Add-one-in and leave-one-out (2k + 2 arms, what they share once): does it help alone, and is it still needed?
+    """Add-one-in and leave-one-out (2k + 2 arms, what they share once): does it help alone, and is
+    it still needed?
 
-    The arms that lack one factor are compared with the arm that has all, the others with the reference. For two factors
-    this is the full factorial.
+    The arms that lack one factor are compared with the arm that has all, the others with the
+    reference. For two factors this is the full factorial.
     """
 
     name: Literal["both"] = "both"
 
     def expand(self) -> tuple[Arm, ...]:
         factors = self.factors()
-        arms = (self.arm(()), *(self.arm((factor,)) for factor in factors), *self.without(), self.arm(factors))
+        arms = (
+            self.arm(()),
+            *(self.arm((factor,)) for factor in factors),
+            *self.without(),
+            self.arm(factors),
+        )
         return tuple({tuple(arm.levels.values()): arm for arm in arms}.values())
 
     def questions(self) -> tuple[Question, ...]:
@@ -54,15 +65,19 @@ class Both(Factors):
         full = self.arm(factors).name
         lacking = [arm.name for arm in self.without()] if len(factors) > 1 else []
         effects = factorial_questions({arm.name: arm.levels for arm in arms})
-        return (*differences(dict.fromkeys((*alone, full)), arms[0].name), *differences(lacking, full), *effects)
+        return (
+            *differences(dict.fromkeys((*alone, full)), arms[0].name),
+            *differences(lacking, full),
+            *effects,
+        )
 
 
 class Auto(Factors):
     """The full factorial of up to three factors; beyond that add-one-in and leave-one-out.
 
-    Up to three, all combinations cost at most 8 arms and answer most. From four on they are 16 and more: `both` asks what
-    a reader asks first in 2k + 2 arms. Ask by name for `factorial` with four factors, and for `fractional` to screen five
-    or more.
+    Up to three, all combinations cost at most 8 arms and answer most. From four on they are 16 and
+    more: `both` asks what a reader asks first in 2k + 2 arms. Ask by name for `factorial` with four
+    factors, and for `fractional` to screen five or more.
     """
 
     name: Literal["auto"] = "auto"

@@ -6,14 +6,24 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from pipeline.study.designs.base import Arm, Factors, Label, Overrides, Scheme, check_names, check_paths
+from pipeline.study.designs.base import (
+    Arm,
+    Factors,
+    Label,
+    Overrides,
+    Scheme,
+    check_names,
+    check_paths,
+)
 from pipeline.study.questions import Question, differences, steps
 
 
 class Ladder(Factors):
-    """Factors switched on one after another (k + 1 arms): what did the way to the final system look like?
+    """Factors switched on one after another (k + 1 arms): what did the way to the final system look
+    like?
 
-    What a step gives depends on its place in the order. Where two factors set the same path, the later one counts.
+    What a step gives depends on its place in the order. Where two factors set the same path, the
+    later one counts.
     """
 
     name: Literal["ladder"] = "ladder"
@@ -30,14 +40,17 @@ class Ladder(Factors):
 class OrderedPath(Scheme):
     """Steps from the baseline to a given configuration, in their order (one arm more than steps).
 
-    Which few changes make the difference (after Fawcett & Hoos 2016, doi:10.1007/s10732-014-9275-9): there each step is
-    the best of those left, chosen by the very runs that measure it. Here the order is given beforehand and each step is
-    measured on replicates of its own, so that its size is not the luckiest of several. Steps are named by what they set, in
-    short where that tells them apart.
+    Which few changes make the difference (after Fawcett & Hoos 2016,
+    doi:10.1007/s10732-014-9275-9): there each step is the best of those left, chosen by the very
+    runs that measure it. Here the order is given beforehand and each step is measured on replicates
+    of its own, so that its size is not the luckiest of several. Steps are named by what they set,
+    in short where that tells them apart.
     """
 
     name: Literal["path"] = "path"
-    reference: Label = Field(default="baseline", description="what the arm before the first step is called")
+    reference: Label = Field(
+        default="baseline", description="what the arm before the first step is called"
+    )
     steps: tuple[Overrides, ...] = Field(min_length=1, max_length=20)
 
     @model_validator(mode="after")
@@ -55,7 +68,10 @@ class OrderedPath(Scheme):
         short = tuple(map(_label, self.steps))
         if len(set(short)) == len(short):
             return short
-        return tuple(", ".join(f"{path}={_shown(value)}" for path, value in step.items()) for step in self.steps)
+        return tuple(
+            ", ".join(f"{path}={_shown(value)}" for path, value in step.items())
+            for step in self.steps
+        )
 
     def expand(self) -> tuple[Arm, ...]:
         factors = self.factors()
@@ -64,7 +80,9 @@ class OrderedPath(Scheme):
         for count in range(len(factors) + 1):
             name = f"up to {factors[count - 1]}" if count else self.reference
             overrides = overrides | (self.steps[count - 1] if count else {})
-            arms.append(Arm(name, overrides, {factor: i < count for i, factor in enumerate(factors)}))
+            arms.append(
+                Arm(name, overrides, {factor: i < count for i, factor in enumerate(factors)})
+            )
         return tuple(arms)
 
     def questions(self) -> tuple[Question, ...]:
@@ -80,7 +98,9 @@ def climb(arms: tuple[Arm, ...], factors: tuple[str, ...]) -> tuple[Question, ..
 def _label(step: Mapping[str, Any]) -> str:
     """A step by the variants that it names, else by the last part of what it sets."""
     variants = [str(value) for path, value in step.items() if path.endswith(".name")]
-    return ", ".join(variants or [f"{path.rpartition('.')[2]}={_shown(value)}" for path, value in step.items()])
+    return ", ".join(
+        variants or [f"{path.rpartition('.')[2]}={_shown(value)}" for path, value in step.items()]
+    )
 
 
 def _shown(value: Any) -> str:
