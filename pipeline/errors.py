@@ -5,7 +5,7 @@ has its exit code.
 import difflib
 import os
 import shlex
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 
 class PipelineError(Exception):
@@ -69,7 +69,13 @@ def nearest(value: object, allowed: Iterable[object]) -> str:
 def choices(value: object, allowed: Iterable[object]) -> str:
     """`got 'x'; allowed: a, b, c; did you mean 'a'?`"""
     names = [str(name) for name in allowed]
-    shown = ", ".join(printable(name, 60) for name in names[:20]) + (
+    return (
+        f"got {printable(repr(value))}; allowed: {listed(names) or '(none)'}{nearest(value, names)}"
+    )
+
+
+def listed(names: Sequence[str]) -> str:
+    """`a, b, c`, of many the first 20."""
+    return ", ".join(printable(name, 60) for name in names[:20]) + (
         ", …" if len(names) > 20 else ""
     )
-    return f"got {printable(repr(value))}; allowed: {shown or '(none)'}{nearest(value, names)}"

@@ -59,8 +59,8 @@ def run(module: str, *flags: object, home: Path, root: Path = ROOT, seconds: flo
 
 def copied(root: Path) -> Path:
     """A copy of the code in `root`, to be edited."""
-    for name in ("pipeline", "studies", "search_spaces"):
-        shutil.copytree(ROOT / name, root / name, ignore=shutil.ignore_patterns("__pycache__"))
+    ignored = shutil.ignore_patterns("__pycache__")
+    shutil.copytree(ROOT / "pipeline", root / "pipeline", ignore=ignored)
     return root
 
 

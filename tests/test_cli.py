@@ -48,13 +48,11 @@ def place(tmp_path_factory) -> Path:
     """
     place = tmp_path_factory.mktemp("place")
     (place / "studies").mkdir()
-    hw3 = (ROOT / "studies" / "hw3.py").read_text(encoding="utf-8")
-    (place / "studies" / "hw3.py").write_text(hw3, encoding="utf-8")
     (place / "studies" / "broken.py").write_text(
-        "from pipeline.study import Study\nSTUDY = Study(", encoding="utf-8"
+        "from pipeline.study.study import Study\nSTUDY = Study(", encoding="utf-8"
     )
     strict = (
-        "import dataclasses\nfrom studies.hw3 import STUDY\nSTUDY = "
+        "import dataclasses\nfrom pipeline.studies.hw3 import STUDY\nSTUDY = "
         'STUDY.override({"fallback": None, "name": "strict"})\n'
     )
     (place / "studies" / "strict.py").write_text(strict, encoding="utf-8")
@@ -129,7 +127,12 @@ BAD = {
     "no study": ([], ["--study"]),
     "unknown study": (
         ["--study", "hw4"],
-        ["--study", "'hw4'", "allowed: broken, hw3, strict", "did you mean 'hw3'?"],
+        [
+            "--study",
+            "'hw4'",
+            "allowed: broken, strict (yours, in studies/); cats_and_dogs",
+            "did you mean 'hw3'?",
+        ],
     ),
     "path for a study": (["--study", "../hw3"], ["'../hw3'", "hw3"]),
     "broken study": (["--study", "broken"], ["broken.py", "SyntaxError", "line 2"]),

@@ -11,6 +11,7 @@ import pytest
 from pictures import class_folder
 from rich.console import Console
 from sets import leaves
+from studies import small_study
 
 from pipeline.data.arrays import encode
 from pipeline.data.cache import prepare
@@ -25,7 +26,6 @@ from pipeline.record.record import Record
 from pipeline.session.opening import open_record
 from pipeline.session.opening import prepare as begin
 from pipeline.session.resume import require_same
-from studies import small_study
 
 NUMBERS = tuple(str(n) for n in range(11))
 TEXT = tuple(

@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 from pydantic import ValidationError
 from scipy import special
+from studies import small_study
 
 from pipeline.analysis.stats import answer, by_family
 from pipeline.core.config import TrainConfig
@@ -27,7 +28,6 @@ from pipeline.study.designs import (
 )
 from pipeline.study.questions import EFFECTS, SCREEN, SHAPLEY, STEPS, Alias
 from pipeline.study.study import Ablation, Study
-from studies import small_study
 
 FACTORS = {
     "dropout": {"model.dropout": 0.25},

@@ -21,6 +21,7 @@ from driver import Worker, drive, open_plan
 from pictures import hw3_folder, save
 from PIL import Image
 from segments import work
+from studies import small_study
 from test_contracts import every, narrow
 
 from pipeline.core import CORE_VERSION
@@ -50,7 +51,6 @@ from pipeline.record.record import Record
 from pipeline.session.resume import describe_data
 from pipeline.study.designs import Arms
 from pipeline.study.study import Study
-from studies import small_study
 
 ROOT = Path(__file__).parents[1]
 

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from records import Scribe
 from rich.console import Console
+from studies import small_study
 
 from pipeline.errors import UserError
 from pipeline.machine import resources
@@ -19,7 +20,6 @@ from pipeline.session.preflight import external_files
 from pipeline.session.resume import require_same
 from pipeline.study.designs import Arms, Factorial
 from pipeline.study.study import Ablation, Study
-from studies import small_study
 
 SHAPE = (3, 32, 10)
 RESNET = {"baseline": {}, "ResNet": {"model.name": "resnet18"}}

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from driver import DATA, Worker, drive, open_plan
+from studies import small_study
 
 from pipeline.ablate import main as ablate
 from pipeline.errors import UserError
@@ -23,7 +24,6 @@ from pipeline.session.session import path_study
 from pipeline.study.choose import chosen_study
 from pipeline.study.designs import OrderedPath
 from pipeline.study.study import Study
-from studies import small_study
 
 BEST = {
     "model.dropout": 0.5,

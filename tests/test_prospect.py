@@ -12,6 +12,7 @@ import pytest
 from driver import Worker, open_plan, train
 from records import Scribe, make_study
 from scipy import stats
+from studies import small_study
 
 from benchmarks.coverage import pilots
 from pipeline.analysis.pilot import detectable, replicates_for, sentence
@@ -22,7 +23,6 @@ from pipeline.report import write_report
 from pipeline.session.dry_run import preview
 from pipeline.study.designs import Arms
 from pipeline.study.study import Study
-from studies import small_study
 
 PLAN, JSON = "plan.md", "plan.json"
 

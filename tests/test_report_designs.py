@@ -598,7 +598,7 @@ def test_forbidden_claims_are_absent(design: Scheme, tmp_path: Path) -> None:
 
 
 def test_regularizers_leaves_each_one_out_by_its_design() -> None:
-    study = load_study("regularizers", Path(__file__).parents[1] / "studies")
+    study = load_study("regularizers")
     assert isinstance(study.ablation.design, LeaveOneOut)
     arms = {arm.name: config for arm, config in study.arms()}
     assert next(iter(arms)) == "all 4"

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from driver import Worker, metrics, open_plan
+from studies import small_study
 
 from pipeline.engine import ray_tune
 from pipeline.engine.interrupts import Interrupts
@@ -20,7 +21,6 @@ from pipeline.errors import MachineError
 from pipeline.machine import Resources
 from pipeline.record.lease import FILE
 from pipeline.record.ledger import read_events
-from studies import small_study
 
 pytestmark = pytest.mark.usefixtures("quick_disk")
 

@@ -16,6 +16,7 @@ from rich.cells import cell_len
 from rich.panel import Panel
 from rich.progress import Progress as Bar
 from rich.text import Text
+from studies import small_study
 from test_cli import COMMANDS, ROOT
 
 from pipeline import ablate, caches, repair, search, ui
@@ -33,7 +34,6 @@ from pipeline.report import write_report
 from pipeline.screen import Steady, console, fold, folded, spelt, steadily, steady
 from pipeline.session import cli
 from pipeline.session.progress import Progress
-from studies import small_study
 
 ENCODINGS = ("ascii", "gbk", "big5", "cp1252", "latin-1", "utf-8", "cp437", "shift_jis")
 OURS = "Δ −0.5 ± 0.1 † ² · × ≤ … 食物 ─│┌━█ é \udce9"

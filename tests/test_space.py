@@ -8,8 +8,8 @@ from pydantic import ValidationError
 from pipeline.core.config import TrainConfig
 from pipeline.core.optimizers import SGD
 from pipeline.errors import UserError
+from pipeline.search_spaces.hw3 import SPACE as HW3
 from pipeline.study.space import Choice, Float, Int, Space
-from search_spaces.hw3 import SPACE as HW3
 from tests.studies import SPACE
 
 RANGES = (

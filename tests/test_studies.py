@@ -1,4 +1,4 @@
-"""Every study in `studies/`: a lab note that says what it costs, arms that differ, and a fallback
+"""Every shipped study: a lab note that says what it costs, arms that differ, and a fallback
 that anybody can run.
 """
 
@@ -16,8 +16,8 @@ from pipeline.study.designs import LeaveOneOut
 from pipeline.study.study import Study, load_study
 
 ROOT = Path(__file__).parents[1]
-FOLDER = ROOT / "studies"
-STUDIES = sorted(path.stem for path in FOLDER.glob("*.py"))
+FOLDER = ROOT / "pipeline" / "studies"
+STUDIES = sorted(path.stem for path in FOLDER.glob("[!_]*.py"))
 EVERY_STUDY = pytest.mark.parametrize("name", STUDIES)
 
 
@@ -28,7 +28,7 @@ def note(name: str) -> str:
 
 def fallen(name: str) -> Study:
     """The study as its fallback makes it."""
-    study = load_study(name, FOLDER)
+    study = load_study(name)
     assert study.fallback is not None
     return study.override(study.fallback.overrides)
 
@@ -58,7 +58,7 @@ def num_epochs(study: Study) -> float:
 
 @EVERY_STUDY
 def test_a_study_is_legal_and_its_arms_differ(name):
-    for study in (load_study(name, FOLDER), fallen(name)):
+    for study in (load_study(name), fallen(name)):
         study.check()
         prints = [config.fingerprint() for _, config in study.arms()]
         assert len(set(prints)) == len(prints) >= 2
@@ -67,7 +67,7 @@ def test_a_study_is_legal_and_its_arms_differ(name):
 
 @EVERY_STUDY
 def test_the_search_begins_at_the_baseline(name):
-    for study in (load_study(name, FOLDER), fallen(name)):
+    for study in (load_study(name), fallen(name)):
         assert study.space.point(study.baseline.flat()) is not None
 
 
@@ -85,9 +85,7 @@ def test_the_lab_note_says_what_the_budget_costs(name):
     """Within a tenth, so that whoever changes the budget changes the note."""
     stated = re.search(r"Cost:\s+about\s+([\d,]+)\s+epochs", note(name))
     assert stated is not None
-    assert int(stated[1].replace(",", "")) == pytest.approx(
-        num_epochs(load_study(name, FOLDER)), rel=0.1
-    )
+    assert int(stated[1].replace(",", "")) == pytest.approx(num_epochs(load_study(name)), rel=0.1)
 
 
 @EVERY_STUDY
@@ -96,13 +94,13 @@ def test_the_cuts_of_the_lab_note_work(name, monkeypatch):
     monkeypatch.chdir(ROOT)
     (flags,) = commands(note(name), "--epochs")
     study, _, _ = asked("--study", name, "--data", "pictures", *flags)
-    assert num_epochs(study) < num_epochs(load_study(name, FOLDER)) / 2
+    assert num_epochs(study) < num_epochs(load_study(name)) / 2
 
 
 @EVERY_STUDY
 def test_without_pictures_the_study_falls_back(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    study = load_study(name, FOLDER)
+    study = load_study(name)
     monkeypatch.delenv(study.data_env or "", raising=False)
     path = tmp_path / "study.json"
     path.write_text(study.model_dump_json(), encoding="utf-8")
@@ -115,7 +113,7 @@ def test_without_pictures_the_study_falls_back(name, tmp_path, monkeypatch):
 
 @EVERY_STUDY
 def test_pictures_lie_below_the_working_directory(name):
-    study = load_study(name, FOLDER)
+    study = load_study(name)
     assert study.data is not None
     assert study.data_env is not None
     assert not Path(study.data).is_absolute()
@@ -123,12 +121,12 @@ def test_pictures_lie_below_the_working_directory(name):
 
 def test_every_study_is_in_the_readme():
     text = (ROOT / "README.md").read_text(encoding="utf-8")
-    rows = re.findall(r"^\| \[`(\w+)`\]\(studies/(\w+)\.py\) \|", text, re.MULTILINE)
+    rows = re.findall(r"^\| \[`(\w+)`\]\(pipeline/studies/(\w+)\.py\) \|", text, re.MULTILINE)
     assert sorted(rows) == [(name, name) for name in STUDIES]
 
 
 def test_degradation_compares_networks_of_the_same_layers():
-    arms = {arm.name: config.model for arm, config in load_study("degradation", FOLDER).arms()}
+    arms = {arm.name: config.model for arm, config in load_study("degradation").arms()}
     assert {(model.plain, model.depth) for model in arms.values()} == {
         (True, 18),
         (False, 18),
@@ -139,7 +137,7 @@ def test_degradation_compares_networks_of_the_same_layers():
 
 
 def test_regularizers_leaves_each_one_out():
-    study = load_study("regularizers", FOLDER)
+    study = load_study("regularizers")
     assert isinstance(study.ablation.design, LeaveOneOut)
     arms = {arm.name: config for arm, config in study.arms()}
     amounts = {
@@ -156,7 +154,7 @@ def test_regularizers_leaves_each_one_out():
 
 
 def test_lenet_tuning_starts_from_the_original_network():
-    study = load_study("lenet_tuning", FOLDER)
+    study = load_study("lenet_tuning")
     model = study.baseline.model
     assert (model.activation, model.pool, model.norm, model.width) == ("sigmoid", "avg", "none", 6)
     rates = {config.model.activation: config.optimizer.lr for _, config in study.arms()}

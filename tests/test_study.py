@@ -20,11 +20,9 @@ from pipeline.study.study import Study, load_study
 from tests.studies import small_study
 
 ROOT = Path(__file__).parents[1]
-STUDIES = sorted(
-    path.stem for path in (ROOT / "studies").glob("*.py") if not path.stem.startswith("_")
-)
+FOLDER = ROOT / "pipeline" / "studies"
+STUDIES = sorted(path.stem for path in FOLDER.glob("[!_]*.py"))
 EVERY_STUDY = pytest.mark.parametrize("name", STUDIES)
-FOLDER = ROOT / "studies"
 
 
 def with_design(design) -> Study:
@@ -34,7 +32,7 @@ def with_design(design) -> Study:
 
 @EVERY_STUDY
 def test_a_study_is_the_same_in_every_process(name):
-    code = f"from pipeline.study import load_study; print(load_study({name!r}).fingerprint())"
+    code = f"from pipeline.study.study import load_study; print(load_study({name!r}).fingerprint())"
     prints = set()
     for seed in ("1", "2"):
         found = subprocess.run(
@@ -46,12 +44,12 @@ def test_a_study_is_the_same_in_every_process(name):
             check=True,
         )
         prints.add(found.stdout.strip())
-    assert prints == {load_study(name, FOLDER).fingerprint()}
+    assert prints == {load_study(name).fingerprint()}
 
 
 @EVERY_STUDY
 def test_a_study_is_legal_as_it_stands_and_as_its_fallback(name):
-    study = load_study(name, FOLDER)
+    study = load_study(name)
     study.check()
     assert study.name == name
     assert len(study.arms()) >= 2
@@ -72,7 +70,7 @@ def test_a_study_begins_with_a_lab_note(name):
 
 @EVERY_STUDY
 def test_a_study_goes_through_json(name, tmp_path):
-    study = load_study(name, FOLDER)
+    study = load_study(name)
     path = tmp_path / "resolved.json"
     path.write_text(study.model_dump_json(indent=1), encoding="utf-8")
     again = load_study(str(path))
@@ -103,15 +101,32 @@ def test_a_changed_default_is_noticed():
 )
 def test_an_unknown_name_is_answered_with_the_known_ones(name):
     with pytest.raises(UserError) as caught:
-        load_study(name, FOLDER)
+        load_study(name)
     assert "--study" in str(caught.value)
     assert "hw3" in str(caught.value)
     assert str(caught.value).isprintable()
 
 
-def test_a_missing_folder_of_studies_is_answered(tmp_path):
-    with pytest.raises(UserError, match=r"allowed: \(none\)"):
-        load_study("hw3", tmp_path / "studies")
+def test_the_shipped_studies_are_found_where_there_is_no_folder_of_studies(tmp_path, capsys):
+    assert load_study("hw3", tmp_path / "studies") == load_study("hw3")
+    with pytest.raises(UserError, match=r"allowed: .*hw3.* \(shipped; yours would be in "):
+        load_study("hw4", tmp_path / "studies")
+    assert capsys.readouterr() == ("", "")
+
+
+def test_ones_own_study_goes_before_the_shipped_one_and_that_is_said(tmp_path, capsys):
+    own = "from pipeline.studies.hw3 import STUDY\nSTUDY = STUDY.override({'title': 'mine'})\n"
+    for name in ("hw3", "json"):  # of which the latter is a module's name: none is shadowed
+        (tmp_path / f"{name}.py").write_text(own, encoding="utf-8")
+    assert load_study("hw3", tmp_path).title == load_study("json", tmp_path).title == "mine"
+    assert load_study("leaves", tmp_path) == load_study("leaves")
+    said = capsys.readouterr().err
+    assert said.count("note: ") == 1
+    assert "not the shipped one" in " ".join(said.split())
+    assert json.loads("1") == 1
+    assert not {"studies", "studies.hw3"} & sys.modules.keys()
+    with pytest.raises(UserError, match=r"allowed: hw3, json \(yours, in .*leaves.* \(shipped\)"):
+        load_study("hw4", tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -124,11 +139,11 @@ def test_a_missing_folder_of_studies_is_answered(tmp_path):
         ("STUDY = {}", ["must define STUDY", "dict"]),
         ("raise SystemExit(0)", ["SystemExit", "line 1"]),
         (
-            "from pipeline.config import TrainConfig\nx = TrainConfig(epochs=0, batchsize=3)",
+            "from pipeline.core.config import TrainConfig\nx = TrainConfig(epochs=0, batchsize=3)",
             ["line 2", "epochs: ", "got 0", "batchsize: unknown key", "did you mean 'batch_size'?"],
         ),
         (
-            "from pipeline.space import Float\nx = Float(low=2, high=1)",
+            "from pipeline.study.space import Float\nx = Float(low=2, high=1)",
             ["line 2", "low must be below high"],
         ),
         ("\xff", ["SyntaxError"]),
@@ -232,7 +247,7 @@ def test_a_name_that_is_no_folder_name_is_refused(name):
 
 def test_a_study_needs_no_heavy_package():
     code = (
-        "import sys, pipeline.study; pipeline.study.load_study('hw3').check();"
+        "import sys; from pipeline.study.study import load_study; load_study('hw3').check();"
         "print(sorted({'torch', 'numpy', 'sklearn', 'pandas', 'PIL', 'ray', 'optuna', 'mlflow'} & "
         "set(sys.modules)))"
     )

@@ -120,7 +120,7 @@ def parser(prog: str, about: str, *, trains: bool, searches: bool = False) -> Pa
         "--study",
         required=True,
         metavar="NAME",
-        help="a study in studies/, or the path of a study.json",
+        help="yours in studies/, else a shipped one; or the path of a study.json",
     )
     flags.add_argument(
         "--data", metavar="FOLDER", help="folder of pictures (default: the study's own)"

@@ -5,6 +5,7 @@ resolved JSON file.
 import importlib.util
 import json
 import re
+import sys
 import traceback
 from dataclasses import replace
 from pathlib import Path
@@ -14,8 +15,9 @@ from pydantic import Field, ValidationError
 
 from pipeline.core.config import TrainConfig
 from pipeline.counts import plural
-from pipeline.errors import UserError, choices, nearest, printable
+from pipeline.errors import UserError, choices, listed, nearest, printable
 from pipeline.frozen import Frozen, explain, flatten
+from pipeline.screen import fold
 from pipeline.study.designs import Arm, Design, Overrides
 from pipeline.study.space import Space
 from pipeline.study.tuning import Fixed, Replicated, Target, Tuning, nuisance, num_trials, targets
@@ -28,6 +30,7 @@ EQUAL = (
     "precision",
     "epochs",
 )  # what a comparison of arms is void without
+SHIPPED = Path(__file__).parents[1] / "studies"
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
@@ -220,19 +223,12 @@ class Study(Frozen):
 
 
 def load_study(name: str, folder: Path = Path("studies")) -> Study:
-    """The study called `name` in `folder`, or the resolved JSON file at path `name`; raises
-    UserError.
+    """The study called `name`: the user's own in `folder`, else the shipped one; or the resolved
+    JSON file at path `name`. Raises UserError.
     """
     if name.endswith(".json"):
         return _read_json(Path(name))
-    known = sorted(p.stem for p in folder.glob("*.py") if NAME.fullmatch(p.stem))
-    if not NAME.fullmatch(name) or name not in known:
-        asked = choices(name, known)
-        asked += (
-            "" if "did you mean" in asked else nearest(Path(name).stem, known)
-        )  # studies/hw3.py
-        raise UserError(f"--study: no study of that name in {folder}/; {asked}")
-    path = folder / f"{name}.py"
+    path = _file_of(name, folder)
     spec = importlib.util.spec_from_file_location(f"studies.{name}", path)
     assert spec is not None
     assert spec.loader is not None
@@ -247,6 +243,29 @@ def load_study(name: str, folder: Path = Path("studies")) -> Study:
     if not isinstance(study, Study):
         raise UserError(f"{path}: it must define STUDY = Study(…), got {type(study).__name__}")
     return study
+
+
+def _file_of(name: str, folder: Path) -> Path:
+    """Where the study called `name` stands; a user's own one goes before the shipped one."""
+    own, shipped = (
+        sorted(p.stem for p in place.glob("*.py") if NAME.fullmatch(p.stem))
+        for place in (folder, SHIPPED)
+    )
+    if name in own:
+        if name in shipped:
+            note = f"note: --study {name}: yours, {folder}/{name}.py, not the shipped one"
+            print("\n".join(fold(note)), file=sys.stderr)
+        return folder / f"{name}.py"
+    if name in shipped:
+        return SHIPPED / f"{name}.py"
+    yours = f"{listed(own)} (yours, in {folder}/); " if own else ""
+    theirs = "shipped" if own else f"shipped; yours would be in {folder}/"
+    known = [*own, *shipped]
+    hint = nearest(name, known) or nearest(Path(name).stem, known)  # studies/hw3.py
+    raise UserError(
+        f"--study: no study of that name; got {printable(repr(name))}; allowed: {yours}"
+        f"{listed(shipped)} ({theirs}){hint}"
+    )
 
 
 def _blame(path: Path, error: BaseException) -> list[str]:

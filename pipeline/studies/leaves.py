@@ -33,9 +33,9 @@ from pipeline.core.models import CNN
 from pipeline.core.optimizers import AdamW
 from pipeline.core.schedules import Cosine
 from pipeline.data.datasets.csv import Csv
+from pipeline.search_spaces.leaves import SMALL, SPACE
 from pipeline.study.designs import Factorial
 from pipeline.study.study import Ablation, Fallback, Search, Study
-from search_spaces.leaves import SMALL, SPACE
 
 STUDY = Study(
     name="leaves",

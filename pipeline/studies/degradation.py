@@ -28,9 +28,9 @@ from pipeline.core.models.resnet import ResNet
 from pipeline.core.optimizers import SGD
 from pipeline.core.schedules import Cosine
 from pipeline.data.datasets import Folder
+from pipeline.search_spaces.degradation import SPACE
 from pipeline.study.designs import Factorial
 from pipeline.study.study import Ablation, Fallback, Search, Study
-from search_spaces.degradation import SPACE
 
 STUDY = Study(
     name="degradation",

@@ -25,9 +25,9 @@ from pipeline.core.models.lenet import LeNet
 from pipeline.core.optimizers import AdamW
 from pipeline.core.schedules import Cosine
 from pipeline.data.datasets import Folder
+from pipeline.search_spaces.cats_and_dogs import SMALL, SPACE
 from pipeline.study.designs import Factorial
 from pipeline.study.study import Ablation, Fallback, Search, Study
-from search_spaces.cats_and_dogs import SMALL, SPACE
 
 STUDY = Study(
     name="cats_and_dogs",

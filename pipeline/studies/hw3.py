@@ -15,9 +15,9 @@ from pipeline.core.config import TrainConfig
 from pipeline.core.models import CNN
 from pipeline.core.optimizers import Adam
 from pipeline.data.datasets import Folder
+from pipeline.search_spaces.hw3 import SMALL, SPACE
 from pipeline.study.designs import Factorial
 from pipeline.study.study import Ablation, Fallback, Search, Study
-from search_spaces.hw3 import SMALL, SPACE
 
 STUDY = Study(
     name="hw3",

@@ -27,9 +27,9 @@ from pipeline.core.config import TrainConfig
 from pipeline.core.models.lenet import LeNet
 from pipeline.core.optimizers import SGD
 from pipeline.data.datasets.idx import Idx
+from pipeline.search_spaces.lenet_tuning import SPACE
 from pipeline.study.designs import Arms
 from pipeline.study.study import Ablation, Fallback, Search, Study
-from search_spaces.lenet_tuning import SPACE
 
 RELU = {"model.activation": "relu", "optimizer.lr": 0.1}
 MAX = {"model.pool": "max"}

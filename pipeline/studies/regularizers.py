@@ -30,9 +30,9 @@ from pipeline.core.models import CNN
 from pipeline.core.optimizers import SGD
 from pipeline.core.schedules import Cosine
 from pipeline.data.datasets import Folder
+from pipeline.search_spaces.regularizers import SPACE
 from pipeline.study.designs import LeaveOneOut
 from pipeline.study.study import Ablation, Fallback, Search, Study
-from search_spaces.regularizers import SPACE
 
 OFF = {
     "dropout": {"model.dropout": 0.0},
