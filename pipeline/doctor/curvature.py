@@ -16,6 +16,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from pipeline.counts import plural
+
 NOISE = 1e-4  # of the largest eigenvalue: what fp32 leaves uncertain
 # of the loss: what one step down the gradient may still win where training is said to have ended
 AT_REST = 0.01
@@ -81,7 +83,7 @@ class Curvature:
                 "saddle: the loss still falls along some direction of negative curvature; "
                 f"{numbers}"
             )
-        return f"minimum: no negative curvature in {e.num_steps} Lanczos steps; {numbers}"
+        return f"minimum: no negative curvature in {plural(e.num_steps, 'Lanczos step')}; {numbers}"
 
 
 def curvature(

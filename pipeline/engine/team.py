@@ -18,7 +18,9 @@ from typing import Any
 
 from pipeline.core.parallel import Group, joined
 
-FOLLOW = "import json, sys; from pipeline.worker import follow; follow(json.loads(sys.argv[1]))"
+FOLLOW = (
+    "import json, sys; from pipeline.engine.worker import follow; follow(json.loads(sys.argv[1]))"
+)
 PR_SET_PDEATHSIG = 1
 
 

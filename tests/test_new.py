@@ -1,0 +1,69 @@
+"""A study to start from, as `python -m pipeline.new` writes it."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from pipeline import new
+from pipeline.__main__ import COMMANDS
+from pipeline.errors import MachineError, UserError
+from pipeline.study.study import load_study
+from tests.pictures import class_folder
+from tests.test_layout import PATHS, room_of
+
+
+@pytest.fixture(autouse=True)
+def _place(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+def test_every_command_is_listed():
+    names = {name.removesuffix(".__main__") for name in PATHS if room_of(name) == "commands"}
+    assert names == {*COMMANDS, "__main__"}
+
+
+def test_the_pictures_of_a_folder_are_said_and_used(capsys):
+    class_folder(Path('my "photos"'), num=6)
+    assert new.main(["mine", "--data", 'my "photos"']) == 0
+    text = Path("studies/mine.py").read_text(encoding="utf-8")
+    assert "# classes    " in text
+    assert "# sizes      " in text
+    assert "import Folder" in text
+    assert new.NAME not in text
+    study = load_study("mine")
+    study.check()
+    assert (study.name, study.data) == ("mine", 'my "photos"')
+    assert study.baseline.dataset.name == "folder"
+    assert "--dry-run" in capsys.readouterr().out
+
+
+def test_what_is_written_is_formatted_and_says_why_in_every_part():
+    new.main(["mine"])
+    command = (sys.executable, "-m", "ruff", "format", "--check", "--line-length", "100", "studies")
+    subprocess.run(command, check=True, capture_output=True)
+    text = Path("studies/mine.py").read_text(encoding="utf-8")
+    assert text.count("    # ") >= 10
+    assert "pipeline.new" not in text
+
+
+@pytest.mark.parametrize("name", ["", "a/b", "../x", "-x", "é", "x" * 65, "hw3"])
+def test_a_name_that_cannot_be_used_is_refused(name):
+    with pytest.raises((UserError, SystemExit)):
+        new.main([name])
+    assert not Path("studies").exists()
+
+
+def test_nothing_is_left_of_a_study_that_cannot_be_written():
+    with pytest.raises(UserError, match="no such folder"):
+        new.main(["mine", "--data", "none"])
+    assert not Path("studies").exists()
+    Path("studies").symlink_to("nowhere/else")
+    with pytest.raises(MachineError, match="cannot be written"):
+        new.main(["mine"])
+    Path("studies").unlink()
+    Path("studies").mkdir()
+    Path("studies/mine.py").symlink_to("nowhere")
+    with pytest.raises(UserError, match="there already"):
+        new.main(["mine"])
