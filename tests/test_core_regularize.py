@@ -19,13 +19,13 @@ from pipeline.core.adversary import attack
 from pipeline.core.augmentation.pixels import Pixels
 from pipeline.core.average import averaged
 from pipeline.core.evaluate import predict
+from pipeline.core.history import exhausted
 from pipeline.core.objective import Teacher, distance
 from pipeline.core.pictures import Pictures
 from pipeline.core.pseudo import pseudo_labels, with_pseudo_labels
 from pipeline.core.regularize import Adversary, Distill
 from pipeline.core.setup import build_pixels
 from pipeline.core.train import Inputs, train
-from pipeline.core.trainer import exhausted
 from pipeline.data.listing import UNKNOWN
 from pipeline.data.splits import Split
 from pipeline.errors import UserError

@@ -6,8 +6,9 @@ import pytest
 import torch
 from scans import SMALL, digits, numbers, weights
 
+from pipeline.core.history import best_epoch
 from pipeline.core.models import CNN
-from pipeline.core.train import Diverged, best_epoch, evaluate_best, resolve_precision, train
+from pipeline.core.train import Diverged, evaluate_best, resolve_precision, train
 
 
 def test_a_long_enough_run_generalises() -> None:

@@ -9,6 +9,8 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
+from pipeline.core.history import best_epoch
+
 Values = npt.NDArray[np.float64]
 
 
@@ -81,10 +83,11 @@ class Curves:
 
     @cached_property
     def best(self) -> int:
-        """Index of the best epoch, as runs are read everywhere: highest val_acc, then lowest
-        val_loss, then earliest.
-        """
-        return int(np.lexsort((self.val_loss, -self.val_acc))[0])
+        """Index of the best epoch (see `core.history`)."""
+        pairs = zip(self.val_acc.tolist(), self.val_loss.tolist(), strict=True)
+        return best_epoch(
+            [{"epoch": e, "val_acc": a, "val_loss": b} for e, (a, b) in enumerate(pairs)]
+        )
 
     def until(self, end: int) -> "Curves":
         """The first `end` epochs."""

@@ -36,11 +36,22 @@ def run_key(
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def run_seed(study_seed: int, replicate: int) -> int:
-    """What weights and order of the pictures of a run are drawn by; with them its split, where one
-    is drawn.
+@dataclass(frozen=True)
+class Seeds:
+    """What a run's chance is drawn by: `run` its weights and the order of its pictures, `split` and
+    the replicate's number its split, where one is drawn.
     """
-    return study_seed * 1_000_003 + replicate
+
+    study: int
+    replicate: int
+
+    @property
+    def run(self) -> int:
+        return self.split + self.replicate
+
+    @property
+    def split(self) -> int:
+        return self.study * 1_000_003
 
 
 @dataclass(frozen=True)
@@ -55,7 +66,7 @@ class Keys:
     _recorded: dict[str, str] = field(default_factory=dict)
 
     def seed(self, replicate: int) -> int:
-        return run_seed(self.study_seed, replicate)
+        return Seeds(self.study_seed, replicate).run
 
     def of(self, config: Frozen, replicate: int) -> str:
         key = self._new(config, replicate)

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from pipeline.core import CORE_VERSION
-from pipeline.core.augmentation.pixels import IMAGENET, Pixels
+from pipeline.core.augmentation.pixels import Pixels, imagenet
 from pipeline.core.config import TrainConfig
 from pipeline.core.finished.artifact import Artifact
 from pipeline.core.identity import Identity
@@ -80,7 +80,7 @@ def _statistics(config: TrainConfig, inputs: Inputs) -> tuple[tuple[float, ...],
     """
     channels = len(inputs.mean)
     if config.normalize == "imagenet":
-        return IMAGENET if channels == 3 else ((sum(IMAGENET[0]) / 3,), (sum(IMAGENET[1]) / 3,))
+        return imagenet(channels)
     source = (
         normalisation(config.transfer, config.model, channels=channels)
         if config.normalize == "auto"

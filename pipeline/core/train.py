@@ -11,12 +11,13 @@ import torch
 from pipeline.core import checkpoints
 from pipeline.core.config import TrainConfig
 from pipeline.core.finished.finish import Finished, finish
+from pipeline.core.history import Epoch, best_epoch, exhausted
 from pipeline.core.loop import Diverged
 from pipeline.core.parallel import Group
 from pipeline.core.pictures import Pictures
 from pipeline.core.process import tune_process
 from pipeline.core.setup import Inputs, build_model, build_pixels, identity, resolve_precision
-from pipeline.core.trainer import Epoch, Trainer, best_epoch, exhausted
+from pipeline.core.trainer import Trainer
 from pipeline.data.splits import Split
 
 __all__ = [

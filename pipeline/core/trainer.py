@@ -16,6 +16,7 @@ from pipeline.core.average import averaged
 from pipeline.core.config import TrainConfig
 from pipeline.core.evaluate import evaluate
 from pipeline.core.finished import artifact
+from pipeline.core.history import Epoch, best_epoch
 from pipeline.core.loop import Diverged, Loop
 from pipeline.core.objective import Objective, Teacher
 from pipeline.core.parallel import Group
@@ -30,8 +31,6 @@ from pipeline.core.setup import (
     resolve_precision,
 )
 from pipeline.core.streams import stream, torch_seed
-
-Epoch = dict[str, float]
 
 
 class Trainer:
@@ -168,23 +167,6 @@ class Trainer:
         return Objective(
             config, model, self.group.wrap(model), self.pixels, self.bf16, weights, teacher
         )
-
-
-def best_epoch(history: tuple[Epoch, ...]) -> int:
-    """The epoch of the highest val_acc; ties go to the lower val_loss, then to the earlier epoch; 0
-    without epochs.
-    """
-    if not history:
-        return 0
-    best = min(history, key=lambda epoch: (-epoch["val_acc"], epoch["val_loss"], epoch["epoch"]))
-    return int(best["epoch"])
-
-
-def exhausted(history: list[Epoch] | tuple[Epoch, ...], patience: int) -> bool:
-    """Whether the last `patience` epochs brought no better one (early stopping; Prechelt 1998);
-    never for patience 0.
-    """
-    return patience > 0 and len(history) - best_epoch(tuple(history)) >= patience
 
 
 def _subset(seed: int, num_train: int, num_val: int) -> Rows:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from pipeline.core.config import TrainConfig
+from pipeline.core.history import best_epoch
 from pipeline.core.identity import as_today
 from pipeline.record.lines import Event, no_event
 from pipeline.record.sources import Code
@@ -76,10 +77,8 @@ class Run:
 
     @property
     def best(self) -> dict[str, float] | None:
-        """The metrics of the best epoch (highest val_acc, then lowest val_loss, then earliest)."""
-        if not self.epochs:
-            return None
-        return min(self.epochs, key=lambda e: (-e["val_acc"], e["val_loss"], e["epoch"]))
+        """The metrics of the best epoch (see `core.history`)."""
+        return self.epochs[best_epoch(self.epochs) - 1] if self.epochs else None
 
     @property
     def unfinished(self) -> bool:

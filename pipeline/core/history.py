@@ -1,0 +1,22 @@
+"""A run's epochs: which of them is the best, and whether a better one is still waited for."""
+
+from collections.abc import Mapping, Sequence
+
+Epoch = dict[str, float]
+
+
+def best_epoch(history: Sequence[Mapping[str, float]]) -> int:
+    """The epoch of the highest val_acc; ties go to the lower val_loss, then to the earlier epoch; 0
+    without epochs.
+    """
+    if not history:
+        return 0
+    best = min(history, key=lambda epoch: (-epoch["val_acc"], epoch["val_loss"], epoch["epoch"]))
+    return int(best["epoch"])
+
+
+def exhausted(history: Sequence[Mapping[str, float]], patience: int) -> bool:
+    """Whether the last `patience` epochs brought no better one (early stopping; Prechelt 1998);
+    never for patience 0.
+    """
+    return patience > 0 and len(history) - best_epoch(tuple(history)) >= patience
