@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.analysis.preregistration import awaited, lines, outline
-from pipeline.counts import plural
+from pipeline.counts import duration, plural
 from pipeline.data.cut import warn_test
 from pipeline.data.listing import TEST, UNKNOWN
 from pipeline.report.compose import read, texts
@@ -113,3 +113,17 @@ def test_what_is_counted() -> None:
         "1 picture has",
         "2 pictures have",
     ]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [
+        (0, "0 s"),
+        (59.6, "1 min 00 s"),
+        (100, "1 min 40 s"),
+        (7320, "2 h 02 min"),
+        (4e6, "1,111 h 06 min"),
+    ],
+)
+def test_a_duration_is_said_in_one_way(seconds, words):
+    assert duration(seconds) == words

@@ -12,10 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.analysis.wording import MOST_DECIMALS, Points
+from pipeline.cells import inert
 from pipeline.data.listing import in_order
 from pipeline.data.names import FILLERS, WORDS, SplitName, split_of
 from pipeline.errors import printable
-from pipeline.export.predictions import Form, safe, table
+from pipeline.export.predictions import Form, table
 from pipeline.session.cli import _assignment
 
 normal = partial(
@@ -82,8 +83,8 @@ def test_predictions_give_the_users_own_labels_back(
     files = {str(number): label for number, label in enumerate(labels)}
     text = table(Form({file: file for file in files}), files, {}, labels)
     rows = list(csv.reader(io.StringIO(text, newline="")))[1:]
-    assert [row[1] for row in rows] == list(map(safe, labels))
-    assert all(safe(label) in (label, f"'{label}") for label in labels)
+    assert [row[1] for row in rows] == list(map(inert, labels))
+    assert all(inert(label) in (label, f"'{label}") for label in labels)
     assert [row[1] for row in rows[-2:]] == labels[-2:], "numbers stay numbers, below zero too"
 
 

@@ -1,5 +1,6 @@
 import pytest
 
+from pipeline.core.identity import Seeds
 from pipeline.errors import MachineError
 from pipeline.record.ledger import Ledger, read_events
 from pipeline.record.record import Record, Run
@@ -48,6 +49,15 @@ def ledger(tmp_path):
 
 def read(ledger: Ledger) -> Record:
     return Record.of(read_events(ledger.folder))
+
+
+@pytest.mark.parametrize(
+    ("study", "replicate", "run", "split"),
+    [(0, 0, 0, 0), (0, 3, 3, 0), (1, 0, 1_000_003, 1_000_003), (7, 12, 7_000_033, 7_000_021)],
+)
+def test_what_chance_is_drawn_by_never_changes(study, replicate, run, split):
+    seeds = Seeds(study, replicate)
+    assert (seeds.run, seeds.split) == (run, split)
 
 
 def test_a_run_goes_through_its_states(ledger):

@@ -12,9 +12,10 @@ import pandas as pd
 import pytest
 from pyarrow import parquet
 
+from pipeline.cells import inert
 from pipeline.core.config import TrainConfig
 from pipeline.core.finished.evidence import Evidence, Judged, Wrong, evidence_path, write
-from pipeline.core.identity import run_seed
+from pipeline.core.identity import Seeds
 from pipeline.record.record import Record
 from pipeline.report import frame_files, frames
 from pipeline.report.compose import Findings, read
@@ -105,7 +106,7 @@ def test_runs_say_where_they_come_from(found: dict[str, pd.DataFrame], findings:
         arm["split_seed"]
         == arm["init_seed"]
         == arm["order_seed"]
-        == run_seed(findings.study.search.seed, 1)
+        == Seeds(findings.study.search.seed, 1).run
     )
     assert trial["split_seed"] is pd.NA, "a trial takes the split as it is"
     assert (arm["num_macs"], arm["num_train"], arm["images_per_s"]) == (
@@ -161,9 +162,7 @@ def test_both_formats_hold_the_same_numbers(
         read_back = pd.read_csv(
             io.BytesIO(files[f"frames/{name}.csv"]), keep_default_na=False, na_values=[""]
         )
-        assert list(read_back.columns) == [
-            str(frame_files.safe(column)) for column in frame.columns
-        ]
+        assert list(read_back.columns) == [inert(column) for column in frame.columns]
         for column in frame.columns[frame.dtypes == "float64"]:
             np.testing.assert_allclose(read_back[column].to_numpy(float), frame[column], rtol=1e-15)
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from statistics import median, stdev
 from typing import Any
 
-from pipeline.counts import plural
+from pipeline.counts import duration, plural
 from pipeline.errors import printable
 from pipeline.record.record import Record, Run
 from pipeline.study.questions import Question
@@ -227,18 +227,6 @@ def _up(share: float) -> float:
     """
     unit = 10.0 ** (math.floor(math.log10(share)) - 1) if share > 0 else 1.0
     return math.ceil(share / unit - 1e-9) * unit
-
-
-def duration(seconds: float) -> str:
-    """`45 s`, `20 min`, `3.5 h`"""
-    minutes = seconds / 60
-    return (
-        f"{seconds:.0f} s"
-        if seconds < 90
-        else f"{minutes:.0f} min"
-        if minutes < 120
-        else f"{minutes / 60:.1f} h"
-    )
 
 
 def _runs(study: Study, record: Record) -> list[Run]:

@@ -9,9 +9,9 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from pipeline.analysis.pilot import due, duration, seconds_per_epoch, sentence
+from pipeline.analysis.pilot import due, seconds_per_epoch, sentence
 from pipeline.core import CORE_VERSION
-from pipeline.counts import plural
+from pipeline.counts import duration, plural
 from pipeline.data.taken import num_labelled
 from pipeline.engine.scheduler import Ladder
 from pipeline.errors import MachineError, printable

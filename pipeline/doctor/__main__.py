@@ -165,13 +165,13 @@ def _caches(mlruns: Path) -> "Iterator[Finding]":
 
 
 def _inputs(study: "Study", data: "Data", replicate: int = 0) -> "Inputs":
+    from pipeline.core.identity import Seeds
     from pipeline.core.setup import Inputs
     from pipeline.data.splits import splits
 
     config = study.baseline
-    parts = splits(
-        data, replicate, config.split, seed=study.search.seed * 1_000_003, folds=config.folds
-    )
+    seed = Seeds(study.search.seed, replicate).split
+    parts = splits(data, replicate, config.split, seed=seed, folds=config.folds)
     return Inputs(
         parts.train, parts.val, len(data.classes), data.mean, data.std, classes=data.classes
     )

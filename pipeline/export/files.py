@@ -11,7 +11,7 @@ import torch
 from pipeline.core import checkpoints
 from pipeline.core.config import TrainConfig
 from pipeline.core.finished import artifact
-from pipeline.core.identity import Identity, run_seed
+from pipeline.core.identity import Identity, Seeds
 from pipeline.core.pictures import Pictures, evenly
 from pipeline.core.setup import Inputs, build_model, build_pixels
 from pipeline.counts import plural
@@ -45,7 +45,7 @@ class Handover:
         self.record, self.selection = record, selection
         run = selection.run
         self.config = TrainConfig.parse(run.config, source=f"run {run.key}")
-        self.seed = run_seed(record.study.search.seed, run.replicate)
+        self.seeds = Seeds(record.study.search.seed, run.replicate)
         self.folder = checkpoint_folder(study_folder, run.key)
         self.checkpoint = self._checkpoint()
         self.model_file = self.checkpoint.folder / checkpoints.BEST
@@ -129,7 +129,7 @@ class Handover:
             ) from error
         pixels = build_pixels(config, inputs, where, torch.float32)
         found, scores = classify(
-            config, model, wanted.split, Pictures(parts.train, where), pixels, seed=self.seed
+            config, model, wanted.split, Pictures(parts.train, where), pixels, seed=self.seeds.run
         )
         return dict(zip(wanted.files, found.tolist(), strict=True)), dict(
             zip(wanted.files, scores.tolist(), strict=True)
@@ -182,12 +182,12 @@ class Handover:
 
     def _splits(self, data: Data) -> Splits:
         config, replicate = self.config, self.selection.run.replicate
-        return splits(data, replicate, config.split, seed=self.seed - replicate, folds=config.folds)
+        return splits(data, replicate, config.split, seed=self.seeds.split, folds=config.folds)
 
     def _checkpoint(self) -> checkpoints.Checkpoint:
         run = self.selection.run
         version = run.core_version or self.record.header["core_version"]
-        identity = Identity(self.config, self.seed, version)
+        identity = Identity(self.config, self.seeds.run, version)
         reasons = []
         for folder in reversed(checkpoints.epochs(self.folder)):
             try:

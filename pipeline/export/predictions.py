@@ -19,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from pipeline.cells import inert
 from pipeline.counts import plural
 from pipeline.data import ward
 from pipeline.data.cache import Data
@@ -32,22 +33,6 @@ from pipeline.data.tables import read_table
 from pipeline.errors import MachineError, UserError, printable
 from pipeline.limits import num_cores
 
-RISKY = (
-    "=",
-    "+",
-    "-",
-    "@",
-    "＝",
-    "＋",
-    "－",
-    "＠",
-    "\t",
-    "\r",
-    "\n",
-    "|",
-    "%",
-)  # some spreadsheets take wide letters too
-NUMBER = re.compile(r"-[0-9]+(\.[0-9]+)?")
 CHUNK = 256
 USUAL = ("Id", "Category")  # the columns of the course's Kaggle pages
 
@@ -215,14 +200,14 @@ def table(
     lines = io.StringIO()
     writer = csv.writer(lines, lineterminator="\n")
     extra = [f"probability {name}" for name in classes] if probabilities else []
-    writer.writerow([*map(safe, form.columns), *map(safe, extra)])
+    writer.writerow([*map(inert, form.columns), *map(inert, extra)])
     for file, name in form.ids.items():
         values = (
             [f"{value:.6f}" for value in probabilities[file]]
             if file in probabilities
             else [""] * len(extra)
         )
-        writer.writerow([name if form.source else safe(name), safe(labels[file]), *values])
+        writer.writerow([name if form.source else inert(name), inert(labels[file]), *values])
     return lines.getvalue()
 
 
@@ -251,9 +236,9 @@ def ids(files: Sequence[str]) -> dict[str, str]:
 
     What a spreadsheet would run as a formula gets a leading apostrophe.
     """
-    stems = {file: safe(os.path.splitext(file.rpartition("/")[2])[0]) for file in files}
+    stems = {file: inert(os.path.splitext(file.rpartition("/")[2])[0]) for file in files}
     count = Counter(stems.values())
-    found = {file: stem if count[stem] == 1 else safe(file) for file, stem in stems.items()}
+    found = {file: stem if count[stem] == 1 else inert(file) for file, stem in stems.items()}
     twice = [name for name, num in Counter(found.values()).items() if num > 1]
     if twice:
         raise UserError(
@@ -267,14 +252,6 @@ def natural(text: str) -> tuple[tuple[str, int], ...]:
     """A key that orders numbers within a text by their value."""
     parts = re.findall(r"([^0-9]*)([0-9]*)", text)
     return tuple((word, int(digits) if digits else -1) for word, digits in parts)
-
-
-def safe(text: str) -> str:
-    """`text` without control characters, and not to be taken for a formula; negative numbers
-    stay.
-    """
-    line = printable(text, 10_000)
-    return f"'{line}" if line.lstrip(" ").startswith(RISKY) and not NUMBER.fullmatch(line) else line
 
 
 def _split(images: npt.NDArray[np.uint8], rows: npt.NDArray[np.int64]) -> Split:

@@ -60,8 +60,13 @@ def redacted(text: str) -> str:
     for secret in sorted(secrets, key=len, reverse=True):
         if len(secret) > 3:  # a shorter one would take words apart
             text = text.replace(secret, "…")
-    text = re.sub(r"(?<=\w://)([^/\s:@]*:(?!\d+/)\S*|[^/\s]*)@", "", text)
+    text = anonymous(text)
     return re.sub(r"(?i)((?:password|passwd|pwd|token|secret)=)[^&\s;'\"]+", r"\1…", text)
+
+
+def anonymous(text: str) -> str:
+    """A text without the users and passwords of its addresses, whatever the environment holds."""
+    return re.sub(r"(?<=\w://)([^/\s:@]*:(?!\d+/)\S*|[^/\s]*)@", "", text)
 
 
 def _passwords(authority: str) -> list[str]:

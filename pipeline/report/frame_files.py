@@ -11,25 +11,9 @@ import pandas as pd
 import pyarrow
 from pyarrow import parquet
 
-from pipeline.errors import printable
+from pipeline.cells import inert
 from pipeline.report import frames
 from pipeline.report.compose import Findings
-
-RISKY = (
-    "=",
-    "+",
-    "-",
-    "@",
-    "＝",
-    "＋",
-    "－",
-    "＠",
-    "\t",
-    "\r",
-    "\n",
-    "|",
-    "%",
-)  # some spreadsheets take wide letters too
 
 
 def files(findings: Findings) -> dict[str, bytes]:
@@ -48,9 +32,9 @@ def csv(frame: pd.DataFrame) -> str:
     shown = frame.copy(deep=False)
     for name in shown.columns:
         if shown[name].dtype == "string":  # few of them differ, many repeat
-            inert = {text: _inert(text) for text in shown[name].dropna().unique()}
-            shown[name] = shown[name].map(inert)
-    shown.columns = [_inert(name) for name in shown.columns]
+            shown_as = {text: inert(text) for text in shown[name].dropna().unique()}
+            shown[name] = shown[name].map(shown_as)
+    shown.columns = [inert(name) for name in shown.columns]
     text: str = shown.to_csv(index=False, lineterminator="\n")
     return text
 
@@ -60,17 +44,3 @@ def packed(frame: pd.DataFrame) -> bytes:
     buffer = io.BytesIO()
     parquet.write_table(pyarrow.Table.from_pandas(frame, preserve_index=False), buffer)
     return buffer.getvalue()
-
-
-def safe(value: object) -> object:
-    """A text that a spreadsheet would run as a formula gets a leading apostrophe; numbers stay
-    numbers.
-    """
-    if not isinstance(value, str):
-        return value
-    text = value.replace("\x00", "")
-    return f"'{text}" if text.lstrip(" ").startswith(RISKY) else text
-
-
-def _inert(text: str) -> str:
-    return printable(safe(text), limit=len(text) * 10 + 10)  # a character is escaped to ten at most

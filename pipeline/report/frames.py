@@ -23,7 +23,7 @@ from pipeline.analysis.search_results import flat_config, top_value
 from pipeline.analysis.stats import Contrast
 from pipeline.analysis.tuning_effort import efforts
 from pipeline.analysis.wording import below_margin, word
-from pipeline.core.identity import run_seed
+from pipeline.core.identity import Seeds
 from pipeline.record.ledger import Event
 from pipeline.record.record import Record, Run
 from pipeline.report.columns import METRICS, columns, frame
@@ -129,7 +129,7 @@ def _seeds(run: Run, study: Study) -> dict[str, object]:
     """Weights and order are streams of one seed; a split is drawn by it too, unless it is taken as
     the data has it.
     """
-    seed = run_seed(study.search.seed, run.replicate)
+    seed = Seeds(study.search.seed, run.replicate).run
     drawn = run.replicate > 0 and run.config.get("split") != NO_SPLIT
     return {"split_seed": seed if drawn else None, "init_seed": seed, "order_seed": seed}
 

@@ -9,7 +9,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from pipeline.counts import plural
+from pipeline.counts import duration, plural
 from pipeline.engine.queue import Plan
 from pipeline.errors import printable
 from pipeline.record.ledger import Event
@@ -17,15 +17,6 @@ from pipeline.record.record import Run
 from pipeline.screen import fold
 
 REFRESH_SECONDS = 0.5
-
-
-def duration(seconds: float) -> str:
-    """`1 h 02 min`, `3 min 20 s`, `45 s`."""
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    if hours:
-        return f"{hours} h {minutes:02d} min"
-    return f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"
 
 
 class Progress:

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 from pipeline.analysis.fairness import REASON, matched_note, post_hoc
 from pipeline.analysis.results import Ablation
 from pipeline.analysis.stats import MIN_REPLICATES
-from pipeline.analysis.wording import duration, listed
-from pipeline.counts import plural
+from pipeline.analysis.wording import listed
+from pipeline.counts import duration, plural
 from pipeline.record.record import Record
 from pipeline.report.sections import beyond, costs, effects
 from pipeline.report.sections.tuning import hyperparameters

@@ -3,7 +3,7 @@
 from pipeline.analysis.results import Ablation
 from pipeline.analysis.stats import Contrast
 from pipeline.analysis.wording import Points, listed
-from pipeline.core.identity import run_seed
+from pipeline.core.identity import Seeds
 from pipeline.counts import plural
 from pipeline.frozen import flatten
 from pipeline.record.record import Record
@@ -26,7 +26,9 @@ def answer(ablation: Ablation, study: Study, shown: Points) -> str:
 
 def looks(record: Record, study: Study) -> str:
     """By which seeds the arms were trained, and how often the test set was looked at."""
-    first, last = (run_seed(study.search.seed, number) for number in (1, study.ablation.replicates))
+    first, last = (
+        Seeds(study.search.seed, number).run for number in (1, study.ablation.replicates)
+    )
     seeds = f"Seeds {first} to {last}" if first != last else f"Seed {first}"
     count = sum(run.test_acc is not None for run in record.runs.values())
     seen = (

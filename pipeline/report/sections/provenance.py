@@ -1,7 +1,6 @@
 """What was run, on what, how to run it again, and what a reader must be warned of."""
 
 import math
-import re
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -12,9 +11,10 @@ from pipeline.analysis.missing_runs import cause
 from pipeline.analysis.results import Ablation, ArmRow
 from pipeline.analysis.search_results import STATUS, Search
 from pipeline.analysis.stats import MIN_REPLICATES, Contrast
-from pipeline.analysis.wording import NONE, duration, listed, moment
-from pipeline.counts import plural
+from pipeline.analysis.wording import NONE, listed, moment
+from pipeline.counts import duration, plural
 from pipeline.data.taken import Taken
+from pipeline.record.mlflow_trouble import anonymous
 from pipeline.record.record import Record
 from pipeline.report.document import Block, Bullets, Code, Heading, Text, table
 from pipeline.report.sections.sentences import fallen
@@ -84,7 +84,7 @@ def _facts(record: Record) -> Block:
     data, counts = record.data, record.data["counts"]
     session = record.sessions[-1] if record.sessions else {}
     machine, versions = session.get("machine", {}), session.get("versions", {})
-    stores = sorted({_without_password(key.rpartition("|")[0]) for key in record.mlflow_ids})
+    stores = sorted({anonymous(key.rpartition("|")[0]) for key in record.mlflow_ids})
     cores = plural(machine["cpus"], "core") if "cpus" in machine else ""
     rows = [
         ("data", data["title"]),
@@ -286,7 +286,3 @@ def _mixed(record: Record) -> Iterator[str]:
     trials = [run for run in record.runs.values() if run.kind == "trial" and run.epochs]
     if files := mixed_code(record, trials):
         yield f"Trials were trained by different versions of {files}: their values do not compare"
-
-
-def _without_password(uri: str) -> str:
-    return re.sub(r"//[^/@\s]*@", "//", uri)

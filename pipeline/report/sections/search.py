@@ -5,8 +5,8 @@ reached.
 from collections.abc import Iterator
 
 from pipeline.analysis.search_results import STATUS, Search, flat_config, top_value
-from pipeline.analysis.wording import NONE, Points, duration, value
-from pipeline.counts import plural
+from pipeline.analysis.wording import NONE, Points, value
+from pipeline.counts import duration, plural
 from pipeline.record.record import Run
 from pipeline.report.document import Block, Cell, Column, Figure, Heading, Table, Text, table
 from pipeline.study.study import Study

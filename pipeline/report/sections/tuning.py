@@ -3,8 +3,8 @@
 from collections.abc import Iterator, Mapping, Sequence
 
 from pipeline.analysis.tuning_effort import Effort
-from pipeline.analysis.wording import NONE, duration, listed, value
-from pipeline.counts import plural
+from pipeline.analysis.wording import NONE, listed, value
+from pipeline.counts import duration, plural
 from pipeline.frozen import flatten
 from pipeline.record.record import Record
 from pipeline.report.document import Cell, Column, Table
