@@ -4,7 +4,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from pipeline.record import lease, worker
+from pipeline.engine import worker
+from pipeline.record import lease
 
 
 def work(order: dict[str, Any], on_epoch: Callable[[dict[str, float]], None]) -> dict[str, Any]:

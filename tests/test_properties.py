@@ -17,7 +17,7 @@ from pipeline.data.listing import in_order
 from pipeline.data.names import FILLERS, WORDS, SplitName, split_of
 from pipeline.errors import printable
 from pipeline.export.predictions import Form, table
-from pipeline.session.cli import _assignment
+from pipeline.study.choose import _assignment
 
 normal = partial(
     st.floats, allow_subnormal=False
