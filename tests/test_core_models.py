@@ -60,7 +60,7 @@ def test_cnn_has_dropout_before_the_last_two_linear_layers() -> None:
 def test_configurations_do_not_load_torch() -> None:
     """Loading it takes seconds; a wrong command line is answered before."""
     heavy = "{'torch', 'torchvision', 'numpy', 'sklearn', 'pandas'}"
-    code = f"import sys, pipeline.config; print({heavy} & set(sys.modules))"
+    code = f"import sys, pipeline.core.config; print({heavy} & set(sys.modules))"
     result = subprocess.run(
         [sys.executable, "-c", code], check=False, capture_output=True, text=True
     )

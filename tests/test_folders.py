@@ -88,7 +88,7 @@ def test_a_long_name_fits_the_file_system(letter: str, tmp_path: Path) -> None:
 
 def test_names_are_the_same_bytes_under_any_locale() -> None:
     code = (
-        "import os, sys; from pipeline.folders import slug; "
+        "import os, sys; from pipeline.record.folders import slug; "
         "sys.stdout.buffer.write(os.fsencode(slug(sys.argv[1])))"
     )
     for variables in ({"LC_ALL": "C", "PYTHONUTF8": "0"}, {"LC_ALL": "C.UTF-8"}):

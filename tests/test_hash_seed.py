@@ -17,10 +17,10 @@ ROOT = Path(__file__).parent.parent
 WRITE = """
 import sys
 from pathlib import Path
-from pipeline.ledger import read_events
-from pipeline.record import Record
+from pipeline.record.ledger import read_events
+from pipeline.record.record import Record
 from pipeline.report import write_report
-from pipeline.report.catalogue import LANGUAGES
+from pipeline.report.language.catalogue import LANGUAGES
 study, out = map(Path, sys.argv[1:])
 for lang in LANGUAGES:
     report = write_report(Record.of(read_events(study)), study / f"report-{lang}", lang)

@@ -96,8 +96,8 @@ def test_one_stop_that_is_told_twice_is_one(monkeypatch: pytest.MonkeyPatch, num
 
 TWICE = """
 import os, signal, subprocess, sys
-from pipeline import interrupts
-from pipeline.interrupts import Interrupts
+from pipeline.engine import interrupts
+from pipeline.engine.interrupts import Interrupts
 interrupts.ECHO_SECONDS = 0.0
 with Interrupts():
     child = "import subprocess; subprocess.run(['sleep', '1000'])"

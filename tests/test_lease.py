@@ -19,7 +19,7 @@ from pipeline.record.ledger import Ledger, set_aside
 HOLD = """
 import sys
 from pathlib import Path
-from pipeline.lease import grant, held
+from pipeline.record.lease import grant, held
 folder = Path(sys.argv[1])
 grant(folder, "old")
 with held(folder, "old"):

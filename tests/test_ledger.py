@@ -231,7 +231,7 @@ def test_a_ledger_with_other_lines_is_refused(tmp_path, damage):
 HOLDER = """
 import sys
 from pathlib import Path
-from pipeline.ledger import Ledger
+from pipeline.record.ledger import Ledger
 ledger = Ledger(Path(sys.argv[1]))
 print("held", flush=True)
 sys.stdin.read()
@@ -298,7 +298,7 @@ def test_a_folder_that_cannot_be_made_is_the_surroundings_fault(tmp_path, place)
 WRITER = """
 import sys
 from pathlib import Path
-from pipeline.ledger import Ledger
+from pipeline.record.ledger import Ledger
 ledger = Ledger(Path(sys.argv[1]))
 while True:
     print(ledger.append("epoch", run="r", padding="x" * 3000)["seq"], flush=True)
@@ -334,7 +334,7 @@ FULL = """
 import resource, signal, sys
 from pathlib import Path
 from pipeline.errors import MachineError, UserError
-from pipeline.ledger import Ledger
+from pipeline.record.ledger import Ledger
 folder = Path(sys.argv[1])
 ledger = Ledger(folder)
 ledger.append("epoch", text="a" * 100)

@@ -168,7 +168,7 @@ def test_what_is_no_plain_file_is_refused_in_words_and_left_alone(tmp_path, name
 ELSEWHERE = """
 import fcntl, sys
 from pathlib import Path
-from pipeline import lock
+from pipeline.record import lock
 lock.BEAT_SECONDS = 0.05
 lock._boot = lambda: "of another machine"
 held = lock.Lock(Path(sys.argv[1]))

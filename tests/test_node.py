@@ -12,8 +12,8 @@ import commands
 SCRIPT = """
 import subprocess, sys
 from pathlib import Path
-from pipeline import node
-from pipeline.interrupts import Interrupts
+from pipeline.engine import ray_node as node
+from pipeline.engine.interrupts import Interrupts
 
 fails, temp = int(sys.argv[1]), Path(sys.argv[2])
 started = []
@@ -63,8 +63,8 @@ import os
 os.environ["RAY_AUTH_MODE"] = "disabled"
 import ray
 from pathlib import Path
-from pipeline import node
-from pipeline.interrupts import Interrupts
+from pipeline.engine import ray_node as node
+from pipeline.engine.interrupts import Interrupts
 with node.running(1, Path({str(tmp_path)!r}), Interrupts()):
     print("runs")
 """
@@ -79,7 +79,7 @@ with node.running(1, Path({str(tmp_path)!r}), Interrupts()):
 def test_no_escape_sequence_is_left_on_a_terminal_at_the_end() -> None:
     master, terminal = os.openpty()
     code = (
-        "from pipeline import node\nimport "
+        "from pipeline.engine import ray_node as node\nimport "
         "colorama\ncolorama.init(strip=False)\nnode._end()\nprint('over')"
     )
     with os.fdopen(master, "rb", buffering=0) as screen:

@@ -20,8 +20,8 @@ ROOT = Path(__file__).parents[1]
 ELSEWHERE = """
 import sys
 from pathlib import Path
-from pipeline.ledger import read_events
-from pipeline.record import Record
+from pipeline.record.ledger import read_events
+from pipeline.record.record import Record
 from pipeline.report import drift
 print(*drift(Record.of(read_events(Path(sys.argv[1]))), Path(sys.argv[1]) / "report"), sep="\\n")
 """
@@ -88,7 +88,9 @@ def test_the_command_checks_and_writes_nothing(
 ) -> None:
     folder = tmp_path / "demo"
     write_report(small(folder), folder / "report")
-    monkeypatch.setattr("pipeline.study.choose.chosen_study", lambda _: (make_study(), None, ""))
+    monkeypatch.setattr(
+        "pipeline.study.study.choose.chosen_study", lambda _: (make_study(), None, "")
+    )
     monkeypatch.setattr("pipeline.report.__main__.chosen_study", lambda _: (make_study(), None, ""))
     monkeypatch.setattr("pipeline.record.folders.study_folder", lambda *_: folder)
     flags = ["--study", "demo", "--mlruns", str(tmp_path), "--check"]

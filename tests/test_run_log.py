@@ -32,7 +32,7 @@ def in_process(folder: Path, body: str) -> tuple[subprocess.CompletedProcess[str
     holds).
     """
     script = (
-        "import os, sys, ctypes\nfrom pathlib import Path\nfrom pipeline.run_log import "
+        "import os, sys, ctypes\nfrom pathlib import Path\nfrom pipeline.engine.run_log import "
         "captured\nprint('before')\n"
     )
     path = folder / "logs" / ".s.1.out"

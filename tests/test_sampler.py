@@ -303,7 +303,7 @@ def test_optuna_stays_silent(capfd):
 
 def test_optuna_is_the_only_heavy_import():
     code = (
-        "import sys, pipeline.sampler; "
+        "import sys, pipeline.engine.sampler; "
         "print([m for m in ('torch', 'ray', 'mlflow', 'pandas', 'sklearn', 'matplotlib') if m in "
         "sys.modules])"
     )

@@ -220,9 +220,9 @@ def test_every_process_reads_the_same_and_none_needs_torch() -> None:
     """A driver has loaded next to nothing, a worker everything."""
     ask = """
 import sys
-from pipeline.config import TrainConfig
+from pipeline.core.config import TrainConfig
 from pipeline.frozen import digest
-from pipeline.sources import code
+from pipeline.record.sources import code
 print(digest(code(TrainConfig())), 'torch' in sys.modules)
 """
     texts = []

@@ -337,7 +337,7 @@ Session(Path({str(root)!r}), Path({str(folder)!r}), small_study(num_trials=1, re
 KILLED = """
 import os, sys
 from pathlib import Path
-from pipeline import outbox
+from pipeline.record import outbox
 outbox.FLUSH_SECONDS = 0.05
 from tests.driver import Worker
 from tests.studies import small_study

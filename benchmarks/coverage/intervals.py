@@ -1,7 +1,7 @@
 """Intervals and families of one design, each test on the replicates that it is chosen for.
 
 Accuracies of the eight arms of a 2x2x2 factorial are drawn around equal means; the design's own
-questions are answered by `pipeline.stats`.
+questions are answered by `pipeline.analysis.stats`.
 """
 
 import math

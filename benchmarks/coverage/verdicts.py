@@ -1,8 +1,8 @@
 """Whole reports: what they find falsely, whether their parts contradict each other, what they find
 of what is there.
 
-Every table goes through the code that judges a study's (`pipeline.stats`); only its estimates are
-computed many at a time.
+Every table goes through the code that judges a study's (`pipeline.analysis.stats`); only its
+estimates are computed many at a time.
 """
 
 import itertools

@@ -120,7 +120,7 @@ class Worker:
     def work(
         self, _: dict[str, Any], on_epoch: Callable[[dict[str, float]], None]
     ) -> dict[str, Any]:
-        """In the place of `pipeline.worker.work`."""
+        """In the place of `pipeline.engine.worker.work`."""
         self.pass_by("begun")
         try:
             with lease.held(self.folder, self.order["segment"]) as own:

@@ -65,9 +65,9 @@ def uncompared(
     """Arm → why it was not compared with the highest mean; `empty` names the arms without a result,
     and why.
 
-    The highest mean is that of `pipeline.stats.best_set`, among arms with at least 3 results that
-    are not `barred`; where there is none, nothing was compared and the mapping is empty. An arm
-    whose every run equals that of the highest mean is not named either.
+    The highest mean is that of `pipeline.analysis.stats.best_set`, among arms with at least 3
+    results that are not `barred`; where there is none, nothing was compared and the mapping is
+    empty. An arm whose every run equals that of the highest mean is not named either.
     """
     rivals = scores.loc[
         :, (scores.notna().sum() >= MIN_REPLICATES) & ~scores.columns.isin(list(barred))

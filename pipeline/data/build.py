@@ -8,6 +8,7 @@ import hashlib
 import json
 import os
 import shutil
+import traceback
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -192,11 +193,21 @@ def _decode_one(dataset: PictureSet, listing: Listing, row: int, descriptor: int
     try:
         pixels, digest, deepest = dataset.read(listing, row)
     except BadPicture as bad:
+        _let_go(bad)
         return Decoded(reason=str(bad))
     # Not through a memory map: where the disk is full that ends the process with SIGBUS.
     if os.pwrite(descriptor, pixels.tobytes(), row * pixels.nbytes) != pixels.nbytes:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     return Decoded(digest, deepest)
+
+
+def _let_go(error: BaseException | None) -> None:
+    """Free what the frames of an error hold: they refer to it and it to them, so that pictures of
+    hundreds of MB would stay until Python looks for such circles.
+    """
+    while error is not None:
+        traceback.clear_frames(error.__traceback__)
+        error = error.__cause__ or error.__context__
 
 
 def _check_unreadable(dataset: PictureSet, listing: Listing, reasons: dict[int, str]) -> None:

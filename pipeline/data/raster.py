@@ -176,8 +176,14 @@ def _deep_colour(image: Image.Image, top: int) -> Image.Image:
     other.tile = [tile._replace(args=_swapped(tile.args)) for tile in other.tile]
     low = np.asarray(other)
     high = low[..., 0] if grey else np.asarray(image.convert("RGB"))
-    values = 256 * high.astype(np.uint16) + (low[..., 1] if grey else low[..., :3])
-    scaled = Image.fromarray(_eight_bits(values, top))
+    low = low[..., 1] if grey else low[..., :3]
+    made = np.empty(high.shape, np.uint8)
+    rows = max(1, BAND_VALUES // max(1, high[:1].size))
+    for start in range(0, len(high), rows):  # all at once would be 1 GB more of 50 megapixels
+        band = slice(start, start + rows)
+        made[band] = _eight_bits(256 * high[band].astype(np.uint16) + low[band], top)
+    del other, low, high
+    scaled = Image.fromarray(made)
     orientation = image.getexif().get(ExifTags.Base.Orientation)
     if orientation:
         scaled.getexif()[ExifTags.Base.Orientation] = orientation

@@ -49,7 +49,8 @@ def _start(workers: int, temp: Path, interrupts: Interrupts) -> None:
     """
     if ray._raylet.get_authentication_mode() != ray._raylet.AuthenticationMode.TOKEN:
         raise MachineError(
-            "Ray was imported before pipeline.node: it would let other users of this machine in"
+            "Ray was imported before this command's own part of it: it would let other users of "
+            "this machine in"
         )
     ray._private.utils.set_sigterm_handler = lambda _: None  # the signals are `interrupts`'
     ray._private.worker.print_to_stdstream = lambda *_, **__: (

@@ -9,8 +9,8 @@ WITH_PIPELINE = """from pathlib import Path
 
 import torch
 
-from pipeline.core.artifact import load
-from pipeline.core.pixels import Pixels
+from pipeline.core.finished.artifact import load
+from pipeline.core.augmentation.pixels import Pixels
 from pipeline.data.decode import read_picture{imports}
 
 artifact, model = load("model.safetensors", key="model", device=torch.device("cpu"))

@@ -1,4 +1,4 @@
-"""The ablation in words. Every claim follows from a verdict of `pipeline.stats`."""
+"""The ablation in words. Every claim follows from a verdict of `pipeline.analysis.stats`."""
 
 from collections.abc import Mapping, Sequence
 
