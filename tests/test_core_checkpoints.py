@@ -140,6 +140,17 @@ def test_the_newest_two_are_kept_and_share_the_best_weights_on_disk(tmp_path: Pa
     assert (tmp_path / "epoch_0004" / BEST).samefile(tmp_path / "epoch_0005" / BEST)
 
 
+def test_the_files_have_the_rights_that_the_umask_leaves(tmp_path: Path) -> None:
+    before = os.umask(0o027)
+    try:
+        write(tmp_path, num_epochs=3, best=2)
+    finally:
+        os.umask(before)
+    files = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert len(files) == 6
+    assert {path.stat().st_mode & 0o777 for path in files} == {0o640}
+
+
 def test_without_hard_links_the_best_weights_are_copied(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -110,6 +110,19 @@ def test_each_attempt_has_its_entry_and_the_report_names_the_log(tmp_path: Path)
     assert reasons([failed]) == "failed"
 
 
+def test_the_log_of_a_run_that_fails_for_ever_keeps_its_last_attempts(tmp_path: Path) -> None:
+    for attempt in range(20):
+        output = run_log.output_path(tmp_path, f"s-{attempt}")
+        output.parent.mkdir(exist_ok=True)
+        output.write_text("é" * 2**20)
+        assert run_log.write(tmp_path, "r", f"s-{attempt}", {"attempt": attempt}) == "logs/r.txt"
+    text = run_log.log_path(tmp_path, "r").read_text()
+    assert len(text.encode()) <= run_log.MAX_LOG_BYTES + run_log.MAX_BYTES
+    assert "attempt: 19" in text
+    assert "attempt: 0" not in text
+    assert [path.name for path in (tmp_path / "logs").iterdir()] == ["r.txt"]
+
+
 def test_what_killed_workers_printed_is_cleared_and_logs_are_kept(tmp_path: Path) -> None:
     (tmp_path / "logs").mkdir()
     run_log.output_path(tmp_path, "s.1").write_text("late")

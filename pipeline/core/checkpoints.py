@@ -117,6 +117,8 @@ def save(
         }
         hashes = {name: digest(temporary / name) for name in (STATE, BEST)}
         write_meta(temporary, {"identity": identity.recorded(), **meta, "sha256": hashes})
+        for name in hashes:  # safetensors lets the owner alone read them, whatever the umask
+            (temporary / name).chmod((temporary / META).stat().st_mode & 0o777)
         shutil.rmtree(final, ignore_errors=True)
         os.replace(temporary, final)
         _remove(epochs(folder)[:-KEEP])

@@ -20,6 +20,7 @@ from pipeline.screen import Steady
 
 MAX_BYTES = 64 * 1024
 """What is kept of a segment's output: its end."""
+MAX_LOG_BYTES = 2**20
 
 
 def log_path(study_folder: Path, key: str) -> Path:
@@ -97,20 +98,29 @@ def write(study_folder: Path, key: str, segment: str, facts: Mapping[str, Any]) 
         printed = _tail(output)
         with log.open("a", encoding="utf-8", errors="backslashreplace") as file:
             file.write(f"{head}\nits worker printed{':' if printed else ' nothing'}\n{printed}\n")
+        _shorten(log)
     except OSError:
         return ""
     discard(output)
     return log.relative_to(study_folder).as_posix()
 
 
-def _tail(path: Path) -> str:
+def _shorten(log: Path) -> None:
+    """Of a run that fails again and again the last attempts are kept."""
+    if log.stat().st_size > MAX_LOG_BYTES:
+        scratch = log.with_suffix(".new")
+        scratch.write_text(_tail(log, MAX_LOG_BYTES // 2), "utf-8", "backslashreplace")
+        os.replace(scratch, log)
+
+
+def _tail(path: Path, most: int = MAX_BYTES) -> str:
     if not path.exists():
         return ""
     with path.open("rb") as file:
         size = file.seek(0, os.SEEK_END)
-        file.seek(max(0, size - MAX_BYTES))
+        file.seek(max(0, size - most))
         text = file.read().decode("utf-8", "backslashreplace")
-    return ("…" if size > MAX_BYTES else "") + text
+    return ("…" if size > most else "") + text
 
 
 def _flush() -> None:
