@@ -175,7 +175,36 @@ def explain(error: ValidationError) -> Iterator[str]:
         elif item["type"] == "model_attributes_type":
             yield f"{path}: a group of keys is expected, got {shown}; did you mean '{path}.name'?"
         else:
-            yield f"{path or '(whole)'}: {item['msg']} (got {shown}, {type(got).__name__})"
+            wanted = _expected(item["type"], context, item["msg"])
+            yield f"{path or '(whole)'}: {wanted}, got {shown}"
+
+
+EXPECTED = {
+    "int": "a whole number is expected",
+    "float": "a number is expected",
+    "bool": "true or false is expected",
+    "string": "a text is expected",
+    "finite_number": "a finite number is expected",
+    "greater_than": "more than {gt} is expected",
+    "greater_than_equal": "at least {ge} is expected",
+    "less_than": "less than {lt} is expected",
+    "less_than_equal": "at most {le} is expected",
+    "list": "a list is expected",
+    "tuple": "a list is expected",
+    "dict": "a group of keys is expected",
+    "model": "a group of keys is expected",
+    "too_short": "at least {min_length} in number are expected",
+    "string_too_long": "at most {max_length} characters are expected",
+    "string_pattern_mismatch": "what matches {pattern} is expected",
+}
+"""What a problem of pydantic's says in our words; by its kind, else by the type that it begins
+with.
+"""
+
+
+def _expected(kind: str, context: Mapping[str, Any], otherwise: str) -> str:
+    words = EXPECTED.get(kind, EXPECTED.get(kind.split("_")[0], ""))
+    return words.format(**context) if words else otherwise
 
 
 def _locate(cls: type[BaseModel], loc: tuple[int | str, ...]) -> tuple[str, type[BaseModel] | None]:

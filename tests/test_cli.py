@@ -147,7 +147,7 @@ BAD = {
     "trials in words": (["--study", "hw3", "--trials", "five"], ["--trials", "'five'"]),
     "negative trials": (
         ["--study", "hw3", "--trials", "-1"],
-        ["search.num_trials", "-1", "greater than or equal to 0"],
+        ["search.num_trials", "-1", "at least 0 is expected, got -1"],
     ),
     "too many trials": (
         ["--study", "hw3", "--trials", "1000000"],
@@ -198,7 +198,7 @@ BAD = {
     ),
     "out of range": (
         ["--study", "hw3", "--set", "optimizer.lr=-1"],
-        ["baseline.optimizer.lr", "-1", "greater than 0"],
+        ["baseline.optimizer.lr", "-1", "more than 0"],
     ),
     "not a number": (
         ["--study", "hw3", "--set", "optimizer.lr=NaN"],

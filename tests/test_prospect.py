@@ -329,8 +329,8 @@ def test_a_pilot_without_spread_promises_nothing(tmp_path: Path) -> None:
     ("epochs", "said"),
     [
         (9, "rungs at epochs 1, 3, 9"),
-        (2, "rungs at epochs 1, 2 (rung 2 to 3 of 3: too few epochs for more)"),
-        (1, "rungs at epochs 1 (rung 3 of 3: too few epochs for more)"),
+        (2, "rungs at epochs 1, 2 (the last 2 of 3 rungs: runs are too short for earlier ones)"),
+        (1, "rungs at epochs 1 (the last of 3 rungs: runs are too short for earlier ones)"),
     ],
 )
 def test_a_dry_run_numbers_the_rungs_as_the_search_does(

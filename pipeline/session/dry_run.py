@@ -91,12 +91,11 @@ def preview(
 
 def _rungs(epochs: Sequence[int], num_rungs: int) -> str:
     """A short study has only the last ones of its rungs."""
-    first = num_rungs - len(epochs) + 1
-    numbers = " to ".join(dict.fromkeys((str(first), str(num_rungs))))
     said = f"rungs at epochs {', '.join(map(str, epochs))}"
-    return (
-        said if first == 1 else f"{said} (rung {numbers} of {num_rungs}: too few epochs for more)"
-    )
+    if len(epochs) == num_rungs:
+        return said
+    last = f"the last {len(epochs)}" if len(epochs) > 1 else "the last"
+    return f"{said} ({last} of {num_rungs} rungs: runs are too short for earlier ones)"
 
 
 def what_is_taken(study: Study, data: Path | None, record: Record) -> str:

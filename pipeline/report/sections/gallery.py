@@ -24,8 +24,9 @@ def _caption(arm: str, answers: Answers) -> str:
     shown = answers.shown[arm]
     n = plural(shown.replicates, "replicate")
     if answers.same_pictures:
+        whom = f"most of the {n} of {arm}" if shown.replicates > 1 else f"the replicate of {arm}"
         return (
-            f"Got wrong by most of the {n} of {arm}, the least probability of the true class first "
+            f"Got wrong by {whom}, the least probability of the true class first "
             f"(at most {NUM_WRONG}, among those that a replicate got most wrong). p is the mean "
             "probability given to the true class."
         )

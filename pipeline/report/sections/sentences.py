@@ -290,11 +290,9 @@ def fallen(row: ArmRow, ablation: Ablation) -> str:
 
 def _replicates(ablation: Ablation) -> str:
     sizes = sorted({len(row.values) for row in ablation.rows})
-    return (
-        plural(sizes[0], "replicate") + " each"
-        if len(sizes) == 1
-        else f"{sizes[0]} to {sizes[-1]} replicates"
-    )
+    if len(sizes) == 1:
+        return plural(sizes[0], "replicate") + " each"
+    return f"{sizes[0]} to {plural(sizes[-1], 'replicate')}"
 
 
 def _in_words(row: ArmRow, shown: Points) -> str:
