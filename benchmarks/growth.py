@@ -35,7 +35,7 @@ from pipeline.record.record import Record
 from pipeline.record.tracking import Tracker
 from pipeline.session.cli import guarded, positive
 from pipeline.session.progress import Progress
-from pipeline.study.study import load_study
+from pipeline.study.load import load_study
 
 GOAL = 1.2
 WARM_UP = 20  # trials, while workers start

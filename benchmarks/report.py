@@ -32,7 +32,8 @@ from pipeline.report import compose, frame_files, write_report
 from pipeline.report.figures import draw as figures
 from pipeline.report.formats import terminal
 from pipeline.session.cli import positive
-from pipeline.study.study import Study, load_study
+from pipeline.study.load import load_study
+from pipeline.study.study import Study
 
 GOAL_SECONDS, GOAL_RATIO, GOAL_PAGE = 10.0, 11.0, 5e6
 NUM_LARGE = 10  # times the runs of the small study

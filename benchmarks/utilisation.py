@@ -38,7 +38,8 @@ from pipeline.record.ledger import read_events
 from pipeline.record.record import Record
 from pipeline.session.cli import guarded, positive
 from pipeline.study.choose import chosen_study
-from pipeline.study.study import Study, load_study
+from pipeline.study.load import load_study
+from pipeline.study.study import Study
 
 LONGER = {
     "baseline.dataset.num_train": 1200,

@@ -102,17 +102,45 @@ def _shared(root: BaseModel, path: str, name: object) -> set[str]:
     in both, and where the default differs, the variant's own is part of what it is.
     """
     part: Any = root
-    node: Any = type(root)
+    field: FieldInfo | None = None
     for key in path.split(".")[:-1]:
         field = type(part).model_fields.get(key) if isinstance(part, BaseModel) else None
-        part, node = getattr(part, key, None), field.annotation if field else None
-    other = next((m for m in _models(node) if name in _tags(m)), None)
+        part = getattr(part, key, None)
+    other = _member(field, name)
     if not isinstance(part, BaseModel) or other is None:
         return set()
     old, new = type(part).model_fields, other.model_fields
     base = next(cls for cls in type(part).__mro__ if issubclass(other, cls))
     fields = getattr(base, "model_fields", {})
     return {field for field in fields if old[field].default == new[field].default}
+
+
+class Open:
+    """In a field's annotation: says that its union has members beside those that are written
+    down.
+    """
+
+    def member(self, tag: str) -> type[BaseModel]:
+        """The member called `tag`; raises ValueError where there is none."""
+        raise NotImplementedError
+
+
+def _member(field: FieldInfo | None, name: object) -> type[BaseModel] | None:
+    """The variant called `name` of the union that a field holds."""
+    if field is None:
+        return None
+    listed = next((m for m in _models(field.annotation) if name in _tags(m)), None)
+    return listed or _joined(field, str(name))
+
+
+def _joined(field: FieldInfo | None, name: str) -> type[BaseModel] | None:
+    union = next((one for one in field.metadata if isinstance(one, Open)), None) if field else None
+    if union is None:
+        return None
+    try:
+        return union.member(name)
+    except ValueError:  # told when the whole is validated
+        return None
 
 
 def _set(tree: dict[str, Any], path: str, value: Any, kept: set[str]) -> str:
@@ -212,16 +240,19 @@ def _locate(cls: type[BaseModel], loc: tuple[int | str, ...]) -> tuple[str, type
     path: list[str] = []
     owner: type[BaseModel] | None = cls
     node: Any = cls
+    field: FieldInfo | None = None
     for key in loc:
         members = _models(node)
         tagged = next((m for m in members if key in _tags(m)), None) if len(members) > 1 else None
+        if tagged is None and isinstance(key, str):
+            tagged = _joined(field, key)
         if tagged is not None and typing.get_origin(node) is not dict:
-            node = tagged
+            node, field = tagged, None
             continue
         path.append(str(key))
         owner = members[0] if len(members) == 1 else None
         if typing.get_origin(node) is dict:
-            node = typing.get_args(node)[1]
+            node, field = typing.get_args(node)[1], None
         else:
             field = owner.model_fields.get(str(key)) if owner else None
             node = field.annotation if field else None

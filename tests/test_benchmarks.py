@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from benchmarks.utilisation import Side, study_of
-from pipeline.study.study import load_study
+from pipeline.study.load import load_study
 
 
 def flags(**given):

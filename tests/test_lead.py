@@ -7,7 +7,8 @@ import pytest
 from pipeline.report.compose import read, texts
 from pipeline.report.formats.terminal import render
 from pipeline.session.resume import changed_settings
-from pipeline.study.study import SHIPPED, Study, load_study
+from pipeline.study.load import SHIPPED, load_study
+from pipeline.study.study import Study
 from tests.records import Scribe, make_study, with_arms
 
 QUESTION = "Do a residual network and augmentation help?"

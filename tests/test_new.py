@@ -9,7 +9,7 @@ import pytest
 from pipeline import new
 from pipeline.__main__ import COMMANDS
 from pipeline.errors import MachineError, UserError
-from pipeline.study.study import load_study
+from pipeline.study.load import load_study
 from tests.pictures import class_folder
 from tests.test_layout import PATHS, room_of
 

@@ -32,7 +32,8 @@ from pipeline.study.designs import (
     OrderedPath,
     Scheme,
 )
-from pipeline.study.study import Study, load_study
+from pipeline.study.load import load_study
+from pipeline.study.study import Study
 from tests.records import Scribe, make_study
 
 ON: dict[str, dict[str, Any]] = {

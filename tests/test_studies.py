@@ -13,7 +13,8 @@ from pipeline.errors import UserError
 from pipeline.session.cli import parser
 from pipeline.study.choose import chosen_study
 from pipeline.study.designs import LeaveOneOut
-from pipeline.study.study import Study, load_study
+from pipeline.study.load import load_study
+from pipeline.study.study import Study
 
 ROOT = Path(__file__).parents[1]
 FOLDER = ROOT / "pipeline" / "studies"

@@ -15,8 +15,9 @@ from pipeline.core.schedules import Cosine
 from pipeline.data.datasets import Digits
 from pipeline.errors import UserError
 from pipeline.study.designs import Arms, Factorial
+from pipeline.study.load import load_study
 from pipeline.study.space import Choice, Float, Space
-from pipeline.study.study import Study, load_study
+from pipeline.study.study import Study
 from tests.studies import small_study
 
 ROOT = Path(__file__).parents[1]
@@ -32,7 +33,7 @@ def with_design(design) -> Study:
 
 @EVERY_STUDY
 def test_a_study_is_the_same_in_every_process(name):
-    code = f"from pipeline.study.study import load_study; print(load_study({name!r}).fingerprint())"
+    code = f"from pipeline.study.load import load_study; print(load_study({name!r}).fingerprint())"
     prints = set()
     for seed in ("1", "2"):
         found = subprocess.run(
@@ -247,7 +248,7 @@ def test_a_name_that_is_no_folder_name_is_refused(name):
 
 def test_a_study_needs_no_heavy_package():
     code = (
-        "import sys; from pipeline.study.study import load_study; load_study('hw3').check();"
+        "import sys, pipeline.study.load; pipeline.study.load.load_study('hw3').check();"
         "print(sorted({'torch', 'numpy', 'sklearn', 'pandas', 'PIL', 'ray', 'optuna', 'mlflow'} & "
         "set(sys.modules)))"
     )

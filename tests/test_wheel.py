@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.record.ledger import FILE
-from pipeline.study.study import load_study
+from pipeline.study.load import load_study
 
 ROOT = Path(__file__).parents[1]
 RECORDED = ROOT / "tests" / "recorded" / "dcfe179"

@@ -14,7 +14,8 @@ from benchmarks.coverage.intervals import Draw, heavy, normal, skewed
 from benchmarks.coverage.rows import SLACK, Floats, Row, share
 from pipeline.analysis.pilot import CONFIDENCE, detectable
 from pipeline.analysis.stats import ALPHA, POWER, Basis, Family, basis, fit, step_down, upper_sd
-from pipeline.study.study import PILOT_RUNS, Study, load_study
+from pipeline.study.load import load_study
+from pipeline.study.study import PILOT_RUNS, Study
 
 TITLE = "The pilot's promise"
 NOTE = (

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from pipeline.analysis.stats import Contrast
+from pipeline.parts import short
 
 NONE = "–"
 PAD = "\u2007"  # a space as wide as a digit: keeps numbers of one column under each other
@@ -103,9 +104,9 @@ def aligned(rows: Sequence[Sequence[str]]) -> list[list[str]]:
 
 
 def value(scalar: object) -> str:
-    """A knob's value as one reads it: 0.000312 → 3.12e-04."""
+    """A knob's value as one reads it: 0.000312 → 3.12e-04, my_nets:MyNet → MyNet."""
     if isinstance(scalar, bool) or not isinstance(scalar, float):
-        return NONE if scalar is None else str(scalar)
+        return NONE if scalar is None else str(short(scalar))
     return f"{scalar:.3g}" if scalar == 0 or abs(scalar) >= 1e-3 else f"{scalar:.2e}"
 
 

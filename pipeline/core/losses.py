@@ -9,11 +9,12 @@ so that arms and trials with different losses compare.
 
 from abc import abstractmethod
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field
 
 from pipeline.frozen import Frozen
+from pipeline.parts import Kind, Plain
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -163,5 +164,41 @@ class MSE(Criterion):
         return (logits.softmax(1) - shares).square().mean(1)
 
 
-Loss = Annotated[CrossEntropy | Focal | MSE, Field(discriminator="name")]
+class PlainLoss(Plain):
+    """A function of (logits, targets), or a class whose objects are called with them and keep
+    nothing: a scalar.
+    """
+
+    LEADING: ClassVar[tuple[str, ...]] = ("logits", "targets")
+    balanced: ClassVar[bool] = False
+
+    @classmethod
+    def leading(cls, part: object) -> tuple[str, ...]:
+        """Of a class they are passed to its objects."""
+        return () if isinstance(part, type) else cls.LEADING
+
+    def value(
+        self,
+        logits: "Tensor",
+        targets: "Tensor",
+        class_weights: "Tensor | None" = None,  # noqa: ARG002
+    ) -> "Tensor":
+        """The loss of a batch, a scalar to differentiate."""
+        import torch
+
+        if isinstance(type(self).part, type):
+            found = self.call().to(logits.device)(logits, targets)
+        else:
+            found = self.call(logits, targets)
+        if not isinstance(found, torch.Tensor) or found.ndim:
+            got = tuple(found.shape) if isinstance(found, torch.Tensor) else type(found).__name__
+            raise self.wrong(f"a loss is one number, a tensor of shape (), got {got}")
+        return found
+
+
 LOSSES = (CrossEntropy, Focal, MSE)
+Loss = Annotated[
+    CrossEntropy | Focal | MSE,
+    Field(discriminator="name"),
+    Kind("loss", LOSSES, Criterion, PlainLoss),
+]

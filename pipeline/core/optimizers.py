@@ -4,11 +4,13 @@ Another optimizer starts from its own defaults: no two of them share a field, fo
 one says nothing about another's.
 """
 
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from abc import abstractmethod
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
 from pipeline.frozen import Frozen
+from pipeline.parts import Kind, Plain
 
 if TYPE_CHECKING:
     from torch import nn, optim
@@ -208,8 +210,42 @@ def param_groups(model: "nn.Module", weight_decay: float) -> list[dict[str, Any]
     return [group for group in groups if group["params"]]
 
 
+class Optimizing(Frozen):
+    """What config classes of the user's own derive from."""
+
+    lr: float = Field(gt=0, le=100)
+
+    @abstractmethod
+    def build(self, model: "nn.Module") -> "optim.Optimizer":
+        """An optimizer of the model's parameters; its learning rate is set before each step."""
+
+
+class PlainOptimizer(Plain):
+    """A class or function of (params): a torch.optim.Optimizer. It takes `lr`; where it takes
+    `weight_decay`, biases and norm parameters have none.
+    """
+
+    LEADING: ClassVar[tuple[str, ...]] = ("params",)
+    NEEDS: ClassVar[tuple[str, ...]] = ("lr",)
+
+    if TYPE_CHECKING:
+        lr: float
+
+    def build(self, model: "nn.Module") -> "optim.Optimizer":
+        """An optimizer of the model's parameters; its learning rate is set before each step."""
+        from torch import optim
+
+        decay = getattr(self, "weight_decay", None)
+        params = [p for p in model.parameters() if p.requires_grad]
+        found = self.call(params if decay is None else param_groups(model, decay))
+        if not isinstance(found, optim.Optimizer):
+            raise self.wrong(f"a torch.optim.Optimizer is expected, got {type(found).__name__}")
+        return found
+
+
+OPTIMIZERS = (SGD, Adagrad, RMSprop, Adam, AdamW, RAdam, NAdam, LAMB, Lion)
 Optimizer = Annotated[
     SGD | Adagrad | RMSprop | Adam | AdamW | RAdam | NAdam | LAMB | Lion,
     Field(discriminator="name"),
+    Kind("optimizer", OPTIMIZERS, Optimizing, PlainOptimizer),
 ]
-OPTIMIZERS = (SGD, Adagrad, RMSprop, Adam, AdamW, RAdam, NAdam, LAMB, Lion)

@@ -5,11 +5,12 @@ learning rate.
 import math
 from abc import abstractmethod
 from collections.abc import Sequence
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
 from pipeline.frozen import Frozen
+from pipeline.parts import Kind, Plain
 
 ROUNDING = 1e-9  # shares of a run this close are the same step: 0.3 / 0.1 is less than 3
 
@@ -159,8 +160,24 @@ def fall(progress: float, floor: float) -> float:
     return floor + (1 - floor) * 0.5 * (1 + math.cos(math.pi * progress))
 
 
+class PlainSchedule(Scheduled, Plain):
+    """A function of the progress in [0, 1], and of `val_losses` where it asks for them: the
+    factor.
+    """
+
+    LEADING: ClassVar[tuple[str, ...]] = ("progress",)
+    GIVEN: ClassVar[tuple[str, ...]] = ("val_losses",)
+
+    def shape(self, progress: float, val_losses: Sequence[float]) -> float:
+        found = self.call(progress, val_losses=val_losses)
+        if not isinstance(found, (int, float)) or not 0 <= found < math.inf:
+            raise self.wrong(f"the factor of a learning rate is a number from 0 on, got {found!r}")
+        return float(found)
+
+
+SCHEDULES = (Constant, Step, Exponential, Cosine, WarmRestarts, OneCycle, Plateau)
 Schedule = Annotated[
     Constant | Step | Exponential | Cosine | WarmRestarts | OneCycle | Plateau,
     Field(discriminator="name"),
+    Kind("schedule", SCHEDULES, Scheduled, PlainSchedule),
 ]
-SCHEDULES = (Constant, Step, Exponential, Cosine, WarmRestarts, OneCycle, Plateau)

@@ -18,6 +18,7 @@ from pathlib import Path
 
 from pipeline.errors import UserError, printable
 from pipeline.frozen import Frozen, digest
+from pipeline.parts import Plain, offered, source_of
 from pipeline.record.source_file import ALL, EFFECTS, Name, Source, config_class
 
 Files = dict[str, str]
@@ -39,6 +40,7 @@ PLUMBING = (
     "data",
     "errors",
     "frozen",
+    "parts",
 )
 """Modules of this package that change no result; pictures are compared by their content."""
 
@@ -60,7 +62,12 @@ def code(config: Frozen) -> Code:
 
 
 def _root(part: Frozen) -> tuple[Name, ...]:
-    return ((type(part).__module__, type(part).__qualname__),)
+    """A part of the user's own is called as what it was made of; where that is no config class,
+    ours that calls it counts, too.
+    """
+    made = type(part)
+    found = (made,) if not isinstance(part, Plain) else (made, made.__bases__[0])
+    return tuple((kind.__module__, kind.__qualname__) for kind in found)
 
 
 def changed(one: Mapping[str, Files], other: Mapping[str, Files]) -> set[str]:
@@ -96,9 +103,10 @@ def _same() -> dict[str, str]:
 def _parts(config: Frozen, path: str = "") -> Iterator[tuple[str, Frozen]]:
     for name in type(config).model_fields:
         value = getattr(config, name)
-        if isinstance(value, Frozen) and name != "dataset":
-            yield f"{path}{name}", value
-            yield from _parts(value, f"{path}{name}.")
+        for one in value if isinstance(value, tuple) else (value,):
+            if isinstance(one, Frozen) and name != "dataset":
+                yield f"{path}{name}", one
+                yield from _parts(one, f"{path}{name}.")
 
 
 @functools.cache
@@ -165,6 +173,8 @@ def _module(name: str) -> Source | None:
 
 @functools.cache
 def _of_environment(top: str) -> bool:
+    if top in {source_of(name).partition(":")[0].partition(".")[0] for name in offered()}:
+        return False  # a package that offers parts
     place = _place(top)
     standard = {Path(sysconfig.get_path(scheme)) for scheme in ("stdlib", "platstdlib")}
     return (

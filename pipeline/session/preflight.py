@@ -10,6 +10,7 @@ from pipeline.core.transfer import PUBLISHED
 from pipeline.counts import plural
 from pipeline.data.listing import TEST, TRAIN, UNKNOWN
 from pipeline.errors import UserError, printable
+from pipeline.parts import own_parts
 from pipeline.study.study import Study
 
 if TYPE_CHECKING:
@@ -55,6 +56,35 @@ def require_inputs(study: Study, data: "Data", num_processes: int = 1) -> None:
                 _require(config, data, num_processes)
             except UserError as error:
                 raise UserError(f"study '{study.name}', {where}: {error}") from error
+    _rehearse(study, data)
+
+
+def _rehearse(study: Study, data: "Data") -> None:
+    """Take a step with each of the user's own parts; what comes out wrong is told with its line."""
+    _, channels, size, _ = data.images.shape
+    seen: set[str] = set()
+    for where, config in (*_configs(study), *_variants(study)):
+        own = repr(list(own_parts(config)))
+        if own != "[]" and own not in seen:
+            seen.add(own)
+            from pipeline.core.rehearsal import rehearse  # torch takes seconds to import
+
+            try:
+                rehearse(
+                    config, channels=int(channels), size=int(size), num_classes=len(data.classes)
+                )
+            except UserError as error:
+                raise UserError(f"study '{study.name}', {where}: {error}") from error
+
+
+def _variants(study: Study) -> Iterator[tuple[str, TrainConfig]]:
+    """The baseline with each of the parts that the search may choose."""
+    named = {path: knob.edges() for path, knob in study.space.knobs.items()}
+    named |= {f"{part}.name": tuple(names) for part, names in study.space.branches.items()}
+    for path, values in named.items():
+        if path.endswith(".name"):
+            for value in values:
+                yield f"space, {path}", study.baseline.override({path: value}, source="space")
 
 
 def _configs(study: Study) -> Iterator[tuple[str, TrainConfig]]:

@@ -19,7 +19,7 @@ def chosen_study(args: argparse.Namespace) -> tuple["Study", Path | None, str]:
     """(the study with all flags applied and checked, its folder of pictures, the note that must be
     shown or '').
     """
-    from pipeline.study.study import load_study
+    from pipeline.study.load import load_study
 
     study = load_study(args.study)
     sets = dict(_assignment(text) for text in getattr(args, "sets", ()))

@@ -1,23 +1,15 @@
-"""A study: baseline, search space, search budget, ablation. Read from `studies/NAME.py` or a
-resolved JSON file.
-"""
+"""A study: baseline, search space, search budget, ablation."""
 
-import importlib.util
-import json
 import re
-import sys
-import traceback
 from dataclasses import replace
-from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, ValidationError
+from pydantic import Field
 
 from pipeline.core.config import TrainConfig
 from pipeline.counts import plural
-from pipeline.errors import UserError, choices, listed, nearest, printable
-from pipeline.frozen import Frozen, explain, flatten
-from pipeline.screen import fold
+from pipeline.errors import UserError, choices, printable
+from pipeline.frozen import Frozen, flatten
 from pipeline.study.designs import Arm, Design, Overrides
 from pipeline.study.space import Space
 from pipeline.study.tuning import Fixed, Replicated, Target, Tuning, nuisance, num_trials, targets
@@ -30,7 +22,6 @@ EQUAL = (
     "precision",
     "epochs",
 )  # what a comparison of arms is void without
-SHIPPED = Path(__file__).parents[1] / "studies"
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
@@ -220,72 +211,3 @@ class Study(Frozen):
         for arm, (config, space) in self.spaces().items():
             if space is not None:
                 space.check(config, source=f"{source}, space of arm '{printable(arm)}'")
-
-
-def load_study(name: str, folder: Path = Path("studies")) -> Study:
-    """The study called `name`: the user's own in `folder`, else the shipped one; or the resolved
-    JSON file at path `name`. Raises UserError.
-    """
-    if name.endswith(".json"):
-        return _read_json(Path(name))
-    path = _file_of(name, folder)
-    spec = importlib.util.spec_from_file_location(f"studies.{name}", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    try:
-        spec.loader.exec_module(module)
-    except KeyboardInterrupt:
-        raise
-    except BaseException as error:  # a study may end in any way, even with sys.exit()
-        raise UserError("\n".join(_blame(path, error))) from error
-    study = getattr(module, "STUDY", None)
-    if not isinstance(study, Study):
-        raise UserError(f"{path}: it must define STUDY = Study(…), got {type(study).__name__}")
-    return study
-
-
-def _file_of(name: str, folder: Path) -> Path:
-    """Where the study called `name` stands; a user's own one goes before the shipped one."""
-    own, shipped = (
-        sorted(p.stem for p in place.glob("*.py") if NAME.fullmatch(p.stem))
-        for place in (folder, SHIPPED)
-    )
-    if name in own:
-        if name in shipped:
-            note = f"note: --study {name}: yours, {folder}/{name}.py, not the shipped one"
-            print("\n".join(fold(note)), file=sys.stderr)
-        return folder / f"{name}.py"
-    if name in shipped:
-        return SHIPPED / f"{name}.py"
-    yours = f"{listed(own)} (yours, in {folder}/); " if own else ""
-    theirs = "shipped" if own else f"shipped; yours would be in {folder}/"
-    known = [*own, *shipped]
-    hint = nearest(name, known) or nearest(Path(name).stem, known)  # studies/hw3.py
-    raise UserError(
-        f"--study: no study of that name; got {printable(repr(name))}; allowed: {yours}"
-        f"{listed(shipped)} ({theirs}){hint}"
-    )
-
-
-def _blame(path: Path, error: BaseException) -> list[str]:
-    """What is wrong with a study's file, and in which line of it."""
-    lines = [
-        frame.lineno
-        for frame in traceback.extract_tb(error.__traceback__)
-        if frame.filename == str(path)
-    ]
-    where = f"{path}, line {lines[-1]}" if lines else str(path)
-    if isinstance(error, ValidationError):
-        return [f"{where}: {line}" for line in explain(error)]
-    return [f"{where}: {type(error).__name__}: {printable(error, 2000)}"]
-
-
-def _read_json(path: Path) -> Study:
-    try:
-        tree = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UserError(f"--study: cannot read {printable(path)}: {error.strerror}") from None
-    except (ValueError, RecursionError) as error:
-        raise UserError(f"--study: {printable(path)}: not JSON: {printable(error)}") from None
-    return Study.parse(tree, source=printable(path))

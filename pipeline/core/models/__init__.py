@@ -10,8 +10,10 @@ from pydantic import Field
 
 from pipeline.core.models.base import Network
 from pipeline.core.models.cnn import CNN
+from pipeline.core.models.plain import PlainNetwork
 from pipeline.core.models.resnet import ResNet18
 from pipeline.frozen import members
+from pipeline.parts import Kind
 
 __all__ = ["CNN", "MODELS", "Model", "Network", "ResNet18"]
 
@@ -20,4 +22,8 @@ MODELS = members("pipeline.core.models", Network)
 if TYPE_CHECKING:
     Model = Network
 else:
-    Model = Annotated[Union[MODELS], Field(discriminator="name")]  # noqa: UP007  (made at run time)
+    Model = Annotated[
+        Union[MODELS],  # noqa: UP007  (made at run time)
+        Field(discriminator="name"),
+        Kind("network", MODELS, Network, PlainNetwork),
+    ]

@@ -1,0 +1,93 @@
+"""One step on a few made-up pictures, so that a mistake in the user's own parts is told with its
+file and line before hours are spent.
+"""
+
+import json
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from pipeline.core.checkpoints import dump_optimizer
+from pipeline.core.config import TrainConfig
+from pipeline.parts import at_fault, own_parts
+
+NUM = 4  # pictures
+
+
+def rehearse(config: TrainConfig, *, channels: int, size: int, num_classes: int) -> None:
+    """Build the config's network and take a step with its loss, optimizer and schedule, on a CPU.
+
+    Raises UserError naming the part, its file and line. Does nothing where no part is the user's
+    own.
+    """
+    if not any(True for _ in own_parts(config)):
+        return
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        x = torch.rand(NUM, channels, size, size)
+        labels = torch.arange(NUM) % num_classes
+        with at_fault("model.name", config.model):
+            model = config.model.build(channels, size, num_classes).train()
+            logits = model(x)
+            _require_logits(logits, num_classes)
+        with at_fault("optimizer.name", config.optimizer):
+            optimizer = config.optimizer.build(model)
+        _step(config, logits.float(), labels, optimizer)
+        with at_fault("schedule.name", config.schedule):
+            for share in range(11):
+                config.schedule.factor(share / 10 * 100, 100, [1.0] * share)
+        with at_fault("model.name", config.model), torch.inference_mode():
+            _require_logits(model.eval()(x[:1]), num_classes, num=1)
+            _require_state(model)
+
+
+def _require_logits(logits: Any, num_classes: int, num: int = NUM) -> None:
+    wanted = (num, num_classes)
+    if not isinstance(logits, Tensor) or tuple(logits.shape) != wanted:
+        got = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
+        raise ValueError(
+            f"of {num} pictures of {num_classes} classes a network gives logits {list(wanted)}, "
+            f"got {got}"
+        )
+
+
+def _require_state(model: nn.Module) -> None:
+    """What is kept beyond an epoch is in the checkpoint, as tensors."""
+    others = [k for k, value in model.state_dict().items() if not isinstance(value, Tensor)]
+    if others:
+        raise ValueError(f"its state holds {others[0]}, which is no tensor and cannot be saved")
+
+
+def _step(config: TrainConfig, logits: Tensor, labels: Tensor, optimizer: Optimizer) -> None:
+    with at_fault("loss.name", config.loss):
+        shares = nn.functional.one_hot(labels, logits.shape[1]).float()
+        if config.augment.amounts().mixup or config.augment.amounts().cutmix:
+            config.loss.value(logits, shares, _weights(config, labels, logits.shape[1]))
+        loss = config.loss.value(logits, labels, _weights(config, labels, logits.shape[1]))
+        loss.backward()  # type: ignore[no-untyped-call]
+    with at_fault("optimizer.name", config.optimizer):
+        before = _scalars(optimizer)
+        optimizer.step()
+        for number, group in enumerate(_scalars(optimizer)):
+            changed = sorted(name for name in group if group[name] != before[number].get(name))
+            if changed:
+                raise ValueError(
+                    f"it changes '{changed[0]}' of its parameter group, which a checkpoint holds "
+                    "only where it is a tensor, or part of a parameter's state"
+                )
+        json.dumps(dump_optimizer(optimizer)[1])
+
+
+def _weights(config: TrainConfig, labels: Tensor, num_classes: int) -> Tensor | None:
+    if not config.loss.balanced:
+        return None
+    return config.loss.class_weights(torch.bincount(labels, minlength=num_classes))
+
+
+def _scalars(optimizer: Optimizer) -> list[dict[str, Any]]:
+    return [
+        {k: v for k, v in group.items() if k != "params" and not isinstance(v, Tensor)}
+        for group in optimizer.param_groups
+    ]

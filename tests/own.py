@@ -1,0 +1,73 @@
+"""A user's own code, as a module that tests write and import."""
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from pipeline import parts
+from pipeline.record import sources
+
+NETS = '''"""Parts of a user's own."""
+
+import torch
+from torch import nn
+
+
+class MyNet(nn.Module):
+    def __init__(self, channels, num_classes, width: int = 8, pool=2):
+        super().__init__()
+        conv = nn.Conv2d(channels, width, 3)
+        self.body = nn.Sequential(conv, nn.ReLU(), nn.AdaptiveAvgPool2d(pool), nn.Flatten())
+        self.head = nn.Linear(pool * pool * width, num_classes)
+
+    def forward(self, x):
+        return self.head(self.body(x))
+
+
+def my_loss(logits, targets, temperature: float = 1.0):
+    return nn.functional.cross_entropy(logits / temperature, targets)
+
+
+class MyFocal(nn.Module):
+    def __init__(self, gamma=2.0):
+        super().__init__()
+        self.gamma = gamma
+
+    def forward(self, logits, targets):
+        return nn.functional.cross_entropy(logits, targets) ** self.gamma
+
+
+def my_sgd(params, lr: float = 0.05, weight_decay: float = 0.0, nesterov=False):
+    return torch.optim.SGD(params, lr=lr, momentum=0.9, nesterov=nesterov)
+
+
+def my_schedule(progress, power=2.0):
+    return (1 - progress) ** power
+'''
+
+
+def written(folder: Path, name: str, text: str) -> Path:
+    """A file of the user's, ready to be imported anew."""
+    path = folder / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+    sys.modules.pop(path.stem, None)
+    for cached in (sources._files, sources._module, sources._place, sources._of_environment):
+        cached.cache_clear()
+    return path
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """An empty folder that modules are imported from, as beside a study."""
+    before = set(sys.modules)
+    monkeypatch.setenv(parts.FOLDERS, "")
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    parts.add_folder(tmp_path)
+    yield tmp_path
+    for name in set(sys.modules) - before:
+        if str(tmp_path) in str(getattr(sys.modules[name], "__file__", "")):
+            del sys.modules[name]
