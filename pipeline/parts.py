@@ -2,20 +2,15 @@
 knobs.
 
 A part is a config class that derives from the union's base, or a plain class or function, whose
-signature gives the knobs. What a package offers as an entry point of the group `pipeline.parts` is
-named as that entry point is.
+signature gives the knobs.
 """
 
 import functools
-import importlib
-import importlib.util
-import os
-import re
+import hashlib
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Any, ClassVar, Literal, cast
 
@@ -23,16 +18,10 @@ from pydantic import BaseModel, GetCoreSchemaHandler, ValidationError, create_mo
 from pydantic_core import CoreSchema, InitErrorDetails, PydanticKnownError, core_schema
 
 from pipeline.blame import blamed, place_of
-from pipeline.errors import UserError, choices, printable
+from pipeline.errors import UserError, printable
 from pipeline.frozen import Frozen, Open
+from pipeline.own_code import TAG, load, offered, source_of, tag_of
 from pipeline.signature import Parameter, parameters
-
-GROUP = "pipeline.parts"
-FOLDERS = "PIPELINE_CODE"
-"""Environment variable with the folders that the user's code is imported from: every process that
-a command starts inherits it.
-"""
-TAG = re.compile(r"(?P<module>[^\W\d]\w*(\.[^\W\d]\w*)*):(?P<name>[^\W\d]\w*)")
 
 
 class Own(dict[str, Any]):
@@ -85,6 +74,7 @@ class Kind(Open):
     members: tuple[type[Frozen], ...]
     base: type[Frozen]
     plain: type[Plain] | None = None
+    guarded: tuple[str, ...] = ()  # methods whose errors are told with the user's line
 
     def __get_pydantic_core_schema__(
         self, source: Any, handler: GetCoreSchemaHandler
@@ -103,6 +93,8 @@ class Kind(Open):
             return handler(value)
         if callable(value):
             return self.member(tag_of(value))()
+        if isinstance(value, str) and TAG.fullmatch(value):
+            value = {"name": value}
         name = value.get("name") if isinstance(value, Mapping) else None
         if not isinstance(name, str) or name in self._names():
             return handler(value)
@@ -152,6 +144,7 @@ class Kind(Open):
                 **fields,
             ),
         )
+        about |= {method: _guarded(getattr(made, method), self.noun) for method in self.guarded}
         for attribute, value in (about | {"__part__": tag}).items():
             setattr(made, attribute, value)
         return made
@@ -207,93 +200,17 @@ class Kind(Open):
 _made: dict[tuple[str, str], tuple[Any, type[Frozen]]] = {}
 
 
+def _guarded(method: Callable[..., Any], noun: str) -> Callable[..., Any]:
+    @functools.wraps(method)
+    def call(self: Frozen, *args: Any, **named: Any) -> Any:
+        with at_fault(f"{noun}.name", self):
+            return method(self, *args, **named)
+
+    return call
+
+
 def _name_of(member: type[BaseModel]) -> str:
     return str(member.model_fields["name"].default)
-
-
-def add_folder(folder: Path) -> None:
-    """Import the user's code from `folder`, too, in this process and all that it starts.
-
-    It comes last, so that no file of the user's takes the place of an installed package.
-    """
-    known = [name for name in os.environ.get(FOLDERS, "").split(os.pathsep) if name]
-    if str(folder) not in known:
-        os.environ[FOLDERS] = os.pathsep.join((*known, str(folder)))
-    _extend_path()
-
-
-def _extend_path() -> None:
-    for name in os.environ.get(FOLDERS, "").split(os.pathsep):
-        if name and name not in sys.path:
-            sys.path.append(name)
-
-
-@functools.cache
-def offered() -> dict[str, EntryPoint]:
-    """Name → the part that an installed package offers."""
-    return {found.name: found for found in entry_points(group=GROUP)}
-
-
-def source_of(tag: str) -> str:
-    """`module:Name`, where the part called `tag` is defined; raises ValueError where it says
-    none.
-    """
-    found = offered()[tag].value if ":" not in tag and tag in offered() else tag
-    if not TAG.fullmatch(found):
-        raise ValueError(
-            f"got {printable(repr(tag))}; a part of your own is named 'module:Name', such as "
-            "'my_nets:MyNet'"
-        )
-    return found
-
-
-def tag_of(part: Any) -> str:
-    """What a study calls a class or function; raises ValueError where it cannot be found again by
-    that.
-    """
-    if made := getattr(part, "__part__", None):
-        return str(made)
-    module, name = getattr(part, "__module__", ""), getattr(part, "__qualname__", "")
-    if not TAG.fullmatch(f"{module}:{name}") or module == "__main__":
-        raise ValueError(
-            f"{place_of(part)}: {printable(name or repr(part))}: other processes must be able to "
-            "import it by its name: define it at the top level of a module (a file that is called "
-            "like no installed module)"
-        )
-    return f"{module}:{name}"
-
-
-def load(tag: str) -> Any:
-    """The class or function called `tag`.
-
-    Raises ValueError, with the user's file and line, where it cannot be imported.
-    """
-    _extend_path()
-    module, _, name = source_of(tag).partition(":")
-    try:
-        found = importlib.import_module(module)
-    except KeyboardInterrupt:
-        raise
-    except BaseException as error:  # a module may end in any way, even with sys.exit()
-        if isinstance(error, ModuleNotFoundError) and f"{module}.".startswith(f"{error.name}."):
-            looked = [path or "." for path in sys.path if "site-packages" not in path]
-            raise ValueError(
-                f"there is no module '{error.name}' for '{tag}'; it is looked for beside the "
-                f"study's file, in the working directory, in PYTHONPATH and among the packages "
-                f"({printable(', '.join(looked[:1] + looked[-1:]), 300)})"
-            ) from None
-        raise ValueError(f"'{tag}': {blamed(error)}") from error
-    if not hasattr(found, name):
-        where = printable(getattr(found, "__file__", None) or module)
-        own = [n for n, v in vars(found).items() if callable(v) and not n.startswith("_")]
-        raise ValueError(f"{where}: nothing called {name}; {choices(name, own)}")
-    part = getattr(found, name)
-    if not callable(part):
-        raise ValueError(
-            f"{printable(getattr(found, '__file__', module))}: {name}: a class or function is "
-            f"expected, got {printable(repr(part))}"
-        )
-    return part
 
 
 def own_parts(config: Frozen, path: str = "") -> Iterator[tuple[str, Frozen]]:
@@ -309,6 +226,20 @@ def own_parts(config: Frozen, path: str = "") -> Iterator[tuple[str, Frozen]]:
                 yield from own_parts(one, f"{where}.")
 
 
+def file_of(part: Frozen) -> str:
+    """The name of the file that a part of the user's own is defined in."""
+    file = getattr(sys.modules.get(type(part).__module__), "__file__", None)
+    return printable(Path(file).name) if file else type(part).__module__
+
+
+def source_digest(part: Frozen) -> str:
+    """Of the file that a part of the user's own is defined in; "" of ours."""
+    if not hasattr(type(part), "__part__"):
+        return ""
+    file = getattr(sys.modules.get(type(part).__module__), "__file__", None)
+    return hashlib.sha256(Path(file).read_bytes()).hexdigest() if file else ""
+
+
 def short(text: object) -> object:
     """A part's name as reports say it: `MyNet` of `my_nets:MyNet`; all else as it is."""
     found = TAG.fullmatch(text) if isinstance(text, str) else None
@@ -317,13 +248,13 @@ def short(text: object) -> object:
 
 @contextmanager
 def at_fault(where: str, part: Frozen) -> Iterator[None]:
-    """What goes wrong in the block is an error in the user's part at `where`: a UserError with file
-    and line.
+    """What goes wrong in the block is an error in the part at `where`, if it is the user's own: a
+    UserError with file and line. Errors that the product has classes for stay what they are.
     """
     try:
         yield
-    except UserError:
-        raise
     except Exception as error:
         tag = getattr(type(part), "__part__", "")
+        if not tag or type(error).__module__.startswith("pipeline."):
+            raise
         raise UserError(f"{where} '{tag}': {blamed(error)}") from error

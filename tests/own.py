@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import parts
+from pipeline import own_code
 from pipeline.record import sources
 
 NETS = '''"""Parts of a user's own."""
@@ -63,11 +63,60 @@ def written(folder: Path, name: str, text: str) -> Path:
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """An empty folder that modules are imported from, as beside a study."""
     before = set(sys.modules)
-    monkeypatch.setenv(parts.FOLDERS, "")
+    monkeypatch.setenv(own_code.FOLDERS, "")
     monkeypatch.setattr(sys, "path", [*sys.path])
     monkeypatch.setattr(sys, "dont_write_bytecode", True)
-    parts.add_folder(tmp_path)
+    own_code.add_folder(tmp_path)
     yield tmp_path
     for name in set(sys.modules) - before:
         if str(tmp_path) in str(getattr(sys.modules[name], "__file__", "")):
             del sys.modules[name]
+
+
+MORE = '''"""More parts of a user's own."""
+
+import hashlib
+
+import numpy as np
+import torch
+from pipeline.data.datasets import PictureSet
+from pipeline.data.datasets.base import Channels, Side
+
+
+def my_noise(pictures, generator, strength, amount: float = 0.1):
+    noise = torch.randn(pictures.shape, generator=generator)
+    return pictures + strength * amount * noise
+
+
+def my_recall(logits, labels, of: int = 0):
+    there = labels == of
+    return (logits[there].argmax(1) == of).float().mean().item() if there.any() else 0.0
+
+
+def my_penalty(logits, weight: float = 0.01):
+    return weight * logits.square().mean()
+
+
+class Stripes(PictureSet):
+    """Stripes, upright or level."""
+
+    size: Side = 8
+    channels: Channels = 1
+
+    @property
+    def folder(self):
+        return "unused"
+
+    def scan(self, root):
+        files = [f"stripes-{row:03d}" for row in range(120)]
+        labels, parts = [row % 2 for row in range(120)], [row % 6 // 2 for row in range(120)]
+        return self.listed(
+            root, files=files, labels=labels, parts=parts, classes=("upright", "level")
+        )
+
+    def read(self, listing, row):
+        drawn = np.random.default_rng(row).random((1, 8)) * 255
+        pixels = np.repeat(drawn, 8, 0)
+        pixels = pixels if listing.labels[row] else pixels.T
+        return self.picture(pixels[None].astype(np.uint8))
+'''

@@ -3,14 +3,12 @@ its source.
 """
 
 import re
-import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from scans import SMALL, digits, numbers, weights
-from torch import nn
+from scans import SMALL, digits, numbers
 
 from pipeline.core.augmentation.config import AUGMENTS
 from pipeline.core.config import TrainConfig
@@ -22,6 +20,7 @@ from pipeline.core.schedules import SCHEDULES
 from pipeline.core.setup import build_pixels
 from pipeline.core.train import evaluate_best, train
 from pipeline.data.datasets import DATASETS
+from pipeline.testing import rules
 
 
 def name_of(member: Any) -> str:
@@ -61,26 +60,18 @@ def test_a_network_takes_every_size_and_number_of_classes(
 ) -> None:
     """As it is by default; on the meta device, which knows shapes alone."""
     with torch.device("meta"):
-        model = member().build(channels, size, num_classes).eval()
-        assert model(torch.empty(2, channels, size, size)).shape == (2, num_classes)
+        rules.gives_logits(member(), channels, size, num_classes)
 
 
 @every(MODELS)
 def test_a_network_gives_every_parameter_a_gradient(member: Any) -> None:
     torch.manual_seed(0)
-    model = narrow(member).model.build(1, 28, 5)
-    model(torch.randn(4, 1, 28, 28)).square().sum().backward()
-    assert all(p.grad is not None and torch.isfinite(p.grad).all() for p in model.parameters())
+    rules.gives_gradients(narrow(member).model.build(1, 28, 5), torch.randn(4, 1, 28, 28))
 
 
 @every(MODELS)
 def test_the_seed_decides_a_networks_weights(member: Any) -> None:
-    def state(seed: int) -> torch.Tensor:
-        torch.manual_seed(seed)
-        return nn.utils.parameters_to_vector(narrow(member).model.build(1, 28, 3).parameters())
-
-    assert torch.equal(state(1), state(1))
-    assert not torch.equal(state(1), state(2))
+    rules.seed_decides(lambda: narrow(member).model.build(1, 28, 3))
 
 
 @every(MODELS)
@@ -128,7 +119,7 @@ def test_a_network_goes_on_bit_for_bit(member: Any, tmp_path: Path) -> None:
     config = narrow(
         member, **{"dataset.size": 32, "epochs": 3, "precision": "fp32", "model.dropout": 0.2}
     )
-    _goes_on(config, digits(num_train=24, num_val=8, channels=3, size=32), tmp_path)
+    rules.goes_on(config, digits(num_train=24, num_val=8, channels=3, size=32), tmp_path)
 
 
 PARTS = [("optimizer", m) for m in OPTIMIZERS] + [("schedule", m) for m in SCHEDULES]
@@ -152,33 +143,28 @@ def test_a_part_learns_real_pictures_and_goes_on_bit_for_bit(
     knobs["optimizer.lr"] = RATES.get(name, 0.01)
     if part == "augment":
         knobs |= {"augment.strength": 0.5}
-    losses = _goes_on(SMALL.override(knobs), digits(num_train=160), tmp_path)
+    losses = rules.goes_on(SMALL.override(knobs), digits(num_train=160), tmp_path)
     assert min(losses) < 0.75 * losses[0], losses
-
-
-def _goes_on(config: TrainConfig, inputs: Any, tmp_path: Path) -> list[float]:
-    """A run that crashed in between ends with the same numbers and the same weights; returns its
-    training losses.
-    """
-    straight, crashed = tmp_path / "straight", tmp_path / "crashed"
-    middle = config.epochs // 2
-
-    def copy(epoch: dict[str, float]) -> None:
-        if epoch["epoch"] == middle:
-            shutil.copytree(straight, crashed)
-
-    first = train(config, inputs, seed=1, folder=straight, on_epoch=copy)
-    again = train(config, inputs, seed=1, folder=crashed)
-    assert numbers(again) == numbers(first)
-    assert weights(crashed, config.epochs) == weights(straight, config.epochs)
-    return [epoch["train_loss"] for epoch in first.history]
 
 
 @every(AUGMENTS)
 def test_augmentation_of_strength_0_is_none(member: Any) -> None:
-    inputs = digits()
-    off = SMALL.override({"augment.name": name_of(member), "augment.strength": 0.0})
-    assert numbers(train(off, inputs, seed=0)) == numbers(train(SMALL, inputs, seed=0))
+    rules.is_off_at_strength_0(SMALL.override({"augment.name": name_of(member)}), digits())
+
+
+@every(AUGMENTS)
+def test_augmentation_follows_from_seed_and_epoch(member: Any) -> None:
+    rules.draws_by_seed(member(strength=1.0), torch.tensor(digits().train.images[:20]))
+
+
+@every(LOSSES)
+def test_a_loss_is_one_number_and_lower_where_answers_are_right(member: Any) -> None:
+    rules.is_a_loss(member())
+
+
+@every(SCHEDULES)
+def test_a_schedule_follows_from_the_progress(member: Any) -> None:
+    rules.is_a_schedule(lambda step: member().factor(step, 100, [1.0, 0.9]), range(101))
 
 
 @every(COMPRESSIONS)
@@ -211,7 +197,7 @@ EACH = [pytest.param(part, m, id=f"{part}-{name_of(m)}") for part, members in AL
 @pytest.mark.parametrize(("part", "member"), EACH)
 def test_a_member_survives_json_and_the_command_line(part: str, member: Any) -> None:
     config = TrainConfig().override({f"{part}.name": name_of(member)})
-    assert TrainConfig.model_validate_json(config.model_dump_json()) == config
+    rules.survives_json(config)
     assert config.flat()[f"{part}.name"] == name_of(member)
 
 

@@ -26,7 +26,7 @@ ROOMS = (
     "report",
     "session",
     "doctor export",
-    "commands",
+    "testing commands",
 )
 DOORS = {
     "ray": ("engine.ray_node", "engine.ray_tune"),

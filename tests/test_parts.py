@@ -14,7 +14,8 @@ from pipeline.core.models import CNN
 from pipeline.core.rehearsal import rehearse
 from pipeline.core.train import train
 from pipeline.errors import UserError
-from pipeline.parts import FOLDERS, Own, own_parts
+from pipeline.own_code import FOLDERS
+from pipeline.parts import Own, own_parts
 from pipeline.record.sources import changed, code
 from pipeline.study.load import load_study
 from pipeline.study.space import Choice, Int, Space
@@ -257,13 +258,13 @@ def test_a_study_called_like_a_package_is_loaded_but_has_no_parts(tmp_path: Path
 
 
 def test_a_package_offers_parts_by_name(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from pipeline import parts
+    from pipeline import own_code
 
     written(folder, "my_nets.py", NETS)
     written(folder, "offers-1.0.dist-info/entry_points.txt",
         "[pipeline.parts]\nmynet = my_nets:MyNet\n")  # fmt: skip
     written(folder, "offers-1.0.dist-info/METADATA", "Name: offers\nVersion: 1.0\n")
-    parts.offered.cache_clear()
+    own_code.offered.cache_clear()
     try:
         config = SMALL.override({"model.name": "mynet", "model.width": 4})
         assert config.model.model_dump() == {"name": "mynet", "width": 4, "pool": 2}
@@ -272,7 +273,7 @@ def test_a_package_offers_parts_by_name(folder: Path, monkeypatch: pytest.Monkey
             SMALL.override({"model.name": "mynett"})
     finally:
         monkeypatch.undo()
-        parts.offered.cache_clear()
+        own_code.offered.cache_clear()
 
 
 def test_nothing_of_it_is_loaded_where_no_part_is_ones_own() -> None:

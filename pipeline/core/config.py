@@ -7,8 +7,10 @@ from pydantic import Field, model_validator
 from pipeline.core.augmentation.config import Augment, Notes
 from pipeline.core.finished.final import Final
 from pipeline.core.losses import CrossEntropy, Loss
+from pipeline.core.metrics import Metric, called
 from pipeline.core.models import CNN, Model
 from pipeline.core.optimizers import Adam, Optimizer
+from pipeline.core.penalty import NoPenalty, Penalty
 from pipeline.core.regularize import Adversary, Distill, Pseudo
 from pipeline.core.schedules import Constant, Schedule
 from pipeline.core.transfer import PUBLISHED, Transfer, refuse_unpublished
@@ -33,6 +35,10 @@ class TrainConfig(Frozen):
     adversary: Adversary = Adversary()
     pseudo: Pseudo = Pseudo()
     final: Final = Final()
+    penalty: Penalty = NoPenalty()
+    metrics: tuple[Metric, ...] = Field(
+        default=(), description="of your own; nothing is selected by them"
+    )
     epochs: int = Field(default=30, ge=1, le=100_000)
     patience: int = Field(
         default=0,
@@ -102,6 +108,11 @@ class TrainConfig(Frozen):
                 refuse_unpublished(self.model)
             except UserError as error:
                 raise ValueError(str(error)) from error
+        names = [called(metric) for metric in self.metrics]
+        if len({*names, "acc", "loss"}) < len(names) + 2:
+            raise ValueError(
+                f"metrics: names must differ, also from acc and loss (got {', '.join(names)})"
+            )
         if self.batch_size < 2 * self.accumulate:
             raise ValueError(
                 f"accumulate={self.accumulate} leaves parts of fewer than 2 pictures of "

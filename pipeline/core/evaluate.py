@@ -1,6 +1,6 @@
 """Evaluation: logits, mean loss and accuracy in eval mode, accumulated on the device."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -10,6 +10,7 @@ from torch.nn import functional
 
 from pipeline.core.augmentation.pixels import Pixels
 from pipeline.core.finished.evidence import Judged
+from pipeline.core.metrics import Metric, values
 from pipeline.core.pictures import Pictures, Rows, cut
 
 BATCH = {
@@ -44,6 +45,25 @@ class Answers:
     def judged(self) -> Judged:
         """All that was taken down, in its order."""
         return Judged(*(torch.cat(part).cpu().numpy() for part in zip(*self._batches, strict=True)))
+
+
+class Scores(Answers):
+    """Takes down the scores themselves, too, which metrics of the user's own are of."""
+
+    def __init__(self, metrics: "Sequence[Metric]") -> None:
+        super().__init__()
+        self._metrics = metrics
+        self._scores: list[tuple[Tensor, Tensor]] = []
+
+    def take(self, scores: Tensor, labels: Tensor) -> None:
+        """A batch, as of every `Answers`."""
+        super().take(scores, labels)
+        self._scores.append((scores, labels))
+
+    def metrics(self) -> dict[str, float]:
+        """Metric → its value over all that was taken down."""
+        scores, labels = (torch.cat(parts) for parts in zip(*self._scores, strict=True))
+        return values(self._metrics, scores, labels)
 
 
 def evaluate(

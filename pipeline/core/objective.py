@@ -58,6 +58,7 @@ class Objective:
             logits = self.network(x)
         logits = logits.float()
         loss = self.config.loss.value(logits, targets, self.class_weights)
+        loss = self.config.penalty.added(loss, self.model, x, logits, targets)
         if self.teacher is None:
             return loss
         with torch.autocast(x.device.type, torch.bfloat16, enabled=self.bf16):

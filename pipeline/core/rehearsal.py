@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from pipeline.core.augmentation.config import PlainAugmentation
 from pipeline.core.checkpoints import dump_optimizer
 from pipeline.core.config import TrainConfig
 from pipeline.parts import at_fault, own_parts
@@ -34,7 +35,8 @@ def rehearse(config: TrainConfig, *, channels: int, size: int, num_classes: int)
             _require_logits(logits, num_classes)
         with at_fault("optimizer.name", config.optimizer):
             optimizer = config.optimizer.build(model)
-        _step(config, logits.float(), labels, optimizer)
+        _step(config, model, x, logits.float(), labels, optimizer)
+        _rehearse_beside(config, x, logits.detach().float(), labels)
         with at_fault("schedule.name", config.schedule):
             for share in range(11):
                 config.schedule.factor(share / 10 * 100, 100, [1.0] * share)
@@ -60,12 +62,33 @@ def _require_state(model: nn.Module) -> None:
         raise ValueError(f"its state holds {others[0]}, which is no tensor and cannot be saved")
 
 
-def _step(config: TrainConfig, logits: Tensor, labels: Tensor, optimizer: Optimizer) -> None:
+def _rehearse_beside(config: TrainConfig, x: Tensor, logits: Tensor, labels: Tensor) -> None:
+    if isinstance(config.augment, PlainAugmentation):
+        with at_fault("augment.name", config.augment):
+            one, again = (config.augment.applied(x * 255, 1) for _ in range(2))
+            if not torch.equal(one, again):
+                raise ValueError("two calls differ: what it draws must come from `generator` alone")
+    for number, metric in enumerate(config.metrics):
+        with at_fault(f"metrics.{number}", metric):
+            metric.value(logits, labels)
+
+
+def _step(
+    config: TrainConfig,
+    model: nn.Module,
+    x: Tensor,
+    logits: Tensor,
+    labels: Tensor,
+    optimizer: Optimizer,
+) -> None:
     with at_fault("loss.name", config.loss):
         shares = nn.functional.one_hot(labels, logits.shape[1]).float()
         if config.augment.amounts().mixup or config.augment.amounts().cutmix:
             config.loss.value(logits, shares, _weights(config, labels, logits.shape[1]))
         loss = config.loss.value(logits, labels, _weights(config, labels, logits.shape[1]))
+    with at_fault("penalty.name", config.penalty):
+        loss = config.penalty.added(loss, model, x, logits, labels)
+    with at_fault("loss.name", config.loss):
         loss.backward()  # type: ignore[no-untyped-call]
     with at_fault("optimizer.name", config.optimizer):
         before = _scalars(optimizer)

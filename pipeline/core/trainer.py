@@ -14,7 +14,7 @@ from torch import nn
 from pipeline.core import checkpoints
 from pipeline.core.average import averaged
 from pipeline.core.config import TrainConfig
-from pipeline.core.evaluate import evaluate
+from pipeline.core.evaluate import Scores, evaluate
 from pipeline.core.finished import artifact
 from pipeline.core.history import Epoch, best_epoch
 from pipeline.core.loop import Diverged, Loop
@@ -126,13 +126,16 @@ class Trainer:
         train_loss, train_acc = evaluate(
             model, self.train, pixels, bf16=bf16, positions=self.subset
         )
-        val_loss, val_acc = evaluate(model, self.val, pixels, bf16=bf16)
+        scores = Scores(self.config.metrics) if self.config.metrics else None
+        val_loss, val_acc = evaluate(model, self.val, pixels, bf16=bf16, answers=scores)
+        own = scores.metrics() if scores else {}
         return {
             "epoch": number,
             "train_loss": train_loss,
             "train_acc": train_acc,
             "val_loss": val_loss,
             "val_acc": val_acc,
+            **{f"val_{name}": value for name, value in own.items()},
             "lr": lr,
             "seconds": time.monotonic() - start,
         }

@@ -36,6 +36,7 @@ from pipeline.data.listing import (
 from pipeline.data.shelf import ALIKE, IMAGES, META, hold, locked, parcels, share
 from pipeline.data.taken import Taken
 from pipeline.errors import MachineError, UserError, printable
+from pipeline.parts import source_digest
 
 Progress = Callable[[int, int], None]
 
@@ -257,5 +258,6 @@ def _key(dataset: PictureSet, listing: Listing, *, times: bool = True) -> str:
         listing.classes,
         listing.warnings,
         list(zip(listing.files, listing.labels, listing.parts, stamps, strict=True)),
+        *filter(None, [source_digest(dataset)]),
     ]
     return hashlib.sha256(json.dumps(found).encode()).hexdigest()[:32]

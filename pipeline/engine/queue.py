@@ -23,7 +23,7 @@ from pipeline.record.record import Record, Run
 from pipeline.record.sources import code
 from pipeline.study.study import PILOT_RUNS, Study
 
-FACTS = (
+FACTS: tuple[str, ...] = (
     "best_epoch",
     "num_params",
     "num_macs",
@@ -31,9 +31,8 @@ FACTS = (
     "test_loss",
     "test_acc",
     "final",
-    "early",
-    "evidence",
 )
+FACTS += ("metrics", "early", "evidence")
 MAX_ATTEMPTS = 3
 MAX_FAILED_IN_A_ROW = 3
 

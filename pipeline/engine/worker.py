@@ -148,6 +148,9 @@ def _finish(
         facts = dict(judged[name].facts)
         if not math.isfinite(facts["loss"]):
             raise Diverged(best_epoch, 0, f"{name}_loss")
+        if own := judged[name].metrics:
+            found = {f"{name}_{metric}": value for metric, value in own.items()}
+            outcome["metrics"] = outcome.get("metrics", {}) | found
         loss, acc = facts.pop("loss"), facts.pop("acc")
         (outcome if name == "test" else final).update({f"{name}_loss": loss, f"{name}_acc": acc})
         final |= {

@@ -3,6 +3,7 @@
 from pipeline.core.finished.artifact import Artifact
 from pipeline.data.listing import FULL_DEPTH
 from pipeline.export.onnx import TOLERANCE
+from pipeline.parts import file_of, own_parts
 
 ONNX = "model.onnx"
 WITH_PIPELINE = """from pathlib import Path
@@ -40,9 +41,19 @@ def loading(artifact: Artifact, white: int, *, with_onnx: bool) -> str:
     reading = f", reading=Reading(top={white})" if white < FULL_DEPTH else ""
     imports = "\nfrom pipeline.data.listing import Reading" if reading else ""
     code = WITH_PIPELINE.format(reading=reading, imports=imports)
+    needed = [
+        f"`{type(part).__part__}` ({file_of(part)})"  # type: ignore[attr-defined]
+        for path, part in own_parts(artifact.config)
+        if path != "dataset"
+    ]
     blocks = [
         f"With this project's code (`pipeline`), from within this folder:\n\n```python\n{code}\n```"
     ]
+    if needed:
+        blocks.append(
+            "`model.safetensors` names parts that are not this project's own, and cannot be loaded "
+            f"without their code on the import path: {', '.join(needed)}."
+        )
     if with_onnx:
         mode = "L" if artifact.channels == 1 else "RGB"
         code = WITH_ONNX.format(mode=mode)

@@ -18,6 +18,7 @@ def results(end: Event, best: Mapping[str, float]) -> dict[str, float]:
     """
     facts = {name: end.get(name) for name in ("test_loss", "test_acc", "best_epoch", "num_params")}
     facts |= {f"best_{name}": best.get(name) for name in ("val_acc", "val_loss")}
+    facts |= end.get("metrics", {})
     facts |= {f"final.{name}": value for name, value in end.get("final", {}).items()}
     return {name: float(value) for name, value in facts.items() if value is not None}
 

@@ -58,6 +58,7 @@ class Run:
     final: dict[str, Any] = field(
         default_factory=dict
     )  # of a finished model that was compressed or averaged over views
+    metrics: dict[str, float] = field(default_factory=dict)  # of the user's own, beside test_acc
     early: bool = False  # its patience ran out
     attempts: int = 0  # failures so far
     error: str = ""
@@ -102,9 +103,10 @@ class Run:
             return self.test_loss
         if name == "test_acc":
             return self.test_acc
-        if name in self.final:
-            return float(self.final[name])
-        return self.best[name] if self.best else None
+        for found in (self.final, self.metrics):
+            if name in found:
+                return float(found[name])
+        return self.best.get(name) if self.best else None
 
 
 @dataclass
@@ -288,6 +290,7 @@ class Record:
             setattr(run, name, event.get(name, getattr(run, name)))
         run.test_loss, run.test_acc = event.get("test_loss"), event.get("test_acc")
         run.final, run.early = event.get("final", {}), event.get("early", run.early)
+        run.metrics = event.get("metrics", {})
 
     def _finish(self, event: Event) -> None:
         """The end of a session; nothing about the runs."""

@@ -18,7 +18,8 @@ from pathlib import Path
 
 from pipeline.errors import UserError, printable
 from pipeline.frozen import Frozen, digest
-from pipeline.parts import Plain, offered, source_of
+from pipeline.own_code import offered, source_of
+from pipeline.parts import Plain
 from pipeline.record.source_file import ALL, EFFECTS, Name, Source, config_class
 
 Files = dict[str, str]
@@ -40,6 +41,7 @@ PLUMBING = (
     "data",
     "errors",
     "frozen",
+    "own_code",
     "parts",
 )
 """Modules of this package that change no result; pictures are compared by their content."""

@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from pipeline.core.metrics import metric_names
 from pipeline.record import mlflow_views
 from pipeline.record.ledger import Event
 from pipeline.record.mlflow_places import FILE, sqlite_file, store_uri
@@ -267,7 +268,8 @@ class Tracker:
 
     def _epoch(self, event: Event) -> None:
         metrics = event["metrics"]
-        for name in METRICS:
+        own = metrics.keys() - {*METRICS, "epoch", "time"}
+        for name in (*METRICS, *sorted(own)):
             self._point(
                 self._known(event["run"]), name, metrics[name], event["time"], metrics["epoch"]
             )
@@ -330,7 +332,8 @@ class Tracker:
             if run.status == "complete"
             and run.ended_seq <= event["seq"]  # the record may be ahead of what is sent
         ]
-        for name in ("val_acc", "val_loss", "last_val_acc", "test_acc", "test_loss"):
+        own = metric_names(self._record.study.baseline.metrics)
+        for name in ("val_acc", "val_loss", "last_val_acc", "test_acc", "test_loss", *own):
             values = [value for run in runs if (value := run.metric(name)) is not None]
             for fact, value in (
                 self._summary(name, values, self._record.study).items() if values else ()

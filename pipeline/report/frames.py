@@ -24,6 +24,7 @@ from pipeline.analysis.stats import Contrast
 from pipeline.analysis.tuning_effort import efforts
 from pipeline.analysis.wording import below_margin, word
 from pipeline.core.identity import Seeds
+from pipeline.core.metrics import metric_names
 from pipeline.record.ledger import Event
 from pipeline.record.record import Record, Run
 from pipeline.report.columns import METRICS, columns, frame
@@ -70,6 +71,7 @@ def _runs(
     configuration.
     """
     levels = {arm.name: arm.levels for arm in study.ablation.design.expand()}
+    own = metric_names(study.baseline.metrics)
     begun = (
         [session["seq"] for session in record.sessions],
         [session["time"] for session in record.sessions],
@@ -87,7 +89,7 @@ def _runs(
             "replicate": run.replicate,
         }
         line |= {f"factor {name}": int(on) for name, on in levels.get(run.arm, {}).items()}
-        line |= {"status": run.status, **_results(run), "num_params": run.num_params or None}
+        line |= {"status": run.status, **_results(run, own), "num_params": run.num_params or None}
         line |= {"num_macs": run.num_macs or None, "num_train": run.num_train or None}
         line |= {"images_per_s": median(run_speeds(run) or [np.nan]), **_seeds(run, study)}
         line |= {
@@ -109,7 +111,7 @@ def _runs(
         yield line | {f"config.{path}": scalar for path, scalar in flat_config(run).items()}
 
 
-def _results(run: Run) -> dict[str, object]:
+def _results(run: Run, own: Sequence[str]) -> dict[str, object]:
     metrics: Mapping[str, float] = at_best(run) or {}
     last: Mapping[str, float] = run.epochs[-1] if run.epochs else {}
     rung, value = top_value(run) or (None, None)
@@ -122,6 +124,7 @@ def _results(run: Run) -> dict[str, object]:
     }
     found |= {"test_loss": run.test_loss, "test_acc": run.test_acc}
     found |= {f"last_{name}": last.get(name) for name in ("val_loss", "val_acc")}
+    found |= {name: run.metric(name) for name in own}
     return found | {"seconds": round(run.seconds, 3)}
 
 
@@ -172,7 +175,8 @@ def _arms(
         }
         for name in ("val_acc", "val_loss"):
             line |= _moments(name, row.metric(name), study)
-        for name in ("last_val_acc", "test_acc", "test_loss"):
+        own = metric_names(study.baseline.metrics)
+        for name in ("last_val_acc", "test_acc", "test_loss", *own):
             found = [run.metric(name) for run in row.complete]
             line |= _moments(name, [number for number in found if number is not None], study)
         line |= {

@@ -120,8 +120,8 @@ def parser(prog: str, about: str, *, trains: bool, searches: bool = False) -> Pa
         "--study",
         required=True,
         metavar="NAME",
-        help="yours in studies/, else a shipped one; or the path of a .py or a study.json, or a module "
-        "(package.mine)",
+        help="yours in studies/, else a shipped one; or the path of a .py or a study.json; or a "
+        "module (package.mine)",
     )
     flags.add_argument(
         "--data", metavar="FOLDER", help="folder of pictures (default: the study's own)"

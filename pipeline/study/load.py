@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from pipeline.blame import blamed
 from pipeline.errors import UserError, listed, nearest, printable
 from pipeline.frozen import explain
-from pipeline.parts import add_folder
+from pipeline.own_code import add_folder
 from pipeline.screen import fold
 from pipeline.study.study import NAME, Study
 

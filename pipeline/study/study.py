@@ -21,6 +21,7 @@ EQUAL = (
     "folds",
     "precision",
     "epochs",
+    "metrics",
 )  # what a comparison of arms is void without
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 

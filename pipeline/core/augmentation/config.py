@@ -2,11 +2,15 @@
 per sample.
 """
 
-from typing import Annotated, Literal, NamedTuple
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, NamedTuple
 
 from pydantic import Field
 
 from pipeline.frozen import Frozen
+from pipeline.parts import Kind, Plain
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 Flip = Annotated[float, Field(ge=0, le=0.5, description="probability of a horizontal flip")]
 FlipVertical = Annotated[float, Field(ge=0, le=0.5, description="probability of a vertical flip")]
@@ -244,5 +248,32 @@ class Rand(Augmentation):
         )
 
 
-Augment = Annotated[Notes | Crops | Photos | Trivial | Rand, Field(discriminator="name")]
+class PlainAugmentation(Augmentation, Plain):
+    """A function of (pictures), float [B, C, S, S] in [0, 1], that returns such. It is told the
+    `strength`, and a `generator` to draw from, where it asks for them; what it draws depends on
+    (seed, epoch) and the pictures that come together.
+
+    It comes after all operations of ours that are on, and before pictures are mixed.
+    """
+
+    LEADING: ClassVar[tuple[str, ...]] = ("pictures",)
+    GIVEN: ClassVar[tuple[str, ...]] = ("generator", "strength")
+
+    def applied(self, x: "Tensor", seed: int) -> "Tensor":
+        """Float [n, C, S, S] in [0, 255] -> the same, augmented."""
+        import torch
+
+        generator = torch.Generator(x.device).manual_seed(seed)
+        found = self.call(x / 255, generator=generator, strength=self.strength)
+        if not isinstance(found, torch.Tensor) or found.shape != x.shape:
+            got = tuple(found.shape) if isinstance(found, torch.Tensor) else type(found).__name__
+            raise self.wrong(f"pictures {list(x.shape)} must keep their shape, got {got}")
+        return found.to(x.dtype).clamp(0, 1) * 255
+
+
 AUGMENTS = (Notes, Crops, Photos, Trivial, Rand)
+Augment = Annotated[
+    Notes | Crops | Photos | Trivial | Rand,
+    Field(discriminator="name"),
+    Kind("augmentation", AUGMENTS, Augmentation, PlainAugmentation),
+]

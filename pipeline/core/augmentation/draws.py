@@ -15,7 +15,7 @@ from torch import Tensor
 
 from pipeline.core.augmentation.boxes import TRIES, Array, partners
 from pipeline.core.augmentation.colour import factors
-from pipeline.core.augmentation.config import Amounts, Augmentation
+from pipeline.core.augmentation.config import Amounts, Augmentation, PlainAugmentation
 from pipeline.core.augmentation.noise import MAX_CHANNELS, STARTS, half_kernels, holes, runs
 from pipeline.core.augmentation.operations import pick
 from pipeline.core.augmentation.warp import flip_turn_crop, shears, shifts, zooms
@@ -26,13 +26,13 @@ BLOCK_ROWS = 65_536
 Part = Literal[
     "flip_vertical", "shear", "translate", "scale", "pad_crop", "grayscale", "blur", "noise",
     "salt_pepper", "erasing", "mixing", "mixup", "cutmix", "normal", "uniform",
-    "operation 0", "operation 1", "operation 2", "operation 3",
+    "operation 0", "operation 1", "operation 2", "operation 3", "own",
 ]  # fmt: skip
 JUMPS: dict[Part, int] = {
     "flip_vertical": 1, "shear": 2, "translate": 3, "scale": 4, "pad_crop": 5, "grayscale": 6,
     "blur": 7, "noise": 8, "salt_pepper": 9, "erasing": 10, "mixing": 11, "mixup": 12,
     "cutmix": 13, "normal": 14, "uniform": 15,
-    "operation 0": 16, "operation 1": 17, "operation 2": 18, "operation 3": 19,
+    "operation 0": 16, "operation 1": 17, "operation 2": 18, "operation 3": 19, "own": 20,
 }  # fmt: skip
 SLOTS: tuple[Part, ...] = ("operation 0", "operation 1", "operation 2", "operation 3")
 
@@ -45,7 +45,8 @@ class Draws:
     is no warp. colour [n, 3 or 4]: factors of brightness, contrast, saturation, and the hue's turn
     in full circles. codes, arguments [n, K]: the picked operations. blur [n, r + 1]: half a kernel.
     noise, salt [n, 2]: amount, and start in the pool `normal` or `uniform`, which all samples
-    share. erase [n, 4]: left, top, right, bottom. mix [n, 6]: the sample's share of the label, its
+    share. erase [n, 4]: left, top, right, bottom. own: an operation of the user's, and its seeds
+    [n]. mix [n, 6]: the sample's share of the label, its
     share of a pixel outside the box, and the partner's box.
     """
 
@@ -62,18 +63,21 @@ class Draws:
     mix: Tensor | None = None
     normal: Tensor | None = None
     uniform: Tensor | None = None
+    seeds: Tensor | None = None
+    own: PlainAugmentation | None = None
 
     def rows(self, rows: Tensor | slice) -> "Draws":
         """The draws of some samples."""
-        shared = {"normal": self.normal, "uniform": self.uniform}
+        shared = {"normal": self.normal, "uniform": self.uniform, "own": self.own}
         own = {name: part[rows] for name, part in self._parts() if name not in shared}
-        return Draws(**own, **shared)
+        return Draws(**own, **shared)  # type: ignore[arg-type]
 
     def to(self, device: torch.device) -> "Draws":
-        return Draws(**{name: part.to(device, non_blocking=True) for name, part in self._parts()})
+        parts = {name: part.to(device, non_blocking=True) for name, part in self._parts()}
+        return Draws(**parts, own=self.own)
 
     def _parts(self) -> Iterator[tuple[str, Tensor]]:
-        return ((name, part) for name, part in vars(self).items() if part is not None)
+        return ((name, part) for name, part in vars(self).items() if isinstance(part, Tensor))
 
 
 @dataclass(frozen=True)
@@ -113,7 +117,8 @@ def draw(
 ) -> Draws | None:
     """The draws of an epoch, one row per sample of the train split; None where nothing is on."""
     amounts, policy, source = augment.amounts(), augment.policy(), Epoch(seed, epoch, num_samples)
-    if not any(amounts) and policy is None:
+    own = _own(source, augment)
+    if not any(amounts) and policy is None and not own:
         return None
     moves = _moves(source, amounts, size)
     parts = _noise(source, amounts, size) | _mixing(source, amounts, size)
@@ -125,7 +130,14 @@ def draw(
             "codes": torch.from_numpy(np.stack(codes, 1)),
             "arguments": _tensor(np.stack(arguments, 1)),
         }
-    return Draws(**parts, **_warp_and_colour(source, amounts, moves, size))
+    return Draws(**parts, **own, **_warp_and_colour(source, amounts, moves, size))  # type: ignore[arg-type]
+
+
+def _own(source: Epoch, augment: Augmentation) -> dict[str, object]:
+    if not isinstance(augment, PlainAugmentation) or augment.strength == 0:
+        return {}
+    seeds = source.generator("own").integers(2**62, size=source.num_samples)
+    return {"seeds": torch.from_numpy(seeds), "own": augment}
 
 
 def _moves(source: Epoch, amounts: Amounts, size: int) -> list[Array]:

@@ -59,7 +59,8 @@ class Pixels:
             part = slice(start, start + chunk)
             x = images[part].to(torch.float32)
             if draws is not None:
-                x = augmented(x, draws.rows(part))
+                own = draws.rows(part)
+                x = _by_the_users(augmented(x, own), own)
             # two steps, dtype and then layout: one that does both is slower
             out[part] = x.mul_(self.scale).add_(self.shift).to(self.dtype)
         return out
@@ -85,3 +86,10 @@ def augmented(x: Tensor, draws: Draws) -> Tensor:
     if draws.salt is not None and draws.uniform is not None:
         x = salted(x, draws.salt, draws.uniform)
     return x if draws.erase is None else erased(x, draws.erase)
+
+
+def _by_the_users(x: Tensor, draws: Draws) -> Tensor:
+    """After all operations of ours."""
+    if draws.own is None or draws.seeds is None:
+        return x
+    return draws.own.applied(x, int(draws.seeds[0]))

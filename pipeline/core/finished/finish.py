@@ -4,7 +4,7 @@
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from pipeline.core.augmentation.config import Augmentation
 from pipeline.core.augmentation.pixels import Draws, Pixels, draw
 from pipeline.core.config import TrainConfig
-from pipeline.core.evaluate import BATCH, Answers, evaluate
+from pipeline.core.evaluate import BATCH, Answers, Scores, evaluate
 from pipeline.core.finished.compress import compress, measure
 from pipeline.core.finished.evidence import Judged
 from pipeline.core.finished.final import Int8Static
@@ -25,7 +25,7 @@ VIEWS = 1 << 31  # where the views' random streams begin: no epoch of training h
 @dataclass(frozen=True)
 class Finished:
     """A finished model as it was judged on `pictures`: its facts (see `finish`), the model itself,
-    its answers.
+    its answers, metrics of the user's own.
     """
 
     facts: dict[str, float]
@@ -33,6 +33,7 @@ class Finished:
     pictures: Pictures
     pixels: Pixels
     judged: Judged
+    metrics: dict[str, float] = field(default_factory=dict)  # of the user's own
 
 
 def finish(
@@ -52,10 +53,12 @@ def finish(
     plain_latency_seconds (to classify one picture on one thread of this machine's CPU: all its
     views, without making them). Latency is left out where integers are only simulated.
     """
-    final, answers = config.final, Answers()
+    final = config.final
+    answers = Scores(config.metrics) if config.metrics else Answers()
     if final.is_plain:
         loss, acc = evaluate(model, pictures, pixels, bf16=False, answers=answers)
-        return Finished({"loss": loss, "acc": acc}, model, pictures, pixels, answers.judged())
+        facts = {"loss": loss, "acc": acc}
+        return Finished(facts, model, pictures, pixels, answers.judged(), _own(answers))
     num = final.compress.num_calibration if isinstance(final.compress, Int8Static) else 1
     small = compress(final.compress, model, _batches(calibration, pixels, num))
     loss, acc = evaluate_views(config, small, pictures, pixels, seed=seed, answers=answers)
@@ -74,7 +77,11 @@ def finish(
     if plain.seconds_per_picture is not None and own.seconds_per_picture is not None:
         facts["latency_seconds"] = own.seconds_per_picture * num_views
         facts["plain_latency_seconds"] = plain.seconds_per_picture
-    return Finished(facts, small, pictures, pixels, answers.judged())
+    return Finished(facts, small, pictures, pixels, answers.judged(), _own(answers))
+
+
+def _own(answers: Answers) -> dict[str, float]:
+    return answers.metrics() if isinstance(answers, Scores) else {}
 
 
 def evaluate_views(

@@ -12,6 +12,7 @@ from pipeline.data.datasets.base import PictureSet
 from pipeline.data.datasets.digits import Digits
 from pipeline.data.datasets.folder import Folder
 from pipeline.frozen import members
+from pipeline.parts import Kind
 
 __all__ = ["DATASETS", "Dataset", "Digits", "Folder", "PictureSet"]
 
@@ -20,4 +21,8 @@ DATASETS: tuple[type[PictureSet], ...] = members("pipeline.data.datasets", Pictu
 if TYPE_CHECKING:
     Dataset = PictureSet
 else:
-    Dataset = Annotated[Union[DATASETS], Field(discriminator="name")]  # noqa: UP007  (made at run time)
+    Dataset = Annotated[
+        Union[DATASETS],  # noqa: UP007  (made at run time)
+        Field(discriminator="name"),
+        Kind("dataset", DATASETS, PictureSet, guarded=("scan", "read")),
+    ]

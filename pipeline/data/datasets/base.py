@@ -1,15 +1,22 @@
 """What every dataset has in common."""
 
+import hashlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, Self
 
 from pydantic import Field, PrivateAttr
 
-from pipeline.data.listing import Listing, Reading
+from pipeline.data.listing import PARTS, Listing, Reading
+from pipeline.data.taken import Source, Taken
 from pipeline.errors import printable
 from pipeline.frozen import Frozen
+from pipeline.parts import short
 
 if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
     from pipeline.data.decode import Picture
 
 Channels = Annotated[Literal[1, 3], Field(description="1: grey, 3: RGB; pictures are converted")]
@@ -84,7 +91,7 @@ class PictureSet(Frozen):
 
     def slug(self, root: Path | None) -> str:
         """What a study on these pictures is filed under."""
-        return root.resolve().name if root else self.name
+        return root.resolve().name if root else str(short(self.name))
 
     def num_unreadable_allowed(self, total: int) -> int:  # noqa: ARG002
         """How many of `total` pictures may be unreadable before the set is refused."""
@@ -108,6 +115,39 @@ class PictureSet(Frozen):
         BadPicture.
         """
         return self.read(listing, row).digest
+
+    def listed(
+        self,
+        root: Path | None,
+        *,
+        files: Sequence[str],
+        labels: Sequence[int],
+        parts: Sequence[int],
+        classes: Sequence[str],
+    ) -> Listing:
+        """What `scan` returns of a set that says itself what is in it: names of all pictures,
+        sorted; their labels, -1 = unknown; parts: 0 train, 1 valid, 2 test.
+        """
+        said = Source("given with the set", parts=dict.fromkeys(PARTS, "given with the set"))
+        return Listing(
+            root=root,
+            title=title_of(root) if root else str(short(self.name)),
+            layout="own",
+            files=tuple(files),
+            labels=tuple(labels),
+            parts=tuple(parts),
+            stamps=tuple(_stamp(root, name) for name in files),
+            classes=tuple(classes),
+            taken=Taken.of(said, tuple(classes), list(labels), list(parts)),
+            warnings=(),
+        )
+
+    def picture(self, pixels: "npt.NDArray[np.uint8]") -> "Picture":
+        """What `read` returns, of uint8 [C, H, W]: brought to `channels` and `size`."""
+        from pipeline.data.decode import Picture, fit
+
+        digest = hashlib.sha256(repr(pixels.shape).encode() + pixels.tobytes()).hexdigest()
+        return Picture(fit(pixels, self.size, self.channels), digest)
 
     def close(self) -> None:
         """Let go of what `read` keeps in memory; called when the pictures are in the cache."""
@@ -146,6 +186,15 @@ class Photos(PictureSet):
 def share_of(total: int, share: float) -> int:
     """How many of `total` a share of unreadable pictures allows: at least one unless it is 0."""
     return max(1, int(share * total)) if share else 0
+
+
+def _stamp(root: Path | None, name: str) -> tuple[int, int]:
+    """Size and time of a file, where the picture is one."""
+    try:
+        found = (root / name).stat() if root else None
+    except OSError:
+        found = None
+    return (found.st_size, found.st_mtime_ns) if found else (0, 0)
 
 
 def title_of(root: Path) -> str:

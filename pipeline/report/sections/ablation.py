@@ -16,6 +16,7 @@ from pipeline.report.document import Block, Bullets, Cell, Column, Figure, Headi
 from pipeline.report.sections import beyond, costs, effects, families, tuning
 from pipeline.report.sections.finished_models import finished_models
 from pipeline.report.sections.footnotes import footnotes
+from pipeline.report.sections.own_metrics import own_metrics
 from pipeline.report.sections.sentences import points, spread_text, within
 from pipeline.study.study import Study, is_default_margin
 
@@ -41,6 +42,8 @@ def blocks(
     yield from (found for _, found in effects.tables(ablation))
     if any(run.final for row in ablation.rows for run in row.complete):
         yield finished_models(ablation, record)
+    if study.baseline.metrics:
+        yield own_metrics(ablation, study)
     yield Bullets(tuple(footnotes(ablation, record, study)), small=True)
     if record.data.get("is_food11") and {row.arm for row in ablation.rows} == set(NOTES):
         yield notes_table(ablation)

@@ -12,8 +12,10 @@ from pipeline.analysis.results import Ablation, ArmRow
 from pipeline.analysis.search_results import STATUS, Search
 from pipeline.analysis.stats import MIN_REPLICATES, Contrast
 from pipeline.analysis.wording import NONE, listed, moment
+from pipeline.core.config import TrainConfig
 from pipeline.counts import duration, plural
 from pipeline.data.taken import Taken
+from pipeline.parts import file_of, own_parts, short
 from pipeline.record.mlflow_trouble import anonymous
 from pipeline.record.record import Record
 from pipeline.report.document import Block, Bullets, Code, Heading, Text, table
@@ -104,10 +106,23 @@ def _facts(record: Record) -> Block:
             "training time, summed over runs",
             duration(sum(run.seconds for run in record.runs.values())),
         ),
+        *_own(record),
         ("begun", moment(record.header["time"])),
         ("MLflow", listed(stores) or "not recorded there"),
     ]
     return table("Data, machine and versions.", ("", ""), rows)
+
+
+def _own(record: Record) -> Iterator[tuple[str, str]]:
+    """Parts that are not the product's, with their files."""
+    configs = [TrainConfig.parse(run.config, source="run") for run in record.runs.values()]
+    found = dict.fromkeys(
+        f"{path.split('.')[0]} {short(type(part).model_fields['name'].default)} ({file_of(part)})"
+        for config in configs
+        for path, part in own_parts(config)
+    )
+    if found:
+        yield "parts of the study's own", listed(list(found), LIMIT)
 
 
 def _taken(data: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

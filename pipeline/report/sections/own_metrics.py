@@ -1,0 +1,33 @@
+"""Metrics of the user's own, beside the accuracy that arms are judged by."""
+
+from statistics import fmean, stdev
+
+from pipeline.analysis.results import Ablation
+from pipeline.analysis.stats import MIN_REPLICATES
+from pipeline.analysis.wording import NONE
+from pipeline.core.metrics import metric_names
+from pipeline.report.document import Table, table
+from pipeline.study.study import Study
+
+
+def own_metrics(ablation: Ablation, study: Study) -> Table:
+    """Each arm's mean of its replicates, from three on with the standard deviation."""
+    names = metric_names(study.baseline.metrics)
+    rows = []
+    for row in ablation.rows:
+        found = [[run.metric(name) for run in row.complete] for name in names]
+        rows.append((row.arm, *(_said([v for v in values if v is not None]) for values in found)))
+    caption = (
+        "The study's own metrics, mean ± sd (n) over replicates, val of each run's best epoch by "
+        "validation accuracy. Nothing is selected or tested by them."
+    )
+    titles = ("arm", *(name.replace("_", " ", 1) for name in names))
+    return table(caption, titles, rows, aligns="l" + "r" * len(names))
+
+
+def _said(values: list[float]) -> str:
+    if not values:
+        return NONE
+    if len(values) < MIN_REPLICATES:
+        return ", ".join(f"{value:.4g}" for value in values)
+    return f"{fmean(values):.4g} ± {stdev(values):.2g} ({len(values)})"
