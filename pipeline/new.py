@@ -15,7 +15,7 @@ from pipeline.counts import plural
 from pipeline.errors import MachineError, UserError, printable
 from pipeline.screen import fold, folded, steadily
 from pipeline.session.cli import Parser, guarded
-from pipeline.study import study
+from pipeline.study import load, study
 
 if TYPE_CHECKING:
     from pipeline.data.listing import Listing
@@ -113,7 +113,7 @@ def _free(name: str) -> Path:
             f"NAME: got {printable(repr(name))}; allowed: at most 64 letters of ASCII, digits, "
             "`.`, `_` and `-`, the first a letter or digit"
         )
-    if (study.SHIPPED / f"{name}.py").exists():
+    if (load.SHIPPED / f"{name}.py").exists():
         raise UserError(f"NAME: {name} is the name of a shipped study; choose another")
     path = STUDIES / f"{name}.py"
     if path.exists() or path.is_symlink():
