@@ -15,6 +15,7 @@ from pipeline.core.config import TrainConfig
 from pipeline.core.losses import Criterion
 from pipeline.core.models.base import Network
 from pipeline.core.train import Inputs, train
+from pipeline.counts import plural
 from pipeline.testing.scans import numbers
 
 
@@ -30,7 +31,8 @@ def gives_logits(network: Network, channels: int, size: int, num_classes: int) -
     model = network.build(channels, size, num_classes).eval()
     shape = tuple(model(torch.zeros(2, channels, size, size)).shape)
     assert shape == (2, num_classes), (
-        f"of 2 pictures [{channels}, {size}, {size}] and {num_classes} classes it gives {shape}"
+        f"of 2 pictures [{channels}, {size}, {size}] and {plural(num_classes, 'class', 'classes')} "
+        f"it gives {shape}"
     )
 
 
