@@ -37,7 +37,8 @@ from pipeline.record.folders import study_folder
 from pipeline.record.ledger import read_events
 from pipeline.record.record import Record
 from pipeline.session.cli import guarded, positive
-from pipeline.study.choose import chosen_study
+from pipeline.session.options import Options
+from pipeline.session.resolve import chosen
 from pipeline.study.load import load_study
 from pipeline.study.study import Study
 
@@ -159,11 +160,12 @@ def study_of(args: argparse.Namespace, temp: Path) -> tuple[Study, Path | None]:
     study = study.override({"ablation.design": SHORT_ARMS, "ablation.replicates": 1}, source="arms")
     path = temp / "study.json"
     path.write_text(study.model_dump_json())
-    study, data, _ = chosen_study(
-        argparse.Namespace(study=str(path), data=args.data, trials=args.trials, sets=args.sets)
+    sets = tuple(args.sets)
+    asked = chosen(
+        Options("pipeline.search", str(path), data=args.data, trials=args.trials, sets=sets)
     )
-    path.write_text(study.model_dump_json())
-    return study, data
+    path.write_text(asked.study.model_dump_json())
+    return asked.study, asked.data
 
 
 def prepared(study: Study, data: Path | None, temp: Path) -> Path:

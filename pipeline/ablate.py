@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from pipeline.screen import steadily
-from pipeline.session.cli import guarded, parser
+from pipeline.session.cli import guarded, options, parser
 
 
 @steadily
@@ -20,15 +20,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         "instead, one change after another, as a study of its own (NAME-path); its report again: "
         "pipeline.report --study NAME --path",
     )
-    args = flags.parse_args(argv)
-    args.command = "pipeline.ablate"
+    asked = options(flags, argv)
     if argv is not None:  # called by another program
         from pipeline.session.guest import call
 
-        return call(args.command, argv)
+        return call(asked.command, argv)
     from pipeline.session.session import conduct
 
-    return conduct(args, with_search=False)
+    return conduct(asked, with_search=False)
 
 
 if __name__ == "__main__":

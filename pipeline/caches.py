@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pipeline.screen import console, steadily
-from pipeline.session.cli import MLRUNS, Parser, folder, guarded
+from pipeline.session.cli import Parser, folder, guarded
+from pipeline.session.options import MLRUNS
 
 
 @steadily

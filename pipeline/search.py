@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from pipeline.screen import steadily
-from pipeline.session.cli import guarded, parser
+from pipeline.session.cli import guarded, options, parser
 
 
 @steadily
@@ -15,15 +15,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         trains=True,
         searches=True,
     )
-    args = flags.parse_args(argv)
-    args.command = "pipeline.search"
+    asked = options(flags, argv)
     if argv is not None:  # called by another program
         from pipeline.session.guest import call
 
-        return call(args.command, argv)
+        return call(asked.command, argv)
     from pipeline.session.session import conduct
 
-    return conduct(args, with_search=True)
+    return conduct(asked, with_search=True)
 
 
 if __name__ == "__main__":

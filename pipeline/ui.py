@@ -18,7 +18,8 @@ from pipeline.record.mlflow_places import FILE, settle, sqlite_file, store_uri
 from pipeline.record.mlflow_store import require_usable
 from pipeline.record.mlflow_trouble import redacted, refused
 from pipeline.screen import folded, steadily
-from pipeline.session.cli import MLRUNS, Parser, folder, guarded
+from pipeline.session.cli import Parser, folder, guarded
+from pipeline.session.options import MLRUNS
 
 LOOPBACK = "127.0.0.1"
 SERVABLE = re.compile(r"(sqlite|postgresql|mysql|mssql)(\+\w+)?://")

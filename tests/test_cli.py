@@ -12,8 +12,8 @@ import pytest
 from pipeline.core.config import TrainConfig
 from pipeline.errors import UserError
 from pipeline.record.folders import study_folder
-from pipeline.session.cli import folder, guarded, parser, positive, seconds, share
-from pipeline.study.choose import chosen_study
+from pipeline.session import resolve
+from pipeline.session.cli import folder, guarded, options, parser, positive, seconds, share
 from pipeline.study.study import Study
 from tests.pictures import class_folder, save
 
@@ -413,7 +413,8 @@ def chosen(place: Path, monkeypatch, *arguments: str) -> tuple[Study, Path | Non
     monkeypatch.chdir(place)
     monkeypatch.syspath_prepend(str(ROOT))
     flags = parser("pipeline.search", "", trains=True, searches=True)
-    return chosen_study(flags.parse_args(["--study", "hw3", *arguments]))
+    found = resolve.chosen(options(flags, ["--study", "hw3", *arguments]))
+    return found.study, found.data, found.note
 
 
 def test_flags_reach_the_study(place, monkeypatch):

@@ -2,12 +2,12 @@
 before.
 """
 
-from argparse import Namespace
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from asked import chosen, options
 from pictures import class_folder
 from rich.console import Console
 from sets import leaves
@@ -106,19 +106,18 @@ def test_a_study_recorded_in_the_order_of_text_goes_on_in_it(tmp_path):
     study = small_study().override(
         {"baseline.dataset": {"name": "folder", "size": 8}}, source="test"
     )
-    args, means = Namespace(command="pipeline.ablate", defaults=study.flat()), resources(1, 0)
-    begun, data = begin(
-        study, root, Record(), tmp_path, means, Console(), {"classes": TEXT, "fingerprint": ""}
-    )
+    given, asked, means = options(tmp_path), chosen(study, root), resources(1, 0)
+    before = replace(asked, searched={"classes": TEXT, "fingerprint": ""})
+    begun, data = begin(given, before, Record(), means, Console())
     with Ledger(tmp_path / "study") as ledger:
         record = Record()
         ledger.listener = record.apply
-        open_record(begun, data, ledger, record, args, means, "")
-    again, same = begin(study, root, record, tmp_path, means, Console())
+        open_record(begun, data, ledger, record, given, asked, means)
+    again, same = begin(given, asked, record, means, Console())
     assert same.classes == TEXT
     assert same.fingerprint == data.fingerprint
     require_same(record, again, same, {}, tmp_path)
-    other = begin(study, root, Record(), tmp_path, means, Console())[1]
+    other = begin(given, asked, Record(), means, Console())[1]
     with pytest.raises(
         UserError, match=r"classes: recorded '0', '1', '10', .*, now '0', '1', '2', "
     ):

@@ -16,8 +16,8 @@ from pictures import class_folder, save
 from pipeline.record.folders import digest, slug, study_folder
 from pipeline.record.ledger import Ledger
 from pipeline.record.published import place
-from pipeline.session.cli import parser
-from pipeline.study.choose import chosen_study
+from pipeline.session.cli import options, parser
+from pipeline.session.resolve import chosen
 from pipeline.study.study import Study
 
 ROOT = Path(__file__).parents[1]
@@ -27,7 +27,7 @@ ROOT = Path(__file__).parents[1]
 def study(monkeypatch: pytest.MonkeyPatch) -> Study:
     monkeypatch.chdir(ROOT)
     flags = parser("pipeline.search", "", trains=True, searches=True)
-    return chosen_study(flags.parse_args(["--study", "hw3", "--data", "unused"]))[0]
+    return chosen(options(flags, ["--study", "hw3", "--data", "unused"])).study
 
 
 def record(

@@ -1,10 +1,10 @@
 """Arms with as many parameters as the reference."""
 
-from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from asked import chosen, options
 from records import Scribe
 from rich.console import Console
 from studies import small_study
@@ -147,29 +147,23 @@ def test_a_reference_out_of_reach_is_warned_of_in_report_and_terminal(tmp_path: 
 def test_a_session_matches_once_and_compares_equal_when_it_goes_on(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    study, means, mlruns = (
-        study_of(RESNET, **{"model.width": 6}),
-        resources(1, 0),
-        tmp_path / "mlruns",
-    )
-    args = Namespace(command="pipeline.ablate", defaults=study.flat())
-    begun, data = prepare(study, None, Record(), mlruns, means, Console(width=300))
+    asked, means = chosen(study_of(RESNET, **{"model.width": 6})), resources(1, 0)
+    given = options(tmp_path / "mlruns")
+    begun, data = prepare(given, asked, Record(), means, Console(width=300))
     number = begun.ablation.matched["ResNet"]
     params = counts(begun, 1, 8, 10)
     assert f"ResNet {number}: {params['ResNet']:,}" in " ".join(capsys.readouterr().out.split())
     with Ledger(tmp_path / "study") as ledger:
         record = Record()
         ledger.listener = record.apply
-        open_record(begun, data, ledger, record, args, means, "")
-    again, _ = prepare(study, None, record, mlruns, means, Console(width=300))
+        open_record(begun, data, ledger, record, given, asked, means)
+    again, _ = prepare(given, asked, record, means, Console(width=300))
     assert again == begun == record.study
     require_same(record, again, data, {}, tmp_path)
     assert "matched" not in capsys.readouterr().out
-    other = study_of(RESNET, "", **{"model.width": 6})
+    other = chosen(study_of(RESNET, "", **{"model.width": 6}))
     with pytest.raises(UserError, match=r"ablation\.match: recorded 'model.width', now ''"):
-        require_same(
-            record, prepare(other, None, record, mlruns, means, Console())[0], data, {}, tmp_path
-        )
+        require_same(record, prepare(given, other, record, means, Console())[0], data, {}, tmp_path)
 
 
 def test_a_factorial_is_matched_arm_by_arm() -> None:

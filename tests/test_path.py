@@ -2,12 +2,12 @@
 own.
 """
 
-from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from asked import chosen, options
 from driver import DATA, Worker, drive, open_plan
 from studies import small_study
 
@@ -17,11 +17,11 @@ from pipeline.record.folders import study_folder
 from pipeline.record.ledger import FILE, Ledger, read_events
 from pipeline.record.record import Record
 from pipeline.report.__main__ import main as report
-from pipeline.session.cli import parser
+from pipeline.session import resolve
+from pipeline.session.options import Options
 from pipeline.session.ordered_path import derive, path_name
+from pipeline.session.resolve import path_to_best
 from pipeline.session.resume import BUDGET
-from pipeline.session.session import path_study
-from pipeline.study.choose import chosen_study
 from pipeline.study.designs import OrderedPath
 from pipeline.study.study import Study
 
@@ -177,26 +177,14 @@ def test_a_long_name_stays_a_name() -> None:
     assert path_name("x" * 64).endswith("-path")
 
 
-def asked(
-    root: Path, study: Study, *sets: str, fresh: bool = False, replicates: int | None = None
-) -> Namespace:
-    """The command line as `path_study` sees it."""
-    flags = {
-        "mlruns": str(root),
-        "fresh": fresh,
-        "sets": list(sets),
-        "replicates": replicates,
-        "trials": None,
-    }
-    return Namespace(**flags, defaults=study.flat())
-
-
 def test_the_recorded_path_goes_on_even_if_the_search_finds_another_best(tmp_path: Path) -> None:
     study = small_study(num_rungs=1)
     searched(study_folder(tmp_path, study, None), [BEST], [0.5, 0.8])
-    args = asked(tmp_path, study)
-    path = path_study(args, study, None)
-    assert args.recorded["fingerprint"] == DATA["fingerprint"]
+    found = path_to_best(options(tmp_path), chosen(study))
+    path = found.study
+    assert found.searched is not None
+    assert found.searched["fingerprint"] == DATA["fingerprint"]
+    assert found.budget["search.num_trials"] == 0
     plan = open_plan(study_folder(tmp_path, path, None), path, with_search=False)
     drive(plan, Worker())
     assert len(plan.record.runs) == 4 * study.ablation.replicates
@@ -206,12 +194,13 @@ def test_the_recorded_path_goes_on_even_if_the_search_finds_another_best(tmp_pat
     folder = study_folder(tmp_path, study, None)
     (folder / FILE).unlink()
     searched(folder, [BEST, BEST | {"batch_size": 32}], [0.5, 0.8, 0.9])
-    assert path_study(asked(tmp_path, study), study, None).arms() == path.arms()
+    again = path_to_best(options(tmp_path), chosen(study)).study
+    assert again.arms() == path.arms()
     longer = study.override({"ablation.replicates": 4})
-    again = path_study(asked(tmp_path, study, replicates=4), longer, None)
+    again = path_to_best(options(tmp_path, replicates=4), chosen(longer)).study
     assert again.ablation.replicates == 4
     assert again.arms() == path.arms()
-    anew = path_study(asked(tmp_path, study, fresh=True), study, None)
+    anew = path_to_best(options(tmp_path, fresh=True), chosen(study)).study
     assert [len(steps(one)) for one in (path, anew)] == [3, 2]
 
 
@@ -220,7 +209,7 @@ def test_flags_other_than_those_of_the_search_are_refused(tmp_path: Path) -> Non
     searched(study_folder(tmp_path, study, None), [BEST], [0.5, 0.8])
     other = study.override({"baseline.epochs": 9})
     with pytest.raises(UserError, match=r"baseline\.epochs: recorded 3, now 9"):
-        path_study(asked(tmp_path, other), other, None)
+        path_to_best(options(tmp_path), chosen(other))
 
 
 def test_the_command_says_what_is_missing_and_creates_nothing(tmp_path: Path) -> None:
@@ -234,17 +223,17 @@ def test_the_report_of_the_path_is_written_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("FOOD11", raising=False)
-    study, _, note = chosen_study(parser("x", "x", trains=True).parse_args(["--study", "hw3"]))
-    study = study.override({"baseline.precision": "fp32", "baseline.epochs": 2})
+    asked = resolve.chosen(Options("pipeline.ablate", "hw3"))
+    study = asked.study.override({"baseline.precision": "fp32", "baseline.epochs": 2})
     searched(
         study_folder(tmp_path, study, None),
         [{"batch_size": 64, "augment.strength": 1.5}],
         [0.5, 0.8],
         study,
     )
-    path = path_study(asked(tmp_path, study), study, None)
+    path = path_to_best(options(tmp_path), chosen(study)).study
     folder = study_folder(tmp_path, path, None)
-    drive(open_plan(folder, path, with_search=False, note=note), Worker())
+    drive(open_plan(folder, path, with_search=False, note=asked.note), Worker())
     assert report(["--study", "hw3", "--path", "--mlruns", str(tmp_path)]) == 0
     page = (folder / "report" / "report.md").read_text()
     assert "the path from the baseline to trial 1, the best of 2 trials" in page

@@ -14,6 +14,7 @@ from pipeline.record.ledger import read_events
 from pipeline.record.record import Record
 from pipeline.report import drift, files, write_report
 from pipeline.report.__main__ import main
+from tests.asked import chosen
 from tests.records import Scribe, full_record, make_study
 
 ROOT = Path(__file__).parents[1]
@@ -88,11 +89,8 @@ def test_the_command_checks_and_writes_nothing(
 ) -> None:
     folder = tmp_path / "demo"
     write_report(small(folder), folder / "report")
-    monkeypatch.setattr(
-        "pipeline.study.study.choose.chosen_study", lambda _: (make_study(), None, "")
-    )
-    monkeypatch.setattr("pipeline.report.__main__.chosen_study", lambda _: (make_study(), None, ""))
-    monkeypatch.setattr("pipeline.record.folders.study_folder", lambda *_: folder)
+    monkeypatch.setattr("pipeline.session.resolve.chosen", lambda _: chosen(make_study()))
+    monkeypatch.setattr("pipeline.session.resolve.study_folder", lambda *_: folder)
     flags = ["--study", "demo", "--mlruns", str(tmp_path), "--check"]
     assert main(flags) == 0
     assert "every file is what the ledger gives" in " ".join(capsys.readouterr().out.split())

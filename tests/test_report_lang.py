@@ -20,6 +20,7 @@ from pipeline.report.language.translate import table, translated
 from pipeline.report.language.translator import Translator
 from pipeline.study.designs import AddOneIn, Factorial, Fractional, Scheme
 from pipeline.study.tuning import Replicated
+from tests.asked import chosen
 from tests.driver import drive, open_plan
 from tests.records import Scribe, full_record, make_study, with_arms
 from tests.studies import small_study
@@ -429,8 +430,8 @@ def test_the_command_writes_and_checks_the_chinese_report(
 ) -> None:
     folder = tmp_path / "demo"
     full_record(folder, replicates=1, num_trials=0, epochs=1)
-    monkeypatch.setattr("pipeline.report.__main__.chosen_study", lambda _: (make_study(), None, ""))
-    monkeypatch.setattr("pipeline.record.folders.study_folder", lambda *_: folder)
+    monkeypatch.setattr("pipeline.session.resolve.chosen", lambda _: chosen(make_study()))
+    monkeypatch.setattr("pipeline.session.resolve.study_folder", lambda *_: folder)
     flags = ["--study", "demo", "--mlruns", str(tmp_path), "--lang", "zh"]
     assert main([*flags, "--check"]) == 3
     assert main(flags) == 0

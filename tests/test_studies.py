@@ -10,8 +10,8 @@ import pytest
 
 from pipeline.engine.scheduler import Ladder
 from pipeline.errors import UserError
-from pipeline.session.cli import parser
-from pipeline.study.choose import chosen_study
+from pipeline.session.cli import options, parser
+from pipeline.session.resolve import chosen
 from pipeline.study.designs import LeaveOneOut
 from pipeline.study.load import load_study
 from pipeline.study.study import Study
@@ -36,7 +36,8 @@ def fallen(name: str) -> Study:
 
 def asked(*flags: str) -> tuple[Study, Path | None, str]:
     """What the command line makes of the flags: study, folder of pictures, note."""
-    return chosen_study(parser("test", "", trains=True, searches=True).parse_args(flags))
+    found = chosen(options(parser("test", "", trains=True, searches=True), flags))
+    return found.study, found.data, found.note
 
 
 def commands(text: str, part: str) -> list[list[str]]:

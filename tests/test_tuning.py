@@ -12,9 +12,9 @@ from pipeline.engine.queue import Plan
 from pipeline.errors import UserError
 from pipeline.record.ledger import read_events
 from pipeline.record.record import Record
-from pipeline.session.cli import parser
+from pipeline.session.cli import options, parser
 from pipeline.session.dry_run import preview
-from pipeline.study.choose import chosen_study
+from pipeline.session.resolve import chosen
 from pipeline.study.designs import Arms, Factorial
 from pipeline.study.space import Choice, Float, Int, Space
 from pipeline.study.study import Study
@@ -214,12 +214,11 @@ WHOLE = ['ablation.tuning={"name": "per_arm", "num_trials": 6}']
 )
 def test_a_command_names_the_policy(sets):
     flags = parser("pipeline.ablate", "", trains=True)
-    study, *_ = chosen_study(
-        flags.parse_args(["--study", "hw3", *(word for text in sets for word in ("--set", text))])
-    )
+    words = ["--study", "hw3", *(word for text in sets for word in ("--set", text))]
+    study = chosen(options(flags, words)).study
     assert study.ablation.tuning == PerArm(num_trials=6)
     with pytest.raises(UserError, match=r"ablation\.tuning\.name: unknown.*did you mean 'per_arm'"):
-        chosen_study(flags.parse_args(["--study", "hw3", "--set", "ablation.tuning=perarm"]))
+        chosen(options(flags, ["--study", "hw3", "--set", "ablation.tuning=perarm"]))
 
 
 def test_the_preview_tells_the_arms_searches():

@@ -2,7 +2,6 @@
 networks learn?
 """
 
-import argparse
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -10,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline.counts import plural
 from pipeline.screen import console, steadily
-from pipeline.session.cli import guarded, parser
-from pipeline.study.choose import chosen_study
+from pipeline.session.cli import guarded, options, parser
+from pipeline.session.options import Options
 
 if TYPE_CHECKING:
     from pipeline.core.config import TrainConfig
@@ -42,10 +41,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         dest="sets",
         help="override a field of the study; repeatable",
     )
-    return examine_study(flags.parse_args(argv))
+    return examine_study(options(flags, argv))
 
 
-def examine_study(args: argparse.Namespace) -> int:
+def examine_study(asked: Options) -> int:
     """All checks, each section shown as soon as it is done; returns the exit code."""
     from pipeline.doctor.environment import surroundings
     from pipeline.doctor.findings import Finding, table
@@ -53,9 +52,11 @@ def examine_study(args: argparse.Namespace) -> int:
     from pipeline.record.folders import study_folder
     from pipeline.record.record import Record
     from pipeline.session.preflight import require_inputs
+    from pipeline.session.resolve import chosen
 
-    study, folder, note = chosen_study(args)
-    out, seen, mlruns = console(), list[Finding](), Path(args.mlruns)
+    found = chosen(asked)
+    study, folder, note = found.study, found.data, found.note
+    out, seen, mlruns = console(), list[Finding](), Path(asked.mlruns)
 
     def show(title: str, findings: Iterable[Finding]) -> None:
         part = list(findings)
@@ -79,7 +80,7 @@ def examine_study(args: argparse.Namespace) -> int:
         show(f"network of {names}", _network(config, inputs, means, study.search.seed))
     show("curvature where training ended", _end_points(record, recorded, data, means))
     counts = {
-        level: sum(found.level == level for found in seen) for level in ("ok", "warning", "error")
+        level: sum(one.level == level for one in seen) for level in ("ok", "warning", "error")
     }
     said = [
         f"{number} ok" if level == "ok" else plural(number, level)

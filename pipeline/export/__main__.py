@@ -2,19 +2,36 @@
 pictures without labels.
 """
 
-import argparse
 from collections.abc import Sequence
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipeline.errors import UserError, printable
+from pipeline.errors import UserError
 from pipeline.screen import folded, steadily
 from pipeline.session.cli import folder, guarded, parser, positive
-from pipeline.study.choose import chosen_study
+from pipeline.session.options import Options
 
 if TYPE_CHECKING:
     from pipeline.data.cache import Data
     from pipeline.export.files import Handover
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """Which model, and what of it: the flags that this command alone has."""
+
+    arm: str | None
+    trial: str | None
+    replicate: int | None
+    to: str | None
+    predict: str | None
+    names: bool
+    probabilities: bool
+    no_onnx: bool
+
+
+WANTED = tuple(field.name for field in fields(Wanted))
 
 
 @steadily
@@ -67,39 +84,34 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = flags.parse_args(argv)
     if args.replicate is not None and args.arm is None:
         raise UserError("--replicate: of which arm? give it with --arm NAME")
-    return export(args)
+    return export(Options.of(flags.command, args), Wanted(**{k: getattr(args, k) for k in WANTED}))
 
 
-def export(args: argparse.Namespace) -> int:
+def export(asked: Options, wanted: Wanted) -> int:
     """Choose, verify, write; returns the exit code. Raises PipelineError where nothing is
     written.
     """
-    study, data_folder, _ = chosen_study(args)
     from pipeline.export.selection import select
-    from pipeline.record.folders import study_folder
-    from pipeline.record.ledger import FILE, read_events
-    from pipeline.record.record import Record
-    from pipeline.session.resume import elsewhere
+    from pipeline.session.resolve import chosen, recorded_folder
+    from pipeline.session.resume import recorded_in
 
-    root = Path(args.mlruns)
-    folder = study_folder(root, study, data_folder)
-    if not (folder / FILE).exists():
-        raise UserError(f"--study: nothing is recorded in {printable(folder)}; {elsewhere(root)}")
-    record = Record.of(read_events(folder))
-    selection = select(record, arm=args.arm, replicate=args.replicate, trial=args.trial)
+    found = chosen(asked)
+    folder = recorded_folder(asked, found)
+    record = recorded_in(folder)
+    selection = select(record, arm=wanted.arm, replicate=wanted.replicate, trial=wanted.trial)
     from pipeline.export.delivery import require_ours
     from pipeline.export.files import Handover
     from pipeline.export.onnx import require_packages
 
-    if not args.no_onnx:
+    if not wanted.no_onnx:
         require_packages()
-    target = Path(args.to).expanduser() if args.to else folder / "export"
+    target = Path(wanted.to).expanduser() if wanted.to else folder / "export"
     require_ours(target)
     handover = Handover(
         record, selection, folder
     )  # the model is looked for before pictures are decoded
-    data = _pictures(handover, data_folder, root)
-    return _write(args, handover, data, data_folder, target)
+    data = _pictures(handover, found.data, Path(asked.mlruns))
+    return _write(wanted, handover, data, found.data, target)
 
 
 def _pictures(handover: "Handover", data_folder: Path | None, root: Path) -> "Data":
@@ -118,7 +130,7 @@ def _pictures(handover: "Handover", data_folder: Path | None, root: Path) -> "Da
 
 
 def _write(
-    args: argparse.Namespace,
+    wanted: Wanted,
     handover: "Handover",
     data: "Data",
     data_folder: Path | None,
@@ -132,31 +144,31 @@ def _write(
 
     means = resources(None, None)
     tune_process()
-    if args.predict is None:
-        wanted = in_study(data, handover.config.dataset, data_folder)
+    if wanted.predict is None:
+        pictures = in_study(data, handover.config.dataset, data_folder)
     else:
-        wanted = in_folder(args.predict, data, handover.config.dataset)
-    flag = "--names" if args.names else "--probabilities" if args.probabilities else ""
-    if wanted is None and flag:
+        pictures = in_folder(wanted.predict, data, handover.config.dataset)
+    flag = "--names" if wanted.names else "--probabilities" if wanted.probabilities else ""
+    if pictures is None and flag:
         raise UserError(
             f"{flag}: no predictions are made: the study has no unlabeled test part; give "
             "--predict FOLDER"
         )
-    files = handover.files(data, with_onnx=not args.no_onnx)
-    if wanted is not None:
+    files = handover.files(data, with_onnx=not wanted.no_onnx)
+    if pictures is not None:
         form, notes = form_of(
-            [*wanted.files, *wanted.unreadable],
+            [*pictures.files, *pictures.unreadable],
             data.columns,
-            _templates(args, handover, data_folder),
+            _templates(wanted, handover, data_folder),
         )
         handover.warnings += notes
         text = handover.predictions(
             data,
-            wanted,
+            pictures,
             form,
             device=means.device,
-            names=args.names,
-            probabilities=args.probabilities,
+            names=wanted.names,
+            probabilities=wanted.probabilities,
         )
         files[PREDICTIONS] = text.encode()
     else:
@@ -173,16 +185,14 @@ def _write(
     return 3 if handover.problem else 0
 
 
-def _templates(
-    args: argparse.Namespace, handover: "Handover", data_folder: Path | None
-) -> list[Path]:
+def _templates(wanted: Wanted, handover: "Handover", data_folder: Path | None) -> list[Path]:
     """Where a competition's own tables may lie: with the pictures to classify, or with the
     study's.
     """
     from pipeline.export.predictions import templates
 
     own = handover.config.dataset if data_folder is not None else None
-    given = [Path(args.predict).expanduser()] if args.predict else []
+    given = [Path(wanted.predict).expanduser()] if wanted.predict else []
     folders = [
         *given,
         *(folder.parent for folder in given),

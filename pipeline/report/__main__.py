@@ -5,12 +5,12 @@ nothing.
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from pipeline.errors import UserError, printable
+from pipeline.errors import printable
 from pipeline.report.files import STRANGE
 from pipeline.report.language.catalogue import LANGUAGES
 from pipeline.screen import folded, steadily
 from pipeline.session.cli import guarded, parser
-from pipeline.study.choose import chosen_study
+from pipeline.session.options import Options
 
 
 @steadily
@@ -35,21 +35,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         help="of the pages; zh (Chinese) goes to report-zh/",
     )
     args = flags.parse_args(argv)
-    from pipeline.record.folders import study_folder
-    from pipeline.record.ledger import FILE, read_events
-    from pipeline.record.record import Record
     from pipeline.report import drift, write_report
-    from pipeline.session.ordered_path import path_name
-    from pipeline.session.resume import elsewhere
+    from pipeline.session.resolve import chosen, recorded_folder
+    from pipeline.session.resume import recorded_in
 
-    study, data, _ = chosen_study(args)
-    if args.path:
-        study = study.model_copy(update={"name": path_name(study.name)})
-    root = Path(args.mlruns)
-    folder = study_folder(root, study, data)
-    if not (folder / FILE).exists():
-        raise UserError(f"--study: nothing is recorded in {printable(folder)}; {elsewhere(root)}")
-    record = Record.of(read_events(folder))
+    asked = Options.of(flags.command, args)
+    folder = recorded_folder(asked, chosen(asked))
+    record = recorded_in(folder)
     pages = folder / ("report" if args.lang == "en" else f"report-{args.lang}")
     if args.check:
         found = drift(record, pages, args.lang)

@@ -14,8 +14,8 @@ from pipeline.errors import PipelineError, nearest, printable
 from pipeline.limits import num_cores
 from pipeline.record.outbox import THREAD as OUTBOX
 from pipeline.screen import fold, steady_to_the_end
+from pipeline.session.options import MLRUNS, Options
 
-MLRUNS = "mlruns"
 ERROR = "error: "
 MANY_WORKERS, WORKERS_A_CORE = 64, 4
 
@@ -34,6 +34,7 @@ class Parser(argparse.ArgumentParser):
     """argparse in the house's error style: exit code 2, one message, the nearest flag."""
 
     def __init__(self, prog: str, about: str) -> None:
+        self.command = prog
         super().__init__(
             prog=f"python -m {prog}", description=about, allow_abbrev=False, formatter_class=Help
         )
@@ -47,6 +48,11 @@ class Parser(argparse.ArgumentParser):
             hint = "; the configuration is the recorded one here, leave it out"
         tell_error(f"{printable(message, 500)}{hint}")
         self.exit(2, f"usage: {self.prog} --help\n")
+
+
+def options(flags: Parser, argv: Sequence[str] | None = None) -> Options:
+    """What the command line asks for, of a command that has no flags of its own."""
+    return Options.of(flags.command, flags.parse_args(argv))
 
 
 def seconds(text: str) -> float:

@@ -11,22 +11,27 @@ from pipeline.engine.scheduler import Ladder, rung_epochs
 from pipeline.errors import printable
 from pipeline.record.record import Record
 from pipeline.screen import folded
+from pipeline.session.options import Options
 from pipeline.session.preflight import external_files
-from pipeline.session.resume import changed_since
+from pipeline.session.resolve import Chosen, resolve
+from pipeline.session.resume import changed_since, recorded_in, require_settings
 from pipeline.study.study import Study
 from pipeline.study.tuning import Fixed, num_trials
 
 
-def dry_run(
-    recorded: Record, study: Study, data: Path | None, note: str, folder: Path, *, with_search: bool
-) -> str:
-    """`preview`, after a look at the pictures where they are at hand and at the files that runs
-    need; raises UserError.
+def dry_run(options: Options, asked: Chosen, folder: Path, *, with_search: bool) -> str:
+    """`preview`, after a look at what is recorded in the study's folder, at the pictures where they
+    are at hand and at the files that runs need; raises UserError.
     """
-    taken = what_is_taken(study, data, recorded)
+    recorded = Record() if options.fresh else recorded_in(folder)
+    study = resolve(options, asked, recorded)
+    require_settings(recorded, study, folder)
+    taken = what_is_taken(study, asked.data, recorded)
     external_files(study)
     changed = changed_since(recorded, recorded.runs.values())
-    return preview(study, data, note, folder, taken, with_search=with_search, changed=changed)
+    return preview(
+        study, asked.data, asked.note, folder, taken, with_search=with_search, changed=changed
+    )
 
 
 def preview(

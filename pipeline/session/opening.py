@@ -2,15 +2,13 @@
 the record opened.
 """
 
-import argparse
 import json
 import shlex
 import sys
 import time
 import uuid
-from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.progress import Progress as Bar
@@ -24,8 +22,10 @@ from pipeline.record.ledger import FORMAT, Ledger
 from pipeline.record.published import place
 from pipeline.record.record import Record
 from pipeline.screen import folded
+from pipeline.session.options import Options
 from pipeline.session.preflight import external_files, require_inputs
-from pipeline.session.resume import BUDGET, as_recorded, describe_data
+from pipeline.session.resolve import Chosen, resolve
+from pipeline.session.resume import BUDGET, describe_data
 from pipeline.study.study import Study
 
 if TYPE_CHECKING:
@@ -33,45 +33,31 @@ if TYPE_CHECKING:
 
 
 def prepare(
-    study: Study,
-    folder: Path | None,
-    record: Record,
-    mlruns: Path,
-    means: Resources,
-    console: Console,
-    recorded: Mapping[str, Any] | None = None,
+    options: Options, asked: Chosen, record: Record, means: Resources, console: Console
 ) -> tuple[Study, "Data"]:
-    """(the study with `auto` precision and matched arms made definite, once for good; the pictures,
-    decoded once).
+    """(the study, resolved to the end; its pictures, decoded once).
 
-    `folder` holds the pictures; `recorded`: what another record keeps of them, that of a search
-    whose path this is. Raises UserError where the study cannot be trained on them.
+    Raises UserError where the study cannot be trained on them.
     """
     from pipeline.data.cache import prepare as decode
 
-    study = as_recorded(record, study)
-    if study.baseline.precision == "auto":
-        from pipeline.core.train import resolve_precision  # torch takes seconds to import
-
-        study = study.override(
-            {"baseline.precision": resolve_precision(study.baseline, means.device)},
-            source="machine",
-        )
+    study = resolve(options, asked, record, means.device)
     began = time.monotonic()
     with Bar(console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task("decoding the pictures once", visible=False)
         data = decode(
             study.baseline.dataset,
-            folder,
-            mlruns / "cache",
+            asked.data,
+            Path(options.mlruns) / "cache",
             on_progress=lambda done, total: bar.update(
                 task, completed=done, total=total, visible=True
             ),
-            recorded=record.data if record.header else recorded,
+            recorded=record.data if record.header else asked.searched,
         )
     _tell_rules(data, console)
+    study = resolve(options, asked, record, means.device, data)
     if study.ablation.match and not record.header:
-        study = _with_matched(study, data, console)
+        _tell_matched(study, data, console)
     require_inputs(study, data, means.processes)
     if time.monotonic() - began > 2:
         console.print(
@@ -97,12 +83,13 @@ def open_record(
     data: "Data",
     ledger: Ledger,
     record: Record,
-    args: argparse.Namespace,
+    options: Options,
+    asked: Chosen,
     means: Resources,
-    note: str,
+    listing: str = "",
 ) -> None:
     """Write the header of a new study, then the session's own event; keep the resolved study as
-    JSON.
+    JSON. `listing`: digest of what the folder of pictures held.
     """
     tree = study.model_dump(mode="json")
     if not record.header:
@@ -114,21 +101,21 @@ def open_record(
             study=tree,
             data=describe_data(data),
             files=external_files(study),
-            note=note,
+            note=asked.note,
             core_version=CORE_VERSION,
-            listing=getattr(args, "listing", ""),
+            listing=listing,
         )
     flat = study.flat()
     ledger.append(
         "session",
-        command=shlex.join(["python", "-m", args.command, *sys.argv[1:]]),
+        command=shlex.join(["python", "-m", options.command, *sys.argv[1:]]),
         versions=versions(),
         commit=commit(),
-        place=place(ledger.folder.parent, getattr(args, "pictures", None)),
+        place=place(ledger.folder.parent, asked.data),
         machine=describe(means.device),
         workers=means.workers,
         budget={key: flat[key] for key in BUDGET},
-        default={key: args.defaults[key] for key in BUDGET},
+        default=dict(asked.budget),
     )
     try:
         (ledger.folder / "study.json").write_text(
@@ -141,18 +128,12 @@ def open_record(
         ) from error
 
 
-def _with_matched(study: Study, data: "Data", console: Console) -> Study:
-    """The study with the numbers that match its arms' parameters; says what they are."""
-    from pipeline.session.parameter_matching import counts, matched  # torch takes seconds to import
+def _tell_matched(study: Study, data: "Data", console: Console) -> None:
+    from pipeline.session.parameter_matching import counts, shape_of  # torch takes seconds
 
-    _, channels, size, _ = data.images.shape
-    shape = (int(channels), int(size), len(data.classes))
-    study = study.override({"ablation.matched": {}}, source="pictures")
-    study = study.override({"ablation.matched": matched(study, *shape)}, source="pictures")
     found = [
         f"{arm} {study.ablation.matched.get(arm, '(reference)')}: {n:,}"
-        for arm, n in counts(study, *shape).items()
+        for arm, n in counts(study, *shape_of(data)).items()
     ]
     text = f"matched by {study.ablation.match}, parameters: {'; '.join(found)}"
     console.print(folded(printable(text, 2000)), markup=False, soft_wrap=True)
-    return study

@@ -4,7 +4,7 @@ without training.
 
 from collections.abc import Callable
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from pydantic import BaseModel
@@ -14,6 +14,9 @@ from pipeline.core.weights import apply
 from pipeline.errors import UserError, printable
 from pipeline.frozen import flatten
 from pipeline.study.study import Study
+
+if TYPE_CHECKING:
+    from pipeline.data.cache import Data
 
 LARGEST = 1 << 20
 NEIGHBOURS = (
@@ -36,6 +39,12 @@ def matched(study: Study, channels: int, size: int, num_classes: int) -> dict[st
         where = f"study '{study.name}', arm '{printable(arm.name)}': ablation.match"
         found[arm.name] = _nearest(config, path, goal, lambda c: num_params(c, *shape), where)
     return found
+
+
+def shape_of(pictures: "Data") -> tuple[int, int, int]:
+    """(channels, size, number of classes) of what a network is built for."""
+    _, channels, size, _ = pictures.images.shape
+    return int(channels), int(size), len(pictures.classes)
 
 
 def counts(study: Study, channels: int, size: int, num_classes: int) -> dict[str, int]:

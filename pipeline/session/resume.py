@@ -2,7 +2,6 @@
 one recorded.
 """
 
-import argparse
 import dataclasses
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
@@ -15,7 +14,7 @@ from pipeline.core.identity import as_today
 from pipeline.core.transfer import PUBLISHED
 from pipeline.errors import UserError, printable
 from pipeline.frozen import digest
-from pipeline.record.ledger import FILE
+from pipeline.record.ledger import FILE, read_events
 from pipeline.record.record import Record, Run
 from pipeline.record.sources import changed, code
 from pipeline.study.study import Study
@@ -28,13 +27,17 @@ BUDGET = (
     "ablation.replicates",
     "ablation.rope",
 )  # may change from command to command
-FLAGS = {"search.num_trials": "trials", "ablation.replicates": "replicates"}
 GO_ON = (
     "to go on, give the same flags as before (or --study FOLDER/study.json of the recorded "
     "study's folder)"
 )
 LOST = "the code of a run whose description a repair of the ledger lost: it is not today's"
 IGNORED = ("data", "data_env", "title", "question", "fallback")  # change nothing that is trained
+
+
+def recorded_in(folder: Path) -> Record:
+    """What the ledger of a study's folder says; an empty record where there is none."""
+    return Record.of(read_events(folder)) if (folder / FILE).exists() else Record()
 
 
 def elsewhere(root: Path) -> str:
@@ -168,10 +171,20 @@ def require_code(record: Record, folder: Path, outstanding: Callable[[], bool]) 
 
 
 def require_settings(record: Record, study: Study, folder: Path) -> None:
-    """Raise UserError where the study is not the one recorded in `folder`: seen at once, before
-    pictures are decoded.
+    """Raise UserError where a resolved study is not the one recorded in `folder`, or asks for other
+    replicates of arms that were tuned replicate by replicate: seen at once, before pictures are
+    decoded.
     """
-    _refuse(changed_settings(record, as_recorded(record, study)) if record.header else [], folder)
+    if not record.header:
+        return
+    _refuse(changed_settings(record, study), folder)
+    begun = record.header["study"]["ablation"]["replicates"]
+    if study.ablation.tuning.name == "replicated" and study.ablation.replicates != begun:
+        raise UserError(
+            f"ablation.replicates: recorded {begun}, now {study.ablation.replicates}: with tuning "
+            "'replicated' each has a search of its own, whose trials would be other ones; take the "
+            "change back to go on, or add --fresh"
+        )
 
 
 def _refuse(lines: list[str], folder: Path) -> None:
@@ -198,47 +211,3 @@ def changed_settings(record: Record, study: Study) -> list[str]:
     return [
         f"{key}: recorded {old.get(key)!r}, now {new.get(key)!r}" for key in dict.fromkeys(keys)
     ]
-
-
-def as_recorded(record: Record, study: Study) -> Study:
-    """The study with what the recorded one's machine and pictures decided: its `auto` precision,
-    its matched arms.
-    """
-    if not record.header:
-        return study
-    old = as_today(Study, record.header["study"])
-    known: dict[str, Any] = {}
-    if study.baseline.precision == "auto":
-        known["baseline.precision"] = old.baseline.precision
-    if study.ablation.match and study.ablation.match == old.ablation.match:
-        known["ablation.matched"] = old.ablation.matched
-    return study.override(known, source="ledger")
-
-
-def with_kept_budget(record: Record, study: Study, args: argparse.Namespace) -> Study:
-    """The study with the budgets of the last session, where neither this command nor an edit of the
-    study says otherwise.
-
-    Raises UserError where it asks for other replicates of arms that were tuned replicate by
-    replicate.
-    """
-    if not record.sessions:
-        return study
-    said = {text.partition("=")[0].strip() for text in args.sets}
-    said |= {key for key, flag in FLAGS.items() if getattr(args, flag, None) is not None}
-    last, default = record.sessions[-1]["budget"], record.sessions[-1]["default"]
-    known = last.keys() & default.keys()  # not a budget that is newer than the record
-    kept = {
-        key: last[key]
-        for key in BUDGET
-        if key in known and key not in said and args.defaults[key] == default[key]
-    }
-    study = study.override(kept, source="ledger")
-    begun = record.header["study"]["ablation"]["replicates"]
-    if study.ablation.tuning.name == "replicated" and study.ablation.replicates != begun:
-        raise UserError(
-            f"ablation.replicates: recorded {begun}, now {study.ablation.replicates}: with tuning "
-            "'replicated' each has a search of its own, whose trials would be other ones; take the "
-            "change back to go on, or add --fresh"
-        )
-    return study

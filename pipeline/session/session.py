@@ -2,7 +2,6 @@
 always an end.
 """
 
-import argparse
 import functools
 import time
 from collections.abc import Callable
@@ -19,18 +18,16 @@ from pipeline.engine.interrupts import Interrupts
 from pipeline.errors import PipelineError, UserError, printable
 from pipeline.machine import Resources, resources, shortage
 from pipeline.record.folders import digest, study_folder, usual_folder
-from pipeline.record.ledger import FILE, Event, Ledger, read_events, set_aside
+from pipeline.record.ledger import FILE, Event, Ledger, set_aside
 from pipeline.record.record import Record
 from pipeline.screen import console as on_screen
 from pipeline.screen import folded
 from pipeline.session import resume
-from pipeline.session.cli import MLRUNS
 from pipeline.session.dry_run import dry_run
 from pipeline.session.opening import open_record, prepare
-from pipeline.session.ordered_path import derive, path_name
+from pipeline.session.options import MLRUNS, Options
 from pipeline.session.preflight import external_files
-from pipeline.study.choose import chosen_study
-from pipeline.study.study import Study
+from pipeline.session.resolve import Chosen, chosen, path_to_best, resolve
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -43,55 +40,42 @@ if TYPE_CHECKING:
 PATIENCE_SECONDS, HURRY_SECONDS = 120.0, 3.0  # for MLflow to take what is left; after Ctrl-C
 
 
-def conduct(args: argparse.Namespace, *, with_search: bool) -> int:
+def conduct(options: Options, *, with_search: bool) -> int:
     """Run a training command to its end; returns the exit code. Raises PipelineError, and
     Interrupted before it trains.
     """
     with Interrupts(raises=True) as interrupts:
-        return _conduct(args, interrupts, with_search=with_search)
+        return _conduct(options, interrupts, with_search=with_search)
 
 
-def _conduct(args: argparse.Namespace, interrupts: Interrupts, *, with_search: bool) -> int:
-    study, data, note = chosen_study(args)
-    if getattr(args, "path", False):
-        study = path_study(args, study, data)
+def _conduct(options: Options, interrupts: Interrupts, *, with_search: bool) -> int:
+    asked = chosen(options)
+    if options.path:
+        asked = path_to_best(options, asked)
+    study, data = asked.study, asked.data
     if study.baseline.dataset.folder == "needed":
         require_folder(data)  # before the lock of a folder that is called like this one
-    folder = study_folder(Path(args.mlruns), study, data)
-    console = on_screen(quiet=args.verbosity < 0)
-    if args.dry_run:
-        recorded = (
-            Record.of(read_events(folder))
-            if (folder / FILE).exists() and not args.fresh
-            else Record()
-        )
-        resume.require_settings(recorded, study, folder)
-        study = resume.with_kept_budget(recorded, study, args)
-        shown = dry_run(recorded, study, data, note, folder, with_search=with_search)
+    folder = study_folder(Path(options.mlruns), study, data)
+    console = on_screen(quiet=options.verbosity < 0)
+    if options.dry_run:
+        shown = dry_run(options, asked, folder, with_search=with_search)
         console.print(shown, markup=False, soft_wrap=True)
         return 0
-    if args.resume and not (folder / FILE).exists():
+    if options.resume and not (folder / FILE).exists():
         raise UserError(
             f"--resume: nothing is recorded in {printable(folder)}; leave the flag out to begin"
         )
-    if (
-        args.fresh or not (folder / FILE).exists()
-    ):  # a wrong folder of pictures must leave everything as it was
-        args.listing = digest(study.baseline.dataset.scan(data))
-    if (
-        folder.name.startswith(usual := usual_folder(folder.parent, study, data).name)
-        and folder.name != usual
-    ):
-        note_of = (
-            f"{usual} is recorded of other pictures of that name: this study is kept in {folder}"
-        )
-        console.print(folded(printable(note_of, 2000)), markup=False, soft_wrap=True)
-    means = resources(args.workers, args.gpus_per_trial)
-    aside = set_aside(folder) if args.fresh and folder.exists() else None
+    listing = ""
+    if options.fresh or not (folder / FILE).exists():
+        # a wrong folder of pictures must leave everything as it was
+        listing = digest(study.baseline.dataset.scan(data))
+    _tell_other_folder(asked, folder, console)
+    means = resources(options.workers, options.gpus_per_trial)
+    aside = set_aside(folder) if options.fresh and folder.exists() else None
     ledger = Ledger(folder)
     try:
         return Session(
-            args, study, data, note, ledger, console, means, with_search=with_search
+            options, asked, listing, ledger, console, means, with_search=with_search
         ).run(interrupts)
     except OSError:
         ledger.check()  # a folder that was taken away explains it
@@ -102,41 +86,12 @@ def _conduct(args: argparse.Namespace, interrupts: Interrupts, *, with_search: b
             aside.rename(folder)
 
 
-def path_study(args: argparse.Namespace, study: Study, data: Path | None) -> Study:
-    """The study of the path to the best configuration of `study`'s search: the recorded one, else
-    derived from the search.
-
-    Raises UserError where no search of this very study is recorded, or it found nothing better than
-    the baseline.
-    """
-    root = Path(args.mlruns)
-    path = study.model_copy(update={"name": path_name(study.name)})
-    folders = (study_folder(root, one, data) for one in (study, path))
-    searched, own = (
-        Record.of(read_events(folder)) if (folder / FILE).exists() else Record()
-        for folder in folders
-    )
-    if searched.header and (
-        lines := resume.changed_settings(searched, resume.as_recorded(searched, study))
-    ):
-        shown = "\n".join(printable(line, 300) for line in lines[:20])
-        raise UserError(
-            f"--path: the search of '{study.name}' was recorded with other "
-            f"settings:\n{shown}\n{resume.GO_ON}"
-        )
-    if own.header and not args.fresh:
-        asked = {
-            "ablation.replicates": study.ablation.replicates,
-            "ablation.rope": study.ablation.rope,
-        }
-        made = own.study.override(asked, source="flags")
-    else:
-        made = derive(
-            searched, resume.with_kept_budget(searched, study, args) if searched.header else study
-        )
-        args.recorded = searched.data
-    args.defaults |= {"search.num_trials": 0}
-    return made
+def _tell_other_folder(asked: Chosen, folder: Path, console: "Console") -> None:
+    """Where the study's usual folder is the record of other pictures."""
+    usual = usual_folder(folder.parent, asked.study, asked.data).name
+    if folder.name.startswith(usual) and folder.name != usual:
+        note = f"{usual} is recorded of other pictures of that name: this study is kept in {folder}"
+        console.print(folded(printable(note, 2000)), markup=False, soft_wrap=True)
 
 
 class Session:
@@ -144,26 +99,20 @@ class Session:
 
     def __init__(
         self,
-        args: argparse.Namespace,
-        study: Study,
-        data: Path | None,
-        note: str,
+        options: Options,
+        asked: Chosen,
+        listing: str,
         ledger: Ledger,
         console: "Console",
         means: Resources,
         *,
         with_search: bool,
     ) -> None:
-        self.args, self.study, self.data_folder, self.note = args, study, data, note
-        self.ledger, self.console, self.means, self.with_search = (
-            ledger,
-            console,
-            means,
-            with_search,
-        )
-        self.begun = time.monotonic()
-        args.pictures = data  # where they lie now, for the ledger
+        self.options, self.asked, self.listing = options, asked, listing
+        self.ledger, self.console, self.means = ledger, console, means
+        self.with_search, self.begun = with_search, time.monotonic()
         self.record = Record.of(ledger.events)
+        self.study = resolve(options, asked, self.record)
         self.screen = on_screen()  # for the end, which -q leaves
 
     def run(self, interrupts: Interrupts) -> int:
@@ -177,18 +126,26 @@ class Session:
             resume.require_same(
                 self.record, self.study, data, external_files(self.study), self.ledger.folder
             )
-            self.study = resume.with_kept_budget(self.record, self.study, self.args)
             resume.require_code(self.record, self.ledger.folder, self._plan().outstanding)
         interrupts.raises = False  # from here on a signal leads to the end of this function
         tracker = self._tracker()
         listeners: list[Callable[[Event], None]] = [self.record.apply, tracker.put]
         self.ledger.listener = functools.partial(_tell_all, listeners)
-        open_record(self.study, data, self.ledger, self.record, self.args, means, self.note)
+        open_record(
+            self.study,
+            data,
+            self.ledger,
+            self.record,
+            self.options,
+            self.asked,
+            means,
+            self.listing,
+        )
         plan = self._plan()
         outlook = Outlook(self.study, self.ledger, self.record, means.workers, self._tell)
         listeners.append(outlook.event)
         problem: Exception | None = None
-        with Progress(plan, self.console, verbosity=self.args.verbosity) as progress:
+        with Progress(plan, self.console, verbosity=self.options.verbosity) as progress:
             listeners.append(progress.event)
             try:
                 self._train(
@@ -215,21 +172,17 @@ class Session:
         return 0 if status == "complete" and complete and not failed else 3
 
     def _prepare(self) -> "Data":
-        if self.note:
-            self.console.print(
-                Panel(Text(self.note), title="embedded default", style="bold yellow")
-            )
-        root, known = Path(self.args.mlruns), getattr(self.args, "recorded", None)
-        self.study, data = prepare(
-            self.study, self.data_folder, self.record, root, self.means, self.console, known
-        )
+        note, known = self.asked.note, self.asked.searched
+        if note:
+            self.console.print(Panel(Text(note), title="embedded default", style="bold yellow"))
+        self.study, data = prepare(self.options, self.asked, self.record, self.means, self.console)
         if known and known["fingerprint"] != data.fingerprint:
             raise UserError(
                 "--path: the pictures are not those of the recorded search, or their content "
                 "changed"
             )
         self.console.print(data.taken.text(data.warnings), markup=False, soft_wrap=True)
-        if not self.args.workers and (short := shortage(self.means)):
+        if not self.options.workers and (short := shortage(self.means)):
             self._tell(f"warning: {short}")
         return data
 
@@ -281,8 +234,8 @@ class Session:
         from pipeline.engine.ray_tune import run
 
         deadline = float("inf")
-        if self.args.time is not None:
-            deadline = self.begun + self.args.time
+        if self.options.time is not None:
+            deadline = self.begun + self.options.time
             search, arms = plan.remaining_epochs()
             now = time.monotonic()
             plan.search_deadline = (
@@ -302,7 +255,7 @@ class Session:
         from pipeline.analysis.arm_summary import summary
         from pipeline.record.tracking import Tracker
 
-        mlruns, ledger = Path(self.args.mlruns), self.ledger
+        mlruns, ledger = Path(self.options.mlruns), self.ledger
         return Tracker(mlruns, ledger.folder, ledger.events, ledger.append, summary, self._tell)
 
     def _status(self, plan: "Plan", interrupts: Interrupts, problem: Exception | None) -> str:
@@ -321,13 +274,15 @@ class Session:
         from pipeline.record.mlflow_views import invitation
 
         self._say(
-            invitation(uri, experiment, "" if self.args.mlruns == MLRUNS else self.args.mlruns)
+            invitation(
+                uri, experiment, "" if self.options.mlruns == MLRUNS else self.options.mlruns
+            )
         )
         self._say(f"{status} after {spent:.0f} s; everything is in {folder}")
         if status != "complete":
             self._say(
                 "to go on from here, run the same command again"
-                + (", without --fresh" if self.args.fresh else "")
+                + (", without --fresh" if self.options.fresh else "")
             )
 
     def _tell(self, text: str) -> None:

@@ -1,0 +1,42 @@
+"""What a command line asks for, as one frozen value: made of the flags once, by `cli.options`."""
+
+import argparse
+from dataclasses import dataclass, fields
+
+MLRUNS = "mlruns"
+
+
+@dataclass(frozen=True)
+class Options:
+    """The flags of a command; those that it does not have, or that were not given, have their
+    default.
+
+    `command` is the module after `python -m`; `sets` are `KEY=VALUE` as they were typed; `time` is
+    in seconds, `gpus_per_trial` a share of one or whole ones (0: CPU cores), `verbosity` -1, 0
+    or 1.
+    """
+
+    command: str
+    study: str
+    data: str | None = None
+    mlruns: str = MLRUNS
+    sets: tuple[str, ...] = ()
+    trials: int | None = None
+    epochs: int | None = None
+    replicates: int | None = None
+    seed: int | None = None
+    time: float | None = None
+    workers: int | None = None
+    gpus_per_trial: float | None = None
+    resume: bool = False
+    fresh: bool = False
+    dry_run: bool = False
+    verbosity: int = 0
+    path: bool = False
+
+    @classmethod
+    def of(cls, command: str, args: argparse.Namespace) -> "Options":
+        """The options among the parsed flags of a command, which may have others of its own."""
+        given = vars(args)
+        found = {field.name: given[field.name] for field in fields(cls) if field.name in given}
+        return cls(command, **found | {"sets": tuple(given.get("sets", ()))})

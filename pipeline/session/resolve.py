@@ -1,0 +1,260 @@
+"""How a command's study comes about: `chosen` from the command line alone, `resolve` with the
+record, the machine and the pictures. Nothing else changes a study.
+"""
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pipeline.core.config import TrainConfig
+from pipeline.core.identity import as_today
+from pipeline.errors import UserError, choices, printable
+from pipeline.record.folders import study_folder
+from pipeline.record.ledger import FILE
+from pipeline.record.record import Record
+from pipeline.session.options import Options
+from pipeline.session.resume import BUDGET, GO_ON, changed_settings, elsewhere, recorded_in
+from pipeline.study.load import load_study
+from pipeline.study.study import Study
+
+if TYPE_CHECKING:
+    from pipeline.data.cache import Data
+    from pipeline.data.datasets import PictureSet
+
+FLAGS = {
+    "trials": "search.num_trials",
+    "epochs": "baseline.epochs",
+    "seed": "search.seed",
+    "replicates": "ablation.replicates",
+}  # option → the field of the study that it sets
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """A study as the command line asks for it, before a record, the machine or pictures are seen.
+
+    `data` is its folder of pictures, `note` what must be shown where its fallback is used ('':
+    nothing), `budget` what the study says of its budgets before the flags do. `searched`: what the
+    record of the search keeps of the pictures, for the path to its best configuration.
+    """
+
+    study: Study
+    data: Path | None
+    note: str
+    budget: Mapping[str, Any]
+    searched: Mapping[str, Any] | None = None
+
+
+def chosen(options: Options) -> Chosen:
+    """The study by its name or file, then its fallback, the flags and `--set` upon it; checked as a
+    whole. Raises UserError.
+    """
+    study = load_study(options.study)
+    sets = dict(_assignment(text) for text in options.sets)
+    data, note, overrides = _data_folder(study, options.data, sets)
+    if note:
+        study = study.override(overrides, source=f"study '{study.name}', fallback")
+    budget = _budget(study)
+    asked = {key: getattr(options, flag) for flag, key in FLAGS.items()}
+    given = {key: value for key, value in asked.items() if value is not None}
+    study = study.override(given, source="flags")
+    study = study.override(sets, source="--set")
+    if options.data is not None and study.baseline.dataset.folder == "unused":
+        name = study.baseline.dataset.name
+        raise UserError(
+            f"--data: got {printable(repr(options.data))}, but this study's pictures ({name}) are "
+            "in no folder"
+        )
+    study.check()
+    return Chosen(study, data, note, budget)
+
+
+def resolve(
+    options: Options,
+    asked: Chosen,
+    record: Record,
+    device: str | None = None,
+    pictures: "Data | None" = None,
+) -> Study:
+    """The study that is trained, from all that has a say in it; what is not known yet, as the
+    pictures before they are decoded, leaves its fields as they are.
+    """
+    study = as_recorded(record, asked.study)
+    study = _with_kept_budget(options, asked, record, study)
+    if study.baseline.precision == "auto" and device is not None:
+        from pipeline.core.train import resolve_precision  # torch takes seconds to import
+
+        precision = resolve_precision(study.baseline, device)
+        study = study.override({"baseline.precision": precision}, source="machine")
+    if study.ablation.match and pictures is not None and not record.header:
+        study = _with_matched(study, pictures)
+    return study
+
+
+def path_to_best(options: Options, asked: Chosen) -> Chosen:
+    """The path to the best configuration of the search, as a study of its own: the recorded one,
+    else derived from the search.
+
+    Raises UserError where no search of this very study is recorded, or it found nothing better than
+    the baseline.
+    """
+    from pipeline.session.ordered_path import derive, path_name
+
+    study, root = asked.study, Path(options.mlruns)
+    path = study.model_copy(update={"name": path_name(study.name)})
+    folders = (study_folder(root, one, asked.data) for one in (study, path))
+    searched, own = (recorded_in(folder) for folder in folders)
+    if searched.header and (lines := changed_settings(searched, as_recorded(searched, study))):
+        shown = "\n".join(printable(line, 300) for line in lines[:20])
+        raise UserError(
+            f"--path: the search of '{study.name}' was recorded with other "
+            f"settings:\n{shown}\n{GO_ON}"
+        )
+    budget = {**asked.budget, "search.num_trials": 0}
+    if own.header and not options.fresh:
+        kept = {f"ablation.{key}": getattr(study.ablation, key) for key in ("replicates", "rope")}
+        made = own.study.override(kept, source="flags")
+        return replace(asked, study=made, budget=budget)
+    if searched.header:
+        study = _with_kept_budget(options, asked, searched, study)
+    made = derive(searched, study)
+    return replace(asked, study=made, budget=budget, searched=searched.data)
+
+
+def recorded_folder(options: Options, asked: Chosen) -> Path:
+    """The folder that the study is recorded in, with `--path` the one of its path. Raises UserError
+    where nothing is recorded there.
+    """
+    from pipeline.session.ordered_path import path_name
+
+    study, root = asked.study, Path(options.mlruns)
+    if options.path:
+        study = study.model_copy(update={"name": path_name(study.name)})
+    folder = study_folder(root, study, asked.data)
+    if not (folder / FILE).exists():
+        raise UserError(f"--study: nothing is recorded in {printable(folder)}; {elsewhere(root)}")
+    return folder
+
+
+def as_recorded(record: Record, study: Study) -> Study:
+    """The study with what the recorded one's machine and pictures decided: its `auto` precision,
+    its matched arms.
+    """
+    if not record.header:
+        return study
+    old = as_today(Study, record.header["study"])
+    known: dict[str, Any] = {}
+    if study.baseline.precision == "auto":
+        known["baseline.precision"] = old.baseline.precision
+    if study.ablation.match and study.ablation.match == old.ablation.match:
+        known["ablation.matched"] = old.ablation.matched
+    return study.override(known, source="ledger")
+
+
+def _with_kept_budget(options: Options, asked: Chosen, record: Record, study: Study) -> Study:
+    """The study with the budgets of the last session, where neither this command nor an edit of the
+    study says otherwise.
+    """
+    if not record.sessions:
+        return study
+    said = {text.partition("=")[0].strip() for text in options.sets}
+    said |= {key for flag, key in FLAGS.items() if getattr(options, flag) is not None}
+    last, default = record.sessions[-1]["budget"], record.sessions[-1]["default"]
+    known = last.keys() & default.keys()  # not a budget that is newer than the record
+    kept = {
+        key: last[key]
+        for key in BUDGET
+        if key in known and key not in said and asked.budget[key] == default[key]
+    }
+    return study.override(kept, source="ledger")
+
+
+def _with_matched(study: Study, pictures: "Data") -> Study:
+    """The study with the numbers that match its arms' parameters on these pictures."""
+    from pipeline.session.parameter_matching import matched, shape_of  # they need torch
+
+    study = study.override({"ablation.matched": {}}, source="pictures")
+    found = matched(study, *shape_of(pictures))
+    return study.override({"ablation.matched": found}, source="pictures")
+
+
+def _budget(study: Study) -> dict[str, Any]:
+    flat = study.flat()
+    return {key: flat[key] for key in BUDGET}
+
+
+def _assignment(text: str) -> tuple[str, Any]:
+    """(path in the study, value) of `KEY=VALUE`; a field of the training configuration means the
+    baseline's.
+    """
+    key, equals, value = (part.strip() for part in text.partition("="))
+    if not equals or not key:
+        raise UserError(f"--set: expected KEY=VALUE, got {printable(repr(text))}")
+    if key == "ablation.tuning" and not value.startswith("{"):
+        key = "ablation.tuning.name"
+    head = key.split(".")[0]
+    if head in TrainConfig.model_fields:
+        key = f"baseline.{key}"
+    elif head in ("data", "data_env", "fallback"):
+        raise UserError(f"--set: {printable(key)}: give the folder of pictures with --data")
+    elif head not in Study.model_fields:
+        raise UserError(
+            f"--set: {printable(key)}: unknown; "
+            f"{choices(head, (*TrainConfig.model_fields, *Study.model_fields))}"
+        )
+    try:
+        return key, json.loads(value)
+    except (ValueError, RecursionError):
+        return key, value
+
+
+def _data_folder(
+    study: Study, flag: str | None, sets: dict[str, Any]
+) -> tuple[Path | None, str, dict[str, Any]]:
+    """(folder, note, overrides): the flag, else the environment, else the study's own folder, else
+    its fallback.
+
+    A dataset that `--set` names in the study's place has neither the study's folder nor its
+    fallback.
+    """
+    if flag is not None:
+        return Path(flag).expanduser(), "", {}
+    own, chosen = study.baseline.dataset, _chosen_dataset(study, sets)
+    if (chosen.name, chosen.folder) != (own.name, own.folder):
+        if chosen.folder == "needed":
+            raise UserError(
+                f"--set: dataset.name: {chosen.name}: its pictures lie in a folder; give it with "
+                "--data"
+            )
+        return None, "", {}
+    if own.folder == "unused":
+        return None, "", {}
+    if study.data_env and os.environ.get(study.data_env):
+        return Path(os.environ[study.data_env]).expanduser(), "", {}
+    if study.data is not None and Path(study.data).is_dir():
+        return Path(study.data), "", {}
+    if own.folder == "optional":
+        return None, "", {}
+    if study.fallback is not None:
+        return None, study.fallback.note, study.fallback.overrides
+    looked = f"{study.data}/" if study.data else "(the study names no folder)"
+    raise UserError(
+        f"study '{study.name}': its pictures were not found at {printable(looked)}; give the "
+        "folder with --data"
+    )
+
+
+def _chosen_dataset(study: Study, sets: dict[str, Any]) -> "PictureSet":
+    """The study's dataset as `--set` has it; fields that it does not know may be meant for the
+    fallback's.
+    """
+    part = {key: value for key, value in sets.items() if key.startswith("baseline.dataset")}
+    try:
+        return study.override(part, source="--set").baseline.dataset
+    except UserError:
+        if "baseline.dataset.name" in part:
+            raise
+        return study.baseline.dataset
