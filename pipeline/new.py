@@ -74,7 +74,7 @@ def with_pictures(text: str, folder: str) -> str:
     text = _swap(text, "data=None", f"data={_quoted(folder)}", there)
     said = "Both sides in px: larger ones show more, and cost by their square."
     text = _swap(text, "dataset=Digits()", f"dataset=Folder(size={size})", [("", said)])
-    return text.replace("import Digits", "import Folder")
+    return text.replace("    Digits,\n", "    Folder,\n")
 
 
 def _swap(text: str, old: str, new: str, said: Sequence[tuple[str, str]]) -> str:

@@ -57,6 +57,7 @@ ALIKE |= {
 # what a screen without these letters shows instead: no sign may get lost, a difference is not its
 # opposite
 LIKENESS = {letter: like for like, letters in ALIKE.items() for letter in letters}
+NOTEBOOKS = ("JPY_PARENT_PID", "COLAB_RELEASE_TAG", "KAGGLE_KERNEL_RUN_TYPE")  # their kernels set
 LEAST, MOST = 20, 100  # columns; longer lines are hard to read
 KEPT = "\u00a0"  # a space at which no line is broken
 COMMAND = re.compile(
@@ -231,6 +232,14 @@ def console(*, quiet: bool = False) -> "Console":
         force_terminal=False if plain else None,
         no_color=plain or None,
     )
+
+
+def redraws(console: "Console") -> bool:
+    """Whether lines may be drawn over: on a terminal, and not where a notebook keeps what `!python`
+    drew before.
+    """
+    cell = any(os.environ.get(name) for name in NOTEBOOKS)
+    return console.is_terminal and console.file.isatty() and not cell
 
 
 def width() -> int:

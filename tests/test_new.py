@@ -30,7 +30,8 @@ def test_the_pictures_of_a_folder_are_said_and_used(capsys):
     text = Path("studies/mine.py").read_text(encoding="utf-8")
     assert "# classes    " in text
     assert "# sizes      " in text
-    assert "import Folder" in text
+    assert "    Folder,\n" in text
+    assert "Digits" not in text
     assert new.NAME not in text
     study = load_study("mine")
     study.check()

@@ -13,6 +13,7 @@ import pytest
 from driver import Worker, open_plan, train
 from records import full_record
 from rich.cells import cell_len
+from rich.console import Console
 from rich.panel import Panel
 from rich.progress import Progress as Bar
 from rich.text import Text
@@ -31,7 +32,7 @@ from pipeline.record.ledger import read_events
 from pipeline.record.record import Record
 from pipeline.report import __main__ as report
 from pipeline.report import write_report
-from pipeline.screen import Steady, console, fold, folded, spelt, steadily, steady
+from pipeline.screen import Steady, console, fold, folded, redraws, spelt, steadily, steady
 from pipeline.session import cli
 from pipeline.session.progress import Progress
 
@@ -162,6 +163,50 @@ def test_what_a_study_says_fits(
     assert re.search(r"rung \d/", text)
     assert " · replicate 1  done" in text
     assert f"python -m pipeline.ui --mlruns {tmp_path}" in text
+
+
+def told(folder: Path, verbosity: int, num_trials: int) -> list[str]:
+    """The lines of a study's progress where there is no terminal."""
+    out, holder = io.StringIO(), list[Progress]()
+    plan = open_plan(
+        folder,
+        small_study(num_trials=num_trials, replicates=3),
+        listener=lambda event: [one.event(event) for one in holder],
+    )
+    with Progress(plan, Console(file=out, width=200), verbosity=verbosity) as progress:
+        holder.append(progress)
+        train(plan, Worker())
+    plan.ledger.close()
+    return out.getvalue().splitlines()
+
+
+@pytest.mark.usefixtures("quick_disk")
+def test_of_many_results_some_are_told_so_that_no_cell_is_flooded(tmp_path: Path) -> None:
+    few, many, all_of_them = (
+        told(tmp_path / str(number), verbosity, num_trials)
+        for number, (verbosity, num_trials) in enumerate(((0, 6), (0, 400), (1, 400)))
+    )
+    arms = [line for line in few if "replicate" in line]
+    assert len(arms) == 4 * 3, "a line a result"
+    assert not any("results" in line for line in few)
+    results = [line for line in all_of_them if "  done  " in line or "  rung " in line]
+    assert len(results) > 400
+    assert many[0] == "one line for 6 results, -v tells all"
+    assert len(results) / 7 < len(many) < 130
+
+
+@pytest.mark.parametrize("name", ["JPY_PARENT_PID", "COLAB_RELEASE_TAG"])
+def test_a_cell_of_a_notebook_is_no_terminal_to_draw_on(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    leader, follower = os.openpty()
+    with open(follower, "w", encoding="utf-8") as terminal:
+        monkeypatch.setenv("TERM", "xterm-color")
+        out = Console(file=terminal)
+        assert redraws(out)
+        monkeypatch.setenv(name, "7")
+        assert not redraws(out)
+    os.close(leader)
 
 
 def test_the_end_of_a_study_fits(columns: int, recorded: Path, tmp_path: Path) -> None:

@@ -116,6 +116,7 @@ def test_the_shipped_studies_are_found_where_there_is_no_folder_of_studies(tmp_p
 
 
 def test_ones_own_study_goes_before_the_shipped_one_and_that_is_said(tmp_path, capsys):
+    loaded = {"studies"} & sys.modules.keys()  # a module of the tests is called so too
     own = "from pipeline.studies.hw3 import STUDY\nSTUDY = STUDY.override({'title': 'mine'})\n"
     for name in ("hw3", "json"):  # of which the latter is a module's name: none is shadowed
         (tmp_path / f"{name}.py").write_text(own, encoding="utf-8")
@@ -125,7 +126,7 @@ def test_ones_own_study_goes_before_the_shipped_one_and_that_is_said(tmp_path, c
     assert said.count("note: ") == 1
     assert "not the shipped one" in " ".join(said.split())
     assert json.loads("1") == 1
-    assert not {"studies", "studies.hw3"} & sys.modules.keys()
+    assert {"studies", "studies.hw3"} & sys.modules.keys() == loaded
     with pytest.raises(UserError, match=r"allowed: hw3, json \(yours, in .*leaves.* \(shipped\)"):
         load_study("hw4", tmp_path)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline.counts import plural
-from pipeline.screen import console, steadily
+from pipeline.screen import console, redraws, steadily
 from pipeline.session.cli import guarded, options, parser
 from pipeline.session.options import Options
 
@@ -119,7 +119,7 @@ def _pictures(
     from pipeline.data.cache import prepare
 
     out = console()
-    with Progress(transient=True, console=out, disable=not out.is_terminal) as bar:
+    with Progress(transient=True, console=out, disable=not redraws(out)) as bar:
         task = bar.add_task("decoding the pictures once", visible=False)
         return prepare(
             study.baseline.dataset,

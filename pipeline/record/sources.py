@@ -8,6 +8,7 @@ formatting. A config's fields do not count: their values are recorded. Imports b
 are not seen.
 """
 
+import ast
 import functools
 import gc
 import importlib.util
@@ -143,6 +144,8 @@ def _files(roots: tuple[Name, ...]) -> tuple[tuple[str, str], ...]:
 def _targets(found: Name, taken: list[str]) -> list[Name]:
     """What an imported name stands for; of a module the names `taken`, or all of it."""
     name, attribute = found
+    if found in _door():
+        return [_door()[found]]
     module = _module(name)
     if attribute in (ALL, EFFECTS) or (
         module and (attribute in module.bound or attribute in module.imports)
@@ -150,14 +153,30 @@ def _targets(found: Name, taken: list[str]) -> list[Name]:
         return [found]
     if attribute:  # a module, or nothing of ours
         name = f"{name}.{attribute}"
-    return [(name, one) for one in taken or [ALL]]
+    return [_door().get((name, one), (name, one)) for one in taken or [ALL]]
+
+
+@functools.cache
+def _door() -> Mapping[Name, Name]:
+    """What the names stand for that this package gives itself: it looks each up when it is used."""
+    tree = ast.parse(Path(__file__).parents[1].joinpath("__init__.py").read_bytes())
+    (homes,) = (
+        ast.literal_eval(statement.value)
+        for statement in tree.body
+        if isinstance(statement, ast.Assign) and ast.unparse(statement.targets[0]) == "HOMES"
+    )
+    return {
+        ("pipeline", name): (module, name)
+        for module, names in homes.items()
+        for name in names.split()
+    }
 
 
 @functools.cache
 def _module(name: str) -> Source | None:
     """The module where it is ours: of this package, or of the user's own files."""
     top, _, rest = name.partition(".")
-    plumbing = (
+    plumbing = not rest or (
         any(rest == one or rest.startswith(f"{one}.") for one in PLUMBING) and rest != "data.splits"
     )
     if (top == "pipeline" and plumbing) or (top != "pipeline" and _of_environment(top)):

@@ -2,7 +2,7 @@
 batch, decay.
 """
 
-from pipeline.study.space import Choice, Float, Space
+from pipeline import Choice, Float, Space
 
 SPACE = Space(
     knobs={

@@ -6,7 +6,7 @@ coupled (L2) for SGD, Adam and RMSprop and decoupled for AdamW, hence the differ
 exists for SGD alone.
 """
 
-from pipeline.study.space import Choice, Float, Space
+from pipeline import Choice, Float, Space
 
 WEIGHT_DECAY = Float(low=1e-6, high=1e-3, log=True)
 

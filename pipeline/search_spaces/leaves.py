@@ -2,7 +2,7 @@
 rate and decay.
 """
 
-from pipeline.study.space import Choice, Float, Space
+from pipeline import Choice, Float, Space
 
 KNOBS = {
     "model.dropout": Float(low=0.0, high=0.5),

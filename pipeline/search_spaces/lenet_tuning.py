@@ -5,7 +5,7 @@ The learning rates reach from ReLU's to sigmoid's: one that suits the one is a d
 other.
 """
 
-from pipeline.study.space import Choice, Float, Space
+from pipeline import Choice, Float, Space
 
 SPACE = Space(
     knobs={

@@ -2,7 +2,7 @@
 the learning rate.
 """
 
-from pipeline.study.space import Float, Space
+from pipeline import Float, Space
 
 SPACE = Space(
     knobs={

@@ -14,7 +14,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NoReturn, TextIO
 
 from pipeline.errors import MachineError, UserError
@@ -24,8 +24,9 @@ from pipeline.session.cli import ERROR, guarded, tell_error
 PATIENCE_SECONDS = 10.0  # for a guest to write down what it has when its host is in a hurry
 
 
-def call(command: str, words: Sequence[str]) -> int:
-    """Run `python -m COMMAND WORDS` and say what it says; returns its exit code.
+def call(command: str, words: Sequence[str], say: Callable[[str], None] | None = None) -> int:
+    """Run `python -m COMMAND WORDS` and say what it says, to `say` line by line where that is
+    given; returns its exit code.
 
     Raises UserError and MachineError as the command does. A KeyboardInterrupt is handed on and the
     clean end waited for (130 is returned); the second one ends the command at once and is raised.
@@ -45,7 +46,7 @@ def call(command: str, words: Sequence[str]) -> int:
         start_new_session=True,
     ) as guest:
         try:
-            errors = _relay(guest)
+            errors = _relay(guest, say)
         finally:
             with contextlib.suppress(OSError):
                 guest.stdin.close()  # type: ignore[union-attr]
@@ -60,10 +61,11 @@ def call(command: str, words: Sequence[str]) -> int:
     return guest.returncode if guest.returncode >= 0 else 128 - guest.returncode
 
 
-def _relay(guest: "subprocess.Popen[bytes]") -> list[str]:
+def _relay(guest: "subprocess.Popen[bytes]", say: Callable[[str], None] | None) -> list[str]:
     """Say what `guest` says until it has ended; returns its errors, which are not said."""
     errors: list[str] = []
-    voices = {guest.stdout: _Voice(sys.stdout, None), guest.stderr: _Voice(sys.stderr, errors)}
+    out, err = (_Lines(say), _Lines(say)) if say else (sys.stdout, sys.stderr)
+    voices = {guest.stdout: _Voice(out, None), guest.stderr: _Voice(err, errors)}
     interrupted = False
     with selectors.DefaultSelector() as selector:
         for pipe, voice in voices.items():
@@ -84,12 +86,27 @@ def _relay(guest: "subprocess.Popen[bytes]") -> list[str]:
     return errors
 
 
+class _Lines:
+    """What is written, to a function, line by line."""
+
+    def __init__(self, say: Callable[[str], None]) -> None:
+        self.say, self.line = say, ""
+
+    def write(self, text: str) -> None:
+        *lines, self.line = (self.line + text).split("\n")
+        for line in lines:
+            self.say(line)
+
+    def flush(self) -> None:
+        """Nothing waits but a line that has not ended."""
+
+
 class _Voice:
     """One of the guest's streams, said as it comes; where there is a list for them, lines that are
     errors go there.
     """
 
-    def __init__(self, stream: TextIO, errors: list[str] | None) -> None:
+    def __init__(self, stream: TextIO | _Lines, errors: list[str] | None) -> None:
         self.stream, self.errors, self.line, self.in_error = stream, errors, "", False
         self.decoder = codecs.getincrementaldecoder("utf-8")("replace")
 
@@ -106,7 +123,11 @@ class _Voice:
         return bool(chunk)
 
     def _is_error(self, line: str, errors: list[str]) -> bool:
-        """Whether a line is one, or goes on with one; then it is kept."""
+        """Whether a line is one, or goes on with one; then it is kept. How a command line is helped
+        is of no use to who wrote none.
+        """
+        if line.startswith("usage: "):
+            return True
         more = self.in_error and line.startswith(" " * len(ERROR))
         self.in_error = more or line.startswith(ERROR)
         if more:

@@ -21,8 +21,8 @@ from pipeline.machine import Resources, commit, describe, versions
 from pipeline.record.ledger import FORMAT, Ledger
 from pipeline.record.published import place
 from pipeline.record.record import Record
-from pipeline.screen import folded
-from pipeline.session.options import Options
+from pipeline.screen import folded, redraws
+from pipeline.session.options import HANDED_OVER, Options
 from pipeline.session.preflight import external_files, require_inputs
 from pipeline.session.resolve import Chosen, resolve
 from pipeline.session.resume import BUDGET, describe_data
@@ -43,7 +43,7 @@ def prepare(
 
     study = resolve(options, asked, record, means.device)
     began = time.monotonic()
-    with Bar(console=console, transient=True, disable=not console.is_terminal) as bar:
+    with Bar(console=console, transient=True, disable=not redraws(console)) as bar:
         task = bar.add_task("decoding the pictures once", visible=False)
         data = decode(
             study.baseline.dataset,
@@ -108,7 +108,7 @@ def open_record(
     flat = study.flat()
     ledger.append(
         "session",
-        command=shlex.join(["python", "-m", options.command, *sys.argv[1:]]),
+        command=_command(options, ledger.folder),
         versions=versions(),
         commit=commit(),
         place=place(ledger.folder.parent, asked.data),
@@ -126,6 +126,15 @@ def open_record(
         raise MachineError(
             f"{printable(ledger.folder)}: cannot write study.json: {error.strerror}"
         ) from error
+
+
+def _command(options: Options, folder: Path) -> str:
+    """The command as it was given; where a program handed the study over, by the study's file."""
+    words = sys.argv[1:]
+    if Path(options.study).name == HANDED_OVER:
+        own = f"--study={folder / 'study.json'}"
+        words = [own if word == f"--study={options.study}" else word for word in words]
+    return shlex.join(["python", "-m", options.command, *words])
 
 
 def _tell_matched(study: Study, data: "Data", console: Console) -> None:

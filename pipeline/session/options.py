@@ -4,6 +4,7 @@ import argparse
 from dataclasses import dataclass, fields
 
 MLRUNS = "mlruns"
+HANDED_OVER = "handed-over.json"  # the file of a study that another program made, for a moment
 
 
 @dataclass(frozen=True)
@@ -40,3 +41,14 @@ class Options:
         given = vars(args)
         found = {field.name: given[field.name] for field in fields(cls) if field.name in given}
         return cls(command, **found | {"sets": tuple(given.get("sets", ()))})
+
+    def words(self) -> list[str]:
+        """The command line that asks for this, after the command."""
+        found = []
+        for field in fields(self):
+            value, flag = getattr(self, field.name), f"--{field.name.replace('_', '-')}"
+            if field.name in ("command", "sets", "verbosity") or value == field.default:
+                continue
+            found += [flag] if value is True else [f"{flag}={value}"]
+        found += [f"--set={text}" for text in self.sets]
+        return found + {-1: ["-q"], 0: [], 1: ["-v"]}[self.verbosity]

@@ -14,9 +14,10 @@ from pipeline.engine.queue import Plan
 from pipeline.errors import printable
 from pipeline.record.ledger import Event
 from pipeline.record.record import Run
-from pipeline.screen import fold
+from pipeline.screen import fold, redraws
 
 REFRESH_SECONDS = 0.5
+MOST_LINES, RESULTS_A_TRIAL = 100, 1.5  # of three, most trials end at their first rung
 
 
 class Progress:
@@ -25,13 +26,16 @@ class Progress:
     """
 
     def __init__(self, plan: Plan, console: Console, *, verbosity: int) -> None:
-        """`verbosity`: -1 nothing, 0 the block or, without a terminal, a line per result, 1 also a
-        line per epoch.
+        """`verbosity`: -1 nothing, 0 the block or, without a terminal, a line per result (of many
+        some), 1 every result and a line per epoch.
         """
         self.plan, self.console, self.verbosity = plan, console, verbosity
         self._live = (
-            Live(console=console, auto_refresh=False, transient=True) if self._drawn() else None
+            Live(console=console, auto_refresh=False, transient=True)
+            if verbosity >= 0 and redraws(console)
+            else None
         )
+        self._every, self._results = _thinned(plan), 0
         self._begun = self._last = time.monotonic()
         self._before = sum(len(run.epochs) for run in plan.record.runs.values())
         self._epochs = 0
@@ -41,6 +45,8 @@ class Progress:
         if self._live:
             self._live.start()
             self.step(force=True)
+        elif self.verbosity == 0 and self._every > 1:
+            self.console.print(f"one line for {self._every} results, -v tells all", highlight=False)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -58,7 +64,10 @@ class Progress:
             or event["type"] == "fail"
             or event.get("status") in ("diverged", "failed")
         )
-        if line and (self._live is None or loud):
+        if line and not loud and self._live is None:
+            self._results += 1
+            loud = self._results % self._every == 0
+        if line and loud:
             self.console.print(
                 "\n".join(fold(line, then="    ")), markup=False, highlight=False, soft_wrap=True
             )
@@ -69,9 +78,6 @@ class Progress:
         if self._live and (force or now - self._last >= REFRESH_SECONDS):
             self._last = now
             self._live.update(self._block(), refresh=True)
-
-    def _drawn(self) -> bool:
-        return self.console.is_terminal and self.verbosity >= 0 and self.console.file.isatty()
 
     def _line(self, event: Event) -> str:
         run = self.plan.record.runs.get(event.get("run", ""))
@@ -178,6 +184,13 @@ class Progress:
             )
             lines.append(Text(printable(knobs, 400), style="dim"))
         return Group(*lines)
+
+
+def _thinned(plan: Plan) -> int:
+    """Of how many results one is told, so that a study of any size fits a page or two."""
+    ablation = len(plan.arms) * plan.study.ablation.replicates
+    trials = plan.trials.num_trials + sum(one.num_trials for one in plan.searches.arms)
+    return max(1, round((ablation + trials * RESULTS_A_TRIAL) / MOST_LINES))
 
 
 def label(run: Run) -> str:

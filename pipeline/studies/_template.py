@@ -4,14 +4,20 @@ Question: what the first sentence of the report answers. Expected reading: what 
 you, written before you look. Every line below is data; what else each could be: README.md.
 """
 
-from pipeline.core.augmentation.config import Notes
-from pipeline.core.config import TrainConfig
-from pipeline.core.models import CNN
-from pipeline.core.optimizers import Adam
-from pipeline.data.datasets import Digits
-from pipeline.study.designs import Factorial
-from pipeline.study.space import Choice, Float, Space
-from pipeline.study.study import Ablation, Search, Study
+from pipeline import (
+    CNN,
+    Ablation,
+    Adam,
+    Choice,
+    Digits,
+    Factorial,
+    Float,
+    Notes,
+    Search,
+    Space,
+    Study,
+    TrainConfig,
+)
 
 # What the search may choose: dotted path of a field of the baseline below → its range.
 SPACE = Space(

@@ -19,15 +19,20 @@ ResNet-18. A CPU core trains about 150 pictures of 64x64 a second with it, and 1
 --epochs 12 --trials 8 --replicates 3`.
 """
 
-from pipeline.core.augmentation.config import Notes
-from pipeline.core.config import TrainConfig
-from pipeline.core.models.lenet import LeNet
-from pipeline.core.optimizers import AdamW
-from pipeline.core.schedules import Cosine
-from pipeline.data.datasets import Folder
+from pipeline import (
+    Ablation,
+    AdamW,
+    Cosine,
+    Factorial,
+    Fallback,
+    Folder,
+    LeNet,
+    Notes,
+    Search,
+    Study,
+    TrainConfig,
+)
 from pipeline.search_spaces.cats_and_dogs import SMALL, SPACE
-from pipeline.study.designs import Factorial
-from pipeline.study.study import Ablation, Fallback, Search, Study
 
 STUDY = Study(
     name="cats_and_dogs",

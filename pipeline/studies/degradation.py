@@ -23,14 +23,19 @@ model.width=16 --set model.stem=small --epochs 15 --trials 6
 are bottlenecks, which differ in more than depth.
 """
 
-from pipeline.core.config import TrainConfig
-from pipeline.core.models.resnet import ResNet
-from pipeline.core.optimizers import SGD
-from pipeline.core.schedules import Cosine
-from pipeline.data.datasets import Folder
+from pipeline import (
+    SGD,
+    Ablation,
+    Cosine,
+    Factorial,
+    Fallback,
+    Folder,
+    ResNet,
+    Search,
+    Study,
+    TrainConfig,
+)
 from pipeline.search_spaces.degradation import SPACE
-from pipeline.study.designs import Factorial
-from pipeline.study.study import Ablation, Fallback, Search, Study
 
 STUDY = Study(
     name="degradation",

@@ -10,14 +10,19 @@ Cost: about 900 epochs of 9,866 pictures in all. On a CPU core the CNN trains ab
 model.width=16 --epochs 9 --trials 12 --replicates 3`.
 """
 
-from pipeline.core.augmentation.config import Notes
-from pipeline.core.config import TrainConfig
-from pipeline.core.models import CNN
-from pipeline.core.optimizers import Adam
-from pipeline.data.datasets import Folder
+from pipeline import (
+    CNN,
+    Ablation,
+    Adam,
+    Factorial,
+    Fallback,
+    Folder,
+    Notes,
+    Search,
+    Study,
+    TrainConfig,
+)
 from pipeline.search_spaces.hw3 import SMALL, SPACE
-from pipeline.study.designs import Factorial
-from pipeline.study.study import Ablation, Fallback, Search, Study
 
 STUDY = Study(
     name="hw3",

@@ -27,15 +27,20 @@ a GPU. Cut it down: `--set dataset.size=64 --set model.width=16 --epochs 40 --tr
 3`.
 """
 
-from pipeline.core.augmentation.config import Notes
-from pipeline.core.config import TrainConfig
-from pipeline.core.models import CNN
-from pipeline.core.optimizers import AdamW
-from pipeline.core.schedules import Cosine
-from pipeline.data.datasets.csv import Csv
+from pipeline import (
+    CNN,
+    Ablation,
+    AdamW,
+    Cosine,
+    Csv,
+    Factorial,
+    Fallback,
+    Notes,
+    Search,
+    Study,
+    TrainConfig,
+)
 from pipeline.search_spaces.leaves import SMALL, SPACE
-from pipeline.study.designs import Factorial
-from pipeline.study.study import Ablation, Fallback, Search, Study
 
 STUDY = Study(
     name="leaves",

@@ -23,13 +23,8 @@ epoch, so two take some 40 minutes. Cut it down: `--epochs 3 --trials 8 --replic
 minutes or five. A short run favours what learns fast.
 """
 
-from pipeline.core.config import TrainConfig
-from pipeline.core.models.lenet import LeNet
-from pipeline.core.optimizers import SGD
-from pipeline.data.datasets.idx import Idx
+from pipeline import SGD, Ablation, Arms, Fallback, Idx, LeNet, Search, Study, TrainConfig
 from pipeline.search_spaces.lenet_tuning import SPACE
-from pipeline.study.designs import Arms
-from pipeline.study.study import Ablation, Fallback, Search, Study
 
 RELU = {"model.activation": "relu", "optimizer.lr": 0.1}
 MAX = {"model.pool": "max"}

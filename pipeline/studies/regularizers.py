@@ -23,16 +23,21 @@ Cost: about 2,100 epochs of the training pictures, most of it in the arms. A CPU
 e.g. `--set dataset.size=32 --set model.width=16 --epochs 40 --trials 6 --replicates 3`.
 """
 
-from pipeline.core.augmentation.config import Crops
-from pipeline.core.config import TrainConfig
-from pipeline.core.losses import CrossEntropy
-from pipeline.core.models import CNN
-from pipeline.core.optimizers import SGD
-from pipeline.core.schedules import Cosine
-from pipeline.data.datasets import Folder
+from pipeline import (
+    CNN,
+    SGD,
+    Ablation,
+    Cosine,
+    Crops,
+    CrossEntropy,
+    Fallback,
+    Folder,
+    LeaveOneOut,
+    Search,
+    Study,
+    TrainConfig,
+)
 from pipeline.search_spaces.regularizers import SPACE
-from pipeline.study.designs import LeaveOneOut
-from pipeline.study.study import Ablation, Fallback, Search, Study
 
 OFF = {
     "dropout": {"model.dropout": 0.0},

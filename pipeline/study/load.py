@@ -17,6 +17,7 @@ from pipeline.errors import UserError, listed, nearest, printable
 from pipeline.frozen import explain
 from pipeline.own_code import add_folder
 from pipeline.screen import fold
+from pipeline.study.moved import moved
 from pipeline.study.study import NAME, Study
 
 SHIPPED_PACKAGE = "pipeline.studies"
@@ -127,6 +128,8 @@ def _blame(path: Path, error: BaseException) -> list[str]:
     where = f"{path}, line {lines[-1]}" if lines else str(path)
     if isinstance(error, ValidationError):
         return [f"{where}: {line}" for line in explain(error)]
+    if lines and (said := moved(error, path, lines[-1] or 0)):
+        return [f"{where}: {said}"]
     return [f"{where}: {type(error).__name__}: {printable(error, 2000)}"]
 
 

@@ -1,11 +1,13 @@
 """The figures, as SVG (the report's) and PNG. The same data give the same bytes."""
 
+import contextlib
 import io
 import itertools
 import math
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import matplotlib as mpl
 import numpy as np
@@ -27,6 +29,9 @@ from pipeline.report.figures.style import BAD, BAND, GOOD, INK, MUTED, STYLE, TR
 from pipeline.report.figures.tuning_curve import tuning_curve
 from pipeline.study.questions import SCREEN
 
+if TYPE_CHECKING:
+    from pipeline.report.compose import Findings
+
 
 @dataclass(frozen=True)
 class Drawing:
@@ -44,30 +49,52 @@ def draw_all(
 ) -> Iterator[Drawing]:
     """Every figure that has something to show."""
     with mpl.rc_context(STYLE):
-        trained = [
-            row
-            for row in ablation.rows
-            if any(run.epochs for run in (*row.complete, *row.diverged))
-        ]
-        if trained:
-            yield _render("curves", learning_curves(trained))
-        if any(contrast.n for contrast in ablation.contrasts):
-            yield _render("differences", differences(ablation))
-        asked = any(c.kind == "interaction" for c in ablation.effects) and not ablation.unequal
-        if asked and all(row.values for row in ablation.rows):
-            yield _render("interaction", interactions(ablation))
-        if any(run.rungs for run in search.trials):
-            yield _render("search", history(search))
-        if importance:
-            yield _render("importance", importance_bars(importance))
-            yield _render("slices", slices(importance))
-            yield _render("parallel", parallel(importance))
-        if tuning:
-            yield _render("tuning", tuning_curve(tuning))
-        if answers:
-            yield from (
-                _render(name, figure) for name, figure in confusions.draw(answers, ablation)
-            )
+        for name, figure in _figures(ablation, search, importance, tuning, answers):
+            yield _render(name, figure)
+
+
+def figures(findings: "Findings") -> Iterator[tuple[str, Figure]]:
+    """(name, figure) of the same figures, to be looked at one by one."""
+    found = findings
+    with mpl.rc_context(STYLE):
+        yield from _figures(
+            found.ablation, found.search, found.importance, found.tuning, found.answers
+        )
+
+
+def png(figure: Figure) -> bytes:
+    """A figure as the report's pictures are."""
+    with mpl.rc_context(STYLE):
+        return _png(figure)
+
+
+def _figures(
+    ablation: Ablation,
+    search: Search,
+    importance: Importance | None,
+    tuning: Tuning | None,
+    answers: Answers | None,
+) -> Iterator[tuple[str, Figure]]:
+    trained = [
+        row for row in ablation.rows if any(run.epochs for run in (*row.complete, *row.diverged))
+    ]
+    if trained:
+        yield "curves", learning_curves(trained)
+    if any(contrast.n for contrast in ablation.contrasts):
+        yield "differences", differences(ablation)
+    asked = any(c.kind == "interaction" for c in ablation.effects) and not ablation.unequal
+    if asked and all(row.values for row in ablation.rows):
+        yield "interaction", interactions(ablation)
+    if any(run.rungs for run in search.trials):
+        yield "search", history(search)
+    if importance:
+        yield "importance", importance_bars(importance)
+        yield "slices", slices(importance)
+        yield "parallel", parallel(importance)
+    if tuning:
+        yield "tuning", tuning_curve(tuning)
+    if answers:
+        yield from confusions.draw(answers, ablation)
 
 
 def differences(ablation: Ablation) -> Figure:
@@ -205,15 +232,24 @@ def _estimate(axis: Axes, contrast: Contrast, y: float) -> None:
 
 
 def _render(name: str, figure: Figure) -> Drawing:
-    with warnings.catch_warnings():
-        warnings.filterwarnings(
-            "ignore", "Glyph"
-        )  # a script without a font here is still right in the SVG
-        png = _bytes(FigureCanvasAgg(figure).print_png, {"Software": None})
+    with _without_a_word():
+        drawn = _png(figure)
         figure.set_layout_engine("none")  # laid out above; once is enough
-        return Drawing(
-            name, _bytes(FigureCanvasSVG(figure).print_svg, {"Date": None, "Creator": None}), png
-        )
+        svg = _bytes(FigureCanvasSVG(figure).print_svg, {"Date": None, "Creator": None})
+        return Drawing(name, svg, drawn)
+
+
+def _png(figure: Figure) -> bytes:
+    with _without_a_word():
+        return _bytes(FigureCanvasAgg(figure).print_png, {"Software": None})
+
+
+@contextlib.contextmanager
+def _without_a_word() -> Iterator[None]:
+    """A script without a font here is still right in the SVG."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph")
+        yield
 
 
 def _bytes(write: Callable[..., object], metadata: dict[str, None]) -> bytes:

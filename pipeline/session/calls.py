@@ -1,0 +1,215 @@
+"""The commands as functions, for scripts and notebooks: `pipeline.search(…)` and its like."""
+
+import argparse
+import contextlib
+import io
+import json
+import os
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pipeline.errors import PipelineError, UserError
+from pipeline.session.cli import seconds
+from pipeline.session.guest import call
+from pipeline.session.opened import OpenedRecord, open_record
+from pipeline.session.options import HANDED_OVER, MLRUNS, Options
+from pipeline.session.resolve import chosen, recorded_folder
+from pipeline.study.study import Study
+
+if TYPE_CHECKING:
+    from pipeline.core.config import TrainConfig
+    from pipeline.core.setup import Inputs
+
+DONE, INCOMPLETE, SIGNALS = 0, 3, 128  # exit codes; a signal's is its number above the last
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a command ended. `complete`: every run that was planned has a result; `exit_code`: 0,
+    3 where something is missing or failed, 130 after an interrupt; the same call goes on.
+    """
+
+    record: OpenedRecord
+    folder: Path
+    complete: bool
+    exit_code: int
+
+    def _repr_html_(self) -> str:
+        return self.record._repr_html_()
+
+
+def search(
+    study: Study | str,
+    *,
+    data: str | os.PathLike[str] | None = None,
+    mlruns: str | os.PathLike[str] = MLRUNS,
+    sets: Mapping[str, Any] | None = None,
+    trials: int | None = None,
+    epochs: int | None = None,
+    replicates: int | None = None,
+    seed: int | None = None,
+    time: str | float | None = None,
+    workers: int | None = None,
+    gpus_per_trial: float | None = None,
+    resume: bool = False,
+    fresh: bool = False,
+    verbosity: int = 0,
+    on_progress: Say | None = None,
+) -> Outcome:
+    """`python -m pipeline.search`: search, then the study's arms, then the report. Called again, it
+    goes on where it was.
+
+    `study` is a Study, or the name or file of one; `data` its folder of pictures; `sets` overrides
+    fields of it (`{"optimizer.lr": 0.01}`); `time` is `"2h"` or seconds; the rest are the flags of
+    the command. What it says goes to `on_progress` line by line, without it to the screen.
+
+    Raises UserError where the input is wrong, MachineError where the surroundings do not allow it,
+    PipelineError where the command itself failed.
+    """
+    options = Options(
+        "pipeline.search",
+        "",
+        None if data is None else os.fspath(data),
+        os.fspath(mlruns),
+        _assignments(sets),
+        trials,
+        epochs,
+        replicates,
+        seed,
+        _seconds(time),
+        workers,
+        gpus_per_trial,
+        resume,
+        fresh,
+        verbosity=verbosity,
+    )
+    return _run(options, study, on_progress)
+
+
+def ablate(
+    study: Study | str,
+    *,
+    data: str | os.PathLike[str] | None = None,
+    mlruns: str | os.PathLike[str] = MLRUNS,
+    sets: Mapping[str, Any] | None = None,
+    epochs: int | None = None,
+    replicates: int | None = None,
+    seed: int | None = None,
+    time: str | float | None = None,
+    workers: int | None = None,
+    gpus_per_trial: float | None = None,
+    resume: bool = False,
+    fresh: bool = False,
+    path: bool = False,
+    verbosity: int = 0,
+    on_progress: Say | None = None,
+) -> Outcome:
+    """`python -m pipeline.ablate`: the study's arms with replicates, then the report; with `path`
+    those of the way from the baseline to the best configuration of its search.
+
+    Arguments and what is raised are those of `search`.
+    """
+    options = Options(
+        "pipeline.ablate",
+        "",
+        None if data is None else os.fspath(data),
+        os.fspath(mlruns),
+        _assignments(sets),
+        None,
+        epochs,
+        replicates,
+        seed,
+        _seconds(time),
+        workers,
+        gpus_per_trial,
+        resume,
+        fresh,
+        verbosity=verbosity,
+        path=path,
+    )
+    return _run(options, study, on_progress)
+
+
+def report(folder: str | os.PathLike[str], *, lang: str = "en") -> tuple[Path, ...]:
+    """Write the report of what is recorded in a study's folder again; returns its files. `lang`:
+    "en", or "zh" into report-zh/.
+
+    Raises UserError where nothing is recorded there, MachineError where the disk refuses.
+    """
+    from pipeline.report import write_report
+
+    found = open_record(folder)
+    pages = found.path / ("report" if lang == "en" else f"report-{lang}")
+    return write_report(found.record, pages, lang).paths
+
+
+def load_inputs(
+    config: "TrainConfig",
+    data: str | os.PathLike[str] | None = None,
+    *,
+    replicate: int = 0,
+    seed: int = 0,
+    cache: str | os.PathLike[str] = f"{MLRUNS}/cache",
+) -> "Inputs":
+    """What `train` trains and validates on: the pictures of `config.dataset` in the folder `data`,
+    decoded once into `cache` (uint8 [N, C, size, size]), split as replicate `replicate` of a study
+    with this seed is. Raises UserError.
+    """
+    from pipeline.core.setup import Inputs
+    from pipeline.data.cache import prepare
+    from pipeline.data.splits import splits
+
+    folder = None if data is None else Path(data).expanduser()
+    found = prepare(config.dataset, folder, Path(cache))
+    parts = splits(found, replicate, config.split, seed=seed * 1_000_003, folds=config.folds)
+    num_classes = len(found.classes)
+    return Inputs(parts.train, parts.val, num_classes, found.mean, found.std, classes=found.classes)
+
+
+def _run(options: Options, study: Study | str, say: Say | None) -> Outcome:
+    with _file_of(study) as name:
+        options = replace(options, study=name)
+        with contextlib.redirect_stderr(io.StringIO()):  # the command says it once more
+            asked = chosen(options)  # what is wrong is told before a process is begun
+        code = call(options.command, options.words(), say=say)
+        if code not in (DONE, INCOMPLETE) and code <= SIGNALS:
+            raise PipelineError(f"{options.command} ended with exit code {code}")
+        folder = recorded_folder(options, asked)
+    return Outcome(open_record(folder), folder, code == DONE, code)
+
+
+@contextlib.contextmanager
+def _file_of(study: Study | str) -> Iterator[str]:
+    """The name of a study, or a file of one that exists in this process alone."""
+    if isinstance(study, str):
+        yield study
+        return
+    with tempfile.TemporaryDirectory(prefix="pipeline-") as folder:
+        path = Path(folder) / HANDED_OVER
+        path.write_text(study.model_dump_json(), encoding="utf-8")
+        yield str(path)
+
+
+def _seconds(time: str | float | None) -> float | None:
+    try:
+        return None if time is None else seconds(str(time))
+    except argparse.ArgumentTypeError as error:
+        raise UserError(f"time: {error}") from None
+
+
+def _assignments(sets: Mapping[str, Any] | None) -> tuple[str, ...]:
+    return tuple(f"{path}={_typed(value)}" for path, value in (sets or {}).items())
+
+
+def _typed(value: Any) -> str:
+    """A value as `--set` reads it: JSON, or a text that is none."""
+    if isinstance(value, str):
+        try:
+            json.loads(value)
+        except ValueError:
+            return value
+    return json.dumps(value)
