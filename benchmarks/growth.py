@@ -11,7 +11,6 @@ record as on the shortest.
 """
 
 import argparse
-import json
 import os
 import random
 import tempfile
@@ -27,9 +26,11 @@ from rich.console import Console
 from pipeline.analysis.arm_summary import summary
 from pipeline.engine import ray_tune
 from pipeline.engine.interrupts import Interrupts
+from pipeline.engine.order import Order, Outcome
 from pipeline.engine.queue import Plan
 from pipeline.engine.trials import Trials
 from pipeline.machine import Resources
+from pipeline.record import events
 from pipeline.record.ledger import Ledger
 from pipeline.record.record import Record
 from pipeline.record.tracking import Tracker
@@ -55,16 +56,16 @@ class Window:
 
 def stub(config: dict[str, str]) -> None:
     """In the place of `ray_tune.train_segment`: a curve drawn from the run's name, at once."""
-    ray_tune.carry_out(json.loads(config["order"]), pretend)
+    ray_tune.carry_out(Order.from_json(config["order"]), pretend)
 
 
-def pretend(order: dict[str, Any], on_epoch: Any) -> dict[str, Any]:
-    best = random.Random(order["folder"]).random()
-    for epoch in range(order["reported"] + 1, order["stop"] + 1):
+def pretend(order: Order, on_epoch: Any) -> Outcome:
+    best = random.Random(order.folder.name).random()
+    for epoch in range(order.reported + 1, order.stop + 1):
         acc = best * epoch / (epoch + 1)
         losses = {"train_loss": 1 - acc, "train_acc": acc, "val_loss": 1 - acc, "val_acc": acc}
         on_epoch({"epoch": epoch, **losses, "lr": 1e-3, "seconds": 0.01})
-    return {"status": "reached", "best_epoch": order["stop"], "num_params": 1}
+    return Outcome(status="reached", best_epoch=order.stop, num_params=1)
 
 
 class Clock:
@@ -106,7 +107,7 @@ def record(plan: Plan, trials: int) -> None:
     waits, os.fsync = os.fsync, _no_wait
     try:
         while len(plan.record.trial_keys) < trials and (segment := plan.next()) is not None:
-            order = {"folder": segment.run, "reported": segment.reported, "stop": segment.stop}
+            order = segment.order(Path(), Path(), Resources(1, 0.0))
             name = segment.name
             plan.finish(name, pretend(order, lambda metrics, name=name: plan.epoch(name, metrics)))
     finally:
@@ -137,8 +138,9 @@ def search(folder: Path, recorded: int, trials: int, workers: int, *, mlflow: bo
         listeners: list[Any] = [found.apply]
         ledger.listener = lambda event: [listen(event) for listen in listeners]  # type: ignore[assignment]
         tracker = Tracker(folder, ledger.folder, [], ledger.append, summary) if mlflow else None
-        ledger.append("study", id="growth", study=study.model_dump(mode="json"), data=data, note="")
-        ledger.append("session", budget={}, versions={}, machine={}, commit="")
+        tree = study.model_dump(mode="json")
+        ledger.append(events.Study(id="growth", study=tree, data=data, note=""))
+        ledger.append(events.Session(command=""))
         plan = Plan(study, ledger, found, core_version=1, with_search=True)
         plan.todo.clear()  # the arms
         record(plan, recorded)
@@ -147,7 +149,7 @@ def search(folder: Path, recorded: int, trials: int, workers: int, *, mlflow: bo
             listeners.append(progress.event)
             listeners.append(
                 lambda event: (
-                    clock.begun(len(found.trial_keys)) if event["type"] == "trial" else None
+                    clock.begun(len(found.trial_keys)) if isinstance(event, events.Trial) else None
                 )
             )
             ray_tune.run(

@@ -18,6 +18,7 @@ from typing import Any
 
 from pipeline.record.ledger import FILE, read_events
 from pipeline.record.record import Record
+from tests.records import lines
 
 ROOT = Path(__file__).parent.parent
 HANGS = 3600  # seconds: what a busy machine may take; only a command that hangs takes longer
@@ -133,7 +134,7 @@ def results(home: Path) -> dict[str, Any]:
 def repeated_epochs(home: Path) -> int:
     """Epochs that the ledger holds more than once."""
     seen = Counter(
-        (e["run"], e["metrics"]["epoch"]) for e in read_events(folder(home)) if e["type"] == "epoch"
+        (e["run"], e["metrics"]["epoch"]) for e in lines(folder(home)) if e["type"] == "epoch"
     )
     return sum(count - 1 for count in seen.values())
 

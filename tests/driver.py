@@ -6,14 +6,16 @@ import hashlib
 import math
 import random
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from pipeline.core.config import TrainConfig
-from pipeline.engine.order import Segment
+from pipeline.engine.order import Outcome, Segment
 from pipeline.engine.queue import Plan
-from pipeline.record.ledger import Event, Ledger
+from pipeline.record import events
+from pipeline.record.events import Event
+from pipeline.record.ledger import Ledger
 from pipeline.record.record import Record, Run
 from pipeline.study.study import Study
 
@@ -55,23 +57,20 @@ class Worker:
     def steps(self, plan: Plan, segment: Segment) -> list[Callable[[], None]]:
         """The reports of the segment, to be called in order."""
         key = segment.run
-        outcome: dict[str, Any] = {
-            "status": "reached",
-            "best_epoch": segment.stop,
-            "num_params": 1234,
-        }
+        outcome = Outcome(status="reached", best_epoch=segment.stop, num_params=1234)
         if segment.test:
-            outcome |= {"test_loss": 0.5, "test_acc": self.acc(segment.config, segment.replicate)}
+            acc = self.acc(segment.config, segment.seeds.replicate)
+            outcome = replace(outcome, test_loss=0.5, test_acc=acc)
         last = segment.stop
         if 0 < self.patience(segment.config) <= segment.stop:
-            outcome, last = outcome | {"early": True}, self.patience(segment.config)
+            outcome, last = replace(outcome, early=True), self.patience(segment.config)
         if self.fails(segment.config, plan.record.runs[key].attempts):
-            outcome = {"status": "failed", "error": "the worker process died", "retry": self.retry}
+            outcome = Outcome(status="failed", error="the worker process died", retry=self.retry)
             last = (
                 1 if self.diverges(segment.config) else segment.reported + 1
             )  # it diverges before it could fail later
         elif self.diverges(segment.config):
-            outcome, last = {"status": "diverged", "error": "train_loss is NaN at step 3"}, 1
+            outcome, last = Outcome(status="diverged", error="train_loss is NaN at step 3"), 1
         numbers = range(segment.reported + 1, min(last, segment.stop) + 1)
         steps = [self._epoch(plan, segment, number) for number in numbers]
         return [*steps, lambda: plan.finish(segment.name, outcome)]
@@ -79,7 +78,7 @@ class Worker:
     def _epoch(self, plan: Plan, segment: Segment, number: int) -> Callable[[], None]:
         def step() -> None:
             self.trained.append((segment.run, number))
-            reached = self.acc(segment.config, segment.replicate)
+            reached = self.acc(segment.config, segment.seeds.replicate)
             plan.epoch(segment.name, metrics(reached, number))
 
         return step
@@ -121,22 +120,23 @@ def open_plan(
         listener(event)
 
     ledger.listener = listen
-    if not record.header:
+    if not record.begun:
         ledger.append(
-            "study", id="feedc0de", study=study.model_dump(mode="json"), data=DATA, note=note
+            events.Study(id="feedc0de", study=study.model_dump(mode="json"), data=DATA, note=note)
         )
     flat = study.flat()
     budget = {
         key: flat[key] for key in ("search.num_trials", "ablation.replicates", "ablation.rope")
     }
     ledger.append(
-        "session",
-        command="test",
-        versions={"python": "3"},
-        commit="",
-        machine={},
-        workers=1,
-        budget=budget,
+        events.Session(
+            command="test",
+            versions={"python": "3"},
+            commit="",
+            machine={},
+            workers=1,
+            budget=budget,
+        )
     )
     return Plan(study, ledger, record, core_version=1, with_search=with_search)
 
@@ -168,7 +168,7 @@ def train(plan: Plan, worker: Worker, *, workers: int = 1, seed: int = 0) -> Non
         live |= {run: left} if left else {}
     assert plan.done()
     plan.close_search()
-    plan.ledger.append("finish", status="complete")
+    plan.ledger.append(events.Finish(status="complete"))
 
 
 def facts(record: Record) -> tuple[dict[int, Any], dict[tuple[str, int], Any]]:

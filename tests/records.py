@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -10,6 +10,8 @@ from pipeline.core.augmentation.config import Notes
 from pipeline.core.config import TrainConfig
 from pipeline.core.optimizers import Adam
 from pipeline.data.datasets import Folder
+from pipeline.record import events
+from pipeline.record.events import Event, Line, Unread, written
 from pipeline.record.ledger import Ledger, read_events
 from pipeline.record.record import Record
 from pipeline.study.designs import Arms, Factorial
@@ -96,7 +98,7 @@ class Scribe:
             "channels": 3,
         }
         tree = self.study.model_dump(mode="json")
-        self.ledger.append("study", study=tree, data=data | self.data, note=self.note)
+        self.ledger.append(events.Study(study=tree, data=data | self.data, note=self.note))
 
     def session(self, command: str = COMMAND, commit: str = "0123abcd4567", **budget: int) -> None:
         asked = {
@@ -106,13 +108,14 @@ class Scribe:
         machine = {"device": "cpu", "cpus": 2, "name": "workstation"}
         budget = asked | budget
         self.ledger.append(
-            "session",
-            command=command,
-            versions=VERSIONS,
-            commit=commit,
-            machine=machine,
-            budget=budget,
-            workers=2,
+            events.Session(
+                command=command,
+                versions=VERSIONS,
+                commit=commit,
+                machine=machine,
+                budget=budget,
+                workers=2,
+            )
         )
 
     def epochs(self, run: str, count: int, top: float, first: int = 1) -> float:
@@ -132,7 +135,7 @@ class Scribe:
                 "lr": 3e-4,
                 "seconds": 2.5,
             }
-            self.ledger.append("epoch", run=run, metrics=metrics)
+            self.ledger.append(events.Epoch(run=run, metrics=metrics))
             rank = (-float(metrics["val_acc"]), float(metrics["val_loss"]), epoch)
             self.best[run] = min(self.best.get(run, rank), rank)
         return round(val_acc, 5)
@@ -157,8 +160,8 @@ class Scribe:
         run = f"arm-{list(configs).index(arm)}-r{replicate}"
         epochs = self.study.baseline.epochs if epochs is None else epochs
         config = configs[arm].model_dump(mode="json") | {"epochs": epochs}
-        self.ledger.append("arm", run=run, arm=arm, replicate=replicate, config=config)
-        self.ledger.append("start", run=run, rung=-1)
+        self.ledger.append(events.Arm(run=run, arm=arm, replicate=replicate, config=config))
+        self.ledger.append(events.Start(run=run, rung=-1))
         acc = EFFECTS.get(arm, 0.6) if acc is None else acc
         self.epochs(run, epochs if status == "complete" else 2, acc)
         if status == "running":
@@ -177,7 +180,7 @@ class Scribe:
             fields |= {
                 "error": "train_loss is NaN at step 17" if status == "diverged" else "worker died"
             }
-        self.ledger.append("end", run=run, **(fields | end))
+        self.ledger.append(events.End(run=run, **(fields | end)))
         return run
 
     def arms(self, spread: float = 0.009, *, without: tuple[tuple[str, int], ...] = ()) -> None:
@@ -204,23 +207,25 @@ class Scribe:
             config = self.study.baseline.override(knobs).model_dump(mode="json")
             run = f"trial-{number}"
             self.ledger.append(
-                "trial", run=run, trial=number, config=config, knobs=knobs, asked=None
+                events.Trial(run=run, trial=number, config=config, knobs=knobs, asked=None)
             )
             if number == 5:
-                self.ledger.append("start", run=run, rung=0)
+                self.ledger.append(events.Start(run=run, rung=0))
                 self.ledger.append(
-                    "end", run=run, status="diverged", error="train_loss is inf at step 3"
+                    events.End(run=run, status="diverged", error="train_loss is inf at step 3")
                 )
                 continue
             top = 0.5 + 0.15 * float(self.rng.random())
             done, reach = 0, 3 if top > 0.6 else 2 if top > 0.56 else 1
             for rung in range(reach):
-                self.ledger.append("start", run=run, rung=rung)
+                self.ledger.append(events.Start(run=run, rung=rung))
                 value = self.epochs(run, steps[rung] - done, top, done + 1)
                 done = steps[rung]
-                self.ledger.append("rung", run=run, rung=rung, value=value)
+                self.ledger.append(events.Rung(run=run, rung=rung, value=value))
             status = "complete" if reach == 3 else "stopped"
-            self.ledger.append("end", run=run, status=status, best_epoch=done, num_params=4_100_000)
+            self.ledger.append(
+                events.End(run=run, status=status, best_epoch=done, num_params=4_100_000)
+            )
 
     def _knobs(self, number: int) -> dict[str, Any]:
         if number == 0:
@@ -243,6 +248,21 @@ class Scribe:
         """Close the ledger and read it back."""
         self.ledger.close()
         return Record.of(read_events(self.folder))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Note(Event):
+    """An event of no study, for tests of what any event goes through."""
+
+    kind: ClassVar[str] = "note"
+    value: object = None
+
+
+def lines(folder: Path) -> list[Line]:
+    """The events of a ledger as JSON says them."""
+    return [
+        event.line if isinstance(event, Unread) else written(event) for event in read_events(folder)
+    ]
 
 
 def full_record(folder: Path, **kwargs: Any) -> Record:

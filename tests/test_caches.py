@@ -21,6 +21,7 @@ from pipeline.data.datasets.csv import Csv
 from pipeline.data.datasets.npz import Npz
 from pipeline.data.shelf import IMAGES, LOCK, UNFINISHED, locked, parcels
 from pipeline.errors import MachineError, UserError
+from pipeline.record import events
 from pipeline.record.ledger import FILE, Ledger
 
 SMALL = Folder(size=8, max_unreadable=0.1)
@@ -51,7 +52,7 @@ def touch(root: Path, seconds: int = 1) -> None:
 
 def recorded(mlruns: Path, name: str, fingerprint: str) -> None:
     ledger = Ledger(mlruns / name)
-    ledger.append("study", data={"fingerprint": fingerprint})
+    ledger.append(events.Study(study={}, data={"fingerprint": fingerprint}, note=""))
     ledger.close()
 
 

@@ -18,6 +18,7 @@ from scipy.stats import t as student
 
 from pipeline.analysis.arm_summary import summary
 from pipeline.core.config import TrainConfig
+from pipeline.record import events
 from pipeline.record.ledger import read_events
 from pipeline.record.record import Record
 from pipeline.report.compose import texts
@@ -29,7 +30,7 @@ from pipeline.study.study import Study
 from pipeline.study.tuning import PerArm, Replicated
 from tests.driver import Worker, drive, open_plan
 from tests.formats import PAGES, WORDED, Told, columns, plain, tell
-from tests.records import Scribe, make_study, with_arms
+from tests.records import Scribe, lines, make_study, with_arms
 from tests.test_report_classes import answers_of, known, study_with
 from tests.test_report_designs import some, world
 from tests.test_tuning import tuned_study
@@ -182,19 +183,22 @@ def searched(folder: Path, *, sampler: str = "tpe", num_trials: int = 40) -> Tol
         knobs = book._knobs(number)
         config = study.baseline.override(knobs).model_dump(mode="json")
         book.ledger.append(
-            "trial",
-            run=f"t{number}",
-            trial=number,
-            config=config,
-            knobs=knobs,
-            asked=number or None,
+            events.Trial(
+                run=f"t{number}",
+                trial=number,
+                config=config,
+                knobs=knobs,
+                asked=number or None,
+            )
         )
         for rung, epochs in enumerate((1, 2, 6)[: 3 if number % 2 else 1]):
-            book.ledger.append("start", run=f"t{number}", rung=rung)
+            book.ledger.append(events.Start(run=f"t{number}", rung=rung))
             value = book.epochs(f"t{number}", epochs, 0.5 + 0.003 * number, (1, 2, 4)[rung])
-            book.ledger.append("rung", run=f"t{number}", rung=rung, value=value)
+            book.ledger.append(events.Rung(run=f"t{number}", rung=rung, value=value))
         book.ledger.append(
-            "end", run=f"t{number}", status="complete" if number % 2 else "stopped", best_epoch=1
+            events.End(
+                run=f"t{number}", status="complete" if number % 2 else "stopped", best_epoch=1
+            )
         )
     book.arms()
     return tell(book.record())
@@ -663,9 +667,7 @@ def test_5_the_ledger_has_one_test_of_each_arms_run_and_none_of_a_trial(tmp_path
     study = tuned_study(PerArm(num_trials=4))
     for _ in range(2):  # once more: nothing is done again
         drive(open_plan(tmp_path, study), Worker())
-    tests = Counter(
-        event["run"] for event in read_events(tmp_path) if event.get("test_acc") is not None
-    )
+    tests = Counter(event["run"] for event in lines(tmp_path) if event.get("test_acc") is not None)
     runs = Record.of(read_events(tmp_path)).runs
     assert tests == {key: 1 for key, run in runs.items() if run.kind == "arm"}
     assert len(tests) == 4
@@ -988,9 +990,11 @@ def test_13_val_acc_and_val_loss_of_a_row_are_of_one_epoch(tmp_path: Path) -> No
         for r in (1, 2, 3):
             run = f"arm-{number}-r{r}"
             book.ledger.append(
-                "arm", run=run, arm=arm.name, replicate=r, config=config.model_dump(mode="json")
+                events.Arm(
+                    run=run, arm=arm.name, replicate=r, config=config.model_dump(mode="json")
+                )
             )
-            book.ledger.append("start", run=run, rung=-1)
+            book.ledger.append(events.Start(run=run, rung=-1))
             for epoch, (acc, loss, train) in enumerate(curve, 1):
                 values = {
                     "epoch": epoch,
@@ -999,15 +1003,18 @@ def test_13_val_acc_and_val_loss_of_a_row_are_of_one_epoch(tmp_path: Path) -> No
                     "val_loss": loss,
                     "val_acc": acc,
                 }
-                book.ledger.append("epoch", run=run, metrics={**values, "lr": 1e-3, "seconds": 1.0})
+                book.ledger.append(
+                    events.Epoch(run=run, metrics={**values, "lr": 1e-3, "seconds": 1.0})
+                )
             book.ledger.append(
-                "end",
-                run=run,
-                status="complete",
-                best_epoch=2,
-                num_params=9,
-                test_loss=1.5,
-                test_acc=0.6 + r / 90 + number / 50,
+                events.End(
+                    run=run,
+                    status="complete",
+                    best_epoch=2,
+                    num_params=9,
+                    test_loss=1.5,
+                    test_acc=0.6 + r / 90 + number / 50,
+                )
             )
     found = tell(book.record())
     for place in (*PAGES, "ablation.tex"):
@@ -1045,15 +1052,19 @@ def curves(folder: Path, lines: list[dict[str, float]]) -> Told:
         for r in (1, 2, 3):
             run = f"arm-{place}-r{r}"
             book.ledger.append(
-                "arm", run=run, arm=arm.name, replicate=r, config=config.model_dump(mode="json")
+                events.Arm(
+                    run=run, arm=arm.name, replicate=r, config=config.model_dump(mode="json")
+                )
             )
             for epoch, line in enumerate(lines, 1):
                 book.ledger.append(
-                    "epoch", run=run, metrics={"epoch": epoch, "lr": 1e-3, "seconds": 1.0, **line}
+                    events.Epoch(
+                        run=run, metrics={"epoch": epoch, "lr": 1e-3, "seconds": 1.0, **line}
+                    )
                 )
             best = 1 + max(range(len(lines)), key=lambda i: lines[i]["val_acc"])
             end = {"test_loss": 1.5, "test_acc": 0.6 + r / 90 + place / 50, "num_params": 9}
-            book.ledger.append("end", run=run, status="complete", best_epoch=best, **end)
+            book.ledger.append(events.End(run=run, status="complete", best_epoch=best, **end))
     return tell(book.record())
 
 

@@ -3,8 +3,8 @@ network.
 """
 
 import dataclasses
-import json
 import logging
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 from scans import SMALL, digits
-from segments import work
+from segments import order_of, work
 from test_contracts import every, narrow
 from torch import nn
 
@@ -23,6 +23,7 @@ from pipeline.core.finished.embed import activations, embeddings, middle, plane,
 from pipeline.core.finished.evidence import Evidence, Judged, evidence_path, read
 from pipeline.core.finished.final import COMPRESSIONS, Final, Half
 from pipeline.core.finished.gather import gather, most_wrong
+from pipeline.core.identity import Seeds
 from pipeline.core.models import MODELS
 from pipeline.core.pictures import Pictures, evenly
 from pipeline.core.setup import describe
@@ -31,6 +32,7 @@ from pipeline.data.cache import open_data, prepare
 from pipeline.data.datasets import Digits
 from pipeline.data.splits import Split
 from pipeline.engine import worker
+from pipeline.engine.order import Order, Outcome
 
 CPU = torch.device("cpu")
 PLAIN = Pixels((0.3,), (0.37,), device=CPU)
@@ -262,85 +264,71 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def order(cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+def order(cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Order:
     monkeypatch.setattr(worker, "tune_process", lambda: None)
     monkeypatch.setattr(embed, "ITERATIONS", 250)
     worker._warm.cache_clear()
-    return {
-        "config": SMALL.override({"epochs": 2}).model_dump(mode="json"),
-        "replicate": 1,
-        "seed": 1,
-        "stop": 2,
-        "reported": 0,
-        "test": True,
-        "folder": str(tmp_path / "checkpoints" / "run"),
-        "evidence": str(evidence_path(tmp_path, "run")),
-        "data": str(cache),
-        "device": "cpu",
-    }
+    return order_of(SMALL.override({"epochs": 2}), tmp_path, cache)
 
 
-def finished_run(order: dict[str, Any], **changes: Any) -> tuple[dict[str, Any], Evidence | None]:
-    outcome = work(order | changes, lambda _: None)
-    assert outcome["status"] == "reached"
-    return outcome, read(Path((order | changes)["evidence"]))
+def finished_run(order: Order, **changes: Any) -> tuple[Outcome, Evidence | None]:
+    order = replace(order, **changes)
+    outcome = work(order, lambda _: None)
+    assert outcome.status == "reached"
+    return outcome, read(order.evidence)
 
 
 def test_a_finished_run_of_an_arm_leaves_evidence_and_says_so(
-    order: dict[str, Any], cache: Path, tmp_path: Path
+    order: Order, cache: Path, tmp_path: Path
 ) -> None:
     outcome, found = finished_run(order)
     data = open_data(cache)
     assert found is not None
     assert found.split == "test"
-    assert (found.judged.pred == found.judged.true).mean() == outcome["test_acc"]
+    assert (found.judged.pred == found.judged.true).mean() == outcome.test_acc
     assert len(found.judged.true) == data.counts["test"]
-    assert outcome["num_train"] == data.counts["train"]
-    assert outcome["num_macs"] > 1000
+    assert outcome.num_train == data.counts["train"]
+    assert outcome.num_macs > 1000
     assert set(found.wrong.files) <= set(data.files)
     assert [e.layer for e in found.embeddings] == ["middle", "top"]
     assert all(e.points.shape == (400, 2) for e in found.embeddings)
-    assert json.loads(json.dumps(outcome)) == outcome
-    other = {
-        "folder": str(tmp_path / "checkpoints" / "other"),
-        "evidence": str(evidence_path(tmp_path, "other")),
-    }
-    again, _ = finished_run(order, **other)
+    other = evidence_path(tmp_path, "other")
+    again, _ = finished_run(order, folder=tmp_path / "other", evidence=other)
     assert again == outcome, "the same run leaves the same bytes"
-    Path(order["evidence"]).unlink()
+    order.evidence.unlink()
     lost, _ = finished_run(order, reported=2)
     assert lost == outcome, "killed before it could tell: the file is made once more"
 
 
-def test_later_replicates_and_trials(order: dict[str, Any], tmp_path: Path) -> None:
-    outcome, found = finished_run(order, replicate=2, seed=2)
+def test_later_replicates_and_trials(order: Order, tmp_path: Path) -> None:
+    outcome, found = finished_run(order, seeds=Seeds(0, 2))
     assert found is not None
     assert found.embeddings == ()
-    Path(order["evidence"]).unlink()
-    trial, nothing = finished_run(
-        order, replicate=0, seed=0, test=False, folder=str(tmp_path / "trial")
-    )
+    order.evidence.unlink()
+    trial, nothing = finished_run(order, seeds=Seeds(0, 0), test=False, folder=tmp_path / "trial")
     assert nothing is None
-    assert "evidence" in outcome
-    assert trial.keys() == {"status", "best_epoch", "num_params"}
+    assert outcome.evidence
+    assert trial == Outcome(
+        status="reached", best_epoch=trial.best_epoch, num_params=trial.num_params
+    )
 
 
 def test_without_a_labelled_test_picture_val_is_judged(
-    order: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+    order: Order, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     real = worker.splits
     monkeypatch.setattr(
-        worker, "splits", lambda *args, **rest: dataclasses.replace(real(*args, **rest), test=None)
+        worker, "splits", lambda *args, **rest: replace(real(*args, **rest), test=None)
     )
-    outcome, found = finished_run(order, replicate=2, seed=2)
+    outcome, found = finished_run(order, seeds=Seeds(0, 2))
     assert found is not None
     assert found.split == "val"
-    assert "test_acc" not in outcome
-    assert outcome["evidence"]
+    assert outcome.test_acc is None
+    assert outcome.evidence
 
 
 def test_a_layout_that_fails_costs_the_embeddings_alone(
-    order: dict[str, Any], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    order: Order, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     def fail(_: Any) -> None:
         raise FloatingPointError("did not converge")
@@ -351,12 +339,12 @@ def test_a_layout_that_fails_costs_the_embeddings_alone(
     assert found is not None
     assert found.embeddings == ()
     assert len(found.wrong.files) > 0
-    assert outcome["test_acc"] > 0
+    assert (outcome.test_acc or 0) > 0
     assert "did not converge" in caplog.text
 
 
 def test_evidence_that_fails_does_not_fail_the_run(
-    order: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+    order: Order, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*_: Any, **__: Any) -> None:
         raise ValueError("no such name")
@@ -364,20 +352,20 @@ def test_evidence_that_fails_does_not_fail_the_run(
     monkeypatch.setattr(worker, "gather", fail)
     outcome, found = finished_run(order)
     assert found is None
-    assert "evidence" not in outcome
-    assert {"test_acc", "num_macs", "num_train"} <= outcome.keys()
+    assert outcome.evidence == ""
+    assert outcome.test_acc is not None
+    assert outcome.num_macs > 0
+    assert outcome.num_train > 0
 
 
-def test_a_disk_that_takes_no_evidence_is_the_machines_fault(
-    order: dict[str, Any], tmp_path: Path
-) -> None:
+def test_a_disk_that_takes_no_evidence_is_the_machines_fault(order: Order, tmp_path: Path) -> None:
     (tmp_path / "evidence").touch()
-    order = order | {"replicate": 2, "seed": 2}
+    order = replace(order, seeds=Seeds(0, 2))
     outcome = work(order, lambda _: None)
-    assert outcome["status"] == "machine"
-    assert "cannot write evidence" in outcome["error"]
+    assert outcome.status == "machine"
+    assert "cannot write evidence" in outcome.error
     (tmp_path / "evidence").unlink()
-    assert work(order | {"reported": 2}, lambda _: None)["status"] == "reached"
+    assert work(replace(order, reported=2), lambda _: None).status == "reached"
 
 
 def test_evidence_is_gathered_without_random_numbers_of_the_process(tmp_path: Path) -> None:

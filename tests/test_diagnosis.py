@@ -18,6 +18,7 @@ from pipeline.analysis.diagnosis import (
     unlike,
 )
 from pipeline.core.schedules import Constant, Cosine, OneCycle, Scheduled, Step, WarmRestarts
+from pipeline.record import events
 from pipeline.record.record import Record
 from pipeline.report.compose import Findings, document, read, texts
 from pipeline.report.formats import html, markdown
@@ -461,10 +462,10 @@ def told(book: Scribe, arm: str, replicate: int, epochs: Epochs, **end: Any) -> 
         mode="json"
     ) | end.pop("config", {})
     run = f"{arm}-{replicate}"
-    book.ledger.append("arm", run=run, arm=arm, replicate=replicate, config=config)
-    book.ledger.append("start", run=run, rung=-1)
+    book.ledger.append(events.Arm(run=run, arm=arm, replicate=replicate, config=config))
+    book.ledger.append(events.Start(run=run, rung=-1))
     for epoch in epochs:
-        book.ledger.append("epoch", run=run, metrics={"lr": 0.1, "seconds": 1.0} | epoch)
+        book.ledger.append(events.Epoch(run=run, metrics={"lr": 0.1, "seconds": 1.0} | epoch))
     best = min(epochs, key=lambda e: (-e["val_acc"], e["val_loss"]), default={"epoch": 0})
     fields = {
         "status": "complete",
@@ -473,7 +474,7 @@ def told(book: Scribe, arm: str, replicate: int, epochs: Epochs, **end: Any) -> 
         "test_acc": 0.5,
         "test_loss": 1.0,
     }
-    book.ledger.append("end", run=run, **(fields | end))
+    book.ledger.append(events.End(run=run, **(fields | end)))
     return run
 
 
@@ -674,11 +675,11 @@ def test_the_best_trial_is_judged_by_its_own_curve(tmp_path: Path) -> None:
     book = Scribe(tmp_path, make_study(replicates=1, num_trials=1, epochs=60))
     book.session()
     config = book.study.baseline.model_dump(mode="json")
-    book.ledger.append("trial", run="t", trial=0, config=config, knobs={}, asked=None)
-    book.ledger.append("start", run="t", rung=1)
+    book.ledger.append(events.Trial(run="t", trial=0, config=config, knobs={}, asked=None))
+    book.ledger.append(events.Start(run="t", rung=1))
     for epoch in IMPROVING:
-        book.ledger.append("epoch", run="t", metrics={"lr": 0.1, "seconds": 1.0} | epoch)
-    book.ledger.append("rung", run="t", rung=1, value=0.62)
+        book.ledger.append(events.Epoch(run="t", metrics={"lr": 0.1, "seconds": 1.0} | epoch))
+    book.ledger.append(events.Rung(run="t", rung=1, value=0.62))
     record = book.record()
     (flag,) = judge_best(record, record.study)
     assert flag.name == "still_improving"

@@ -45,6 +45,7 @@ from pipeline.export.delivery import replace_folder
 from pipeline.export.predictions import form_of, ids, in_folder, natural, table, templates
 from pipeline.export.selection import select
 from pipeline.machine import Resources
+from pipeline.record import events
 from pipeline.record.folders import study_folder
 from pipeline.record.ledger import Ledger, read_events
 from pipeline.record.record import Record
@@ -85,16 +86,19 @@ def trained(study: Study, root: Path, pictures: Path | None) -> Trained:
     ledger.listener = record.apply
     tree, facts = study.model_dump(mode="json"), describe_data(data)
     ledger.append(
-        "study", id="feed", study=tree, data=facts, files={}, note="", core_version=CORE_VERSION
+        events.Study(
+            id="feed", study=tree, data=facts, files={}, note="", core_version=CORE_VERSION
+        )
     )
     ledger.append(
-        "session",
-        command="",
-        versions={"torch": "2"},
-        commit="c0ffee",
-        machine={},
-        workers=1,
-        budget={},
+        events.Session(
+            command="",
+            versions={"torch": "2"},
+            commit="c0ffee",
+            machine={},
+            workers=1,
+            budget={},
+        )
     )
     plan = Plan(
         study, ledger, record, core_version=CORE_VERSION, with_search=study.search.num_trials > 0
@@ -104,7 +108,7 @@ def trained(study: Study, root: Path, pictures: Path | None) -> Trained:
             segment.order(folder, data.path, Resources(1, 0.0)),
             lambda metrics, name=segment.name: plan.epoch(name, metrics),  # type: ignore[misc]
         )
-        assert outcome["status"] == "reached", outcome
+        assert outcome.status == "reached", outcome
         plan.finish(segment.name, outcome)
     plan.close_search()
     ledger.close()

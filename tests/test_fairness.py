@@ -10,10 +10,13 @@ from records import EFFECTS, Scribe, make_study, with_arms
 
 from pipeline.analysis.fairness import later_changes, unequal
 from pipeline.errors import UserError
+from pipeline.record import events
+from pipeline.record.events import read
 from pipeline.record.ledger import read_events
 from pipeline.record.record import Record
 from pipeline.report import compose, write_report
 from pipeline.session.resume import changed_settings
+from tests.records import lines
 
 ARMS = {"baseline": {}, "ResNet": {"model.name": "resnet18"}}
 
@@ -37,9 +40,9 @@ def edited(scribe: Scribe, change: dict[str, Any], *, arm: str, kind: str = "arm
     written them.
     """
     scribe.ledger.close()
-    events = list(read_events(scribe.folder))
-    runs = {event["run"] for event in events if event["type"] == "arm" and event["arm"] == arm}
-    for event in events:
+    told = lines(scribe.folder)
+    runs = {event["run"] for event in told if event["type"] == "arm" and event["arm"] == arm}
+    for event in told:
         if event["type"] == kind and event.get("run") in runs:
             config = event.get("config", {}) | {
                 key: value for key, value in change.items() if key in event.get("config", {})
@@ -47,7 +50,7 @@ def edited(scribe: Scribe, change: dict[str, Any], *, arm: str, kind: str = "arm
             event |= {key: value for key, value in change.items() if key not in config} | (
                 {"config": config} if config else {}
             )
-    return Record.of(events)
+    return Record.of(map(read, told))
 
 
 def test_arms_treated_alike_are_compared(tmp_path: Path) -> None:
@@ -152,14 +155,15 @@ def test_runs_cut_short_of_their_plan(tmp_path: Path, early: bool) -> None:
     scribe.arms(without=(("stopping", 1),))
     run = scribe.arm("stopping", 1, status="running")
     scribe.ledger.append(
-        "end",
-        run=run,
-        status="complete",
-        best_epoch=2,
-        num_params=5,
-        test_loss=1.0,
-        test_acc=0.5,
-        early=early,
+        events.End(
+            run=run,
+            status="complete",
+            best_epoch=2,
+            num_params=5,
+            test_loss=1.0,
+            test_acc=0.5,
+            early=early,
+        )
     )
     stated = "epochs trained: stopping has 1 run cut short after at most 2 of 4 planned epochs"
     assert found(scribe) == (() if early else (stated,))

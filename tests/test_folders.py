@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from pictures import class_folder, save
 
+from pipeline.record import events
 from pipeline.record.folders import digest, slug, study_folder
 from pipeline.record.ledger import Ledger
 from pipeline.record.published import place
@@ -49,11 +50,12 @@ def record(
     new = {} if old else {"listing": digest(listing)}
     where = {} if old else {"place": place(root, data)}
     with Ledger(folder) as ledger:
-        ledger.append("study", study=study.model_dump(mode="json"), data=facts, note="", **new)
+        ledger.append(events.Study(study=study.model_dump(mode="json"), data=facts, note="", **new))
         ledger.append(
-            "session",
-            command=command or f"python -m pipeline.search --study hw3 --data '{data}'",
-            **where,
+            events.Session(
+                command=command or f"python -m pipeline.search --study hw3 --data '{data}'",
+                **where,
+            )
         )
     return folder
 
@@ -203,8 +205,8 @@ def test_a_record_that_cannot_be_compared_is_of_other_pictures(
     folder = study_folder(tmp_path / "mlruns", study, first)
     known = {"classes": [], "counts": {}, "unreadable": []} | facts
     with Ledger(folder) as ledger:
-        ledger.append("study", study=study.model_dump(mode="json"), data=known, note="")
-        ledger.append("session", command="python", place=place(tmp_path, first))
+        ledger.append(events.Study(study=study.model_dump(mode="json"), data=known, note=""))
+        ledger.append(events.Session(command="python", place=place(tmp_path, first)))
     found = study_folder(tmp_path / "mlruns", study, second)
     assert found != folder
     assert found.name.startswith(folder.name)

@@ -32,6 +32,7 @@ from pipeline.core.finished.artifact import Artifact
 from pipeline.export.model_card import Facts, card, config_json
 from pipeline.export.predictions import form_of, table
 from pipeline.export.selection import select
+from pipeline.record import events
 from pipeline.record.ledger import FILE, read_events
 from pipeline.record.record import Record
 from pipeline.report import Report, write_report
@@ -125,7 +126,7 @@ def written(root: Path, names: tuple[str, ...], title: str) -> Written:
                     num_train=800,
                     num_macs=10**7,
                 )
-    book.ledger.append("mlflow", uri=f"https://{title}", what="arm-0-r1", id=names[0])
+    book.ledger.append(events.Mlflow(uri=f"https://{title}", what="arm-0-r1", id=names[0]))
     record = book.record()
     return Written(record, write_report(record, root / "report"), root / "report", names)
 

@@ -15,6 +15,7 @@ import pytest
 from pipeline.analysis.importance import Importance, KnobImportance, Share, _order, measure
 from pipeline.analysis.optuna_importance import Clone
 from pipeline.analysis.rung_sample import MIN_TRIALS, Observed, Sample, choose, place
+from pipeline.record import events
 from pipeline.record.record import Record, Run
 from pipeline.study.space import Choice, Float, Int, Range, Space
 from tests.records import Scribe, make_study
@@ -208,17 +209,17 @@ def halved(
         }
         knobs |= {"optimizer.momentum": float(rng.uniform(0.5, 0.98))} if sgd else {}
         run, config = f"trial-{number}", study.baseline.override(knobs).model_dump(mode="json")
-        book.ledger.append("trial", run=run, trial=number, config=config, knobs=knobs, asked=0)
+        book.ledger.append(events.Trial(run=run, trial=number, config=config, knobs=knobs, asked=0))
         last = reach(number)
         for rung in range(last + 1):
-            book.ledger.append("start", run=run, rung=rung)
+            book.ledger.append(events.Start(run=run, rung=rung))
             if number in dive and rung == last:
                 break
             noise = 0.004 * float(rng.normal())
             value = 0.6 - 0.8 * (at - 0.5) ** 2 if rung == 0 else 0.6 + 0.3 * knobs["model.dropout"]
-            book.ledger.append("rung", run=run, rung=rung, value=value + noise)
+            book.ledger.append(events.Rung(run=run, rung=rung, value=value + noise))
         status = "diverged" if number in dive else "complete" if last == 2 else "stopped"
-        book.ledger.append("end", run=run, status=status, best_epoch=1)
+        book.ledger.append(events.End(run=run, status=status, best_epoch=1))
     return book.record()
 
 

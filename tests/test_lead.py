@@ -94,5 +94,5 @@ def test_every_study_asks(name: str) -> None:
 
 def test_a_question_changes_no_recorded_study(tmp_path: Path) -> None:
     record = scribe(tmp_path, asking(""), HARMED).record()
-    del record.header["study"]["question"]  # as earlier versions wrote it
+    del record.header.study["question"]  # as earlier versions wrote it
     assert changed_settings(record, asking(QUESTION)) == []

@@ -14,9 +14,13 @@ from pathlib import Path
 import pytest
 
 from pipeline.errors import MachineError, UserError
+from pipeline.record import events
+from pipeline.record.events import written
 from pipeline.record.ledger import FILE, Ledger, read_events
 from pipeline.record.lines import seal
 from pipeline.record.lock import Lock
+from tests.records import Note
+from tests.records import lines as json_lines
 
 ROOT = Path(__file__).parents[1]
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT)}
@@ -25,12 +29,7 @@ ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT)}
 def filled(folder: Path, count: int = 5) -> list[bytes]:
     with Ledger(folder) as ledger:
         for i in range(count):
-            ledger.append(
-                "epoch",
-                run="r",
-                metrics={"epoch": i, "val_acc": i / 7},
-                text='é "\n\\ ,"crc":"00000000"}',
-            )
+            ledger.append(Note(value={"val_acc": i / 7, "text": 'é "\n\\ ,"crc":"00000000"}'}))
     return (folder / FILE).read_bytes().splitlines(keepends=True)
 
 
@@ -41,14 +40,13 @@ def script(code: str, *arguments: object) -> list[str]:
 def test_what_is_written_is_read_in_order(tmp_path):
     filled(tmp_path, 3)
     with Ledger(tmp_path) as ledger:
-        assert [event["seq"] for event in ledger.events] == [0, 1, 2]
-        event = ledger.append("end", run="r", nothing=None, flag=True, nested={"a": [1, 2.5, "x"]})
-        assert event["seq"] == 3
-        assert event["time"] > 0
-    events = list(read_events(tmp_path))
-    assert events[3] == event
-    assert events[1]["metrics"] == {"epoch": 1, "val_acc": 1 / 7}
-    assert events[1]["text"] == 'é "\n\\ ,"crc":"00000000"}'
+        assert [event.seq for event in ledger.events] == [0, 1, 2]
+        event = ledger.append(Note(value={"nothing": None, "flag": True, "a": [1, 2.5, "x"]}))
+        assert event.seq == 3
+        assert event.time > 0
+    told = json_lines(tmp_path)
+    assert told[3] == written(event)
+    assert told[1]["value"] == {"val_acc": 1 / 7, "text": 'é "\n\\ ,"crc":"00000000"}'}
 
 
 def test_the_listener_hears_what_is_on_disk(tmp_path):
@@ -59,7 +57,7 @@ def test_the_listener_hears_what_is_on_disk(tmp_path):
         assert list(read_events(tmp_path))[-1] == event
 
     with Ledger(tmp_path, listen) as ledger:
-        sent = [ledger.append("epoch", run=str(i)) for i in range(3)]
+        sent = [ledger.append(events.Finish(status=str(i))) for i in range(3)]
     assert heard == sent
 
 
@@ -71,11 +69,11 @@ def test_every_event_is_forced_to_disk_before_anybody_hears_of_it(tmp_path, monk
         real(descriptor)
         forced.append(os.fstat(descriptor).st_size)
 
-    with Ledger(tmp_path, lambda event: sizes.append((event["seq"], forced[-1]))) as ledger:
+    with Ledger(tmp_path, lambda event: sizes.append((event.seq, forced[-1]))) as ledger:
         sizes: list[tuple[int, int]] = []
         monkeypatch.setattr(os, "fsync", fsync)
         for seq in range(3):
-            ledger.append("epoch")
+            ledger.append(Note())
             assert sizes[-1] == (seq, (tmp_path / FILE).stat().st_size)
     assert len(forced) == 3
 
@@ -86,27 +84,27 @@ def test_an_event_that_the_disk_does_not_confirm_is_taken_back(tmp_path, monkeyp
 
     heard = []
     with Ledger(tmp_path, heard.append) as ledger:
-        ledger.append("study")
+        ledger.append(Note())
         with monkeypatch.context() as broken:
             broken.setattr(os, "fsync", fsync)
             with pytest.raises(MachineError, match="cannot write: Input/output error"):
-                ledger.append("epoch")
-        ledger.append("end")
-    assert [(event["seq"], event["type"]) for event in read_events(tmp_path)] == [
-        (0, "study"),
-        (1, "end"),
+                ledger.append(Note())
+        ledger.append(events.Finish(status="complete"))
+    assert [(line["seq"], line["type"]) for line in json_lines(tmp_path)] == [
+        (0, "note"),
+        (1, "finish"),
     ]
     assert len(heard) == 2
 
 
 def test_a_value_that_json_does_not_know_is_refused_and_leaves_nothing(tmp_path):
     with Ledger(tmp_path) as ledger:
-        ledger.append("epoch", value=1.0)
+        ledger.append(Note(value=1.0))
         for bad in (float("nan"), float("inf"), object()):
             with pytest.raises((ValueError, TypeError)):
-                ledger.append("epoch", value=bad)
-        ledger.append("epoch", value=2.0)
-    assert [event["value"] for event in read_events(tmp_path)] == [1.0, 2.0]
+                ledger.append(Note(value=bad))
+        ledger.append(Note(value=2.0))
+    assert [event["value"] for event in json_lines(tmp_path)] == [1.0, 2.0]
 
 
 @pytest.mark.usefixtures("quick_disk")
@@ -118,9 +116,9 @@ def test_a_torn_tail_is_cut_at_every_byte(tmp_path):
         assert len(list(read_events(tmp_path))) == 2
         with Ledger(tmp_path) as ledger:
             assert len(ledger.events) == 2
-            assert ledger.append("end", run="r")["seq"] == 2
+            assert ledger.append(events.Finish(status="x")).seq == 2
         assert (tmp_path / FILE).read_bytes().startswith(whole)
-        assert [event["type"] for event in read_events(tmp_path)] == ["epoch", "epoch", "end"]
+        assert [line["type"] for line in json_lines(tmp_path)] == ["note", "note", "finish"]
 
 
 @pytest.mark.parametrize("tail", [b"\0" * 4096, b"\xff\xfe", b"{", b'{"seq":2,"crc":"'])
@@ -137,7 +135,7 @@ def test_a_first_line_that_is_torn_is_no_ledger_yet(tmp_path):
     (tmp_path / FILE).write_bytes(lines[0][:-1])
     with Ledger(tmp_path) as ledger:
         assert ledger.events == []
-        assert ledger.append("study")["seq"] == 0
+        assert ledger.append(Note()).seq == 0
 
 
 def test_any_changed_byte_before_the_end_is_refused_and_nothing_is_touched(tmp_path):
@@ -231,6 +229,7 @@ def test_a_ledger_with_other_lines_is_refused(tmp_path, damage):
 HOLDER = """
 import sys
 from pathlib import Path
+from pipeline.record.events import Finish
 from pipeline.record.ledger import Ledger
 ledger = Ledger(Path(sys.argv[1]))
 print("held", flush=True)
@@ -253,7 +252,7 @@ def test_a_study_in_use_by_another_process_is_refused(tmp_path):
         assert list(read_events(tmp_path)) == []  # reading needs no lock
         holder.kill()
     with Ledger(tmp_path) as ledger:  # the kernel dropped the lock of the killed process
-        ledger.append("study")
+        ledger.append(Note())
 
 
 def test_two_ledgers_of_one_process_exclude_each_other(tmp_path):
@@ -298,10 +297,11 @@ def test_a_folder_that_cannot_be_made_is_the_surroundings_fault(tmp_path, place)
 WRITER = """
 import sys
 from pathlib import Path
+from pipeline.record.events import Finish
 from pipeline.record.ledger import Ledger
 ledger = Ledger(Path(sys.argv[1]))
 while True:
-    print(ledger.append("epoch", run="r", padding="x" * 3000)["seq"], flush=True)
+    print(ledger.append(Finish(status="x" * 3000)).seq, flush=True)
 """
 
 
@@ -322,34 +322,35 @@ def test_kill_9_loses_nothing_that_was_acknowledged(tmp_path):
             heard = max([heard, *(int(line) for line in rest if line.isdigit())])
             writer.wait()
         assert writer.returncode == -signal.SIGKILL
-        events = list(read_events(tmp_path))
-        assert first < heard < len(events)
-        assert [event["seq"] for event in events] == list(range(len(events)))
-        assert all(event["padding"] == "x" * 3000 for event in events)
+        told = json_lines(tmp_path)
+        assert first < heard < len(told)
+        assert [line["seq"] for line in told] == list(range(len(told)))
+        assert all(line["status"] == "x" * 3000 for line in told)
     with Ledger(tmp_path) as ledger:
-        assert ledger.append("finish")["seq"] > heard
+        assert ledger.append(Note()).seq > heard
 
 
 FULL = """
 import resource, signal, sys
 from pathlib import Path
 from pipeline.errors import MachineError, UserError
+from pipeline.record.events import Finish
 from pipeline.record.ledger import Ledger
 folder = Path(sys.argv[1])
 ledger = Ledger(folder)
-ledger.append("epoch", text="a" * 100)
+ledger.append(Finish(status="a" * 100))
 size = (folder / "ledger.jsonl").stat().st_size
 _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
 for room in (0, 1, 50, 50):
     resource.setrlimit(resource.RLIMIT_FSIZE, (size + room, hard))
     try:
-        ledger.append("epoch", text="b" * 100)
+        ledger.append(Finish(status="b" * 100))
         sys.exit("accepted on a full disk")
     except MachineError as error:
         print(error)
     assert (folder / "ledger.jsonl").stat().st_size == size, room
 resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
-print(ledger.append("epoch", text="c" * 100)["seq"])
+print(ledger.append(Finish(status="c" * 100)).seq)
 """
 
 
@@ -362,7 +363,7 @@ def test_a_disk_that_fills_up_in_the_middle_of_a_line_leaves_the_ledger_whole(tm
     assert len(messages) == 4
     assert all("cannot write" in message for message in messages)
     assert seq == "1"
-    assert [event["text"][0] for event in read_events(tmp_path)] == ["a", "c"]
+    assert [line["status"][0] for line in json_lines(tmp_path)] == ["a", "c"]
 
 
 @pytest.mark.usefixtures("quick_disk")
@@ -372,13 +373,13 @@ def test_threads_append_and_the_listener_hears_them_in_order(tmp_path):
 
     def listen(event):
         time.sleep(moods.random() / 2000)
-        heard.append(event["seq"])
+        heard.append(event.seq)
 
     with Ledger(tmp_path, listen) as ledger:
 
         def write(name: str) -> None:
             for i in range(100):
-                ledger.append("epoch", run=name, i=i)
+                ledger.append(Note(value=[name, i]))
 
         threads = [threading.Thread(target=write, args=(name,)) for name in "ab"]
         for thread in threads:
@@ -386,9 +387,9 @@ def test_threads_append_and_the_listener_hears_them_in_order(tmp_path):
         for thread in threads:
             thread.join()
     assert heard == list(range(200))
-    events = list(read_events(tmp_path))
+    told = [line["value"] for line in json_lines(tmp_path)]
     for name in "ab":
-        assert [event["i"] for event in events if event["run"] == name] == list(range(100))
+        assert [i for own, i in told if own == name] == list(range(100))
 
 
 def test_a_line_is_json_that_any_tool_reads(tmp_path):

@@ -14,6 +14,8 @@ from pipeline.errors import MachineError
 from pipeline.record import lock as locks
 from pipeline.record.ledger import FILE, Ledger, read_events, set_aside
 from pipeline.record.lines import seal
+from tests.records import Note
+from tests.records import lines as json_lines
 from tests.test_ledger import ENVIRONMENT, HOLDER, filled, script
 
 
@@ -45,13 +47,13 @@ def test_the_lock_holds_though_its_file_was_removed_by_hand(tmp_path, command):
 def test_a_writer_that_no_lock_keeps_away_ends_the_first_before_a_number_is_given_twice(tmp_path):
     """As from another machine, where the disk does not share locks."""
     with Ledger(tmp_path) as ledger:
-        ledger.append("study")
+        ledger.append(Note())
         with (tmp_path / FILE).open("ab") as second:
-            second.write(seal({"seq": 1, "time": 1.0, "type": "epoch", "of": "second"}))
+            second.write(seal({"seq": 1, "time": 1.0, "type": "note", "value": "second"}))
         for _ in range(2):
             with pytest.raises(MachineError, match="written to by another process"):
-                ledger.append("epoch", of="first")
-    assert [event.get("of") for event in read_events(tmp_path)] == [None, "second"]
+                ledger.append(Note(value="first"))
+    assert [line["value"] for line in json_lines(tmp_path)] == [None, "second"]
     assert sorted(path.name for path in tmp_path.iterdir()) == [FILE, "lock"]
 
 
@@ -60,11 +62,11 @@ def file_gone(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("loss", [shutil.rmtree, file_gone])
-@pytest.mark.parametrize("look", [lambda ledger: ledger.append("epoch"), Ledger.check, Ledger.step])
+@pytest.mark.parametrize("look", [lambda ledger: ledger.append(Note()), Ledger.check, Ledger.step])
 def test_a_ledger_that_was_removed_is_written_anew_and_the_command_ends(tmp_path, loss, look):
     filled(tmp_path / "study", 3)
     with Ledger(tmp_path / "study") as ledger:
-        ledger.append("end", text="é")
+        ledger.append(Note(value="é"))
         lost = (tmp_path / "study" / FILE).read_bytes()
         loss(tmp_path / "study")
         for _ in range(2):  # whatever is called next says the same, and writes nothing more
@@ -76,14 +78,14 @@ def test_a_ledger_that_was_removed_is_written_anew_and_the_command_ends(tmp_path
             ledger._next_look = 0.0
     assert (tmp_path / "study" / FILE).read_bytes() == lost
     with Ledger(tmp_path / "study") as ledger:
-        assert ledger.append("finish")["seq"] == 4
+        assert ledger.append(Note()).seq == 4
 
 
 def test_a_ledger_that_was_removed_before_anything_was_recorded_leaves_nothing(tmp_path):
     ledger = Ledger(tmp_path / "study")
     shutil.rmtree(tmp_path / "study")
     with pytest.raises(MachineError, match=r"has been removed.*nothing had been recorded"):
-        ledger.append("study")
+        ledger.append(Note())
     assert ledger.withdraw()
     assert list(tmp_path.iterdir()) == []
 
@@ -116,7 +118,7 @@ def test_a_ledger_that_was_replaced_cut_or_edited_is_left_so_and_what_it_held_is
             MachineError,
             match=r"(replaced|edited) while this command ran.*rescued1; to go on from them",
         ):
-            ledger.append("epoch")
+            ledger.append(Note())
     assert (tmp_path / FILE).read_bytes() == found
     assert (tmp_path / f"{FILE}.rescued1").read_bytes() == b"".join(lines)
 
@@ -128,17 +130,17 @@ def test_a_ledger_that_was_moved_away_is_whole_there_and_nothing_is_written_anew
         with pytest.raises(
             MachineError, match="has been moved, or its disk unmounted, while this command ran"
         ):
-            ledger.append("epoch")
+            ledger.append(Note())
     assert [path.name for path in tmp_path.iterdir()] == ["elsewhere"]
     assert len(list(read_events(tmp_path / "elsewhere"))) == 3
 
 
 def test_a_ledger_that_was_only_touched_goes_on(tmp_path):
     with Ledger(tmp_path) as ledger:
-        ledger.append("study")
+        ledger.append(Note())
         os.utime(tmp_path / FILE, (1, 1))
         ledger.check()
-        ledger.append("epoch")
+        ledger.append(Note())
     assert len(list(read_events(tmp_path))) == 2
 
 
@@ -189,19 +191,19 @@ def test_a_machine_that_shares_the_disk_but_not_its_locks_is_believed_while_it_l
         other.kill()
     monkeypatch.setattr(locks, "WATCH_SECONDS", 0.1)
     with Ledger(tmp_path) as ledger:
-        ledger.append("study")
+        ledger.append(Note())
     assert f"process {other.pid} on " in capsys.readouterr().err
 
 
 def write_on(ledger: Ledger) -> None:
     while True:
-        ledger.append("epoch")
+        ledger.append(Note())
 
 
 def test_whoever_was_taken_over_from_another_machine_ends(tmp_path, monkeypatch):
     monkeypatch.setattr(locks, "BEAT_SECONDS", 0.02)
     with Ledger(tmp_path) as ledger:
-        ledger.append("study")
+        ledger.append(Note())
         owner = json.loads((tmp_path / "lock").read_text())
         (tmp_path / "lock").write_text(
             json.dumps({**owner, "boot": "another", "host": "elsewhere"})

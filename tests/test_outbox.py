@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 
 from pipeline.record import outbox
-from pipeline.record.ledger import Event
+from pipeline.record.events import Event
 from pipeline.record.outbox import Outbox
+from tests.records import Note
 
 pytestmark = pytest.mark.filterwarnings("error")
 
@@ -31,19 +32,19 @@ class Receiver:
 
     def take(self, event: Event) -> None:
         self.threads.add(threading.current_thread().name)
-        self.taken.append(event["seq"])
+        self.taken.append(event.seq)
 
     def send(self, events: list[Event], *, last: bool) -> None:
         self.threads.add(threading.current_thread().name)
-        self.calls.append(([event["seq"] for event in events], last))
+        self.calls.append(([event.seq for event in events], last))
         if self.errors:
             raise self.errors.pop(0)
-        self.sent += [event["seq"] for event in events]
+        self.sent += [event.seq for event in events]
         self.delivered.set()
 
 
 def events(first: int, last: int) -> list[Event]:
-    return [{"seq": seq, "type": "epoch"} for seq in range(first, last)]
+    return [Note(seq=seq) for seq in range(first, last)]
 
 
 def state(folder: Path) -> Any:
@@ -68,7 +69,7 @@ def test_what_was_sent_is_taken_but_not_sent_again(tmp_path):
     Outbox(Receiver(), tmp_path / "state.json", "here", events(0, 5)).close()
     receiver = Receiver()
     box = Outbox(receiver, tmp_path / "state.json", "here", events(0, 8))
-    box.put({"seq": 8, "type": "end"})
+    box.put(Note(seq=8))
     assert box.close() == ""
     assert receiver.taken == list(range(9))
     assert receiver.sent == [5, 6, 7, 8]
@@ -105,7 +106,7 @@ def test_a_receiver_that_raises_is_called_again_with_the_same_and_what_came_sinc
     box = Outbox(receiver, tmp_path / "state.json", "here", events(0, 3))
     assert receiver.delivered.wait(3600)
     assert not receiver.errors
-    box.put({"seq": 3, "type": "end"})
+    box.put(Note(seq=3))
     assert box.close() == ""
     assert receiver.taken == [0, 1, 2, 3]
     assert receiver.sent == [0, 1, 2, 3]
@@ -117,7 +118,7 @@ def test_what_could_not_be_delivered_is_said_and_sent_by_the_next_process(tmp_pa
     Outbox(Receiver(), tmp_path / "state.json", "here", events(0, 2)).close()
     away = Receiver(*[ConnectionError("no route\nto host")] * 1000)
     box = Outbox(away, tmp_path / "state.json", "here", events(0, 4))
-    box.put({"seq": 4, "type": "end"})
+    box.put(Note(seq=4))
     assert box.close() == "ConnectionError: no route"
     assert away.sent == []
     assert away.taken == [0, 1, 2, 3, 4]

@@ -13,6 +13,7 @@ from studies import small_study
 
 from pipeline.ablate import main as ablate
 from pipeline.errors import UserError
+from pipeline.record import events
 from pipeline.record.folders import study_folder
 from pipeline.record.ledger import FILE, Ledger, read_events
 from pipeline.record.record import Record
@@ -43,30 +44,32 @@ def searched(
     study = study or small_study(num_rungs=1)
     with Ledger(folder) as ledger:
         ledger.append(
-            "study",
-            id="feed",
-            study=study.model_dump(mode="json"),
-            data=DATA,
-            note="",
-            files={},
-            core_version=1,
+            events.Study(
+                id="feed",
+                study=study.model_dump(mode="json"),
+                data=DATA,
+                note="",
+                files={},
+                core_version=1,
+            )
         )
         budget = {key: study.flat()[key] for key in BUDGET}
         facts = {"versions": {}, "commit": "", "machine": {}, "workers": 1}
-        ledger.append("session", command="test", budget=budget, default=budget, **facts)
+        ledger.append(events.Session(command="test", budget=budget, default=budget, **facts))
         for number, (knobs, value) in enumerate(zip([{}, *trials], values, strict=True)):
             config = study.baseline.override(knobs)
             ledger.append(
-                "trial",
-                run=f"t{number}",
-                trial=number,
-                knobs=knobs,
-                asked=None,
-                config=config.model_dump(mode="json"),
+                events.Trial(
+                    run=f"t{number}",
+                    trial=number,
+                    knobs=knobs,
+                    asked=None,
+                    config=config.model_dump(mode="json"),
+                )
             )
-            ledger.append("start", run=f"t{number}", rung=0)
-            ledger.append("rung", run=f"t{number}", rung=0, value=value)
-            ledger.append("end", run=f"t{number}", status="complete")
+            ledger.append(events.Start(run=f"t{number}", rung=0))
+            ledger.append(events.Rung(run=f"t{number}", rung=0, value=value))
+            ledger.append(events.End(run=f"t{number}", status="complete"))
     return Record.of(read_events(folder))
 
 

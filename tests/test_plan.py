@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.core.identity import run_key
+from pipeline.engine.order import Outcome
 from pipeline.engine.queue import MAX_ATTEMPTS, TooManyFailures
 from pipeline.engine.scheduler import Ladder, rung_epochs
 from pipeline.errors import MachineError
@@ -13,6 +14,7 @@ from pipeline.record.record import Record
 from pipeline.study.space import Choice, Float, Space
 from pipeline.study.study import Study
 from tests.driver import Worker, drive, facts, open_plan
+from tests.records import lines
 from tests.studies import small_study
 
 pytestmark = pytest.mark.usefixtures("quick_disk")
@@ -44,7 +46,7 @@ def impatient() -> Worker:
 
 
 def by_run(folder: Path, kind: str) -> Counter[str]:
-    return Counter(event["run"] for event in read_events(folder) if event["type"] == kind)
+    return Counter(event["run"] for event in lines(folder) if event["type"] == kind)
 
 
 def check_whole(folder: Path, record: Record, study: Study) -> None:
@@ -52,7 +54,7 @@ def check_whole(folder: Path, record: Record, study: Study) -> None:
     assert Record.of(read_events(folder)) == record
     assert len(record.trial_keys) == study.search.num_trials
     epochs = Counter(
-        (e["run"], e["metrics"]["epoch"]) for e in read_events(folder) if e["type"] == "epoch"
+        (e["run"], e["metrics"]["epoch"]) for e in lines(folder) if e["type"] == "epoch"
     )
     assert set(epochs.values()) == {1}
     for run in record.runs.values():
@@ -91,12 +93,10 @@ def test_the_baseline_is_trial_0_and_the_arms_come_after_the_search(tmp_path, sc
     record = drive(open_plan(tmp_path, study), Worker())
     assert record.trials()[0].config == study.baseline.model_dump(mode="json")
     kinds = [
-        record.runs[event["run"]].kind
-        for event in read_events(tmp_path)
-        if event["type"] == "start"
+        record.runs[event["run"]].kind for event in lines(tmp_path) if event["type"] == "start"
     ]
     assert kinds == sorted(kinds, reverse=True)
-    order = [(e["replicate"], e["arm"]) for e in read_events(tmp_path) if e["type"] == "arm"]
+    order = [(e["replicate"], e["arm"]) for e in lines(tmp_path) if e["type"] == "arm"]
     reference, *others = [arm.name for arm, _ in study.arms()]
     assert order == [(1, reference), (2, reference), *((r, arm) for r in (1, 2) for arm in others)]
 
@@ -116,8 +116,8 @@ def test_the_replicates_of_all_arms_share_seeds_and_no_two_replicates_do(tmp_pat
     plan, seeds = open_plan(tmp_path, study), {}
     worker = Worker()
     while (segment := plan.next()) is not None:
-        seeds.setdefault(segment.replicate, set()).add(segment.seed)
-        assert segment.test == (segment.replicate > 0)
+        seeds.setdefault(segment.seeds.replicate, set()).add(segment.seeds.run)
+        assert segment.test == (segment.seeds.replicate > 0)
         worker.run(plan, segment)
     plan.ledger.close()
     assert set(seeds) == {0, 1, 2}
@@ -388,7 +388,7 @@ def test_a_machine_that_fails_costs_no_run_an_attempt(tmp_path):
     plan = open_plan(tmp_path, study)
     segment = plan.next()
     with pytest.raises(MachineError, match="disk full"):
-        plan.finish(segment.name, {"status": "machine", "error": "disk full"})
+        plan.finish(segment.name, Outcome(status="machine", error="disk full"))
     plan.ledger.close()
     record = drive(open_plan(tmp_path, study), worker)
     check_whole(tmp_path, record, study)

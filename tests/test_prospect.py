@@ -4,6 +4,7 @@ ledger.
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 from statistics import stdev
 
@@ -17,6 +18,7 @@ from studies import small_study
 from benchmarks.coverage import pilots
 from pipeline.analysis.pilot import detectable, replicates_for, sentence
 from pipeline.analysis.preregistration import Outlook, expected, lines, outline
+from pipeline.record import events
 from pipeline.record.ledger import read_events
 from pipeline.record.record import Record
 from pipeline.report import write_report
@@ -57,15 +59,15 @@ def conduct(
 
 
 def kinds(folder: Path) -> list[str]:
-    return [event["type"] for event in read_events(folder)]
+    return [event.kind for event in read_events(folder)]
 
 
 def test_the_plan_is_written_once_and_before_any_run(tmp_path: Path) -> None:
     study = small_study(replicates=4)
     conduct(tmp_path, study)
-    events = kinds(tmp_path)
-    assert events.count("plan") == 1
-    assert events.index("plan") < events.index("arm")
+    told = kinds(tmp_path)
+    assert told.count("plan") == 1
+    assert told.index("plan") < told.index("arm")
     conduct(tmp_path, study)
     assert kinds(tmp_path).count("plan") == 1
     tree = json.loads((tmp_path / JSON).read_text())
@@ -97,9 +99,9 @@ def test_a_changed_plan_is_written_again_and_marked(tmp_path: Path) -> None:
     conduct(tmp_path, small_study(replicates=3))
     record, _ = conduct(tmp_path, small_study(replicates=4))
     first, second = record.plans
-    assert not first["after_results"]
-    assert second["after_results"]
-    assert second["changed"] == ["epochs", "replicates", "runs"]
+    assert not first.after_results
+    assert second.after_results
+    assert second.changed == ["epochs", "replicates", "runs"]
     text = (tmp_path / PLAN).read_text()
     assert "epochs, replicates, runs; after results of the arms existed" in text
     write_report(record, tmp_path / "report")
@@ -114,9 +116,9 @@ def test_the_pilot_goes_first_and_is_told_once(tmp_path: Path, workers: int) -> 
     study = small_study(replicates=5)
     record, said = conduct(tmp_path, study, workers=workers)
     begun = [
-        (event["arm"], event["replicate"])
+        (event.arm, event.replicate)
         for event in read_events(tmp_path)
-        if event["type"] == "arm"
+        if isinstance(event, events.Arm)
     ]
     assert begun[:3] == [("baseline", 1), ("baseline", 2), ("baseline", 3)]
     assert begun[3:6] == [("dropout", 1), ("augmentation", 1), ("dropout + augmentation", 1)]
@@ -125,22 +127,23 @@ def test_the_pilot_goes_first_and_is_told_once(tmp_path: Path, workers: int) -> 
     assert kinds(tmp_path).count("pilot") == 1
     values = [run.test_acc for run in record.arms()["baseline"][:3] if run.test_acc is not None]
     pilot = record.pilot
-    assert pilot["sd"] == pytest.approx(stdev(values))
-    assert pilot["metric"] == "test_acc"
-    assert pilot["seconds_per_epoch"] == 0.5
+    assert pilot
+    assert pilot.sd == pytest.approx(stdev(values))
+    assert pilot.metric == "test_acc"
+    assert pilot.seconds_per_epoch == 0.5
     assert [" ".join(text.split()) for text in said] == [sentence(pilot)]
-    assert pilot["sd_upper"] == pytest.approx(pilot["sd"] * math.sqrt(2 / stats.chi2.ppf(0.15, 2)))
+    assert pilot.sd_upper == pytest.approx(pilot.sd * math.sqrt(2 / stats.chi2.ppf(0.15, 2)))
     text = " ".join(said[0].split())
-    assert pilot["detectable"][0]["corrected"] > 1  # these runs spread by 20 points
+    assert pilot.detectable[0]["corrected"] > 1  # these runs spread by 20 points
     assert text.startswith("pilot: with 5 replicates you can see no difference; for ")
-    for wanted in pilot["replicates_for"]:
+    for wanted in pilot.replicates_for:
         assert f"for {100 * wanted['size']:.2g} points use {wanted['replicates']}" in text
     assert "after correction over 6. 3 runs of baseline have sd" in text
     assert all(len(line) <= 80 for line in said[0].splitlines())
     plan = " ".join((tmp_path / PLAN).read_text().split())
     assert text.removeprefix("pilot: ") in plan
     assert "not measured yet" not in plan
-    assert json.loads((tmp_path / JSON).read_text())["pilot"]["sd"] == pilot["sd"]
+    assert json.loads((tmp_path / JSON).read_text())["pilot"]["sd"] == pilot.sd
     conduct(tmp_path, study)
     assert kinds(tmp_path).count("pilot") == 1
 
@@ -148,8 +151,9 @@ def test_the_pilot_goes_first_and_is_told_once(tmp_path: Path, workers: int) -> 
 def test_hours_are_measured_or_said_to_be_unknown(tmp_path: Path) -> None:
     study = small_study(replicates=5)
     record, _ = conduct(tmp_path, study, workers=2)
-    assert record.plans[0]["expected"] == {"epochs_left": 60, "hours": None}
-    ahead = record.pilot["expected"]
+    assert record.plans[0].expected == {"epochs_left": 60, "hours": None}
+    assert record.pilot
+    ahead = record.pilot.expected
     assert (ahead["seconds_per_epoch"], ahead["workers"]) == (0.5, 2)
     assert ahead["hours"] == pytest.approx(ahead["epochs_left"] * 0.5 / 2 / 3600, abs=1e-5)
     assert ahead["epochs_left"] <= 60 - 9
@@ -159,7 +163,7 @@ def test_hours_are_measured_or_said_to_be_unknown(tmp_path: Path) -> None:
 @pytest.mark.parametrize("replicates", [1, 2])
 def test_no_pilot_of_fewer_than_three_replicates(tmp_path: Path, replicates: int) -> None:
     record, said = conduct(tmp_path, small_study(replicates=replicates))
-    assert (record.pilot, said) == ({}, [])
+    assert (record.pilot, said) == (None, [])
     assert "pilot         none: it takes 3 replicates" in (tmp_path / PLAN).read_text()
 
 
@@ -170,7 +174,7 @@ def test_no_pilot_where_a_run_of_it_diverged(tmp_path: Path) -> None:
         )
     )
     record, said = conduct(tmp_path, small_study(replicates=3), worker)
-    assert (record.pilot, said) == ({}, [])
+    assert (record.pilot, said) == (None, [])
 
 
 def test_the_detectable_difference_is_what_a_t_test_finds() -> None:
@@ -220,13 +224,19 @@ def test_four_of_five_pilots_keep_their_promise() -> None:
 
 def test_a_pilot_says_what_it_saw_and_an_older_one_promises_nothing() -> None:
     found = {"family": "differences from baseline", "size": 3, "alone": 0.1, "corrected": 0.13}
-    pilot = {"arm": "baseline", "runs": 3, "sd": 0.041, "replicates": 5, "detectable": [found]}
-    new = {
-        "sd_upper": 0.1,
-        "replicates_for": [{"size": 0.05, "replicates": 24}, {"size": 0.03, "replicates": None}],
-    }
-    ahead = {"expected": {"epochs_left": 0, "hours": 0.0}}
-    assert sentence(pilot | new | ahead).startswith(
+    older = events.Pilot(
+        arm="baseline",
+        metric="test_acc",
+        runs=3,
+        sd=0.041,
+        seconds_per_epoch=1.0,
+        replicates=5,
+        detectable=[found],
+        expected={"epochs_left": 0, "hours": 0.0},
+    )
+    sizes = [{"size": 0.05, "replicates": 24}, {"size": 0.03, "replicates": None}]
+    pilot = replace(older, sd_upper=0.1, replicates_for=sizes)
+    assert sentence(pilot).startswith(
         "pilot: with 5 replicates you can see differences of 13 points or more; for 5 points use "
         "24; for 3 points use more than 1,000. To see is to find in 80 % of studies after "
         "correction over 3."
@@ -236,10 +246,9 @@ def test_a_pilot_says_what_it_saw_and_an_older_one_promises_nothing() -> None:
         (0.0312, "differences of 3.2 points"),
         (0.995, "no difference"),
     ):
-        seen = pilot | new | ahead | {"detectable": [found | {"corrected": size}]}
+        seen = replace(pilot, detectable=[found | {"corrected": size}])
         assert f"you can see {said}" in sentence(seen), "rounded down it would promise more"
-    text = sentence(pilot | {"sd_range": [0.02, 0.2], "expected": {"epochs_left": 0, "hours": 0.0}})
-    assert text == (
+    assert sentence(older) == (
         "pilot: 3 runs of baseline have sd 4.1 points. If that were the truth, 5 replicates would "
         "find a difference of 13 points with 80 % power after correction over 3."
     )
@@ -261,8 +270,8 @@ def test_results_that_were_there_before_make_no_pilot(tmp_path: Path) -> None:
     train(plan, Worker())
     plan.ledger.close()
     record, said = conduct(tmp_path, study)
-    assert record.plans[0]["after_results"]
-    assert (record.pilot, said) == ({}, [])
+    assert record.plans[0].after_results
+    assert (record.pilot, said) == (None, [])
 
 
 def test_the_report_shows_the_pilot_beside_the_results(tmp_path: Path) -> None:
@@ -317,7 +326,8 @@ def test_the_plan_names_the_number_that_will_judge(labelled: int, judged: str) -
 
 def test_a_pilot_without_spread_promises_nothing(tmp_path: Path) -> None:
     record, said = conduct(tmp_path, small_study(replicates=3), Worker(acc=lambda *_: 0.1))
-    assert record.pilot["sd"] == 0
+    assert record.pilot
+    assert record.pilot.sd == 0
     words = " ".join(said[0].split())
     assert words.startswith(
         "pilot: 3 runs of baseline have the same value: what 3 replicates can see is not known."

@@ -14,6 +14,7 @@ from safetensors.torch import load_file, save_file
 
 from pipeline.core.config import TrainConfig
 from pipeline.export.files import anonymous
+from pipeline.record import events
 from pipeline.record.ledger import FILE
 from pipeline.record.published import Cutter, cutter, published
 from pipeline.record.record import Record
@@ -89,7 +90,7 @@ def private_record(folder: Path, **place: Any) -> Record:
         "budget": budget,
         "workers": 1,
     }
-    ledger.append("session", command=f"python -m pipeline.search {flags}", **facts, **place)
+    ledger.append(events.Session(command=f"python -m pipeline.search {flags}", **facts, **place))
     scribe.trials(4)
     for replicate in (1, 2, 3):
         for arm in arms:
@@ -100,11 +101,12 @@ def private_record(folder: Path, **place: Any) -> Record:
             )
             run = scribe.arm(arm, replicate, **ended)
             ledger.append(
-                "mlflow",
-                uri=f"sqlite:////scratch/{USER}/mlruns/mlflow.db",
-                what=run,
-                id="0a",
-                experiment="1",
+                events.Mlflow(
+                    uri=f"sqlite:////scratch/{USER}/mlruns/mlflow.db",
+                    what=run,
+                    id="0a",
+                    experiment="1",
+                )
             )
     return scribe.record()
 

@@ -2,6 +2,8 @@ import pytest
 
 from pipeline.core.identity import Seeds
 from pipeline.errors import MachineError
+from pipeline.record import events
+from pipeline.record.events import read as read_line
 from pipeline.record.ledger import Ledger, read_events
 from pipeline.record.record import Record, Run
 from tests.driver import DATA
@@ -28,21 +30,22 @@ def ledger(tmp_path):
     """With a header, a session and trials 0 and 1 in it; closed by the test's end."""
     with Ledger(tmp_path) as ledger:
         ledger.append(
-            "study", id="x", study=small_study().model_dump(mode="json"), data=DATA, note="n"
+            events.Study(id="x", study=small_study().model_dump(mode="json"), data=DATA, note="n")
         )
         ledger.append(
-            "session", command="c", versions={}, commit="", machine={}, workers=1, budget={}
+            events.Session(command="c", versions={}, commit="", machine={}, workers=1, budget={})
         )
         for number in (0, 1):
             config = small_study().baseline.override({"model.dropout": number / 4})
             knobs = {"model.dropout": number / 4}
             ledger.append(
-                "trial",
-                run=f"t{number}",
-                trial=number,
-                config=config.model_dump(mode="json"),
-                knobs=knobs,
-                asked=None,
+                events.Trial(
+                    run=f"t{number}",
+                    trial=number,
+                    config=config.model_dump(mode="json"),
+                    knobs=knobs,
+                    asked=None,
+                )
             )
         yield ledger
 
@@ -64,29 +67,29 @@ def test_a_run_goes_through_its_states(ledger):
     seen = []
     record = read(ledger)
     ledger.listener = lambda event: (record.apply(event), seen.append(record.runs["t0"].status))
-    ledger.append("start", run="t0", rung=0)
-    ledger.append("epoch", run="t0", metrics=epoch(1))
-    ledger.append("rung", run="t0", rung=0, value=0.5)
-    ledger.append("end", run="t0", status="stopped")
-    ledger.append("start", run="t0", rung=1)
-    ledger.append("fail", run="t0", error="died")
-    ledger.append("start", run="t0", rung=1)
-    ledger.append("epoch", run="t0", metrics=epoch(2, 0.7))
-    ledger.append("rung", run="t0", rung=1, value=0.7)
-    end = ledger.append("end", run="t0", status="complete", best_epoch=2, num_params=9)
+    ledger.append(events.Start(run="t0", rung=0))
+    ledger.append(events.Epoch(run="t0", metrics=epoch(1)))
+    ledger.append(events.Rung(run="t0", rung=0, value=0.5))
+    ledger.append(events.End(run="t0", status="stopped"))
+    ledger.append(events.Start(run="t0", rung=1))
+    ledger.append(events.Fail(run="t0", error="died"))
+    ledger.append(events.Start(run="t0", rung=1))
+    ledger.append(events.Epoch(run="t0", metrics=epoch(2, 0.7)))
+    ledger.append(events.Rung(run="t0", rung=1, value=0.7))
+    end = ledger.append(events.End(run="t0", status="complete", best_epoch=2, num_params=9))
     assert seen == [
         *("running", "running", "paused", "stopped", "running"),
         *("running", "running", "running", "paused", "complete"),
     ]
     run = record.runs["t0"]
     assert (run.attempts, run.error, run.rung, run.rungs) == (1, "", 1, {0: 0.5, 1: 0.7})
-    assert (run.best_epoch, run.num_params, run.ended_seq, run.seconds) == (2, 9, end["seq"], 4.0)
+    assert (run.best_epoch, run.num_params, run.ended_seq, run.seconds) == (2, 9, end.seq, 4.0)
     assert read(ledger) == record
 
 
 def test_an_epoch_counts_once_and_in_order(ledger):
     for number in (1, 1, 3, 2, 1):
-        ledger.append("epoch", run="t0", metrics=epoch(number, number / 10))
+        ledger.append(events.Epoch(run="t0", metrics=epoch(number, number / 10)))
     assert [found["epoch"] for found in read(ledger).runs["t0"].epochs] == [1, 2]
 
 
@@ -116,18 +119,18 @@ def test_loss_and_accuracy_of_a_row_come_from_the_same_epoch():
 
 def test_the_best_trial_went_furthest(ledger):
     assert read(ledger).best_trial() is None
-    ledger.append("rung", run="t0", rung=0, value=0.9)
+    ledger.append(events.Rung(run="t0", rung=0, value=0.9))
     assert read(ledger).best_trial().number == 0
-    ledger.append("rung", run="t1", rung=0, value=0.9)
+    ledger.append(events.Rung(run="t1", rung=0, value=0.9))
     assert read(ledger).best_trial().number == 0
-    ledger.append("rung", run="t1", rung=1, value=0.3)
+    ledger.append(events.Rung(run="t1", rung=1, value=0.3))
     assert read(ledger).best_trial().number == 1
-    ledger.append("end", run="t1", status="diverged", error="nan")
+    ledger.append(events.End(run="t1", status="diverged", error="nan"))
     assert read(ledger).best_trial().number == 0
 
 
 def test_a_twin_is_a_number_without_a_run(ledger):
-    ledger.append("twin", run="t0", trial=2, knobs={}, asked=0, values=[])
+    ledger.append(events.Twin(run="t0", trial=2, knobs={}, asked=0, values=[]))
     record = read(ledger)
     assert record.trial_keys == ["t0", "t1", "t0"]
     assert [run.number for run in record.trials()] == [0, 1]
@@ -138,7 +141,9 @@ def test_the_newest_session_says_the_budget(ledger):
     for trials in (9, 4):
         budget = {"search.num_trials": trials, "ablation.replicates": 7}
         ledger.append(
-            "session", command="c", versions={}, commit="", machine={}, workers=1, budget=budget
+            events.Session(
+                command="c", versions={}, commit="", machine={}, workers=1, budget=budget
+            )
         )
     study = read(ledger).study
     assert (study.search.num_trials, study.ablation.replicates) == (4, 7)
@@ -150,9 +155,9 @@ def test_arms_stand_in_the_order_of_the_design_whenever_they_ran(ledger):
     for number, name in enumerate(reversed(names)):
         for replicate in (2, 1):
             ledger.append(
-                "arm", run=f"a{number}-{replicate}", arm=name, replicate=replicate, config={}
+                events.Arm(run=f"a{number}-{replicate}", arm=name, replicate=replicate, config={})
             )
-    ledger.append("arm", run="gone", arm="an arm of an older design", replicate=1, config={})
+    ledger.append(events.Arm(run="gone", arm="an arm of an older design", replicate=1, config={}))
     arms = read(ledger).arms()
     assert list(arms) == [*names, "an arm of an older design"]
     assert all([run.replicate for run in arms[name]] == [1, 2] for name in names)
@@ -165,7 +170,7 @@ def test_an_arm_without_runs_is_a_hole_and_no_missing_row(ledger):
 def test_mlflow_ids_are_kept_by_address(ledger):
     for uri in ("here", "there"):
         for what in ("study", "t0"):
-            ledger.append("mlflow", uri=uri, what=what, id=f"{uri}-{what}")
+            ledger.append(events.Mlflow(uri=uri, what=what, id=f"{uri}-{what}"))
     record = read(ledger)
     assert record.mlflow_ids["here|study"] == "here-study"
     assert record.mlflow_ids["there|t0"] == record.runs["t0"].mlflow_id == "there-t0"
@@ -173,7 +178,7 @@ def test_mlflow_ids_are_kept_by_address(ledger):
 
 def test_an_empty_ledger_is_an_empty_record():
     record = Record.of([])
-    assert record.header == {}
+    assert record.begun is None
     assert record.trials() == []
     assert record.best_trial() is None
 
@@ -196,13 +201,13 @@ def test_every_prefix_of_a_ledger_can_be_read(tmp_path):
     scribe.trials()
     scribe.arms()
     scribe.ledger.close()
-    events = list(read_events(tmp_path))
+    told = list(read_events(tmp_path))
     record = Record()
-    for count, event in enumerate(events, 1):
+    for count, event in enumerate(told, 1):
         record.apply(event)
         assert len(record.trials()) <= 7
         assert sum(len(run.epochs) for run in record.runs.values()) == sum(
-            e["type"] == "epoch" for e in events[:count]
+            isinstance(e, events.Epoch) for e in told[:count]
         )
         if record.sessions:
             record.arms()
@@ -228,4 +233,4 @@ def test_a_sealed_event_that_no_version_writes_is_refused_in_words(event):
         MachineError,
         match=r"line 8 \('.*'\) is sealed, but no event of this study.*nothing has been",
     ):
-        Record().apply({"seq": 7, "time": 1.0, **event})
+        Record().apply(read_line({"seq": 7, "time": 1.0, **event}))

@@ -17,13 +17,15 @@ from pipeline.analysis.preregistration import Outlook
 from pipeline.core.checkpoints import META
 from pipeline.errors import UserError
 from pipeline.export.__main__ import main as export
-from pipeline.record.ledger import FILE, Event, Ledger, read_events
+from pipeline.record.events import Line, read
+from pipeline.record.ledger import FILE, Ledger
 from pipeline.record.lines import seal
 from pipeline.record.record import Record
 from pipeline.report.__main__ import main as report
 from pipeline.search import main as search
 from tests import commands
 from tests.driver import Worker, drive, open_plan
+from tests.records import lines
 from tests.studies import small_study
 
 RECORDED = Path(__file__).parent / "recorded"
@@ -66,12 +68,12 @@ def one_more_knob(root: Path) -> Path:
 
 def without_the_knobs(home: Path) -> Record:
     """What is recorded, for the classes of this process, which lack those of `one_more_knob`."""
-    events = list(read_events(home / "small-digits"))
-    for event in events:
+    told = lines(home / "small-digits")
+    for event in told:
         if event["type"] in ("trial", "arm"):
             event["config"].pop("label_noise", None)
             event["config"]["model"].pop("gate", None)
-    return Record.of(events)
+    return Record.of(map(read, told))
 
 
 @pytest.mark.parametrize(
@@ -129,9 +131,9 @@ def test_a_study_of_a_former_version_is_reported_exported_and_gone_on_with(
         assert {name: content for name, content in files(folder).items() if key in name} == own
 
 
-def rewritten(events: list[Event], folder: Path) -> None:
+def rewritten(told: list[Line], folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / FILE).write_bytes(b"".join(seal(event) for event in events))
+    (folder / FILE).write_bytes(b"".join(seal(line) for line in told))
 
 
 def with_field(tree: dict[str, Any]) -> dict[str, Any]:
@@ -146,13 +148,13 @@ def test_a_setting_that_there_is_no_more_is_refused_in_words_and_nothing_is_chan
     command: Callable[[list[str]], int], place: str, tmp_path: Path
 ) -> None:
     folder = put(tmp_path)
-    events = list(read_events(folder))
-    for event in events:
+    told = lines(folder)
+    for event in told:
         if event["type"] == "study" and place == "study":
             event["study"]["baseline"] = with_field(event["study"]["baseline"])
         if event["type"] in ("trial", "arm") and place == "run":
             event["config"] = with_field(event["config"])
-    rewritten(events, folder)
+    rewritten(told, folder)
     before = files(folder)
     with pytest.raises(
         UserError,
@@ -170,22 +172,22 @@ def test_runs_recorded_with_fewer_fields_are_known_by_what_they_are(tmp_path: Pa
     study, worker = small_study(num_trials=2), Worker()
     whole = drive(open_plan(tmp_path / "whole", small_study(num_trials=8)), worker)
     drive(open_plan(tmp_path / "cut", study), worker)
-    events = list(read_events(tmp_path / "cut"))
+    told = lines(tmp_path / "cut")
     renamed: dict[str, str] = {}
-    for event in events:
+    for event in told:
         if event["type"] in ("trial", "arm"):
             del event["config"]["allow_pretrained"]
             renamed[event["run"]] = f"former-{len(renamed)}"
         if "run" in event:
             event["run"] = renamed[event["run"]]
-    rewritten(events, tmp_path / "cut")
+    rewritten(told, tmp_path / "cut")
     again = Worker()
     plan = open_plan(tmp_path / "cut", small_study(num_trials=8))
     for key, run in plan.record.runs.items():
         assert plan.keys.of(study.baseline.parse(run.config, source="test"), run.replicate) == key
     record = drive(plan, again)
     assert [run.knobs for run in record.trials()] == [run.knobs for run in whole.trials()]
-    done = {key: len(run.epochs) for key, run in Record.of(events).runs.items()}
+    done = {key: len(run.epochs) for key, run in Record.of(map(read, told)).runs.items()}
     assert not [(key, epoch) for key, epoch in again.trained if epoch <= done.get(key, 0)]
 
 
@@ -193,15 +195,15 @@ def test_a_budget_and_a_line_of_the_plan_that_are_newer_than_the_record_are_no_c
     tmp_path: Path,
 ) -> None:
     folder = put(tmp_path)
-    events = list(read_events(folder))
-    for event in events:
+    told = lines(folder)
+    for event in told:
         if event["type"] == "session":
             del event["budget"]["ablation.rope"], event["default"]["ablation.rope"]
         if event["type"] == "plan":
             del event["plan"]["margin"]
-    rewritten(events, folder)
+    rewritten(told, folder)
     assert search(["--study", str(STUDY), "--mlruns", str(tmp_path), "--dry-run"]) == 0
-    record = Record.of(events)
+    record = Record.of(map(read, told))
     with Ledger(folder, record.apply) as ledger:
         Outlook(record.study, ledger, record, workers=1)
-    assert not any("margin" in plan["changed"] for plan in record.plans)
+    assert not any("margin" in plan.changed for plan in record.plans)

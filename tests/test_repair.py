@@ -5,6 +5,7 @@ the study goes on.
 import json
 import random
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,8 @@ from hypothesis import strategies as st
 from pipeline.core.config import TrainConfig
 from pipeline.errors import MachineError, UserError
 from pipeline.frozen import digest
-from pipeline.record.ledger import FILE, Event, Ledger, read_events
+from pipeline.record.events import Event, Repair, written
+from pipeline.record.ledger import FILE, Ledger, read_events
 from pipeline.record.lines import restored, seal, unseal
 from pipeline.record.record import Record
 from pipeline.record.salvage import mend
@@ -27,6 +29,7 @@ from pipeline.report.sections import provenance
 from pipeline.session.resume import LOST, changed_since
 from pipeline.study.study import Study
 from tests.driver import Worker, drive, facts, open_plan
+from tests.records import Note
 from tests.studies import small_study
 
 pytestmark = pytest.mark.usefixtures("quick_disk")
@@ -59,7 +62,7 @@ def studies(tmp_path_factory) -> dict[str, tuple[Study, Path]]:
 
 
 def without_number(event: Event) -> str:
-    return json.dumps({key: value for key, value in event.items() if key != "seq"})
+    return json.dumps(written(replace(event, seq=0)))
 
 
 def is_part(some: list[str], whole: list[str]) -> bool:
@@ -73,8 +76,8 @@ def mended(folder: Path, content: bytes, whole: list[Event]) -> Record:
     (folder / FILE).write_bytes(content)
     assert main([str(folder)]) == 0
     *kept, note = read_events(folder)
-    assert note["type"] == "repair"
-    assert (folder / note["file"]).read_bytes() == content
+    assert isinstance(note, Repair)
+    assert (folder / note.file).read_bytes() == content
     assert is_part(
         [without_number(event) for event in kept], [without_number(event) for event in whole]
     )
@@ -91,7 +94,7 @@ def test_a_study_that_lost_any_line_goes_on_to_the_same_size(tmp_path, studies, 
     lines, whole = lines_of(source), list(read_events(source))
     end = Record.of(whole)
     draw = random.Random(part)
-    first_of_kind = {event["type"]: event["seq"] for event in reversed(whole)}
+    first_of_kind = {event.kind: event.seq for event in reversed(whole)}
     lost = sorted(
         {*first_of_kind.values(), *draw.sample(range(1, len(lines)), 12)} - {0, len(lines) - 1}
     )[part::4]
@@ -163,9 +166,8 @@ RECORDED_LINES = lines_of(RECORDED)
 def test_a_hurt_ledger_is_read_whole_or_cut_or_refused_and_mended_of_its_own_events(
     tmp_path_factory, content
 ):
-    whole = [json.loads(line) for line in RECORDED_LINES]
-    for event in whole:
-        del event["crc"]
+    first = unseal(RECORDED_LINES[0])
+    whole = list(read_events(RECORDED))
     folder = tmp_path_factory.mktemp("damaged")
     (folder / FILE).write_bytes(content)
     try:
@@ -178,7 +180,7 @@ def test_a_hurt_ledger_is_read_whole_or_cut_or_refused_and_mended_of_its_own_eve
     except MachineError:
         assert (folder / FILE).read_bytes() == content
         heads = content.splitlines(keepends=True)
-        if any(restored(line) == whole[0] or line == RECORDED_LINES[0] for line in heads):
+        if any(restored(line) == first or line == RECORDED_LINES[0] for line in heads):
             mended(folder, content, whole)
         else:
             with pytest.raises(MachineError, match="its first event"):
@@ -212,7 +214,7 @@ def test_a_ledger_with_a_wrong_byte_in_its_header_and_in_another_line_loses_noth
         content[place] ^= 255
     record = mended(tmp_path, bytes(content), list(read_events(RECORDED)))
     assert (tmp_path / FILE).read_bytes().startswith(b"".join(RECORDED_LINES))
-    assert record.repairs[0]["restored"] == 2
+    assert record.repairs[0].restored == 2
     assert "restored by the checksum: 2 lines" in capsys.readouterr().out
 
 
@@ -230,7 +232,7 @@ def test_where_two_writers_parted_nothing_that_comes_later_is_kept(tmp_path):
     other = seal({"seq": 20, "time": 1.0, "type": "finish", "status": "interrupted"})
     record = mended(tmp_path, b"".join([*lines[:21], other, *lines[21:]]), whole)
     assert len(list(read_events(tmp_path))) == 21
-    assert record.repairs[0]["left_out"]
+    assert record.repairs[0].left_out
 
 
 def test_a_sealed_line_that_is_no_event_of_a_study_is_mended_like_damage(tmp_path):
@@ -260,7 +262,7 @@ def test_mlflow_is_told_anew_and_a_newer_format_or_no_ledger_is_refused(tmp_path
 
 def test_a_study_in_use_is_not_mended(tmp_path):
     with Ledger(tmp_path) as ledger:
-        ledger.append("study")
+        ledger.append(Note())
         with pytest.raises(MachineError, match="in use"):
             mend(tmp_path)
 

@@ -12,6 +12,7 @@ import pytest
 
 from pipeline.cells import inert
 from pipeline.errors import MachineError, UserError, printable
+from pipeline.record import events
 from pipeline.record.record import Record
 from pipeline.report import Report, frame_files, write_report
 from pipeline.report.compose import read, texts
@@ -544,10 +545,10 @@ def test_search_warnings(tmp_path: Path) -> None:
         "optimizer.lr": 0.0099,
     }
     config = book.study.baseline.override(knobs).model_dump(mode="json")
-    book.ledger.append("trial", run="t", trial=1, config=config, knobs=knobs, asked=0)
-    book.ledger.append("start", run="t", rung=0)
-    book.ledger.append("rung", run="t", rung=2, value=0.99)
-    book.ledger.append("end", run="t", status="complete")
+    book.ledger.append(events.Trial(run="t", trial=1, config=config, knobs=knobs, asked=0))
+    book.ledger.append(events.Start(run="t", rung=0))
+    book.ledger.append(events.Rung(run="t", rung=2, value=0.99))
+    book.ledger.append(events.End(run="t", status="complete"))
     warnings = "\n".join(write_texts(book.record(), tmp_path / "r").warnings)
     assert "optimizer.adam.lr = 0.0099 at the upper end of 1e-05 … 0.01 (log)" in warnings
     assert "model.dropout" not in warnings
@@ -575,7 +576,9 @@ def test_data_warnings_unreadable_pictures_and_stores(tmp_path: Path) -> None:
         "warnings": ["class sizes differ 9:1"],
     }
     book = arms_only(tmp_path, replicates=1, data=data)
-    book.ledger.append("mlflow", uri="https://user:hunter2@mlflow.example", what="study", id="1")
+    book.ledger.append(
+        events.Mlflow(uri="https://user:hunter2@mlflow.example", what="study", id="1")
+    )
     book.session(commit="ffff00001111")
     report = write_texts(book.record(), tmp_path / "r")
     warnings = "\n".join(report.warnings)

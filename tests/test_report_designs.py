@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from pipeline.record import events
 from pipeline.record.ledger import read_events
 from pipeline.record.record import Record
 from pipeline.report import Report, write_report
@@ -506,12 +507,12 @@ def searched(
             "optimizer.lr": 3e-4,
         } | changes
         book.ledger.append(
-            "trial", run=f"t{number}", trial=number, config=config, knobs=changes, asked=None
+            events.Trial(run=f"t{number}", trial=number, config=config, knobs=changes, asked=None)
         )
-        book.ledger.append("start", run=f"t{number}", rung=0)
+        book.ledger.append(events.Start(run=f"t{number}", rung=0))
         book.epochs(f"t{number}", 2, value)
-        book.ledger.append("rung", run=f"t{number}", rung=rung, value=value)
-        book.ledger.append("end", run=f"t{number}", status="complete", best_epoch=2)
+        book.ledger.append(events.Rung(run=f"t{number}", rung=rung, value=value))
+        book.ledger.append(events.End(run=f"t{number}", status="complete", best_epoch=2))
     for replicate in range(1, count + 1):
         for arm, _ in book.study.arms():
             book.arm(arm.name, replicate, 0.6)

@@ -16,6 +16,7 @@ from pipeline.cells import inert
 from pipeline.core.config import TrainConfig
 from pipeline.core.finished.evidence import Evidence, Judged, Wrong, evidence_path, write
 from pipeline.core.identity import Seeds
+from pipeline.record import events
 from pipeline.record.record import Record
 from pipeline.report import frame_files, frames
 from pipeline.report.compose import Findings, read
@@ -39,7 +40,7 @@ def findings(tmp_path_factory: pytest.TempPathFactory) -> Findings:
     sha = write(evidence_path(folder, "arm-0-r1"), Evidence("test", judged, none, ()))
     book.arm("baseline", 1, evidence=sha, num_macs=5000, num_train=800)
     book.arms(without=(("baseline", 1),))
-    book.ledger.append("mlflow", uri="file:x", what="arm-0-r1", id="run-7")
+    book.ledger.append(events.Mlflow(uri="file:x", what="arm-0-r1", id="run-7"))
     return read(book.record(), folder)
 
 

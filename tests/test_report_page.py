@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from pipeline.analysis.wording import Points, millions
+from pipeline.record import events
 from pipeline.record.record import Record
 from pipeline.report.compose import document, read, texts
 from pipeline.report.document import (
@@ -157,7 +158,7 @@ def test_every_run_is_listed_once_with_its_place_in_the_store(tmp_path: Path) ->
     ]
     for number, uri in enumerate(uris):
         run = f"arm-{number // 3}-r{number % 3 + 1}"
-        scribe.ledger.append("mlflow", uri=uri, what=run, id=f"id{number}", experiment="7")
+        scribe.ledger.append(events.Mlflow(uri=uri, what=run, id=f"id{number}", experiment="7"))
     source = texts(read(scribe.record()), {})["report.html"]
     links = [place for _, place in Cells(source).links if not place.startswith("#")]
     assert links == ["https://mlflow.example/x/#/experiments/7/runs/id0"]

@@ -6,6 +6,7 @@ import pytest
 
 from pipeline.analysis.results import read_ablation
 from pipeline.analysis.tuning_effort import Effort, efforts, untuned
+from pipeline.record import events
 from pipeline.record.record import Record
 from pipeline.report import compose, frames
 from pipeline.report.sections.tuning import UNTUNED, column, hyperparameters, unpromoted, warnings
@@ -208,11 +209,11 @@ def test_a_variant_that_the_search_never_sent_on_is_warned_of(tmp_path):
                 mode="json"
             )
             book.ledger.append(
-                "trial", run=f"t{number}", trial=number, config=config, knobs={}, asked=None
+                events.Trial(run=f"t{number}", trial=number, config=config, knobs={}, asked=None)
             )
             for rung in rungs:
-                book.ledger.append("start", run=f"t{number}", rung=rung)
-                book.ledger.append("rung", run=f"t{number}", rung=rung, value=0.5)
+                book.ledger.append(events.Start(run=f"t{number}", rung=rung))
+                book.ledger.append(events.Rung(run=f"t{number}", rung=rung, value=0.5))
         return list(unpromoted(book.record(), study))
 
     assert searched("even", {"cnn": (0, 1), "resnet18": (0, 1)}) == []

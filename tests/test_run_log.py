@@ -11,9 +11,10 @@ import pytest
 
 from pipeline.analysis.missing_runs import reasons
 from pipeline.engine import ray_tune, run_log, worker
-from pipeline.engine.order import Segment
+from pipeline.engine.order import Order, Outcome, Report, Segment
 from pipeline.engine.queue import MAX_ATTEMPTS
 from pipeline.machine import Resources
+from pipeline.record.events import Fail
 from pipeline.record.ledger import read_events
 from pipeline.study.study import Study
 from tests.driver import Worker, open_plan
@@ -62,7 +63,7 @@ def test_a_crash_of_the_interpreter_leaves_where_it_was(tmp_path: Path) -> None:
     assert "string_at" in captured
 
 
-def order_of(segment: Segment, folder: Path) -> dict:
+def order_of(segment: Segment, folder: Path) -> Order:
     return segment.order(folder, folder / "no pictures here", Resources(1, 0.0))
 
 
@@ -77,10 +78,11 @@ def test_a_failed_run_leaves_its_traceback_and_its_config(
     monkeypatch.setattr(ray_tune.tune, "report", reports.append)
     plan = open_plan(tmp_path, arms())
     segment = plan.next()
-    ray_tune.lease.grant(Path(order_of(segment, tmp_path)["folder"]), segment.name)
+    ray_tune.lease.grant(order_of(segment, tmp_path).folder, segment.name)
     ray_tune.carry_out(order_of(segment, tmp_path), worker.work)
-    outcome = ray_tune.json.loads(reports[-1]["event"])["outcome"]
-    assert outcome["status"] == "failed"
+    outcome = Report.from_json(reports[-1]["report"]).told
+    assert isinstance(outcome, Outcome)
+    assert outcome.status == "failed"
     plan.finish(segment.name, outcome)
     text = (tmp_path / "logs" / f"{segment.run}.txt").read_text()
     assert "Traceback (most recent call last)" in text
@@ -88,8 +90,8 @@ def test_a_failed_run_leaves_its_traceback_and_its_config(
     assert '"width": ' in text
     assert "epochs recorded: 0" in text
     assert [path.name for path in (tmp_path / "logs").iterdir()] == [f"{segment.run}.txt"]
-    (failure,) = [event for event in read_events(tmp_path) if event["type"] == "fail"]
-    assert failure["log"] == f"logs/{segment.run}.txt"
+    (failure,) = [event for event in read_events(tmp_path) if isinstance(event, Fail)]
+    assert failure.log == f"logs/{segment.run}.txt"
 
 
 def test_each_attempt_has_its_entry_and_the_report_names_the_log(tmp_path: Path) -> None:

@@ -3,7 +3,6 @@ nothing.
 """
 
 import copy
-import json
 import shutil
 from collections import Counter
 from pathlib import Path
@@ -15,21 +14,23 @@ from studies import small_study
 
 from pipeline.engine import ray_tune
 from pipeline.engine.interrupts import Interrupts
+from pipeline.engine.order import Order, Outcome, Report
 from pipeline.engine.queue import MAX_ATTEMPTS, Plan
 from pipeline.engine.ray_tune import Ended, Heartbeat, Searcher, Segments
 from pipeline.errors import MachineError
 from pipeline.machine import Resources
 from pipeline.record.lease import FILE
 from pipeline.record.ledger import read_events
+from tests.records import lines
 
 pytestmark = pytest.mark.usefixtures("quick_disk")
 
 LATE = {
-    "reached": {"status": "reached", "best_epoch": 1, "num_params": 1},
-    "diverged": {"status": "diverged", "error": "train_loss is NaN"},
-    "failed": {"status": "failed", "error": "lost", "retry": True},
-    "hopeless": {"status": "failed", "error": "wrong shape", "retry": False},
-    "machine": {"status": "machine", "error": "cannot write a checkpoint"},
+    "reached": Outcome(status="reached", best_epoch=1, num_params=1),
+    "diverged": Outcome(status="diverged", error="train_loss is NaN"),
+    "failed": Outcome(status="failed", error="lost", retry=True),
+    "hopeless": Outcome(status="failed", error="wrong shape"),
+    "machine": Outcome(status="machine", error="cannot write a checkpoint"),
 }
 
 
@@ -46,28 +47,28 @@ class Tune:
         self.segments = Segments(
             self.plan, folder / "cache", Resources(workers, 0.0), self.interrupts, deadline
         )
-        self.orders: list[dict[str, Any]] = []
+        self.orders: list[Order] = []
 
     def begin(self) -> int:
         given = self.segments.suggest(str(len(self.orders)))
-        self.orders.append(json.loads(given["order"]))
+        self.orders.append(Order.from_json(given["order"]))
         return len(self.orders) - 1
 
     def epoch(self, trial: int, number: int, *, segment_of: int | None = None) -> None:
-        self._result(trial, segment_of, metrics=metrics(0.5, number))
+        self._result(trial, segment_of, metrics(0.5, number))
 
     def outcome(
         self,
         trial: int,
-        outcome: dict[str, Any] = LATE["reached"],
+        outcome: Outcome = LATE["reached"],
         *,
         segment_of: int | None = None,
     ) -> None:
-        self._result(trial, segment_of, outcome=outcome)
+        self._result(trial, segment_of, outcome)
 
     def reach(self, trial: int) -> None:
         """All that the trial's worker reports."""
-        for number in range(self.orders[trial]["reported"] + 1, self.orders[trial]["stop"] + 1):
+        for number in range(self.orders[trial].reported + 1, self.orders[trial].stop + 1):
             self.epoch(trial, number)
         self.outcome(trial)
 
@@ -75,13 +76,11 @@ class Tune:
         self.segments.on_trial_complete(str(trial), error=error)
 
     def events(self, *kinds: str) -> list[str]:
-        return [event["type"] for event in read_events(self.folder) if event["type"] in kinds]
+        return [event.kind for event in read_events(self.folder) if event.kind in kinds]
 
-    def _result(self, trial: int, segment_of: int | None, **event: Any) -> None:
+    def _result(self, trial: int, segment_of: int | None, told: dict[str, float] | Outcome) -> None:
         order = self.orders[trial if segment_of is None else segment_of]
-        self.segments.on_trial_result(
-            str(trial), {"event": json.dumps({"segment": order["segment"], **event})}
-        )
+        self.segments.on_trial_result(str(trial), {"report": Report(order.segment, told).to_json()})
 
 
 @pytest.fixture
@@ -91,8 +90,8 @@ def tune(tmp_path: Path) -> Tune:
     found.reach(found.begin())
     found.begin()
     first, second = found.orders
-    assert first["folder"] == second["folder"]
-    assert first["segment"] != second["segment"]
+    assert first.folder == second.folder
+    assert first.segment != second.segment
     return found
 
 
@@ -126,9 +125,7 @@ def test_a_late_epoch_of_a_former_segment_is_not_the_new_ones(tune: Tune) -> Non
 
 
 @pytest.mark.parametrize("late", LATE.values(), ids=LATE)
-def test_a_late_outcome_of_a_former_segment_is_not_the_new_ones(
-    tune: Tune, late: dict[str, Any]
-) -> None:
+def test_a_late_outcome_of_a_former_segment_is_not_the_new_ones(tune: Tune, late: Outcome) -> None:
     before = copy.deepcopy(tune.plan.record.runs)
     tune.outcome(0, late)
     assert tune.segments.error is None
@@ -161,13 +158,13 @@ def test_a_segment_has_a_name_and_the_lease_before_its_worker_hears_of_it(tmp_pa
     for _ in range(3):
         trial = found.begin()
         order = found.orders[trial]
-        assert (Path(order["folder"]) / FILE).read_text() == order["segment"]
-        names.add(order["segment"])
+        assert (order.folder / FILE).read_text() == order.segment
+        names.add(order.segment)
         found.complete(trial)
     found.plan.ledger.close()
     later = Tune(tmp_path)
     later.begin()
-    assert len({*names, later.orders[0]["segment"]}) == 4, "of an earlier command's worker too"
+    assert len({*names, later.orders[0].segment}) == 4, "of an earlier command's worker too"
 
 
 def test_a_lease_that_cannot_be_given_ends_the_command(tmp_path: Path) -> None:
@@ -286,7 +283,7 @@ def test_workers_that_are_killed_for_memory_are_counted_out_and_no_run_is_blamed
     trials = [found.begin() for _ in range(3)]
     for trial in trials:
         found.complete(trial, error=True)
-    errors = [event["error"] for event in read_events(tmp_path) if event["type"] == "fail"]
+    errors = [event["error"] for event in lines(tmp_path) if event["type"] == "fail"]
     assert errors == [
         "the worker process was killed for want of memory; from here on 2 runs at the same time",
         "the worker process was killed for want of memory; from here on 1 run at the same time",
@@ -297,7 +294,7 @@ def test_workers_that_are_killed_for_memory_are_counted_out_and_no_run_is_blamed
     last = found.begin()
     found.complete(last, error=True)
     assert found.segments.resources.workers == 1
-    assert "no other was at work" in list(read_events(tmp_path))[-1]["error"]
+    assert "no other was at work" in lines(tmp_path)[-1]["error"]
     assert sum(found.plan.attempts.values()) == 2
 
 
@@ -314,4 +311,4 @@ def test_tune_has_so_many_trials_and_then_begins_again(tmp_path: Path, monkeypat
     assert not found.segments.full
     assert not found.segments.names
     found.begin()
-    assert not [event for event in read_events(tmp_path) if event["type"] == "fail"]
+    assert not [event for event in lines(tmp_path) if event["type"] == "fail"]

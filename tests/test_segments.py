@@ -14,7 +14,8 @@ import pytest
 
 from benchmarks.segments.audit import FAULTS, Audit, audit, handed_out, trained_twice, two_writers
 from benchmarks.segments.stub import SEAMS, TIMER, read
-from pipeline.record.ledger import read_events
+from pipeline.record import events
+from tests.records import lines
 
 ROOT = Path(__file__).parents[1]
 
@@ -59,9 +60,7 @@ def test_nothing_is_lost_done_twice_or_told_wrongly_when_everything_is_late_or_d
     assert set(died) == {*SEAMS, TIMER}
     assert audit(study, 100, 2, 4).whole
     assert not audit(study, 101, 2, 4).whole, "a run that is missing is seen"
-    assert sum(event["type"] == "fail" for event in read_events(study)) >= len(died) - died.count(
-        TIMER
-    )
+    assert sum(event["type"] == "fail" for event in lines(study)) >= len(died) - died.count(TIMER)
 
 
 def entry(segment: str, what: str, time: float, **more: Any) -> dict[str, Any]:
@@ -92,12 +91,12 @@ def test_the_audit_sees_two_writers() -> None:
 
 
 def test_the_audit_sees_a_run_that_is_handed_out_twice() -> None:
-    kinds = ("start", "rung", "start", "fail", "start", "start", "end")
-    events: list[dict[str, Any]] = [{"seq": 0, "type": "study", "id": "s"}]
-    events += [
-        {"seq": number, "type": kind, "run": "r"} for number, kind in enumerate(kinds, start=1)
-    ]
-    assert handed_out(events) == ({"s.3"}, {"s.1", "s.3", "s.5", "s.6"}, 1, 1)
+    start, rung = events.Start(run="r", rung=0), events.Rung(run="r", rung=0, value=0.5)
+    fail, end = events.Fail(run="r", error=""), events.End(run="r", status="stopped")
+    told = [events.Study(id="s", study={}, data={}, note="")]
+    told += [start, rung, start, fail, start, start, end]
+    told = [replace(event, seq=number) for number, event in enumerate(told)]
+    assert handed_out(told) == ({"s.3"}, {"s.1", "s.3", "s.5", "s.6"}, 1, 1)
 
 
 @pytest.mark.parametrize("fault", FAULTS)

@@ -16,15 +16,14 @@ import pytest
 from pipeline.analysis.fairness import unequal
 from pipeline.core.config import TrainConfig
 from pipeline.frozen import Frozen, digest
-from pipeline.record import sources
-from pipeline.record.ledger import read_events
+from pipeline.record import events, sources
 from pipeline.record.record import Record
 from pipeline.record.sources import changed, code
 from pipeline.report import compose, write_report
 from pipeline.study.designs import Arms
 from tests import commands
 from tests.driver import Worker, drive, open_plan
-from tests.records import Scribe, make_study, with_arms
+from tests.records import Scribe, lines, make_study, with_arms
 from tests.studies import small_study
 
 PACKAGE = {
@@ -247,8 +246,8 @@ def test_the_code_of_every_segment_is_recorded_and_each_kind_once(tmp_path: Path
     assert all(len(run.code) == 1 for run in record.runs.values())
     for run in record.runs.values():
         assert record.code[run.code[0]] == code(TrainConfig.parse(run.config, source="test"))
-    events = [event["id"] for event in read_events(tmp_path) if event["type"] == "code"]
-    assert sorted(events) == sorted(record.code)
+    found = [event["id"] for event in lines(tmp_path) if event["type"] == "code"]
+    assert sorted(found) == sorted(record.code)
 
 
 def mixed(folder: Path, *, replicates: int = 3, other: Callable[[int, str], bool]) -> Record:
@@ -272,17 +271,17 @@ def mixed(folder: Path, *, replicates: int = 3, other: Callable[[int, str], bool
         }
     }
     known["new"] = {**known["old"], "loss CrossEntropy": {"pipeline/core/losses.py": "2" * 16}}
-    events = list(read_events(folder))
-    runs = {event["run"]: event for event in events if event["type"] == "arm"}
-    for event in events:
+    told = lines(folder)
+    runs = {event["run"]: event for event in told if event["type"] == "arm"}
+    for event in told:
         if event["type"] == "start":
             run = runs[event["run"]]
             event["code"] = "new" if other(run["replicate"], run["arm"]) else "old"
     return Record.of(
         [
-            events[0],
-            *({"type": "code", "id": name, "parts": parts} for name, parts in known.items()),
-            *events[1:],
+            events.read(told[0]),
+            *(events.Code(id=name, parts=parts) for name, parts in known.items()),
+            *map(events.read, told[1:]),
         ]
     )
 

@@ -9,13 +9,14 @@ import pytest
 from pictures import class_folder
 from safetensors.torch import load_file
 from scans import SMALL
-from segments import work
+from segments import order_of, work
 from torch import nn
 
 from pipeline.core.checkpoints import epochs
 from pipeline.core.parallel import synchronise
 from pipeline.data.cache import prepare
 from pipeline.data.datasets import Digits
+from pipeline.engine.order import Outcome
 
 FREE = {
     "model.norm": "none",
@@ -34,20 +35,17 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def segment(
     cache: Path, folder: Path, num_processes: int, stop: int = 3, **knobs: Any
-) -> tuple[dict[str, Any], list[dict[str, float]]]:
+) -> tuple[Outcome, list[dict[str, float]]]:
     seen: list[dict[str, float]] = []
-    order = {
-        "config": SMALL.override(FREE | knobs).model_dump(mode="json"),
-        "replicate": 1,
-        "seed": 1,
-        "stop": stop,
-        "reported": 0,
-        "test": False,
-        "folder": str(folder),
-        "data": str(cache),
-        "device": "cpu",
-        "num_processes": num_processes,
-    }
+    order = order_of(
+        SMALL.override(FREE | knobs),
+        folder,
+        cache,
+        folder=folder,
+        stop=stop,
+        test=False,
+        num_processes=num_processes,
+    )
     return work(order, seen.append), seen
 
 
@@ -69,7 +67,7 @@ def test_two_processes_have_the_loss_curve_of_one(
         )
         final.append(load_file(epochs(tmp_path / str(num))[-1] / "best.safetensors"))
     assert outcomes[0] == outcomes[1]
-    assert outcomes[0]["status"] == "reached"
+    assert outcomes[0].status == "reached"
     assert len(curves[0]) == 3
     for one, two in zip(*curves, strict=True):
         assert two == pytest.approx(one, abs=1e-4)
@@ -81,7 +79,7 @@ def test_a_team_goes_on_from_the_leaders_checkpoint(cache: Path, tmp_path: Path)
     _, straight = segment(cache, tmp_path / "straight", 2)
     segment(cache, tmp_path / "parts", 2, stop=1)
     outcome, seen = segment(cache, tmp_path / "parts", 2)
-    assert outcome["status"] == "reached"
+    assert outcome.status == "reached"
     assert [epoch["val_loss"] for epoch in seen] == pytest.approx(
         [epoch["val_loss"] for epoch in straight], abs=1e-6
     )
@@ -92,13 +90,13 @@ def test_batch_norm_trains_in_a_team_too(cache: Path, tmp_path: Path) -> None:
     evaluated.
     """
     outcome, seen = segment(cache, tmp_path, 2, **{"model.norm": "batch"})
-    assert outcome["status"] == "reached"
+    assert outcome.status == "reached"
     assert seen[-1]["train_loss"] < seen[0]["train_loss"]
 
 
 def test_a_diverging_team_says_so_and_ends(cache: Path, tmp_path: Path) -> None:
     outcome, _ = segment(cache, tmp_path, 2, **{"optimizer.lr": 100.0, "clip_norm": 0.0})
-    assert outcome["status"] == "diverged"
+    assert outcome.status == "diverged"
 
 
 def test_pseudo_labels_are_the_leaders_on_every_process(tmp_path: Path) -> None:
@@ -116,7 +114,7 @@ def test_pseudo_labels_are_the_leaders_on_every_process(tmp_path: Path) -> None:
     knobs |= {"pseudo.threshold": 0.4, "pseudo.start": 2, "precision": "fp32"}
     data = prepare(SMALL.override(FREE | knobs).dataset, folder, tmp_path / "cache").path
     outcome, seen = segment(data, tmp_path / "run", 2, **knobs)
-    assert outcome["status"] == "reached"
+    assert outcome.status == "reached"
     assert len(seen) == 3
 
 

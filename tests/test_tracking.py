@@ -16,7 +16,7 @@ from scipy import stats
 from pipeline.analysis.arm_summary import summary
 from pipeline.engine.queue import Plan
 from pipeline.frozen import flatten
-from pipeline.record import mlflow_views, outbox
+from pipeline.record import events, mlflow_views, outbox
 from pipeline.record.ledger import FILE, Event, Ledger, read_events
 from pipeline.record.record import Record
 from pipeline.record.tracking import METRICS, Tracker, redacted, tracking_uri
@@ -292,16 +292,13 @@ def test_runs_that_the_ledger_does_not_know_are_found_by_their_tag(root, tmp_pat
     whole(root, folder, study)
     before = seen(root, folder.name)
     assert {f"arm:{name}".replace("'", "") for name in ODD_NAMES} < set(before)
-    events = list(read_events(folder))
+    told = list(read_events(folder))
     (folder / FILE).unlink()
     (folder / "mlflow.json").unlink()
     with Ledger(folder) as ledger:
-        for event in events:
-            fields = {
-                key: value for key, value in event.items() if key not in ("seq", "time", "type")
-            }
-            if event["type"] != "mlflow":
-                ledger.append(event["type"], **fields)
+        for event in told:
+            if event.kind != "mlflow":
+                ledger.append(event)
     assert again(root, folder) == ""
     after = seen(root, folder.name)
     assert set(after) == set(before)
@@ -344,10 +341,10 @@ from tests.studies import small_study
 from tests.test_tracking import Session
 session = Session(Path(sys.argv[1]), Path(sys.argv[2]), small_study(num_trials=2, replicates=1))
 append = session.tracker._append
-def die(kind, **fields):
-    if fields["what"] not in ("study", session.plan.record.trial_keys[0]):
+def die(event):
+    if event.what not in ("study", session.plan.record.trial_keys[0]):
         os.kill(os.getpid(), 9)
-    return append(kind, **fields)
+    return append(event)
 session.tracker._append = die
 worker = Worker()
 while (segment := session.plan.next()) is not None:
@@ -425,7 +422,7 @@ def test_what_an_interruption_leaves_is_shown_as_waiting(root, tmp_path):
     worker = Worker()
     worker.run(session.plan, session.plan.next())
     cut = session.plan.next()
-    session.plan.ledger.append("finish", status="interrupted")
+    session.plan.ledger.append(events.Finish(status="interrupted"))
     assert session.close() == ""
     view = seen(root, folder.name)
     waiting = next(key for key in view if key not in ("study", cut.run))

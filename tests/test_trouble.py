@@ -15,7 +15,7 @@ from mlflow import MlflowClient
 from mlflow import __file__ as mlflow_file
 
 from pipeline.analysis.arm_summary import summary
-from pipeline.record import outbox
+from pipeline.record import events, outbox
 from pipeline.record.ledger import Ledger, read_events
 from pipeline.record.mlflow_places import FILE, store_uri
 from pipeline.record.mlflow_store import connect
@@ -61,7 +61,7 @@ def again(folder: Path) -> tuple[list[str], str]:
     with Ledger(folder) as ledger:
         tracker = Tracker(folder.parent, folder, ledger.events, ledger.append, summary, told.append)
         ledger.listener = tracker.put
-        ledger.append("finish", status="complete")
+        ledger.append(events.Finish(status="complete"))
         tracker.flush()
         return list(told), tracker.close()
 
@@ -262,7 +262,7 @@ def test_what_a_server_answers(study, answers, status, passes, words, monkeypatc
     assert bool(told) != passes
     assert words in problem
     assert "pass@word" not in problem
-    assert Record.of(read_events(study)).header["id"]
+    assert Record.of(read_events(study)).header.id
 
 
 def test_secrets_of_the_environment_and_of_addresses_are_not_shown(monkeypatch):

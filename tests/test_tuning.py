@@ -10,6 +10,7 @@ import pytest
 
 from pipeline.engine.queue import Plan
 from pipeline.errors import UserError
+from pipeline.record.events import read
 from pipeline.record.ledger import read_events
 from pipeline.record.record import Record
 from pipeline.session.cli import options, parser
@@ -20,6 +21,7 @@ from pipeline.study.space import Choice, Float, Int, Space
 from pipeline.study.study import Study
 from pipeline.study.tuning import FIRST_SPLIT, Fixed, PerArm, Replicated, nuisance
 from tests.driver import Worker, drive, facts, open_plan
+from tests.records import lines
 from tests.studies import small_study
 from tests.test_plan import impatient, prefixes, trouble
 
@@ -71,7 +73,7 @@ def check_whole(folder: Path, record: Record, study: Study) -> None:
     """What holds for every finished study with tuned arms."""
     assert Record.of(read_events(folder)) == record
     epochs = Counter(
-        (e["run"], e["metrics"]["epoch"]) for e in read_events(folder) if e["type"] == "epoch"
+        (e["run"], e["metrics"]["epoch"]) for e in lines(folder) if e["type"] == "epoch"
     )
     assert set(epochs.values()) == {1}
     assert all(run.status in ("complete", "stopped", "diverged") for run in record.runs.values())
@@ -265,7 +267,7 @@ def test_mini_studies_have_splits_of_their_own(tmp_path):
     plan, seeds = open_plan(tmp_path, study, with_search=False), {}
     worker = Worker()
     while (segment := plan.next()) is not None:
-        seeds.setdefault(segment.replicate, set()).add(segment.seed)
+        seeds.setdefault(segment.seeds.replicate, set()).add(segment.seeds.run)
         worker.run(plan, segment)
     plan.ledger.close()
     assert set(seeds) == {1, 2, 3, FIRST_SPLIT + 1, FIRST_SPLIT + 2, FIRST_SPLIT + 3}
@@ -316,7 +318,7 @@ def test_what_two_searches_propose_is_trained_once_and_counts_in_both(tmp_path):
     record = drive(open_plan(tmp_path, study), worker)
     own, arms = record.searches[""], record.searches["arm:baseline"]
     assert own[0] == arms[0], "the baseline is trial 0 of both"
-    twin = next(e for e in read_events(tmp_path) if e["type"] == "twin")
+    twin = next(e for e in lines(tmp_path) if e["type"] == "twin")
     assert (twin["search"], twin["trial"]) == ("arm:baseline", 0)
     assert record.runs[own[0]].search == ""
     assert record.trials("arm:baseline")[0].search == "arm:baseline"
@@ -401,11 +403,11 @@ def test_a_ledger_from_before_arms_were_tuned_reads_as_it_did(tmp_path):
             for key, value in event.items()
             if key not in ("search", "sent") and (key, value) != ("arm", "")
         }
-        for event in read_events(tmp_path)
+        for event in lines(tmp_path)
     ]
     old[0]["study"]["ablation"].pop("tuning")
-    assert facts(Record.of(old)) == facts(record)
-    assert Record.of(old).study == study
+    assert facts(Record.of(map(read, old))) == facts(record)
+    assert Record.of(map(read, old)).study == study
 
 
 def test_asking_a_plan_changes_nothing(tmp_path):

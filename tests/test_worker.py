@@ -6,6 +6,7 @@ import json
 import os
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +14,12 @@ import numpy as np
 import pytest
 import torch
 from scans import SMALL
-from segments import work
+from segments import order_of, work
 
 from pipeline.core import checkpoints
 from pipeline.core.checkpoints import BEST, META, epochs
-from pipeline.core.config import TrainConfig
 from pipeline.core.finished import evidence
+from pipeline.core.identity import Seeds
 from pipeline.core.loop import Loop
 from pipeline.core.train import Inputs, evaluate_best
 from pipeline.data.build import IMAGES, checksum
@@ -26,8 +27,10 @@ from pipeline.data.cache import open_data, prepare
 from pipeline.data.datasets import Digits
 from pipeline.data.listing import TEST
 from pipeline.data.splits import Splits, splits
+from pipeline.engine import worker
+from pipeline.engine.order import Order, Outcome, Report
 from pipeline.frozen import digest
-from pipeline.record import lease, worker
+from pipeline.record import lease
 from pipeline.record.sources import code
 
 
@@ -49,20 +52,9 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def order(cache: Path, tmp_path: Path) -> dict[str, Any]:
+def order(cache: Path, tmp_path: Path) -> Order:
     """The second replicate of an arm of study seed 0, through all its epochs and the test."""
-    return {
-        "config": SMALL.override({"epochs": 3}).model_dump(mode="json"),
-        "replicate": 2,
-        "seed": 2,
-        "stop": 3,
-        "reported": 0,
-        "test": True,
-        "folder": str(tmp_path / "run"),
-        "evidence": str(tmp_path / "evidence" / "run.npz"),
-        "data": str(cache),
-        "device": "cpu",
-    }
+    return order_of(SMALL.override({"epochs": 3}), tmp_path, cache, seeds=Seeds(0, 2))
 
 
 def refuse(_: dict[str, float]) -> None:
@@ -71,36 +63,38 @@ def refuse(_: dict[str, float]) -> None:
 
 def test_a_segment_reaches_its_stop_and_the_last_one_is_tested_and_settled(order, tmp_path):
     seen: list[dict[str, float]] = []
-    first = work(order | {"stop": 2, "test": False}, seen.append)
-    assert first.keys() == {"status", "best_epoch", "num_params"}
-    assert first["status"] == "reached"
+    first = work(replace(order, stop=2, test=False), seen.append)
+    assert first == Outcome(
+        status="reached", best_epoch=first.best_epoch, num_params=first.num_params
+    )
     assert [path.name for path in epochs(tmp_path / "run")] == ["epoch_0002"]
-    last = work(order | {"reported": 2}, seen.append)
+    last = work(replace(order, reported=2), seen.append)
     assert [epoch["epoch"] for epoch in seen] == [1, 2, 3]
     best = max(seen, key=lambda epoch: (epoch["val_acc"], -epoch["val_loss"]))
-    assert (last["status"], last["best_epoch"], last["num_params"]) == (
+    assert (last.status, last.best_epoch, last.num_params) == (
         "reached",
         best["epoch"],
-        first["num_params"],
+        first.num_params,
     )
     assert [sorted(os.listdir(path)) for path in epochs(tmp_path / "run")] == [[BEST, META]]
-    assert {"loss": last["test_loss"], "acc": last["test_acc"]} == best_on_test(
-        order, order["seed"]
+    assert {"loss": last.test_loss, "acc": last.test_acc} == best_on_test(order, order.seeds.run)
+    assert Report.from_json(Report("s.1", last).to_json()) == Report("s.1", last)
+    assert Order.from_json(order.to_json()) == order
+    assert work(replace(order, reported=3), refuse) == last, (
+        "a driver that lost the answer asks again"
     )
-    assert json.loads(json.dumps(last)) == last
-    assert work(order | {"reported": 3}, refuse) == last, "a driver that lost the answer asks again"
 
 
-def own_splits(order: dict[str, Any], seed: int) -> Splits:
-    return splits(open_data(Path(order["data"])), order["replicate"], "resplit", seed=seed)
+def own_splits(order: Order, seed: int) -> Splits:
+    return splits(open_data(order.data), order.seeds.replicate, "resplit", seed=seed)
 
 
-def best_on_test(order: dict[str, Any], seed: int) -> dict[str, float]:
-    data, parts = open_data(Path(order["data"])), own_splits(order, 0)
+def best_on_test(order: Order, seed: int) -> dict[str, float]:
+    data, parts = open_data(order.data), own_splits(order, 0)
     assert parts.test is not None
     inputs = Inputs(parts.train, parts.val, 10, data.mean, data.std)
     return evaluate_best(
-        SMALL.override({"epochs": 3}), parts.test, inputs, seed=seed, folder=Path(order["folder"])
+        SMALL.override({"epochs": 3}), parts.test, inputs, seed=seed, folder=order.folder
     ).facts
 
 
@@ -114,7 +108,7 @@ def test_the_studys_seed_decides_the_split_as_well(order, study_seed, monkeypatc
 
     real = worker.train
     monkeypatch.setattr(worker, "train", look)
-    work(order | {"seed": study_seed * 1_000_003 + 2, "stop": 1, "test": False}, lambda _: None)
+    work(replace(order, seeds=Seeds(study_seed, 2), stop=1, test=False), lambda _: None)
     own = own_splits(order, study_seed * 1_000_003)
     assert np.array_equal(used[0].train.index, own.train.index)
     assert np.array_equal(used[0].val.index, own.val.index)
@@ -124,12 +118,11 @@ def test_the_studys_seed_decides_the_split_as_well(order, study_seed, monkeypatc
 def test_a_huge_learning_rate_diverges(order):
     knobs = {"optimizer.name": "sgd", "optimizer.lr": 100.0, "clip_norm": 0.0, "epochs": 50}
     outcome = work(
-        order | {"config": SMALL.override(knobs).model_dump(mode="json"), "stop": 50},
+        replace(order, config=SMALL.override(knobs), stop=50),
         lambda _: None,
     )
-    assert outcome.keys() == {"status", "error"}
-    assert outcome["status"] == "diverged"
-    assert "is not finite in epoch" in outcome["error"]
+    assert outcome == Outcome(status="diverged", error=outcome.error)
+    assert "is not finite in epoch" in outcome.error
 
 
 def test_a_test_loss_that_is_not_finite_is_a_divergence(order, cache, tmp_path):
@@ -148,11 +141,10 @@ def test_a_test_loss_that_is_not_finite_is_a_divergence(order, cache, tmp_path):
     images[np.array(meta["parts"]) != TEST] = 0
     images.tofile(path / IMAGES)
     seen: list[dict[str, float]] = []
-    outcome = work(order | {"data": str(path)}, seen.append)
+    outcome = work(replace(order, data=path), seen.append)
     assert len(seen) == 3, "all of training and validation was finite"
-    assert outcome.keys() == {"status", "error"}
-    assert outcome["status"] == "diverged"
-    assert "test_loss is not finite" in outcome["error"]
+    assert outcome == Outcome(status="diverged", error=outcome.error)
+    assert "test_loss is not finite" in outcome.error
 
 
 @pytest.mark.parametrize(
@@ -172,24 +164,24 @@ def test_an_error_within_a_segment_fails_it_and_says_whether_to_try_again(order,
 
     outcome = work(order, raise_it)
     text = f"{type(error).__name__}: {error}".replace("\n", "\\n")
-    assert outcome == {"status": "failed", "error": text, "retry": retry}
-    assert work(order | {"reported": 1}, lambda _: None)["status"] == "reached", (
+    assert outcome == Outcome(status="failed", error=text, retry=retry)
+    assert work(replace(order, reported=1), lambda _: None).status == "reached", (
         "it goes on from its checkpoint"
     )
 
 
 def test_a_device_that_there_is_not_fails_for_good(order):
-    outcome = work(order | {"device": "abacus"}, refuse)
-    assert (outcome["status"], outcome["retry"]) == ("failed", False)
-    assert "abacus" in outcome["error"]
+    outcome = work(replace(order, device="abacus"), refuse)
+    assert (outcome.status, outcome.retry) == ("failed", False)
+    assert "abacus" in outcome.error
 
 
 def test_a_disk_that_takes_no_checkpoint_is_the_machines_fault(order, tmp_path):
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / ".epoch_0001.tmp").touch()
     outcome = work(order, refuse)
-    assert outcome["status"] == "machine"
-    assert "cannot write a checkpoint" in outcome["error"]
+    assert outcome.status == "machine"
+    assert "cannot write a checkpoint" in outcome.error
 
 
 def test_a_disk_that_refuses_at_the_very_end_does_not_fail_a_trained_run(order, tmp_path):
@@ -197,26 +189,23 @@ def test_a_disk_that_refuses_at_the_very_end_does_not_fail_a_trained_run(order, 
         if epoch["epoch"] == 3:
             (tmp_path / "run" / "epoch_0003" / f"{META}.tmp").mkdir()
 
-    assert work(order, block)["status"] == "machine"
+    assert work(order, block).status == "machine"
     (tmp_path / "run" / "epoch_0003" / f"{META}.tmp").rmdir()
-    assert work(order | {"reported": 3}, refuse)["status"] == "reached"
+    assert work(replace(order, reported=3), refuse).status == "reached"
 
 
 def test_code_that_changed_since_the_command_began_trains_nothing(order):
-    outcome = work(order | {"code": "0" * 16}, refuse)
-    assert (outcome["status"], outcome["retry"]) == ("failed", False)
-    assert "the code has changed since the command began" in outcome["error"]
-    known = digest(code(TrainConfig.parse(order["config"], source="test")))
-    assert (
-        work(order | {"code": known, "stop": 1, "test": False}, lambda _: None)["status"]
-        == "reached"
-    )
+    outcome = work(replace(order, code="0" * 16), refuse)
+    assert (outcome.status, outcome.retry) == ("failed", False)
+    assert "the code has changed since the command began" in outcome.error
+    known = digest(code(order.config))
+    assert work(replace(order, code=known, stop=1, test=False), lambda _: None).status == "reached"
 
 
 def test_missing_pictures_are_the_machines_fault(order, tmp_path):
-    outcome = work(order | {"data": str(tmp_path / "nowhere")}, refuse)
-    assert outcome["status"] == "machine"
-    assert "nowhere" in outcome["error"]
+    outcome = work(replace(order, data=tmp_path / "nowhere"), refuse)
+    assert outcome.status == "machine"
+    assert "nowhere" in outcome.error
 
 
 SEAMS = {
@@ -235,7 +224,7 @@ WRITES = {(checkpoints, "save"), (None, "on_epoch"), (evidence, "write"), (worke
 def test_a_worker_that_loses_the_lease_writes_and_says_nothing_more(
     order, seam, monkeypatch, caplog
 ):
-    folder, lost, late = Path(order["folder"]), [], []
+    folder, lost, late = order.folder, [], []
 
     def watched(place: tuple[Any, str], real: Callable[..., Any]) -> Callable[..., Any]:
         def call(*args: Any, **rest: Any) -> Any:
@@ -255,29 +244,29 @@ def test_a_worker_that_loses_the_lease_writes_and_says_nothing_more(
     outcome = work(order, watched((None, "on_epoch"), lambda _: None))
     assert lost == [seam]
     assert late == []
-    assert (outcome["status"], outcome["retry"]) == ("failed", True)
-    assert "no longer this worker's" in outcome["error"]
+    assert (outcome.status, outcome.retry) == ("failed", True)
+    assert "no longer this worker's" in outcome.error
     assert caplog.records == []
-    assert work(order, lambda _: None)["status"] == "reached", (
+    assert work(order, lambda _: None).status == "reached", (
         "whoever has the run goes on from what is there"
     )
 
 
 def test_a_run_that_is_in_other_hands_is_not_begun(order):
-    lease.grant(Path(order["folder"]), "another")
-    outcome = worker.work(order | {"segment": "feed.1"}, refuse)
-    assert outcome["status"] == "failed"
-    assert os.listdir(order["folder"]) == [lease.FILE]
+    lease.grant(order.folder, "another")
+    outcome = worker.work(order, refuse)
+    assert outcome.status == "failed"
+    assert os.listdir(order.folder) == [lease.FILE]
 
 
-def test_the_next_worker_of_a_run_begins_when_the_late_one_has_stopped(order):
+def test_the_next_worker_of_a_run_begins_when_the_late_one_has_stopped(order, tmp_path):
     """The driver has given the run to another while its worker lives: in the end it is as if one
     had trained it.
     """
-    expected = work(order | {"folder": order["folder"] + "-alone"}, lambda _: None)
+    expected = work(replace(order, folder=tmp_path / "alone"), lambda _: None)
     begun, go_on = threading.Event(), threading.Event()
     told: dict[str, list[int]] = {"late": [], "next": []}
-    outcomes: dict[str, dict[str, Any]] = {}
+    outcomes: dict[str, Outcome] = {}
 
     def pause(epoch: dict[str, float]) -> None:
         told["late"].append(int(epoch["epoch"]))
@@ -286,7 +275,7 @@ def test_the_next_worker_of_a_run_begins_when_the_late_one_has_stopped(order):
 
     def train(name: str, on_epoch: Callable[[dict[str, float]], None]) -> threading.Thread:
         thread = threading.Thread(
-            target=lambda: outcomes.update({name: work(order | {"segment": name}, on_epoch)})
+            target=lambda: outcomes.update({name: work(replace(order, segment=name), on_epoch)})
         )
         thread.start()
         return thread
@@ -299,15 +288,15 @@ def test_the_next_worker_of_a_run_begins_when_the_late_one_has_stopped(order):
     go_on.set()
     late.join(60)
     following.join(60)
-    assert outcomes["late"]["status"] == "failed"
+    assert outcomes["late"].status == "failed"
     assert outcomes["next"] == expected
     assert told == {"late": [1], "next": [1, 2, 3]}
 
 
 def test_a_worker_that_does_not_let_go_fails_the_segment_for_now(order, monkeypatch):
     monkeypatch.setattr(lease, "PATIENCE_SECONDS", 0.1)
-    lease.grant(Path(order["folder"]), "hanging")
-    with lease.held(Path(order["folder"]), "hanging"):
+    lease.grant(order.folder, "hanging")
+    with lease.held(order.folder, "hanging"):
         outcome = work(order, refuse)
-    assert (outcome["status"], outcome["retry"]) == ("failed", True)
-    assert "another process still writes in" in outcome["error"]
+    assert (outcome.status, outcome.retry) == ("failed", True)
+    assert "another process still writes in" in outcome.error

@@ -27,6 +27,7 @@ from pipeline.engine import ray_tune
 from pipeline.engine.interrupts import Interrupts
 from pipeline.engine.queue import Plan
 from pipeline.machine import Resources
+from pipeline.record import events
 from pipeline.record.ledger import Ledger
 from pipeline.record.record import Record
 from pipeline.session.cli import guarded
@@ -103,13 +104,8 @@ def train(folder: Path, workers: int, num_trials: int, weather: Weather) -> None
             "classes": ["0", "1"],
             "counts": {"train": 1, "valid": 1, "test": 1},
         }
-        ledger.append(
-            "study",
-            id=f"stub{weather.seed}",
-            study=study.model_dump(mode="json"),
-            data=data,
-            note="",
-        )
+        tree = study.model_dump(mode="json")
+        ledger.append(events.Study(id=f"stub{weather.seed}", study=tree, data=data, note=""))
         weather.save(folder)
         plan = Plan(study, ledger, record, core_version=1, with_search=True)
         ray_tune.run(plan, Resources(workers, 0.0), folder / "cache", interrupts=Interrupts())

@@ -9,6 +9,7 @@ from typing import Any
 
 from benchmarks.segments.stub import TOLD, read
 from pipeline.engine.order import checkpoint_folder
+from pipeline.record import events
 from pipeline.record.ledger import read_events
 from pipeline.record.record import Record
 
@@ -49,12 +50,12 @@ class Audit:
 
 def audit(study: Path, num_trials: int, num_arms: int, workers: int) -> Audit:
     """Read a study that was trained by stub workers."""
-    events = list(read_events(study))
-    record = Record.of(events)
+    recorded = list(read_events(study))
+    record = Record.of(recorded)
     diaries = {key: list(read(checkpoint_folder(study, key))) for key in record.runs}
     entries = [entry for diary in diaries.values() for entry in diary]
     own = list(read(study))
-    failed, started, twice, most = handed_out(events)
+    failed, started, twice, most = handed_out(recorded)
     died = {e["segment"] for e in entries if e["what"] == "died"}
     mistaken = {e["segment"] for e in own if e["what"] == "taken for dead"}
     between = sum(e["what"] == "died" for e in own)
@@ -63,7 +64,7 @@ def audit(study: Path, num_trials: int, num_arms: int, workers: int) -> Audit:
     early = {e["segment"] for e in entries if e["what"] == "died" and e["seam"] not in TOLD}
     return Audit(
         segments=len(started),
-        epochs=sum(e["type"] == "epoch" for e in events),
+        epochs=sum(isinstance(event, events.Epoch) for event in recorded),
         deaths=sum(e["what"] == "died" for e in [*entries, *own]),
         taken_for_dead=len(mistaken),
         leases_lost=sum(e["what"] == "lost" for e in entries),
@@ -78,23 +79,24 @@ def audit(study: Path, num_trials: int, num_arms: int, workers: int) -> Audit:
     )
 
 
-def handed_out(events: Iterable[dict[str, Any]]) -> tuple[set[str], set[str], int, int]:
+def handed_out(recorded: Iterable[events.Event]) -> tuple[set[str], set[str], int, int]:
     """(segments that failed, all segments, how many were handed out while another of the run was
     out, most out at once).
     """
     study, live, failed, started, twice, most = "", {}, set(), set(), 0, 0
-    for event in events:
-        kind, run = event["type"], event.get("run", "")
-        study = event["id"] if kind == "study" else study
-        if kind == "start":
-            twice += run in live
-            live[run] = f"{study}.{event['seq']}"
-            started.add(live[run])
-            most = max(most, len(live))
-        elif kind in ("rung", "end", "fail"):
-            name = live.pop(run, None)
-            if kind == "fail" and name is not None:
-                failed.add(name)
+    for event in recorded:
+        match event:
+            case events.Study():
+                study = event.id
+            case events.Start():
+                twice += event.run in live
+                live[event.run] = f"{study}.{event.seq}"
+                started.add(live[event.run])
+                most = max(most, len(live))
+            case events.Rung() | events.End() | events.Fail():
+                name = live.pop(event.run, None)
+                if isinstance(event, events.Fail) and name is not None:
+                    failed.add(name)
     return failed, started, twice, most
 
 

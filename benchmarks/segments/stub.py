@@ -13,11 +13,12 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from pipeline.engine import ray_tune
+from pipeline.engine.order import Order, Outcome
 from pipeline.record import lease
 
 DIARY, WEATHER = "diary.jsonl", "weather.json"
@@ -92,16 +93,16 @@ def first(study: Path, what: str) -> bool:
 class Worker:
     """One segment in a worker process."""
 
-    def __init__(self, order: dict[str, Any]) -> None:
-        self.order, self.folder = order, Path(order["folder"])
+    def __init__(self, order: Order) -> None:
+        self.order, self.folder = order, order.folder
         self.study = self.folder.parents[1]
-        self.weather, self.diary = Weather.load(self.study), Diary(self.folder, order["segment"])
+        self.weather, self.diary = Weather.load(self.study), Diary(self.folder, order.segment)
         self.passed = 0
 
     def pass_by(self, seam: str) -> None:
         """Come to a seam: perhaps late, perhaps never beyond."""
         self.passed += 1
-        place = (self.order["segment"], seam, self.passed)
+        place = (self.order.segment, seam, self.passed)
         self.weather.dawdle(*place)
         if self._doomed(*place):
             self.diary.die(seam)
@@ -117,35 +118,33 @@ class Worker:
             or self.weather.draw("death", *place).random() < self.weather.death
         )
 
-    def work(
-        self, _: dict[str, Any], on_epoch: Callable[[dict[str, float]], None]
-    ) -> dict[str, Any]:
+    def work(self, _: Order, on_epoch: Callable[[dict[str, float]], None]) -> Outcome:
         """In the place of `pipeline.engine.worker.work`."""
         self.pass_by("begun")
         try:
-            with lease.held(self.folder, self.order["segment"]) as own:
+            with lease.held(self.folder, self.order.segment) as own:
                 self._train(own, on_epoch)
                 own.check()
                 self.diary.note("let go")
         except lease.LeaseLost as error:
             self.diary.note("lost")
-            return {"status": "failed", "error": str(error), "retry": True}
+            return Outcome(status="failed", error=str(error), retry=True)
         self.pass_by("let go")
-        outcome = {"status": "reached", "best_epoch": self.order["stop"], "num_params": 1}
-        return outcome | ({"test_loss": 1.0, "test_acc": 0.5} if self.order["test"] else {})
+        outcome = Outcome(status="reached", best_epoch=self.order.stop, num_params=1)
+        return replace(outcome, test_loss=1.0, test_acc=0.5) if self.order.test else outcome
 
     def _train(self, own: lease.Lease, on_epoch: Callable[[dict[str, float]], None]) -> None:
         self.diary.note("held")
         self.pass_by("held")
         done = sum(entry["what"] == "saved" for entry in read(self.folder))
-        for epoch in range(1, self.order["stop"] + 1):
+        for epoch in range(1, self.order.stop + 1):
             if epoch > done:
                 self.diary.note("train", epoch=epoch)
                 self.pass_by("trained")
                 own.check()
                 self.diary.note("saved", epoch=epoch)
                 self.pass_by("saved")
-            if epoch > self.order["reported"]:
+            if epoch > self.order.reported:
                 own.check()
                 on_epoch(self._metrics(epoch))
                 self.pass_by("epoch told")
@@ -156,7 +155,7 @@ class Worker:
         """Where the driver has taken this worker for dead, long enough for another one to have the
         run by then.
         """
-        if any(entry["segment"] == self.order["segment"] for entry in read(self.study)):
+        if any(entry["segment"] == self.order.segment for entry in read(self.study)):
             time.sleep(4 * self.weather.longest)
 
     def _metrics(self, epoch: int) -> dict[str, float]:
@@ -166,8 +165,8 @@ class Worker:
 
     def leave_a_bomb(self) -> None:
         """Now and then the process dies some time after its segment, wherever it is by then."""
-        if self._doomed(self.order["segment"], TIMER):
-            delay = self.weather.draw("fuse", self.order["segment"]).uniform(
+        if self._doomed(self.order.segment, TIMER):
+            delay = self.weather.draw("fuse", self.order.segment).uniform(
                 0, 2 * self.weather.longest
             )
             threading.Timer(delay, lambda: _now(self.study).die(TIMER)).start()
@@ -182,7 +181,7 @@ def _now(study: Path) -> Diary:
 
 def stub(config: dict[str, str]) -> None:
     """In the place of `ray_tune.train_segment`."""
-    worker = Worker(json.loads(config["order"]))
+    worker = Worker(Order.from_json(config["order"]))
     _present.append(worker)
     ray_tune.carry_out(worker.order, worker.work)
     worker.pass_by("outcome told")
@@ -204,15 +203,15 @@ class Late(ray_tune.Segments):
         return super().suggest(trial_id)
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
-        self.weather.dawdle("result", result["event"], share=0.1)
+        self.weather.dawdle("result", result["report"], share=0.1)
         super().on_trial_result(trial_id, result)
         name = self.names.get(trial_id, "")
         run = self.plan.live.get(name, "")
         if (
             run
-            and "metrics" in result["event"]
+            and '"outcome"' not in result["report"]
             and not self.plan.attempts[run]
-            and self._errs(name, result["event"])
+            and self._errs(name, result["report"])
         ):
             Diary(self.folder, name).note("taken for dead")
             super().on_trial_complete(trial_id, error=True)

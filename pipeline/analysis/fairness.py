@@ -121,7 +121,7 @@ def later_changes(record: Record) -> tuple[str, ...]:
         ("ablation.replicates", "replicates were", 1),
         ("ablation.rope", "the margin was", 100),
     ):
-        budgets = [(session["seq"], session["budget"].get(key)) for session in record.sessions]
+        budgets = [(session.seq, session.budget.get(key)) for session in record.sessions]
         known = [(seq, value) for seq, value in budgets if value is not None]
         before = [value for seq, value in known if seq < first][-1:]
         steps = before + [value for seq, value in known if seq > first]

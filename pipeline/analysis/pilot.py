@@ -4,12 +4,13 @@ will be able to find.
 
 import math
 from bisect import bisect_left
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from statistics import median, stdev
 from typing import Any
 
 from pipeline.counts import duration, plural
 from pipeline.errors import printable
+from pipeline.record.events import Pilot
 from pipeline.record.record import Record, Run
 from pipeline.study.questions import Question
 from pipeline.study.study import PILOT_RUNS, Study
@@ -22,13 +23,13 @@ MOST = 1000  # replicates
 STEPS = (5, 3, 2, 1)
 
 
-def due(study: Study, record: Record) -> dict[str, Any] | None:
+def due(study: Study, record: Record, ahead: Callable[[], dict[str, Any]]) -> Pilot | None:
     """What the pilot found, once its runs are complete and where it has not been written; else
     None.
 
     Nothing where results were there before the plan was, or where one of its runs has no result.
     """
-    if record.pilot or not record.plans or record.plans[0]["after_results"]:
+    if record.pilot or not record.plans or record.plans[0].after_results:
         return None
     runs = _runs(study, record)
     if study.ablation.replicates < PILOT_RUNS or len(runs) < PILOT_RUNS:
@@ -43,18 +44,19 @@ def due(study: Study, record: Record) -> dict[str, Any] | None:
     upper = upper_sd(sd, len(values), CONFIDENCE)
     seconds, _ = seconds_per_epoch(study, record)
     assert seconds is not None
-    return {
-        "arm": runs[0].arm,
-        "metric": metric,
-        "runs": len(values),
-        "sd": sd,
-        "sd_upper": upper,
-        "confidence": CONFIDENCE,
-        "seconds_per_epoch": round(seconds, 4),
-        "replicates": study.ablation.replicates,
-        "detectable": detectable(study, upper, metric),
-        "replicates_for": replicates_for(study, upper, metric),
-    }
+    return Pilot(
+        arm=runs[0].arm,
+        metric=metric,
+        runs=len(values),
+        sd=sd,
+        sd_upper=upper,
+        confidence=CONFIDENCE,
+        seconds_per_epoch=round(seconds, 4),
+        replicates=study.ablation.replicates,
+        detectable=detectable(study, upper, metric),
+        replicates_for=replicates_for(study, upper, metric),
+        expected=ahead(),
+    )
 
 
 def detectable(study: Study, sd: float, metric: str) -> list[dict[str, Any]]:
@@ -168,32 +170,32 @@ def seconds_per_epoch(study: Study, record: Record) -> tuple[float | None, str]:
     return None, ""
 
 
-def sentence(pilot: Mapping[str, Any]) -> str:
+def sentence(pilot: Pilot) -> str:
     """In words for a reader: what can be found, how many replicates to use, from what; how long the
     rest takes.
     """
-    arm, n = printable(pilot["arm"], 60), pilot["replicates"]
-    runs = f"{plural(pilot['runs'], 'run')} of {arm} have sd {_sized(pilot['sd'])}"
+    arm, n = printable(pilot.arm, 60), pilot.replicates
+    runs = f"{plural(pilot.runs, 'run')} of {arm} have sd {_sized(pilot.sd)}"
     texts = []
-    if not pilot["sd"]:
+    if not pilot.sd:
         texts.append(
-            f"{plural(pilot['runs'], 'run')} of {arm} have the same value: what "
+            f"{plural(pilot.runs, 'run')} of {arm} have the same value: what "
             f"{plural(n, 'replicate')} can see is not known"
         )
-    for first in pilot["detectable"][:1] if pilot["sd"] else ():
+    for first in pilot.detectable[:1] if pilot.sd else ():
         over = f" after correction over {first['size']}" if first["size"] > 1 else ""
-        if "sd_upper" in pilot:
+        if pilot.sd_upper is not None:
             least = _up(first["corrected"])
             seen = f"differences of {_sized(least)} or more" if least < 1 else "no difference"
             texts.append(f"with {plural(n, 'replicate')} you can see {seen}")
-            for wanted in pilot["replicates_for"]:
+            for wanted in pilot.replicates_for:
                 number = (
                     f"{wanted['replicates']:,}" if wanted["replicates"] else f"more than {MOST:,}"
                 )
                 texts[0] += f"; for {_sized(wanted['size'])} use {number}"
             texts.append(f"To see is to find in 80 % of studies{over}")
             texts.append(
-                f"{runs}; so few tell little, and up to {_points(pilot['sd_upper'])} is allowed for"
+                f"{runs}; so few tell little, and up to {_points(pilot.sd_upper)} is allowed for"
             )
         else:  # a version that took the sd of three runs for the truth
             texts.append(runs)
@@ -202,7 +204,7 @@ def sentence(pilot: Mapping[str, Any]) -> str:
                 f"{_sized(first['corrected'])} with 80 % power{over}"
             )
     texts = texts or [runs]
-    ahead = pilot["expected"]
+    ahead = pilot.expected
     if ahead["epochs_left"]:
         texts.append(
             f"About {duration(ahead['hours'] * 3600)} for the "

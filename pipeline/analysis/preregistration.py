@@ -2,6 +2,7 @@
 long.
 """
 
+import functools
 import json
 import textwrap
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -16,7 +17,8 @@ from pipeline.data.taken import num_labelled
 from pipeline.engine.scheduler import Ladder
 from pipeline.errors import MachineError, printable
 from pipeline.frozen import flatten
-from pipeline.record.ledger import Event, Ledger
+from pipeline.record.events import End, Event, Plan, written
+from pipeline.record.ledger import Ledger
 from pipeline.record.record import Record
 from pipeline.screen import fold
 from pipeline.study.questions import Question
@@ -222,7 +224,7 @@ class Outlook:
         )
         self._ended = True
         plan = outline(study, record.data)
-        last = record.plans[-1]["plan"] if record.plans else plan
+        last = record.plans[-1].plan if record.plans else plan
         # what only one of them says is what another version of the code writes down
         changed = sorted(key for key in plan.keys() & last.keys() if plan[key] != last[key])
         if changed or not record.plans:
@@ -230,38 +232,39 @@ class Outlook:
                 run.status == "complete" for runs in record.arms().values() for run in runs
             )
             ahead = expected(study, record, workers)
-            ledger.append("plan", plan=plan, expected=ahead, changed=changed, after_results=judged)
+            ledger.append(Plan(plan=plan, expected=ahead, changed=changed, after_results=judged))
             write(ledger.folder, record)
         self.step()
 
     def event(self, event: Event) -> None:
         """Take an event of the ledger."""
-        self._ended = self._ended or event["type"] == "end"
+        self._ended = self._ended or isinstance(event, End)
 
     def step(self) -> None:
         """Write the pilot down and say it once it is complete; cheap where no run has ended
         since.
         """
-        found = due(self.study, self.record) if self._ended else None
+        if not self._ended:
+            return
         self._ended = False
+        ahead = functools.partial(expected, self.study, self.record, self.workers)
+        found = due(self.study, self.record, ahead)
         if found is not None:
-            self.ledger.append(
-                "pilot", **found, expected=expected(self.study, self.record, self.workers)
-            )
+            found = self.ledger.append(found)
             write(self.ledger.folder, self.record)
-            self.say("\n".join(fold(sentence(self.record.pilot), then="  ")))
+            self.say("\n".join(fold(sentence(found), then="  ")))
 
 
 def write(folder: Path, record: Record) -> None:
     """plan.json and plan.md of the newest plan; raises MachineError where the disk refuses."""
     newest = record.plans[-1]
-    tree = {key: newest[key] for key in ("plan", "changed", "after_results", "expected")}
+    tree = {key: getattr(newest, key) for key in ("plan", "changed", "after_results", "expected")}
     tree |= {
-        "written": newest["time"],
-        "first_written": record.plans[0]["time"],
-        "pilot": record.pilot or None,
+        "written": newest.time,
+        "first_written": record.plans[0].time,
+        "pilot": written(record.pilot) if record.pilot else None,
     }
-    body = column([*lines(newest["plan"]), *_status(record)])
+    body = column([*lines(newest.plan), *_status(record)])
     # indented, and so inert whatever the arms are called
     text = "\n".join(
         ("# Plan of the study", "", *(f"    {printable(line, 2000)}" for line in body), "")
@@ -286,17 +289,15 @@ def _status(record: Record) -> Iterator[tuple[str, str]]:
     newest = record.plans[-1]
     when = (
         "after results of the arms existed"
-        if newest["after_results"]
+        if newest.after_results
         else "before any arm had a result"
     )
-    if newest["changed"]:
-        yield "changed", f"{', '.join(newest['changed'])}; {when}"
+    if newest.changed:
+        yield "changed", f"{', '.join(newest.changed)}; {when}"
     else:
         yield "written", when
     yield "time", hours(ahead(record))
-    said = (
-        sentence(record.pilot).removeprefix("pilot: ") if record.pilot else awaited(newest["plan"])
-    )
+    said = sentence(record.pilot).removeprefix("pilot: ") if record.pilot else awaited(newest.plan)
     yield from (("pilot", line) for line in textwrap.wrap(said, WIDTH - 18))
 
 
@@ -305,10 +306,8 @@ def ahead(record: Record) -> Mapping[str, Any]:
     pilot after it.
     """
     newest = record.plans[-1]
-    found: Mapping[str, Any] = max(newest, record.pilot or newest, key=lambda event: event["seq"])[
-        "expected"
-    ]
-    return found
+    pilot = record.pilot
+    return pilot.expected if pilot and pilot.seq > newest.seq else newest.expected
 
 
 def awaited(plan: Prospect) -> str:

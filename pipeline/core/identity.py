@@ -65,8 +65,8 @@ class Keys:
     core_version: int
     _recorded: dict[str, str] = field(default_factory=dict)
 
-    def seed(self, replicate: int) -> int:
-        return Seeds(self.study_seed, replicate).run
+    def seeds(self, replicate: int) -> Seeds:
+        return Seeds(self.study_seed, replicate)
 
     def of(self, config: Frozen, replicate: int) -> str:
         key = self._new(config, replicate)
@@ -77,7 +77,7 @@ class Keys:
         self._recorded.setdefault(self._new(config, replicate), key)
 
     def _new(self, config: Frozen, replicate: int) -> str:
-        return run_key(config, self.data, replicate, self.seed(replicate), self.core_version)
+        return run_key(config, self.data, replicate, self.seeds(replicate).run, self.core_version)
 
 
 @dataclass(frozen=True)

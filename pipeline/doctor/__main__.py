@@ -103,7 +103,7 @@ def _record(folder: Path) -> "Record | Finding":
         return Finding("ledger", str(error), "error")
     return (
         record
-        if record.header
+        if record.begun
         else Finding("runs", "none yet: come back when the study has been run")
     )
 

@@ -11,6 +11,7 @@ from pipeline.data.shelf import ALIKE, META, Parcel, parcels, take_off
 from pipeline.doctor.findings import Finding
 from pipeline.errors import MachineError, printable
 from pipeline.limits import size
+from pipeline.record.events import Study
 from pipeline.record.ledger import FILE, read_events
 
 
@@ -83,8 +84,8 @@ def _users(mlruns: Path) -> defaultdict[str, list[str]]:
         ) as error:  # another user's, closed to others: a search of the folder would pass over it
             raise MachineError(f"{printable(folder)}: cannot be read: {error.strerror}") from error
         for event in read_events(folder):
-            if event["type"] == "study":
-                users[event["data"]["fingerprint"]].append(folder.name)
+            if isinstance(event, Study):
+                users[event.data["fingerprint"]].append(folder.name)
                 break
     return users
 

@@ -8,31 +8,21 @@ loses at most the segment's epochs since its last checkpoint, and the segment is
 import time
 from collections import Counter, deque
 from collections.abc import Mapping
-from typing import Any
 
 from pipeline.core.config import TrainConfig
 from pipeline.core.identity import Keys
 from pipeline.engine import run_log
-from pipeline.engine.order import Segment
+from pipeline.engine.order import Outcome, Segment
 from pipeline.engine.searches import Searches
 from pipeline.engine.trials import Trials, spent
 from pipeline.errors import MachineError, PipelineError
 from pipeline.frozen import digest
+from pipeline.record import events
 from pipeline.record.ledger import Ledger
 from pipeline.record.record import Record, Run
 from pipeline.record.sources import code
 from pipeline.study.study import PILOT_RUNS, Study
 
-FACTS: tuple[str, ...] = (
-    "best_epoch",
-    "num_params",
-    "num_macs",
-    "num_train",
-    "test_loss",
-    "test_acc",
-    "final",
-)
-FACTS += ("metrics", "early", "evidence")
 MAX_ATTEMPTS = 3
 MAX_FAILED_IN_A_ROW = 3
 
@@ -105,38 +95,35 @@ class Plan:
         """
         key = self.live.get(segment)
         if key is not None and metrics["epoch"] == len(self.record.runs[key].epochs) + 1:
-            self.ledger.append("epoch", run=key, metrics=dict(metrics))
+            self.ledger.append(events.Epoch(run=key, metrics=dict(metrics)))
 
-    def finish(self, segment: str, outcome: Mapping[str, Any]) -> None:
-        """A segment ended: `outcome["status"]` is reached, diverged, failed (with `error`, `retry`,
-        `blameless`) or machine.
+    def finish(self, segment: str, outcome: Outcome) -> None:
+        """A segment ended; only its first end counts.
 
-        Only the first end of a segment counts. Raises MachineError in the last case (the run goes
-        on another time), and TooManyFailures.
+        Raises MachineError where the machine refuses (the run goes on another time), and
+        TooManyFailures.
         """
         key = self.live.pop(segment, None)
         if key is None:
             return
-        if outcome["status"] == "machine":
-            raise MachineError(outcome["error"])
+        if outcome.status == "machine":
+            raise MachineError(outcome.error)
         run = self.record.runs[key]
-        if outcome["status"] == "failed":
-            self.attempts[key] += not outcome.get("blameless", False)
-            self._fail(run, segment, outcome["error"], retry=outcome["retry"])
+        if outcome.status == "failed":
+            self.attempts[key] += not outcome.blameless
+            self._fail(run, segment, outcome.error, retry=outcome.retry)
             return
         self.failed_in_a_row.clear()
         del self.attempts[key]  # what comes next is another segment's
-        facts = {name: outcome[name] for name in FACTS if name in outcome}
-        if outcome["status"] == "diverged":
-            self._end(run, "diverged", error=outcome["error"], **facts)
+        if outcome.status == "diverged":
+            self.ledger.append(outcome.end(key, "diverged"))
             if run.kind == "trial":
                 self.searches.diverged(run)
             return
-        early = outcome.get("early", False)
         if run.kind == "trial":
-            self._reach(run, early=early)
-        if early or len(run.epochs) >= run.config["epochs"]:
-            self._end(run, "complete", **facts)
+            self._reach(run, early=outcome.early)
+        if outcome.early or len(run.epochs) >= run.config["epochs"]:
+            self.ledger.append(outcome.end(key, "complete"))
 
     def _reach(self, run: Run, *, early: bool) -> None:
         """Record the rung that a trial was sent to; one that stopped early stands there and above
@@ -151,13 +138,7 @@ class Plan:
                     if early
                     else run.epochs[stop - 1]["val_acc"]
                 )
-                self.ledger.append(
-                    "rung",
-                    run=run.key,
-                    rung=rung,
-                    value=value,
-                    **({"early": True} if early else {}),
-                )
+                self.ledger.append(events.Rung(run=run.key, rung=rung, value=value, early=early))
                 self.searches.reached(run, rung, value)
 
     def close_search(self) -> None:
@@ -169,7 +150,7 @@ class Plan:
         """
         for run in self.record.runs.values():
             if run.status == "paused" and self.searches.all_known(run):
-                self.ledger.append("end", run=run.key, status="stopped")
+                self.ledger.append(events.End(run=run.key, status="stopped"))
 
     def total_epochs(self) -> tuple[float, int]:
         """Epochs that the whole plan takes: (of the search, expected; of the arms and their
@@ -237,28 +218,33 @@ class Plan:
         knobs, asked = trials.propose(number)
         config = target.config.override(knobs if number else {}, source=f"trial {number}")
         key = self.keys.of(config, target.replicate)
-        facts = {
-            "run": key,
-            "search": target.name,
-            "arm": target.arm,
-            "trial": number,
-            "knobs": knobs,
-            "asked": asked,
-        }
         twin = self.record.runs.get(key)
         if twin is None:
-            self.ledger.append(
-                "trial", **facts, replicate=target.replicate, config=config.model_dump(mode="json")
+            trial = events.Trial(
+                run=key,
+                search=target.name,
+                arm=target.arm,
+                trial=number,
+                knobs=knobs,
+                asked=asked,
+                replicate=target.replicate,
+                config=config.model_dump(mode="json"),
             )
+            self.ledger.append(trial)
             self.searches.begin(trials, number, self.record.runs[key])
             return key
-        values, diverged = sorted(twin.rungs.items()), twin.status == "diverged"
-        sent = None if twin.rung in twin.rungs else twin.rung
-        self.searches.twin(
-            trials,
-            self.ledger.append("twin", **facts, values=values, diverged=diverged, sent=sent),
-            twin,
+        event = events.Twin(
+            run=key,
+            search=target.name,
+            arm=target.arm,
+            trial=number,
+            knobs=knobs,
+            asked=asked,
+            values=sorted(twin.rungs.items()),
+            diverged=twin.status == "diverged",
+            sent=None if twin.rung in twin.rungs else twin.rung,
         )
+        self.searches.twin(trials, self.ledger.append(event), twin)
         if (
             twin.unfinished
             and key not in (*self.live.values(), *self.again)
@@ -286,15 +272,15 @@ class Plan:
 
     def _new_arm(self, arm: str, replicate: int, config: TrainConfig) -> str:
         key = self.keys.of(config, replicate)
-        facts = {"data": self.record.data["fingerprint"], "core_version": self.core_version}
-        self.ledger.append(
-            "arm",
+        event = events.Arm(
             run=key,
             arm=arm,
             replicate=replicate,
             config=config.model_dump(mode="json"),
-            **facts,
+            data=self.record.data["fingerprint"],
+            core_version=self.core_version,
         )
+        self.ledger.append(event)
         return key
 
     def _begin(self, run: Run, rung: int | None = None) -> Segment:
@@ -305,20 +291,18 @@ class Plan:
         stop = ladder.stop(config.epochs, rung)
         if run.kind == "arm":
             rung, stop = -1, config.epochs
-        start = self.ledger.append("start", run=run.key, rung=rung, code=self._code(config))
+        start = self.ledger.append(events.Start(run=run.key, rung=rung, code=self._code(config)))
         self.searches.sent(run, rung)
-        name = f"{self.record.header['id']}.{start['seq']}"
+        name = f"{self.record.header.id}.{start.seq}"
         self.live[name] = run.key
-        seed, test = self.keys.seed(run.replicate), run.kind == "arm"
-        return Segment(
-            name, run.key, config, run.replicate, seed, stop, len(run.epochs), test, start["code"]
-        )
+        seeds, test = self.keys.seeds(run.replicate), run.kind == "arm"
+        return Segment(name, run.key, config, seeds, stop, len(run.epochs), test, start.code)
 
     def _code(self, config: TrainConfig) -> str:
         """What stands for the code that the run is trained by, which is recorded once."""
         found = code(config)
         if digest(found) not in self.record.code:
-            self.ledger.append("code", id=digest(found), parts=found)
+            self.ledger.append(events.Code(id=digest(found), parts=found))
         return digest(found)
 
     def _fail(self, run: Run, segment: str, error: str, *, retry: bool) -> None:
@@ -333,17 +317,14 @@ class Plan:
             "the last": run.epochs[-1] if run.epochs else None,
         }
         log = run_log.write(self.ledger.folder, run.key, segment, facts)
-        self.ledger.append("fail", run=run.key, error=error, **({"log": log} if log else {}))
+        self.ledger.append(events.Fail(run=run.key, error=error, log=log))
         if retry and self.attempts[run.key] < MAX_ATTEMPTS:
             self.again.append(run.key)
             return
-        self._end(run, "failed", error=error)
+        self.ledger.append(events.End(run=run.key, status="failed", error=error))
         self.failed_in_a_row.append(run.key)
         if len(self.failed_in_a_row) >= MAX_FAILED_IN_A_ROW:
             raise TooManyFailures(
                 f"{MAX_FAILED_IN_A_ROW} different runs failed one after another, the last one "
                 f"with: {error}; what is done is kept, the same command goes on from here"
             )
-
-    def _end(self, run: Run, status: str, **fields: Any) -> None:
-        self.ledger.append("end", run=run.key, status=status, **fields)

@@ -5,7 +5,6 @@ Tune's own snapshots, loggers, schedulers and `Tuner.restore` are not used: the 
 """
 
 import contextlib
-import json
 import os
 import shutil
 import time
@@ -20,7 +19,7 @@ from pipeline.engine import (
     run_log,
 )  # ray_node before ray: it makes the environment that ray reads on import
 from pipeline.engine.interrupts import Interrupts
-from pipeline.engine.order import Segment, checkpoint_folder
+from pipeline.engine.order import Order, Outcome, Report, Segment, checkpoint_folder
 from pipeline.engine.queue import Plan
 from pipeline.errors import MachineError, printable
 from pipeline.limits import num_killed_for_memory
@@ -87,14 +86,15 @@ class Segments(Searcher):
         self.names[trial_id] = segment.name
         self.num_given += 1
         # as JSON: Tune repeats a config, flattened, in every result
-        return {"order": json.dumps(segment.order(self.folder, self.data, self.resources))}
+        return {"order": segment.order(self.folder, self.data, self.resources).to_json()}
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:  # noqa: ARG002
-        event = json.loads(result["event"])
-        if "metrics" in event:
-            self._guarded(lambda: self.plan.epoch(event["segment"], event["metrics"]))
+        report = Report.from_json(result["report"])
+        told = report.told
+        if isinstance(told, Outcome):
+            self._guarded(lambda: self.plan.finish(report.segment, told))
         else:
-            self._guarded(lambda: self.plan.finish(event["segment"], event["outcome"]))
+            self._guarded(lambda: self.plan.epoch(report.segment, told))
 
     def on_trial_complete(
         self,
@@ -147,14 +147,14 @@ class Segments(Searcher):
                 self.error = error
         return None
 
-    def _death(self) -> dict[str, Any]:
+    def _death(self) -> Outcome:
         """The outcome of a segment whose worker is gone. Where memory was short, fewer work from
         here on.
         """
         before, self.num_killed = self.num_killed, num_killed_for_memory()
         self.unexplained += self.num_killed - before
         if self.unexplained <= 0:
-            return {"status": "failed", "error": "the worker process died", "retry": True}
+            return Outcome(status="failed", error="the worker process died", retry=True)
         self.unexplained -= 1
         workers = self.resources.workers
         self.resources = replace(self.resources, workers=max(1, workers - 1))
@@ -163,7 +163,7 @@ class Segments(Searcher):
             "the worker process was killed for want of memory; "
             f"{fewer if workers > 1 else 'no other was at work'}"
         )
-        return {"status": "failed", "error": error, "retry": True, "blameless": workers > 1}
+        return Outcome(status="failed", error=error, retry=True, blameless=workers > 1)
 
     def _hand_out(self) -> Segment | None:
         segment = self.plan.next()
@@ -217,11 +217,7 @@ def run(
     deadline: float = float("inf"),
     on_step: Callable[[], None] = lambda: None,
 ) -> None:
-    """Train all that `plan` hands out on the pictures in cache folder `data`.
-
-    Returns when the plan is done, when a signal came, or when `deadline` (monotonic seconds) has
-    passed. Raises MachineError where Ray fails, and whatever the plan raises.
-    """
+    """See `Executor`."""
     segments = Segments(plan, data, resources, interrupts, deadline)
     temp = temp_folder(segments.folder)
     try:
@@ -274,20 +270,19 @@ def train_segment(config: dict[str, str]) -> None:
         work,
     )  # in the worker alone: the driver needs no training core
 
-    carry_out(json.loads(config["order"]), work)
+    carry_out(Order.from_json(config["order"]), work)
 
 
-def carry_out(order: dict[str, Any], work: Callable[..., dict[str, Any]]) -> None:
-    """Do the order's work; every report names the segment, since a worker's former thread may
-    report into the next trial.
-    """
+def carry_out(
+    order: Order, work: Callable[[Order, Callable[[dict[str, float]], None]], Outcome]
+) -> None:
+    """Do the order's work; every epoch and, last, the outcome are reported."""
 
-    def report(**event: Any) -> None:
-        tune.report({"event": json.dumps({"segment": order["segment"], **event})})
+    def report(told: dict[str, float] | Outcome) -> None:
+        tune.report({"report": Report(order.segment, told).to_json()})
 
-    output = Path(order["output"])
-    with run_log.captured(output):
-        outcome = work(order, on_epoch=lambda metrics: report(metrics=metrics))
-    if outcome["status"] != "failed":
-        run_log.discard(output)
-    report(outcome=outcome)
+    with run_log.captured(order.output):
+        outcome = work(order, report)
+    if outcome.status != "failed":
+        run_log.discard(order.output)
+    report(outcome)

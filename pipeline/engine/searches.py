@@ -7,7 +7,8 @@ from collections.abc import Collection, Iterable
 
 from pipeline.core.config import TrainConfig
 from pipeline.engine.trials import Trials
-from pipeline.record.ledger import Event
+from pipeline.record import events
+from pipeline.record.events import Event, Trial, Twin
 from pipeline.record.record import Record, Run
 from pipeline.study.study import Study
 from pipeline.study.tuning import Target
@@ -91,12 +92,11 @@ class Searches:
         trials.begin(number, run)
         self._members[run.key].append(trials)
 
-    def twin(self, trials: Trials, event: Event, run: Run) -> None:
+    def twin(self, trials: Trials, event: Twin, run: Run) -> None:
         """A search proposed what `run` is trained with."""
         if run.key not in trials.numbers:
             self._members[run.key].append(trials)
-        facts = {"diverged": event["diverged"], "sent": event.get("sent")}
-        trials.twin(event["trial"], run, event["values"], **facts)
+        trials.twin(event.trial, run, event.values, diverged=event.diverged, sent=event.sent)
 
     def sent(self, run: Run, rung: int) -> None:
         """`run` is on its way to `rung`."""
@@ -113,26 +113,25 @@ class Searches:
         for trials in self._of(run):
             trials.diverged(run)
 
-    def replay(self, events: Iterable[Event]) -> None:
+    def replay(self, recorded: Iterable[Event]) -> None:
         """Bring every search to where it stood after these events (already folded into the
         record).
         """
-        for event in events:
-            run = self.record.runs.get(event.get("run", ""))
-            if run is None or run.kind == "arm":
-                continue
-            trials = self._named.get(event.get("search", ""))
-            if event["type"] in ("trial", "twin"):
-                if trials is not None:
-                    self._propose(trials, event, run)
-                continue
-            for member in self._of(run):
-                member.replay(event, run)
+        for event in recorded:
+            match event:
+                case Trial() | Twin():
+                    trials = self._named.get(event.search)
+                    if trials is not None:
+                        self._propose(trials, event, self.record.runs[event.run])
+                case events.Start() | events.Rung() | events.End():
+                    run = self.record.runs[event.run]
+                    for member in self._of(run):
+                        member.replay(event, run)
 
-    def _propose(self, trials: Trials, event: Event, run: Run) -> None:
-        trials.sampler.replay(event["trial"], event["knobs"], event["asked"])
-        if event["type"] == "trial":
-            self.begin(trials, event["trial"], run)
+    def _propose(self, trials: Trials, event: Trial | Twin, run: Run) -> None:
+        trials.sampler.replay(event.trial, event.knobs, event.asked)
+        if isinstance(event, Trial):
+            self.begin(trials, event.trial, run)
         else:
             self.twin(trials, event, run)
 

@@ -4,7 +4,6 @@ same order.
 
 import contextlib
 import ctypes
-import json
 import logging
 import os
 import signal
@@ -13,35 +12,34 @@ import sys
 import tempfile
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from pipeline.core.parallel import Group, joined
+from pipeline.engine.order import Order
 
-FOLLOW = (
-    "import json, sys; from pipeline.engine.worker import follow; follow(json.loads(sys.argv[1]))"
-)
+FOLLOW = "import sys; from pipeline.engine.worker import follow; follow(*sys.argv[1:])"
 PR_SET_PDEATHSIG = 1
 
 
 @contextlib.contextmanager
-def team(order: dict[str, Any]) -> Iterator[Group]:
+def team(order: Order) -> Iterator[Group]:
     """Start the order's other processes and join them; they end with this block.
 
     If one of them dies this process ends too, since it would wait for it for ever: the segment is
     then handed out again.
     """
-    size = order.get("num_processes", 1)
+    size = order.num_processes
     if size == 1:
         yield Group()
         return
     with tempfile.TemporaryDirectory(prefix="team-") as folder:
         meeting = Path(folder) / "meeting"
-        followers = [_start(order, rank, size, meeting) for rank in range(1, size)]
+        followers = [_start(order, rank, meeting) for rank in range(1, size)]
         done = threading.Event()
         threading.Thread(target=_watch, args=(followers, done), daemon=True).start()
         try:
-            with joined(0, size, meeting, order["device"]) as group:
+            with joined(0, size, meeting, order.device) as group:
                 yield group
         finally:
             done.set()
@@ -50,10 +48,10 @@ def team(order: dict[str, Any]) -> Iterator[Group]:
                 follower.wait()
 
 
-def _start(order: dict[str, Any], rank: int, size: int, meeting: Path) -> subprocess.Popen[bytes]:
+def _start(order: Order, rank: int, meeting: Path) -> subprocess.Popen[bytes]:
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
-    facts = {"order": order, "rank": rank, "size": size, "meeting": str(meeting)}
-    return subprocess.Popen([sys.executable, "-c", FOLLOW, json.dumps(facts)], env=environment)
+    words = (order.to_json(), str(rank), str(meeting))
+    return subprocess.Popen([sys.executable, "-c", FOLLOW, *words], env=environment)
 
 
 def _watch(followers: list[subprocess.Popen[bytes]], done: threading.Event) -> None:
@@ -69,13 +67,12 @@ def _watch(followers: list[subprocess.Popen[bytes]], done: threading.Event) -> N
 
 
 @contextlib.contextmanager
-def following(facts: dict[str, Any]) -> Iterator[tuple[dict[str, Any], Group]]:
+def following(order: Order, rank: int, meeting: Path) -> Iterator[tuple[Order, Group]]:
     """(order, group) in a process that `team` started; it is killed together with the one that
     started it.
     """
     if sys.platform.startswith("linux"):
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    order, rank = facts["order"], facts["rank"]
-    device = f"cuda:{rank}" if order["device"].startswith("cuda") else order["device"]
-    with joined(rank, facts["size"], Path(facts["meeting"]), device) as group:
-        yield {**order, "device": device}, group
+    device = f"cuda:{rank}" if order.device.startswith("cuda") else order.device
+    with joined(rank, order.num_processes, meeting, device) as group:
+        yield replace(order, device=device), group

@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterable
 from pipeline.engine.sampler import RungSampler
 from pipeline.engine.scheduler import Ladder, Promotion, Scheduler, Stopping
 from pipeline.frozen import Scalar
-from pipeline.record.ledger import Event
+from pipeline.record import events
 from pipeline.record.record import Record, Run
 from pipeline.study.study import Search
 from pipeline.study.tuning import Target
@@ -137,17 +137,17 @@ class Trials:
         for one in (number, *self._twins[run.key]):
             self.sampler.diverge(one, run.rung)
 
-    def replay(self, event: Event, run: Run) -> None:
+    def replay(self, event: events.Event, run: Run) -> None:
         """Bring scheduler and sampler to where they stood after this event of `run` (already folded
         into the record).
         """
-        kind = event["type"]
-        if kind == "rung":
-            self.reached(run, event["rung"], event["value"])
-        elif kind == "start":
-            self.sent(run, event["rung"])
-        elif kind == "end" and event["status"] == "diverged":
-            self.diverged(run)
+        match event:
+            case events.Rung():
+                self.reached(run, event.rung, event.value)
+            case events.Start():
+                self.sent(run, event.rung)
+            case events.End(status="diverged"):
+                self.diverged(run)
 
 
 def spent(run: Run) -> int:

@@ -7,6 +7,7 @@ import logging
 import math
 import traceback
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from pipeline.core.setup import describe
 from pipeline.core.train import Diverged, Inputs, evaluate_best, train, tune_process
 from pipeline.data.cache import Data, open_data
 from pipeline.data.splits import Split, Splits, splits
+from pipeline.engine.order import Order, Outcome
 from pipeline.engine.team import following, team
 from pipeline.errors import MachineError, UserError, printable
 from pipeline.frozen import digest
@@ -33,84 +35,66 @@ RETRIED = (
 )  # deterministic errors (a wrong shape) are not worth a second try
 
 
-def work(order: dict[str, Any], on_epoch: Callable[[dict[str, float]], None]) -> dict[str, Any]:
-    """Train one segment; never raises for what a configuration can cause.
-
-    Returns the outcome: `status` reached | diverged | failed | machine (the disk refuses), and what
-    goes with it.
-    """
-    config = TrainConfig.parse(order["config"], source="segment")
+def work(order: Order, on_epoch: Callable[[dict[str, float]], None]) -> Outcome:
+    """Train one segment; never raises for what a configuration can cause."""
     try:
-        if order.get("code") and order["code"] != digest(code(config)):
+        if order.code and order.code != digest(code(order.config)):
             raise UserError(
                 "the code has changed since the command began; the same command names the files"
             )
-        with held(Path(order["folder"]), order["segment"]) as lease:
-            return _train(config, order, on_epoch, lease)
+        with held(order.folder, order.segment) as lease:
+            return _train(order, on_epoch, lease)
     # the segment has ended for the driver: it hears this only where the folder was taken away
     except LeaseLost as error:
-        return {"status": "failed", "error": str(error), "retry": True}
+        return Outcome(status="failed", error=str(error), retry=True)
     except UserError as error:
-        return {"status": "failed", "error": printable(error, 500), "retry": False}
+        return Outcome(status="failed", error=printable(error, 500))
     except Diverged as error:
-        return {"status": "diverged", "error": str(error)}
+        return Outcome(status="diverged", error=str(error))
     except MachineError as error:
-        return {"status": "machine", "error": str(error)}
+        return Outcome(status="machine", error=str(error))
     except Exception as error:
         traceback.print_exc()
         text = printable(f"{type(error).__name__}: {error}", 500)
-        return {
-            "status": "failed",
-            "error": text,
-            "retry": isinstance(error, RETRIED) or "out of memory" in text,
-        }
+        retry = isinstance(error, RETRIED) or "out of memory" in text
+        return Outcome(status="failed", error=text, retry=retry)
 
 
-def _train(
-    config: TrainConfig,
-    order: dict[str, Any],
-    on_epoch: Callable[[dict[str, float]], None],
-    lease: Lease,
-) -> dict[str, Any]:
+def _train(order: Order, on_epoch: Callable[[dict[str, float]], None], lease: Lease) -> Outcome:
     def tell(epoch: dict[str, float]) -> None:
         lease.check()
         on_epoch(epoch)
 
-    parts, inputs = _pictures(config, order)
-    folder, device, seed = Path(order["folder"]), order["device"], order["seed"]
+    parts, inputs = _pictures(order)
     with team(order) as group:
         result = train(
-            config,
+            order.config,
             inputs,
-            seed=seed,
-            folder=folder,
-            stop=order["stop"],
-            reported=order["reported"],
+            seed=order.seeds.run,
+            folder=order.folder,
+            stop=order.stop,
+            reported=order.reported,
             on_epoch=tell,
             before_save=lease.check,
-            device=device,
+            device=order.device,
             group=group,
         )
-    outcome = {
-        "status": "reached",
-        "best_epoch": result.best_epoch,
-        "num_params": result.num_params,
-    }
-    if result.complete and len(result.history) < config.epochs:
-        outcome["early"] = True
-    if order["test"]:
-        outcome |= _finish(config, parts, inputs, result.best_epoch, order, lease)
+    outcome = Outcome(
+        status="reached",
+        best_epoch=result.best_epoch,
+        num_params=result.num_params,
+        early=result.complete and len(result.history) < order.config.epochs,
+    )
+    if order.test:
+        outcome = _finished(outcome, order, parts, inputs, lease)
     lease.check()
-    settle(folder, complete=result.complete)
+    settle(order.folder, complete=result.complete)
     return outcome
 
 
-def _pictures(config: TrainConfig, order: dict[str, Any]) -> tuple[Splits, Inputs]:
-    data = _warm(order["data"])
-    # A run's seed is that of its study, times a constant, plus the replicate: the rest repeats a
-    # study with other splits.
-    study_seed = order["seed"] - order["replicate"]
-    parts = splits(data, order["replicate"], config.split, seed=study_seed, folds=config.folds)
+def _pictures(order: Order) -> tuple[Splits, Inputs]:
+    data, config, seeds = _warm(order.data), order.config, order.seeds
+    parts = splits(data, seeds.replicate, config.split, seed=seeds.split, folds=config.folds)
     return parts, Inputs(
         parts.train,
         parts.val,
@@ -122,107 +106,99 @@ def _pictures(config: TrainConfig, order: dict[str, Any]) -> tuple[Splits, Input
     )
 
 
-def _finish(
-    config: TrainConfig,
-    parts: Splits,
-    inputs: Inputs,
-    best_epoch: int,
-    order: dict[str, Any],
-    lease: Lease,
-) -> dict[str, Any]:
-    """test_loss and test_acc; where the finished model is changed (compression, views), `final`:
-    what that did to it; num_macs of a picture, num_train, and the SHA-256 of the evidence that is
-    on disk by now."""
-    wanted = (
-        [("test", parts.test)]
-        if config.final.is_plain
-        else [("val", parts.val), ("test", parts.test)]
-    )
-    outcome: dict[str, Any] = {}
+def _finished(
+    outcome: Outcome, order: Order, parts: Splits, inputs: Inputs, lease: Lease
+) -> Outcome:
+    """The outcome with what the finished model is worth on test; where that is changed
+    (compression, views), `final`: what that did to it; with num_macs of a picture, num_train, and
+    the evidence that is on disk by now.
+    """
+    plain = order.config.final.is_plain
+    wanted = [("test", parts.test)] if plain else [("val", parts.val), ("test", parts.test)]
     final: dict[str, Any] = {}
     judged: dict[str, Finished] = {}
     for name, split in wanted:
         if split is None:
             continue
-        judged[name] = _judge(config, split, inputs, order)
+        judged[name] = _judge(order, split, inputs)
         facts = dict(judged[name].facts)
         if not math.isfinite(facts["loss"]):
-            raise Diverged(best_epoch, 0, f"{name}_loss")
-        if own := judged[name].metrics:
-            found = {f"{name}_{metric}": value for metric, value in own.items()}
-            outcome["metrics"] = outcome.get("metrics", {}) | found
+            raise Diverged(outcome.best_epoch, 0, f"{name}_loss")
+        own = {f"{name}_{metric}": value for metric, value in judged[name].metrics.items()}
+        outcome = replace(outcome, metrics=outcome.metrics | own)
         loss, acc = facts.pop("loss"), facts.pop("acc")
-        (outcome if name == "test" else final).update({f"{name}_loss": loss, f"{name}_acc": acc})
+        if name == "test":
+            outcome = replace(outcome, test_loss=loss, test_acc=acc)
+        else:
+            final |= {f"{name}_loss": loss, f"{name}_acc": acc}
         final |= {
             fact.replace("plain_acc", f"plain_{name}_acc"): value for fact, value in facts.items()
         }
     final.pop("plain_loss", None)
-    outcome |= {"num_train": len(parts.train)} | ({"final": final} if final else {})
-    return outcome | _macs(config, inputs) | _evidence(config, parts, inputs, judged, order, lease)
-
-
-def _judge(config: TrainConfig, split: Split, inputs: Inputs, order: dict[str, Any]) -> Finished:
-    return evaluate_best(
-        config,
-        split,
-        inputs,
-        seed=order["seed"],
-        folder=Path(order["folder"]),
-        device=order["device"],
+    return replace(
+        outcome,
+        final=final,
+        num_train=len(parts.train),
+        num_macs=_macs(order.config, inputs),
+        evidence=_evidence(order, parts, inputs, judged, lease),
     )
 
 
-def _macs(config: TrainConfig, inputs: Inputs) -> dict[str, int]:
+def _judge(order: Order, split: Split, inputs: Inputs) -> Finished:
+    seed, folder, device = order.seeds.run, order.folder, order.device
+    return evaluate_best(order.config, split, inputs, seed=seed, folder=folder, device=device)
+
+
+def _macs(config: TrainConfig, inputs: Inputs) -> int:
+    """0 where they cannot be counted."""
     try:
-        return {"num_macs": num_macs(describe(config, inputs))}
+        return num_macs(describe(config, inputs))
     except (
         Exception
     ):  # a network that cannot be followed without being computed was trained all the same
         logging.warning("the network's multiplications cannot be counted", exc_info=True)
-        return {}
+        return 0
 
 
 def _evidence(
-    config: TrainConfig,
-    parts: Splits,
-    inputs: Inputs,
-    judged: dict[str, Finished],
-    order: dict[str, Any],
-    lease: Lease,
-) -> dict[str, str]:
-    """Write the run's evidence, of test where it is labelled; nothing where it cannot be had: the
-    run is trained.
+    order: Order, parts: Splits, inputs: Inputs, judged: dict[str, Finished], lease: Lease
+) -> str:
+    """Write the run's evidence, of test where it is labelled; returns its SHA-256, '' where it
+    cannot be had: the run is trained.
 
     Embeddings for the first replicate of an arm alone. Raises MachineError where the disk refuses.
     """
     try:
         split = "val" if parts.test is None else "test"
-        finished = judged.get(split) or _judge(config, parts.val, inputs, order)
+        finished = judged.get(split) or _judge(order, parts.val, inputs)
         if not math.isfinite(finished.facts["loss"]):
-            return {}
-        found = gather(
-            finished, split=split, files=_warm(order["data"]).files, embed=order["replicate"] == 1
-        )
+            return ""
+        files, embed = _warm(order.data).files, order.seeds.replicate == 1
+        found = gather(finished, split=split, files=files, embed=embed)
     except Exception:
         logging.warning("no evidence of the run", exc_info=True)
-        return {}
+        return ""
     lease.check()
-    return {"evidence": evidence.write(Path(order["evidence"]), found)}
+    return evidence.write(order.evidence, found)
 
 
 @functools.lru_cache(maxsize=1)
-def _warm(path: str) -> Data:
+def _warm(path: Path) -> Data:
     """The pictures, opened once per process, and the process tuned for one trial at a time."""
     tune_process()
-    return open_data(Path(path))
+    return open_data(path)
 
 
-def follow(facts: dict[str, Any]) -> None:
+def follow(text: str, rank: str, meeting: str) -> None:
     """Train a run's share in a process beside the one that leads."""
-    with following(facts) as (order, group):
-        config = TrainConfig.parse(order["config"], source="segment")
-        _, inputs = _pictures(config, order)
-        folder, stop, device = Path(order["folder"]), order["stop"], order["device"]
+    with following(Order.from_json(text), int(rank), Path(meeting)) as (order, group):
+        _, inputs = _pictures(order)
         train(
-            config, inputs, seed=order["seed"], folder=folder, stop=stop, device=device, group=group
+            order.config,
+            inputs,
+            seed=order.seeds.run,
+            folder=order.folder,
+            stop=order.stop,
+            device=order.device,
+            group=group,
         )

@@ -186,7 +186,7 @@ class Handover:
 
     def _checkpoint(self) -> checkpoints.Checkpoint:
         run = self.selection.run
-        version = run.core_version or self.record.header["core_version"]
+        version = run.core_version or self.record.header.core_version
         identity = Identity(self.config, self.seeds.run, version)
         reasons = []
         for folder in reversed(checkpoints.epochs(self.folder)):

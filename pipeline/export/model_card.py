@@ -16,6 +16,7 @@ from pipeline.errors import printable
 from pipeline.export.loading import ONNX, loading
 from pipeline.export.onnx import INPUT, OPSET, OUTPUT, TOLERANCE
 from pipeline.export.selection import Selection
+from pipeline.record.events import Session
 from pipeline.record.record import Record, Run
 from pipeline.report.formats.markdown import escape
 
@@ -63,7 +64,7 @@ class Facts:
 def config_json(facts: Facts) -> str:
     """The model's facts for programs."""
     record, run, artifact = facts.record, facts.selection.run, facts.artifact
-    session = record.sessions[-1] if record.sessions else {}
+    session = record.sessions[-1] if record.sessions else Session(command="")
     number = (
         {"trial": run.number}
         if run.kind == "trial"
@@ -95,9 +96,9 @@ def config_json(facts: Facts) -> str:
         },
         "as_trained": _as_trained(run),
         "caveats": list(facts.caveats),
-        "versions": session.get("versions", {}),
-        "commit": session.get("commit", ""),
-        "core_version": run.core_version or record.header.get("core_version"),
+        "versions": session.versions,
+        "commit": session.commit,
+        "core_version": run.core_version or record.header.core_version or None,
         "config": artifact.config.model_dump(mode="json"),
     }
     if facts.with_onnx:

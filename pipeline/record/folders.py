@@ -18,6 +18,7 @@ from typing import Any
 
 from pipeline.data.listing import FIRST_RULES, PARTS, Listing, Reading
 from pipeline.errors import MachineError, PipelineError
+from pipeline.record import events
 from pipeline.record.ledger import FILE
 from pipeline.record.lock import open_plain
 from pipeline.study.study import Study
@@ -198,19 +199,15 @@ def _known(folder: Path) -> Known:
             open(raw.fileno(), "rb", closefd=False) as file,
         ):
             for line in file:
-                if b'"type":"study"' in line:
-                    event = json.loads(line)
-                    known |= {
-                        "study": event["study"]["name"],
-                        "data": event["data"],
-                        "listing": event.get("listing", ""),
-                    }
-                elif b'"type":"session"' in line:
-                    event = json.loads(line)
-                    known |= {
-                        "command": event["command"],
-                        "pictures": event.get("place", {}).get("pictures", ""),
-                    }
+                if b'"type":"study"' not in line and b'"type":"session"' not in line:
+                    continue
+                match events.read(json.loads(line)):
+                    case events.Study() as begun:
+                        known |= {"study": begun.study["name"], "data": begun.data}
+                        known |= {"listing": begun.listing}
+                    case events.Session() as session:
+                        known |= {"command": session.command}
+                        known |= {"pictures": session.place.get("pictures", "")}
     except UNREADABLE:  # torn or damaged, which the command itself will say
         pass
     return Known(**known)

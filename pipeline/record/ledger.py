@@ -14,19 +14,22 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TypeVar
 
 from pipeline.counts import plural
 from pipeline.errors import MachineError, printable
 from pipeline.record import lease
 from pipeline.record import lock as locks
-from pipeline.record.lines import FILE, FORMAT, Event, seal, sound_lines
+from pipeline.record.events import Event, read, written
+from pipeline.record.lines import FILE, FORMAT, seal, sound_lines
 from pipeline.record.lock import Lock, free, open_plain
 
 __all__ = ["FILE", "FORMAT", "Event", "Ledger", "read_events", "set_aside"]
 
 LOOK_SECONDS = 2.0
+Happened = TypeVar("Happened", bound=Event)
 
 
 class Ledger:
@@ -47,9 +50,9 @@ class Ledger:
         try:
             self._file = open_plain(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND)
             self.lock.also(self._file)
-            for event, line in sound_lines(self.path):
-                self.events.append(event)
-                self._bytes += line
+            for line, raw in sound_lines(self.path):
+                self.events.append(read(line))
+                self._bytes += raw
             self._cut_tail()
         except OSError as error:
             self._leave()
@@ -62,18 +65,18 @@ class Ledger:
         self._seq = len(self.events)
         self._touched = os.fstat(self._file.fileno()).st_mtime_ns
 
-    def append(self, kind: str, **fields: Any) -> Event:
-        """Write one event and fsync it; raises MachineError where the disk refuses, and the file is
-        as it was.
+    def append(self, event: Happened) -> Happened:
+        """Write one event and fsync it; returns it with its number and its time.
 
-        So it is where the file is no longer what this ledger has written: see `check`.
+        Raises MachineError where the disk refuses, and the file is as it was; also where it is no
+        longer what this ledger has written: see `check`.
 
         Safe from several threads; the listener sees the events one at a time, in order, and may not
         append.
         """
         with self._mutex:
-            event: Event = {"seq": self._seq, "time": round(time.time(), 3), "type": kind, **fields}
-            line = seal(event)
+            event = replace(event, seq=self._seq, time=round(time.time(), 3))
+            line = seal(written(event))
             self._require_own()
             try:
                 if self._file.write(line) != len(
@@ -236,8 +239,8 @@ def read_events(folder: Path) -> Iterator[Event]:
     sequence number is missing, UserError where a newer version of the code wrote it.
     """
     try:
-        for event, _ in sound_lines(folder / FILE):
-            yield event
+        for line, _ in sound_lines(folder / FILE):
+            yield read(line)
     except OSError as error:
         raise MachineError(
             f"{printable(folder / FILE)}: cannot be read: {error.strerror}"

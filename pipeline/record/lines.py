@@ -12,12 +12,11 @@ import sys
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from pipeline.errors import MachineError, UserError, printable
+from pipeline.record.events import Event, Line, Unread
 from pipeline.record.lock import open_plain
 
-Event = dict[str, Any]
 FILE = "ledger.jsonl"
 FORMAT = 2
 """Of what is written, in the header; 1 where that says none. 2: the header says its format, a
@@ -33,13 +32,13 @@ _MAX_RESTORED = (
 )  # bytes: of longer lines hurt in several places, too many would look like hurt in one
 
 
-def seal(event: Event) -> bytes:
+def seal(event: Line) -> bytes:
     """The line of an event; raises ValueError or TypeError where JSON has no word for a value."""
     text = json.dumps(event, separators=(",", ":"), allow_nan=False)
     return f'{text[:-1]}{_SEAL}{zlib.crc32(text.encode()):08x}"}}\n'.encode()
 
 
-def unseal(line: bytes) -> Event | None:
+def unseal(line: bytes) -> Line | None:
     """The event of a line; None where its checksum does not hold. One that is sealed and no event
     has the number -1.
     """
@@ -57,7 +56,7 @@ def unseal(line: bytes) -> Event | None:
     return event if sound else {"seq": -1, "time": 0.0, "type": ""}
 
 
-def restored(line: bytes) -> Event | None:
+def restored(line: bytes) -> Line | None:
     """The event of a line of which a single byte is not what was written; None where more of it is
     hurt.
 
@@ -104,7 +103,7 @@ def _with_one_byte_changed(body: bytes, wrong: int) -> Iterator[bytes]:
         wrong = ((wrong ^ steps[top]) << 8 | top) & 0xFFFFFFFF
 
 
-def sound_lines(path: Path) -> Iterator[tuple[Event, bytes]]:
+def sound_lines(path: Path) -> Iterator[tuple[Line, bytes]]:
     """Each event with its line, as `read_events`; raises OSError where it cannot be read."""
     with open_plain(path, os.O_RDONLY) as raw, open(raw.fileno(), "rb", closefd=False) as file:
         for number, line in enumerate(file):
@@ -124,7 +123,7 @@ def sound_lines(path: Path) -> Iterator[tuple[Event, bytes]]:
             yield event, line
 
 
-def require_format(header: Event, path: Path) -> None:
+def require_format(header: Line, path: Path) -> None:
     """Raise UserError where a version of the code wrote the ledger that knows more than this
     one.
     """
@@ -139,15 +138,19 @@ def require_format(header: Event, path: Path) -> None:
         )
 
 
-def no_event(event: Event, error: Exception) -> MachineError:
+def no_event(event: Event, error: Exception) -> MachineError | UserError:
     """The error for a sealed line that the study's record has no place for."""
+    kind = event.line["type"] if isinstance(event, Unread) else event.kind
+    what = f"line {event.seq + 1} ('{printable(kind, 40)}')"
+    if isinstance(event, Unread) and event.newer:
+        return UserError(
+            f"the ledger's {what} was written by a newer version of this code; nothing has been "
+            "changed. Use the newer version to report it or to go on"
+        )
     why = printable(f"{type(error).__name__}: {error}", 100)
-    what = (
-        f"line {event['seq'] + 1} ('{printable(event['type'], 40)}') is sealed, but no event of "
-        f"this study ({why})"
-    )
     return MachineError(
-        f"the ledger's {what}; nothing has been changed. Restore a backup, or see pipeline.repair"
+        f"the ledger's {what} is sealed, but no event of this study ({why}); nothing has been "
+        "changed. Restore a backup, or see pipeline.repair"
     )
 
 

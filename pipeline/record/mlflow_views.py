@@ -6,20 +6,21 @@ import json
 from collections.abc import Mapping
 
 from pipeline.errors import shell_word
-from pipeline.record.ledger import Event
+from pipeline.record.events import End
 from pipeline.study.study import Study
 
 VIEW_TAG = "mlflow.sharedViewState.arms"  # where the UI keeps views that were saved to be shared
 
 
-def results(end: Event, best: Mapping[str, float]) -> dict[str, float]:
+def results(end: End, best: Mapping[str, float]) -> dict[str, float]:
     """What a run came to, from its last event and its best epoch; its curves end with its last
     epoch instead.
     """
-    facts = {name: end.get(name) for name in ("test_loss", "test_acc", "best_epoch", "num_params")}
+    facts: dict[str, float | None] = {"test_loss": end.test_loss, "test_acc": end.test_acc}
+    facts |= {"best_epoch": end.best_epoch or None, "num_params": end.num_params or None}
     facts |= {f"best_{name}": best.get(name) for name in ("val_acc", "val_loss")}
-    facts |= end.get("metrics", {})
-    facts |= {f"final.{name}": value for name, value in end.get("final", {}).items()}
+    facts |= end.metrics
+    facts |= {f"final.{name}": value for name, value in end.final.items()}
     return {name: float(value) for name, value in facts.items() if value is not None}
 
 

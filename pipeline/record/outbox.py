@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 from typing import Protocol
 
-from pipeline.record.ledger import Event
+from pipeline.record.events import Event
 
 FLUSH_SECONDS = 1.0
 RETRY_SECONDS = 5.0
@@ -112,7 +112,7 @@ class Outbox:
                 break
             self._receiver.take(event)
             self._taken.append(event)
-            if event["seq"] > self._sent:
+            if event.seq > self._sent:
                 events.append(event)
         return events, False
 
@@ -126,5 +126,5 @@ class Outbox:
     def _write(self, delivered: list[Event]) -> None:
         if delivered:
             scratch = self._state.with_suffix(".tmp")
-            scratch.write_text(json.dumps({"target": self._target, "seq": delivered[-1]["seq"]}))
+            scratch.write_text(json.dumps({"target": self._target, "seq": delivered[-1].seq}))
             os.replace(scratch, self._state)

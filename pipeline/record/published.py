@@ -13,14 +13,15 @@ import getpass
 import os
 import re
 import socket
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from pipeline.record.ledger import Event
+from pipeline.record.events import Event
 from pipeline.record.record import Record
 
+Happened = TypeVar("Happened", bound=Event)
 PART = r"[^/\s'\"`()\[\],;:|<>]+"
 ADDRESS = r"(?P<scheme>\b[A-Za-z][A-Za-z0-9+.-]*)://(?P<rest>[^\s'\"]*)"
 QUOTED = r"'(?P<quoted>/[^']*)'"
@@ -151,9 +152,9 @@ def _short(path: str) -> str:
 def cutter(record: Record) -> Cutter:
     """For all that is published of `record`."""
     places = {
-        tuple(sorted(session["place"].items())): session["place"]
+        tuple(sorted(session.place.items())): session.place
         for session in record.sessions
-        if "place" in session
+        if session.place
     }
     kept = frozenset((*record.arm_names, *map(str, record.data["classes"])))
     return Cutter(tuple(places.values()), kept)
@@ -171,11 +172,9 @@ def published(record: Record) -> Record:
             seen[id(value)] = cut.tree(value)
         return seen[id(value)]
 
-    def events(found: Iterable[Event]) -> list[Event]:
-        return [
-            {key: item if key == "place" else cut.tree(item) for key, item in event.items()}
-            for event in found
-        ]
+    def event(found: Happened) -> Happened:
+        names = (part.name for part in fields(found) if part.name != "place")
+        return replace(found, **{name: cut.tree(getattr(found, name)) for name in names})
 
     def uri(key: str) -> str:
         store, bar, what = key.rpartition("|")
@@ -183,10 +182,10 @@ def published(record: Record) -> Record:
 
     return replace(
         record,
-        header=cut.tree(record.header),
-        sessions=events(record.sessions),
-        plans=events(record.plans),
-        pilot=cut.tree(record.pilot),
+        begun=event(record.header),
+        sessions=[event(session) for session in record.sessions],
+        plans=[event(plan) for plan in record.plans],
+        pilot=event(record.pilot) if record.pilot else None,
         mlflow_ids={uri(key): run for key, run in record.mlflow_ids.items()},
         mlflow_experiments={
             cut.text(store): number for store, number in record.mlflow_experiments.items()

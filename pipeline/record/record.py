@@ -11,7 +11,9 @@ from typing import Any, Literal
 from pipeline.core.config import TrainConfig
 from pipeline.core.history import best_epoch
 from pipeline.core.identity import as_today
-from pipeline.record.lines import Event, no_event
+from pipeline.record import events
+from pipeline.record.events import Event
+from pipeline.record.lines import no_event
 from pipeline.record.sources import Code
 from pipeline.study.study import Study
 
@@ -111,19 +113,19 @@ class Run:
 
 @dataclass
 class Record:
-    """A study as recorded. `header` is the first event: study, data, note, versions."""
+    """A study as recorded."""
 
-    header: Event = field(default_factory=dict)
-    sessions: list[Event] = field(default_factory=list)
+    begun: events.Study | None = None  # the first event; None: nothing is recorded
+    sessions: list[events.Session] = field(default_factory=list)
     runs: dict[str, Run] = field(default_factory=dict)
     arm_names: list[str] = field(default_factory=list)  # of the study's design, in its order
     mlflow_ids: dict[str, str] = field(default_factory=dict)  # "uri|what" → run id
-    plans: list[Event] = field(
+    plans: list[events.Plan] = field(
         default_factory=list
     )  # what was planned, and how that changed; empty in older records
-    pilot: Event = field(default_factory=dict)
+    pilot: events.Pilot | None = None
     code: dict[str, Code] = field(default_factory=dict)
-    repairs: list[Event] = field(default_factory=list)  # what was lost of a damaged ledger
+    repairs: list[events.Repair] = field(default_factory=list)  # what was lost of a damaged ledger
     mlflow_experiments: dict[str, str] = field(
         default_factory=dict
     )  # uri → id of the study's experiment there
@@ -142,34 +144,95 @@ class Record:
         return record
 
     def apply(self, event: Event) -> None:
-        """Fold one event in; raises MachineError where no event of a study is such."""
+        """Fold one event in; raises MachineError where no event of a study is such, UserError where
+        a newer version of the code wrote it.
+        """
         try:
-            kind = event["type"]
-            vars(Record)[f"_{kind}" if kind.isalpha() else ""](self, event)
+            self._fold(event)
         except (LookupError, TypeError, ValueError, AttributeError, RecursionError) as error:
             raise no_event(event, error) from error
+
+    def _fold(self, event: Event) -> None:
+        match event:
+            case events.Epoch():
+                self._epoch(event)
+            case events.Start():
+                self._start(event)
+            case events.Rung():
+                self._rung(event)
+            case events.End():
+                self._end(event)
+            case events.Fail():
+                run = self.runs[event.run]
+                run.attempts, run.error, run.log = run.attempts + 1, event.error, event.log
+            case _:
+                self._begin(event)
+
+    def _begin(self, event: Event) -> None:
+        match event:
+            case events.Trial():
+                self._trial(event)
+            case events.Twin():
+                self._twin(event)
+            case events.Arm():
+                self._arm(event)
+            case events.Code():
+                self.code[event.id] = event.parts
+            case events.Mlflow():
+                self._mlflow(event)
+            case events.Unread():
+                raise event.error
+            case _:
+                self._of_session(event)
+
+    def _of_session(self, event: Event) -> None:
+        match event:
+            case events.Study():
+                study = as_today(Study, event.study)
+                self.begun = event
+                self.arm_names = [arm.name for arm in study.ablation.design.expand()]
+            case events.Session():
+                self.sessions.append(event)
+            case events.Plan():
+                self.plans.append(event)
+            case events.Pilot():
+                self.pilot = event
+            case events.Repair():
+                self.repairs.append(event)
+            case events.Finish():
+                pass  # nothing about the runs
+            case _:
+                raise TypeError(f"an event of kind {type(event).__name__}")
+
+    @property
+    def header(self) -> events.Study:
+        """The first event: study, data, note, versions. Raises LookupError where nothing is
+        recorded.
+        """
+        if self.begun is None:
+            raise LookupError("nothing is recorded")
+        return self.begun
 
     @property
     def study(self) -> Study:
         """The study of the newest session: the header's, with the budgets that were asked for
         last.
         """
-        study = as_today(Study, self.header["study"])
-        budget = self.sessions[-1]["budget"] if self.sessions else {}
+        study = as_today(Study, self.header.study)
+        budget = self.sessions[-1].budget if self.sessions else {}
         return study.override(budget, source="ledger")
 
     @property
     def data(self) -> dict[str, Any]:
         """title, fingerprint, classes, counts, is_food11, unreadable, warnings of the pictures."""
-        data: dict[str, Any] = self.header["data"]
-        return data
+        return self.header.data
 
     @property
     def note(self) -> str:
         """What must be said wherever results are shown (the embedded default), or an empty
         string.
         """
-        return str(self.header["note"])
+        return self.header.note
 
     @property
     def trial_keys(self) -> list[str]:
@@ -211,96 +274,69 @@ class Record:
             default=None,
         )
 
-    def _study(self, event: Event) -> None:
-        self.header = event
-        study = as_today(Study, event["study"])
-        self.arm_names = [arm.name for arm in study.ablation.design.expand()]
-
-    def _session(self, event: Event) -> None:
-        self.sessions.append(event)
-
-    def _plan(self, event: Event) -> None:
-        self.plans.append(event)
-
-    def _pilot(self, event: Event) -> None:
-        self.pilot = event
-
-    def _trial(self, event: Event) -> None:
+    def _trial(self, event: events.Trial) -> None:
         run = Run(
-            event["run"],
+            event.run,
             "trial",
-            todays(event["config"]),
-            number=event["trial"],
-            knobs=event["knobs"],
+            todays(event.config),
+            number=event.trial,
+            knobs=event.knobs,
+            asked=event.asked,
+            search=event.search,
+            arm=event.arm,
+            replicate=event.replicate,
         )
-        run.asked, run.search = event["asked"], event.get("search", "")
-        run.arm, run.replicate = event.get("arm", ""), event.get("replicate", 0)
         self.runs[run.key] = run
         self.searches.setdefault(run.search, []).append(run.key)
 
-    def _twin(self, event: Event) -> None:
-        key, search = event["run"], event.get("search", "")
+    def _twin(self, event: events.Twin) -> None:
+        key, search = event.run, event.search
         keys = self.searches.setdefault(search, [])
         if self.runs[key].search != search and key not in keys:
-            place = {"number": event["trial"], "knobs": event["knobs"], "asked": event["asked"]}
-            self._adopted.setdefault(search, {})[key] = place | {
-                "search": search,
-                "arm": event.get("arm", ""),
-            }
+            place = {"number": event.trial, "knobs": event.knobs, "asked": event.asked}
+            place |= {"search": search, "arm": event.arm}
+            self._adopted.setdefault(search, {})[key] = place
         keys.append(key)
 
-    def _arm(self, event: Event) -> None:
-        run = Run(
-            event["run"],
+    def _arm(self, event: events.Arm) -> None:
+        self.runs[event.run] = Run(
+            event.run,
             "arm",
-            todays(event["config"]),
-            arm=event["arm"],
-            replicate=event["replicate"],
+            todays(event.config),
+            arm=event.arm,
+            replicate=event.replicate,
+            data=event.data,
+            core_version=event.core_version,
         )
-        run.data, run.core_version = event.get("data", ""), event.get("core_version", 0)
-        self.runs[run.key] = run
 
-    def _code(self, event: Event) -> None:
-        self.code[event["id"]] = event["parts"]
+    def _start(self, event: events.Start) -> None:
+        run = self.runs[event.run]
+        if event.code not in ("", *run.code):
+            run.code.append(event.code)
+        run.status, run.rung, run.error = "running", event.rung, ""
 
-    def _start(self, event: Event) -> None:
-        run = self.runs[event["run"]]
-        if event.get("code", "") not in ("", *run.code):
-            run.code.append(event["code"])
-        run.status, run.rung, run.error = "running", event["rung"], ""
-
-    def _epoch(self, event: Event) -> None:
-        run, metrics = self.runs[event["run"]], event["metrics"]
+    def _epoch(self, event: events.Epoch) -> None:
+        run, metrics = self.runs[event.run], event.metrics
         if metrics["epoch"] == len(run.epochs) + 1:
-            run.epochs.append({**metrics, "time": event["time"]})
+            run.epochs.append({**metrics, "time": event.time})
 
-    def _rung(self, event: Event) -> None:
-        run = self.runs[event["run"]]
-        run.rungs[event["rung"]] = event["value"]
-        run.status, run.early = "paused", event.get("early", False)
+    def _rung(self, event: events.Rung) -> None:
+        run = self.runs[event.run]
+        run.rungs[event.rung] = event.value
+        run.status, run.early = "paused", event.early
 
-    def _fail(self, event: Event) -> None:
-        run = self.runs[event["run"]]
-        run.attempts, run.error, run.log = run.attempts + 1, event["error"], event.get("log", "")
-
-    def _end(self, event: Event) -> None:
-        run = self.runs[event["run"]]
-        run.status, run.error, run.ended_seq = event["status"], event.get("error", ""), event["seq"]
+    def _end(self, event: events.End) -> None:
+        run = self.runs[event.run]
+        run.status, run.error, run.ended_seq = event.status, event.error, event.seq
         for name in ("best_epoch", "num_params", "num_macs", "num_train", "evidence"):
-            setattr(run, name, event.get(name, getattr(run, name)))
-        run.test_loss, run.test_acc = event.get("test_loss"), event.get("test_acc")
-        run.final, run.early = event.get("final", {}), event.get("early", run.early)
-        run.metrics = event.get("metrics", {})
+            setattr(run, name, getattr(event, name) or getattr(run, name))
+        run.test_loss, run.test_acc = event.test_loss, event.test_acc
+        run.final, run.early = event.final, event.early or run.early
+        run.metrics = event.metrics
 
-    def _finish(self, event: Event) -> None:
-        """The end of a session; nothing about the runs."""
-
-    def _repair(self, event: Event) -> None:
-        self.repairs.append(event)
-
-    def _mlflow(self, event: Event) -> None:
-        self.mlflow_ids[f"{event['uri']}|{event['what']}"] = event["id"]
-        if "experiment" in event:
-            self.mlflow_experiments[event["uri"]] = event["experiment"]
-        if event["what"] in self.runs:
-            self.runs[event["what"]].mlflow_id = event["id"]
+    def _mlflow(self, event: events.Mlflow) -> None:
+        self.mlflow_ids[f"{event.uri}|{event.what}"] = event.id
+        if event.experiment:
+            self.mlflow_experiments[event.uri] = event.experiment
+        if event.what in self.runs:
+            self.runs[event.what].mlflow_id = event.id

@@ -17,8 +17,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from pipeline.errors import MachineError, printable
+from pipeline.record import events as kinds
+from pipeline.record.events import Event, Line, Repair, read, written
 from pipeline.record.ledger import take_back
-from pipeline.record.lines import FILE, Event, require_format, restored, seal, sound_lines, unseal
+from pipeline.record.lines import FILE, require_format, restored, seal, sound_lines, unseal
 from pipeline.record.lock import Lock, free, open_plain
 from pipeline.record.record import Record
 
@@ -30,7 +32,7 @@ class Salvage:
     """The sound part of a ledger's lines, in new numbers, and what it lacks."""
 
     record: Record = field(default_factory=Record)
-    events: list[Event] = field(default_factory=list)
+    events: list[Line] = field(default_factory=list)  # with all their fields, known here or not
     unreadable: int = 0  # lines whose checksum does not hold, or that are no event
     restored: int = 0  # lines with a single wrong byte, which the checksum gives back
     missing: int = 0  # numbers below the highest that no sound line has
@@ -67,11 +69,11 @@ class Salvage:
                 found.left_out[event["type"]] += 1
         return found
 
-    def _read(self, path: Path) -> tuple[dict[int, Event], float]:
+    def _read(self, path: Path) -> tuple[dict[int, Line], float]:
         """The sound events by number, and the number at which two writers part: what comes then is
         neither's for sure.
         """
-        events: dict[int, Event] = {}
+        events: dict[int, Line] = {}
         hurt: list[bytes] = []
         forked = float("inf")
         with open_plain(path, os.O_RDONLY) as raw, open(raw.fileno(), "rb", closefd=False) as file:
@@ -95,64 +97,61 @@ class Salvage:
         self._cut |= {run.key for run in runs if run.status not in ("complete", "diverged")}
         self._gap = True
 
-    def _stands(self, event: Event) -> bool:
+    def _stands(self, event: Event, line: Line) -> bool:
         """Whether all that the event builds on is kept."""
-        kind, key, runs = event["type"], event.get("run"), self.record.runs
-        if kind == "study":
-            return not self.events
-        if kind in ("trial", "twin"):
-            self._tuned |= {event.get("arm", "")} - {""}
-            numbered = event.get("trial") == len(
-                self.record.searches.get(event.get("search", ""), ())
-            )
-            return numbered and (key not in runs if kind == "trial" else self._as_then(event))
-        if kind == "arm":
-            tuned = event.get("arm") in self._tuned and not self.record.arms().get(
-                event.get("arm", "")
-            )
-            return key not in runs and not (self._gap and tuned)
-        if kind in ("start", "epoch", "rung", "fail", "end"):
-            return key in runs and key not in self._cut
+        runs = self.record.runs
+        match event:
+            case kinds.Study():
+                return not self.events
+            case kinds.Trial() | kinds.Twin():
+                self._tuned |= {event.arm} - {""}
+                if event.trial != len(self.record.searches.get(event.search, ())):
+                    return False
+                if isinstance(event, kinds.Trial):
+                    return event.run not in runs
+                return self._as_then(event, told=line.get("sent", ...))
+            case kinds.Arm():
+                tuned = event.arm in self._tuned and not self.record.arms().get(event.arm)
+                return event.run not in runs and not (self._gap and tuned)
+            case kinds.Start() | kinds.Epoch() | kinds.Rung() | kinds.Fail() | kinds.End():
+                return event.run in runs and event.run not in self._cut
         return True
 
-    def _as_then(self, twin: Event) -> bool:
+    def _as_then(self, twin: kinds.Twin, *, told: object) -> bool:
         """Whether the run that a trial repeats stands as it stood when that was written."""
-        run = self.record.runs[twin["run"]]
-        then = (dict(twin.get("values", ())), twin.get("diverged", False))
+        run = self.record.runs[twin.run]
         sent = None if run.rung in run.rungs else run.rung
-        return then == (run.rungs, run.status == "diverged") and twin.get("sent", sent) == sent
+        then = (dict(twin.values), twin.diverged)
+        return then == (run.rungs, run.status == "diverged") and told in (sent, ...)
 
-    def _keeps(self, event: Event) -> bool:
+    def _keeps(self, line: Line) -> bool:
         """Renumber and fold an event whose ground is kept; one that is sealed and no event of a
         study is damage too.
         """
-        numbered = {**event, "seq": len(self.events)}
+        numbered = {**line, "seq": len(self.events)}
+        event = read(numbered)
         try:
-            if not self._stands(event):
+            if not self._stands(event, line):
                 return False
-            self.record.apply(numbered)
+            self.record.apply(event)
         except (MachineError, LookupError, TypeError, ValueError):
             self._lose()
             return False
         self.events.append(numbered)
         return True
 
-    def note(self) -> Event:
+    def note(self) -> Line:
         """The event that tells of the repair."""
-        left_out = dict(sorted(self.left_out.items()))
-        counts = {
-            "restored": self.restored,
-            "unreadable": self.unreadable,
-            "missing": self.missing,
-            "left_out": left_out,
-        }
-        return {
-            "seq": len(self.events),
-            "time": round(time.time(), 3),
-            "type": "repair",
-            **counts,
-            "file": self.kept_in,
-        }
+        told = Repair(
+            seq=len(self.events),
+            time=round(time.time(), 3),
+            restored=self.restored,
+            unreadable=self.unreadable,
+            missing=self.missing,
+            left_out=dict(sorted(self.left_out.items())),
+            file=self.kept_in,
+        )
+        return written(told)
 
 
 def mend(folder: Path) -> Salvage | None:
@@ -182,11 +181,11 @@ def mend(folder: Path) -> Salvage | None:
 
 def _is_sound(path: Path) -> bool:
     try:
-        events = list(sound_lines(path))
-        Record.of(event for event, _ in events)
+        lines = list(sound_lines(path))
+        Record.of(read(line) for line, _ in lines)
     except MachineError:
         return False
-    return sum(len(line) for _, line in events) == path.stat().st_size
+    return sum(len(raw) for _, raw in lines) == path.stat().st_size
 
 
 def _put(path: Path, beside: Path, content: bytes) -> None:
@@ -199,7 +198,7 @@ def _put(path: Path, beside: Path, content: bytes) -> None:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        Record.of(event for event, _ in sound_lines(scratch))
+        Record.of(read(line) for line, _ in sound_lines(scratch))
         shutil.copy2(path, beside)
         with beside.open("rb") as file:
             os.fsync(file.fileno())

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.core.metrics import metric_names
-from pipeline.record import mlflow_views
-from pipeline.record.ledger import Event
+from pipeline.record import events, mlflow_views
+from pipeline.record.events import Event, Mlflow
 from pipeline.record.mlflow_places import FILE, sqlite_file, store_uri
 from pipeline.record.mlflow_store import (
     connect,
@@ -55,12 +55,12 @@ class Tracker:
         self,
         root: Path,
         folder: Path,
-        events: list[Event],
-        append: Callable[..., Event],
+        recorded: list[Event],
+        append: Callable[[Mlflow], Mlflow],
         summary: Summary,
         tell: Callable[[str], None] = lambda _: None,
     ) -> None:
-        """`events` are those already in the ledger of the study in `folder`; `append` writes an
+        """`recorded` are those already in the ledger of the study in `folder`; `append` writes an
         event to that ledger.
 
         `summary`: what an arm's replicates come to, of a metric's name and their values (see
@@ -74,7 +74,7 @@ class Tracker:
         self._root, self._folder, self._append, self._tell = root.resolve(), folder, append, tell
         self._record, self._summary = Record(), summary
         self._old: float = (
-            events[-1]["seq"] if events else -1
+            recorded[-1].seq if recorded else -1
         )  # up to here an earlier process may have created runs
         self._tried: set[str] = set()  # an answer that got lost may have created these
         self._points: dict[str, list[Any]] = defaultdict(list)
@@ -84,7 +84,7 @@ class Tracker:
         self._told: set[str] = set()
         self.shown_uri = redacted(self.uri)
         self._place = str(sqlite_file(self.uri) or self.shown_uri)
-        self._outbox = Outbox(self, folder / "mlflow.json", self.shown_uri, events)
+        self._outbox = Outbox(self, folder / "mlflow.json", self.shown_uri, recorded)
         self.put, self.flush = self._outbox.put, self._outbox.flush
 
     def close(self, report: Path | None = None, timeout_seconds: float = 300.0) -> str:
@@ -104,11 +104,11 @@ class Tracker:
     def take(self, event: Event) -> None:
         self._record.apply(event)
 
-    def send(self, events: list[Event], *, last: bool) -> None:
+    def send(self, owed: list[Event], *, last: bool) -> None:
         try:
             if self._client is None:
                 self._connect()
-            self._send(events, last=last)
+            self._send(owed, last=last)
             self._trouble = None
         except Exception as error:
             self._client = None  # what was deleted meanwhile is looked for anew
@@ -131,16 +131,50 @@ class Tracker:
             self._told.add(text)
             self._tell(text)
 
-    def _send(self, events: list[Event], *, last: bool) -> None:
+    def _send(self, owed: list[Event], *, last: bool) -> None:
         self._points.clear()
-        for event in events:
-            if project := getattr(self, f"_{event['type']}", None):
-                project(event)
+        for event in owed:
+            self._project(event)
         for run_id, points in self._points.items():
             for start in range(0, len(points), 1000):
                 self._client.log_batch(run_id, metrics=points[start : start + 1000])
         if last and self.report:
             log_files(self._client, self._known("study"), self.report, "report")
+
+    def _project(self, event: Event) -> None:
+        match event:
+            case events.Session():
+                self._session(event)
+            case events.Trial():
+                self._trial(event)
+            case events.Arm():
+                self._arm(event)
+            case events.End():
+                self._end(event)
+            case events.Finish():
+                self._finish(event)
+            case _:
+                self._progress(event)
+
+    def _progress(self, event: Event) -> None:
+        match event:
+            case events.Epoch():
+                own = event.metrics.keys() - {*METRICS, "epoch", "time"}
+                for name in (*METRICS, *sorted(own)):
+                    value, step = event.metrics[name], event.metrics["epoch"]
+                    self._point(self._known(event.run), name, value, event.time, int(step))
+            case events.Start():
+                self._status(self._known(event.run), "RUNNING")
+                log_tags(self._client, self._known(event.run), {"status": "running"})
+            case events.Rung():
+                self._status(self._known(event.run), "SCHEDULED")
+                tag = {"status": f"waiting at rung {event.rung + 1}"}
+                log_tags(self._client, self._known(event.run), tag)
+            case events.Fail():
+                log_tags(self._client, self._known(event.run), {"error": event.error})
+                log = self._folder / event.log
+                if log.is_file():
+                    log_files(self._client, self._known(event.run), log)
 
     def _connect(self) -> None:
         if trouble := refused(self.uri):
@@ -149,7 +183,9 @@ class Tracker:
         self._experiment = experiment_of(
             client, self.uri, self._root, self._folder.name, self._known("study"), self._say
         )
-        restore_runs(client, self._experiment, self._record.header.get("id", ""), self._say)
+        restore_runs(
+            client, self._experiment, self._record.begun.id if self._record.begun else "", self._say
+        )
         client.set_experiment_tag(
             self._experiment, "mlflow.experimentKind", "custom_model_development"
         )  # not a chat model
@@ -165,9 +201,9 @@ class Tracker:
         known = self._known(what)
         if known:
             return known
-        identity = f"{self._record.header['id']}/{what}"
+        identity = f"{self._record.header.id}/{what}"
         found: list[Any] = []
-        if event["seq"] <= self._old or what in self._tried:
+        if event.seq <= self._old or what in self._tried:
             quoted = identity.replace("'", "")
             found = list(
                 self._client.search_runs(
@@ -186,133 +222,89 @@ class Tracker:
             if parent:
                 tags["mlflow.parentRunId"] = parent
             text = {key: str(value)[:5000] for key, value in tags.items()}
-            started = int(event["time"] * 1000)
+            started = int(event.time * 1000)
             self._tried.add(what)
             run_id = self._client.create_run(
                 self._experiment, start_time=started, tags=text, run_name=name
             ).info.run_id
         log_dataset(self._client, run_id, self._record.data)
-        self._record.apply(
-            self._append(
-                "mlflow", uri=redacted(self.uri), what=what, id=run_id, experiment=self._experiment
-            )
-        )
+        made = Mlflow(uri=redacted(self.uri), what=what, id=run_id, experiment=self._experiment)
+        self._record.apply(self._append(made))
         return run_id
 
     def _common_tags(self) -> dict[str, Any]:
-        data, session = (
-            self._record.data,
-            self._record.sessions[-1] if self._record.sessions else {},
-        )
-        tags = {"study": self._record.header["study"]["name"], "dataset": data["title"]}
+        data, sessions = self._record.data, self._record.sessions
+        tags = {"study": self._record.header.study["name"], "dataset": data["title"]}
         tags |= {
             "dataset.fingerprint": data["fingerprint"],
-            "git.commit": session.get("commit", ""),
+            "git.commit": sessions[-1].commit if sessions else "",
         }
         return tags | ({"note": self._record.note} if self._record.note else {})
 
     def _study_tags(self) -> dict[str, Any]:
         note = "\n\n".join(
-            text for text in (self._record.header["study"]["title"], self._record.note) if text
+            text for text in (self._record.header.study["title"], self._record.note) if text
         )
         return {"kind": "study", "mlflow.note.content": note}
 
-    def _session(self, event: Event) -> None:
+    def _session(self, event: events.Session) -> None:
         header = self._record.header
         run_id = self._run_id("study", event, self._folder.name, "", self._study_tags())
-        log_params(self._client, run_id, header["study"]["baseline"])
-        log_tags(
-            self._client, run_id, {f"environment.{k}": v for k, v in event["versions"].items()}
-        )
+        log_params(self._client, run_id, header.study["baseline"])
+        log_tags(self._client, run_id, {f"environment.{k}": v for k, v in event.versions.items()})
         log_tags(
             self._client,
             run_id,
-            {f"budget.{k}": v for k, v in event["budget"].items()} | {"status": "running"},
+            {f"budget.{k}": v for k, v in event.budget.items()} | {"status": "running"},
         )
         self._status(run_id, "RUNNING")
         for run in (
             self._record.runs.values()
         ):  # of a process that was killed; those that go on send their own start
             known = self._known(run.key)
-            if run.status == "running" and known and event["seq"] <= self._old + 1:
+            if run.status == "running" and known and event.seq <= self._old + 1:
                 self._status(known, "SCHEDULED")
 
-    def _trial(self, event: Event) -> None:
-        arm, search, number = event.get("arm", ""), event.get("search", ""), event["trial"]
-        tags = mlflow_views.run_tags(self._record.study, "trial", arm, event)
-        parent = self._arm_run(arm, event) if search else self._known("study")
-        name = f"trial {number:03d}{search.replace('arm:', ' of ', 1)}"
-        log_params(
-            self._client, self._run_id(event["run"], event, name, parent, tags), event["config"]
-        )
+    def _trial(self, event: events.Trial) -> None:
+        facts = {"trial": event.trial, "search": event.search, "replicate": event.replicate}
+        tags = mlflow_views.run_tags(self._record.study, "trial", event.arm, facts)
+        parent = self._arm_run(event.arm, event) if event.search else self._known("study")
+        name = f"trial {event.trial:03d}{event.search.replace('arm:', ' of ', 1)}"
+        log_params(self._client, self._run_id(event.run, event, name, parent, tags), event.config)
 
-    def _arm(self, event: Event) -> None:
-        name, replicate = event["arm"], event["replicate"]
-        tags, parent = (
-            mlflow_views.run_tags(self._record.study, "replicate", name, event),
-            self._arm_run(name, event),
-        )
-        log_params(
-            self._client,
-            self._run_id(event["run"], event, f"#{replicate} {name}", parent, tags),
-            event["config"],
-        )
+    def _arm(self, event: events.Arm) -> None:
+        facts = {"replicate": event.replicate}
+        tags = mlflow_views.run_tags(self._record.study, "replicate", event.arm, facts)
+        parent, name = self._arm_run(event.arm, event), f"#{event.replicate} {event.arm}"
+        log_params(self._client, self._run_id(event.run, event, name, parent, tags), event.config)
 
     def _arm_run(self, arm: str, event: Event) -> str:
         tags = mlflow_views.run_tags(self._record.study, "arm", arm, {})
         return self._run_id(f"arm:{arm}", event, f"arm {arm}", self._known("study"), tags)
 
-    def _start(self, event: Event) -> None:
-        self._status(self._known(event["run"]), "RUNNING")
-        log_tags(self._client, self._known(event["run"]), {"status": "running"})
-
-    def _epoch(self, event: Event) -> None:
-        metrics = event["metrics"]
-        own = metrics.keys() - {*METRICS, "epoch", "time"}
-        for name in (*METRICS, *sorted(own)):
-            self._point(
-                self._known(event["run"]), name, metrics[name], event["time"], metrics["epoch"]
-            )
-
-    def _rung(self, event: Event) -> None:
-        self._status(self._known(event["run"]), "SCHEDULED")
-        log_tags(
-            self._client,
-            self._known(event["run"]),
-            {"status": f"waiting at rung {event['rung'] + 1}"},
-        )
-
-    def _fail(self, event: Event) -> None:
-        log_tags(self._client, self._known(event["run"]), {"error": event["error"]})
-        log = self._folder / event.get("log", "")
-        if log.is_file():
-            log_files(self._client, self._known(event["run"]), log)
-
-    def _end(self, event: Event) -> None:
-        run = self._record.runs[event["run"]]
+    def _end(self, event: events.End) -> None:
+        run = self._record.runs[event.run]
         run_id = self._known(run.key)
         for name, value in mlflow_views.results(event, run.best or {}).items():
-            self._point(run_id, name, value, event["time"], len(run.epochs))
-        status, tag = END[event["status"]]
+            self._point(run_id, name, value, event.time, len(run.epochs))
+        status, tag = END[event.status]
         log_tags(
             self._client,
             run_id,
-            {"status": tag} | ({"error": event["error"]} if event.get("error") else {}),
+            {"status": tag} | ({"error": event.error} if event.error else {}),
         )
         last = (
-            run.epochs[-1]["time"] if event["status"] == "stopped" and run.epochs else event["time"]
+            run.epochs[-1]["time"] if event.status == "stopped" and run.epochs else event.time
         )  # not its wait
         self._client.set_terminated(run_id, status, int(last * 1000))
         if run.kind == "arm":
             self._arm_summary(run.arm, event)
 
-    def _finish(self, event: Event) -> None:
+    def _finish(self, event: events.Finish) -> None:
         for what in ("study", *(f"arm:{arm}" for arm in self._record.arms())):
             if self._known(what):
-                log_tags(self._client, self._known(what), {"status": event["status"]})
-                self._client.set_terminated(
-                    self._known(what), "FINISHED", int(event["time"] * 1000)
-                )
+                log_tags(self._client, self._known(what), {"status": event.status})
+                self._client.set_terminated(self._known(what), "FINISHED", int(event.time * 1000))
         tested = any(run.test_acc is not None for run in self._record.runs.values())
         self._client.set_experiment_tag(
             self._experiment, mlflow_views.VIEW_TAG, mlflow_views.saved_view(tested=tested)
@@ -322,7 +314,7 @@ class Tracker:
                 self._status(self._known(run.key), "SCHEDULED")
                 log_tags(self._client, self._known(run.key), {"status": "interrupted"})
 
-    def _arm_summary(self, arm: str, event: Event) -> None:
+    def _arm_summary(self, arm: str, event: events.End) -> None:
         """Mean, sd, interval and n of the arm so far, at best and last epochs; step = n: a replay
         changes nothing.
         """
@@ -330,7 +322,7 @@ class Tracker:
             run
             for run in self._record.arms()[arm]
             if run.status == "complete"
-            and run.ended_seq <= event["seq"]  # the record may be ahead of what is sent
+            and run.ended_seq <= event.seq  # the record may be ahead of what is sent
         ]
         own = metric_names(self._record.study.baseline.metrics)
         for name in ("val_acc", "val_loss", "last_val_acc", "test_acc", "test_loss", *own):
@@ -338,7 +330,7 @@ class Tracker:
             for fact, value in (
                 self._summary(name, values, self._record.study).items() if values else ()
             ):
-                self._point(self._known(f"arm:{arm}"), fact, value, event["time"], len(values))
+                self._point(self._known(f"arm:{arm}"), fact, value, event.time, len(values))
 
     def _point(self, run_id: str, name: str, value: float, seconds: float, step: int) -> None:
         from mlflow.entities import Metric

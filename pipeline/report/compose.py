@@ -79,7 +79,7 @@ def read(record: Record, home: Path | None = None) -> Findings:
 
     Raises UserError where nothing is recorded.
     """
-    if not record.header:
+    if record.begun is None:
         raise UserError(
             "report: nothing has been recorded for this study yet; run the search or the ablation "
             "first"
@@ -135,7 +135,7 @@ def document(findings: Findings, drawn: frozenset[str]) -> Document:
     title = f"{study.title}, on {record.data['title']}" if record.note else study.title
     newest = max(
         (run.epochs[-1]["time"] for run in record.runs.values() if run.epochs),
-        default=record.header["time"],
+        default=record.header.time,
     )
     count = (
         f"{plural(len(findings.warnings), 'warning')} below" if findings.warnings else "no warnings"

@@ -25,7 +25,7 @@ from pipeline.analysis.tuning_effort import efforts
 from pipeline.analysis.wording import below_margin, word
 from pipeline.core.identity import Seeds
 from pipeline.core.metrics import metric_names
-from pipeline.record.ledger import Event
+from pipeline.record.events import Session
 from pipeline.record.record import Record, Run
 from pipeline.report.columns import METRICS, columns, frame
 from pipeline.report.compose import Findings
@@ -73,8 +73,8 @@ def _runs(
     levels = {arm.name: arm.levels for arm in study.ablation.design.expand()}
     own = metric_names(study.baseline.metrics)
     begun = (
-        [session["seq"] for session in record.sessions],
-        [session["time"] for session in record.sessions],
+        [session.seq for session in record.sessions],
+        [session.time for session in record.sessions],
     )
     for run in record.runs.values():
         line: dict[str, object] = {
@@ -98,11 +98,11 @@ def _runs(
         }
         session = _session(run, record, *begun)
         line |= {
-            "commit": session.get("commit"),
-            "device": session.get("machine", {}).get("device"),
+            "commit": session.commit if session else None,
+            "device": session.machine.get("device") if session else None,
         }
         line |= {
-            "workers": session.get("workers"),
+            "workers": (session.workers or None) if session else None,
             "mlflow_run": run.mlflow_id,
             "evidence": run.evidence,
         }
@@ -137,13 +137,15 @@ def _seeds(run: Run, study: Study) -> dict[str, object]:
     return {"split_seed": seed if drawn else None, "init_seed": seed, "order_seed": seed}
 
 
-def _session(run: Run, record: Record, seqs: Sequence[int], times: Sequence[float]) -> Event:
+def _session(
+    run: Run, record: Record, seqs: Sequence[int], times: Sequence[float]
+) -> Session | None:
     """The session that the run ended in; of an unfinished one, that of its last epoch."""
     if run.ended_seq >= 0:
         place = bisect_right(seqs, run.ended_seq)
     else:
         place = bisect_right(times, run.epochs[-1]["time"]) if run.epochs else 0
-    return record.sessions[place - 1] if place else {}
+    return record.sessions[place - 1] if place else None
 
 
 def _arms(

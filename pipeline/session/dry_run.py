@@ -107,7 +107,7 @@ def what_is_taken(study: Study, data: Path | None, record: Record) -> str:
     """What would be taken of the pictures in `data`, by the rules that a study was recorded by; ''
     where that would begin a download. Raises UserError as listing them does."""
     dataset = study.baseline.dataset
-    if record.header:
+    if record.begun:
         dataset = dataset.read_by(Reading(**record.data.get("reading", {"rules": FIRST_RULES})))
     listing = dataset.scan(data) if dataset.at_hand else None
     return listing.taken.text(listing.warnings) if listing else ""

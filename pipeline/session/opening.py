@@ -18,6 +18,7 @@ from pipeline.counts import plural
 from pipeline.data.listing import FIRST_RULES
 from pipeline.errors import MachineError, printable
 from pipeline.machine import Resources, commit, describe, versions
+from pipeline.record import events
 from pipeline.record.ledger import FORMAT, Ledger
 from pipeline.record.published import place
 from pipeline.record.record import Record
@@ -52,11 +53,11 @@ def prepare(
             on_progress=lambda done, total: bar.update(
                 task, completed=done, total=total, visible=True
             ),
-            recorded=record.data if record.header else asked.searched,
+            recorded=record.data if record.begun else asked.searched,
         )
     _tell_rules(data, console)
     study = resolve(options, asked, record, means.device, data)
-    if study.ablation.match and not record.header:
+    if study.ablation.match and not record.begun:
         _tell_matched(study, data, console)
     require_inputs(study, data, means.processes)
     if time.monotonic() - began > 2:
@@ -92,9 +93,8 @@ def open_record(
     JSON. `listing`: digest of what the folder of pictures held.
     """
     tree = study.model_dump(mode="json")
-    if not record.header:
-        ledger.append(
-            "study",
+    if not record.begun:
+        header = events.Study(
             format=FORMAT,
             commit=commit(),
             id=uuid.uuid4().hex,
@@ -105,9 +105,9 @@ def open_record(
             core_version=CORE_VERSION,
             listing=listing,
         )
+        ledger.append(header)
     flat = study.flat()
-    ledger.append(
-        "session",
+    session = events.Session(
         command=_command(options, ledger.folder),
         versions=versions(),
         commit=commit(),
@@ -117,6 +117,7 @@ def open_record(
         budget={key: flat[key] for key in BUDGET},
         default=dict(asked.budget),
     )
+    ledger.append(session)
     try:
         (ledger.folder / "study.json").write_text(
             json.dumps(tree, indent=1) + "\n", encoding="utf-8"

@@ -12,7 +12,8 @@ from rich.text import Text
 from pipeline.counts import duration, plural
 from pipeline.engine.queue import Plan
 from pipeline.errors import printable
-from pipeline.record.ledger import Event
+from pipeline.record import events
+from pipeline.record.events import Event
 from pipeline.record.record import Run
 from pipeline.screen import fold, redraws
 
@@ -55,15 +56,12 @@ class Progress:
 
     def event(self, event: Event) -> None:
         """Take an event of the ledger (already folded into the plan's record)."""
-        if event["type"] == "epoch":
+        if isinstance(event, events.Epoch):
             self._epochs += 1
             self._first_epoch = self._first_epoch or time.monotonic()
         line = self._line(event) if self.verbosity >= 0 else ""
-        loud = (
-            self.verbosity > 0
-            or event["type"] == "fail"
-            or event.get("status") in ("diverged", "failed")
-        )
+        bad = isinstance(event, events.End) and event.status in ("diverged", "failed")
+        loud = self.verbosity > 0 or isinstance(event, events.Fail) or bad
         if line and not loud and self._live is None:
             self._results += 1
             loud = self._results % self._every == 0
@@ -80,29 +78,26 @@ class Progress:
             self._live.update(self._block(), refresh=True)
 
     def _line(self, event: Event) -> str:
-        run = self.plan.record.runs.get(event.get("run", ""))
-        if run is None:
-            return ""
-        kind, name = event["type"], label(run)
-        if kind == "epoch" and self.verbosity > 0:
-            metrics = event["metrics"]
-            place = f"epoch {metrics['epoch']}/{run.config['epochs']}"
-            return (
-                f"{name}  {place}  val_acc {metrics['val_acc']:.4f}  val_loss "
-                f"{metrics['val_loss']:.4f}"
-            )
-        if kind == "rung":
-            ranks = f"rung {event['rung'] + 1}/{self.plan.study.search.num_rungs}"
-            place = f"epoch {len(run.epochs)}" + (
-                ", stopped early: its best" if event.get("early") else ""
-            )
-            return f"{name}  {ranks} ({place})  val_acc {event['value']:.4f}{self._left()}"
-        if kind == "fail":
-            return f"{name}  error: {printable(event['error'], 300)}" + (
-                f"  ({event['log']})" if event.get("log") else ""
-            )
-        if kind == "end":
-            return self._end(run, event["status"], name)
+        runs = self.plan.record.runs
+        match event:
+            case events.Epoch() if self.verbosity > 0:
+                run, metrics = runs[event.run], event.metrics
+                place = f"epoch {metrics['epoch']}/{run.config['epochs']}"
+                values = f"val_acc {metrics['val_acc']:.4f}  val_loss {metrics['val_loss']:.4f}"
+                return f"{label(run)}  {place}  {values}"
+            case events.Rung():
+                run = runs[event.run]
+                ranks = f"rung {event.rung + 1}/{self.plan.study.search.num_rungs}"
+                place = f"epoch {len(run.epochs)}"
+                place += ", stopped early: its best" if event.early else ""
+                value = f"val_acc {event.value:.4f}"
+                return f"{label(run)}  {ranks} ({place})  {value}{self._left()}"
+            case events.Fail():
+                said = f"{label(runs[event.run])}  error: {printable(event.error, 300)}"
+                return f"{said}  ({event.log})" if event.log else said
+            case events.End():
+                run = runs[event.run]
+                return self._end(run, event.status, label(run))
         return ""
 
     def _end(self, run: Run, status: str, name: str) -> str:

@@ -89,7 +89,7 @@ def resolve(
 
         precision = resolve_precision(study.baseline, device)
         study = study.override({"baseline.precision": precision}, source="machine")
-    if study.ablation.match and pictures is not None and not record.header:
+    if study.ablation.match and pictures is not None and not record.begun:
         study = _with_matched(study, pictures)
     return study
 
@@ -107,18 +107,18 @@ def path_to_best(options: Options, asked: Chosen) -> Chosen:
     path = study.model_copy(update={"name": path_name(study.name)})
     folders = (study_folder(root, one, asked.data) for one in (study, path))
     searched, own = (recorded_in(folder) for folder in folders)
-    if searched.header and (lines := changed_settings(searched, as_recorded(searched, study))):
+    if searched.begun and (lines := changed_settings(searched, as_recorded(searched, study))):
         shown = "\n".join(printable(line, 300) for line in lines[:20])
         raise UserError(
             f"--path: the search of '{study.name}' was recorded with other "
             f"settings:\n{shown}\n{GO_ON}"
         )
     budget = {**asked.budget, "search.num_trials": 0}
-    if own.header and not options.fresh:
+    if own.begun and not options.fresh:
         kept = {f"ablation.{key}": getattr(study.ablation, key) for key in ("replicates", "rope")}
         made = own.study.override(kept, source="flags")
         return replace(asked, study=made, budget=budget)
-    if searched.header:
+    if searched.begun:
         study = _with_kept_budget(options, asked, searched, study)
     made = derive(searched, study)
     return replace(asked, study=made, budget=budget, searched=searched.data)
@@ -143,9 +143,9 @@ def as_recorded(record: Record, study: Study) -> Study:
     """The study with what the recorded one's machine and pictures decided: its `auto` precision,
     its matched arms.
     """
-    if not record.header:
+    if not record.begun:
         return study
-    old = as_today(Study, record.header["study"])
+    old = as_today(Study, record.header.study)
     known: dict[str, Any] = {}
     if study.baseline.precision == "auto":
         known["baseline.precision"] = old.baseline.precision
@@ -162,7 +162,7 @@ def _with_kept_budget(options: Options, asked: Chosen, record: Record, study: St
         return study
     said = {text.partition("=")[0].strip() for text in options.sets}
     said |= {key for flag, key in FLAGS.items() if getattr(options, flag) is not None}
-    last, default = record.sessions[-1]["budget"], record.sessions[-1]["default"]
+    last, default = record.sessions[-1].budget, record.sessions[-1].default
     known = last.keys() & default.keys()  # not a budget that is newer than the record
     kept = {
         key: last[key]

@@ -109,7 +109,7 @@ def require_same(
             for names in (data.classes, record.data["classes"])
         )
         lines.append(f"classes: recorded {printable(then, 130)}, now {printable(now, 130)}")
-    recorded = record.header.get("files", {})
+    recorded = record.header.files
     lines += [
         f"{path}: its content is not the recorded one"
         for path in files
@@ -127,9 +127,9 @@ def require_same(
         )
         for path in sorted(taken - {"", PUBLISHED})
     ]
-    if record.header["core_version"] != CORE_VERSION:
+    if record.header.core_version != CORE_VERSION:
         lines.append(
-            f"training core: recorded version {record.header['core_version']}, now {CORE_VERSION}"
+            f"training core: recorded version {record.header.core_version}, now {CORE_VERSION}"
         )
     _refuse(lines, folder)
 
@@ -175,10 +175,10 @@ def require_settings(record: Record, study: Study, folder: Path) -> None:
     replicates of arms that were tuned replicate by replicate: seen at once, before pictures are
     decoded.
     """
-    if not record.header:
+    if not record.begun:
         return
     _refuse(changed_settings(record, study), folder)
-    begun = record.header["study"]["ablation"]["replicates"]
+    begun = record.header.study["ablation"]["replicates"]
     if study.ablation.tuning.name == "replicated" and study.ablation.replicates != begun:
         raise UserError(
             f"ablation.replicates: recorded {begun}, now {study.ablation.replicates}: with tuning "
@@ -202,7 +202,7 @@ def changed_settings(record: Record, study: Study) -> list[str]:
     """Where the study is not the recorded one, budgets and what changes no training aside; a line
     each.
     """
-    old, new = as_today(Study, record.header["study"]).flat(), study.flat()
+    old, new = as_today(Study, record.header.study).flat(), study.flat()
     keys = [
         k
         for k in (*old, *new)

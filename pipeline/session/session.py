@@ -17,8 +17,9 @@ from pipeline.data.folder import require_folder
 from pipeline.engine.interrupts import Interrupts
 from pipeline.errors import PipelineError, UserError, printable
 from pipeline.machine import Resources, resources, shortage
+from pipeline.record.events import Event, Finish
 from pipeline.record.folders import digest, study_folder, usual_folder
-from pipeline.record.ledger import FILE, Event, Ledger, set_aside
+from pipeline.record.ledger import FILE, Ledger, set_aside
 from pipeline.record.record import Record
 from pipeline.screen import console as on_screen
 from pipeline.screen import folded
@@ -122,7 +123,7 @@ class Session:
         means = self.means
         resume.require_settings(self.record, self.study, self.ledger.folder)
         data = self._prepare()
-        if self.record.header:
+        if self.record.begun:
             resume.require_same(
                 self.record, self.study, data, external_files(self.study), self.ledger.folder
             )
@@ -190,7 +191,7 @@ class Session:
         """The report on disk, in MLflow and on the screen; whether its table has no hole."""
         from pipeline.report import write_report
 
-        self.ledger.append("finish", status=status)
+        self.ledger.append(Finish(status=status))
         patience = HURRY_SECONDS if status == "failed" else PATIENCE_SECONDS
         interrupts.wait(
             tracker.flush, patience, HURRY_SECONDS / 6

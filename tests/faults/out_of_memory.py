@@ -13,8 +13,8 @@ import tempfile
 from collections import Counter
 from pathlib import Path
 
-from pipeline.record.ledger import read_events
 from tests import commands
+from tests.records import lines
 
 STUDY = (
     "--study",
@@ -70,10 +70,10 @@ def main() -> int:
                     text=True,
                     check=False,
                 )
-            events = list(read_events(commands.folder(home)))
+            told = lines(commands.folder(home))
             print("\n".join(line for line in done.stdout.splitlines() if "memory" in line))
-            kinds = Counter(event["type"] for event in events)
-            killed = [event["error"] for event in events if event["type"] == "fail"]
+            kinds = Counter(event["type"] for event in told)
+            killed = [event["error"] for event in told if event["type"] == "fail"]
             statuses = Counter(run.status for run in commands.record(home).runs.values())
             print(
                 f"exit {done.returncode}; {kinds['fail']} attempts lost: {dict(Counter(killed))}; "

@@ -46,9 +46,7 @@ def measured(ablation: Ablation, record: Record) -> Iterator[str]:
         if len(counts) == 1
         else f"{counts[0]:,} to {counts[-1]:,} epochs"
     )
-    workers = sorted(
-        {int(session["workers"]) for session in record.sessions if "workers" in session}
-    )
+    workers = sorted({session.workers for session in record.sessions if session.workers})
     at_once = (
         f"{listed(list(map(str, workers)))} at once" if workers else "unknown how many at once"
     )
@@ -63,7 +61,7 @@ def measured(ablation: Ablation, record: Record) -> Iterator[str]:
 
 def hardware(record: Record) -> str:
     """Every machine that the study was on."""
-    machines = [session.get("machine", {}) for session in record.sessions]
+    machines = [session.machine for session in record.sessions]
     names = (
         ", ".join(str(machine[key]) for key in ("name", "device") if key in machine)
         for machine in machines

@@ -169,7 +169,7 @@ def _scope(ablation: Ablation, record: Record) -> str:
             f"{'this' if ablation.num_tested == 1 else 'these'} {num}, of which one is worth "
             f"{worth} points"
         )
-    commit = str(record.sessions[-1]["commit"] if record.sessions else "")
+    commit = record.sessions[-1].commit if record.sessions else ""
     text = commit.removesuffix("+")[:12] + " with uncommitted changes" * commit.endswith("+")
     where = f"Hardware: {costs.hardware(record)}; commit {text or 'unknown'}."
     return f"{ablation.basis.scope}, {ablation.budget}; here: {images}. {where}"

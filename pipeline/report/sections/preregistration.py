@@ -9,6 +9,7 @@ from pipeline.analysis.preregistration import ahead, hours, lines
 from pipeline.analysis.results import Ablation
 from pipeline.analysis.stats import by_family
 from pipeline.analysis.wording import NONE, moment
+from pipeline.record.events import Pilot
 from pipeline.record.record import Record
 from pipeline.report.document import Block, Heading, Text, table
 from pipeline.report.sections.sentences import points
@@ -22,14 +23,14 @@ def blocks(record: Record, ablation: Ablation) -> Iterator[Block]:
     for text in told(record):
         yield Text(text)
     newest = record.plans[-1]
-    rows = [*lines(newest["plan"]), ("time", hours(ahead(record)))]
+    rows = [*lines(newest.plan), ("time", hours(ahead(record)))]
     shown = [
         ("" if i and rows[i - 1][0] == what else what, text) for i, (what, text) in enumerate(rows)
     ]
     yield table("The plan, as last written down.", ("", ""), shown)
     if record.pilot:
         yield Text(f"P{sentence(record.pilot)[1:]}")
-        yield _sizes(record, ablation)
+        yield _sizes(record.pilot, ablation)
 
 
 def told(record: Record) -> Iterator[str]:
@@ -44,26 +45,26 @@ def told(record: Record) -> Iterator[str]:
             ),
             default=None,
         )
-        before = first is None or event["seq"] < first
+        before = first is None or event.seq < first
         when = "before any arm had a result" if before else "after results of the arms existed"
-        at = f"{moment(event['time'])}, event {event['seq']:,} of the ledger, {when}"
+        at = f"{moment(event.time)}, event {event.seq:,} of the ledger, {when}"
         if number:
             late = "" if before else ": what follows from the change is exploratory"
-            yield f"Changed at {at} ({', '.join(event['changed'])}){late}."
+            yield f"Changed at {at} ({', '.join(event.changed)}){late}."
         else:
             yield f"Written at {at}" + (
                 f" (the first is event {first:,})." if before and first is not None else "."
             )
 
 
-def _sizes(record: Record, ablation: Ablation) -> Block:
+def _sizes(pilot: Pilot, ablation: Ablation) -> Block:
     """Smallest true effects found with 80 % power: by the pilot, and at the spread of the
     results.
     """
     shown = points(ablation)
     final = by_family(ablation.contrasts)
     rows = []
-    for guess in record.pilot["detectable"]:
+    for guess in pilot.detectable:
         tested = [contrast.mde for contrast in final.get(guess["family"], ()) if contrast.family]
         seen = f"{shown.percent(min(tested))} to {shown.percent(max(tested))}" if tested else NONE
         sizes = (shown.percent(guess["alone"]), shown.percent(guess["corrected"]))
@@ -75,7 +76,7 @@ def _sizes(record: Record, ablation: Ablation) -> Block:
         "pilot, corrected",
         "results, corrected",
     )
-    upper = "sd_upper" in record.pilot
+    upper = pilot.sd_upper is not None
     source = (
         "the largest spread that the reference's first runs allow for"
         if upper

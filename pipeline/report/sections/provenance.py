@@ -16,6 +16,7 @@ from pipeline.core.config import TrainConfig
 from pipeline.counts import duration, plural
 from pipeline.data.taken import Taken
 from pipeline.parts import file_of, own_parts, short
+from pipeline.record.events import Session
 from pipeline.record.mlflow_trouble import anonymous
 from pipeline.record.record import Record
 from pipeline.report.document import Block, Bullets, Code, Heading, Text, table
@@ -46,8 +47,8 @@ def blocks(record: Record, study: Study) -> Iterator[Block]:
     if record.sessions:
         yield _sessions(record)
     if record.repairs:
-        lost = sum(max(event["missing"], event["unreadable"]) for event in record.repairs)
-        left = sum(sum(event["left_out"].values()) for event in record.repairs)
+        lost = sum(max(event.missing, event.unreadable) for event in record.repairs)
+        left = sum(sum(event.left_out.values()) for event in record.repairs)
         yield Text(
             f"The ledger was damaged and has been mended: {plural(lost, 'event')} lost, {left:,} "
             "left out as they built on what was lost. What is shown was recorded so; what was "
@@ -84,8 +85,8 @@ def _not_tested(contrast: Contrast) -> str:
 
 def _facts(record: Record) -> Block:
     data, counts = record.data, record.data["counts"]
-    session = record.sessions[-1] if record.sessions else {}
-    machine, versions = session.get("machine", {}), session.get("versions", {})
+    session = record.sessions[-1] if record.sessions else Session(command="")
+    machine, versions = session.machine, session.versions
     stores = sorted({anonymous(key.rpartition("|")[0]) for key in record.mlflow_ids})
     cores = plural(machine["cpus"], "core") if "cpus" in machine else ""
     rows = [
@@ -99,15 +100,15 @@ def _facts(record: Record) -> Block:
             ", ".join(str(x) for x in (machine.get("name"), machine.get("device"), cores) if x)
             or NONE,
         ),
-        ("workers", session.get("workers", NONE)),
+        ("workers", session.workers or NONE),
         ("versions", ", ".join(f"{name} {version}" for name, version in versions.items()) or NONE),
-        ("commit", session.get("commit") or "unknown (not a git checkout)"),
+        ("commit", session.commit or "unknown (not a git checkout)"),
         (
             "training time, summed over runs",
             duration(sum(run.seconds for run in record.runs.values())),
         ),
         *_own(record),
-        ("begun", moment(record.header["time"])),
+        ("begun", moment(record.header.time)),
         ("MLflow", listed(stores) or "not recorded there"),
     ]
     return table("Data, machine and versions.", ("", ""), rows)
@@ -138,10 +139,8 @@ def _taken(data: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 def _sessions(record: Record) -> Block:
     rows = []
     for session in record.sessions[-LIMIT:]:
-        budget = ", ".join(f"{key} {number}" for key, number in session["budget"].items())
-        rows.append(
-            (moment(session["time"]), session["command"], budget, _short(session["commit"]) or NONE)
-        )
+        budget = ", ".join(f"{key} {number}" for key, number in session.budget.items())
+        rows.append((moment(session.time), session.command, budget, _short(session.commit) or NONE))
     left = len(record.sessions) - len(rows)
     caption = "Sessions: the study is one record, however often it was stopped and continued."
     return table(
@@ -157,10 +156,10 @@ def _reproduce(record: Record) -> Iterator[Block]:
         yield Text("No session was recorded, so the command is not known.")
         return
     session = next(filter(_searches, reversed(record.sessions)), record.sessions[-1])
-    commit = str(session["commit"])
+    commit = session.commit
     sha = commit.removesuffix("+")
     yield Text("The recorded command:")
-    yield Code(((f"git checkout {shlex.quote(sha)}",) if sha else ()) + (session["command"],))
+    yield Code(((f"git checkout {shlex.quote(sha)}",) if sha else ()) + (session.command,))
     if commit != sha:
         yield Text(
             "Uncommitted changes came on top of this commit. They are not recorded: the checkout "
@@ -180,9 +179,9 @@ def _reproduce(record: Record) -> Iterator[Block]:
     )
 
 
-def _searches(session: dict[str, Any]) -> bool:
+def _searches(session: Session) -> bool:
     """Whether the session's command is that of the whole study: search, then arms."""
-    return str(session["command"]).split()[1:3] == ["-m", "pipeline.search"]
+    return session.command.split()[1:3] == ["-m", "pipeline.search"]
 
 
 def _short(commit: str) -> str:
@@ -293,7 +292,7 @@ def _data(record: Record) -> Iterator[str]:
 def _mixed(record: Record) -> Iterator[str]:
     kinds = {"commit": "code versions", "versions": "library versions", "machine": "machines"}
     for key, words in kinds.items():
-        seen = {repr(session.get(key)) for session in record.sessions}
+        seen = {repr(getattr(session, key)) for session in record.sessions}
         if len(seen) > 1:
             yield (
                 f"The sessions used {len(seen)} different {words}: runs may differ for that reason"
