@@ -1,0 +1,104 @@
+"""The plain executor: real segments of a plan, one after another, in this process."""
+
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+
+from pipeline.data.cache import prepare
+from pipeline.data.datasets import Digits
+from pipeline.engine import in_process, worker
+from pipeline.engine.interrupts import Interrupts
+from pipeline.engine.queue import Plan
+from pipeline.machine import Resources
+from pipeline.study.study import Study
+from tests.driver import open_plan
+from tests.records import lines
+from tests.studies import small_study
+
+pytestmark = pytest.mark.usefixtures("quick_disk")
+
+
+@pytest.fixture(autouse=True)
+def _own_process() -> Iterator[None]:
+    """A worker sets its process up for itself; other tests keep theirs."""
+    threads, benchmark = torch.get_num_threads(), torch.backends.cudnn.benchmark
+    worker._warm.cache_clear()
+    yield
+    worker._warm.cache_clear()
+    torch.set_num_threads(threads)
+    torch.set_flush_denormal(False)
+    torch.backends.cudnn.benchmark = benchmark
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return prepare(Digits(num_train=100), None, tmp_path_factory.mktemp("cache")).path
+
+
+def study() -> Study:
+    return small_study(num_trials=2, replicates=1)
+
+
+def trained(plan: Plan, cache: Path, interrupts: Interrupts, **rest: object) -> list[tuple]:
+    """Run the plan; the epochs that its ledger holds, as (run, epoch)."""
+    in_process.run(plan, Resources(1, 0.0), cache, interrupts=interrupts, **rest)  # type: ignore[arg-type]
+    plan.ledger.close()
+    told = lines(plan.ledger.folder)
+    return [(e["run"], e["metrics"]["epoch"]) for e in told if e["type"] == "epoch"]
+
+
+def test_all_is_trained_here_and_a_stop_at_an_epoch_repeats_nothing(
+    tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    where: list[int] = []
+    real = worker.train
+
+    def watched(*args: object, **rest: object) -> object:
+        where.append(os.getpid())
+        return real(*args, **rest)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(worker, "train", watched)
+    interrupts, plan = Interrupts(), open_plan(tmp_path, study())
+
+    def stop() -> None:
+        if sum(len(run.epochs) for run in plan.record.runs.values()) == 2:
+            interrupts.signal = signal.SIGINT
+
+    assert len(trained(plan, cache, interrupts, on_step=stop)) == 2
+    plan = open_plan(tmp_path, study())
+    epochs = trained(plan, cache, Interrupts())
+    assert len(epochs) == len(set(epochs))
+    assert {run.status for runs in plan.record.arms().values() for run in runs} == {"complete"}
+    assert plan.done()
+    assert set(where) == {os.getpid()}
+
+
+def test_at_the_deadline_nothing_more_is_begun(tmp_path: Path, cache: Path) -> None:
+    plan = open_plan(tmp_path, study())
+    assert trained(plan, cache, Interrupts(), deadline=0.0) == []
+    assert not plan.record.runs
+
+
+def test_an_error_of_a_run_shows_its_traceback_and_fails_the_run(
+    tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    real = worker._pictures
+
+    def broken(order: worker.Order) -> object:
+        if order.config.model.dropout > 0:  # type: ignore[union-attr]
+            raise ValueError("no such layer")
+        return real(order)
+
+    monkeypatch.setattr(worker, "_pictures", broken)
+    plan = open_plan(tmp_path, small_study(num_trials=0, replicates=1))
+    trained(plan, cache, Interrupts())
+    printed = capfd.readouterr().err
+    assert "Traceback (most recent call last)" in printed
+    assert "in broken" in printed
+    assert [run.error for run in plan.record.runs.values() if run.status == "failed"] == [
+        "ValueError: no such layer"
+    ] * 2
