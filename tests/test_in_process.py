@@ -2,6 +2,8 @@
 
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,6 +17,7 @@ from pipeline.engine.interrupts import Interrupts
 from pipeline.engine.queue import Plan
 from pipeline.machine import Resources
 from pipeline.study.study import Study
+from tests import commands
 from tests.driver import open_plan
 from tests.records import lines
 from tests.studies import small_study
@@ -102,3 +105,48 @@ def test_an_error_of_a_run_shows_its_traceback_and_fails_the_run(
     assert [run.error for run in plan.record.runs.values() if run.status == "failed"] == [
         "ValueError: no such layer"
     ] * 2
+
+
+STEPPED = """
+import runpy, sys
+from pipeline.engine import worker
+real = worker.train
+
+def train(config, *rest, **more):
+    breakpoint()
+    return real(config, *rest, **more)
+
+worker.train = train
+runpy.run_module("pipeline.ablate", run_name="__main__")
+"""
+
+
+def test_debug_stops_at_breakpoints_and_loads_no_ray(tmp_path: Path) -> None:
+    (tmp_path / "study.json").write_text(small_study(epochs=1, replicates=1).model_dump_json())
+    flags = ("--study", str(tmp_path / "study.json"), "--mlruns", str(tmp_path / "mlruns"), "-v")
+    typed = "p config.epochs, 'ray' in sys.modules\nimport sys\np 'ray' in sys.modules\nc\n"
+    done = subprocess.run(
+        (sys.executable, "-c", STEPPED, *flags, "--debug"),
+        input=typed + "c\n" * 3,
+        cwd=commands.ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.count("(Pdb)") >= 4
+    assert "False" in done.stdout
+    assert "val_acc" in done.stdout
+    runs = commands.record(tmp_path / "mlruns").runs.values()
+    assert [run.status for run in runs] == ["complete"] * 4
+
+
+def test_debug_is_one_run_after_another(capsys: pytest.CaptureFixture[str]) -> None:
+    from pipeline.search import main
+
+    with pytest.raises(SystemExit) as ended:
+        main(["--study", "hw3", "--debug", "--workers", "2"])
+    assert ended.value.code == 2
+    assert "--debug: trains one run after another; got --workers 2" in " ".join(
+        capsys.readouterr().err.split()
+    )

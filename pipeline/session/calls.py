@@ -159,13 +159,16 @@ def load_inputs(
     decoded once into `cache` (uint8 [N, C, size, size]), split as replicate `replicate` of a study
     with this seed is. Raises UserError.
     """
+    from pipeline.core.identity import Seeds
     from pipeline.core.setup import Inputs
     from pipeline.data.cache import prepare
     from pipeline.data.splits import splits
 
     folder = None if data is None else Path(data).expanduser()
     found = prepare(config.dataset, folder, Path(cache))
-    parts = splits(found, replicate, config.split, seed=seed * 1_000_003, folds=config.folds)
+    parts = splits(
+        found, replicate, config.split, seed=Seeds(seed, replicate).split, folds=config.folds
+    )
     num_classes = len(found.classes)
     return Inputs(parts.train, parts.val, num_classes, found.mean, found.std, classes=found.classes)
 

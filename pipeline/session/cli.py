@@ -52,7 +52,12 @@ class Parser(argparse.ArgumentParser):
 
 def options(flags: Parser, argv: Sequence[str] | None = None) -> Options:
     """What the command line asks for, of a command that has no flags of its own."""
-    return Options.of(flags.command, flags.parse_args(argv))
+    found = Options.of(flags.command, flags.parse_args(argv))
+    if found.debug and found.workers not in (None, 1):
+        flags.error(
+            f"--debug: trains one run after another; got --workers {found.workers}, leave it out"
+        )
+    return found
 
 
 def seconds(text: str) -> float:
@@ -198,6 +203,11 @@ def _ways(flags: Parser) -> None:
     )
     flags.add_argument(
         "--dry-run", action="store_true", help="print the plan and stop; nothing is written"
+    )
+    flags.add_argument(
+        "--debug",
+        action="store_true",
+        help="train in this very process, one run after another: breakpoint() works",
     )
     loud = flags.add_mutually_exclusive_group()
     loud.add_argument(

@@ -34,6 +34,7 @@ class Options:
     dry_run: bool = False
     verbosity: int = 0
     path: bool = False
+    debug: bool = False
 
     @classmethod
     def of(cls, command: str, args: argparse.Namespace) -> "Options":

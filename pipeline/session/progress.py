@@ -26,14 +26,17 @@ class Progress:
     twice a second.
     """
 
-    def __init__(self, plan: Plan, console: Console, *, verbosity: int) -> None:
+    def __init__(
+        self, plan: Plan, console: Console, *, verbosity: int, plain: bool = False
+    ) -> None:
         """`verbosity`: -1 nothing, 0 the block or, without a terminal, a line per result (of many
-        some), 1 every result and a line per epoch.
+        some), 1 every result and a line per epoch. `plain`: lines on a terminal too, as a debugger
+        needs it.
         """
         self.plan, self.console, self.verbosity = plan, console, verbosity
         self._live = (
             Live(console=console, auto_refresh=False, transient=True)
-            if verbosity >= 0 and redraws(console)
+            if verbosity >= 0 and not plain and redraws(console)
             else None
         )
         self._every, self._results = _thinned(plan), 0

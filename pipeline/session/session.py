@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from pipeline.data.cache import Data
+    from pipeline.engine.executor import Executor
     from pipeline.engine.queue import Plan
     from pipeline.record.tracking import Tracker
     from pipeline.session.progress import Progress
@@ -71,7 +72,7 @@ def _conduct(options: Options, interrupts: Interrupts, *, with_search: bool) -> 
         # a wrong folder of pictures must leave everything as it was
         listing = digest(study.baseline.dataset.scan(data))
     _tell_other_folder(asked, folder, console)
-    means = resources(options.workers, options.gpus_per_trial)
+    means = resources(1 if options.debug else options.workers, options.gpus_per_trial)
     aside = set_aside(folder) if options.fresh and folder.exists() else None
     ledger = Ledger(folder)
     try:
@@ -146,7 +147,8 @@ class Session:
         outlook = Outlook(self.study, self.ledger, self.record, means.workers, self._tell)
         listeners.append(outlook.event)
         problem: Exception | None = None
-        with Progress(plan, self.console, verbosity=self.options.verbosity) as progress:
+        verbosity, debug = self.options.verbosity, self.options.debug
+        with Progress(plan, self.console, verbosity=verbosity, plain=debug) as progress:
             listeners.append(progress.event)
             try:
                 self._train(
@@ -232,8 +234,6 @@ class Session:
         """Run the plan under the time limit; with one, the search gets its share of the epochs that
         are left.
         """
-        from pipeline.engine.ray_tune import run
-
         deadline = float("inf")
         if self.options.time is not None:
             deadline = self.begun + self.options.time
@@ -243,7 +243,7 @@ class Session:
                 now + (deadline - now) * search / (search + arms) if arms else deadline
             )
         if plan.outstanding() and not interrupts.signal:
-            run(
+            _executor(self.options).run(
                 plan,
                 means,
                 data.path.resolve(),
@@ -291,6 +291,16 @@ class Session:
 
     def _say(self, text: str) -> None:
         self.screen.print(folded(text), markup=False, soft_wrap=True)
+
+
+def _executor(options: Options) -> "Executor":
+    if options.debug:
+        from pipeline.engine import in_process
+
+        return in_process
+    from pipeline.engine import ray_tune
+
+    return ray_tune
 
 
 def _tell_all(listeners: list[Callable[[Event], None]], event: Event) -> None:
