@@ -14,12 +14,14 @@ from pipeline.errors import PipelineError, printable
 OURS = Path(__file__).parent
 
 
-def blamed(error: BaseException) -> str:
-    """`file, line 3: NameError: name 'x' is not defined`, of the innermost line of the user's."""
+def blamed(error: BaseException, otherwise: str = "") -> str:
+    """`file, line 3: NameError: name 'x' is not defined`, of the innermost line of the user's;
+    `otherwise` is the place of an error that none of these lines raised.
+    """
     text = printable(error, 500)
     if isinstance(error, SyntaxError) and error.filename:
         return f"{_shown(error.filename)}, line {error.lineno}: {type(error).__name__}: {error.msg}"
-    where = _line(error.__traceback__)
+    where = _line(error.__traceback__) or otherwise
     if isinstance(error, (PipelineError, ValidationError)) or text.startswith(where or "\0"):
         return text  # it says itself what is wrong where
     said = text if _own(error) else f"{type(error).__name__}: {text}"

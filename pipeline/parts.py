@@ -257,4 +257,10 @@ def at_fault(where: str, part: Frozen) -> Iterator[None]:
         tag = getattr(type(part), "__part__", "")
         if not tag or type(error).__module__.startswith("pipeline."):
             raise
-        raise UserError(f"{where} '{tag}': {blamed(error)}") from error
+        raise UserError(f"{where} '{tag}': {blamed(error, _place(part))}") from error
+
+
+def _place(part: Frozen) -> str:
+    """Where a part of the user's own is defined."""
+    made = type(part)
+    return place_of(made.part if isinstance(part, Plain) else made.__bases__[0])

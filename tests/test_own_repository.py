@@ -89,8 +89,8 @@ def test_a_repository_of_ones_own_is_run_stopped_gone_on_with_refused_and_export
         home, "select count(*) from metrics where key = 'val_my_recall'"
     ) == [(30,)]
     report = (commands.folder(home) / "report" / "report.md").read_text()
-    assert "model MyNet (my_nets.py)" in report
-    assert "test my_recall" in report
+    assert "model MyNet (my\\_nets.py)" in report
+    assert "test my\\_recall" in report
 
     before = (commands.folder(home) / "ledger.jsonl").read_bytes()
     commands.edit(repository / "my_nets.py", "nn.ReLU()", "nn.Tanh()")

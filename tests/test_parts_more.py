@@ -50,6 +50,8 @@ def test_a_metric_is_taken_each_epoch_and_of_the_finished_model(tmp_path: Path) 
     assert done.metrics == {"my_recall": pytest.approx(best["val_my_recall"])}
     assert "metrics my_recall" in code(config)
     assert TrainConfig.model_validate_json(config.model_dump_json()) == config
+    assert config.override(config.flat()) == config
+    assert len(SMALL.override({"metrics": "my_more:my_recall"}).metrics) == 1
     with pytest.raises(UserError, match="metrics: names must differ"):
         config.override({"metrics": ["my_more:my_recall", "my_more:my_recall"]})
 

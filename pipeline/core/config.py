@@ -1,8 +1,9 @@
 """TrainConfig: all that can change a trial's result, and nothing about machines."""
 
-from typing import Literal
+import json
+from typing import Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from pipeline.core.augmentation.config import Augment, Notes
 from pipeline.core.finished.final import Final
@@ -95,6 +96,14 @@ class TrainConfig(Frozen):
         return self.override(
             {part: getattr(plain, part).model_dump() for part, switch in on.items() if not switch}
         )
+
+    @field_validator("metrics", mode="before")
+    @classmethod
+    def _listed(cls, given: Any) -> Any:
+        """One name alone, and a list as `flat` writes it, are taken, too."""
+        if not isinstance(given, str):
+            return given
+        return json.loads(given) if given.startswith("[") else (given,)
 
     @model_validator(mode="after")
     def _parts_agree(self) -> "TrainConfig":
