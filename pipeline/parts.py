@@ -262,5 +262,4 @@ def at_fault(where: str, part: Frozen) -> Iterator[None]:
 
 def _place(part: Frozen) -> str:
     """Where a part of the user's own is defined."""
-    made = type(part)
-    return place_of(made.part if isinstance(part, Plain) else made.__bases__[0])
+    return place_of(type(part).part if isinstance(part, Plain) else type(part).__bases__[0])
