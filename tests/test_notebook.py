@@ -43,6 +43,7 @@ def test_the_quickstart_runs_and_goes_on(notebook, tmp_path, monkeypatch):
     assert "image/png" in str(notebook.cells), "a figure shows itself"
     assert "test_acc_mean" in str(notebook.cells), "the outcome shows its table"
     assert max(len(shown.splitlines()) for shown in first) < 100, "no cell is flooded"
+    assert not (home / "README.md").exists(), "that is the checkout's alone"
     runs = len(commands.record(home).runs)
     assert runs == 4 + 4 * 3
     assert commands.repeated_epochs(home) == 0
