@@ -42,7 +42,7 @@ def test_the_quickstart_runs_and_goes_on(notebook, tmp_path, monkeypatch):
     home = tmp_path / "mlruns"
     assert "image/png" in str(notebook.cells), "a figure shows itself"
     assert "test_acc_mean" in str(notebook.cells), "the outcome shows its table"
-    assert max(len(shown.splitlines()) for shown in first) < 100, "no cell is flooded"
+    assert max(len(shown.splitlines()) for shown in first) < 300, "no cell is flooded"
     assert not (home / "README.md").exists(), "that is the checkout's alone"
     runs = len(commands.record(home).runs)
     assert runs == 4 + 4 * 3
