@@ -73,7 +73,6 @@ def test_all_that_the_code_reads_is_in_the_wheel(run):
 def test_the_shipped_studies_run_in_an_empty_folder(run, tmp_path):
     for program, words in (
         ("python", ("-m", "pipeline.search")),
-        ("python", ("-m", "pipeline", "search")),
         ("ablation-pipeline", ("search",)),
     ):
         shown = run(program, *words, "--study", "hw3", "--dry-run")
