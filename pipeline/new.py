@@ -15,7 +15,6 @@ from pipeline.counts import plural
 from pipeline.errors import MachineError, UserError, printable
 from pipeline.screen import fold, folded, steadily
 from pipeline.session.cli import Parser, guarded
-from pipeline.study import load, study
 
 if TYPE_CHECKING:
     from pipeline.data.listing import Listing
@@ -108,6 +107,8 @@ def _sizes(listing: "Listing") -> Iterator[tuple[int, int]]:
 
 def _free(name: str) -> Path:
     """Where a study of that name is to be written; raises UserError where it cannot."""
+    from pipeline.study import load, study
+
     if not study.NAME.fullmatch(name):
         raise UserError(
             f"NAME: got {printable(repr(name))}; allowed: at most 64 letters of ASCII, digits, "
