@@ -17,6 +17,7 @@ from pipeline.record import events
 from pipeline.record.events import Event
 from pipeline.record.ledger import Ledger
 from pipeline.record.record import Record, Run
+from pipeline.session.resume import grown
 from pipeline.study.study import Study
 
 DATA = {
@@ -124,6 +125,9 @@ def open_plan(
         ledger.append(
             events.Study(id="feedc0de", study=study.model_dump(mode="json"), data=DATA, note=note)
         )
+    elif lines := grown(record, study):
+        tree = study.model_dump(mode="json")
+        ledger.append(events.Revision(study=tree, changed=lines))
     flat = study.flat()
     budget = {
         key: flat[key] for key in ("search.num_trials", "ablation.replicates", "ablation.rope")

@@ -2,6 +2,7 @@
 that must agree.
 """
 
+import json
 from pathlib import Path
 
 import commands
@@ -118,6 +119,53 @@ def test_again_trains_nothing_and_a_larger_budget_only_what_is_missing(
         "the command's own report is that of its ledger"
     )
     assert commands.run("report", *study, home=home) == 0
+
+
+def test_a_study_that_has_grown_uses_again_what_it_has(
+    photos: tuple[Path, tuple[object, ...]],
+) -> None:
+    """An arm is renamed, two are taken out, one is new, the space is cut."""
+    home, flags = photos
+    before, file = commands.record(home), home.with_name("grown.json")
+    tree = json.loads((commands.folder(home) / "study.json").read_text())
+    arms = {"baseline": {}, "deep": {"model.name": "resnet18"}, "wide": {"model.width": 6}}
+    tree["ablation"]["design"] = {"name": "arms", "arms": arms}
+    tree["space"]["knobs"]["model.dropout"]["high"] = 0.2
+    file.write_text(json.dumps(tree))
+    grown = ("--study", file, *flags[2:4])
+    assert commands.run("search", *grown, "--dry-run", home=home) == 0, commands.output(home)
+    assert "the study has grown" in commands.output(home)
+    assert commands.record(home).revisions == []
+
+    assert commands.run("search", *grown, home=home) == 0, commands.output(home)
+    record = commands.record(home)
+    assert [run.key for run in record.arms()["deep"]] == [r.key for r in before.arms()["ResNet"]]
+    assert {run.status for run in record.arms()["wide"]} == {"complete"}
+    assert len(record.arms()["wide"]) == record.study.ablation.replicates
+    inside = [run.key for run in before.trials() if run.config["model"]["dropout"] <= 0.2]
+    assert {run.key for run in record.trials()} & before.runs.keys() == {*inside}
+    assert len(record.trials()) == len(before.trials())
+    for key, run in before.runs.items():  # some trials go on
+        assert record.runs[key].epochs[: len(run.epochs)] == run.epochs
+    query = "select run_uuid, value from tags where key = '{}'"
+    arm, parent = (
+        dict(commands.mlflow_rows(home, query.format(key))) for key in ("arm", "mlflow.parentRunId")
+    )
+    renamed, former = record.arms()["deep"][0], before.arms()["augmentation"][0]
+    uri = f"sqlite:///{home / 'mlflow.db'}"
+    assert (arm[renamed.mlflow_id], arm[former.mlflow_id]) == ("deep", "")
+    assert parent[renamed.mlflow_id] == record.mlflow_ids[f"{uri}|arm:deep"]
+    page = (commands.folder(home) / "report" / "report.md").read_text()
+    assert "The study has grown since it was begun" in page
+    assert "the arms were changed after results existed" in page
+
+    num = ("--trials", len(before.trials()), "--replicates", before.study.ablation.replicates)
+    assert commands.run("search", *flags, *num, home=home) == 0, commands.output(home)
+    back = commands.record(home)
+    assert {arm: len(runs) for arm, runs in back.arms().items()} == {
+        arm: len(runs) for arm, runs in before.arms().items()
+    }
+    assert back.runs.keys() == record.runs.keys()
 
 
 def test_other_settings_are_refused_and_fresh_moves_the_record_aside(

@@ -11,11 +11,11 @@ from records import EFFECTS, Scribe, make_study, with_arms
 from pipeline.analysis.fairness import later_changes, unequal
 from pipeline.errors import UserError
 from pipeline.record import events
-from pipeline.record.events import read
+from pipeline.record.events import Revision, read
 from pipeline.record.ledger import read_events
 from pipeline.record.record import Record
 from pipeline.report import compose, write_report
-from pipeline.session.resume import changed_settings
+from pipeline.session.resume import changed_settings, grown
 from tests.records import lines
 
 ARMS = {"baseline": {}, "ResNet": {"model.name": "resnet18"}}
@@ -217,14 +217,20 @@ def test_a_margin_moved_after_results_is_said(tmp_path: Path) -> None:
     )
 
 
-def test_other_epochs_on_recorded_arms_are_refused(tmp_path: Path) -> None:
+def test_other_epochs_on_recorded_arms_are_other_runs(tmp_path: Path) -> None:
     """The way to unequal epochs that a user would take: train with some, then ask for others."""
     scribe = book(tmp_path)
     scribe.arms(without=(("ResNet", 1), ("ResNet", 2)))
     record = scribe.record()
     assert changed_settings(record, record.study.override({"ablation.replicates": 9})) == []
-    assert changed_settings(record, record.study.override({"baseline.epochs": 20})) == [
-        "baseline.epochs: recorded 4, now 20"
-    ]
+    study = record.study
+    longer = study.override({"baseline.epochs": 20})
+    assert changed_settings(record, longer) == []
+    assert grown(record, longer) == ["baseline.epochs: recorded 4, now 20"]
+    lines = ["baseline.epochs: recorded 4, now 20"]
+    revised = Revision(seq=10**6, study=longer.model_dump(mode="json"), changed=lines)
+    record.apply(revised)
+    assert not any(record.arms().values())
+    assert record.apart()
     with pytest.raises(UserError, match="epochs: it must be the same for all arms"):
-        with_arms(record.study, ARMS | {"longer": {"epochs": 20}}).check()
+        with_arms(study, ARMS | {"longer": {"epochs": 20}}).check()

@@ -14,10 +14,10 @@ from mlflow import MlflowClient
 from pipeline.analysis.arm_summary import summary
 from pipeline.record import outbox
 from pipeline.record.ledger import Ledger
-from pipeline.record.mlflow_places import FILE, sqlite_file, store_uri
+from pipeline.record.mlflow_places import FILE, sqlite_file, store_uri, tracking_uri
 from pipeline.record.mlflow_store import connect
 from pipeline.record.mlflow_views import invitation
-from pipeline.record.tracking import Tracker, tracking_uri
+from pipeline.record.tracking import Tracker
 from tests.driver import Worker, train
 from tests.studies import small_study
 from tests.test_tracking import Session, again

@@ -448,13 +448,18 @@ def test_the_rungs_of_a_ladder():
 
 
 def test_the_expected_cost_is_near_the_cost(tmp_path):
-    study = search_study(num_trials=40)
-    plan, worker = open_plan(tmp_path, study), Worker()
-    search, arms = plan.total_epochs()
-    drive(plan, worker)
-    searched = sum(len(run.epochs) for run in plan.record.trials())
-    assert arms == len(worker.trained) - searched
-    assert abs(search - searched) <= 0.2 * search
+    expected, took = 0.0, 0
+    for seed in range(5):  # which trials go on, and so the cost, is a draw
+        plan, worker = (
+            open_plan(tmp_path / str(seed), search_study(num_trials=40, seed=seed)),
+            Worker(),
+        )
+        search, arms = plan.total_epochs()
+        drive(plan, worker)
+        searched = sum(len(run.epochs) for run in plan.record.trials())
+        assert arms == len(worker.trained) - searched
+        expected, took = expected + search, took + searched
+    assert abs(expected - took) <= 0.2 * expected
 
 
 def test_a_trial_that_stops_early_is_judged_at_every_rung_by_what_it_has(tmp_path):

@@ -18,8 +18,9 @@ from pipeline.engine.queue import Plan
 from pipeline.frozen import flatten
 from pipeline.record import events, mlflow_views, outbox
 from pipeline.record.ledger import FILE, Event, Ledger, read_events
+from pipeline.record.mlflow_places import tracking_uri
 from pipeline.record.record import Record
-from pipeline.record.tracking import METRICS, Tracker, redacted, tracking_uri
+from pipeline.record.tracking import METRICS, Tracker, redacted
 from pipeline.study.designs import Arms
 from pipeline.study.study import Study
 from tests.driver import Worker, open_plan, train

@@ -17,11 +17,11 @@ from mlflow import __file__ as mlflow_file
 from pipeline.analysis.arm_summary import summary
 from pipeline.record import events, outbox
 from pipeline.record.ledger import Ledger, read_events
-from pipeline.record.mlflow_places import FILE, store_uri
+from pipeline.record.mlflow_places import FILE, store_uri, tracking_uri
 from pipeline.record.mlflow_store import connect
 from pipeline.record.mlflow_trouble import explain, redacted, refused
 from pipeline.record.record import Record
-from pipeline.record.tracking import Tracker, tracking_uri
+from pipeline.record.tracking import Tracker
 from tests.studies import small_study
 from tests.test_tracking import seen, whole
 

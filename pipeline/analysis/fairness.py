@@ -132,7 +132,20 @@ def later_changes(record: Record) -> tuple[str, ...]:
             found.append(
                 f"{name} {how} from {old * unit:g} to {new * unit:g}{points} after results existed"
             )
-    return tuple(found)
+    return (*found, *_grown(record, first))
+
+
+def _grown(record: Record, first: int) -> Iterator[str]:
+    """How the study was revised after the event `first`, where that concerns its arms."""
+    trees = [record.header.study, *(revision.study for revision in record.revisions)]
+    for revision, (old, new) in zip(record.revisions, itertools.pairwise(trees), strict=True):
+        if revision.seq < first:
+            continue
+        if old["ablation"]["design"] != new["ablation"]["design"]:
+            yield "the arms were changed after results existed"
+        before, after = old["baseline"]["epochs"], new["baseline"]["epochs"]
+        if before != after:
+            yield f"runs went from {before} to {plural(after, 'epoch')} after results existed"
 
 
 def post_hoc(record: Record) -> str:
@@ -252,7 +265,8 @@ def _short(arm: str, runs: Sequence[Run]) -> str:
 
 
 def _judged(record: Record) -> list[Run]:
-    return [run for runs in record.arms().values() for run in runs if has_numbers(run)]
+    """The replicates with results, of arms that are no part of the study any more, too."""
+    return [run for run in record.runs.values() if run.kind == "arm" and has_numbers(run)]
 
 
 def _sentence(text: str) -> str:

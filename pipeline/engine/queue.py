@@ -215,7 +215,8 @@ class Plan:
         values.
         """
         target, number = trials.target, trials.num_begun
-        knobs, asked = trials.propose(number)
+        found = trials.take_over() if number else None
+        knobs, asked = found or trials.propose(number)
         config = target.config.override(knobs if number else {}, source=f"trial {number}")
         key = self.keys.of(config, target.replicate)
         twin = self.record.runs.get(key)

@@ -85,7 +85,8 @@ class Searches:
 
     def all_known(self, run: Run) -> bool:
         """Whether every search that the trial is part of takes part in this session."""
-        return all(trials.num_trials for trials in self._of(run))
+        own = self._of(run)
+        return bool(own) and all(trials.num_trials for trials in own)
 
     def begin(self, trials: Trials, number: int, run: Run) -> None:
         """Trial `number` of a search is `run`, which is new."""
@@ -115,9 +116,12 @@ class Searches:
 
     def replay(self, recorded: Iterable[Event]) -> None:
         """Bring every search to where it stood after these events (already folded into the
-        record).
+        record): since the study has grown for the last time, when all of them began anew.
         """
+        grown = self.record.revisions[-1].seq if self.record.revisions else -1
         for event in recorded:
+            if event.seq <= grown:
+                continue
             match event:
                 case Trial() | Twin():
                     trials = self._named.get(event.search)

@@ -2,7 +2,7 @@
 the ledger's events.
 """
 
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Collection, Iterable
 
 from pipeline.engine.sampler import RungSampler
@@ -10,6 +10,7 @@ from pipeline.engine.scheduler import Ladder, Promotion, Scheduler, Stopping
 from pipeline.frozen import Scalar
 from pipeline.record import events
 from pipeline.record.record import Record, Run
+from pipeline.record.revision import place
 from pipeline.study.study import Search
 from pipeline.study.tuning import Target
 
@@ -32,6 +33,7 @@ class Trials:
         self.sampler = RungSampler(
             target.space, kind=search.sampler, seed=target.seed, num_rungs=search.num_rungs
         )
+        self._former = deque(record.runs[key] for key in record.former)
         self.numbers: dict[str, int] = {}  # run → the trial that it is here
         self._twins: dict[str, list[int]] = defaultdict(
             list
@@ -83,6 +85,21 @@ class Trials:
         knobs = self.target.space.point(self.target.config.flat()) or {}
         self.sampler.replay(number, knobs, None)
         return knobs, None
+
+    def take_over(self) -> tuple[dict[str, Scalar], None] | None:
+        """As `propose`, of the next run from before the study has grown that this search could have
+        proposed; None where there is none left.
+        """
+        taken = self.record.searches.get(self.target.name, ())
+        while self._former:
+            run = self._former.popleft()
+            if run.key in taken or run.replicate != self.target.replicate:
+                continue
+            knobs = place(run, self.target.config, self.target.space)
+            if knobs is not None:
+                self.sampler.replay(self.num_begun, knobs, None)
+                return knobs, None
+        return None
 
     def begin(self, number: int, run: Run) -> None:
         """Trial `number` is `run`, which is new."""

@@ -51,6 +51,16 @@ class Study(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Revision(Event):
+    """The study has grown: from here on it has another design or space, or longer runs."""
+
+    kind: ClassVar[str] = "revision"
+    since: ClassVar[int] = 2
+    study: Annotated[Tree, "the resolved study from here on"]
+    changed: Annotated[list[str], "a line for each field: what it was, what it is"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Session(Event):
     """A command begins."""
 
@@ -277,7 +287,7 @@ class Unread(Event):
 KINDS: dict[str, type[Event]] = {
     cls.kind: cls
     for cls in (
-        *(Study, Session, Plan, Pilot, Trial, Twin, Arm, Code),
+        *(Study, Revision, Session, Plan, Pilot, Trial, Twin, Arm, Code),
         *(Start, Epoch, Rung, Fail, End, Finish, Repair, Mlflow),
     )
 }

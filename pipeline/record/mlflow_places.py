@@ -98,3 +98,10 @@ def sqlite_file(uri: str) -> Path | None:
         if mark and scheme in ("sqlite", "sqlite+pysqlite")
         else None
     )
+
+
+def tracking_uri(root: Path) -> str:
+    """`MLFLOW_TRACKING_URI` where it is set, else the sqlite store under `root` (absolute, whatever
+    the working folder).
+    """
+    return os.environ.get("MLFLOW_TRACKING_URI") or store_uri(root.resolve() / FILE)

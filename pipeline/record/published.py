@@ -183,6 +183,7 @@ def published(record: Record) -> Record:
     return replace(
         record,
         begun=event(record.header),
+        revisions=[event(revision) for revision in record.revisions],
         sessions=[event(session) for session in record.sessions],
         plans=[event(plan) for plan in record.plans],
         pilot=event(record.pilot) if record.pilot else None,

@@ -2,113 +2,19 @@
 the report share.
 """
 
-import functools
-import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import Any
 
-from pipeline.core.config import TrainConfig
-from pipeline.core.history import best_epoch
 from pipeline.core.identity import as_today
 from pipeline.record import events
 from pipeline.record.events import Event
 from pipeline.record.lines import no_event
+from pipeline.record.revision import rename, settled
+from pipeline.record.runs import Run as Run
+from pipeline.record.runs import todays as todays
 from pipeline.record.sources import Code
 from pipeline.study.study import Study
-
-Status = Literal["new", "running", "paused", "stopped", "complete", "diverged", "failed"]
-
-
-def todays(config: Mapping[str, Any]) -> dict[str, Any]:
-    """A run's config with all fields of today's classes, so that runs of several versions can be
-    compared.
-    """
-    return _todays(json.dumps(config))
-
-
-@functools.lru_cache(maxsize=1024)
-def _todays(config: str) -> dict[str, Any]:
-    return as_today(TrainConfig, json.loads(config)).model_dump(mode="json")
-
-
-@dataclass
-class Run:
-    """One training run: a trial of a search, or one replicate of an arm. The trials of an arm's
-    search name the arm too.
-    """
-
-    key: str
-    kind: Literal["trial", "arm"]
-    config: dict[str, Any]
-    number: int = -1  # trials count from 0, the baseline; arms have -1
-    knobs: dict[str, Any] = field(default_factory=dict)
-    asked: int | None = None  # the rung whose sampler proposed the trial
-    search: str = ""  # the search that a trial was begun for; "" is the study's own
-    arm: str = ""
-    replicate: int = 0  # arms use replicates 1 … n, trials 0 or one above all of these
-    status: Status = "new"
-    rung: int = -1  # the rung it was last sent to
-    epochs: list[dict[str, float]] = field(default_factory=list)  # epochs[i]["epoch"] == i + 1
-    rungs: dict[int, float] = field(default_factory=dict)  # rung → val_acc at that rung
-    best_epoch: int = 0
-    num_params: int = 0
-    num_macs: int = 0  # multiply-accumulates of one picture's forward pass; 0: not recorded
-    num_train: int = 0  # training pictures; 0: not recorded
-    test_loss: float | None = None
-    test_acc: float | None = None
-    final: dict[str, Any] = field(
-        default_factory=dict
-    )  # of a finished model that was compressed or averaged over views
-    metrics: dict[str, float] = field(default_factory=dict)  # of the user's own, beside test_acc
-    early: bool = False  # its patience ran out
-    attempts: int = 0  # failures so far
-    error: str = ""
-    log: str = ""  # what a failure left, relative to the study's folder
-    evidence: str = ""  # SHA-256 of the file that it left for the report (see `evidence`)
-    ended_seq: int = -1
-    mlflow_id: str = ""
-    data: str = ""  # fingerprint of the pictures it was trained on; '' and 0: not recorded
-    core_version: int = 0
-    code: list[str] = field(
-        default_factory=list
-    )  # what it was trained by, of `Record.code`; empty: not recorded
-
-    @property
-    def seconds(self) -> float:
-        return sum(epoch["seconds"] for epoch in self.epochs)
-
-    @property
-    def best(self) -> dict[str, float] | None:
-        """The metrics of the best epoch (see `core.history`)."""
-        return self.epochs[best_epoch(self.epochs) - 1] if self.epochs else None
-
-    @property
-    def unfinished(self) -> bool:
-        """Whether a new session takes it up: interrupted, failed (the cause may be mended), or a
-        trial that has reached the top rung but was killed before that was written."""
-        at_top = self.status == "paused" and (
-            self.early or len(self.epochs) >= self.config["epochs"]
-        )
-        return self.status in ("new", "running", "failed") or at_top
-
-    def metric(self, name: str) -> float | None:
-        """A result under the common vocabulary: test_* as recorded, last_* at the last epoch, the
-        rest at the best; None where missing.
-
-        Of a model that was changed after training, val_* at the best epoch are those of the model
-        as changed.
-        """
-        if name.startswith("last_"):
-            return self.epochs[-1][name.removeprefix("last_")] if self.epochs else None
-        if name == "test_loss":
-            return self.test_loss
-        if name == "test_acc":
-            return self.test_acc
-        for found in (self.final, self.metrics):
-            if name in found:
-                return float(found[name])
-        return self.best.get(name) if self.best else None
 
 
 @dataclass
@@ -116,6 +22,7 @@ class Record:
     """A study as recorded."""
 
     begun: events.Study | None = None  # the first event; None: nothing is recorded
+    revisions: list[events.Revision] = field(default_factory=list)  # how the study has grown
     sessions: list[events.Session] = field(default_factory=list)
     runs: dict[str, Run] = field(default_factory=dict)
     arm_names: list[str] = field(default_factory=list)  # of the study's design, in its order
@@ -132,6 +39,7 @@ class Record:
     # search → runs by number; a configuration proposed twice keeps its first run, whichever search
     # that was begun for
     searches: dict[str, list[str]] = field(default_factory=lambda: {"": []})
+    former: list[str] = field(default_factory=list)  # trials from before the last revision
     _adopted: dict[str, dict[str, dict[str, Any]]] = field(
         default_factory=dict
     )  # search → run begun elsewhere → its place
@@ -191,6 +99,8 @@ class Record:
                 study = as_today(Study, event.study)
                 self.begun = event
                 self.arm_names = [arm.name for arm in study.ablation.design.expand()]
+            case events.Revision():
+                self._revise(event)
             case events.Session():
                 self.sessions.append(event)
             case events.Plan():
@@ -214,11 +124,16 @@ class Record:
         return self.begun
 
     @property
+    def asked(self) -> dict[str, Any]:
+        """The resolved study as it was begun or as it has grown since, budgets aside."""
+        return self.revisions[-1].study if self.revisions else self.header.study
+
+    @property
     def study(self) -> Study:
-        """The study of the newest session: the header's, with the budgets that were asked for
+        """The study of the newest session: as it has grown, with the budgets that were asked for
         last.
         """
-        study = as_today(Study, self.header.study)
+        study = as_today(Study, self.asked)
         budget = self.sessions[-1].budget if self.sessions else {}
         return study.override(budget, source="ledger")
 
@@ -255,9 +170,18 @@ class Record:
         """Arm → its runs in order of replicates, arms in the order of the study's design."""
         table: dict[str, list[Run]] = {name: [] for name in self.arm_names}
         for run in self.runs.values():
-            if run.kind == "arm":
+            if run.kind == "arm" and run.arm:
                 table.setdefault(run.arm, []).append(run)
         return {arm: sorted(runs, key=lambda run: run.replicate) for arm, runs in table.items()}
+
+    def apart(self) -> list[Run]:
+        """The runs that the study, which has grown, has no use for now: kept, and never mixed."""
+        used = {key for keys in self.searches.values() for key in keys}
+        return [
+            run
+            for run in self.runs.values()
+            if (not run.arm if run.kind == "arm" else run.key not in used)
+        ]
 
     def best_trial(self, search: str = "") -> Run | None:
         """The trial with the highest val_acc among those that went furthest; ties go to the earlier
@@ -273,6 +197,20 @@ class Record:
             key=lambda run: (max(run.rungs), run.rungs[max(run.rungs)], -run.number),
             default=None,
         )
+
+    def _revise(self, event: events.Revision) -> None:
+        """The searches that are not over begin anew, and take over what is theirs of the trials
+        from before.
+        """
+        before, after = as_today(Study, self.asked), as_today(Study, event.study)
+        rename(self.runs.values(), before, after)
+        self.revisions.append(event)
+        self.arm_names = [arm.name for arm in after.ablation.design.expand()]
+        self.former = [run.key for run in self.runs.values() if run.kind == "trial"]
+        over = settled(self.runs.values(), before, after)
+        kept = {name: self.searches.get(former, []) for name, former in over.items()}
+        self._adopted = {name: self._adopted.get(former, {}) for name, former in over.items()}
+        self.searches = {"": [], **kept}
 
     def _trial(self, event: events.Trial) -> None:
         run = Run(
@@ -292,7 +230,8 @@ class Record:
     def _twin(self, event: events.Twin) -> None:
         key, search = event.run, event.search
         keys = self.searches.setdefault(search, [])
-        if self.runs[key].search != search and key not in keys:
+        own = self.runs[key]
+        if key not in keys and (own.search != search or own.number != event.trial or self.former):
             place = {"number": event.trial, "knobs": event.knobs, "asked": event.asked}
             place |= {"search": search, "arm": event.arm}
             self._adopted.setdefault(search, {})[key] = place

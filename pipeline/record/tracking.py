@@ -7,7 +7,6 @@ being slow or away never stops training.
 """
 
 import math
-import os
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -16,7 +15,7 @@ from typing import Any
 from pipeline.core.metrics import metric_names
 from pipeline.record import events, mlflow_views
 from pipeline.record.events import Event, Mlflow
-from pipeline.record.mlflow_places import FILE, sqlite_file, store_uri
+from pipeline.record.mlflow_places import sqlite_file, tracking_uri
 from pipeline.record.mlflow_store import (
     connect,
     experiment_of,
@@ -39,13 +38,6 @@ END = {  # status in the ledger → (MLflow's run status, our tag)
     "diverged": ("FAILED", "diverged"),
     "failed": ("FAILED", "failed"),
 }
-
-
-def tracking_uri(root: Path) -> str:
-    """`MLFLOW_TRACKING_URI` where it is set, else the sqlite store under `root` (absolute, whatever
-    the working folder).
-    """
-    return os.environ.get("MLFLOW_TRACKING_URI") or store_uri(root.resolve() / FILE)
 
 
 class Tracker:
@@ -143,6 +135,8 @@ class Tracker:
 
     def _project(self, event: Event) -> None:
         match event:
+            case events.Revision():
+                self._revise(event)
             case events.Session():
                 self._session(event)
             case events.Trial():
@@ -243,7 +237,7 @@ class Tracker:
 
     def _study_tags(self) -> dict[str, Any]:
         note = "\n\n".join(
-            text for text in (self._record.header.study["title"], self._record.note) if text
+            text for text in (self._record.asked["title"], self._record.note) if text
         )
         return {"kind": "study", "mlflow.note.content": note}
 
@@ -264,6 +258,16 @@ class Tracker:
             known = self._known(run.key)
             if run.status == "running" and known and event.seq <= self._old + 1:
                 self._status(known, "SCHEDULED")
+
+    def _revise(self, event: events.Revision) -> None:
+        """Tag the replicates with the arms that they are of in the study as it has grown."""
+        for run in self._record.runs.values():
+            known = self._known(run.key)
+            if run.kind == "arm" and known:
+                tags = {"arm": run.arm, "kind": "replicate" if run.arm else "former replicate"}
+                if run.arm:
+                    tags["mlflow.parentRunId"] = self._arm_run(run.arm, event)
+                log_tags(self._client, known, tags)
 
     def _trial(self, event: events.Trial) -> None:
         facts = {"trial": event.trial, "search": event.search, "replicate": event.replicate}
@@ -297,7 +301,7 @@ class Tracker:
             run.epochs[-1]["time"] if event.status == "stopped" and run.epochs else event.time
         )  # not its wait
         self._client.set_terminated(run_id, status, int(last * 1000))
-        if run.kind == "arm":
+        if run.kind == "arm" and run.arm:
             self._arm_summary(run.arm, event)
 
     def _finish(self, event: events.Finish) -> None:

@@ -14,7 +14,7 @@ from pipeline.screen import folded
 from pipeline.session.options import Options
 from pipeline.session.preflight import external_files
 from pipeline.session.resolve import Chosen, resolve
-from pipeline.session.resume import changed_since, recorded_in, require_settings
+from pipeline.session.resume import changed_since, recorded_in, require_settings, tell_growth
 from pipeline.study.study import Study
 from pipeline.study.tuning import Fixed, num_trials
 
@@ -29,9 +29,10 @@ def dry_run(options: Options, asked: Chosen, folder: Path, *, with_search: bool)
     taken = what_is_taken(study, asked.data, recorded)
     external_files(study)
     changed = changed_since(recorded, recorded.runs.values())
-    return preview(
+    shown = preview(
         study, asked.data, asked.note, folder, taken, with_search=with_search, changed=changed
     )
+    return "\n".join((*map(folded, tell_growth(recorded, study)), shown))
 
 
 def preview(

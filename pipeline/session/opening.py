@@ -26,7 +26,7 @@ from pipeline.screen import folded, redraws
 from pipeline.session.options import HANDED_OVER, Options
 from pipeline.session.preflight import external_files, require_inputs
 from pipeline.session.resolve import Chosen, resolve
-from pipeline.session.resume import BUDGET, describe_data
+from pipeline.session.resume import BUDGET, describe_data, grown
 from pipeline.study.study import Study
 
 if TYPE_CHECKING:
@@ -106,6 +106,8 @@ def open_record(
             listing=listing,
         )
         ledger.append(header)
+    elif lines := grown(record, study):
+        ledger.append(events.Revision(study=tree, changed=lines))
     flat = study.flat()
     session = events.Session(
         command=_command(options, ledger.folder),

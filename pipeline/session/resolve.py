@@ -16,7 +16,7 @@ from pipeline.record.folders import study_folder
 from pipeline.record.ledger import FILE
 from pipeline.record.record import Record
 from pipeline.session.options import Options
-from pipeline.session.resume import BUDGET, GO_ON, changed_settings, elsewhere, recorded_in
+from pipeline.session.resume import BUDGET, GO_ON, changed_settings, elsewhere, grown, recorded_in
 from pipeline.study.load import load_study
 from pipeline.study.study import Study
 
@@ -107,7 +107,11 @@ def path_to_best(options: Options, asked: Chosen) -> Chosen:
     path = study.model_copy(update={"name": path_name(study.name)})
     folders = (study_folder(root, one, asked.data) for one in (study, path))
     searched, own = (recorded_in(folder) for folder in folders)
-    if searched.begun and (lines := changed_settings(searched, as_recorded(searched, study))):
+    lines = []
+    if searched.begun:
+        same = as_recorded(searched, study)
+        lines = changed_settings(searched, same) + grown(searched, same)
+    if lines:
         shown = "\n".join(printable(line, 300) for line in lines[:20])
         raise UserError(
             f"--path: the search of '{study.name}' was recorded with other "
@@ -145,7 +149,7 @@ def as_recorded(record: Record, study: Study) -> Study:
     """
     if not record.begun:
         return study
-    old = as_today(Study, record.header.study)
+    old = as_today(Study, record.asked)
     known: dict[str, Any] = {}
     if study.baseline.precision == "auto":
         known["baseline.precision"] = old.baseline.precision

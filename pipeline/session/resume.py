@@ -4,7 +4,7 @@ one recorded.
 
 import dataclasses
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +12,7 @@ from pipeline.core import CORE_VERSION
 from pipeline.core.config import TrainConfig
 from pipeline.core.identity import as_today
 from pipeline.core.transfer import PUBLISHED
+from pipeline.counts import plural
 from pipeline.errors import UserError, printable
 from pipeline.frozen import digest
 from pipeline.record.ledger import FILE, read_events
@@ -131,7 +132,7 @@ def require_same(
         lines.append(
             f"training core: recorded version {record.header.core_version}, now {CORE_VERSION}"
         )
-    _refuse(lines, folder)
+    _refuse(lines, folder, recorded_command(record))
 
 
 def changed_since(record: Record, runs: Iterable[Run], part: str = "") -> list[str]:
@@ -177,7 +178,7 @@ def require_settings(record: Record, study: Study, folder: Path) -> None:
     """
     if not record.begun:
         return
-    _refuse(changed_settings(record, study), folder)
+    _refuse(changed_settings(record, study), folder, recorded_command(record))
     begun = record.header.study["ablation"]["replicates"]
     if study.ablation.tuning.name == "replicated" and study.ablation.replicates != begun:
         raise UserError(
@@ -187,27 +188,64 @@ def require_settings(record: Record, study: Study, folder: Path) -> None:
         )
 
 
-def _refuse(lines: list[str], folder: Path) -> None:
+def recorded_command(record: Record) -> str:
+    """The line that says by what command the study was recorded last; '' where that is unknown."""
+    return f"recorded by: {record.sessions[-1].command}" if record.sessions else ""
+
+
+def tell_growth(record: Record, study: Study) -> list[str]:
+    """What to say where a study has grown: in what, and what becomes of the runs recorded so
+    far.
+    """
+    lines = [printable(line, 300) for line in grown(record, study)] if record.begun else []
+    if not lines:
+        return []
+    more = [f"and {plural(len(lines) - 10, 'more field')}"] if len(lines) > 10 else []
+    return [
+        "the study has grown; runs that mean the same in it are used again, others are kept and "
+        "not mixed in:",
+        *lines[:10],
+        *more,
+        *filter(None, [printable(recorded_command(record), 500)]),
+    ]
+
+
+def _refuse(lines: list[str], folder: Path, command: str = "") -> None:
     if lines:
         shown = "\n".join(printable(line, 300) for line in lines[:20])
+        said = f"{printable(command, 500)}\n" if command else ""
         raise UserError(
             f"{printable(folder)}: recorded with other settings, and results of both must not "
-            f"mix:\n{shown}\n{GO_ON}, or add --fresh to begin anew (what is recorded is moved "
-            "aside, not deleted), or keep both: begin this one in a place of its own with --mlruns "
-            "FOLDER"
+            f"mix:\n{shown}\n{said}{GO_ON}, or add --fresh to begin anew (what is recorded is "
+            "moved aside, not deleted), or keep both: begin this one in a place of its own with "
+            "--mlruns FOLDER"
         )
 
 
 def changed_settings(record: Record, study: Study) -> list[str]:
-    """Where the study is not the recorded one, budgets and what changes no training aside; a line
-    each.
+    """Where the study is not the recorded one and results would mix; a line each."""
+    return [line for key, line in _differences(record, study) if not _grows(study, key)]
+
+
+def grown(record: Record, study: Study) -> list[str]:
+    """Where the study has grown since it was recorded last, a line each: a run is known by what it
+    is, so those that mean the same in both are used in both, and no others are.
     """
-    old, new = as_today(Study, record.header.study).flat(), study.flat()
-    keys = [
-        k
-        for k in (*old, *new)
-        if k not in BUDGET and k.split(".")[0] not in IGNORED and old.get(k) != new.get(k)
-    ]
-    return [
-        f"{key}: recorded {old.get(key)!r}, now {new.get(key)!r}" for key in dict.fromkeys(keys)
-    ]
+    return [line for key, line in _differences(record, study) if _grows(study, key)]
+
+
+def _grows(study: Study, key: str) -> bool:
+    if key.startswith("ablation.design."):
+        return not study.ablation.match  # its numbers are found when a study begins
+    return key == "baseline.epochs" or key.startswith("space.")
+
+
+def _differences(record: Record, study: Study) -> Iterator[tuple[str, str]]:
+    """(field, what was recorded and what is asked for); budgets and what changes no training
+    aside.
+    """
+    old, new = as_today(Study, record.asked).flat(), study.flat()
+    for key in dict.fromkeys((*old, *new)):
+        counts = key not in BUDGET and key.split(".")[0] not in IGNORED
+        if counts and old.get(key) != new.get(key):
+            yield key, f"{key}: recorded {old.get(key)!r}, now {new.get(key)!r}"

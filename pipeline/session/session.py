@@ -124,11 +124,7 @@ class Session:
         means = self.means
         resume.require_settings(self.record, self.study, self.ledger.folder)
         data = self._prepare()
-        if self.record.begun:
-            resume.require_same(
-                self.record, self.study, data, external_files(self.study), self.ledger.folder
-            )
-            resume.require_code(self.record, self.ledger.folder, self._plan().outstanding)
+        self._require_the_same(data)
         interrupts.raises = False  # from here on a signal leads to the end of this function
         tracker = self._tracker()
         listeners: list[Callable[[Event], None]] = [self.record.apply, tracker.put]
@@ -171,7 +167,8 @@ class Session:
             raise problem
         if interrupts.signal:
             return 128 + interrupts.signal
-        failed = any(run.status == "failed" for run in self.record.runs.values())
+        apart = {run.key for run in self.record.apart()}
+        failed = any(r.status == "failed" for r in self.record.runs.values() if r.key not in apart)
         return 0 if status == "complete" and complete and not failed else 3
 
     def _prepare(self) -> "Data":
@@ -258,6 +255,22 @@ class Session:
 
         mlruns, ledger = Path(self.options.mlruns), self.ledger
         return Tracker(mlruns, ledger.folder, ledger.events, ledger.append, summary, self._tell)
+
+    def _require_the_same(self, data: "Data") -> None:
+        """Raise UserError where results would mix with those recorded; says how the study has
+        grown.
+        """
+        if not self.record.begun:
+            return
+        resume.require_same(
+            self.record, self.study, data, external_files(self.study), self.ledger.folder
+        )
+        told = resume.tell_growth(self.record, self.study)
+        self.console.print(
+            "\n".join(map(folded, told)), markup=False, soft_wrap=True, end="\n" * bool(told)
+        )
+        outstanding = (lambda: True) if told else self._plan().outstanding
+        resume.require_code(self.record, self.ledger.folder, outstanding)
 
     def _status(self, plan: "Plan", interrupts: Interrupts, problem: Exception | None) -> str:
         if interrupts.signal:

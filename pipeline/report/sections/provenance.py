@@ -46,6 +46,8 @@ def blocks(record: Record, study: Study) -> Iterator[Block]:
     yield table("Search space.", ("knob", "range"), study.space.table())
     if record.sessions:
         yield _sessions(record)
+    if record.revisions:
+        yield from _grown(record)
     if record.repairs:
         lost = sum(max(event.missing, event.unreadable) for event in record.repairs)
         left = sum(sum(event.left_out.values()) for event in record.repairs)
@@ -149,6 +151,22 @@ def _sessions(record: Record) -> Block:
         ("begun", "command", "budget", "commit"),
         rows,
     )
+
+
+def _grown(record: Record) -> Iterator[Block]:
+    yield Text("The study has grown since it was begun:")
+    yield Code(
+        tuple(
+            f"{moment(revision.time)}  {line}"
+            for revision in record.revisions[-LIMIT:]
+            for line in revision.changed[:LIMIT]
+        )
+    )
+    if apart := len(record.apart()):
+        yield Text(
+            f"{plural(apart, 'recorded run is', 'recorded runs are')} no part of it now: kept, "
+            "and in no number of this report."
+        )
 
 
 def _reproduce(record: Record) -> Iterator[Block]:

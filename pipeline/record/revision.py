@@ -1,0 +1,65 @@
+"""A study that has grown: which of the recorded runs still mean what they meant.
+
+A replicate is known by what its arm is (its configuration, and where arms are tuned the space),
+never by the arm's name: so an arm may be renamed, taken out and taken up again.
+"""
+
+from collections.abc import Iterable
+
+from pipeline.core.config import TrainConfig
+from pipeline.frozen import Scalar, digest, flatten
+from pipeline.record.runs import Run
+from pipeline.study.space import Space
+from pipeline.study.study import Study
+
+
+def definitions(study: Study) -> dict[str, str]:
+    """Arm → a digest of what its runs are."""
+    found = {}
+    for arm, (config, space) in study.spaces().items():
+        tuned = space is not None and study.ablation.tuning.name != "fixed"
+        searched = space.model_dump(mode="json") if space is not None and tuned else {}
+        policy = study.ablation.tuning.model_dump(mode="json")
+        made = {"config": config.in_force().fingerprint(), "space": searched, "tuning": policy}
+        found[arm] = digest(made)
+    return found
+
+
+def rename(runs: Iterable[Run], before: Study, after: Study) -> None:
+    """Give the replicates among `runs` the arm of `after` that they are runs of; "" where it has
+    none.
+    """
+    former = definitions(before)
+    names = {made: arm for arm, made in definitions(after).items()}
+    for run in runs:
+        if run.kind == "arm":
+            run.defined = former.get(run.arm, run.defined)
+            run.arm = names.get(run.defined, "")
+
+
+def settled(runs: Iterable[Run], before: Study, after: Study) -> dict[str, str]:
+    """Search of an arm in `after` → what it was called in `before`, of those that are over: a
+    replicate has been begun with what they chose. `runs` have the names of `after`.
+    """
+    names = {made: arm for arm, made in definitions(before).items()}
+    was = {arm: names.get(made, "") for arm, made in definitions(after).items()}
+    former = {(target.arm, target.serves): target.name for target in before.targets()}
+    begun = {
+        (run.arm, serves) for run in runs for serves in (0, run.replicate) if run.kind == "arm"
+    }
+    return {
+        target.name: former[was[target.arm], target.serves]
+        for target in after.targets()
+        if (was[target.arm], target.serves) in former and (target.arm, target.serves) in begun
+    }
+
+
+def place(run: Run, config: TrainConfig, space: Space) -> dict[str, Scalar] | None:
+    """The knobs with which a search of `space` around `config` proposes what `run` is trained with;
+    None where it never does.
+    """
+    knobs = space.point(dict(flatten(run.config)))
+    if knobs is None:
+        return None
+    made = config.override(knobs, source=f"run {run.key}")
+    return knobs if made.model_dump(mode="json") == run.config else None

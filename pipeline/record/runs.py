@@ -1,0 +1,105 @@
+"""A run as recorded: a trial of a search, or one replicate of an arm."""
+
+import functools
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from pipeline.core.config import TrainConfig
+from pipeline.core.history import best_epoch
+from pipeline.core.identity import as_today
+
+Status = Literal["new", "running", "paused", "stopped", "complete", "diverged", "failed"]
+
+
+def todays(config: Mapping[str, Any]) -> dict[str, Any]:
+    """A run's config with all fields of today's classes, so that runs of several versions can be
+    compared.
+    """
+    return _todays(json.dumps(config))
+
+
+@functools.lru_cache(maxsize=1024)
+def _todays(config: str) -> dict[str, Any]:
+    return as_today(TrainConfig, json.loads(config)).model_dump(mode="json")
+
+
+@dataclass
+class Run:
+    """One training run: a trial of a search, or one replicate of an arm. The trials of an arm's
+    search name the arm too.
+    """
+
+    key: str
+    kind: Literal["trial", "arm"]
+    config: dict[str, Any]
+    number: int = -1  # trials count from 0, the baseline; arms have -1
+    knobs: dict[str, Any] = field(default_factory=dict)
+    asked: int | None = None  # the rung whose sampler proposed the trial
+    search: str = ""  # the search that a trial was begun for; "" is the study's own
+    arm: str = ""  # of a replicate "" where the study, which has grown, has no such arm any more
+    defined: str = ""  # what its arm was when the study last changed (see `revision`)
+    replicate: int = 0  # arms use replicates 1 … n, trials 0 or one above all of these
+    status: Status = "new"
+    rung: int = -1  # the rung it was last sent to
+    epochs: list[dict[str, float]] = field(default_factory=list)  # epochs[i]["epoch"] == i + 1
+    rungs: dict[int, float] = field(default_factory=dict)  # rung → val_acc at that rung
+    best_epoch: int = 0
+    num_params: int = 0
+    num_macs: int = 0  # multiply-accumulates of one picture's forward pass; 0: not recorded
+    num_train: int = 0  # training pictures; 0: not recorded
+    test_loss: float | None = None
+    test_acc: float | None = None
+    final: dict[str, Any] = field(
+        default_factory=dict
+    )  # of a finished model that was compressed or averaged over views
+    metrics: dict[str, float] = field(default_factory=dict)  # of the user's own, beside test_acc
+    early: bool = False  # its patience ran out
+    attempts: int = 0  # failures so far
+    error: str = ""
+    log: str = ""  # what a failure left, relative to the study's folder
+    evidence: str = ""  # SHA-256 of the file that it left for the report (see `evidence`)
+    ended_seq: int = -1
+    mlflow_id: str = ""
+    data: str = ""  # fingerprint of the pictures it was trained on; '' and 0: not recorded
+    core_version: int = 0
+    code: list[str] = field(
+        default_factory=list
+    )  # what it was trained by, of `Record.code`; empty: not recorded
+
+    @property
+    def seconds(self) -> float:
+        return sum(epoch["seconds"] for epoch in self.epochs)
+
+    @property
+    def best(self) -> dict[str, float] | None:
+        """The metrics of the best epoch (see `core.history`)."""
+        return self.epochs[best_epoch(self.epochs) - 1] if self.epochs else None
+
+    @property
+    def unfinished(self) -> bool:
+        """Whether a new session takes it up: interrupted, failed (the cause may be mended), or a
+        trial that has reached the top rung but was killed before that was written."""
+        at_top = self.status == "paused" and (
+            self.early or len(self.epochs) >= self.config["epochs"]
+        )
+        return self.status in ("new", "running", "failed") or at_top
+
+    def metric(self, name: str) -> float | None:
+        """A result under the common vocabulary: test_* as recorded, last_* at the last epoch, the
+        rest at the best; None where missing.
+
+        Of a model that was changed after training, val_* at the best epoch are those of the model
+        as changed.
+        """
+        if name.startswith("last_"):
+            return self.epochs[-1][name.removeprefix("last_")] if self.epochs else None
+        if name == "test_loss":
+            return self.test_loss
+        if name == "test_acc":
+            return self.test_acc
+        for found in (self.final, self.metrics):
+            if name in found:
+                return float(found[name])
+        return self.best.get(name) if self.best else None

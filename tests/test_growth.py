@@ -1,0 +1,161 @@
+"""A study that grows: other arms, another space, longer runs. What still means the same is used
+again, what does not is kept and never mixed in.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipeline.analysis.fairness import later_changes
+from pipeline.record.record import Record, Run
+from pipeline.record.revision import place
+from pipeline.study.designs import LeaveOneOut
+from pipeline.study.space import Choice, Float, Space
+from pipeline.study.study import Study
+from tests.driver import Worker, drive, facts, open_plan
+from tests.studies import SPACE, small_study
+
+pytestmark = pytest.mark.usefixtures("quick_disk")
+ARMS = {"dropout": {"model.dropout": 0.25}, "augmentation": {"augment.strength": 1.0}}
+
+
+def with_arms(arms: dict[str, dict[str, Any]], **more: Any) -> Study:
+    study = small_study(**more)
+    design = {"name": "arms", "arms": {"baseline": {}, **arms}}
+    return study.override({"ablation.design": design})
+
+
+def with_dropout(high: float, **more: Any) -> Study:
+    knobs = {**SPACE.knobs, "model.dropout": Float(low=0.0, high=high)}
+    return small_study(space=Space(knobs=knobs, branches=SPACE.branches), **more)
+
+
+def trained(folder: Path, study: Study) -> tuple[Record, set[str]]:
+    """The record in the end, and the runs that were trained for it now."""
+    worker = Worker()
+    record = drive(open_plan(folder, study), worker)
+    return record, {key for key, _ in worker.trained}
+
+
+def keys(runs: list[Run]) -> list[str]:
+    return [run.key for run in runs]
+
+
+def test_an_arm_more_trains_its_runs_alone(tmp_path: Path) -> None:
+    one, _ = trained(tmp_path, with_arms({"dropout": ARMS["dropout"]}))
+    both, now = trained(tmp_path, with_arms(ARMS))
+    assert now == set(keys(both.arms()["augmentation"]))
+    assert keys(both.arms()["dropout"]) == keys(one.arms()["dropout"])
+    assert keys(both.trials()) == keys(one.trials())
+    assert both.apart() == []
+    assert later_changes(both) == ("the arms were changed after results existed",)
+
+
+def test_an_arm_is_what_it_is_whatever_it_is_called(tmp_path: Path) -> None:
+    old, _ = trained(tmp_path, with_arms(ARMS))
+    renamed = {"regularized": ARMS["dropout"], "augmentation": ARMS["augmentation"]}
+    new, now = trained(tmp_path, with_arms(renamed))
+    assert not now
+    assert keys(new.arms()["regularized"]) == keys(old.arms()["dropout"])
+    assert {run.arm for run in new.arms()["regularized"]} == {"regularized"}
+    assert "dropout" not in new.arms()
+
+
+def test_an_arm_that_was_taken_out_is_kept_and_taken_up_again(tmp_path: Path) -> None:
+    whole, _ = trained(tmp_path, with_arms(ARMS))
+    less, now = trained(tmp_path, with_arms({"dropout": ARMS["dropout"]}))
+    assert not now
+    assert list(less.arms()) == ["baseline", "dropout"]
+    assert keys(less.apart()) == keys(whole.arms()["augmentation"])
+    again, now = trained(tmp_path, with_arms(ARMS))
+    assert not now
+    assert facts(again)[1] == facts(whole)[1]
+
+
+def test_an_arm_that_changed_under_its_name_is_another(tmp_path: Path) -> None:
+    old, _ = trained(tmp_path, with_arms(ARMS))
+    changed = {"dropout": {"model.dropout": 0.5}, "augmentation": ARMS["augmentation"]}
+    new, now = trained(tmp_path, with_arms(changed))
+    assert now == set(keys(new.arms()["dropout"]))
+    assert not now & old.runs.keys()
+    assert keys(new.apart()) == keys(old.arms()["dropout"])
+
+
+@pytest.mark.parametrize("high", [0.2, 0.9])
+def test_a_search_takes_over_the_trials_that_its_space_holds(high: float, tmp_path: Path) -> None:
+    old, _ = trained(tmp_path, with_dropout(0.5, num_trials=8))
+    study = with_dropout(high, num_trials=12)
+    new, now = trained(tmp_path, study)
+    inside = [run for run in old.trials() if run.config["model"]["dropout"] <= high]
+    assert [run.key for run in new.trials() if run.key in old.runs] == keys(inside)
+    assert len(new.trials()) == 12
+    assert all(place(run, study.baseline, study.space) for run in new.trials())
+    assert [run.number for run in new.trials()] == list(range(12))
+    assert {*keys(new.trials())} - old.runs.keys() <= now
+    assert {*keys(new.apart())} == {*keys(old.trials())} - {*keys(inside)}
+    assert len(inside) < 8 or high > 0.5
+    assert later_changes(new) == ()
+
+
+def test_a_knob_more_keeps_the_trials_that_had_its_default(tmp_path: Path) -> None:
+    old, _ = trained(tmp_path, small_study(num_trials=4))
+    knobs = {**SPACE.knobs, "augment.strength": Choice(options=(0.0, 1.0))}
+    wider = small_study(num_trials=6, space=Space(knobs=knobs, branches=SPACE.branches))
+    new, _ = trained(tmp_path, wider)
+    assert keys(new.trials())[:4] == keys(old.trials())
+    assert all(run.knobs["augment.strength"] == 0.0 for run in new.trials()[:4])
+    assert all("augment.strength" in run.knobs for run in new.trials())
+
+
+def test_longer_runs_stand_beside_the_short_ones_and_are_never_mixed(tmp_path: Path) -> None:
+    short, _ = trained(tmp_path, small_study(epochs=3))
+    long, now = trained(tmp_path, small_study(epochs=9))
+    assert now == {*keys(long.trials()), *(run.key for own in long.arms().values() for run in own)}
+    assert not now & short.runs.keys()
+    assert {*keys(long.apart())} == short.runs.keys()
+    assert "runs went from 3 to 9 epochs after results existed" in later_changes(long)
+    back, now = trained(tmp_path, small_study(epochs=3))
+    assert not now
+    assert facts(back)[1] == facts(short)[1]
+    assert keys(back.trials()) == keys(short.trials())
+
+
+def test_arms_that_are_tuned_are_tuned_anew_where_the_space_has_changed(tmp_path: Path) -> None:
+    tuned = {"ablation.tuning": {"name": "per_arm", "num_trials": 3}, "search.num_trials": 0}
+    old, _ = trained(tmp_path, with_dropout(0.5).override(tuned))
+    same, now = trained(tmp_path, with_dropout(0.5).override(tuned))
+    assert not now
+    assert facts(same) == facts(old)
+    new, now = trained(tmp_path, with_dropout(0.9).override(tuned))
+    assert not now, "a factor is no arm's to tune"
+    assert facts(new) == facts(old)
+    assert new.searches == old.searches
+    knobs = {**SPACE.knobs, "batch_size": Choice(options=(16, 32, 64))}
+    wider = small_study(space=Space(knobs=knobs, branches=SPACE.branches)).override(tuned)
+    tuned_anew, _ = trained(tmp_path, wider)
+    assert [len(runs) for runs in tuned_anew.arms().values()] == [2, 2, 2, 2]
+    assert tuned_anew.searches.keys() == old.searches.keys()
+    assert all(len(keys) == 3 for name, keys in tuned_anew.searches.items() if name)
+    assert all(
+        old.searches[name][0] == keys[0] for name, keys in tuned_anew.searches.items() if name
+    )
+
+
+def test_a_study_that_has_grown_goes_on_after_a_stop_at_any_event(tmp_path: Path) -> None:
+    trained(tmp_path / "old", with_dropout(0.5, num_trials=5))
+    study = with_dropout(0.3, num_trials=7).override(
+        {"ablation.design": LeaveOneOut(on=ARMS).model_dump(mode="json")}
+    )
+    begun = (tmp_path / "old" / "ledger.jsonl").read_bytes()
+    (tmp_path / "whole").mkdir()
+    (tmp_path / "whole" / "ledger.jsonl").write_bytes(begun)
+    whole, _ = trained(tmp_path / "whole", study)
+    lines = (tmp_path / "whole" / "ledger.jsonl").read_bytes().splitlines(keepends=True)
+    first = begun.count(b"\n")
+    for stop in range(first + 1, len(lines), 7):
+        folder = tmp_path / str(stop)
+        folder.mkdir()
+        (folder / "ledger.jsonl").write_bytes(b"".join(lines[:stop]))
+        again, _ = trained(folder, study)
+        assert facts(again) == facts(whole), stop
