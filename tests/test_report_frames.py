@@ -18,7 +18,7 @@ from pipeline.core.finished.evidence import Evidence, Judged, Wrong, evidence_pa
 from pipeline.core.identity import Seeds
 from pipeline.record import events
 from pipeline.record.record import Record
-from pipeline.report import frame_files, frames
+from pipeline.report import columns, frame_files, frames
 from pipeline.report.compose import Findings, read
 from pipeline.report.figures import curves
 from tests.records import Scribe, full_record, make_study, with_arms
@@ -193,7 +193,7 @@ def test_hostile_text_is_inert_in_csv_and_exact_in_parquet(tmp_path: Path) -> No
 
 
 def test_columns_of_many_kinds_become_text() -> None:
-    frame = frames._frame(
+    frame = columns.frame(
         [
             {"config.a": 1, "config.b": 2**70, "config.c": None},
             {"config.a": "x", "config.b": 1, "d": "\udcff"},
