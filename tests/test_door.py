@@ -31,7 +31,7 @@ NAMES = (
     "EfficientNet Exponential Factorial Fallback Final Fixed Float Focal Folder Fractional "
     "GoogLeNet Half HuggingFace Idx Inputs Int Int8Dynamic Int8Static LAMB Ladder LeNet "
     "LeaveOneOut Lion MSE MachineError MobileNet NAdam NiN NoCompression Notes Npz OneCycle "
-    "OpenedRecord OrderedPath Outcome PerArm Photos PipelineError Plateau Prune Pseudo RAdam "
+    "OpenedRecord OrderedPath Outcome Own PerArm Photos PipelineError Plateau Prune Pseudo RAdam "
     "RMSprop Rand Replicated Res2Net ResNeXt ResNet ResNet18 Result SEResNet SGD Search "
     "ShuffleNet Space Step Study Timm Torchvision TrainConfig Transfer Trivial UserError VGG "
     "ViT WarmRestarts ablate load_inputs load_study open_record report search train"
