@@ -2,6 +2,7 @@
 ended.
 """
 
+import os
 import subprocess
 import sys
 import textwrap
@@ -53,6 +54,19 @@ def test_all_that_a_worker_prints_is_captured_and_only_while_it_works(tmp_path: 
     done, captured = in_process(tmp_path, body)
     assert (done.returncode, done.stdout, done.stderr) == (0, "before\nafter\n", "")
     assert sorted(captured.split()) == ["child", "error", "library", "python"]
+
+
+def test_a_worker_that_prints_for_ever_leaves_its_end_alone(tmp_path: Path) -> None:
+    path = tmp_path / "logs" / ".s.out"
+    with run_log.captured(path):
+        for epoch in range(3):
+            os.write(1, b"x" * (run_log.MAX_OUTPUT_BYTES + 1))
+            run_log.bound(path)
+            print("epoch", epoch)
+    text = path.read_text()
+    assert len(text) < 4 * run_log.MAX_BYTES
+    assert text.endswith("epoch 2\n")
+    assert "\0" not in text
 
 
 def test_a_crash_of_the_interpreter_leaves_where_it_was(tmp_path: Path) -> None:

@@ -279,6 +279,7 @@ def carry_out(
     """Do the order's work; every epoch and, last, the outcome are reported."""
 
     def report(told: dict[str, float] | Outcome) -> None:
+        run_log.bound(order.output)
         tune.report({"report": Report(order.segment, told).to_json()})
 
     with run_log.captured(order.output):

@@ -20,7 +20,7 @@ from pipeline.screen import Steady
 
 MAX_BYTES = 64 * 1024
 """What is kept of a segment's output: its end."""
-MAX_LOG_BYTES = 2**20
+MAX_LOG_BYTES, MAX_OUTPUT_BYTES = 2**20, 2**24
 
 
 def log_path(study_folder: Path, key: str) -> Path:
@@ -42,7 +42,8 @@ def captured(path: Path) -> Iterator[None]:
     """
     try:
         path.parent.mkdir(exist_ok=True)
-        file = path.open("w", encoding="utf-8", errors="backslashreplace", buffering=1)
+        path.unlink(missing_ok=True)
+        file = path.open("a", encoding="utf-8", errors="backslashreplace", buffering=1)
     except OSError:
         yield
         return
@@ -67,6 +68,16 @@ def captured(path: Path) -> Iterator[None]:
             faulthandler.enable(2)
         with contextlib.suppress(OSError):
             file.close()
+
+
+def bound(path: Path) -> None:
+    """Keep the end alone of what a worker has printed, where that is much."""
+    with contextlib.suppress(OSError):
+        if path.stat().st_size > MAX_OUTPUT_BYTES:
+            printed = _tail(path)
+            os.truncate(path, 0)  # it is written at its end, wherever that is
+            with path.open("a", encoding="utf-8", errors="backslashreplace") as file:
+                file.write(printed)
 
 
 def discard(path: Path) -> None:
