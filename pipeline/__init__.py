@@ -79,7 +79,7 @@ if TYPE_CHECKING:  # what type checkers and editors see; HOMES is what Python se
     from pipeline.errors import MachineError as MachineError
     from pipeline.errors import PipelineError as PipelineError
     from pipeline.errors import UserError as UserError
-    from pipeline.parts import Own as Own
+    from pipeline.own.parts import Own as Own
     from pipeline.session.calls import Outcome as Outcome
     from pipeline.session.calls import ablate as ablate
     from pipeline.session.calls import load_inputs as load_inputs
@@ -146,7 +146,7 @@ HOMES = {
     "pipeline.data.datasets.npz": "Npz",
     "pipeline.data.datasets.torchvision": "Torchvision",
     "pipeline.errors": "MachineError PipelineError UserError",
-    "pipeline.parts": "Own",
+    "pipeline.own.parts": "Own",
     "pipeline.session.calls": "Outcome ablate load_inputs report search",
     "pipeline.session.opened": "OpenedRecord open_record",
     "pipeline.study.designs": "AddOneIn Arm Arms Auto Both Factorial Fractional Ladder LeaveOneOut "

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import own_code
+from pipeline.own import code as own_code
 from pipeline.record import sources
 
 NETS = '''"""Parts of a user's own."""

@@ -9,7 +9,7 @@ import pytest
 from own import folder, written
 
 from pipeline.core.rehearsal import rehearse
-from pipeline.parts import Own, own_parts
+from pipeline.own.parts import Own, own_parts
 from pipeline.study.load import load_study
 
 __all__ = ["folder"]

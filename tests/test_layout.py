@@ -19,6 +19,7 @@ MAX_LINES, MAX_FUNCTION = 350, 60
 # what is in the rooms; of these only the shipped studies and spaces, as a user's do, import it.
 ROOMS = (
     "",
+    "own",
     "data",
     "core",
     "study",

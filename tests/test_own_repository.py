@@ -16,7 +16,7 @@ STUDY = '''"""Is each of my parts needed?"""
 
 from pipeline.core.config import TrainConfig
 from pipeline.data.datasets import Digits
-from pipeline.parts import Own
+from pipeline.own.parts import Own
 from pipeline.study.designs import LeaveOneOut
 from pipeline.study.space import Int, Space
 from pipeline.study.study import Ablation, Search, Study

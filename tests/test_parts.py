@@ -14,8 +14,8 @@ from pipeline.core.models import CNN
 from pipeline.core.rehearsal import rehearse
 from pipeline.core.train import train
 from pipeline.errors import UserError
-from pipeline.own_code import FOLDERS
-from pipeline.parts import Own, own_parts
+from pipeline.own.code import FOLDERS
+from pipeline.own.parts import Own, own_parts
 from pipeline.record.sources import changed, code
 from pipeline.study.load import load_study
 from pipeline.study.space import Choice, Int, Space
@@ -258,7 +258,7 @@ def test_a_study_called_like_a_package_is_loaded_but_has_no_parts(tmp_path: Path
 
 
 def test_a_package_offers_parts_by_name(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from pipeline import own_code
+    from pipeline.own import code as own_code
 
     written(folder, "my_nets.py", NETS)
     written(folder, "offers-1.0.dist-info/entry_points.txt",

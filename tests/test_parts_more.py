@@ -11,7 +11,7 @@ from pipeline.core.rehearsal import rehearse
 from pipeline.core.train import evaluate_best, train
 from pipeline.data.cache import prepare
 from pipeline.errors import UserError
-from pipeline.parts import Own
+from pipeline.own.parts import Own
 from pipeline.record.sources import code
 
 __all__ = ["folder"]

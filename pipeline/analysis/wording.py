@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from pipeline.analysis.stats import Contrast
-from pipeline.parts import short
+from pipeline.own.parts import short
 
 NONE = "–"
 PAD = "\u2007"  # a space as wide as a digit: keeps numbers of one column under each other

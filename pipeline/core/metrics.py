@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from pipeline.frozen import Frozen
-from pipeline.parts import Kind, Plain, short
+from pipeline.own.parts import Kind, Plain, short
 
 if TYPE_CHECKING:
     from torch import Tensor

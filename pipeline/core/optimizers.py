@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 from pydantic import Field, model_validator
 
 from pipeline.frozen import Frozen
-from pipeline.parts import Kind, Plain
+from pipeline.own.parts import Kind, Plain
 
 if TYPE_CHECKING:
     from torch import nn, optim

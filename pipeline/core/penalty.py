@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pipeline.frozen import Frozen
-from pipeline.parts import Kind, Plain
+from pipeline.own.parts import Kind, Plain
 
 if TYPE_CHECKING:
     from torch import Tensor, nn

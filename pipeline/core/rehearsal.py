@@ -12,7 +12,7 @@ from torch.optim import Optimizer
 from pipeline.core.augmentation.config import PlainAugmentation
 from pipeline.core.checkpoints import dump_optimizer
 from pipeline.core.config import TrainConfig
-from pipeline.parts import at_fault, own_parts
+from pipeline.own.parts import at_fault, own_parts
 
 NUM = 4  # pictures
 

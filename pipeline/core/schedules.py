@@ -10,7 +10,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field
 
 from pipeline.frozen import Frozen
-from pipeline.parts import Kind, Plain
+from pipeline.own.parts import Kind, Plain
 
 ROUNDING = 1e-9  # shares of a run this close are the same step: 0.3 / 0.1 is less than 3
 

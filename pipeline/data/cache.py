@@ -36,7 +36,7 @@ from pipeline.data.listing import (
 from pipeline.data.shelf import ALIKE, IMAGES, META, hold, locked, parcels, share
 from pipeline.data.taken import Taken
 from pipeline.errors import MachineError, UserError, printable
-from pipeline.parts import source_digest
+from pipeline.own.parts import source_digest
 
 Progress = Callable[[int, int], None]
 

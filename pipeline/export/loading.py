@@ -3,7 +3,7 @@
 from pipeline.core.finished.artifact import Artifact
 from pipeline.data.listing import FULL_DEPTH
 from pipeline.export.onnx import TOLERANCE
-from pipeline.parts import file_of, own_parts
+from pipeline.own.parts import file_of, own_parts
 
 ONNX = "model.onnx"
 WITH_PIPELINE = """from pathlib import Path

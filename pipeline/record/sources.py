@@ -19,8 +19,8 @@ from pathlib import Path
 
 from pipeline.errors import UserError, printable
 from pipeline.frozen import Frozen, digest
-from pipeline.own_code import offered, source_of
-from pipeline.parts import Plain
+from pipeline.own.code import offered, source_of
+from pipeline.own.parts import Plain
 from pipeline.record.source_file import ALL, EFFECTS, Name, Source, config_class
 
 Files = dict[str, str]
@@ -42,8 +42,7 @@ PLUMBING = (
     "data",
     "errors",
     "frozen",
-    "own_code",
-    "parts",
+    "own",
 )
 """Modules of this package that change no result; pictures are compared by their content."""
 

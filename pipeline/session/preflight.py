@@ -10,7 +10,7 @@ from pipeline.core.transfer import PUBLISHED
 from pipeline.counts import plural
 from pipeline.data.listing import TEST, TRAIN, UNKNOWN
 from pipeline.errors import UserError, printable
-from pipeline.parts import own_parts
+from pipeline.own.parts import own_parts
 from pipeline.study.study import Study
 
 if TYPE_CHECKING:

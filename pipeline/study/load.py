@@ -12,10 +12,10 @@ from types import ModuleType
 
 from pydantic import ValidationError
 
-from pipeline.blame import blamed
 from pipeline.errors import UserError, listed, nearest, printable
 from pipeline.frozen import explain
-from pipeline.own_code import add_folder
+from pipeline.own.blame import blamed
+from pipeline.own.code import add_folder
 from pipeline.screen import fold
 from pipeline.study.moved import moved
 from pipeline.study.study import NAME, Study

@@ -13,7 +13,7 @@ from pipeline.core.train import train
 from pipeline.data.datasets import PictureSet
 from pipeline.errors import UserError
 from pipeline.frozen import Frozen
-from pipeline.parts import Own
+from pipeline.own.parts import Own
 from pipeline.testing import rules
 from pipeline.testing.scans import SMALL, digits, numbers
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, NamedTuple
 from pydantic import Field
 
 from pipeline.frozen import Frozen
-from pipeline.parts import Kind, Plain
+from pipeline.own.parts import Kind, Plain
 
 if TYPE_CHECKING:
     from torch import Tensor

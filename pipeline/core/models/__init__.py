@@ -13,7 +13,7 @@ from pipeline.core.models.cnn import CNN
 from pipeline.core.models.plain import PlainNetwork
 from pipeline.core.models.resnet import ResNet18
 from pipeline.frozen import members
-from pipeline.parts import Kind
+from pipeline.own.parts import Kind
 
 __all__ = ["CNN", "MODELS", "Model", "Network", "ResNet18"]
 

@@ -4,7 +4,7 @@ nn.Module.
 
 from typing import TYPE_CHECKING, ClassVar
 
-from pipeline.parts import Plain
+from pipeline.own.parts import Plain
 
 if TYPE_CHECKING:
     from torch import nn

@@ -12,7 +12,7 @@ from pipeline.data.datasets.base import PictureSet
 from pipeline.data.datasets.digits import Digits
 from pipeline.data.datasets.folder import Folder
 from pipeline.frozen import members
-from pipeline.parts import Kind
+from pipeline.own.parts import Kind
 
 __all__ = ["DATASETS", "Dataset", "Digits", "Folder", "PictureSet"]
 

@@ -11,7 +11,7 @@ from pipeline.data.listing import PARTS, Listing, Reading
 from pipeline.data.taken import Source, Taken
 from pipeline.errors import printable
 from pipeline.frozen import Frozen
-from pipeline.parts import short
+from pipeline.own.parts import short
 
 if TYPE_CHECKING:
     import numpy as np

@@ -15,7 +15,7 @@ from pipeline.analysis.wording import NONE, listed, moment
 from pipeline.core.config import TrainConfig
 from pipeline.counts import duration, plural
 from pipeline.data.taken import Taken
-from pipeline.parts import file_of, own_parts, short
+from pipeline.own.parts import file_of, own_parts, short
 from pipeline.record.events import Session
 from pipeline.record.mlflow_trouble import anonymous
 from pipeline.record.record import Record

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pipeline.blame import place_of
+from pipeline.own.blame import place_of
 
 SCALARS = (bool, int, float, str, type(None))
 

@@ -11,8 +11,8 @@ from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Any
 
-from pipeline.blame import blamed, place_of
 from pipeline.errors import choices, printable
+from pipeline.own.blame import blamed, place_of
 
 GROUP = "pipeline.parts"
 FOLDERS = "PIPELINE_CODE"

@@ -17,11 +17,11 @@ from typing import Any, ClassVar, Literal, cast
 from pydantic import BaseModel, GetCoreSchemaHandler, ValidationError, create_model
 from pydantic_core import CoreSchema, InitErrorDetails, PydanticKnownError, core_schema
 
-from pipeline.blame import blamed, place_of
 from pipeline.errors import UserError, printable
 from pipeline.frozen import Frozen, Open
-from pipeline.own_code import TAG, load, offered, source_of, tag_of
-from pipeline.signature import Parameter, parameters
+from pipeline.own.blame import blamed, place_of
+from pipeline.own.code import TAG, load, offered, source_of, tag_of
+from pipeline.own.signature import Parameter, parameters
 
 
 class Own(dict[str, Any]):

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from pipeline.errors import PipelineError, printable
 
-OURS = Path(__file__).parent
+OURS = Path(__file__).parents[1]
 
 
 def blamed(error: BaseException, otherwise: str = "") -> str:
