@@ -9,6 +9,7 @@ from dataclasses import replace
 from pipeline.analysis.missing_runs import has_numbers
 from pipeline.analysis.stats import Basis, Contrast
 from pipeline.analysis.wording import listed
+from pipeline.core.identity import as_today
 from pipeline.counts import plural
 from pipeline.frozen import Scalar, flatten
 from pipeline.record.record import Record, Run
@@ -132,18 +133,21 @@ def later_changes(record: Record) -> tuple[str, ...]:
             found.append(
                 f"{name} {how} from {old * unit:g} to {new * unit:g}{points} after results existed"
             )
-    return (*found, *_grown(record, first))
+    return tuple(dict.fromkeys((*found, *_grown(record, first))))
 
 
 def _grown(record: Record, first: int) -> Iterator[str]:
     """How the study was revised after the event `first`, where that concerns its arms."""
     trees = [record.header.study, *(revision.study for revision in record.revisions)]
-    for revision, (old, new) in zip(record.revisions, itertools.pairwise(trees), strict=True):
+    studies = [as_today(Study, tree) for tree in trees]
+    for revision, (old, new) in zip(record.revisions, itertools.pairwise(studies), strict=True):
         if revision.seq < first:
             continue
-        if old["ablation"]["design"] != new["ablation"]["design"]:
+        if old.ablation.design != new.ablation.design:
             yield "the arms were changed after results existed"
-        before, after = old["baseline"]["epochs"], new["baseline"]["epochs"]
+        if old.space != new.space and new.ablation.tuning.name != "fixed":
+            yield "the space that arms are tuned in was changed after results existed"
+        before, after = old.baseline.epochs, new.baseline.epochs
         if before != after:
             yield f"runs went from {before} to {plural(after, 'epoch')} after results existed"
 

@@ -228,9 +228,8 @@ class Outlook:
         # what only one of them says is what another version of the code writes down
         changed = sorted(key for key in plan.keys() & last.keys() if plan[key] != last[key])
         if changed or not record.plans:
-            judged = any(
-                run.status == "complete" for runs in record.arms().values() for run in runs
-            )
+            runs = record.runs.values()  # those of arms that are no part of it any more, too
+            judged = any(run.kind == "arm" and run.status == "complete" for run in runs)
             ahead = expected(study, record, workers)
             ledger.append(Plan(plan=plan, expected=ahead, changed=changed, after_results=judged))
             write(ledger.folder, record)

@@ -196,7 +196,9 @@ class Plan:
             if config is not None or self.searches.hopeless(arm, replicate):
                 self.todo.remove((arm, replicate))
             if config is not None:
-                return self._begin(self.record.runs[self._new_arm(arm, replicate, config)])
+                run = self.record.runs[self._new_arm(arm, replicate, config)]
+                if run.unfinished:  # else it is known, of what the arm was before the study grew
+                    return self._begin(run)
         return None
 
     def _next_trial(self, trials: Trials) -> Segment | None:

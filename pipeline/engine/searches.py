@@ -116,16 +116,14 @@ class Searches:
 
     def replay(self, recorded: Iterable[Event]) -> None:
         """Bring every search to where it stood after these events (already folded into the
-        record): since the study has grown for the last time, when all of them began anew.
+        record), and where it began anew as the study grew, after that.
         """
-        grown = self.record.revisions[-1].seq if self.record.revisions else -1
         for event in recorded:
-            if event.seq <= grown:
-                continue
             match event:
                 case Trial() | Twin():
                     trials = self._named.get(event.search)
-                    if trials is not None:
+                    began = self.record.since.get(event.search, -1)
+                    if trials is not None and event.seq > began:
                         self._propose(trials, event, self.record.runs[event.run])
                 case events.Start() | events.Rung() | events.End():
                     run = self.record.runs[event.run]

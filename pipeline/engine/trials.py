@@ -33,7 +33,7 @@ class Trials:
         self.sampler = RungSampler(
             target.space, kind=search.sampler, seed=target.seed, num_rungs=search.num_rungs
         )
-        self._former = deque(record.runs[key] for key in record.former)
+        self._former = deque(record.runs[key] for key in record.former.get(target.name, ()))
         self.numbers: dict[str, int] = {}  # run → the trial that it is here
         self._twins: dict[str, list[int]] = defaultdict(
             list

@@ -10,11 +10,17 @@ from pipeline.core.identity import as_today
 from pipeline.record import events
 from pipeline.record.events import Event
 from pipeline.record.lines import no_event
-from pipeline.record.revision import rename, settled
+from pipeline.record.revision import begun, definitions, looked_for, rename, searches
 from pipeline.record.runs import Run as Run
 from pipeline.record.runs import todays as todays
 from pipeline.record.sources import Code
 from pipeline.study.study import Study
+from pipeline.study.tuning import Target
+
+Places = dict[str, dict[str, Any]]
+"""Run → the number, knobs and names that it has in a search that it was not begun for."""
+Shelved = tuple[list[str], Places]
+"""The runs of a search by number, and the places of some."""
 
 
 @dataclass
@@ -39,7 +45,10 @@ class Record:
     # search → runs by number; a configuration proposed twice keeps its first run, whichever search
     # that was begun for
     searches: dict[str, list[str]] = field(default_factory=lambda: {"": []})
-    former: list[str] = field(default_factory=list)  # trials from before the last revision
+    # search → trials from before it began anew, and the number of the event with which it did
+    former: dict[str, list[str]] = field(default_factory=dict)
+    since: dict[str, int] = field(default_factory=dict)
+    _shelf: dict[str, Shelved] = field(default_factory=dict)  # what was looked for → its search
     _adopted: dict[str, dict[str, dict[str, Any]]] = field(
         default_factory=dict
     )  # search → run begun elsewhere → its place
@@ -129,6 +138,11 @@ class Record:
         return self.revisions[-1].study if self.revisions else self.header.study
 
     @property
+    def changed(self) -> float:
+        """When the study became what it is, in seconds since 1970."""
+        return self.revisions[-1].time if self.revisions else self.header.time
+
+    @property
     def study(self) -> Study:
         """The study of the newest session: as it has grown, with the budgets that were asked for
         last.
@@ -199,18 +213,44 @@ class Record:
         )
 
     def _revise(self, event: events.Revision) -> None:
-        """The searches that are not over begin anew, and take over what is theirs of the trials
-        from before.
+        """A search that looks for the same goes on, one that is over stays as it was; any other
+        begins anew, and takes over what is its own of the trials that it had.
         """
         before, after = as_today(Study, self.asked), as_today(Study, event.study)
+        was = {looked_for(target): target.name for target in searches(before)}
+        self._shelf |= {made: self._taken_off(name) for made, name in was.items()}
+        for name, keys in self.searches.items():
+            self.former[name] = list(dict.fromkeys((*self.former.get(name, ()), *keys)))
+        if next(iter(definitions(before).values())) != next(iter(definitions(after).values())):
+            self.pilot = None  # it was of another reference
         rename(self.runs.values(), before, after)
         self.revisions.append(event)
         self.arm_names = [arm.name for arm in after.ablation.design.expand()]
-        self.former = [run.key for run in self.runs.values() if run.kind == "trial"]
-        over = settled(self.runs.values(), before, after)
-        kept = {name: self.searches.get(former, []) for name, former in over.items()}
-        self._adopted = {name: self._adopted.get(former, {}) for name, former in over.items()}
-        self.searches = {"": [], **kept}
+        found: dict[str, Shelved] = {}
+        for target in searches(after):
+            made, name = looked_for(target), target.name
+            if was.get(made) == name:
+                found[name] = self._shelf[made]
+                continue
+            self.since[name] = event.seq
+            known, places = self._shelf.get(made, ([], {}))
+            over = begun(self.runs.values(), target)
+            found[name] = (known, self._named(target, known, places)) if over else ([], {})
+            self.former[name] = list(dict.fromkeys((*self.former.get(name, ()), *known)))
+        self.searches = {name: keys for name, (keys, _) in found.items()}
+        self._adopted = {name: places for name, (_, places) in found.items()}
+
+    def _taken_off(self, name: str) -> Shelved:
+        return list(self.searches.get(name, ())), dict(self._adopted.get(name, {}))
+
+    def _named(self, target: Target, keys: list[str], places: Places) -> Places:
+        """The places of trials in a search that was called otherwise."""
+        named: Places = {}
+        for key in dict.fromkeys(keys):
+            run = self.runs[key]
+            own = {"number": run.number, "knobs": run.knobs, "asked": run.asked}
+            named[key] = places.get(key, own) | {"search": target.name, "arm": target.arm}
+        return named
 
     def _trial(self, event: events.Trial) -> None:
         run = Run(
@@ -231,13 +271,18 @@ class Record:
         key, search = event.run, event.search
         keys = self.searches.setdefault(search, [])
         own = self.runs[key]
-        if key not in keys and (own.search != search or own.number != event.trial or self.former):
-            place = {"number": event.trial, "knobs": event.knobs, "asked": event.asked}
+        place = {"number": event.trial, "knobs": event.knobs, "asked": event.asked}
+        stands = (own.search, own.number, own.knobs) == (search, event.trial, event.knobs)
+        if key not in keys and not stands:
             place |= {"search": search, "arm": event.arm}
             self._adopted.setdefault(search, {})[key] = place
         keys.append(key)
 
     def _arm(self, event: events.Arm) -> None:
+        known = self.runs.get(event.run)
+        if known is not None:  # of an arm that was something else before the study grew
+            known.arm, known.replicate = event.arm, event.replicate
+            return
         self.runs[event.run] = Run(
             event.run,
             "arm",

@@ -11,6 +11,7 @@ from pipeline.frozen import Scalar, digest, flatten
 from pipeline.record.runs import Run
 from pipeline.study.space import Space
 from pipeline.study.study import Study
+from pipeline.study.tuning import Target
 
 
 def definitions(study: Study) -> dict[str, str]:
@@ -37,21 +38,26 @@ def rename(runs: Iterable[Run], before: Study, after: Study) -> None:
             run.arm = names.get(run.defined, "")
 
 
-def settled(runs: Iterable[Run], before: Study, after: Study) -> dict[str, str]:
-    """Search of an arm in `after` → what it was called in `before`, of those that are over: a
-    replicate has been begun with what they chose. `runs` have the names of `after`.
-    """
-    names = {made: arm for arm, made in definitions(before).items()}
-    was = {arm: names.get(made, "") for arm, made in definitions(after).items()}
-    former = {(target.arm, target.serves): target.name for target in before.targets()}
-    begun = {
-        (run.arm, serves) for run in runs for serves in (0, run.replicate) if run.kind == "arm"
-    }
-    return {
-        target.name: former[was[target.arm], target.serves]
-        for target in after.targets()
-        if (was[target.arm], target.serves) in former and (target.arm, target.serves) in begun
-    }
+def searches(study: Study) -> tuple[Target, ...]:
+    """The study's own search, then those of its arms."""
+    own = Target("", study.baseline, study.space, study.search.num_trials, study.search.seed)
+    return (own, *study.targets())
+
+
+def looked_for(target: Target) -> str:
+    """A digest of what a search looks for, whatever it is called and however long it may take."""
+    config, space = target.config.in_force().fingerprint(), target.space.model_dump(mode="json")
+    chance = [target.seed, target.replicate, target.serves]
+    return digest({"config": config, "space": space, "chance": chance})
+
+
+def begun(runs: Iterable[Run], target: Target) -> bool:
+    """Whether a replicate has been begun with what the search of an arm chose: it is over."""
+    return any(
+        run.kind == "arm" and run.arm == target.arm and target.serves in (0, run.replicate)
+        for run in runs
+        if target.arm
+    )
 
 
 def place(run: Run, config: TrainConfig, space: Space) -> dict[str, Scalar] | None:

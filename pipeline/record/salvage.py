@@ -16,6 +16,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from pipeline.core.identity import as_today
 from pipeline.errors import MachineError, printable
 from pipeline.record import events as kinds
 from pipeline.record.events import Event, Line, Repair, read, written
@@ -23,6 +24,9 @@ from pipeline.record.ledger import take_back
 from pipeline.record.lines import FILE, require_format, restored, seal, sound_lines, unseal
 from pipeline.record.lock import Lock, free, open_plain
 from pipeline.record.record import Record
+from pipeline.record.revision import place, searches
+from pipeline.record.runs import Run, todays
+from pipeline.study.study import EQUAL, Study
 
 MLFLOW_STATE = "mlflow.json"  # how far MLflow was told, by the numbers of the damaged ledger
 
@@ -107,12 +111,16 @@ class Salvage:
                 self._tuned |= {event.arm} - {""}
                 if event.trial != len(self.record.searches.get(event.search, ())):
                     return False
+                if self._gap and not _asked_for(self.record, event):
+                    return False
                 if isinstance(event, kinds.Trial):
                     return event.run not in runs
                 return self._as_then(event, told=line.get("sent", ...))
             case kinds.Arm():
                 tuned = event.arm in self._tuned and not self.record.arms().get(event.arm)
-                return event.run not in runs and not (self._gap and tuned)
+                known = runs.get(event.run)
+                fresh = known is None or known.config == todays(event.config)
+                return fresh and not (self._gap and (tuned or not _asked_for(self.record, event)))
             case kinds.Start() | kinds.Epoch() | kinds.Rung() | kinds.Fail() | kinds.End():
                 return event.run in runs and event.run not in self._cut
         return True
@@ -206,3 +214,29 @@ def _put(path: Path, beside: Path, content: bytes) -> None:
     except BaseException:
         scratch.unlink(missing_ok=True)
         raise
+
+
+def _asked_for(record: Record, event: kinds.Arm | kinds.Trial | kinds.Twin) -> bool:
+    """Whether the study as it was then, for all that is known, asks for this run: what is lost may
+    be that it had grown.
+    """
+    study = as_today(Study, record.asked)
+    if isinstance(event, kinds.Arm):
+        taken = (run.key for runs in record.arms().values() for run in runs if _same(run, event))
+        config = {arm.name: config for arm, config in study.arms()}.get(event.arm)
+        if config is None or any(key != event.run for key in taken):
+            return False
+        made, tuned = todays(event.config), study.ablation.tuning.name != "fixed"
+        own = config.model_dump(mode="json")
+        return all(made[part] == own[part] for part in (EQUAL if tuned else own))
+    target = next((one for one in searches(study) if one.name == event.search), None)
+    if target is None:
+        return False
+    tree = record.runs[event.run].config if isinstance(event, kinds.Twin) else todays(event.config)
+    if event.trial == 0:
+        return tree == target.config.model_dump(mode="json")
+    return place(Run(event.run, "trial", tree), target.config, target.space) is not None
+
+
+def _same(run: Run, event: kinds.Arm) -> bool:
+    return (run.arm, run.replicate) == (event.arm, event.replicate)

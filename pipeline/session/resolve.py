@@ -118,7 +118,8 @@ def path_to_best(options: Options, asked: Chosen) -> Chosen:
             f"settings:\n{shown}\n{GO_ON}"
         )
     budget = {**asked.budget, "search.num_trials": 0}
-    if own.begun and not options.fresh:
+    grown_since = searched.revisions and own.begun and searched.revisions[-1].time > own.changed
+    if own.begun and not options.fresh and not grown_since:
         kept = {f"ablation.{key}": getattr(study.ablation, key) for key in ("replicates", "rope")}
         made = own.study.override(kept, source="flags")
         return replace(asked, study=made, budget=budget)

@@ -165,7 +165,7 @@ def _grown(record: Record) -> Iterator[Block]:
     if apart := len(record.apart()):
         yield Text(
             f"{plural(apart, 'recorded run is', 'recorded runs are')} no part of it now: kept, "
-            "and in no number of this report."
+            "and in no mean, contrast or ranking."
         )
 
 
