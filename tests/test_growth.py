@@ -8,8 +8,10 @@ from typing import Any
 import pytest
 
 from pipeline.analysis.fairness import later_changes
+from pipeline.analysis.tuning_effort import efforts
 from pipeline.record.record import Record, Run
 from pipeline.record.revision import place
+from pipeline.record.salvage import mend
 from pipeline.study.designs import LeaveOneOut
 from pipeline.study.space import Choice, Float, Space
 from pipeline.study.study import Study
@@ -159,3 +161,65 @@ def test_a_study_that_has_grown_goes_on_after_a_stop_at_any_event(tmp_path: Path
         (folder / "ledger.jsonl").write_bytes(b"".join(lines[:stop]))
         again, _ = trained(folder, study)
         assert facts(again) == facts(whole), stop
+
+
+def test_another_arm_leaves_a_search_as_it_is(tmp_path: Path) -> None:
+    old, _ = trained(tmp_path, with_arms({"dropout": ARMS["dropout"]}))
+    plan = open_plan(tmp_path, with_arms(ARMS), with_search=False)
+    new = drive(plan, Worker())
+    assert facts(new)[0] == facts(old)[0]
+    assert new.apart() == []
+    assert new.best_trial() == old.best_trial()
+
+
+def test_a_search_takes_over_its_own_trials_alone(tmp_path: Path) -> None:
+    tuned = {"ablation.tuning": {"name": "per_arm", "num_trials": 3}, "search.num_trials": 0}
+    trained(tmp_path, with_dropout(0.5).override(tuned))
+    wider = with_dropout(0.9).override(tuned | {"search.num_trials": 6})
+    new, _ = trained(tmp_path, wider)
+    assert len(new.trials()) == 6
+    assert len({run.config["model"]["dropout"] for run in new.trials()}) > 2
+
+
+def test_the_search_of_an_arm_comes_back_with_the_arm_under_any_name(tmp_path: Path) -> None:
+    tuned = {"ablation.tuning": {"name": "per_arm", "num_trials": 3}, "search.num_trials": 0}
+    whole, _ = trained(tmp_path, with_arms(ARMS).override(tuned))
+    trained(tmp_path, with_arms({"dropout": ARMS["dropout"]}).override(tuned))
+    again = {"regularized": ARMS["dropout"], "augmentation": ARMS["augmentation"]}
+    back, now = trained(tmp_path, with_arms(again).override(tuned))
+    assert not now
+    for was, name in (("dropout", "regularized"), ("augmentation", "augmentation")):
+        trials = back.trials(f"arm:{name}")
+        assert keys(trials) == keys(whole.trials(f"arm:{was}"))
+        assert {(run.search, run.arm) for run in trials} == {(f"arm:{name}", name)}
+        assert efforts(back, back.study)[name].num_trials == 3
+
+
+def test_a_replicate_that_two_definitions_share_is_trained_once(tmp_path: Path) -> None:
+    tuned = {"ablation.tuning": {"name": "per_arm", "num_trials": 3}, "search.num_trials": 0}
+
+    def study(options: tuple[int, ...]) -> Study:
+        knobs = {**SPACE.knobs, "batch_size": Choice(options=options)}
+        space = Space(knobs=knobs, branches=SPACE.branches)
+        return small_study(space=space).override(tuned)
+
+    for options in ((16, 32), (16, 32, 64), (16, 32), (16, 32, 64)):
+        record, now = trained(tmp_path, study(options))
+        assert all(run.status == "complete" for own in record.arms().values() for run in own)
+    assert not now
+    assert "the space that arms are tuned in was changed after results existed" in later_changes(
+        record
+    )
+
+
+def test_runs_of_a_study_that_grew_are_left_out_where_the_growth_is_lost(tmp_path: Path) -> None:
+    trained(tmp_path, with_arms(ARMS, replicates=3))
+    changed = {"dropout": {"model.dropout": 0.5}, "augmentation": ARMS["augmentation"]}
+    trained(tmp_path, with_arms(changed, replicates=3))
+    path = tmp_path / "ledger.jsonl"
+    lines = path.read_bytes().splitlines(keepends=True)
+    lost = next(i for i, line in enumerate(lines) if b'"type":"revision"' in line)
+    lines[lost] = b"\0" * 40 + b"\n"
+    path.write_bytes(b"".join(lines))
+    mended = mend(tmp_path)
+    assert [run.config["model"]["dropout"] for run in mended.record.arms()["dropout"]] == [0.25] * 3

@@ -5,6 +5,9 @@ What a run prints, its traceback included, goes where this process prints. A sto
 the end of an epoch.
 """
 
+import pdb
+import signal
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -35,11 +38,20 @@ def run(
     folder = plan.ledger.folder.resolve()
     run_log.clear(folder)
 
+    class Debugger(pdb.Pdb):
+        def set_quit(self) -> None:
+            interrupts.signal = signal.SIGINT  # as Ctrl-C does: the run is gone on with
+            raise Ended
+
+    def stop_here(*_: object, **__: object) -> None:
+        Debugger().set_trace(sys._getframe(1))
+
     def step() -> None:
         on_step()
         if interrupts.signal or time.monotonic() >= deadline:
             raise Ended
 
+    before, sys.breakpointhook = sys.breakpointhook, stop_here
     try:
         step()
         while (segment := plan.next()) is not None:
@@ -54,3 +66,5 @@ def run(
             step()
     except Ended:
         pass
+    finally:
+        sys.breakpointhook = before

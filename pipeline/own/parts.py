@@ -5,6 +5,7 @@ A part is a config class that derives from the union's base, or a plain class or
 signature gives the knobs.
 """
 
+import bdb
 import functools
 import hashlib
 import sys
@@ -253,6 +254,8 @@ def at_fault(where: str, part: Frozen) -> Iterator[None]:
     """
     try:
         yield
+    except bdb.BdbQuit:
+        raise KeyboardInterrupt from None
     except Exception as error:
         tag = getattr(type(part), "__part__", "")
         if not tag or type(error).__module__.startswith("pipeline."):

@@ -25,8 +25,8 @@ from pipeline.record.record import Record
 from pipeline.screen import folded, redraws
 from pipeline.session.options import HANDED_OVER, Options
 from pipeline.session.preflight import external_files, require_inputs
-from pipeline.session.resolve import Chosen, resolve
-from pipeline.session.resume import BUDGET, describe_data, grown
+from pipeline.session.resolve import FLAGS, Chosen, resolve
+from pipeline.session.resume import KEPT, describe_data, grown
 from pipeline.study.study import Study
 
 if TYPE_CHECKING:
@@ -55,16 +55,16 @@ def prepare(
             ),
             recorded=record.data if record.begun else asked.searched,
         )
-    _tell_rules(data, console)
-    study = resolve(options, asked, record, means.device, data)
-    if study.ablation.match and not record.begun:
-        _tell_matched(study, data, console)
-    require_inputs(study, data, means.processes)
     if time.monotonic() - began > 2:
         console.print(
             f"decoded {plural(len(data.labels), 'picture')} once in "
             f"{time.monotonic() - began:.0f} s"
         )
+    _tell_rules(data, console)
+    study = resolve(options, asked, record, means.device, data)
+    if study.ablation.match and not record.begun:
+        _tell_matched(study, data, console)
+    require_inputs(study, data, means.processes)
     return study, data
 
 
@@ -110,13 +110,13 @@ def open_record(
         ledger.append(events.Revision(study=tree, changed=lines))
     flat = study.flat()
     session = events.Session(
-        command=_command(options, ledger.folder),
+        command=_command(options, asked, study, ledger.folder),
         versions=versions(),
         commit=commit(),
         place=place(ledger.folder.parent, asked.data),
         machine=describe(means.device),
         workers=means.workers,
-        budget={key: flat[key] for key in BUDGET},
+        budget={key: flat[key] for key in KEPT},
         default=dict(asked.budget),
     )
     ledger.append(session)
@@ -131,9 +131,15 @@ def open_record(
         ) from error
 
 
-def _command(options: Options, folder: Path) -> str:
-    """The command as it was given; where a program handed the study over, by the study's file."""
-    words = sys.argv[1:]
+def _command(options: Options, asked: Chosen, study: Study, folder: Path) -> str:
+    """The command as it was given, with the budgets that stayed as they were: so it makes the study
+    anywhere. Where a program handed the study over, by the study's file.
+    """
+    words, flat = sys.argv[1:], study.flat()
+    for flag, key in FLAGS.items():
+        kept = getattr(options, flag) is None and flat[key] != asked.budget.get(key, flat[key])
+        if kept and not (flag == "trials" and options.command != "pipeline.search"):
+            words += [f"--{flag}", str(flat[key])]
     if Path(options.study).name == HANDED_OVER:
         own = f"--study={folder / 'study.json'}"
         words = [own if word == f"--study={options.study}" else word for word in words]

@@ -16,7 +16,7 @@ from pipeline.record.folders import study_folder
 from pipeline.record.ledger import FILE
 from pipeline.record.record import Record
 from pipeline.session.options import Options
-from pipeline.session.resume import BUDGET, GO_ON, changed_settings, elsewhere, grown, recorded_in
+from pipeline.session.resume import GO_ON, KEPT, changed_settings, elsewhere, grown, recorded_in
 from pipeline.study.load import load_study
 from pipeline.study.study import Study
 
@@ -165,13 +165,13 @@ def _with_kept_budget(options: Options, asked: Chosen, record: Record, study: St
     """
     if not record.sessions:
         return study
-    said = {text.partition("=")[0].strip() for text in options.sets}
+    said = {_assignment(text)[0] for text in options.sets}
     said |= {key for flag, key in FLAGS.items() if getattr(options, flag) is not None}
     last, default = record.sessions[-1].budget, record.sessions[-1].default
     known = last.keys() & default.keys()  # not a budget that is newer than the record
     kept = {
         key: last[key]
-        for key in BUDGET
+        for key in KEPT
         if key in known and key not in said and asked.budget[key] == default[key]
     }
     return study.override(kept, source="ledger")
@@ -188,7 +188,7 @@ def _with_matched(study: Study, pictures: "Data") -> Study:
 
 def _budget(study: Study) -> dict[str, Any]:
     flat = study.flat()
-    return {key: flat[key] for key in BUDGET}
+    return {key: flat[key] for key in KEPT}
 
 
 def _assignment(text: str) -> tuple[str, Any]:

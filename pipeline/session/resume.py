@@ -28,6 +28,8 @@ BUDGET = (
     "ablation.replicates",
     "ablation.rope",
 )  # may change from command to command
+KEPT = (*BUDGET, "baseline.epochs")
+"""What stays as it was where a command does not say it."""
 GO_ON = (
     "to go on, give the same flags as before (or --study FOLDER/study.json of the recorded "
     "study's folder)"
