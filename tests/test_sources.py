@@ -38,6 +38,18 @@ from .deep import *
 from pipeline.frozen import Frozen
 
 SCALE = 2
+ACTIVE = {}
+
+def offered(function):
+    ACTIVE[function.__name__] = function
+    return function
+
+@offered
+def shift(x):
+    return x + 7
+
+if SCALE:
+    import mymethod.branch
 
 class Base(Frozen):
     depth: int = 1
@@ -87,7 +99,9 @@ def late(*parts):
     return helper
 """,
     "deep.py": "def deep(x):\n    return x\n",
-    "patches.py": "import mymethod.tools as t\nt.twice.mark = 1\n",
+    "patches.py": "import mymethod.tools as t\nt.twice.mark = 1\n"
+    "for name in ('a', 'b'):\n    t.last = 11\n",
+    "branch.py": "import mymethod.tools as t\nt.factor = 21\n",
 }
 
 
@@ -169,6 +183,9 @@ def test_form_and_what_is_not_used_are_no_change(
         ("late.py", "return helper", "return None"),
         ("deep.py", "return x", "return -x"),
         ("patches.py", "mark = 1", "mark = 2"),
+        ("patches.py", "last = 11", "last = 12"),
+        ("branch.py", "factor = 21", "factor = 22"),
+        ("net.py", "x + 7", "x + 8"),
         ("__init__.py", "", "print()\n"),
     ],
 )

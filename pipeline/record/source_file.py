@@ -31,6 +31,7 @@ class Source:
         self.bound: dict[str, list[ast.stmt]] = {EFFECTS: []}
         self.imports: dict[str, Name] = {}
         self.effects: list[Name] = []  # of the imports themselves
+        self.own = name.partition(".")[0] != "pipeline"  # the user's, of which nothing is known
         self._read: dict[ast.stmt, Reader] = {}
         self._take(ast.parse(path.read_bytes()).body)
 
@@ -38,12 +39,17 @@ class Source:
         for statement in body:
             if isinstance(statement, (ast.Import, ast.ImportFrom)):
                 self._import(statement)
-            elif isinstance(statement, ast.If) and "TYPE_CHECKING" in ast.unparse(statement.test):
-                self._take(statement.orelse)
+            elif isinstance(statement, ast.If) and "TYPE_CHECKING" in (
+                asked := ast.unparse(statement.test)
+            ):
+                self._take(statement.body if asked.startswith("not ") else statement.orelse)
             elif not (
                 isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant)
             ):
-                for name in _binds(statement) or [EFFECTS]:
+                names = _binds(statement) or {EFFECTS}
+                if self.own and _acts(statement):
+                    names |= {EFFECTS}
+                for name in names:
                     self.bound.setdefault(name, []).append(statement)
 
     def _import(self, statement: ast.Import | ast.ImportFrom) -> None:
@@ -107,6 +113,8 @@ class Reader:
 
     def needs(self, source: Source) -> Iterator[tuple[Name, list[str]]]:
         """See `Source.needs`; `source` holds the statement."""
+        if source.own:
+            yield from (((module, EFFECTS), []) for module, _ in self._imports.values())
         for name in self.names:
             if (found := self._imports.get(name) or source.imports.get(name)) is not None:
                 yield found, [attribute for owner, attribute in self._attributes if owner == name]
@@ -168,6 +176,12 @@ def config_class(module: str, name: str) -> type[Frozen] | None:
     """
     found = getattr(sys.modules.get(module), name, None) if name else None
     return found if isinstance(found, type) and issubclass(found, Frozen) else None
+
+
+def _acts(statement: ast.stmt) -> bool:
+    """Whether it may do more than bind names: register, patch, import."""
+    compound = (ast.For, ast.While, ast.If, ast.With, ast.Try)
+    return isinstance(statement, compound) or bool(getattr(statement, "decorator_list", ()))
 
 
 def _binds(statement: ast.stmt) -> set[str]:
