@@ -17,14 +17,16 @@ import pytest
 from scipy.stats import t as student
 
 from pipeline.analysis.arm_summary import summary
+from pipeline.analysis.fairness import post_hoc
 from pipeline.core.config import TrainConfig
 from pipeline.record import events
+from pipeline.record.events import Revision
 from pipeline.record.ledger import read_events
 from pipeline.record.record import Record
 from pipeline.report.compose import texts
 from pipeline.report.document import Cell
 from pipeline.report.figures import draw as figures
-from pipeline.session.resume import changed_settings
+from pipeline.session.resume import changed_settings, grown
 from pipeline.study.designs import Factorial, Fractional, Ladder, LeaveOneOut, OrderedPath, Scheme
 from pipeline.study.study import Study
 from pipeline.study.tuning import PerArm, Replicated
@@ -1239,7 +1241,7 @@ def test_18_what_was_planned_is_not_called_exploratory(
         assert "exploratory" not in text, place
 
 
-def test_18_arms_and_factors_cannot_be_added_to_what_is_recorded(tmp_path: Path) -> None:
+def test_18_arms_and_factors_that_are_added_to_what_is_recorded_are_told(tmp_path: Path) -> None:
     study = make_study(replicates=3, num_trials=0, epochs=2)
     record = noisy(tmp_path, EQUAL, replicates=3)
     assert changed_settings(record, study) == []
@@ -1247,8 +1249,15 @@ def test_18_arms_and_factors_cannot_be_added_to_what_is_recorded(tmp_path: Path)
         "allowed, and said in the report"
     )
     more = some_arms(dict.fromkeys((*EQUAL, "another"), 0.0))
-    for other in (with_arms(study, more), of_factors(study, 3), of_factors(study, 1)):
-        assert any(line.startswith("ablation.design") for line in changed_settings(record, other))
+    for number, other in enumerate((with_arms(study, more), of_factors(study, 3))):
+        assert changed_settings(record, other) == []
+        lines = grown(record, other)
+        assert all(line.startswith("ablation.design") for line in lines)
+        tree = other.model_dump(mode="json")
+        record.apply(Revision(seq=10**6 + number, study=tree, changed=lines))
+    assert post_hoc(record).startswith(
+        "Changed later: the arms were changed after results existed. Where results led to"
+    )
 
 
 def of_factors(study: Study, count: int) -> Study:

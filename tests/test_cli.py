@@ -327,7 +327,7 @@ def test_help_is_quick_since_it_imports_nothing_heavy(place, command):
         check=True,
     )
     assert json.loads(found.stdout.splitlines()[-1]) == [0, []]
-    assert f"usage: python -m {command}" in found.stdout
+    assert f"usage: python -m {command.removesuffix('.__main__')}" in found.stdout
 
 
 @pytest.mark.parametrize("arguments", [["--data", "photos"], []])
