@@ -228,7 +228,7 @@ def test_a_study_object_is_searched_and_its_outcome_says_how_it_ended(
     said = "\n".join(outcome["lines"])
     assert "complete after" in said
     assert "\x1b" not in said
-    commands = [session["command"] for session in again.record.record.sessions]
+    commands = [session.command for session in again.record.record.sessions]
     assert commands[0] == (
         "python -m pipeline.search --study=mlruns/demo-digits/study.json --trials=3 "
         "--replicates=2 --time=7200.0 --workers=1"
