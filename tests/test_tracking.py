@@ -384,16 +384,18 @@ def test_a_ledger_that_refuses_a_line_leaves_no_second_run(root, tmp_path):
     session = Session(root, folder, small_study(num_trials=1, replicates=1))
     append, refused = session.tracker._append, []
 
-    def full(kind: str, **fields: Any) -> Event:
-        if fields["what"] not in refused:
-            refused.append(fields["what"])
+    def full(event: events.Mlflow) -> Event:
+        if event.what not in refused:
+            refused.append(event.what)
             raise OSError("disk full")
-        return append(kind, **fields)
+        return append(event)
 
     session.tracker._append = full
     train(session.plan, Worker())
+    until = time.monotonic() + 600
     while session.tracker._outbox._thread.is_alive() and len(refused) < 1 + 1 + 4 + 4:
         session.tracker._outbox._thread.join(0.01)
+        assert time.monotonic() < until, refused
     assert session.close() == ""
     assert set(seen(root, folder.name)) == set(refused)
 
