@@ -10,7 +10,6 @@ from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pipeline.study.choose import _assignment
 
 from pipeline.analysis.wording import MOST_DECIMALS, Points
 from pipeline.cells import inert
@@ -18,6 +17,7 @@ from pipeline.data.listing import in_order
 from pipeline.data.names import FILLERS, WORDS, SplitName, split_of
 from pipeline.errors import printable
 from pipeline.export.predictions import Form, table
+from pipeline.session.resolve import _assignment
 
 normal = partial(
     st.floats, allow_subnormal=False

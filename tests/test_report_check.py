@@ -2,6 +2,7 @@
 report's is left alone.
 """
 
+import dataclasses
 import hashlib
 import os
 import subprocess
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.record.events import End
 from pipeline.record.ledger import read_events
 from pipeline.record.record import Record
 from pipeline.report import drift, files, write_report
@@ -154,7 +156,11 @@ def test_the_list_is_what_sha256sum_reads(home: Path) -> None:
 def test_a_study_that_went_on_is_drift(tmp_path: Path) -> None:
     write_report(small(tmp_path), tmp_path / "report")
     events = list(read_events(tmp_path))
-    record = Record.of([*events[:-1], {**events[-1], "test_acc": events[-1]["test_acc"] + 0.01}])
+    last = events[-1]
+    assert isinstance(last, End)
+    assert last.test_acc is not None
+    changed = dataclasses.replace(last, test_acc=last.test_acc + 0.01)
+    record = Record.of([*events[:-1], changed])
     found = drift(record, tmp_path / "report")
     assert {
         "frames/runs.csv: differs",
