@@ -197,7 +197,9 @@ def explain(error: ValidationError) -> Iterator[str]:
             ]
             yield f"{path}: {choices(got, allowed)}"
         elif item["type"] == "missing":
-            yield f"{path}: this key is required"
+            part = getattr(owner, "__part__", "")  # of the user's own
+            why = f": '{part}' has no default for it" if part else ""
+            yield f"{path}: this key is required{why}"
         elif item["type"] == "value_error":
             yield f"{path or '(whole)'}: {printable(context['error'], 500)}"
         elif item["type"] == "model_attributes_type":

@@ -175,7 +175,9 @@ def versions() -> dict[str, str]:
 
 
 def commit() -> str:
-    """The commit of this code, with `+` where files differ from it; empty where there is no git."""
+    """The commit of this code, with `+` where files differ from it; empty where there is no git, or
+    one that this code, installed inside of somebody's repository, is no part of.
+    """
     here = Path(__file__).parent
 
     def git(*words: str) -> str:
@@ -184,6 +186,7 @@ def commit() -> str:
         ).stdout.strip()
 
     try:
+        git("ls-files", "--error-unmatch", Path(__file__).name)
         return git("rev-parse", "HEAD") + (
             "+" if git("status", "--porcelain", "--untracked-files=no") else ""
         )

@@ -34,7 +34,9 @@ def _fields(cls: type[events.Event]) -> Iterator[tuple[str, str, str, str]]:
 
 
 def _named(kind: Any) -> str:
-    if get_origin(kind) is Annotated or isinstance(kind, types.UnionType):
+    if get_origin(kind) is Annotated:
+        return _named(get_args(kind)[0])
+    if isinstance(kind, types.UnionType):
         return " | ".join("null" if one is type(None) else _named(one) for one in get_args(kind))
     if get_args(kind) and not isinstance(get_args(kind)[0], str):
         return f"{get_origin(kind).__name__}[{', '.join(map(_named, get_args(kind)))}]"

@@ -76,7 +76,18 @@ def test_a_field_of_a_newer_version_is_passed_over():
 
 @pytest.mark.parametrize(
     "line",
-    [{"type": "unheard of"}, {"type": "start", "run": "r"}, {"type": "start", "version": 0.5}],
+    [
+        {"type": "unheard of"},
+        {"type": "start", "run": "r"},
+        {"type": "start", "version": 0.5},
+        {"type": "start", "run": "r", "rung": None},
+        {"type": "session", "command": "c", "budget": None},
+        {"type": "arm", "run": "r", "arm": "a", "replicate": None, "config": {}},
+        {"type": "arm", "run": "r", "arm": "a", "replicate": True, "config": {}},
+        {"type": "epoch", "run": "r", "metrics": {"epoch": 1, "val_acc": "high"}},
+        {"type": "end", "run": "r", "status": "tired"},
+        {"type": "twin", "run": "r", "trial": 1, "knobs": {}, "asked": 0, "values": [[0]]},
+    ],
     ids=str,
 )
 def test_what_is_no_event_is_read_as_such_and_told_by_the_record(line):
@@ -85,6 +96,14 @@ def test_what_is_no_event_is_read_as_such_and_told_by_the_record(line):
     assert not event.newer
     with pytest.raises(MachineError, match=r"line 5 \('.*'\) is sealed, but no event of this"):
         Record().apply(event)
+
+
+def test_what_could_not_be_read_again_is_not_written(tmp_path):
+    with Ledger(tmp_path) as ledger:
+        with pytest.raises(ValueError, match=r"replicate"):
+            ledger.append(events.Arm(run="r", arm="a", replicate=1.5, config={}))
+        ledger.append(events.Finish(status="complete"))
+    assert [event.kind for event in read_events(tmp_path)] == ["finish"]
 
 
 def test_a_newer_version_of_an_event_is_no_damage(tmp_path):

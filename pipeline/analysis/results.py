@@ -128,6 +128,8 @@ class Ablation:
     def trained(self) -> str:
         """How long the arms were trained, as planned; up to that where runs may stop early."""
         numbers = sorted({number for row in self.rows for number in row.planned_epochs})
+        if not numbers:
+            return "nothing trained yet"
         epochs = f"{' or '.join(map(str, numbers))} epoch{'s' * (numbers != [1])}"
         return (
             f"up to {epochs}"

@@ -11,17 +11,23 @@ from typing import Any, TypeVar
 
 from pipeline.errors import UserError, printable
 from pipeline.frozen import Frozen
+from pipeline.own.code import lost
 
 Read = TypeVar("Read", bound=Frozen)
 
 
 def as_today(cls: type[Read], tree: Mapping[str, Any]) -> Read:
     """What was recorded, read by today's classes: a newer field has its default. Raises UserError
-    where they cannot.
+    where they cannot, or where code of the user's is gone.
     """
     try:
         return cls.parse(tree, source="ledger")
     except UserError as error:
+        if gone := lost(tree):
+            raise UserError(
+                "\n".join(gone) + "\nthis was recorded with it; nothing has been changed: put the "
+                "code back where it can be found to read the record"
+            ) from None
         raise UserError(
             f"{error}\nthis was recorded by another version of the code; nothing has been changed: "
             "use that version for it"

@@ -4,9 +4,11 @@ an entry point of the group `pipeline.parts` is named.
 
 import functools
 import importlib
+import itertools
 import os
 import re
 import sys
+from collections.abc import Mapping
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Any
@@ -103,3 +105,24 @@ def load(tag: str) -> Any:
             f"expected, got {printable(repr(part))}"
         )
     return part
+
+
+def lost(tree: Any) -> list[str]:
+    """Of the parts of the user's own that plain data names: why each that is not there cannot be
+    imported.
+    """
+    if isinstance(tree, Mapping):
+        name = tree.get("name")
+        found = [*_lost_one(name), *itertools.chain.from_iterable(map(lost, tree.values()))]
+        return list(dict.fromkeys(found))
+    return list(itertools.chain.from_iterable(map(lost, tree))) if isinstance(tree, list) else []
+
+
+def _lost_one(name: Any) -> list[str]:
+    if not isinstance(name, str) or not TAG.fullmatch(name):
+        return []
+    try:
+        load(name)
+    except ValueError as error:
+        return [str(error)]
+    return []

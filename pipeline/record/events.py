@@ -6,14 +6,19 @@ not its default. To rename a field, or to change what one means, is a new versio
 """
 
 import dataclasses
+import functools
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, get_type_hints
+
+from pydantic import BaseModel, ConfigDict, Strict, ValidationError, create_model
 
 Line = dict[str, Any]
 """An event as it stands in the ledger, less its checksum."""
 Tree = dict[str, Any]
 """Plain JSON data."""
+
+Pair = Annotated[tuple[int, float], Strict(False)]  # JSON has lists alone
 
 SPARSE = {"sparse": True}
 
@@ -136,7 +141,7 @@ class Twin(Event):
     trial: Annotated[int, "number in its search, from 0"]
     knobs: Annotated[Tree, "what was proposed"]
     asked: Annotated[int | None, "rung whose values proposed it"]
-    values: Annotated[list[tuple[int, float]], "rung, val_acc that the run had by then"] = field(
+    values: Annotated[list[Pair], "rung, val_acc that the run had by then"] = field(
         default_factory=list
     )
     diverged: Annotated[bool, "whether the run had by then"] = False
@@ -297,19 +302,36 @@ _NAMES = {
 
 
 def read(line: Mapping[str, Any]) -> Event:
-    """The event of a ledger's line; `Unread` where it is none that is known here."""
+    """The event of a ledger's line; `Unread` where it is none that is known here, or a field of it
+    is of another type.
+    """
     kind = line["type"]
     try:
         if line.get("version", 1) > KINDS[kind].version:
             raise ValueError(f"version {line['version']} of '{kind}'")
+        _types(KINDS[kind]).model_validate(line)
         known = _NAMES[kind]
         return KINDS[kind](**{name: value for name, value in line.items() if name in known})
+    except ValidationError as error:
+        wrong = error.errors()[0]
+        said = ValueError(f"{'.'.join(map(str, wrong['loc']))}: {wrong['msg']}")
+        return Unread(seq=line["seq"], time=line["time"], line=dict(line), error=said)
     except (LookupError, TypeError, ValueError) as error:
         return Unread(seq=line["seq"], time=line["time"], line=dict(line), error=error)
 
 
+@functools.cache
+def _types(cls: Any) -> type[BaseModel]:
+    """What holds the fields of an event to their types; which of them must be there is left to the
+    event's class.
+    """
+    hints, names = get_type_hints(cls, include_extras=True), dataclasses.fields(cls)
+    fields: dict[str, Any] = {part.name: (hints[part.name], None) for part in names}
+    return create_model(cls.__name__, __config__=ConfigDict(strict=True), **fields)
+
+
 def written(event: Event) -> Line:
-    """The ledger's line of an event."""
+    """The ledger's line of an event. Raises ValueError where it could not be read again."""
     line: Line = {"seq": event.seq, "time": event.time, "type": event.kind}
     if event.version > 1:
         line["version"] = event.version
@@ -317,6 +339,7 @@ def written(event: Event) -> Line:
         value = getattr(event, part.name)
         if not part.metadata or value != _default(part):
             line[part.name] = value
+    _types(type(event)).model_validate(line)
     return line
 
 

@@ -3,7 +3,14 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from pipeline.analysis.preregistration import assigned, awaited, column, outline, runs_in_words
+from pipeline.analysis.preregistration import (
+    assigned,
+    awaited,
+    column,
+    expected,
+    outline,
+    runs_in_words,
+)
 from pipeline.analysis.preregistration import lines as lines_of
 from pipeline.counts import plural
 from pipeline.data.listing import FIRST_RULES, Reading
@@ -14,7 +21,13 @@ from pipeline.screen import folded
 from pipeline.session.options import Options
 from pipeline.session.preflight import external_files
 from pipeline.session.resolve import Chosen, resolve
-from pipeline.session.resume import changed_since, recorded_in, require_settings, tell_growth
+from pipeline.session.resume import (
+    as_grown,
+    changed_since,
+    recorded_in,
+    require_settings,
+    tell_growth,
+)
 from pipeline.study.study import Study
 from pipeline.study.tuning import Fixed, num_trials
 
@@ -32,7 +45,29 @@ def dry_run(options: Options, asked: Chosen, folder: Path, *, with_search: bool)
     shown = preview(
         study, asked.data, asked.note, folder, taken, with_search=with_search, changed=changed
     )
-    return "\n".join((*map(folded, tell_growth(recorded, study)), shown))
+    said = (*tell_growth(recorded, study), *_recorded(recorded, study, with_search=with_search))
+    return "\n".join((*map(folded, said), shown))
+
+
+def _recorded(record: Record, study: Study, *, with_search: bool) -> list[str]:
+    """How much of the study is there already, and what is left of it."""
+    if not record.begun:
+        return []
+    record, ablation = as_grown(record, study), study.ablation
+    runs = [run for own in record.arms().values() for run in own if not run.unfinished]
+    done = sum(run.replicate <= ablation.replicates for run in runs)
+    planned = len(study.arms()) * ablation.replicates
+    left, said = expected(study, record, 1)["epochs_left"], ""
+    if with_search:
+        search, trials = study.search, record.trials()
+        ladder = Ladder(search.reduction, search.num_rungs)
+        whole = search.num_trials * ladder.expected(study.baseline.epochs)
+        left += max(round(whole) - sum(len(run.epochs) for run in trials), 0)
+        said = f"{len(trials):,} of {plural(search.num_trials, 'trial')} begun, "
+    return [
+        f"recorded   {said}{done:,} of {plural(planned, 'run')} of arms done; at most about "
+        f"{plural(left, 'epoch')} {'is' if left == 1 else 'are'} left of what follows"
+    ]
 
 
 def preview(

@@ -2,6 +2,7 @@
 one recorded.
 """
 
+import copy
 import dataclasses
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -15,6 +16,7 @@ from pipeline.core.transfer import PUBLISHED
 from pipeline.counts import plural
 from pipeline.errors import UserError, printable
 from pipeline.frozen import digest
+from pipeline.record.events import Revision
 from pipeline.record.ledger import FILE, read_events
 from pipeline.record.record import Record, Run
 from pipeline.record.sources import changed, code
@@ -203,13 +205,25 @@ def tell_growth(record: Record, study: Study) -> list[str]:
     if not lines:
         return []
     more = [f"and {plural(len(lines) - 10, 'more field')}"] if len(lines) > 10 else []
+    then = as_grown(record, study)
+    used = len(then.runs) - len(then.apart())
     return [
-        "the study has grown; runs that mean the same in it are used again, others are kept and "
-        "not mixed in:",
+        f"the study has grown; of {plural(len(then.runs), 'recorded run')} {used:,} mean the same "
+        "in it and are used again, the others are kept and not mixed in:",
         *lines[:10],
         *more,
         *filter(None, [printable(recorded_command(record), 500)]),
     ]
+
+
+def as_grown(record: Record, study: Study) -> Record:
+    """The record as it will be read once the study has grown to this one."""
+    lines = grown(record, study) if record.begun else []
+    if not lines:
+        return record
+    then = copy.deepcopy(record)
+    then.apply(Revision(study=study.model_dump(mode="json"), changed=lines))
+    return then
 
 
 def _refuse(lines: list[str], folder: Path, command: str = "") -> None:

@@ -15,6 +15,7 @@ from pipeline.analysis.wording import NONE, listed, moment
 from pipeline.core.config import TrainConfig
 from pipeline.counts import duration, plural
 from pipeline.data.taken import Taken
+from pipeline.frozen import Frozen
 from pipeline.own.parts import file_of, own_parts, short
 from pipeline.record.events import Session
 from pipeline.record.mlflow_trouble import anonymous
@@ -118,14 +119,17 @@ def _facts(record: Record) -> Block:
 
 def _own(record: Record) -> Iterator[tuple[str, str]]:
     """Parts that are not the product's, with their files."""
-    configs = [TrainConfig.parse(run.config, source="run") for run in record.runs.values()]
     found = dict.fromkeys(
         f"{path.split('.')[0]} {short(type(part).model_fields['name'].default)} ({file_of(part)})"
-        for config in configs
-        for path, part in own_parts(config)
+        for path, part in _own_parts(record)
     )
     if found:
         yield "parts of the study's own", listed(list(found), LIMIT)
+
+
+def _own_parts(record: Record) -> Iterator[tuple[str, Frozen]]:
+    for run in record.runs.values():
+        yield from own_parts(TrainConfig.parse(run.config, source="run"))
 
 
 def _taken(data: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
@@ -182,6 +186,12 @@ def _reproduce(record: Record) -> Iterator[Block]:
         yield Text(
             "Uncommitted changes came on top of this commit. They are not recorded: the checkout "
             "lacks them."
+        )
+    if own := dict.fromkeys(file_of(part) for _, part in _own_parts(record)):
+        yield Text(
+            "Beside the code of the product it needs that of the study's own parts: "
+            f"{listed(list(own), LIMIT)}. The record holds their digests, not their text: keep "
+            "them with it."
         )
     begun = [run for run in record.runs.values() if run.epochs]
     if unknown := [run for run in begun if not run.code]:
