@@ -208,13 +208,10 @@ def test_the_end_points_of_finished_arms_are_looked_at_and_left_alone(
     tmp_path: Path, doctor: Doctor
 ) -> None:
     home = tmp_path / "mlruns"
-    flags = ["--set", "epochs=2", "--set", "model.width=4"]
-    assert (
-        commands.run(
-            "ablate", "--study", "hw3", *flags, "--replicates", 1, "--workers", 1, home=home
-        )
-        == 0
-    ), commands.output(home)
+    sets = ("epochs=2", "model.width=4", "dataset.num_valid=1200")
+    flags = [word for text in sets for word in ("--set", text)]
+    train = ("ablate", "--study", "hw3", *flags, "--replicates", 1, "--debug")
+    assert commands.run(*train, home=home) == 0, commands.output(home)
     folder = commands.folder(home)
     (best,) = folder.glob(
         f"checkpoints/{commands.record(home).arms()['ResNet'][0].key}/*/best.safetensors"

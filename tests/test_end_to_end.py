@@ -103,7 +103,8 @@ def test_again_trains_nothing_and_a_larger_budget_only_what_is_missing(
     assert commands.run("search", *flags, "--trials", 6, "--replicates", 3, home=home) == 0
     assert commands.results(home) == before
     assert (commands.folder(home) / "report" / "frames" / "arms.csv").read_bytes() == page
-    assert commands.run("search", *flags, "--trials", 8, "--replicates", 4, home=home) == 0
+    more = ("--trials", 8, "--replicates", 4, "--debug")  # by the other executor
+    assert commands.run("search", *flags, *more, home=home) == 0, commands.output(home)
     after = commands.results(home)
     assert len(after) == len(before) + 2 + 4
     arms = {key for key, result in before.items() if result[0] == "arm"}
@@ -137,7 +138,7 @@ def test_a_study_that_has_grown_uses_again_what_it_has(
     assert "the study has grown" in commands.output(home)
     assert commands.record(home).revisions == []
 
-    assert commands.run("search", *grown, home=home) == 0, commands.output(home)
+    assert commands.run("search", *grown, "--debug", home=home) == 0, commands.output(home)
     record = commands.record(home)
     assert [run.key for run in record.arms()["deep"]] == [r.key for r in before.arms()["ResNet"]]
     assert {run.status for run in record.arms()["wide"]} == {"complete"}
@@ -160,7 +161,7 @@ def test_a_study_that_has_grown_uses_again_what_it_has(
     assert "the arms were changed after results existed" in page
 
     num = ("--trials", len(before.trials()), "--replicates", before.study.ablation.replicates)
-    assert commands.run("search", *flags, *num, home=home) == 0, commands.output(home)
+    assert commands.run("search", *flags, *num, "--debug", home=home) == 0, commands.output(home)
     back = commands.record(home)
     assert {arm: len(runs) for arm, runs in back.arms().items()} == {
         arm: len(runs) for arm, runs in before.arms().items()
@@ -175,8 +176,7 @@ def test_other_settings_are_refused_and_fresh_moves_the_record_aside(
     assert commands.run("search", *flags, "--set", "batch_size=16", home=home) == 2
     assert "baseline.batch_size: recorded 64, now 16" in commands.output(home)
     kept = commands.folder(home)
-    code = commands.run(
-        "ablate", *flags, "--set", "batch_size=16", "--replicates", 1, "--fresh", home=home
-    )
+    anew = ("--set", "batch_size=16", "--replicates", 1, "--fresh", "--debug")
+    code = commands.run("ablate", *flags, *anew, home=home)
     assert code == 0, commands.output(home)
     assert (kept.with_name(f"{kept.name}.old1") / "ledger.jsonl").exists()

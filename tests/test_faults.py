@@ -9,7 +9,9 @@ from pathlib import Path
 
 import commands
 
-DIGITS = ("--study", "hw3", "--workers", 1, "--epochs", 3, "--trials", 4, "--replicates", 2)
+SETS = ("--set", "model.width=4", "--set", "dataset.num_valid=1200")  # of 1,797 pictures
+BUDGET = ("--epochs", 3, "--trials", 4, "--replicates", 2)
+DIGITS = ("--study", "hw3", "--workers", 1, *BUDGET, *SETS)
 
 
 def test_killed_at_three_moments_ends_as_if_undisturbed(tmp_path: Path) -> None:

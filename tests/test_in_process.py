@@ -124,17 +124,25 @@ runpy.run_module("pipeline.ablate", run_name="__main__")
 def test_debug_stops_at_breakpoints_and_loads_no_ray(tmp_path: Path) -> None:
     (tmp_path / "study.json").write_text(small_study(epochs=1, replicates=1).model_dump_json())
     flags = ("--study", str(tmp_path / "study.json"), "--mlruns", str(tmp_path / "mlruns"), "-v")
-    typed = "p config.epochs, 'ray' in sys.modules\nimport sys\np 'ray' in sys.modules\nc\n"
-    done = subprocess.run(
-        (sys.executable, "-c", STEPPED, *flags, "--debug"),
-        input=typed + "c\n" * 3,
-        cwd=commands.ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+
+    def run(typed: str) -> "subprocess.CompletedProcess[str]":
+        return subprocess.run(
+            (sys.executable, "-c", STEPPED, *flags, "--debug"),
+            input=typed,
+            cwd=commands.ROOT,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    done = run("c\nq\n")
+    assert done.returncode == 130, done.stdout + done.stderr
+    assert "interrupted after" in done.stdout
+    runs = commands.record(tmp_path / "mlruns").runs.values()
+    assert [run.status for run in runs] == ["complete", "running"]
+    done = run("import sys\np 'ray' in sys.modules\nc\nc\nc\n")
     assert done.returncode == 0, done.stdout + done.stderr
-    assert done.stdout.count("(Pdb)") >= 4
+    assert done.stdout.count("(Pdb)") == 5
     assert "False" in done.stdout
     assert "val_acc" in done.stdout
     runs = commands.record(tmp_path / "mlruns").runs.values()

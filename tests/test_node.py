@@ -5,6 +5,7 @@ is not started here.
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import commands
@@ -87,3 +88,33 @@ def test_no_escape_sequence_is_left_on_a_terminal_at_the_end() -> None:
         subprocess.run((sys.executable, "-c", code), env=environment, stdout=terminal, check=True)
         os.close(terminal)
         assert screen.read(1000) == b"over\r\n"
+
+
+ENDED = """
+import subprocess
+from pipeline.engine.processes import outlive_none
+groups = [subprocess.Popen(["sleep", "3600"], process_group=0).pid for _ in range(2)]
+outlive_none(groups)
+print(*groups, flush=True)
+input()
+"""
+
+
+def test_what_was_started_ends_with_a_process_that_was_killed() -> None:
+    """`tests.faults.kill_sweep` looks at Ray's own."""
+    environment = os.environ | {"PYTHONPATH": str(commands.ROOT)}
+    with subprocess.Popen(
+        (sys.executable, "-c", ENDED),
+        env=environment,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        groups = [Path(f"/proc/{pid}/cmdline") for pid in process.stdout.readline().split()]
+        assert [b"sleep" in path.read_bytes() for path in groups] == [True, True]
+        process.kill()
+        deadline = time.monotonic() + commands.HANGS
+        while any(path.exists() and path.read_bytes() for path in groups):
+            assert time.monotonic() < deadline
+            time.sleep(0.02)

@@ -77,12 +77,15 @@ def without_the_knobs(home: Path) -> Record:
 
 
 @pytest.mark.parametrize(
-    ("version", "code"),
-    [("dcfe179", one_more_knob), ("a4621cd", lambda _: commands.ROOT)],
+    ("version", "code", "how"),
+    [
+        ("dcfe179", one_more_knob, ("--debug",)),
+        ("a4621cd", lambda _: commands.ROOT, ("--workers", 1)),
+    ],
     ids=["without code, by tomorrow's", "with code, by today's"],
 )
 def test_a_study_of_a_former_version_is_reported_exported_and_gone_on_with(
-    version: str, code: Callable[[Path], Path], tmp_path: Path
+    version: str, code: Callable[[Path], Path], how: tuple[object, ...], tmp_path: Path
 ) -> None:
     """That of `a4621cd` has digests of its code, which has been moved and renamed since."""
     former, home, root = RECORDED / version, tmp_path / "mlruns", code(tmp_path)
@@ -105,7 +108,7 @@ def test_a_study_of_a_former_version_is_reported_exported_and_gone_on_with(
     assert (folder / "export" / "model.safetensors").read_bytes() in best.values()
     assert {name: content for name, content in files(folder).items() if name in before} == before
 
-    flags = ("--study", study, "--workers", 1)
+    flags = ("--study", study, *how)
     assert commands.run("search", *flags, home=home, root=root) == 0, commands.output(home)
     record = without_the_knobs(home)
     assert set(recorded.runs) < set(record.runs)

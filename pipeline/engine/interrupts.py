@@ -1,14 +1,17 @@
 """Ctrl-C, a polite kill and a closed terminal, taken for a clean end."""
 
+import contextlib
 import os
 import signal
+import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import Any
 
 from pipeline.engine.processes import end_descendants
+from pipeline.errors import UserError, printable
 
 ECHO_SECONDS = 0.2
 """A signal this soon after the first is the same stop, told twice: a shell whose terminal is closed
@@ -112,3 +115,23 @@ def _is_terminal(descriptor: int) -> bool:
         return os.isatty(descriptor)
     except OSError:
         return False
+
+
+def no_debugger(*_: object, **__: object) -> None:
+    """What `breakpoint()` does where nobody would answer it: raises UserError."""
+    caller = sys._getframe(1)
+    raise UserError(
+        f"{printable(caller.f_code.co_filename, 300)}, line {caller.f_lineno}: breakpoint(): "
+        "nobody can answer it here; add --workers 1 --debug, or take it out"
+    )
+
+
+@contextlib.contextmanager
+def debugged(allowed: bool) -> Iterator[None]:
+    """Whether `breakpoint()` may stop this process within the block."""
+    before = sys.breakpointhook
+    sys.breakpointhook = before if allowed else no_debugger
+    try:
+        yield
+    finally:
+        sys.breakpointhook = before

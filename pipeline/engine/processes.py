@@ -7,7 +7,10 @@ import gc
 import os
 import signal
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+
+AFTERWARDS = 'read -r _; for group; do kill -s KILL -- "-$group"; done 2> /dev/null'
+_waiting: list["subprocess.Popen[bytes]"] = []
 
 
 def descendants(pid: int) -> list[int]:
@@ -35,6 +38,23 @@ def end_descendants() -> None:
     for child in children:
         with contextlib.suppress(OSError):
             os.waitpid(child, 0)
+
+
+def outlive_none(groups: Sequence[int]) -> None:
+    """However this process ends, these groups of processes are ended after it: by a shell that
+    waits for the end of a pipe. `end_descendants` ends it with the others.
+    """
+    if os.name != "posix":
+        return
+    words = ("/bin/sh", "-c", AFTERWARDS, "outlive-none", *map(str, groups))
+    waiting = subprocess.Popen(
+        words,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    _waiting.append(waiting)  # so that its pipe is closed with this process and not before
 
 
 @contextlib.contextmanager

@@ -3,6 +3,7 @@
 import atexit
 import contextlib
 import functools
+import itertools
 import logging
 import os
 import subprocess
@@ -13,7 +14,7 @@ from pathlib import Path
 
 from pipeline.engine import ray_environment
 from pipeline.engine.interrupts import Interrupts
-from pipeline.engine.processes import end_descendants, without_garbage
+from pipeline.engine.processes import end_descendants, outlive_none, without_garbage
 from pipeline.errors import MachineError, printable
 from pipeline.machine import RAY_FOLDER, make_anew
 
@@ -34,6 +35,10 @@ def running(workers: int, temp: Path, interrupts: Interrupts) -> Iterator[None]:
     over = threading.Event()
     try:
         _start(workers, temp, interrupts)
+        if (node := ray._private.worker._global_node) is not None:
+            # of a Ray whose driver was killed, two agents look for the rest for most of a minute
+            own = itertools.chain.from_iterable(node.all_processes.values())
+            outlive_none([one.process.pid for one in own])
         threading.Thread(
             target=_watch, args=(over, interrupts), name="ray watch", daemon=True
         ).start()

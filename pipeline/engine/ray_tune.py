@@ -19,10 +19,10 @@ from pipeline.engine import (
     ray_node,
     run_log,
 )  # ray_node before ray: it makes the environment that ray reads on import
-from pipeline.engine.interrupts import Interrupts
+from pipeline.engine.interrupts import Interrupts, no_debugger
 from pipeline.engine.order import Order, Outcome, Report, Segment, checkpoint_folder
 from pipeline.engine.queue import Plan
-from pipeline.errors import MachineError, UserError, printable
+from pipeline.errors import MachineError, printable
 from pipeline.limits import num_killed_for_memory
 from pipeline.machine import Resources, make_anew, temp_folder
 from pipeline.record import lease
@@ -271,13 +271,8 @@ def train_segment(config: dict[str, str]) -> None:
         work,
     )  # in the worker alone: the driver needs no training core
 
-    sys.breakpointhook = _no_debugger
+    sys.breakpointhook = no_debugger
     carry_out(Order.from_json(config["order"]), work)
-
-
-def _no_debugger(*_: object, **__: object) -> None:
-    """Ray's own would wait for somebody who knows of it."""
-    raise UserError("breakpoint(): nobody can answer it in a worker; add --workers 1 --debug")
 
 
 def carry_out(

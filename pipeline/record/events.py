@@ -6,7 +6,6 @@ not its default. To rename a field, or to change what one means, is a new versio
 """
 
 import dataclasses
-import functools
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any, ClassVar, Literal, get_type_hints
@@ -296,6 +295,7 @@ KINDS: dict[str, type[Event]] = {
         *(Start, Epoch, Rung, Fail, End, Finish, Repair, Mlflow),
     )
 }
+_made: dict[type[Event], type[BaseModel]] = {}
 _NAMES = {
     kind: frozenset(part.name for part in dataclasses.fields(cls)) for kind, cls in KINDS.items()
 }
@@ -320,14 +320,15 @@ def read(line: Mapping[str, Any]) -> Event:
         return Unread(seq=line["seq"], time=line["time"], line=dict(line), error=error)
 
 
-@functools.cache
-def _types(cls: Any) -> type[BaseModel]:
+def _types(cls: type[Event]) -> type[BaseModel]:
     """What holds the fields of an event to their types; which of them must be there is left to the
     event's class.
     """
-    hints, names = get_type_hints(cls, include_extras=True), dataclasses.fields(cls)
-    fields: dict[str, Any] = {part.name: (hints[part.name], None) for part in names}
-    return create_model(cls.__name__, __config__=ConfigDict(strict=True), **fields)
+    if cls not in _made:
+        hints, names = get_type_hints(cls, include_extras=True), dataclasses.fields(cls)
+        fields: dict[str, Any] = {part.name: (hints[part.name], None) for part in names}
+        _made[cls] = create_model(cls.__name__, __config__=ConfigDict(strict=True), **fields)
+    return _made[cls]
 
 
 def written(event: Event) -> Line:

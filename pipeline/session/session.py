@@ -14,7 +14,7 @@ from rich.text import Text
 from pipeline.analysis.preregistration import Outlook
 from pipeline.core import CORE_VERSION
 from pipeline.data.folder import require_folder
-from pipeline.engine.interrupts import Interrupts
+from pipeline.engine.interrupts import Interrupts, debugged
 from pipeline.errors import PipelineError, UserError, printable
 from pipeline.machine import Resources, resources, shortage
 from pipeline.record.events import Event, Finish
@@ -46,7 +46,7 @@ def conduct(options: Options, *, with_search: bool) -> int:
     """Run a training command to its end; returns the exit code. Raises PipelineError, and
     Interrupted before it trains.
     """
-    with Interrupts(raises=True) as interrupts:
+    with debugged(options.debug), Interrupts(raises=True) as interrupts:
         return _conduct(options, interrupts, with_search=with_search)
 
 
