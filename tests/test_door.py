@@ -113,7 +113,7 @@ from pipeline.report import write_report
         ["True", "folder"],
     ]
     assert said[1] == said[3]
-    assert said[1].startswith("--study: no study of that name; got 'no such study'")
+    assert said[1].startswith("study: no study of that name; got 'no such study'")
     assert said[5].startswith("no such study: nothing is recorded there")
 
 
@@ -125,11 +125,11 @@ def test_a_command_is_still_run_by_its_module() -> None:
 @pytest.mark.parametrize(
     ("given", "words"),
     [
-        ({"trials": "many"}, r"flags: search\.num_trials: .*'many'"),
+        ({"trials": "many"}, r"arguments: search\.num_trials: .*'many'"),
         ({"time": "never"}, r"time: expected a time such as 6h"),
-        ({"sets": {"optimizer.lrr": 1}}, r"--set: baseline\.optimizer\.lrr: unknown"),
-        ({"workers": 0}, r"argument --workers: expected a whole number of at least 1, got '0'"),
-        ({"resume": True}, r"--resume: nothing is recorded"),
+        ({"sets": {"optimizer.lrr": 1}}, r"^sets: baseline\.optimizer\.lrr: unknown"),
+        ({"workers": 0}, r"^workers: expected a whole number of at least 1, got '0'"),
+        ({"resume": True}, r"^resume: nothing is recorded"),
     ],
     ids=str,
 )
@@ -212,7 +212,7 @@ def outcome(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(tmp_path_factory.mktemp("notebook"))
         exec(snippet, found)
-        found["again"] = pipeline.ablate(found["study"], workers=1, verbosity=-1)
+        found["again"] = pipeline.ablate(found["study"], debug=True, verbosity=-1)
         found["folder"] = found["outcome"].folder.resolve()
     return found
 
@@ -233,6 +233,7 @@ def test_a_study_object_is_searched_and_its_outcome_says_how_it_ended(
         "python -m pipeline.search --study=mlruns/demo-digits/study.json --trials=3 "
         "--replicates=2 --time=7200.0 --workers=1"
     )
+    assert commands[1].startswith("python -m pipeline.ablate --study=mlruns/demo-digits/study.json")
     assert len(again.record.runs()) == len(first.record.runs()), "nothing was left to train"
 
 
@@ -246,6 +247,8 @@ def test_a_record_is_frames_figures_and_a_table(outcome: dict[str, Any]) -> None
     assert list(record.arms()["arm"]) == ["baseline", "dropout", "AdamW", "dropout + AdamW"]
     assert len(record.contrasts()) > 0
     assert {"curves", "search", "differences"} <= set(record.figures)
+    with pytest.raises(KeyError, match=r"no figure 'curve'; .*did you mean 'curves'"):
+        record.figures["curve"]
     assert record.figures["curves"]._repr_png_().startswith(b"\x89PNG")  # type: ignore[attr-defined]
     table = record._repr_html_()
     assert "Two small changes" in table

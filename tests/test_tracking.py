@@ -113,6 +113,32 @@ def seen(root: Path, name: str) -> dict[str, Any]:
     return view
 
 
+def test_an_arm_that_means_something_else_has_a_run_of_its_own(root, tmp_path):
+    """As has one that is called otherwise, with its numbers, though nothing is trained for it."""
+
+    def arms(**named: float) -> Study:
+        found = {name: {"model.dropout": value} for name, value in named.items()}
+        design = {"name": "arms", "arms": {"baseline": {}, **found}}
+        return small_study(num_trials=0).override({"ablation.design": design})
+
+    folder = tmp_path / "grown-digits"
+    whole(root, folder, arms(weak=0.1, strong=0.3))
+    before = seen(root, folder.name)
+    record = whole(root, folder, arms(weak=0.2, firm=0.3))
+    view = seen(root, folder.name)
+    assert view["arm:weak"] == before["arm:weak"], "what was shown stays"
+    (weak,) = (key for key in view if key.startswith("arm:weak#"))
+    for arm, key in (("weak", weak), ("firm", "arm:firm")):
+        runs = record.arms()[arm]
+        assert {view[run.key]["parent"] for run in runs} == {key}
+        assert view[key]["metrics"]["val_acc_n"][-1][1] == len(runs) == 2
+        (mean,) = (value for step, value, _ in view[key]["metrics"]["val_acc_mean"] if step == 2)
+        assert mean == pytest.approx(sum(run.best["val_acc"] for run in runs) / 2)
+    assert view["arm:strong"]["metrics"] == before["arm:strong"]["metrics"]
+    assert "ablation.design.arms.weak.model.dropout" in view["study"]["tags"]["changed"]
+    assert {one["status"] for key, one in view.items() if key.startswith("arm:")} == {"FINISHED"}
+
+
 def trouble() -> Worker:
     return Worker(
         fails=lambda config, _: config.optimizer.name == "sgd" and config.batch_size == 16,

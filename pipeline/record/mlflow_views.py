@@ -4,9 +4,11 @@ view and its address.
 
 import json
 from collections.abc import Mapping
+from typing import Any
 
 from pipeline.errors import shell_word
 from pipeline.record.events import End
+from pipeline.record.record import Record
 from pipeline.study.study import Study
 
 VIEW_TAG = "mlflow.sharedViewState.arms"  # where the UI keeps views that were saved to be shared
@@ -93,3 +95,20 @@ def invitation(uri: str, experiment: str, mlruns: str) -> str:
         f" --mlruns{'=' if mlruns.startswith('-') else ' '}{shell_word(mlruns)}" if mlruns else ""
     )
     return f"{line} once it is started by: python -m pipeline.ui{flag}"
+
+
+def common_tags(record: Record) -> dict[str, Any]:
+    """What every run of a study is tagged with."""
+    data, sessions = record.data, record.sessions
+    tags = {"study": record.header.study["name"], "dataset": data["title"]}
+    tags |= {
+        "dataset.fingerprint": data["fingerprint"],
+        "git.commit": sessions[-1].commit if sessions else "",
+    }
+    return tags | ({"note": record.note} if record.note else {})
+
+
+def study_tags(record: Record) -> dict[str, Any]:
+    """What the study's own run is tagged with."""
+    note = "\n\n".join(text for text in (record.asked["title"], record.note) if text)
+    return {"kind": "study", "mlflow.note.content": note}

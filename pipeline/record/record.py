@@ -138,6 +138,12 @@ class Record:
         return self.revisions[-1].study if self.revisions else self.header.study
 
     @property
+    def forms(self) -> list[Study]:
+        """The study as it was begun, and as it was each time that it had grown."""
+        trees = (self.header.study, *(revision.study for revision in self.revisions))
+        return [as_today(Study, tree) for tree in trees]
+
+    @property
     def changed(self) -> float:
         """When the study became what it is, in seconds since 1970."""
         return self.revisions[-1].time if self.revisions else self.header.time

@@ -26,6 +26,18 @@ def definitions(study: Study) -> dict[str, str]:
     return found
 
 
+def marks(forms: Iterable[Study]) -> dict[str, str]:
+    """Arm of the last of a study's forms → "", or a mark where an arm of that name was something
+    else in an earlier one.
+    """
+    first: dict[str, str] = {}
+    now: dict[str, str] = {}
+    for form in forms:
+        now = definitions(form)
+        first = {**now, **first}
+    return {arm: "" if first[arm] == made else made[:8] for arm, made in now.items()}
+
+
 def rename(runs: Iterable[Run], before: Study, after: Study) -> None:
     """Give the replicates among `runs` the arm of `after` that they are runs of; "" where it has
     none.

@@ -28,6 +28,7 @@ from pipeline.record.mlflow_store import (
 from pipeline.record.mlflow_trouble import Trouble, Unusable, explain, redacted, refused
 from pipeline.record.outbox import Anew, Outbox
 from pipeline.record.record import Record
+from pipeline.record.revision import marks
 from pipeline.study.study import Study
 
 Summary = Callable[[str, Sequence[float], Study], dict[str, float]]
@@ -74,6 +75,7 @@ class Tracker:
         self._experiment = ""
         self._trouble: Trouble | None = None
         self._told: set[str] = set()
+        self._marks: tuple[int, dict[str, str]] = 0, {}
         self.shown_uri = redacted(self.uri)
         self._place = str(sqlite_file(self.uri) or self.shown_uri)
         self._outbox = Outbox(self, folder / "mlflow.json", self.shown_uri, recorded)
@@ -189,8 +191,8 @@ class Tracker:
         return self._record.mlflow_ids.get(f"{redacted(self.uri)}|{what}", "")
 
     def _run_id(self, what: str, event: Event, name: str, parent: str, tags: dict[str, Any]) -> str:
-        """The MLflow run for `what` (a run key, "study", or "arm:NAME"): known, found again after a
-        kill, or created.
+        """The MLflow run for `what` (a run key, "study", or what `_arm_key` says): known, found
+        again after a kill, or created.
         """
         known = self._known(what)
         if known:
@@ -210,7 +212,7 @@ class Tracker:
             tags = {
                 "pipeline.id": identity.replace("'", ""),
                 "mlflow.runName": name,
-                **self._common_tags(),
+                **mlflow_views.common_tags(self._record),
                 **tags,
             }
             if parent:
@@ -226,24 +228,10 @@ class Tracker:
         self._record.apply(self._append(made))
         return run_id
 
-    def _common_tags(self) -> dict[str, Any]:
-        data, sessions = self._record.data, self._record.sessions
-        tags = {"study": self._record.header.study["name"], "dataset": data["title"]}
-        tags |= {
-            "dataset.fingerprint": data["fingerprint"],
-            "git.commit": sessions[-1].commit if sessions else "",
-        }
-        return tags | ({"note": self._record.note} if self._record.note else {})
-
-    def _study_tags(self) -> dict[str, Any]:
-        note = "\n\n".join(
-            text for text in (self._record.asked["title"], self._record.note) if text
-        )
-        return {"kind": "study", "mlflow.note.content": note}
-
     def _session(self, event: events.Session) -> None:
         header = self._record.header
-        run_id = self._run_id("study", event, self._folder.name, "", self._study_tags())
+        tags = mlflow_views.study_tags(self._record)
+        run_id = self._run_id("study", event, self._folder.name, "", tags)
         log_params(self._client, run_id, header.study["baseline"])
         log_tags(self._client, run_id, {f"environment.{k}": v for k, v in event.versions.items()})
         log_tags(
@@ -268,6 +256,10 @@ class Tracker:
                 if run.arm:
                     tags["mlflow.parentRunId"] = self._arm_run(run.arm, event)
                 log_tags(self._client, known, tags)
+        changed = {"changed": "; ".join(event.changed)}
+        log_tags(self._client, self._known("study"), changed)
+        for arm in self._record.arms():
+            self._arm_summary(arm, event)
 
     def _trial(self, event: events.Trial) -> None:
         facts = {"trial": event.trial, "search": event.search, "replicate": event.replicate}
@@ -284,7 +276,16 @@ class Tracker:
 
     def _arm_run(self, arm: str, event: Event) -> str:
         tags = mlflow_views.run_tags(self._record.study, "arm", arm, {})
-        return self._run_id(f"arm:{arm}", event, f"arm {arm}", self._known("study"), tags)
+        return self._run_id(self._arm_key(arm), event, f"arm {arm}", self._known("study"), tags)
+
+    def _arm_key(self, arm: str) -> str:
+        """What an arm's run is known by: its name, and a mark where that named another arm before
+        the study grew.
+        """
+        if self._marks[0] != len(self._record.revisions):
+            self._marks = len(self._record.revisions), marks(self._record.forms)
+        mark = self._marks[1].get(arm, "")
+        return f"arm:{arm}#{mark}" if mark else f"arm:{arm}"
 
     def _end(self, event: events.End) -> None:
         run = self._record.runs[event.run]
@@ -305,10 +306,11 @@ class Tracker:
             self._arm_summary(run.arm, event)
 
     def _finish(self, event: events.Finish) -> None:
-        for what in ("study", *(f"arm:{arm}" for arm in self._record.arms())):
-            if self._known(what):
-                log_tags(self._client, self._known(what), {"status": event.status})
-                self._client.set_terminated(self._known(what), "FINISHED", int(event.time * 1000))
+        place = f"{redacted(self.uri)}|"
+        for key, known in self._record.mlflow_ids.items():
+            if key.startswith((f"{place}arm:", f"{place}study")):
+                log_tags(self._client, known, {"status": event.status})
+                self._client.set_terminated(known, "FINISHED", int(event.time * 1000))
         tested = any(run.test_acc is not None for run in self._record.runs.values())
         self._client.set_experiment_tag(
             self._experiment, mlflow_views.VIEW_TAG, mlflow_views.saved_view(tested=tested)
@@ -318,10 +320,13 @@ class Tracker:
                 self._status(self._known(run.key), "SCHEDULED")
                 log_tags(self._client, self._known(run.key), {"status": "interrupted"})
 
-    def _arm_summary(self, arm: str, event: events.End) -> None:
+    def _arm_summary(self, arm: str, event: Event) -> None:
         """Mean, sd, interval and n of the arm so far, at best and last epochs; step = n: a replay
         changes nothing.
         """
+        known = self._known(self._arm_key(arm))
+        if not known:
+            return
         runs = [
             run
             for run in self._record.arms()[arm]
@@ -334,7 +339,7 @@ class Tracker:
             for fact, value in (
                 self._summary(name, values, self._record.study).items() if values else ()
             ):
-                self._point(self._known(f"arm:{arm}"), fact, value, event.time, len(values))
+                self._point(known, fact, value, event.time, len(values))
 
     def _point(self, run_id: str, name: str, value: float, seconds: float, step: int) -> None:
         from mlflow.entities import Metric

@@ -5,12 +5,15 @@ import contextlib
 import io
 import json
 import os
+import re
+import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pipeline.engine.interrupts import Interrupted
 from pipeline.errors import PipelineError, UserError
 from pipeline.session.cli import seconds
 from pipeline.session.guest import call
@@ -25,6 +28,9 @@ if TYPE_CHECKING:
 
 DONE, INCOMPLETE, SIGNALS = 0, 3, 128  # exit codes; a signal's is its number above the last
 Say = Callable[[str], None]
+FLAG = re.compile(
+    r"(?:argument )?--(?P<name>[a-z][a-z-]*)(?: (?P<value>[a-z.]+=[^\s,;)]+|[A-Z]+\b|\d+))?"
+)
 
 
 @dataclass(frozen=True)
@@ -57,6 +63,7 @@ def search(
     gpus_per_trial: float | None = None,
     resume: bool = False,
     fresh: bool = False,
+    debug: bool = False,
     verbosity: int = 0,
     on_progress: Say | None = None,
 ) -> Outcome:
@@ -65,7 +72,8 @@ def search(
 
     `study` is a Study, or the name or file of one; `data` its folder of pictures; `sets` overrides
     fields of it (`{"optimizer.lr": 0.01}`); `time` is `"2h"` or seconds; the rest are the flags of
-    the command. What it says goes to `on_progress` line by line, without it to the screen.
+    the command. What it says goes to `on_progress` line by line, without it to the screen. With
+    `debug` it trains in this very process, where `breakpoint()` works, and says all on the screen.
 
     Raises UserError where the input is wrong, MachineError where the surroundings do not allow it,
     PipelineError where the command itself failed.
@@ -86,6 +94,7 @@ def search(
         resume,
         fresh,
         verbosity=verbosity,
+        debug=debug,
     )
     return _run(options, study, on_progress)
 
@@ -105,6 +114,7 @@ def ablate(
     resume: bool = False,
     fresh: bool = False,
     path: bool = False,
+    debug: bool = False,
     verbosity: int = 0,
     on_progress: Say | None = None,
 ) -> Outcome:
@@ -130,6 +140,7 @@ def ablate(
         fresh,
         verbosity=verbosity,
         path=path,
+        debug=debug,
     )
     return _run(options, study, on_progress)
 
@@ -174,15 +185,55 @@ def load_inputs(
 
 
 def _run(options: Options, study: Study | str, say: Say | None) -> Outcome:
-    with _file_of(study) as name:
+    with _file_of(study) as name, _told_as_arguments():
         options = replace(options, study=name)
         with contextlib.redirect_stderr(io.StringIO()):  # the command says it once more
             asked = chosen(options)  # what is wrong is told before a process is begun
-        code = call(options.command, options.words(), say=say)
+        words = options.words()
+        code = _here(options) if options.debug else call(options.command, words, say=say)
         if code not in (DONE, INCOMPLETE) and code <= SIGNALS:
             raise PipelineError(f"{options.command} ended with exit code {code}")
         folder = recorded_folder(options, asked)
     return Outcome(open_record(folder), folder, code == DONE, code)
+
+
+def _here(options: Options) -> int:
+    """The command in this process; its exit code."""
+    from pipeline.session.session import conduct
+
+    before, sys.argv = sys.argv, [options.command, *options.words()]  # what is recorded
+    try:
+        return conduct(options, with_search=options.command == "pipeline.search")
+    except Interrupted as stop:
+        return SIGNALS + stop.signal
+    finally:
+        sys.argv = before
+
+
+@contextlib.contextmanager
+def _told_as_arguments() -> Iterator[None]:
+    """Errors of the block speak of arguments where those of a command speak of its flags."""
+    try:
+        yield
+    except PipelineError as error:
+        lines = [
+            line if "python -m" in line else FLAG.sub(_as_argument, line)
+            for line in str(error).splitlines()
+        ]
+        said = re.sub(r"^flags: ", "arguments: ", "\n".join(lines), flags=re.MULTILINE)
+        raise type(error)(said) from error.__cause__
+
+
+def _as_argument(flag: re.Match[str]) -> str:
+    name, value = flag["name"].replace("-", "_"), flag["value"]
+    if name == "set":
+        key, _, new = (value or "").partition("=")
+        return f'sets={{"{key}": {new}}}' if value else "sets"
+    if name not in {field.name for field in fields(Options)}:
+        return flag[0]
+    if getattr(Options, name, None) is False and flag.string[flag.end() :][:1] != ":":
+        return f"{name}=True"
+    return f"{name}={value}" if value else name
 
 
 @contextlib.contextmanager

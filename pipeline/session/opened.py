@@ -6,7 +6,7 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipeline.errors import UserError, printable
+from pipeline.errors import UserError, choices, printable
 from pipeline.record.ledger import FILE
 from pipeline.record.record import Record
 from pipeline.session.resume import elsewhere, recorded_in
@@ -130,6 +130,8 @@ class Figures(Mapping[str, "Figure"]):
         return found
 
     def __getitem__(self, name: str) -> "Figure":
+        if name not in self._drawn:
+            raise KeyError(f"no figure {name!r}; {choices(name, self._drawn)}")
         return self._drawn[name]
 
     def __iter__(self) -> Iterator[str]:
