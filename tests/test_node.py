@@ -92,10 +92,9 @@ def test_no_escape_sequence_is_left_on_a_terminal_at_the_end() -> None:
 
 ENDED = """
 import subprocess
-from pipeline.engine.processes import outlive_none
-groups = [subprocess.Popen(["sleep", "3600"], process_group=0).pid for _ in range(2)]
-outlive_none(groups)
-print(*groups, flush=True)
+from pipeline.engine.processes import outlived_by_none
+start = outlived_by_none()
+print(*(start(["sleep", "3600"]).pid for _ in range(2)), flush=True)
 input()
 """
 

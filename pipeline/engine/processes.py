@@ -7,10 +7,10 @@ import gc
 import os
 import signal
 import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator
+from typing import Any
 
-AFTERWARDS = 'read -r _; for group; do kill -s KILL -- "-$group"; done 2> /dev/null'
-_waiting: list["subprocess.Popen[bytes]"] = []
+AFTERWARDS = 'while read -r group; do groups="$groups -$group"; done; kill -s KILL -- $groups'
 
 
 def descendants(pid: int) -> list[int]:
@@ -40,21 +40,26 @@ def end_descendants() -> None:
             os.waitpid(child, 0)
 
 
-def outlive_none(groups: Sequence[int]) -> None:
-    """However this process ends, these groups of processes are ended after it: by a shell that
-    waits for the end of a pipe. `end_descendants` ends it with the others.
+def outlived_by_none() -> Callable[..., "subprocess.Popen[bytes]"]:
+    """`subprocess.Popen` whose processes, each with a group of its own, end after this one, however
+    this one ends: by a shell that hears of them, and waits for the end of its pipe.
+    `end_descendants` ends it with the others.
     """
-    if os.name != "posix":
-        return
-    words = ("/bin/sh", "-c", AFTERWARDS, "outlive-none", *map(str, groups))
-    waiting = subprocess.Popen(
-        words,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
+    silence = subprocess.DEVNULL
+    words = ("/bin/sh", "-c", AFTERWARDS)
+    shell = subprocess.Popen(
+        words, stdin=subprocess.PIPE, stdout=silence, stderr=silence, start_new_session=True
     )
-    _waiting.append(waiting)  # so that its pipe is closed with this process and not before
+
+    def start(*args: Any, **rest: Any) -> "subprocess.Popen[bytes]":
+        begun = subprocess.Popen(*args, **rest, process_group=0)
+        assert shell.stdin is not None
+        with contextlib.suppress(OSError):
+            shell.stdin.write(f"{begun.pid}\n".encode())
+            shell.stdin.flush()
+        return begun
+
+    return start
 
 
 @contextlib.contextmanager

@@ -2,11 +2,8 @@
 
 import atexit
 import contextlib
-import functools
-import itertools
 import logging
 import os
-import subprocess
 import sys
 import threading
 from collections.abc import Iterator
@@ -14,7 +11,7 @@ from pathlib import Path
 
 from pipeline.engine import ray_environment
 from pipeline.engine.interrupts import Interrupts
-from pipeline.engine.processes import end_descendants, outlive_none, without_garbage
+from pipeline.engine.processes import end_descendants, outlived_by_none, without_garbage
 from pipeline.errors import MachineError, printable
 from pipeline.machine import RAY_FOLDER, make_anew
 
@@ -35,10 +32,6 @@ def running(workers: int, temp: Path, interrupts: Interrupts) -> Iterator[None]:
     over = threading.Event()
     try:
         _start(workers, temp, interrupts)
-        if (node := ray._private.worker._global_node) is not None:
-            # of a Ray whose driver was killed, two agents look for the rest for most of a minute
-            own = itertools.chain.from_iterable(node.all_processes.values())
-            outlive_none([one.process.pid for one in own])
         threading.Thread(
             target=_watch, args=(over, interrupts), name="ray watch", daemon=True
         ).start()
@@ -61,10 +54,11 @@ def _start(workers: int, temp: Path, interrupts: Interrupts) -> None:
     ray._private.worker.print_to_stdstream = lambda *_, **__: (
         None
     )  # how a worker died is told by the plan, in a line
-    # a signal to the whole group (a closed terminal, Slurm) is the driver's to hear: without Ray it
-    # could not end cleanly
-    ray._private.services.ConsolePopen = functools.partial(subprocess.Popen, process_group=0)
     for last in (False, True):
+        # a signal to the whole group (a closed terminal, Slurm) is the driver's to hear: without
+        # Ray it could not end cleanly. And of a Ray whose driver was killed, two agents would look
+        # for the rest for most of a minute
+        ray._private.services.ConsolePopen = outlived_by_none()
         try:
             ray.init(
                 address="local",
