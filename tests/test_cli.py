@@ -142,6 +142,7 @@ BAD = {
         ["--study", "hw3", "--trails", "5"],
         ["--trails", "did you mean '--trials'?"],
     ),
+    "misspelt flag that is needed": (["--stdy", "hw3"], ["--stdy", "did you mean '--study'?"]),
     "flag cut short": (["--study", "hw3", "--tri", "5"], ["--tri", "did you mean '--trials'?"]),
     "stray word": (["--study", "hw3", "search"], ["unrecognized arguments: search"]),
     "trials in words": (["--study", "hw3", "--trials", "five"], ["--trials", "'five'"]),
@@ -454,6 +455,17 @@ def test_flags_reach_the_study(place, monkeypatch):
     assert study.search.sampler == "random"
     assert study.space.knobs["batch_size"].edges() == (16, 32)
     assert study.title == "A title = with signs"
+
+
+def test_what_another_part_does_not_take_over_is_said(place, monkeypatch, capsys):
+    study, *_ = chosen(place, monkeypatch, "--set", "optimizer.name=sgd")
+    said = " ".join(capsys.readouterr().err.split())
+    assert "optimizer.lr=0.001, optimizer.weight_decay=1e-05 are not taken over" in said
+    assert study.baseline.optimizer.lr == 0.05
+    own = ("--set", "optimizer.lr=0.1", "--set", "optimizer.weight_decay=0")
+    chosen(place, monkeypatch, "--set", "optimizer.name=sgd", *own)
+    chosen(place, monkeypatch, "--set", "optimizer.name=adam")
+    assert capsys.readouterr().err == ""
 
 
 def test_the_flag_comes_before_the_environment_and_both_before_the_fallback(place, monkeypatch):

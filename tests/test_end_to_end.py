@@ -112,6 +112,9 @@ def test_again_trains_nothing_and_a_larger_budget_only_what_is_missing(
     assert commands.repeated_epochs(home) == 0
     assert commands.run("search", *flags, "--quiet", home=home) == 0
     assert commands.results(home) == after, "budgets that are left out stay as they were"
+    said = [session.command for session in commands.record(home).sessions]
+    assert said[-1].endswith("--trials 8 --replicates 4"), "and make the study anywhere"
+    assert said[-2].count("--trials") == 1
     end = commands.output(home).rsplit("complete after", 2)[-2]
     assert "mean ± sd (n)" in end
     assert "rung 1/" not in end, "--quiet leaves the end alone"

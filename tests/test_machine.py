@@ -3,6 +3,7 @@
 import os
 import shutil
 import socket
+import subprocess
 import tempfile
 from pathlib import Path
 
@@ -11,6 +12,20 @@ import pytest
 from pipeline import machine
 from pipeline.errors import MachineError, UserError
 from pipeline.machine import RAY_SOCKET, SOCKET_PATH_BYTES, num_cores, resources, temp_folder
+
+
+def test_the_commit_is_that_of_this_code_and_not_of_whoever_installed_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = shutil.copytree(Path(machine.__file__).parent, tmp_path / "site-packages" / "pipeline")
+    for words in (("init", "-q"), ("add", "-N", "."), ("commit", "-q", "--allow-empty", "-m", "x")):
+        identity = ("-c", "user.name=a", "-c", "user.email=a@b")
+        if words[0] == "add":
+            (tmp_path / "mine.py").touch()
+            words = (*words[:2], "mine.py")
+        subprocess.run(("git", *identity, *words), cwd=tmp_path, check=True)
+    monkeypatch.setattr(machine, "__file__", str(own / "machine.py"))
+    assert machine.commit() == ""
 
 
 @pytest.fixture

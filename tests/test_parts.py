@@ -1,5 +1,6 @@
 """Parts of the user's own: named, imported, checked, searched, hashed as those of the product."""
 
+import importlib
 import subprocess
 import sys
 from pathlib import Path
@@ -9,6 +10,7 @@ from own import NETS, folder, written
 from scans import SMALL, digits, numbers
 
 from pipeline.core.config import TrainConfig
+from pipeline.core.identity import as_today
 from pipeline.core.losses import CrossEntropy
 from pipeline.core.models import CNN
 from pipeline.core.rehearsal import rehearse
@@ -255,6 +257,29 @@ def test_a_study_called_like_a_package_is_loaded_but_has_no_parts(tmp_path: Path
     path.write_text(text)
     with pytest.raises(UserError, match="called like no installed module"):
         load_study(str(path))
+
+
+def test_a_part_that_is_gone_is_named_where_a_record_speaks_of_it(
+    nets: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tree = TrainConfig(model=Own("my_nets:MyNet", width=4)).model_dump(mode="json")
+    assert as_today(TrainConfig, tree).model.name == "my_nets:MyNet"  # type: ignore[union-attr]
+    nets.unlink()
+    monkeypatch.delitem(sys.modules, "my_nets")
+    importlib.invalidate_caches()
+    with pytest.raises(UserError) as told:
+        as_today(TrainConfig, tree)
+    assert "there is no module 'my_nets' for 'my_nets:MyNet'" in str(told.value)
+    assert "put the code back" in str(told.value)
+    assert "another version" not in str(told.value)
+
+
+def test_a_parameter_without_a_value_is_asked_for(folder: Path) -> None:
+    written(folder, "asks.py", NETS.replace("width: int = 8", "width: int"))
+    with pytest.raises(UserError) as told:
+        TrainConfig().override({"model": {"name": "asks:MyNet"}}, source="study")
+    said = "study: model.width: this key is required: 'asks:MyNet' has no default for it"
+    assert said in str(told.value)
 
 
 def test_a_package_offers_parts_by_name(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -24,6 +24,7 @@ from pipeline.session.ordered_path import derive, path_name
 from pipeline.session.resolve import path_to_best
 from pipeline.session.resume import BUDGET
 from pipeline.study.designs import OrderedPath
+from pipeline.study.space import Choice
 from pipeline.study.study import Study
 
 BEST = {
@@ -205,6 +206,27 @@ def test_the_recorded_path_goes_on_even_if_the_search_finds_another_best(tmp_pat
     assert again.arms() == path.arms()
     anew = path_to_best(options(tmp_path, fresh=True), chosen(study)).study
     assert [len(steps(one)) for one in (path, anew)] == [3, 2]
+
+
+def test_a_search_that_has_grown_since_makes_the_path_anew(tmp_path: Path) -> None:
+    study = small_study(num_rungs=1, num_trials=2)
+    folder = study_folder(tmp_path, study, None)
+    searched(folder, [BEST], [0.5, 0.8])
+    path = path_to_best(options(tmp_path), chosen(study)).study
+    drive(open_plan(study_folder(tmp_path, path, None), path, with_search=False), Worker())
+    knobs = {**study.space.knobs, "batch_size": Choice(options=(16, 32, 64))}
+    wider = study.override(
+        {"space": {**study.space.model_dump(), "knobs": knobs}, "search.num_trials": 9}
+    )
+    with pytest.raises(UserError, match=r"recorded with other settings:\nspace\.knobs\.batch_size"):
+        path_to_best(options(tmp_path), chosen(wider))
+    drive(open_plan(folder, wider), Worker(acc=lambda config, _: 0.9 + config.batch_size / 1000))
+    found = path_to_best(options(tmp_path), chosen(wider))
+    assert found.study.arms() != path.arms()
+    best = Record.of(read_events(folder)).best_trial()
+    assert best is not None
+    assert best.config["batch_size"] == 64
+    assert found.study.arms()[-1][1].batch_size == 64
 
 
 def test_flags_other_than_those_of_the_search_are_refused(tmp_path: Path) -> None:

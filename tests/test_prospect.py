@@ -254,6 +254,28 @@ def test_a_pilot_says_what_it_saw_and_an_older_one_promises_nothing() -> None:
     )
 
 
+def test_a_study_that_grew_keeps_its_pilot_while_the_reference_stays_what_it_is(
+    tmp_path: Path,
+) -> None:
+    """And its plan knows of results, though their arm is no part of it any more."""
+
+    def arms(reference: float, **named: float) -> Study:
+        levels = {"baseline": reference, **named}
+        made = {arm: {"model.dropout": level} for arm, level in levels.items()}
+        study = small_study(num_trials=0, replicates=3)
+        return study.override({"ablation.design": {"name": "arms", "arms": made}})
+
+    first, said = conduct(tmp_path, arms(0.0, other=0.1))
+    assert (first.plans[0].after_results, len(said)) == (False, 1)
+    same, said = conduct(tmp_path, arms(0.0, more=0.2))
+    assert (same.plans[-1].after_results, said, same.pilot) == (True, [], first.pilot)
+    anew, said = conduct(tmp_path, arms(0.3, last=0.4))
+    assert anew.plans[-1].after_results, "of arms that it has no more"
+    assert first.pilot is not None
+    assert anew.pilot is not None
+    assert (len(said), anew.pilot.seq > first.pilot.seq) == (1, True), "of another reference"
+
+
 def test_an_older_record_is_reported_and_gone_on_with(tmp_path: Path) -> None:
     scribe = Scribe(tmp_path / "study", make_study(replicates=3, num_trials=0, epochs=2))
     scribe.session()

@@ -7,7 +7,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Sequence
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from pipeline.counts import plural
 from pipeline.errors import PipelineError, nearest, printable
@@ -34,13 +34,21 @@ class Parser(argparse.ArgumentParser):
     """argparse in the house's error style: exit code 2, one message, the nearest flag."""
 
     def __init__(self, prog: str, about: str) -> None:
-        self.command = prog
+        self.command, self.words = prog, list[str]()
         super().__init__(
             prog=f"python -m {prog}", description=about, allow_abbrev=False, formatter_class=Help
         )
 
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        self.words = sys.argv[1:] if args is None else list(args)
+        return super().parse_known_args(args, namespace)
+
     def error(self, message: str) -> NoReturn:
         flags = [flag for action in self._actions for flag in action.option_strings]
+        if "arguments are required" in message:  # a wrong flag may be the one that is missing
+            given = (word.split("=")[0] for word in self.words if word.startswith("--"))
+            wrong = next((flag for flag in given if flag not in flags), None)
+            message = f"unrecognized arguments: {wrong}" if wrong else message
         unknown = re.search(r"unrecognized arguments: (\S+)", message)
         flag = unknown[1].split("=")[0] if unknown else ""
         hint = nearest(flag, flags) if unknown else ""

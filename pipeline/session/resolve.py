@@ -2,8 +2,10 @@
 record, the machine and the pictures. Nothing else changes a study.
 """
 
+import functools
 import json
 import os
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,6 +17,7 @@ from pipeline.errors import UserError, choices, printable
 from pipeline.record.folders import study_folder
 from pipeline.record.ledger import FILE
 from pipeline.record.record import Record
+from pipeline.screen import fold
 from pipeline.session.options import Options
 from pipeline.session.resume import GO_ON, KEPT, changed_settings, elsewhere, grown, recorded_in
 from pipeline.study.load import load_study
@@ -61,7 +64,8 @@ def chosen(options: Options) -> Chosen:
     asked = {key: getattr(options, flag) for flag, key in FLAGS.items()}
     given = {key: value for key, value in asked.items() if value is not None}
     study = study.override(given, source="flags")
-    study = study.override(sets, source="--set")
+    before, study = study, study.override(sets, source="--set")
+    _tell_left(before, study, sets)
     if options.data is not None and study.baseline.dataset.folder == "unused":
         name = study.baseline.dataset.name
         raise UserError(
@@ -189,6 +193,27 @@ def _with_matched(study: Study, pictures: "Data") -> Study:
 def _budget(study: Study) -> dict[str, Any]:
     flat = study.flat()
     return {key: flat[key] for key in KEPT}
+
+
+def _tell_left(before: Study, after: Study, sets: Mapping[str, Any]) -> None:
+    """Say what a part that is chosen by its name does not take over of the study's own."""
+    for path in sets:
+        part, dot, name = path.rpartition(".")
+        if not dot or name != "name":
+            continue
+        old, new = (functools.reduce(getattr, part.split("."), one) for one in (before, after))
+        said = [
+            f"{part.removeprefix('baseline.')}.{key}={getattr(old, key)}"
+            for key, field in type(old).model_fields.items()
+            if key != "name"
+            and f"{part}.{key}" not in sets
+            and getattr(old, key) not in (field.default, getattr(new, key, None))
+        ]
+        if said and type(old) is not type(new):
+            note = f"note: --set {path.removeprefix('baseline.')}={sets[path]}: it begins from "
+            note += f"its own defaults; the study's {', '.join(said)} "
+            note += f"{'is' if len(said) == 1 else 'are'} not taken over"
+            print("\n".join(fold(printable(note, 1000))), file=sys.stderr)
 
 
 def _assignment(text: str) -> tuple[str, Any]:
