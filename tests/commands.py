@@ -86,10 +86,10 @@ def record(home: Path) -> Record:
     return Record.of(read_events(folder(home)))
 
 
-def kill_after(module: str, *flags: object, home: Path, events: int) -> None:
+def kill_after(module: str, *flags: object, home: Path, events: int, root: Path = ROOT) -> None:
     """`kill -9` a command once its ledger has this many more events than now."""
     before = num_lines(home)
-    process = start(module, *flags, home=home)
+    process = start(module, *flags, home=home, root=root)
     deadline = time.monotonic() + HANGS
     while num_lines(home) < before + events:
         assert process.poll() is None, output(home)

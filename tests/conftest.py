@@ -1,6 +1,13 @@
 import os
+import shutil
+import subprocess
+import sys
+import sysconfig
+from pathlib import Path
 
 import pytest
+
+ROOT = Path(__file__).parents[1]
 
 # One thread a test process, as in the product's workers: there are as many processes as cores, and
 # threads that wait for each other would take more time than the tests. Read by torch on import,
@@ -19,6 +26,32 @@ def _no_settings_from_outside(monkeypatch):
 def quick_disk(monkeypatch):
     """For tests that write hundreds of events and are not about surviving a power cut."""
     monkeypatch.setattr(os, "fsync", lambda _: None)
+
+
+@pytest.fixture(scope="session")
+def installed(tmp_path_factory) -> Path:
+    """The programs of a virtual environment that holds the built wheel, and beside it, of where
+    the tests run, all packages but the checkout's own.
+    """
+    place = tmp_path_factory.mktemp("wheel")
+    source, home = place / "source", place / "venv"
+    ignored = shutil.ignore_patterns("__pycache__")
+    shutil.copytree(ROOT / "pipeline", source / "pipeline", ignore=ignored)
+    for name in ("pyproject.toml", "README.md"):
+        shutil.copy(ROOT / name, source)
+    pip = (sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check")
+    build = (*pip, "wheel", "--no-deps", "--no-build-isolation", "--no-index", "-w", place, source)
+    subprocess.run(build, check=True, capture_output=True)
+    subprocess.run((sys.executable, "-m", "venv", "--without-pip", home), check=True)
+    (wheel,) = place.glob("*.whl")
+    python = home / "bin" / "python"
+    install = (*pip, "--python", python, "install", "--no-deps", "--no-index", wheel)
+    subprocess.run(install, check=True, capture_output=True)
+    (packages,) = home.glob("lib/python*/site-packages")
+    # a line of a .pth is a place to import from; the .pth files there, such as an editable
+    # install's, are not read
+    (packages / "others.pth").write_text(sysconfig.get_path("purelib"), encoding="utf-8")
+    return home / "bin"
 
 
 def pytest_collection_modifyitems(items):

@@ -52,8 +52,10 @@ STUDY = Study(
 
 
 def test_a_repository_of_ones_own_is_run_stopped_gone_on_with_refused_and_exported(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    installed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """By the installed wheel."""
+    (wheel,) = installed.parent.glob("lib/python*/site-packages")
     home, repository = tmp_path / "mlruns", tmp_path / "repository"
     repository.mkdir()
     for name, text in (("my_nets.py", NETS), ("my_more.py", MORE), ("mine.py", STUDY)):
@@ -62,7 +64,7 @@ def test_a_repository_of_ones_own_is_run_stopped_gone_on_with_refused_and_export
 
     def said(module: str, *more: object) -> tuple[int, str]:
         home.with_suffix(".log").write_text("")
-        code = commands.run(module, *flags, *more, home=home)
+        code = commands.run(module, *flags, *more, home=home, root=wheel)
         return code, " ".join(commands.output(home).split())
 
     commands.edit(repository / "my_nets.py", "pool * pool * width", "pool * width")
@@ -73,8 +75,10 @@ def test_a_repository_of_ones_own_is_run_stopped_gone_on_with_refused_and_export
     assert not list(home.glob("mine-*/ledger.jsonl"))
     commands.edit(repository / "my_nets.py", "pool * width", "pool * pool * width")
 
-    commands.kill_after("ablate", *flags, "--workers", 1, home=home, events=14)
-    assert commands.run("ablate", *flags, "--debug", home=home) == 0, commands.output(home)
+    commands.kill_after("ablate", *flags, "--workers", 1, home=home, events=14, root=wheel)
+    assert commands.run("ablate", *flags, "--debug", home=home, root=wheel) == 0, commands.output(
+        home
+    )
     monkeypatch.syspath_prepend(str(repository))  # of this process alone
     record: Record = commands.record(home)
     assert {run.status for run in record.runs.values()} == {"complete"}

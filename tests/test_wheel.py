@@ -3,8 +3,6 @@
 import os
 import shutil
 import subprocess
-import sys
-import sysconfig
 from pathlib import Path
 
 import pytest
@@ -14,32 +12,6 @@ from pipeline.study.load import load_study
 
 ROOT = Path(__file__).parents[1]
 RECORDED = ROOT / "tests" / "recorded" / "dcfe179"
-
-
-@pytest.fixture(scope="module")
-def installed(tmp_path_factory) -> Path:
-    """The programs of a virtual environment that holds the built wheel, and beside it, of where
-    the tests run, all packages but the checkout's own.
-    """
-    place = tmp_path_factory.mktemp("wheel")
-    source, home = place / "source", place / "venv"
-    ignored = shutil.ignore_patterns("__pycache__")
-    shutil.copytree(ROOT / "pipeline", source / "pipeline", ignore=ignored)
-    for name in ("pyproject.toml", "README.md"):
-        shutil.copy(ROOT / name, source)
-    pip = (sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check")
-    build = (*pip, "wheel", "--no-deps", "--no-build-isolation", "--no-index", "-w", place, source)
-    subprocess.run(build, check=True, capture_output=True)
-    subprocess.run((sys.executable, "-m", "venv", "--without-pip", home), check=True)
-    (wheel,) = place.glob("*.whl")
-    python = home / "bin" / "python"
-    install = (*pip, "--python", python, "install", "--no-deps", "--no-index", wheel)
-    subprocess.run(install, check=True, capture_output=True)
-    (packages,) = home.glob("lib/python*/site-packages")
-    # a line of a .pth is a place to import from; the .pth files there, such as an editable
-    # install's, are not read
-    (packages / "others.pth").write_text(sysconfig.get_path("purelib"), encoding="utf-8")
-    return home / "bin"
 
 
 @pytest.fixture

@@ -14,6 +14,7 @@ from pipeline.report.compose import Findings, document
 from pipeline.report.document import Document, Table, Text, clean
 from pipeline.report.sections import effects
 from pipeline.report.sections.ablation import main_table
+from pipeline.report.sections.footnotes import bold
 from pipeline.report.sections.search import configuration
 from pipeline.screen import KEPT, fold, spelt, width
 from pipeline.study.study import Study
@@ -31,6 +32,8 @@ def render(findings: Findings, page: Path) -> str:
         lines += ["", *_best(findings.search, findings.study)]
     for table in _tables(findings.ablation):
         lines += ["", *_wrap(table.caption), *_grid(table)]
+        if any(row[0].bold for row in table.rows):
+            lines += _wrap(bold(findings.ablation).replace("Bold: ", "* ", 1), then="  ")
     if findings.warnings:
         lines += ["", f"Warnings ({len(findings.warnings)})"]
         for warning in findings.warnings:

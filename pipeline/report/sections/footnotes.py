@@ -44,7 +44,7 @@ def footnotes(ablation: Ablation, record: Record, study: Study) -> Iterator[str]
     yield from effects.testing(ablation)
     yield from beyond.notes(ablation)
     yield from effects.detectable(ablation)
-    yield _bold(ablation)
+    yield bold(ablation)
     selected = (
         "† Used for selection: each run is read at its epoch of highest val acc, so its val "
         "acc is optimistic. "
@@ -82,7 +82,8 @@ def _stopping(ablation: Ablation) -> str:
     )
 
 
-def _bold(ablation: Ablation) -> str:
+def bold(ablation: Ablation) -> str:
+    """What bold letters mean in this table, or why there are none."""
     if ablation.bold:
         text = "Bold: every arm that nothing found here puts behind another"
         apart = listed(list(ablation.apart))
