@@ -93,15 +93,19 @@ def test_no_escape_sequence_is_left_on_a_terminal_at_the_end() -> None:
 ENDED = """
 import subprocess
 from pipeline.engine.processes import outlived_by_none
-start = outlived_by_none()
-print(*(start(["sleep", "3600"]).pid for _ in range(2)), flush=True)
+start = outlived_by_none("SECRET")
+own = [start(["sleep", "3600"]).pid for _ in range(2)]
+# what one of them has started, with a group of its own
+words = ["/bin/sh", "-c", "setsid sleep 3600 & echo $!; wait"]
+theirs = int(start(words, stdout=subprocess.PIPE).stdout.readline())
+print(*own, theirs, flush=True)
 input()
 """
 
 
-def test_what_was_started_ends_with_a_process_that_was_killed() -> None:
+def test_what_was_started_ends_with_a_process_that_was_killed(tmp_path: Path) -> None:
     """`tests.faults.kill_sweep` looks at Ray's own."""
-    environment = os.environ | {"PYTHONPATH": str(commands.ROOT)}
+    environment = os.environ | {"PYTHONPATH": str(commands.ROOT), "SECRET": str(tmp_path)}
     with subprocess.Popen(
         (sys.executable, "-c", ENDED),
         env=environment,
@@ -111,7 +115,7 @@ def test_what_was_started_ends_with_a_process_that_was_killed() -> None:
     ) as process:
         assert process.stdout is not None
         groups = [Path(f"/proc/{pid}/cmdline") for pid in process.stdout.readline().split()]
-        assert [b"sleep" in path.read_bytes() for path in groups] == [True, True]
+        assert [b"sleep" in path.read_bytes() for path in groups] == [True] * 3
         process.kill()
         deadline = time.monotonic() + commands.HANGS
         while any(path.exists() and path.read_bytes() for path in groups):

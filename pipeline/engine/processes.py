@@ -10,7 +10,15 @@ import subprocess
 from collections.abc import Callable, Iterator
 from typing import Any
 
-AFTERWARDS = 'while read -r group; do groups="$groups -$group"; done; kill -s KILL -- $groups'
+AFTERWARDS = """
+while read -r group; do groups="$groups -$group"; done
+kill -s KILL -- $groups
+[ -n "$(printenv "$1")" ] || exit
+for path in $(printenv "$1" | grep -lsaFf - /proc/[0-9]*/environ); do
+  pid=${path#/proc/}; pid=${pid%/environ}
+  [ "$pid" = $$ ] || kill -s KILL "$pid"
+done
+"""
 
 
 def descendants(pid: int) -> list[int]:
@@ -40,13 +48,14 @@ def end_descendants() -> None:
             os.waitpid(child, 0)
 
 
-def outlived_by_none() -> Callable[..., "subprocess.Popen[bytes]"]:
+def outlived_by_none(mark: str) -> Callable[..., "subprocess.Popen[bytes]"]:
     """`subprocess.Popen` whose processes, each with a group of its own, end after this one, however
-    this one ends: by a shell that hears of them, and waits for the end of its pipe.
-    `end_descendants` ends it with the others.
+    this one ends: by a shell that hears of them, and waits for the end of its pipe. So do those
+    that they have started, where they can be seen: by what the environment variable `mark` holds,
+    which is this process's secret. `end_descendants` ends the shell with the others.
     """
     silence = subprocess.DEVNULL
-    words = ("/bin/sh", "-c", AFTERWARDS)
+    words = ("/bin/sh", "-c", AFTERWARDS, "afterwards", mark)
     shell = subprocess.Popen(
         words, stdin=subprocess.PIPE, stdout=silence, stderr=silence, start_new_session=True
     )

@@ -58,7 +58,7 @@ def _start(workers: int, temp: Path, interrupts: Interrupts) -> None:
         # a signal to the whole group (a closed terminal, Slurm) is the driver's to hear: without
         # Ray it could not end cleanly. And of a Ray whose driver was killed, two agents would look
         # for the rest for most of a minute
-        ray._private.services.ConsolePopen = outlived_by_none()
+        ray._private.services.ConsolePopen = outlived_by_none("RAY_AUTH_TOKEN")
         try:
             ray.init(
                 address="local",
