@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from pipeline.screen import steadily
-from pipeline.session.cli import guarded, options, parser
+from pipeline.session.cli import derived, guarded, options, parser
 
 
 @steadily
@@ -13,13 +13,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "Train the study's arms with replicates and write the report.",
         trains=True,
     )
-    flags.add_argument(
-        "--path",
-        action="store_true",
-        help="train the way from the baseline to the best configuration of the recorded search "
-        "instead, one change after another, as a study of its own (NAME-path); its report again: "
-        "pipeline.report --study NAME --path",
-    )
+    derived(flags, "train")
     asked = options(flags, argv)
     if argv is not None:  # called by another program
         from pipeline.session.guest import call

@@ -182,7 +182,13 @@ def commit() -> str:
 
     def git(*words: str) -> str:
         return subprocess.run(
-            ("git", *words), cwd=here, capture_output=True, text=True, timeout=10, check=True
+            ("git", *words),
+            cwd=here,
+            env=dict(os.environ),  # the real one may be moved by another thread ("Bad address")
+            capture_output=True,
+            text=True,
+            timeout=10,
+            check=True,
         ).stdout.strip()
 
     try:

@@ -12,6 +12,7 @@ from driver import DATA, Worker, drive, open_plan
 from studies import small_study
 
 from pipeline.ablate import main as ablate
+from pipeline.core.config import TrainConfig
 from pipeline.errors import UserError
 from pipeline.record import events
 from pipeline.record.folders import study_folder
@@ -19,9 +20,9 @@ from pipeline.record.ledger import FILE, Ledger, read_events
 from pipeline.record.record import Record
 from pipeline.report.__main__ import main as report
 from pipeline.session import resolve
+from pipeline.session.derived import derive, derived_name
 from pipeline.session.options import Options
-from pipeline.session.ordered_path import derive, path_name
-from pipeline.session.resolve import path_to_best
+from pipeline.session.resolve import from_search
 from pipeline.session.resume import BUDGET
 from pipeline.study.designs import OrderedPath
 from pipeline.study.space import Choice
@@ -90,6 +91,28 @@ def test_the_path_ends_at_the_best_configuration(tmp_path: Path) -> None:
     assert study.ablation.replicates == record.study.ablation.replicates
     assert study.baseline.dataset == record.study.baseline.dataset
     assert "trial 1, the best of 2 trials" in study.title
+
+
+def test_around_the_best_each_of_its_changes_is_taken_back_alone(tmp_path: Path) -> None:
+    study = small_study(num_rungs=1)
+    record = searched(study_folder(tmp_path, study, None), [BEST], [0.5, 0.8])
+    found = from_search(options(tmp_path, around="best"), chosen(study)).study
+    assert found.name == "small-around"
+    assert "trial 1, the best of 2 trials" in found.title
+    arms = {arm.name: config for arm, config in found.arms()}
+    best = TrainConfig.parse(record.runs["t1"].config, source="test")
+    assert arms["dropout=0.5 + batch_size=16 + sgd"] == best
+    assert arms["baseline"] == study.baseline
+    assert arms["batch_size=16 + sgd"] == best.override({"model.dropout": 0.0})
+    assert arms["dropout=0.5 + sgd"] == best.override({"batch_size": 32})
+    back = arms["dropout=0.5 + batch_size=16"]
+    assert back.optimizer == study.baseline.optimizer
+    assert len(arms) == 5
+    drive(open_plan(study_folder(tmp_path, found, None), found, with_search=False), Worker())
+    again = from_search(options(tmp_path, around="best"), chosen(study)).study
+    assert again.arms() == found.arms()
+    path = from_search(options(tmp_path, path=True), chosen(study)).study
+    assert path.name == "small-path"
 
 
 def test_another_variant_of_a_part_is_one_step(tmp_path: Path) -> None:
@@ -177,14 +200,15 @@ def test_without_a_search_there_is_no_path() -> None:
 
 
 def test_a_long_name_stays_a_name() -> None:
-    assert len(path_name("x" * 64)) == 64
-    assert path_name("x" * 64).endswith("-path")
+    for way in ("path", "around"):
+        assert len(derived_name("x" * 64, way)) == 64
+        assert derived_name("x" * 64, way).endswith(f"-{way}")
 
 
 def test_the_recorded_path_goes_on_even_if_the_search_finds_another_best(tmp_path: Path) -> None:
     study = small_study(num_rungs=1)
     searched(study_folder(tmp_path, study, None), [BEST], [0.5, 0.8])
-    found = path_to_best(options(tmp_path), chosen(study))
+    found = from_search(options(tmp_path, path=True), chosen(study))
     path = found.study
     assert found.searched is not None
     assert found.searched["fingerprint"] == DATA["fingerprint"]
@@ -198,13 +222,13 @@ def test_the_recorded_path_goes_on_even_if_the_search_finds_another_best(tmp_pat
     folder = study_folder(tmp_path, study, None)
     (folder / FILE).unlink()
     searched(folder, [BEST, BEST | {"batch_size": 32}], [0.5, 0.8, 0.9])
-    again = path_to_best(options(tmp_path), chosen(study)).study
+    again = from_search(options(tmp_path, path=True), chosen(study)).study
     assert again.arms() == path.arms()
     longer = study.override({"ablation.replicates": 4})
-    again = path_to_best(options(tmp_path, replicates=4), chosen(longer)).study
+    again = from_search(options(tmp_path, path=True, replicates=4), chosen(longer)).study
     assert again.ablation.replicates == 4
     assert again.arms() == path.arms()
-    anew = path_to_best(options(tmp_path, fresh=True), chosen(study)).study
+    anew = from_search(options(tmp_path, path=True, fresh=True), chosen(study)).study
     assert [len(steps(one)) for one in (path, anew)] == [3, 2]
 
 
@@ -212,16 +236,16 @@ def test_a_search_that_has_grown_since_makes_the_path_anew(tmp_path: Path) -> No
     study = small_study(num_rungs=1, num_trials=2)
     folder = study_folder(tmp_path, study, None)
     searched(folder, [BEST], [0.5, 0.8])
-    path = path_to_best(options(tmp_path), chosen(study)).study
+    path = from_search(options(tmp_path, path=True), chosen(study)).study
     drive(open_plan(study_folder(tmp_path, path, None), path, with_search=False), Worker())
     knobs = {**study.space.knobs, "batch_size": Choice(options=(16, 32, 64))}
     wider = study.override(
         {"space": {**study.space.model_dump(), "knobs": knobs}, "search.num_trials": 9}
     )
     with pytest.raises(UserError, match=r"recorded with other settings:\nspace\.knobs\.batch_size"):
-        path_to_best(options(tmp_path), chosen(wider))
+        from_search(options(tmp_path, path=True), chosen(wider))
     drive(open_plan(folder, wider), Worker(acc=lambda config, _: 0.9 + config.batch_size / 1000))
-    found = path_to_best(options(tmp_path), chosen(wider))
+    found = from_search(options(tmp_path, path=True), chosen(wider))
     assert found.study.arms() != path.arms()
     best = Record.of(read_events(folder)).best_trial()
     assert best is not None
@@ -234,7 +258,7 @@ def test_flags_other_than_those_of_the_search_are_refused(tmp_path: Path) -> Non
     searched(study_folder(tmp_path, study, None), [BEST], [0.5, 0.8])
     other = study.override({"baseline.epochs": 9})
     with pytest.raises(UserError, match=r"baseline\.epochs: recorded 3, now 9"):
-        path_to_best(options(tmp_path), chosen(other))
+        from_search(options(tmp_path, path=True), chosen(other))
 
 
 def test_the_command_says_what_is_missing_and_creates_nothing(tmp_path: Path) -> None:
@@ -256,7 +280,7 @@ def test_the_report_of_the_path_is_written_again(
         [0.5, 0.8],
         study,
     )
-    path = path_to_best(options(tmp_path), chosen(study)).study
+    path = from_search(options(tmp_path, path=True), chosen(study)).study
     folder = study_folder(tmp_path, path, None)
     drive(open_plan(folder, path, with_search=False, note=asked.note), Worker())
     assert report(["--study", "hw3", "--path", "--mlruns", str(tmp_path)]) == 0

@@ -57,7 +57,12 @@ def outlived_by_none(mark: str) -> Callable[..., "subprocess.Popen[bytes]"]:
     silence = subprocess.DEVNULL
     words = ("/bin/sh", "-c", AFTERWARDS, "afterwards", mark)
     shell = subprocess.Popen(
-        words, stdin=subprocess.PIPE, stdout=silence, stderr=silence, start_new_session=True
+        words,
+        stdin=subprocess.PIPE,
+        stdout=silence,
+        stderr=silence,
+        env=dict(os.environ),  # the real one may be moved by another thread ("Bad address")
+        start_new_session=True,
     )
 
     def start(*args: Any, **rest: Any) -> "subprocess.Popen[bytes]":

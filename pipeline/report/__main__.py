@@ -9,7 +9,7 @@ from pipeline.errors import printable
 from pipeline.report.files import STRANGE
 from pipeline.report.language.catalogue import LANGUAGES
 from pipeline.screen import folded, steadily
-from pipeline.session.cli import guarded, parser
+from pipeline.session.cli import derived, guarded, parser
 from pipeline.session.options import Options
 
 
@@ -20,9 +20,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "Write the report of a recorded study again; nothing is trained.",
         trains=False,
     )
-    flags.add_argument(
-        "--path", action="store_true", help="of the path that pipeline.ablate --path trained"
-    )
+    derived(flags, "show")
     flags.add_argument(
         "--check",
         action="store_true",

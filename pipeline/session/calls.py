@@ -114,12 +114,14 @@ def ablate(
     resume: bool = False,
     fresh: bool = False,
     path: bool = False,
+    around: str = "",
     debug: bool = False,
     verbosity: int = 0,
     on_progress: Say | None = None,
 ) -> Outcome:
     """`python -m pipeline.ablate`: the study's arms with replicates, then the report; with `path`
-    those of the way from the baseline to the best configuration of its search.
+    those of the way from the baseline to the best configuration of its search, with
+    `around="best"` that configuration and it with each of its changes taken back alone.
 
     Arguments and what is raised are those of `search`.
     """
@@ -140,6 +142,7 @@ def ablate(
         fresh,
         verbosity=verbosity,
         path=path,
+        around=around,
         debug=debug,
     )
     return _run(options, study, on_progress)

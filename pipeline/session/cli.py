@@ -232,6 +232,26 @@ def _ways(flags: Parser) -> None:
     )
 
 
+def derived(flags: Parser, does: str) -> None:
+    """Add the flags of the studies that are derived from a recorded search; `does`: what the
+    command does with them.
+    """
+    ways = flags.add_mutually_exclusive_group()
+    ways.add_argument(
+        "--path",
+        action="store_true",
+        help=f"{does} the way from the baseline to the best configuration of the recorded search "
+        "instead, one change after another: a study of its own (NAME-path)",
+    )
+    ways.add_argument(
+        "--around",
+        choices=("best",),
+        default="",
+        help=f"{does} that configuration and it with each of its changes taken back alone "
+        "instead: which of the found settings matter? (NAME-around)",
+    )
+
+
 def guarded(main: Callable[[Sequence[str] | None], int]) -> NoReturn:
     """Run a command and leave with its exit code; expected errors are printed without a
     traceback.

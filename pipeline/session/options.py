@@ -34,7 +34,15 @@ class Options:
     dry_run: bool = False
     verbosity: int = 0
     path: bool = False
+    around: str = ""
     debug: bool = False
+
+    @property
+    def way(self) -> str:
+        """Which study is derived from the recorded search: its path, that around its best trial;
+        ''.
+        """
+        return "path" if self.path else "around" if self.around else ""
 
     @classmethod
     def of(cls, command: str, args: argparse.Namespace) -> "Options":

@@ -98,17 +98,17 @@ def resolve(
     return study
 
 
-def path_to_best(options: Options, asked: Chosen) -> Chosen:
-    """The path to the best configuration of the search, as a study of its own: the recorded one,
-    else derived from the search.
+def from_search(options: Options, asked: Chosen) -> Chosen:
+    """The study that is derived from the best configuration of the search: the recorded one, else
+    made anew.
 
     Raises UserError where no search of this very study is recorded, or it found nothing better than
     the baseline.
     """
-    from pipeline.session.ordered_path import derive, path_name
+    from pipeline.session.derived import derive, derived_name
 
     study, root = asked.study, Path(options.mlruns)
-    path = study.model_copy(update={"name": path_name(study.name)})
+    path = study.model_copy(update={"name": derived_name(study.name, options.way)})
     folders = (study_folder(root, one, asked.data) for one in (study, path))
     searched, own = (recorded_in(folder) for folder in folders)
     lines = []
@@ -118,7 +118,7 @@ def path_to_best(options: Options, asked: Chosen) -> Chosen:
     if lines:
         shown = "\n".join(printable(line, 300) for line in lines[:20])
         raise UserError(
-            f"--path: the search of '{study.name}' was recorded with other "
+            f"--{options.way}: the search of '{study.name}' was recorded with other "
             f"settings:\n{shown}\n{GO_ON}"
         )
     budget = {**asked.budget, "search.num_trials": 0}
@@ -129,19 +129,18 @@ def path_to_best(options: Options, asked: Chosen) -> Chosen:
         return replace(asked, study=made, budget=budget)
     if searched.begun:
         study = _with_kept_budget(options, asked, searched, study)
-    made = derive(searched, study)
+    made = derive(searched, study, options.way)
     return replace(asked, study=made, budget=budget, searched=searched.data)
 
 
 def recorded_folder(options: Options, asked: Chosen) -> Path:
-    """The folder that the study is recorded in, with `--path` the one of its path. Raises UserError
-    where nothing is recorded there.
+    """The folder that the study is recorded in, with `--path` or `--around` that of what is derived
+    from it. Raises UserError where nothing is recorded there.
     """
-    from pipeline.session.ordered_path import path_name
+    from pipeline.session.derived import derived_name
 
     study, root = asked.study, Path(options.mlruns)
-    if options.path:
-        study = study.model_copy(update={"name": path_name(study.name)})
+    study = study.model_copy(update={"name": derived_name(study.name, options.way)})
     folder = study_folder(root, study, asked.data)
     if not (folder / FILE).exists():
         raise UserError(f"--study: nothing is recorded in {printable(folder)}; {elsewhere(root)}")

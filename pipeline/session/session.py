@@ -28,7 +28,7 @@ from pipeline.session.dry_run import dry_run
 from pipeline.session.opening import open_record, prepare
 from pipeline.session.options import MLRUNS, Options
 from pipeline.session.preflight import external_files
-from pipeline.session.resolve import Chosen, chosen, path_to_best, resolve
+from pipeline.session.resolve import Chosen, chosen, from_search, resolve
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -52,8 +52,8 @@ def conduct(options: Options, *, with_search: bool) -> int:
 
 def _conduct(options: Options, interrupts: Interrupts, *, with_search: bool) -> int:
     asked = chosen(options)
-    if options.path:
-        asked = path_to_best(options, asked)
+    if options.way:
+        asked = from_search(options, asked)
     study, data = asked.study, asked.data
     if study.baseline.dataset.folder == "needed":
         require_folder(data)  # before the lock of a folder that is called like this one
@@ -178,8 +178,8 @@ class Session:
         self.study, data = prepare(self.options, self.asked, self.record, self.means, self.console)
         if known and known["fingerprint"] != data.fingerprint:
             raise UserError(
-                "--path: the pictures are not those of the recorded search, or their content "
-                "changed"
+                f"--{self.options.way}: the pictures are not those of the recorded search, or "
+                "their content changed"
             )
         self.console.print(data.taken.text(data.warnings), markup=False, soft_wrap=True)
         if not self.options.workers and (short := shortage(self.means)):

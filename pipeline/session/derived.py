@@ -1,5 +1,5 @@
-"""From the baseline to the best configuration of a recorded search, one change after another: a
-study of its own.
+"""Studies of what a recorded search has found: the path from the baseline to its best
+configuration, one change after another, and that configuration with each change taken back alone.
 """
 
 import math
@@ -11,20 +11,21 @@ from pipeline.counts import plural
 from pipeline.errors import UserError
 from pipeline.frozen import Scalar
 from pipeline.record.record import Record, Run
-from pipeline.study.designs import OrderedPath
+from pipeline.study.designs import LeaveOneOut, OrderedPath
+from pipeline.study.designs.base import Scheme
 from pipeline.study.study import Study
 
-SUFFIX = "-path"
 Steps = tuple[dict[str, Scalar], ...]
 
 
-def path_name(name: str) -> str:
-    """What the study of the path is called, and its folder begins with."""
-    return f"{name[: 64 - len(SUFFIX)]}{SUFFIX}"
+def derived_name(name: str, way: str) -> str:
+    """What the study derived that `way` is called, and its folder begins with."""
+    return f"{name[: 63 - len(way)]}-{way}" if way else name
 
 
-def derive(record: Record, asked: Study) -> Study:
-    """The study of the path: an arm more than there are steps, the baseline of the recorded study,
+def derive(record: Record, asked: Study, way: str = "path") -> Study:
+    """The study of the "path", or of what lies "around" the best trial: the baseline of the
+    recorded study, an arm more than there are steps (around the best two more: the baseline), and
     replicates as `asked`.
 
     A step is a knob in which the best trial differs from the baseline; where another variant of a
@@ -32,7 +33,7 @@ def derive(record: Record, asked: Study) -> Study:
     chooses no winner: every step is measured on replicates of its own. Raises UserError where no
     search is recorded, or its best trial is the baseline.
     """
-    where, best = f"study '{asked.name}': --path", record.best_trial()
+    where, best = f"study '{asked.name}': --{way}", record.best_trial()
     if best is None:
         raise UserError(
             f"{where}: no search of it is recorded that has a result; run pipeline.search first"
@@ -41,24 +42,28 @@ def derive(record: Record, asked: Study) -> Study:
     steps = changes(study, best)
     if not steps:
         raise UserError(
-            f"{where}: the best trial of the search, number {best.number}, is the baseline: there "
-            "is no path"
+            f"{where}: the best trial of the search, number {best.number}, is the baseline: it "
+            "changes nothing"
         )
     steps, order = ranked(steps, record, best)
     baseline = study.baseline.override({"epochs": best.config["epochs"]}, source=where)
     rung = f"rung {max(best.rungs) + 1} of {study.search.num_rungs}"
-    title = (
-        f"{study.title}: the path from the baseline to trial {best.number}, the best of "
-        f"{plural(len(record.trial_keys), 'trial')} ({rung}); {order}"
-    )
+    trial = f"trial {best.number}, the best of {plural(len(record.trial_keys), 'trial')} ({rung})"
+    path = OrderedPath(steps=steps)
+    design: Scheme = path
+    said = f"the path from the baseline to {trial}; {order}"
+    if way == "around":
+        design = LeaveOneOut(on=dict(zip(path.factors(), steps, strict=True)), with_none=True)
+        said = f"{trial}, and it with each of its changes from the baseline taken back alone"
+    title = f"{study.title}: {said}"
     ablation = asked.ablation.model_dump(mode="json") | {
-        "design": OrderedPath(steps=steps).model_dump(mode="json"),
+        "design": design.model_dump(mode="json"),
         "tuning": {"name": "fixed"},
         "match": "",
         "matched": {},
     }
     tree = study.model_dump(mode="json") | {
-        "name": path_name(study.name),
+        "name": derived_name(study.name, way),
         "title": title,
         "baseline": baseline.model_dump(mode="json"),
         "ablation": ablation,
