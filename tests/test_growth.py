@@ -2,6 +2,7 @@
 again, what does not is kept and never mixed in.
 """
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,8 @@ from pipeline.analysis.tuning_effort import efforts
 from pipeline.record.record import Record, Run
 from pipeline.record.revision import place
 from pipeline.record.salvage import mend
+from pipeline.session.dry_run import _recorded
+from pipeline.session.resume import tell_growth
 from pipeline.study.designs import LeaveOneOut
 from pipeline.study.space import Choice, Float, Space
 from pipeline.study.study import Study
@@ -52,6 +55,22 @@ def test_an_arm_more_trains_its_runs_alone(tmp_path: Path) -> None:
     assert keys(both.trials()) == keys(one.trials())
     assert both.apart() == []
     assert later_changes(both) == ("the arms were changed after results existed",)
+
+
+def test_what_a_growth_uses_again_and_leaves_is_said_before(tmp_path: Path) -> None:
+    one, _ = trained(tmp_path, with_arms({"dropout": ARMS["dropout"]}, num_trials=0))
+    for arms, used, done, left in ((ARMS, 4, 4, 6), ({"strong": {"model.dropout": 0.4}}, 2, 2, 6)):
+        study = with_arms(arms, num_trials=0)
+        said = " ".join(tell_growth(one, study))
+        assert f"of 4 recorded runs {used} mean the same in it and are used again" in said
+        num_runs = 2 * (1 + len(arms))
+        (line,) = _recorded(one, study, with_search=True)
+        assert f"0 of 0 trials begun, {done} of {num_runs} runs of arms done" in line
+        assert f"at most about {left} epochs are left" in line
+        folder = tmp_path / str(used)
+        shutil.copytree(tmp_path, folder, ignore=shutil.ignore_patterns("[0-9]"))
+        _, now = trained(folder, study)
+        assert 3 * len(now) == left, "as was said"
 
 
 def test_an_arm_is_what_it_is_whatever_it_is_called(tmp_path: Path) -> None:
