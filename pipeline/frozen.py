@@ -175,7 +175,7 @@ def _set(tree: dict[str, Any], path: str, value: Any, kept: set[str]) -> str:
 
 def explain(error: ValidationError) -> Iterator[str]:
     """A line for every problem: path, what is wrong, what was given, what is allowed."""
-    cls = next((c for c in Frozen.__subclasses__() if c.__name__ == error.title), Frozen)
+    cls = next((c for c in _below(Frozen) if c.__name__ == error.title), Frozen)
     for item in error.errors()[:20]:
         path, owner = _locate(cls, item["loc"])
         key, got, context = (
@@ -207,6 +207,12 @@ def explain(error: ValidationError) -> Iterator[str]:
         else:
             wanted = _expected(item["type"], context, item["msg"])
             yield f"{path or '(whole)'}: {wanted}, got {shown}"
+
+
+def _below(cls: type[Frozen]) -> Iterator[type[Frozen]]:
+    for one in cls.__subclasses__():
+        yield one
+        yield from _below(one)
 
 
 EXPECTED = {

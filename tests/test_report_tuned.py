@@ -5,11 +5,11 @@ from pathlib import Path
 import pytest
 
 from pipeline.analysis.results import read_ablation
-from pipeline.analysis.tuning_effort import Effort, efforts, untuned
+from pipeline.analysis.tuning_effort import UNTUNED, Effort, efforts, untuned
 from pipeline.record import events
 from pipeline.record.record import Record
 from pipeline.report import compose, frames
-from pipeline.report.sections.tuning import UNTUNED, column, hyperparameters, unpromoted, warnings
+from pipeline.report.sections.tuning import column, hyperparameters, unpromoted, warnings
 from pipeline.study.designs import Arms
 from pipeline.study.space import Choice, Float, Space
 from pipeline.study.study import Study

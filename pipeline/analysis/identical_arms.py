@@ -61,7 +61,10 @@ def _why(question: Question, runs: Mapping[str, Sequence[Run]], num_pictures: in
             return f"the losses differ, so the change does reach the training, but not {answers}"
     if not shared:
         return ""
-    return f"so is every loss of every epoch: {WIRING}, the change does not reach the training"
+    return (
+        f"so is every loss of every epoch: either {WIRING}, the change does not reach the "
+        "training, or it comes to the same there"
+    )
 
 
 def _trace(run: Run) -> object:

@@ -15,7 +15,10 @@ from pipeline.study.study import Study
 from pipeline.study.tuning import Fixed, Target
 
 LOST = ("diverged", "failed")
-UNTUNED = "All arms have the baseline's hyperparameters: tuned arms could rank differently."
+UNTUNED = (
+    "Apart from what they set, all arms have the baseline's hyperparameters: tuned arms could "
+    "rank differently."
+)
 
 
 @dataclass(frozen=True)

@@ -122,7 +122,7 @@ def no_debugger(*_: object, **__: object) -> None:
     caller = sys._getframe(1)
     raise UserError(
         f"{printable(caller.f_code.co_filename, 300)}, line {caller.f_lineno}: breakpoint(): "
-        "nobody can answer it here; add --workers 1 --debug, or take it out"
+        "nobody can answer it here; add --debug, or take it out"
     )
 
 

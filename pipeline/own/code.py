@@ -96,7 +96,11 @@ def load(tag: str) -> Any:
         raise ValueError(f"'{tag}': {blamed(error)}") from error
     if not hasattr(found, name):
         where = printable(getattr(found, "__file__", None) or module)
-        own = [n for n, v in vars(found).items() if callable(v) and not n.startswith("_")]
+        own = [
+            n
+            for n, v in vars(found).items()
+            if callable(v) and getattr(v, "__module__", "") == module and not n.startswith("_")
+        ]
         raise ValueError(f"{where}: nothing called {name}; {choices(name, own)}")
     part = getattr(found, name)
     if not callable(part):

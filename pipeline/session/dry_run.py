@@ -43,7 +43,14 @@ def dry_run(options: Options, asked: Chosen, folder: Path, *, with_search: bool)
     external_files(study)
     changed = changed_since(recorded, recorded.runs.values())
     shown = preview(
-        study, asked.data, asked.note, folder, taken, with_search=with_search, changed=changed
+        study,
+        asked.data,
+        asked.note,
+        folder,
+        taken,
+        with_search=with_search,
+        changed=changed,
+        begun=recorded.begun is not None,
     )
     said = (*tell_growth(recorded, study), *_recorded(recorded, study, with_search=with_search))
     return "\n".join((*map(folded, said), shown))
@@ -79,16 +86,22 @@ def preview(
     *,
     with_search: bool,
     changed: Sequence[str] = (),
+    begun: bool = False,
 ) -> str:
     """What is `taken` of the pictures ('': not known before they are there); trials, rungs and
     space; arms x replicates; epochs; where it would write.
 
     changed: files of the code that are not those of the recorded runs, for which nothing more would
-    be trained.
+    be trained. begun: whether something is recorded of the study, so that the plan is no first one.
     """
     search, ablation = study.search, study.ablation
     arms = study.arms()
-    lines = [
+    lines = (
+        [f"refused    where more is to be trained: the code has changed, {', '.join(changed)}"]
+        if changed
+        else []
+    )
+    lines += [
         f"study      {study.name}: {study.title}",
         f"pictures   {data or study.baseline.dataset.name}",
     ]
@@ -114,18 +127,13 @@ def preview(
     plan = outline(study)
     said = [
         line
-        for line in (*lines_of(plan), ("pilot", awaited(plan)))
+        for line in (*lines_of(plan), *(() if begun else (("pilot", awaited(plan)),)))
         if line[0] not in ("runs", "arms")
     ]
     lines += [
-        "plan.md would say, before anything is trained:",
+        "plan.md would say:" if begun else "plan.md would say, before anything is trained:",
         *(f"  {line}" for line in column(said)),
     ]
-    lines += (
-        [f"refused    where more is to be trained: the code has changed, {', '.join(changed)}"]
-        if changed
-        else []
-    )
     lines += [f"writes to  {folder}", "dry run: nothing was trained or written"]
     return "\n".join(folded(printable(line, 500)) for line in lines)
 

@@ -43,19 +43,23 @@ def prepare(
     from pipeline.data.cache import prepare as decode
 
     study = resolve(options, asked, record, means.device)
-    began = time.monotonic()
+    began, decoded = time.monotonic(), False
     with Bar(console=console, transient=True, disable=not redraws(console)) as bar:
         task = bar.add_task("decoding the pictures once", visible=False)
+
+        def on_progress(done: int, total: int) -> None:
+            nonlocal decoded
+            decoded = True
+            bar.update(task, completed=done, total=total, visible=True)
+
         data = decode(
             study.baseline.dataset,
             asked.data,
             Path(options.mlruns) / "cache",
-            on_progress=lambda done, total: bar.update(
-                task, completed=done, total=total, visible=True
-            ),
+            on_progress=on_progress,
             recorded=record.data if record.begun else asked.searched,
         )
-    if time.monotonic() - began > 2:
+    if decoded and time.monotonic() - began > 2:
         console.print(
             f"decoded {plural(len(data.labels), 'picture')} once in "
             f"{time.monotonic() - began:.0f} s"

@@ -182,7 +182,7 @@ class Session:
                 "their content changed"
             )
         self.console.print(data.taken.text(data.warnings), markup=False, soft_wrap=True)
-        if not self.options.workers and (short := shortage(self.means)):
+        if not self.options.workers and not self.options.debug and (short := shortage(self.means)):
             self._tell(f"warning: {short}")
         return data
 

@@ -128,8 +128,8 @@ class Study(Frozen):
             if twin != arm.name:
                 raise UserError(
                     f"{source}: arms '{printable(twin)}' and '{printable(arm.name)}' are the same "
-                    "configuration: a factor has no effect (amounts of augmentation have none "
-                    "while augment.strength is 0)"
+                    "configuration: a factor has no effect (some settings have none without "
+                    "another, as amounts of augmentation while augment.strength is 0)"
                 )
             pairs.append((arm, config))
         return tuple(pairs)

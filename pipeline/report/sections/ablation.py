@@ -8,6 +8,7 @@ from typing import Literal
 
 from pipeline.analysis.results import NAMES, Ablation, ArmRow
 from pipeline.analysis.stats import MIN_REPLICATES, NAN, Contrast
+from pipeline.analysis.tuning_effort import UNTUNED
 from pipeline.analysis.tuning_effort import efforts as tuning_efforts
 from pipeline.analysis.wording import NONE, Points, listed, millions, size
 from pipeline.counts import plural
@@ -110,7 +111,7 @@ def main_table(ablation: Ablation, efforts: Mapping[str, str] = MappingProxyType
     if against:
         caption += f" Differences in percent points of {NAMES[ablation.metric]}. "
         caption += families.setting(tuple(asked.values()), ablation.budget)
-        caption += f" {tuning.UNTUNED}" if ablation.policy == "fixed" else ""
+        caption += f" {UNTUNED}" if ablation.policy == "fixed" else ""
     sides = [contrast.against if contrast else "" for contrast in answers]
     rules = (
         {i for i in range(2, len(sides)) if sides[i] != sides[i - 1]} if len(against) > 1 else ()

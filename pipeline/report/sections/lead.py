@@ -5,7 +5,6 @@ from pipeline.analysis.stats import Contrast
 from pipeline.analysis.wording import Points, listed
 from pipeline.core.identity import Seeds
 from pipeline.counts import plural
-from pipeline.frozen import flatten
 from pipeline.record.record import Record
 from pipeline.study.questions import SCREEN
 from pipeline.study.study import Study
@@ -92,7 +91,7 @@ def _tuned(study: Study) -> str:
         return "each arm tuned by a search of its own"
     if study.ablation.tuning.name == "replicated":
         return "each replicate of each arm tuned by a search of its own"
-    paths = {path for arm in study.ablation.design.expand() for path, _ in flatten(arm.overrides)}
-    if paths & {"optimizer.lr", "optimizer.name"}:
+    rates = {config.optimizer.lr for _, config in study.arms()}
+    if len(rates) > 1:
         return "at the learning rates that the arms set, tuned for no arm"
-    return f"at learning rate {study.baseline.optimizer.lr:g}, tuned for no arm"
+    return f"at learning rate {rates.pop():g}, tuned for no arm"

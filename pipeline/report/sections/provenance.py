@@ -180,7 +180,11 @@ def _reproduce(record: Record) -> Iterator[Block]:
     session = next(filter(_searches, reversed(record.sessions)), record.sessions[-1])
     commit = session.commit
     sha = commit.removesuffix("+")
-    yield Text("The recorded command:")
+    yield Text(
+        "The recorded command, and the version of the product's own code that it ran:"
+        if sha
+        else "The recorded command:"
+    )
     yield Code(((f"git checkout {shlex.quote(sha)}",) if sha else ()) + (session.command,))
     if commit != sha:
         yield Text(

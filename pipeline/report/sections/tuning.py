@@ -11,8 +11,6 @@ from pipeline.report.document import Cell, Column, Table
 from pipeline.study.study import Study
 from pipeline.study.tuning import PerArm, Replicated, num_trials
 
-UNTUNED = "All arms have the baseline's hyperparameters: tuned arms could rank differently."
-
 
 def hyperparameters(study: Study) -> str:
     """Whose hyperparameters the arms have, and what follows."""
