@@ -54,8 +54,7 @@ def written(folder: Path, name: str, text: str) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text)
     sys.modules.pop(path.stem, None)
-    for cached in (sources._files, sources._module, sources._place, sources._of_environment):
-        cached.cache_clear()
+    sources.forget()
     return path
 
 

@@ -4,6 +4,7 @@ import ast
 import dataclasses
 import importlib
 import inspect
+import os
 import re
 import subprocess
 import sys
@@ -19,9 +20,11 @@ from pipeline.core.models import MODELS
 from pipeline.data.datasets import DATASETS
 from pipeline.record import sources
 from pipeline.record.sources import code
+from pipeline.session.calls import _told_as_arguments
 from pipeline.session.options import Options
 from pipeline.study.designs import DESIGNS
 from pipeline.study.load import load_study
+from tests.own import NETS
 from tests.test_layout import HEAVY
 
 ROOT = Path(__file__).parents[1]
@@ -288,3 +291,71 @@ def test_one_configuration_is_trained_here(tmp_path: Path) -> None:
     found = pipeline.train(config, inputs, seed=0)
     assert found.complete
     assert 0 <= found.history[0]["val_acc"] <= 1
+
+
+EDITED = """
+import importlib, sys
+from pathlib import Path
+import pipeline
+from pipeline import Ablation, Arms, Digits, Int, Own, Space, Study, TrainConfig
+
+file = Path("mynet.py")
+import mynet
+
+def ablate(replicates):
+    study = Study(
+        name="own",
+        title="Own",
+        baseline=TrainConfig(dataset=Digits(num_valid=1200), model=Own("mynet:MyNet"), epochs=1),
+        space=Space(knobs={"model.width": Int(low=4, high=8)}),
+        ablation=Ablation(
+            design=Arms(arms={"baseline": {}, "clipped": {"clip_norm": 1.0}}), replicates=replicates
+        ),
+    )
+    return pipeline.ablate(study, debug=True, verbosity=-1)
+
+was = mynet.MyNet
+print(ablate(1).exit_code, mynet.MyNet is was, sys.modules["mynet"] is mynet)
+file.write_text(file.read_text().replace("nn.ReLU()", "nn.Tanh()"))
+importlib.reload(mynet)  # as %autoreload does
+try:
+    ablate(2)
+except pipeline.UserError as error:
+    print("mynet.py" in str(error), "add fresh=True" in str(error))
+"""
+
+
+def test_code_that_was_edited_in_a_notebook_is_not_mixed_in(tmp_path: Path) -> None:
+    (tmp_path / "mynet.py").write_text(NETS)
+    (tmp_path / "cells.py").write_text(EDITED)
+    variables = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        (sys.executable, "cells.py"),
+        cwd=tmp_path,
+        env=variables,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    said = [line for line in done.stdout.splitlines() if line[:4] in ("0 Tr", "True")]
+    assert said == ["0 True True", "True True"]
+
+
+@pytest.mark.parametrize(
+    ("flags", "arguments"),
+    [
+        ("--set: model.widt: unknown", "sets: model.widt: unknown"),
+        ("argument --workers: expected", "workers: expected"),
+        ("or add --fresh, or give --mlruns FOLDER", "or add fresh=True, or give mlruns=FOLDER"),
+        ("name (--set name=NAME)", "name (sets={'name': 'NAME'})"),
+        ("--set ablation.tuning.num_trials=3", "sets={'ablation.tuning.num_trials': 3}"),
+        ("got '--fresh 3'; runs--seed/x", "got '--fresh 3'; runs--seed/x"),
+        ("with --fresh, or by python -m x --fresh", "with fresh=True, or by python -m x --fresh"),
+        ("--host 0.0.0.0 --remote", "--host 0.0.0.0 --remote"),
+    ],
+)
+def test_errors_speak_of_arguments(flags: str, arguments: str) -> None:
+    with pytest.raises(UserError) as told, _told_as_arguments():
+        raise UserError(flags)
+    assert str(told.value) == arguments

@@ -62,11 +62,11 @@ def test_what_a_growth_uses_again_and_leaves_is_said_before(tmp_path: Path) -> N
     for arms, used, done, left in ((ARMS, 4, 4, 6), ({"strong": {"model.dropout": 0.4}}, 2, 2, 6)):
         study = with_arms(arms, num_trials=0)
         said = " ".join(tell_growth(one, study))
-        assert f"of 4 recorded runs {used} mean the same in it and are used again" in said
+        assert f"of 4 recorded runs {used} mean the same in it and can be used again" in said
         num_runs = 2 * (1 + len(arms))
         (line,) = _recorded(one, study, with_search=True)
         assert f"0 of 0 trials begun, {done} of {num_runs} runs of arms done" in line
-        assert f"at most about {left} epochs are left" in line
+        assert f"; about {left} epochs are left" in line
         folder = tmp_path / str(used)
         shutil.copytree(tmp_path, folder, ignore=shutil.ignore_patterns("[0-9]"))
         _, now = trained(folder, study)
@@ -117,6 +117,18 @@ def test_a_search_takes_over_the_trials_that_its_space_holds(high: float, tmp_pa
     assert {*keys(new.apart())} == {*keys(old.trials())} - {*keys(inside)}
     assert len(inside) < 8 or high > 0.5
     assert later_changes(new) == ()
+
+
+def test_trials_that_will_be_taken_over_are_counted_before(tmp_path: Path) -> None:
+    old, _ = trained(tmp_path, with_dropout(0.5, num_trials=4))
+    wider = with_dropout(0.9, num_trials=6)
+    num = len(old.runs)
+    assert f"of {num} recorded runs {num} mean the same in it" in " ".join(tell_growth(old, wider))
+    (line,) = _recorded(old, wider, with_search=True)
+    assert "4 of 6 trials begun" in line
+    new, _ = trained(tmp_path, wider)
+    assert set(keys(old.trials())) <= set(keys(new.trials()))
+    assert len(new.apart()) == 0
 
 
 def test_a_knob_more_keeps_the_trials_that_had_its_default(tmp_path: Path) -> None:

@@ -56,6 +56,21 @@ def test_a_metric_is_taken_each_epoch_and_of_the_finished_model(tmp_path: Path) 
         config.override({"metrics": ["my_more:my_recall", "my_more:my_recall"]})
 
 
+def test_a_metric_that_is_no_number_is_its_authors_fault(folder: Path) -> None:
+    text = (
+        "from typing import Literal\n"
+        "from pipeline.core.metrics import Measure\n\n\n"
+        "class Lost(Measure):\n"
+        "    name: Literal['lost'] = 'lost'\n\n"
+        "    def value(self, logits, labels):\n"
+        "        return float('nan')\n"
+    )
+    written(folder, "my_lost.py", text)
+    config = SMALL.override({"metrics": ["my_lost:Lost"]})
+    with pytest.raises(UserError, match=r"metrics 'Lost': a metric is a finite number, got nan"):
+        train(config, digits(num_train=60), seed=1)
+
+
 @pytest.mark.usefixtures("more")
 def test_a_penalty_is_added_to_the_loss() -> None:
     inputs, plain = digits(num_train=60), SMALL.override({"epochs": 2})

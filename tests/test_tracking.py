@@ -126,7 +126,12 @@ def test_an_arm_that_means_something_else_has_a_run_of_its_own(root, tmp_path):
     before = seen(root, folder.name)
     record = whole(root, folder, arms(weak=0.2, firm=0.3))
     view = seen(root, folder.name)
-    assert view["arm:weak"] == before["arm:weak"], "what was shown stays"
+    for what in ("params", "metrics", "status"):
+        assert view["arm:weak"][what] == before["arm:weak"][what], "what was shown stays"
+    assert view["arm:weak"]["tags"]["kind"] == view["arm:strong"]["tags"]["kind"] == "former arm"
+    former = [one for one in view.values() if one["tags"]["kind"] == "former replicate"]
+    assert len(former) == 2
+    assert all(one["tags"]["arm"] == "" for one in former)
     (weak,) = (key for key in view if key.startswith("arm:weak#"))
     for arm, key in (("weak", weak), ("firm", "arm:firm")):
         runs = record.arms()[arm]
@@ -134,6 +139,10 @@ def test_an_arm_that_means_something_else_has_a_run_of_its_own(root, tmp_path):
         assert view[key]["metrics"]["val_acc_n"][-1][1] == len(runs) == 2
         (mean,) = (value for step, value, _ in view[key]["metrics"]["val_acc_mean"] if step == 2)
         assert mean == pytest.approx(sum(run.best["val_acc"] for run in runs) / 2)
+    assert {view[run.key]["tags"]["mlflow.runName"] for run in record.arms()["firm"]} == {
+        "#1 firm",
+        "#2 firm",
+    }
     assert view["arm:strong"]["metrics"] == before["arm:strong"]["metrics"]
     assert "ablation.design.arms.weak.model.dropout" in view["study"]["tags"]["changed"]
     assert {one["status"] for key, one in view.items() if key.startswith("arm:")} == {"FINISHED"}

@@ -7,6 +7,7 @@ from abc import abstractmethod
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, ClassVar
 
+from pipeline.errors import UserError
 from pipeline.frozen import Frozen
 from pipeline.own.parts import Kind, Plain, short
 
@@ -58,5 +59,9 @@ def metric_names(metrics: "Sequence[Metric]") -> tuple[str, ...]:
 
 
 def values(metrics: "Sequence[Metric]", logits: "Tensor", labels: "Tensor") -> dict[str, float]:
-    """Name → value, of a whole split."""
-    return {called(metric): float(metric.value(logits, labels)) for metric in metrics}
+    """Name → value, of a whole split. Raises UserError where one is no finite number."""
+    found = {called(metric): float(metric.value(logits, labels)) for metric in metrics}
+    for name, value in found.items():
+        if not math.isfinite(value):
+            raise UserError(f"metrics '{name}': a metric is a finite number, got {value}")
+    return found

@@ -5,6 +5,7 @@ What a run prints, its traceback included, goes where this process prints. A sto
 the end of an epoch.
 """
 
+import os
 import pdb
 import signal
 import sys
@@ -51,7 +52,9 @@ def run(
         if interrupts.signal or time.monotonic() >= deadline:
             raise Ended
 
-    before, sys.breakpointhook = sys.breakpointhook, stop_here
+    before = sys.breakpointhook
+    if "PYTHONBREAKPOINT" not in os.environ:  # else it is the user's own debugger, or none
+        sys.breakpointhook = stop_here
     try:
         step()
         while (segment := plan.next()) is not None:

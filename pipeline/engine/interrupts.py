@@ -128,9 +128,12 @@ def no_debugger(*_: object, **__: object) -> None:
 
 @contextlib.contextmanager
 def debugged(allowed: bool) -> Iterator[None]:
-    """Whether `breakpoint()` may stop this process within the block."""
+    """Whether `breakpoint()` may stop this process within the block; where PYTHONBREAKPOINT is 0 it
+    does nothing anyway.
+    """
     before = sys.breakpointhook
-    sys.breakpointhook = before if allowed else no_debugger
+    if not allowed and os.environ.get("PYTHONBREAKPOINT") != "0":
+        sys.breakpointhook = no_debugger
     try:
         yield
     finally:

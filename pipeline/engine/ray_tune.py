@@ -7,7 +7,6 @@ Tune's own snapshots, loggers, schedulers and `Tuner.restore` are not used: the 
 import contextlib
 import os
 import shutil
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -19,7 +18,7 @@ from pipeline.engine import (
     ray_node,
     run_log,
 )  # ray_node before ray: it makes the environment that ray reads on import
-from pipeline.engine.interrupts import Interrupts, no_debugger
+from pipeline.engine.interrupts import Interrupts, debugged
 from pipeline.engine.order import Order, Outcome, Report, Segment, checkpoint_folder
 from pipeline.engine.queue import Plan
 from pipeline.errors import MachineError, printable
@@ -271,8 +270,8 @@ def train_segment(config: dict[str, str]) -> None:
         work,
     )  # in the worker alone: the driver needs no training core
 
-    sys.breakpointhook = no_debugger
-    carry_out(Order.from_json(config["order"]), work)
+    with debugged(False):
+        carry_out(Order.from_json(config["order"]), work)
 
 
 def carry_out(

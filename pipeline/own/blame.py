@@ -35,11 +35,7 @@ def _own(error: BaseException) -> bool:
 
 
 def _line(trace: TracebackType | None) -> str:
-    frames = [
-        frame
-        for frame in traceback.extract_tb(trace)
-        if not _is_ours(frame.filename) and not _of_environment(frame.filename)
-    ]
+    frames = [frame for frame in traceback.extract_tb(trace) if is_users(frame.filename)]
     return f"{_shown(frames[-1].filename)}, line {frames[-1].lineno}" if frames else ""
 
 
@@ -56,6 +52,11 @@ def _shown(file: str) -> str:
     path = Path(file)
     inside = path.is_absolute() and path.is_relative_to(Path.cwd())
     return printable(path.relative_to(Path.cwd()) if inside else path)
+
+
+def is_users(file: str) -> bool:
+    """Whether a file is the user's own: neither this package's nor the environment's."""
+    return not _is_ours(file) and not _of_environment(file)
 
 
 def _is_ours(file: str) -> bool:

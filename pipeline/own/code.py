@@ -2,19 +2,21 @@
 an entry point of the group `pipeline.parts` is named.
 """
 
+import contextlib
 import functools
 import importlib
 import itertools
 import os
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from pipeline.errors import choices, printable
-from pipeline.own.blame import blamed, place_of
+from pipeline.own.blame import blamed, is_users, place_of
 
 GROUP = "pipeline.parts"
 FOLDERS = "PIPELINE_CODE"
@@ -39,6 +41,29 @@ def _extend_path() -> None:
     for name in os.environ.get(FOLDERS, "").split(os.pathsep):
         if name and name not in sys.path:
             sys.path.append(name)
+
+
+@contextlib.contextmanager
+def imported_anew() -> Iterator[None]:
+    """Within the block the user's modules are those that their files hold now, whatever a notebook
+    has imported before; after it, the former ones again.
+    """
+
+    def theirs() -> dict[str, ModuleType]:
+        found = ((name, getattr(one, "__file__", None)) for name, one in [*sys.modules.items()])
+        return {name: sys.modules[name] for name, file in found if file and is_users(file)}
+
+    before = theirs()
+    before.pop("__main__", None)
+    for name in before:
+        del sys.modules[name]
+    importlib.invalidate_caches()
+    try:
+        yield
+    finally:
+        for name in theirs().keys() - {"__main__"}:
+            del sys.modules[name]
+        sys.modules.update(before)
 
 
 @functools.cache

@@ -2,8 +2,10 @@
 not; no password in it.
 """
 
+import contextlib
 import os
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from urllib.parse import unquote, urlsplit
 
@@ -156,3 +158,20 @@ def _status(error: Exception, raw: str) -> int:
     return {"UNAUTHENTICATED": 401, "PERMISSION_DENIED": 403}.get(
         getattr(error, "error_code", ""), 0
     )
+
+
+def is_missing(error: Exception) -> bool:
+    """Whether MLflow does not have what it was asked for."""
+    return getattr(error, "error_code", "") == "RESOURCE_DOES_NOT_EXIST"
+
+
+@contextlib.contextmanager
+def missing_is_no_matter(allowed: bool) -> Iterator[None]:
+    """Where `allowed`, what MLflow does not have (a former arm's run, of a store that was lost) is
+    left alone.
+    """
+    try:
+        yield
+    except Exception as error:
+        if not (allowed and is_missing(error)):
+            raise

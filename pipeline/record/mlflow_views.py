@@ -8,10 +8,17 @@ from typing import Any
 
 from pipeline.errors import shell_word
 from pipeline.record.events import End
-from pipeline.record.record import Record
+from pipeline.record.record import Record, Run
 from pipeline.study.study import Study
 
 VIEW_TAG = "mlflow.sharedViewState.arms"  # where the UI keeps views that were saved to be shared
+
+END = {  # status in the ledger → (MLflow's run status, our tag)
+    "complete": ("FINISHED", "complete"),
+    "stopped": ("FINISHED", "pruned"),
+    "diverged": ("FAILED", "diverged"),
+    "failed": ("FAILED", "failed"),
+}
 
 
 def results(end: End, best: Mapping[str, float]) -> dict[str, float]:
@@ -49,6 +56,17 @@ def run_tags(study: Study, kind: str, arm: str, facts: Mapping[str, object]) -> 
     }
     own = {name: facts[name] for name in tags.keys() & facts.keys() - {"kind", "arm"}}
     return {**tags, **own, "status": "running", **factor_tags(study).get(arm, {})}
+
+
+def replicate_tags(study: Study, run: Run) -> dict[str, object]:
+    """What a replicate is in the study as it is now: its arm's, or of a former one."""
+    arms = factor_tags(study)
+    facts = {"replicate": run.replicate}
+    tags = run_tags(study, "replicate" if run.arm else "former replicate", run.arm, facts)
+    of_none = dict.fromkeys(key for own in arms.values() for key in own)
+    factors = arms.get(run.arm, dict.fromkeys(of_none, ""))
+    name = f"#{run.replicate} {run.arm or 'of a former arm'}"
+    return {key: tags[key] for key in tags if key != "status"} | factors | {"mlflow.runName": name}
 
 
 def saved_view(*, tested: bool) -> str:

@@ -25,20 +25,22 @@ from pipeline.record.mlflow_store import (
     log_tags,
     restore_runs,
 )
-from pipeline.record.mlflow_trouble import Trouble, Unusable, explain, redacted, refused
+from pipeline.record.mlflow_trouble import (
+    Trouble,
+    Unusable,
+    explain,
+    is_missing,
+    missing_is_no_matter,
+    redacted,
+    refused,
+)
 from pipeline.record.outbox import Anew, Outbox
-from pipeline.record.record import Record
+from pipeline.record.record import Record, Run
 from pipeline.record.revision import marks
 from pipeline.study.study import Study
 
 Summary = Callable[[str, Sequence[float], Study], dict[str, float]]
 METRICS = ("train_loss", "train_acc", "val_loss", "val_acc", "lr", "seconds")
-END = {  # status in the ledger → (MLflow's run status, our tag)
-    "complete": ("FINISHED", "complete"),
-    "stopped": ("FINISHED", "pruned"),
-    "diverged": ("FAILED", "diverged"),
-    "failed": ("FAILED", "failed"),
-}
 
 
 class Tracker:
@@ -53,8 +55,7 @@ class Tracker:
         summary: Summary,
         tell: Callable[[str], None] = lambda _: None,
     ) -> None:
-        """`recorded` are those already in the ledger of the study in `folder`; `append` writes an
-        event to that ledger.
+        """`recorded`: those in the ledger of the study in `folder`; `append` writes one to it.
 
         `summary`: what an arm's replicates come to, of a metric's name and their values (see
         `analysis.arm_summary`).
@@ -66,9 +67,8 @@ class Tracker:
         self.report: Path | None = None
         self._root, self._folder, self._append, self._tell = root.resolve(), folder, append, tell
         self._record, self._summary = Record(), summary
-        self._old: float = (
-            recorded[-1].seq if recorded else -1
-        )  # up to here an earlier process may have created runs
+        # up to here an earlier process may have created runs
+        self._old: float = recorded[-1].seq if recorded else -1
         self._tried: set[str] = set()  # an answer that got lost may have created these
         self._points: dict[str, list[Any]] = defaultdict(list)
         self._client: Any = None
@@ -82,9 +82,7 @@ class Tracker:
         self.put, self.flush = self._outbox.put, self._outbox.flush
 
     def close(self, report: Path | None = None, timeout_seconds: float = 300.0) -> str:
-        """Send what is left, and folder `report` as artifacts of the study run; returns what went
-        wrong, or ''.
-        """
+        """Send what is left, and `report` as the study run's artifacts; what went wrong, or ''."""
         self.report = report
         problem = self._outbox.close(timeout_seconds)
         return (
@@ -106,10 +104,7 @@ class Tracker:
             self._trouble = None
         except Exception as error:
             self._client = None  # what was deleted meanwhile is looked for anew
-            if (
-                getattr(error, "error_code", "") == "RESOURCE_DOES_NOT_EXIST"
-                and self._record.mlflow_ids
-            ):
+            if is_missing(error) and self._record.mlflow_ids:
                 self._record.mlflow_ids.clear()
                 self._old = math.inf  # all of them may be there, under other ids
                 self._say("MLflow no longer has the runs of this study, which are sent there again")
@@ -240,9 +235,8 @@ class Tracker:
             {f"budget.{k}": v for k, v in event.budget.items()} | {"status": "running"},
         )
         self._status(run_id, "RUNNING")
-        for run in (
-            self._record.runs.values()
-        ):  # of a process that was killed; those that go on send their own start
+        # of a process that was killed; those that go on send their own start
+        for run in self._record.runs.values():
             known = self._known(run.key)
             if run.status == "running" and known and event.seq <= self._old + 1:
                 self._status(known, "SCHEDULED")
@@ -252,12 +246,9 @@ class Tracker:
         for run in self._record.runs.values():
             known = self._known(run.key)
             if run.kind == "arm" and known:
-                tags = {"arm": run.arm, "kind": "replicate" if run.arm else "former replicate"}
-                if run.arm:
-                    tags["mlflow.parentRunId"] = self._arm_run(run.arm, event)
-                log_tags(self._client, known, tags)
-        changed = {"changed": "; ".join(event.changed)}
-        log_tags(self._client, self._known("study"), changed)
+                log_tags(self._client, known, self._replicate_tags(run, event))
+        if study := self._known("study"):
+            log_tags(self._client, study, {"changed": "; ".join(event.changed)})
         for arm in self._record.arms():
             self._arm_summary(arm, event)
 
@@ -269,10 +260,15 @@ class Tracker:
         log_params(self._client, self._run_id(event.run, event, name, parent, tags), event.config)
 
     def _arm(self, event: events.Arm) -> None:
-        facts = {"replicate": event.replicate}
-        tags = mlflow_views.run_tags(self._record.study, "replicate", event.arm, facts)
-        parent, name = self._arm_run(event.arm, event), f"#{event.replicate} {event.arm}"
+        tags = {"status": "running"} | self._replicate_tags(self._record.runs[event.run], event)
+        parent, name = tags.pop("mlflow.parentRunId"), tags.pop("mlflow.runName")
         log_params(self._client, self._run_id(event.run, event, name, parent, tags), event.config)
+
+    def _replicate_tags(self, run: Run, event: Event) -> dict[str, Any]:
+        """What a replicate is now, in the study as it has grown: of some arm, or of none."""
+        parent = self._arm_run(run.arm, event) if run.arm else self._known("study")
+        tags = mlflow_views.replicate_tags(self._record.study, run)
+        return {**tags, "mlflow.parentRunId": parent}
 
     def _arm_run(self, arm: str, event: Event) -> str:
         tags = mlflow_views.run_tags(self._record.study, "arm", arm, {})
@@ -292,7 +288,7 @@ class Tracker:
         run_id = self._known(run.key)
         for name, value in mlflow_views.results(event, run.best or {}).items():
             self._point(run_id, name, value, event.time, len(run.epochs))
-        status, tag = END[event.status]
+        status, tag = mlflow_views.END[event.status]
         log_tags(
             self._client,
             run_id,
@@ -306,11 +302,15 @@ class Tracker:
             self._arm_summary(run.arm, event)
 
     def _finish(self, event: events.Finish) -> None:
+        now = {"study", *map(self._arm_key, self._record.arms())}
         place = f"{redacted(self.uri)}|"
         for key, known in self._record.mlflow_ids.items():
-            if key.startswith((f"{place}arm:", f"{place}study")):
-                log_tags(self._client, known, {"status": event.status})
-                self._client.set_terminated(known, "FINISHED", int(event.time * 1000))
+            what = key.removeprefix(place)
+            if key.startswith(place) and (what in now or what.startswith("arm:")):
+                with missing_is_no_matter(what not in now):
+                    former = {} if what in now else {"kind": "former arm"}
+                    log_tags(self._client, known, {"status": event.status} | former)
+                    self._client.set_terminated(known, "FINISHED", int(event.time * 1000))
         tested = any(run.test_acc is not None for run in self._record.runs.values())
         self._client.set_experiment_tag(
             self._experiment, mlflow_views.VIEW_TAG, mlflow_views.saved_view(tested=tested)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline.engine.interrupts import Interrupted
 from pipeline.errors import PipelineError, UserError
+from pipeline.own.code import imported_anew
 from pipeline.session.cli import seconds
 from pipeline.session.guest import call
 from pipeline.session.opened import OpenedRecord, open_record
@@ -29,7 +30,8 @@ if TYPE_CHECKING:
 DONE, INCOMPLETE, SIGNALS = 0, 3, 128  # exit codes; a signal's is its number above the last
 Say = Callable[[str], None]
 FLAG = re.compile(
-    r"(?:argument )?--(?P<name>[a-z][a-z-]*)(?: (?P<value>[a-z.]+=[^\s,;)]+|[A-Z]+\b|\d+))?"
+    r"(?<![\w'\"/.=-])(?:argument )?--(?P<name>[a-z][a-z-]*)"
+    r"(?: (?P<value>[a-z._]+=[^\s,;)]+|[A-Z]+\b|\d+))?"
 )
 
 
@@ -201,16 +203,24 @@ def _run(options: Options, study: Study | str, say: Say | None) -> Outcome:
 
 
 def _here(options: Options) -> int:
-    """The command in this process; its exit code."""
+    """The command in this process; its exit code. Code of the user's is what its files hold now,
+    as for a process of its own.
+    """
+    from pipeline.record.sources import forget
     from pipeline.session.session import conduct
 
+    if options.workers not in (None, 1):
+        raise UserError(f"workers: debug trains one run after another, got {options.workers}")
     before, sys.argv = sys.argv, [options.command, *options.words()]  # what is recorded
+    forget()
     try:
-        return conduct(options, with_search=options.command == "pipeline.search")
+        with imported_anew():
+            return conduct(options, with_search=options.command == "pipeline.search")
     except Interrupted as stop:
         return SIGNALS + stop.signal
     finally:
         sys.argv = before
+        forget()
 
 
 @contextlib.contextmanager
@@ -220,8 +230,9 @@ def _told_as_arguments() -> Iterator[None]:
         yield
     except PipelineError as error:
         lines = [
-            line if "python -m" in line else FLAG.sub(_as_argument, line)
+            FLAG.sub(_as_argument, before) + command + rest
             for line in str(error).splitlines()
+            for before, command, rest in [line.partition("python -m ")]
         ]
         said = re.sub(r"^flags: ", "arguments: ", "\n".join(lines), flags=re.MULTILINE)
         raise type(error)(said) from error.__cause__
@@ -231,7 +242,7 @@ def _as_argument(flag: re.Match[str]) -> str:
     name, value = flag["name"].replace("-", "_"), flag["value"]
     if name == "set":
         key, _, new = (value or "").partition("=")
-        return f'sets={{"{key}": {new}}}' if value else "sets"
+        return f"sets={{{key!r}: {_value(new)!r}}}" if value else "sets"
     if name not in {field.name for field in fields(Options)}:
         return flag[0]
     if getattr(Options, name, None) is False and flag.string[flag.end() :][:1] != ":":
@@ -260,6 +271,13 @@ def _seconds(time: str | float | None) -> float | None:
 
 def _assignments(sets: Mapping[str, Any] | None) -> tuple[str, ...]:
     return tuple(f"{path}={_typed(value)}" for path, value in (sets or {}).items())
+
+
+def _value(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
 
 
 def _typed(value: Any) -> str:

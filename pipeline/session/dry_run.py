@@ -26,6 +26,7 @@ from pipeline.session.resume import (
     changed_since,
     recorded_in,
     require_settings,
+    taken_over,
     tell_growth,
 )
 from pipeline.study.study import Study
@@ -60,20 +61,23 @@ def _recorded(record: Record, study: Study, *, with_search: bool) -> list[str]:
     """How much of the study is there already, and what is left of it."""
     if not record.begun:
         return []
-    record, ablation = as_grown(record, study), study.ablation
+    grown = taken_over(record := as_grown(record, study), study)
+    ablation = study.ablation
     runs = [run for own in record.arms().values() for run in own if not run.unfinished]
     done = sum(run.replicate <= ablation.replicates for run in runs)
     planned = len(study.arms()) * ablation.replicates
     left, said = expected(study, record, 1)["epochs_left"], ""
     if with_search:
-        search, trials = study.search, record.trials()
+        search = study.search
+        trials = {run.key for run in record.trials()} | grown
         ladder = Ladder(search.reduction, search.num_rungs)
-        whole = search.num_trials * ladder.expected(study.baseline.epochs)
-        left += max(round(whole) - sum(len(run.epochs) for run in trials), 0)
-        said = f"{len(trials):,} of {plural(search.num_trials, 'trial')} begun, "
+        begun = min(len(trials), search.num_trials)
+        left += round((search.num_trials - begun) * ladder.expected(study.baseline.epochs))
+        said = f"{begun:,} of {plural(search.num_trials, 'trial')} begun, "
+    beside = ", beside what trials already begun may go on for" * bool(said)
     return [
-        f"recorded   {said}{done:,} of {plural(planned, 'run')} of arms done; at most about "
-        f"{plural(left, 'epoch')} {'is' if left == 1 else 'are'} left of what follows"
+        f"recorded   {said}{done:,} of {plural(planned, 'run')} of arms done; about "
+        f"{plural(left, 'epoch')} {'is' if left == 1 else 'are'} left of what follows{beside}"
     ]
 
 

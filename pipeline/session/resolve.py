@@ -198,8 +198,8 @@ def _tell_left(before: Study, after: Study, sets: Mapping[str, Any]) -> None:
     """Say what a part that is chosen by its name does not take over of the study's own."""
     for path in sets:
         part, dot, name = path.rpartition(".")
-        if not dot or name != "name":
-            continue
+        if not dot or name != "name" or not path.startswith("baseline."):
+            continue  # an arm's own says itself what it sets
         old, new = (functools.reduce(getattr, part.split("."), one) for one in (before, after))
         said = [
             f"{part.removeprefix('baseline.')}.{key}={getattr(old, key)}"

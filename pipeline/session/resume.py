@@ -19,6 +19,7 @@ from pipeline.frozen import digest
 from pipeline.record.events import Revision
 from pipeline.record.ledger import FILE, read_events
 from pipeline.record.record import Record, Run
+from pipeline.record.revision import place, searches
 from pipeline.record.sources import changed, code
 from pipeline.study.study import Study
 
@@ -206,10 +207,11 @@ def tell_growth(record: Record, study: Study) -> list[str]:
         return []
     more = [f"and {plural(len(lines) - 10, 'more field')}"] if len(lines) > 10 else []
     then = as_grown(record, study)
-    used = len(then.runs) - len(then.apart())
+    used = len(then.runs) - len({run.key for run in then.apart()} - taken_over(then, study))
     return [
-        f"the study has grown; of {plural(len(then.runs), 'recorded run')} {used:,} mean the same "
-        "in it and are used again, the others are kept and not mixed in:",
+        f"the study has grown; of {plural(len(then.runs), 'recorded run')} {used:,} "
+        f"{'means' if used == 1 else 'mean'} the same in it and can be used again, what else there "
+        "is is kept and not mixed in:",
         *lines[:10],
         *more,
         *filter(None, [printable(recorded_command(record), 500)]),
@@ -224,6 +226,24 @@ def as_grown(record: Record, study: Study) -> Record:
     then = copy.deepcopy(record)
     then.apply(Revision(study=study.model_dump(mode="json"), changed=lines))
     return then
+
+
+def taken_over(record: Record, study: Study) -> set[str]:
+    """The runs from before the study grew that its searches could have proposed, as many as they
+    have room for.
+    """
+    found: set[str] = set()
+    for target in searches(study):
+        known = record.searches.get(target.name, [])
+        own = [
+            key
+            for key in dict.fromkeys(record.former.get(target.name, ()))
+            if key not in known
+            and record.runs[key].replicate == target.replicate
+            and place(record.runs[key], target.config, target.space) is not None
+        ]
+        found |= set(own[: max(target.num_trials - len(known), 0)])
+    return found
 
 
 def _refuse(lines: list[str], folder: Path, command: str = "") -> None:
