@@ -469,6 +469,30 @@ def test_what_another_part_does_not_take_over_is_said(place, monkeypatch, capsys
     assert capsys.readouterr().err == ""
 
 
+def test_a_knob_may_be_left_out_of_the_search(place, monkeypatch, capsys):
+    whole, *_ = chosen(place, monkeypatch)
+    fewer, *_ = chosen(
+        place,
+        monkeypatch,
+        *("--set", "space.knobs.batch_size=null", "--set", "space.branches.optimizer=null"),
+    )
+    assert set(whole.space.knobs) - set(fewer.space.knobs) == {"batch_size"}
+    assert (set(whole.space.branches), fewer.space.branches) == ({"optimizer"}, {})
+    assert Study.parse(fewer.model_dump(mode="json"), source="test") == fewer
+    assert capsys.readouterr().err == ""
+    for path, meant in (("knobs.batchsize", "batch_size"), ("branches.optimiser", "optimizer")):
+        with pytest.raises(UserError, match=rf"space\.{path}=null: .*did you mean '{meant}'"):
+            chosen(place, monkeypatch, "--set", f"space.{path}=null")
+    name = "space.knobs.model.width"
+    wider = json.dumps({"kind": "int", "low": 4, "high": 8})
+    no_arms = ("--set", 'ablation.design.on.ResNet={"clip_norm": 1.0}')
+    swapped, *_ = chosen(
+        place, monkeypatch, "--set", f"{name}={wider}", "--set", "model.name=vit", *no_arms
+    )
+    assert "model.width" not in swapped.space.knobs
+    assert "so not searched: model.width" in " ".join(capsys.readouterr().err.split())
+
+
 def test_the_flag_comes_before_the_environment_and_both_before_the_fallback(place, monkeypatch):
     monkeypatch.setenv("FOOD11", "/from/the/environment")
     assert chosen(place, monkeypatch)[1] == Path("/from/the/environment")

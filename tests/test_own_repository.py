@@ -108,5 +108,6 @@ def test_a_repository_of_ones_own_is_run_stopped_gone_on_with_refused_and_export
     assert code == 0, text
     (card,) = home.rglob("README.md")
     assert "`my_nets:MyNet` (my_nets.py)" in card.read_text()
+    assert "| test_my_recall |" in card.read_text()
     assert onnxruntime.InferenceSession(card.parent / "model.onnx").get_inputs()[0].name == "pixels"
     assert "MyNet" in json.dumps(json.loads((card.parent / "config.json").read_text()))

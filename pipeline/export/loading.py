@@ -52,7 +52,8 @@ def loading(artifact: Artifact, white: int, *, with_onnx: bool) -> str:
     if needed:
         blocks.append(
             "`model.safetensors` names parts that are not this project's own, and cannot be loaded "
-            f"without their code on the import path: {', '.join(needed)}."
+            "without their code, whose folder must be on the import path (`PYTHONPATH`): "
+            f"{', '.join(needed)}."
         )
     if with_onnx:
         mode = "L" if artifact.channels == 1 else "RGB"

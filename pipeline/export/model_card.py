@@ -10,6 +10,7 @@ from typing import Any
 
 from pipeline.analysis.stats import MIN_REPLICATES
 from pipeline.core.finished.artifact import Artifact
+from pipeline.core.metrics import metric_names
 from pipeline.counts import plural
 from pipeline.data.listing import FULL_DEPTH
 from pipeline.errors import printable
@@ -190,7 +191,8 @@ def _training(facts: Facts) -> str:
 def _metrics(facts: Facts) -> str:
     run, peers = facts.selection.run, facts.selection.peers
     rows = []
-    for name in ("test_acc", "test_loss", "val_acc", "val_loss"):
+    own = metric_names(facts.artifact.config.metrics)
+    for name in ("test_acc", "test_loss", "val_acc", "val_loss", *own):
         found = [value for peer in peers if (value := peer.metric(name)) is not None]
         rows.append(f"| {name} | {_moments(found)} | {_number(run.metric(name))} |")
     spread = "mean ± sd (n)" if len(peers) >= MIN_REPLICATES else "mean (n)"

@@ -133,6 +133,20 @@ class Space(Frozen):
     knobs: dict[str, Knob] = Field(default_factory=dict)
     branches: dict[str, dict[str, dict[str, Knob]]] = Field(default_factory=dict)
 
+    @model_validator(mode="before")
+    @classmethod
+    def _searched(cls, given: Any) -> Any:
+        """A knob or branch that is set to nothing is not searched."""
+        if not isinstance(given, Mapping):
+            return given
+        parts = {part: given[part] for part in ("knobs", "branches") if part in given}
+        left = {
+            part: {key: value for key, value in own.items() if value is not None}
+            for part, own in parts.items()
+            if isinstance(own, Mapping)
+        }
+        return {**given, **left}
+
     @model_validator(mode="after")
     def _something(self) -> "Space":
         if not self.knobs and not any(self.branches.values()):
