@@ -67,14 +67,22 @@ class Drawn:
     def __init__(self, rng: np.random.Generator) -> None:
         self.rng = rng
 
-    def suggest_float(self, name: str, low: float, high: float, *, log: bool) -> float:  # noqa: ARG002
+    def suggest_float(
+        self,
+        name: str,  # noqa: ARG002
+        low: float,
+        high: float,
+        *,
+        step: float | None = None,  # noqa: ARG002
+        log: bool,
+    ) -> float:
         return float(
             np.exp(self.rng.uniform(np.log(low), np.log(high)))
             if log
             else self.rng.uniform(low, high)
         )
 
-    def suggest_int(self, name: str, low: int, high: int, *, log: bool) -> int:
+    def suggest_int(self, name: str, low: int, high: int, *, step: int, log: bool) -> int:  # noqa: ARG002
         return round(self.suggest_float(name, low, high, log=log))
 
     def suggest_categorical(self, name: str, choices: Sequence[Any]) -> Any:  # noqa: ARG002

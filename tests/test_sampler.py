@@ -34,7 +34,16 @@ BRANCHED = Space(
         }
     },
 )
-SPACES = pytest.mark.parametrize("space", [FLAT, BRANCHED], ids=["flat", "branched"])
+STEPPED = Space(
+    knobs={
+        "model.dropout": Float(low=0.0, high=0.5, step=0.1),
+        "model.width": Int(low=8, high=64, step=8),
+        "optimizer.lr": Float(low=1e-4, high=1.0, log=True),
+    }
+)
+SPACES = pytest.mark.parametrize(
+    "space", [FLAT, BRANCHED, STEPPED], ids=["flat", "branched", "stepped"]
+)
 KINDS = pytest.mark.parametrize("kind", ["tpe", "random"])
 
 

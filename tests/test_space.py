@@ -17,6 +17,8 @@ RANGES = (
     Float(low=1e-4, high=1.0, log=True),
     Int(low=0, high=9),
     Int(low=1, high=64, log=True),
+    Float(low=0.1, high=0.7, step=0.2),
+    Int(low=8, high=64, step=8),
     Choice(options=(16, 32)),
     Choice(options=("cnn", "resnet18")),
     Choice(options=(True, False)),
@@ -34,13 +36,15 @@ class Draws:
         self.random = random.Random(seed)
         self.asked: dict[str, object] = {}
 
-    def suggest_float(self, name, low, high, *, log):
+    def suggest_float(self, name, low, high, *, step, log):
         assert log in (True, False)
-        return self._keep(name, self.random.uniform(low, high))
+        if step is None:
+            return self._keep(name, self.random.uniform(low, high))
+        return self._keep(name, low + step * self.random.randint(0, round((high - low) / step)))
 
-    def suggest_int(self, name, low, high, *, log):
+    def suggest_int(self, name, low, high, *, step, log):
         assert log in (True, False)
-        return self._keep(name, self.random.randint(low, high))
+        return self._keep(name, self.random.randrange(low, high + 1, step))
 
     def suggest_categorical(self, name, choices):
         return self._keep(name, self.random.choice(list(choices)))
@@ -82,6 +86,22 @@ def test_a_range_goes_through_json(knob):
     assert type(knob).parse(knob.model_dump(mode="json"), source="test") == knob
 
 
+def test_a_step_leaves_only_its_own_values():
+    knob = Float(low=0.1, high=0.7, step=0.2)
+    assert [
+        value for value in (0.1, 0.2, 0.3, 0.1 + 2 * 0.2, 0.7, 0.9) if knob.contains(value)
+    ] == [
+        0.1,
+        0.3,
+        0.1 + 2 * 0.2,
+        0.7,
+    ]
+    assert knob.describe() == "0.1 … 0.7 (step 0.2)"
+    assert [value for value in range(70) if Int(low=8, high=64, step=8).contains(value)] == [
+        *range(8, 65, 8)
+    ]
+
+
 def test_true_is_no_number():
     assert not Float(low=0, high=2).contains(True)
     assert not Int(low=0, high=2).contains(True)
@@ -98,6 +118,10 @@ def test_true_is_no_number():
         (Int, {"low": 3, "high": 3}, "low must be below high"),
         (Int, {"low": 0, "high": 3, "log": True}, "log range needs low >= 1"),
         (Int, {"low": 0.5, "high": 3}, "integer"),
+        (Float, {"low": 0, "high": 1, "step": 0.3}, "whole number of steps above low"),
+        (Float, {"low": 0, "high": 1, "step": 0}, "greater than 0"),
+        (Float, {"low": 0.1, "high": 1, "step": 0.3, "log": True}, "a log range has no step"),
+        (Int, {"low": 1, "high": 8, "step": 2}, "whole number of steps above low"),
         (Choice, {"options": ()}, "at least 1 item"),
         (Choice, {"options": (1, 2, 1)}, "repeat"),
         (Choice, {"options": (float("nan"),)}, "finite"),

@@ -190,7 +190,7 @@ def _point(space: Space, knobs: Mapping[str, Scalar], trial: int) -> FrozenTrial
 
 def _distribution(knob: Range) -> BaseDistribution:
     if isinstance(knob, Float):
-        return FloatDistribution(knob.low, knob.high, log=knob.log)
+        return FloatDistribution(knob.low, knob.high, log=knob.log, step=knob.step)
     if isinstance(knob, Int):
-        return IntDistribution(knob.low, knob.high, log=knob.log)
+        return IntDistribution(knob.low, knob.high, log=knob.log, step=knob.step)
     return CategoricalDistribution(knob.options)
