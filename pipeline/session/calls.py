@@ -234,8 +234,8 @@ def _told_as_arguments() -> Iterator[None]:
             for line in str(error).splitlines()
             for before, command, rest in [line.partition("python -m ")]
         ]
-        said = re.sub(r"^flags: ", "arguments: ", "\n".join(lines), flags=re.MULTILINE)
-        raise type(error)(said) from error.__cause__
+        error.args = (re.sub(r"^flags: ", "arguments: ", "\n".join(lines), flags=re.MULTILINE),)
+        raise
 
 
 def _as_argument(flag: re.Match[str]) -> str:

@@ -14,7 +14,7 @@ from pipeline.errors import PipelineError, nearest, printable
 from pipeline.limits import num_cores
 from pipeline.record.outbox import THREAD as OUTBOX
 from pipeline.screen import fold, steady_to_the_end
-from pipeline.session.options import MLRUNS, Options
+from pipeline.session.options import BEST, MLRUNS, Options
 
 ERROR = "error: "
 MANY_WORKERS, WORKERS_A_CORE = 64, 4
@@ -245,7 +245,7 @@ def derived(flags: Parser, does: str) -> None:
     )
     ways.add_argument(
         "--around",
-        choices=("best",),
+        choices=(BEST,),
         default="",
         help=f"{does} that configuration and it with each of its changes taken back alone "
         "instead: which of the found settings matter? (NAME-around)",

@@ -4,6 +4,7 @@ import argparse
 from dataclasses import dataclass, fields
 
 MLRUNS = "mlruns"
+BEST = "best"  # the trial that --around is about
 HANDED_OVER = "handed-over.json"  # the file of a study that another program made, for a moment
 
 

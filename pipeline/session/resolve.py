@@ -18,7 +18,7 @@ from pipeline.record.folders import study_folder
 from pipeline.record.ledger import FILE
 from pipeline.record.record import Record
 from pipeline.screen import fold
-from pipeline.session.options import Options
+from pipeline.session.options import BEST, Options
 from pipeline.session.resume import GO_ON, KEPT, changed_settings, elsewhere, grown, recorded_in
 from pipeline.study.load import load_study
 from pipeline.study.study import Study
@@ -109,6 +109,8 @@ def from_search(options: Options, asked: Chosen) -> Chosen:
     """
     from pipeline.session.derived import derive, derived_name
 
+    if options.around not in ("", BEST):
+        raise UserError(f"--around: got {printable(repr(options.around))}; allowed: {BEST}")
     study, root = asked.study, Path(options.mlruns)
     path = study.model_copy(update={"name": derived_name(study.name, options.way)})
     folders = (study_folder(root, one, asked.data) for one in (study, path))
