@@ -427,7 +427,7 @@ def test_the_recorded_command_and_commit(tmp_path: Path, dirty: bool) -> None:
     write_texts(book.record(), tmp_path / "r")
     text = (tmp_path / "r/report.md").read_text()
     told = text[text.index("How to reproduce") :]
-    assert f"The recorded command:\n\n```sh\ngit checkout {SHA}\n{search}\n```" in told
+    assert f"that it ran:\n\n```sh\ngit checkout {SHA}\n{search}\n```" in told
     assert ("Uncommitted changes came on top" in told) == dirty
     assert f"{SHA[:12]}{'+' * dirty} |" in text.replace("\\+", "+")
 
