@@ -465,7 +465,7 @@ def test_what_another_part_does_not_take_over_is_said(place, monkeypatch, capsys
     own = ("--set", "optimizer.lr=0.1", "--set", "optimizer.weight_decay=0")
     chosen(place, monkeypatch, "--set", "optimizer.name=sgd", *own)
     chosen(place, monkeypatch, "--set", "optimizer.name=adam")
-    chosen(place, monkeypatch, "--set", "ablation.design.on.ResNet.optimizer.name=sgd")
+    chosen(place, monkeypatch, "--set", "ablation.design.on.ResNet.model.name=resnet18")
     assert capsys.readouterr().err == ""
 
 
