@@ -10,7 +10,7 @@ from pathlib import Path
 import commands
 
 SETS = ("--set", "model.width=4", "--set", "dataset.num_valid=1200")  # of 1,797 pictures
-BUDGET = ("--epochs", 3, "--trials", 4, "--replicates", 2)
+BUDGET = ("--epochs", 3, "--trials", 4, "--replicates", 1)
 DIGITS = ("--study", "hw3", "--workers", 1, *BUDGET, *SETS)
 
 

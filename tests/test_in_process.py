@@ -122,7 +122,8 @@ runpy.run_module("pipeline.ablate", run_name="__main__")
 
 
 def test_debug_stops_at_breakpoints_and_loads_no_ray(tmp_path: Path) -> None:
-    (tmp_path / "study.json").write_text(small_study(epochs=1, replicates=1).model_dump_json())
+    small = small_study(epochs=1, replicates=1).override({"baseline.dataset.num_valid": 1200})
+    (tmp_path / "study.json").write_text(small.model_dump_json())
     flags = ("--study", str(tmp_path / "study.json"), "--mlruns", str(tmp_path / "mlruns"), "-v")
 
     def run(typed: str) -> "subprocess.CompletedProcess[str]":
