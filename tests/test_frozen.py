@@ -13,7 +13,7 @@ from pipeline.core.schedules import SCHEDULES
 from pipeline.core.transfer import Transfer
 from pipeline.data.datasets import DATASETS
 from pipeline.errors import UserError
-from pipeline.frozen import flatten
+from pipeline.frozen import explain, flatten
 from pipeline.study.designs import Factorial
 from pipeline.study.study import Study
 from tests.studies import small_study
@@ -293,3 +293,11 @@ def test_a_study_that_is_no_mapping_is_refused():
     for tree in ([], None, "x", 3):
         with pytest.raises(UserError, match=r"test: \(whole\)"):
             Study.parse(tree, source="test")
+
+
+def test_a_misspelt_field_of_a_part_is_told_with_those_there_are():
+    with pytest.raises(ValidationError) as wrong:
+        CNN(widht=4)
+    (line,) = explain(wrong.value)
+    assert line.startswith("widht: unknown key; got 'widht'; allowed: ")
+    assert line.endswith("did you mean 'width'?")

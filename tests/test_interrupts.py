@@ -17,8 +17,9 @@ from pictures import class_folder
 from pipeline.data.cache import prepare
 from pipeline.data.datasets.folder import Folder
 from pipeline.engine import interrupts as interrupts_module
-from pipeline.engine.interrupts import SIGNALS, Interrupted, Interrupts
+from pipeline.engine.interrupts import SIGNALS, Interrupted, Interrupts, debugged
 from pipeline.engine.processes import descendants
+from pipeline.errors import UserError
 
 
 def send(number: int) -> None:
@@ -129,3 +130,19 @@ def _runs(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except OSError:
         return False
+
+
+def test_a_breakpoint_that_nobody_could_answer_is_refused_with_its_line(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv("PYTHONBREAKPOINT", raising=False)
+    before = sys.breakpointhook
+    said = r"test_interrupts\.py, line \d+: breakpoint"
+    with debugged(False), pytest.raises(UserError, match=said):
+        breakpoint()
+    assert sys.breakpointhook is before
+    with debugged(True):
+        assert sys.breakpointhook is before
+    monkeypatch.setenv("PYTHONBREAKPOINT", "0")
+    with debugged(False):
+        breakpoint()
