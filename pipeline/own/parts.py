@@ -255,7 +255,7 @@ def at_fault(where: str, part: Frozen) -> Iterator[None]:
     try:
         yield
     except bdb.BdbQuit:
-        raise KeyboardInterrupt("the debugger was left: nothing was trained") from None
+        raise KeyboardInterrupt("the debugger was left; the same command goes on") from None
     except Exception as error:
         tag = getattr(type(part), "__part__", "")
         if not tag or type(error).__module__.startswith("pipeline."):

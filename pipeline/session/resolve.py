@@ -214,11 +214,10 @@ def _without_lost_knobs(before: Study, after: Study) -> Study:
     """The study without the knobs of a part that `--set` has put another one in the place of."""
     had, has = before.baseline.flat(), after.baseline.flat()
     lost = [path for path in after.space.knobs if path in had and path not in has]
-    if lost:
-        note = (
-            f"note: --set: no longer settings of the baseline, so not searched: {', '.join(lost)}"
-        )
-        print("\n".join(fold(printable(note, 1000))), file=sys.stderr)
+    if not lost:
+        return after
+    note = f"note: --set: no longer settings of the baseline, so not searched: {', '.join(lost)}"
+    print("\n".join(fold(printable(note, 1000))), file=sys.stderr)
     return after.override({f"space.knobs.{path}": None for path in lost}, source="--set")
 
 
