@@ -23,7 +23,7 @@ from pipeline.record.record import Record
 from pipeline.record.tracking import METRICS, Tracker, redacted
 from pipeline.study.designs import Arms
 from pipeline.study.study import Study
-from tests.driver import Worker, open_plan, train
+from tests.driver import DATA, Worker, open_plan, train
 from tests.studies import small_study
 
 ROOT = Path(__file__).parents[1]
@@ -146,6 +146,18 @@ def test_an_arm_that_means_something_else_has_a_run_of_its_own(root, tmp_path):
     assert view["arm:strong"]["metrics"] == before["arm:strong"]["metrics"]
     assert "ablation.design.arms.weak.model.dropout" in view["study"]["tags"]["changed"]
     assert {one["status"] for key, one in view.items() if key.startswith("arm:")} == {"FINISHED"}
+
+
+def test_a_study_that_grew_before_its_first_session_is_shown(root, tmp_path):
+    """The command was killed between its first two events."""
+    folder, study = tmp_path / "early-digits", small_study(num_trials=0)
+    with Ledger(folder) as ledger:
+        tree = study.model_dump(mode="json")
+        ledger.append(events.Study(id="feedc0de", study=tree, data=DATA, note=""))
+    arms = {"baseline": {}, "other": {"model.dropout": 0.1}}
+    grown = study.override({"ablation.design": {"name": "arms", "arms": arms}})
+    record = whole(root, folder, grown)
+    assert set(seen(root, folder.name)) == {"study", "arm:baseline", "arm:other", *record.runs}
 
 
 def trouble() -> Worker:
