@@ -17,8 +17,10 @@ from pipeline.record import events
 from pipeline.record.events import Event
 from pipeline.record.ledger import Ledger
 from pipeline.record.record import Record, Run
+from pipeline.session.resolve import as_recorded
 from pipeline.session.resume import grown
 from pipeline.study.study import Study
+from pipeline.study.tuning import RACE
 
 DATA = {
     "title": "digits",
@@ -121,6 +123,7 @@ def open_plan(
         listener(event)
 
     ledger.listener = listen
+    study = as_recorded(record, study)
     if not record.begun:
         ledger.append(
             events.Study(id="feedc0de", study=study.model_dump(mode="json"), data=DATA, note=note)
@@ -175,8 +178,10 @@ def train(plan: Plan, worker: Worker, *, workers: int = 1, seed: int = 0) -> Non
     plan.ledger.append(events.Finish(status="complete"))
 
 
-def facts(record: Record) -> tuple[dict[int, Any], dict[tuple[str, int], Any]]:
-    """All that must not depend on interruptions: (trials by number, arms by name and replicate)."""
+def facts(record: Record) -> tuple[dict[Any, Any], dict[tuple[str, int], Any]]:
+    """All that must not depend on interruptions: (trials by number, and those of a race by its
+    round, too; arms by name and replicate).
+    """
     trials = {
         number: (key, *_facts(record.runs[key])) for number, key in enumerate(record.trial_keys)
     }
@@ -185,7 +190,8 @@ def facts(record: Record) -> tuple[dict[int, Any], dict[tuple[str, int], Any]]:
         for runs in record.arms().values()
         for run in runs
     }
-    return trials, arms
+    raced = {(run.number, run.replicate): (run.key, *_facts(run)) for run in record.trials(RACE)}
+    return trials | raced, arms
 
 
 def _facts(run: Run) -> tuple[Any, ...]:

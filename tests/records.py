@@ -11,7 +11,8 @@ from pipeline.core.config import TrainConfig
 from pipeline.core.optimizers import Adam
 from pipeline.data.datasets import Folder
 from pipeline.record import events
-from pipeline.record.events import Event, Line, Unread, written
+from pipeline.record.event_form import written
+from pipeline.record.events import Event, Line, Unread
 from pipeline.record.ledger import Ledger, read_events
 from pipeline.record.record import Record
 from pipeline.study.designs import Arms, Factorial
@@ -60,7 +61,7 @@ def make_study(
                 }
             },
         ),
-        search=Search(num_trials=num_trials),
+        search=Search(num_trials=num_trials, race=0),
         ablation=Ablation(design=Factorial(on=factors), replicates=replicates),
     )
 

@@ -35,6 +35,6 @@ def small_study(
             dataset=Digits(num_train=100), model=CNN(width=4), epochs=epochs, batch_size=32
         ),
         space=space,
-        search=Search(**{"num_trials": 6, **search}),
+        search=Search(**{"num_trials": 6, "race": 0, **search}),
         ablation=Ablation(design=Factorial(on=factors), replicates=replicates),
     )

@@ -211,7 +211,7 @@ def outcome(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     found_all = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
     (snippet,) = (one for one in found_all if "pipeline.search(study" in one)
     found: dict[str, Any] = {"lines": []}
-    snippet = snippet.replace("time=", "workers=1, on_progress=lines.append, time=")
+    snippet = snippet.replace("time=", "workers=1, race=0, on_progress=lines.append, time=")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(tmp_path_factory.mktemp("notebook"))
         exec(snippet, found)

@@ -11,7 +11,8 @@ import pytest
 
 from pipeline.errors import MachineError, UserError
 from pipeline.record import events
-from pipeline.record.events import KINDS, Event, Unread, read, written
+from pipeline.record.event_form import read, written
+from pipeline.record.events import KINDS, Event, Unread
 from pipeline.record.ledger import FILE, Ledger, read_events
 from pipeline.record.lines import seal, unseal
 from pipeline.record.record import Record

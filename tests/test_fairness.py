@@ -11,7 +11,8 @@ from records import EFFECTS, Scribe, make_study, with_arms
 from pipeline.analysis.fairness import later_changes, unequal
 from pipeline.errors import UserError
 from pipeline.record import events
-from pipeline.record.events import Revision, read
+from pipeline.record.event_form import read
+from pipeline.record.events import Revision
 from pipeline.record.ledger import read_events
 from pipeline.record.record import Record
 from pipeline.report import compose, write_report

@@ -18,7 +18,7 @@ def test_killed_twice_ends_as_if_undisturbed(tmp_path: Path) -> None:
     """And with one worker the same study twice is the same, number for number."""
     calm, killed = tmp_path / "calm", tmp_path / "killed"
     assert commands.run("search", *DIGITS, home=calm) == 0, commands.output(calm)
-    for events in (5, 17):
+    for events in (12, 45):  # in the search, and in the race
         commands.kill_after("search", *DIGITS, home=killed, events=events)
     assert commands.run("search", *DIGITS, home=killed) == 0, commands.output(killed)
     assert commands.results(killed) == commands.results(calm)

@@ -25,6 +25,7 @@ FLAGS = (
     2,
     "--trials",
     2,
+    "--no-race",
     "--replicates",
     1,
     "--set",

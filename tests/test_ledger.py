@@ -15,7 +15,7 @@ import pytest
 
 from pipeline.errors import MachineError, UserError
 from pipeline.record import events
-from pipeline.record.events import written
+from pipeline.record.event_form import written
 from pipeline.record.ledger import FILE, Ledger, read_events
 from pipeline.record.lines import seal
 from pipeline.record.lock import Lock
@@ -267,8 +267,8 @@ def test_two_ledgers_of_one_process_exclude_each_other(tmp_path):
         ({}, ""),
         ({"format": 1}, ""),
         (
-            {"format": 3, "commit": "abc123"},
-            r"by a newer version of this code \(commit abc123\), in format 3.*nothing",
+            {"format": 4, "commit": "abc123"},
+            r"by a newer version of this code \(commit abc123\), in format 4.*nothing",
         ),
         ({"format": "x"}, "in format x"),
         ({"format": True}, "in format True"),

@@ -143,6 +143,7 @@ def prefixes(folder: Path, target: Path) -> list[Path]:
         pytest.param(search_study(replicates=1, scheduler="stopping"), Worker, id="stopping"),
         pytest.param(search_study(replicates=1), trouble, id="trouble"),
         pytest.param(search_study(replicates=1), impatient, id="early"),
+        pytest.param(search_study(replicates=2, race=3), trouble, id="race"),
         pytest.param(
             search_study(space=FEW_POINTS, num_trials=9, replicates=1), Worker, id="twins"
         ),

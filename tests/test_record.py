@@ -3,7 +3,7 @@ import pytest
 from pipeline.core.identity import Seeds
 from pipeline.errors import MachineError
 from pipeline.record import events
-from pipeline.record.events import read as read_line
+from pipeline.record.event_form import read as read_line
 from pipeline.record.ledger import Ledger, read_events
 from pipeline.record.record import Record, Run
 from tests.driver import DATA

@@ -17,7 +17,8 @@ from pipeline.analysis.preregistration import Outlook
 from pipeline.core.checkpoints import META
 from pipeline.errors import UserError
 from pipeline.export.__main__ import main as export
-from pipeline.record.events import Line, read
+from pipeline.record.event_form import read
+from pipeline.record.events import Line
 from pipeline.record.ledger import FILE, Ledger
 from pipeline.record.lines import seal
 from pipeline.record.record import Record

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from pipeline.core.config import TrainConfig
 from pipeline.errors import MachineError, UserError
 from pipeline.frozen import digest
-from pipeline.record.events import Event, Repair, written
+from pipeline.record.event_form import written
+from pipeline.record.events import Event, Repair
 from pipeline.record.ledger import FILE, Ledger, read_events
 from pipeline.record.lines import restored, seal, unseal
 from pipeline.record.record import Record

@@ -16,7 +16,7 @@ import pytest
 from pipeline.analysis.fairness import unequal
 from pipeline.core.config import TrainConfig
 from pipeline.frozen import Frozen, digest
-from pipeline.record import events, sources
+from pipeline.record import event_form, events, sources
 from pipeline.record.record import Record
 from pipeline.record.sources import changed, code
 from pipeline.report import compose, write_report
@@ -296,9 +296,9 @@ def mixed(folder: Path, *, replicates: int = 3, other: Callable[[int, str], bool
             event["code"] = "new" if other(run["replicate"], run["arm"]) else "old"
     return Record.of(
         [
-            events.read(told[0]),
+            event_form.read(told[0]),
             *(events.Code(id=name, parts=parts) for name, parts in known.items()),
-            *map(events.read, told[1:]),
+            *map(event_form.read, told[1:]),
         ]
     )
 

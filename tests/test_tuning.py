@@ -10,7 +10,7 @@ import pytest
 
 from pipeline.engine.queue import Plan
 from pipeline.errors import UserError
-from pipeline.record.events import read
+from pipeline.record.event_form import read
 from pipeline.record.ledger import read_events
 from pipeline.record.record import Record
 from pipeline.session.cli import options, parser

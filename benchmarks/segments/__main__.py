@@ -121,7 +121,7 @@ def study_of(num_trials: int, seed: int) -> Study:
         title="Segments of stub workers",
         baseline=TrainConfig(dataset=Digits(num_train=100), model=CNN(width=4), epochs=9),
         space=Space(knobs={"model.dropout": Float(low=0.0, high=0.5)}),
-        search=Search(num_trials=num_trials, reduction=3, num_rungs=3, sampler="random", seed=seed),
+        search=Search(num_trials=num_trials, sampler="random", race=0, seed=seed),
         ablation=Ablation(
             design=Arms(arms={"a": {"model.width": 4}, "b": {"model.width": 5}}), replicates=1
         ),

@@ -12,6 +12,7 @@ import numpy as np
 from pipeline.analysis.curve_flags import Flag
 from pipeline.analysis.curve_numbers import RULES, Rules, slope
 from pipeline.analysis.curve_rules import diagnose
+from pipeline.core.identity import Seeds
 from pipeline.core.transfer import PUBLISHED
 from pipeline.record.record import Record, Run
 from pipeline.study.study import Study
@@ -190,7 +191,7 @@ def sizes(run: Run, record: Record) -> tuple[int, int]:
     """
     counts = record.data["counts"]
     train, val = int(counts["train"]), int(counts["valid"])
-    if run.config.get("split") == "kfold" and run.replicate > 0:
+    if run.config.get("split") == "kfold" and Seeds(0, run.replicate).drawn > 0:
         val, train = (
             (train + val) // int(run.config["folds"]),
             train + val - (train + val) // int(run.config["folds"]),

@@ -11,13 +11,15 @@ from statistics import median
 from typing import Any
 
 from pipeline.analysis.pilot import due, seconds_per_epoch, sentence
+from pipeline.analysis.wording import race_in_words
 from pipeline.core import CORE_VERSION
 from pipeline.counts import duration, plural
 from pipeline.data.taken import num_labelled
 from pipeline.engine.scheduler import Ladder
 from pipeline.errors import MachineError, printable
 from pipeline.frozen import flatten
-from pipeline.record.events import End, Event, Plan, written
+from pipeline.record.event_form import written
+from pipeline.record.events import End, Event, Plan
 from pipeline.record.ledger import Ledger
 from pipeline.record.record import Record
 from pipeline.screen import fold
@@ -81,6 +83,7 @@ def outline(study: Study, data: Mapping[str, Any] | None = None) -> Prospect:
         "margin": ablation.rope,
         "tuning": tuning,
         "search_trials": study.search.num_trials,
+        "race": study.search.race if study.search.num_trials else 0,
         "seed": study.search.seed,
     }
     if ablation.match:
@@ -101,7 +104,7 @@ def expected(study: Study, record: Record, workers: int) -> dict[str, Any]:
     seconds, source = seconds_per_epoch(study, record)
     runs = record.arms()
     left, spent = 0, 0.0
-    for arm, config in study.arms():
+    for arm, config in study.all_arms():
         own = runs.get(arm.name, [])
         done = {run.replicate: len(run.epochs) if run.unfinished else config.epochs for run in own}
         missing = sum(
@@ -154,6 +157,8 @@ def lines(plan: Prospect) -> Iterator[tuple[str, str]]:
             f"{plan['match']['path']} by number of parameters: "
             f"{numbers or 'found once the pictures are known'}",
         )
+    if plan.get("race"):
+        yield "race", race_in_words(plan["race"], plan["replicates"])
     yield "a replicate", f"varies: {plan['replicate_varies']}"
     yield "split", plan["split"]
     yield "selects", plan["selects"]

@@ -1,7 +1,7 @@
 """What a Record says of its ablation, as the figures and the text need it."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from statistics import fmean, median, stdev
 from typing import Literal
@@ -16,7 +16,8 @@ from pipeline.analysis.stats import MIN_REPLICATES, NAN, Basis, Contrast, Judgem
 from pipeline.analysis.tuning_effort import untuned
 from pipeline.data.taken import num_labelled
 from pipeline.record.record import Record, Run
-from pipeline.study.study import Study
+from pipeline.study.questions import FOUND, Question
+from pipeline.study.study import EQUAL, Study
 
 Metric = Literal["test_acc", "last_val_acc"]
 NAMES: dict[Metric, str] = {"test_acc": "test acc", "last_val_acc": "last val acc"}
@@ -85,6 +86,16 @@ class ArmRow:
 
 
 @dataclass(frozen=True)
+class Found:
+    """The arm that the search led to, and its difference from the reference: a family of its
+    own.
+    """
+
+    row: ArmRow
+    contrast: Contrast
+
+
+@dataclass(frozen=True)
 class Ablation:
     """The table and what follows from it. `metric` is what the arms are judged by."""
 
@@ -118,6 +129,15 @@ class Ablation:
     )  # the best arm, where it may not be that on other pictures
     no_beyond: str = ""  # why no contrast is known for other pictures
     unconverged: tuple[str, ...] = ()  # arms that were still improving when their runs ended
+    found: "Found | None" = None  # what the search found, which the design does not ask about
+
+    @property
+    def table(self) -> "Ablation":
+        """With what the search found as one more row and answer, for what shows all arms."""
+        if self.found is None:
+            return self
+        row, contrast = self.found.row, self.found.contrast
+        return replace(self, rows=(*self.rows, row), contrasts=(*self.contrasts, contrast))
 
     @property
     def budget(self) -> str:
@@ -173,7 +193,8 @@ class Ablation:
         """The best set but for arms that may not lead, where it leaves an arm out; a set of all
         arms says nothing.
         """
-        leaves_out = any(row.values and row.arm not in self.best for row in self.rows)
+        rows = [row for row in self.rows if row.arm in self.scores]  # not what the search found
+        leaves_out = any(row.values and row.arm not in self.best for row in rows)
         return self.best.difference(self.apart) if leaves_out else frozenset()
 
 
@@ -246,7 +267,30 @@ def read_ablation(record: Record, study: Study) -> Ablation:
     tested, fell = judges if metric == "test_acc" else 0, collapsed(scores, guess)
     gaps, policy = holes(runs, planned, lost), study.ablation.tuning.name
     facts = (gaps, empty, apart, out, guess, fell, tested, policy, unlike)
-    return Ablation(metric, rope, planned, rows, scores, way, answers, best, *facts)
+    made = Ablation(metric, rope, planned, rows, scores, way, answers, best, *facts)
+    return replace(made, found=_found(record, made))
+
+
+def _found(record: Record, ablation: Ablation) -> Found | None:
+    """What the search found: an arm of the study as recorded, and none of its design."""
+    runs = record.arms()
+    name = next((arm for arm in record.arm_names if arm not in ablation.scores), None)
+    if name is None:
+        return None
+    done = {r.replicate: score(r, ablation.metric) for r in runs[name] if has_numbers(r)}
+    both = ablation.scores[[ablation.reference]].join(
+        pd.Series(done, name=name, dtype=float), how="outer"
+    )
+    weights = {name: 1.0, ablation.reference: -1.0}
+    question = Question(name, "delta", weights, FOUND, ablation.reference)
+    base = record.asked["baseline"]
+    unlike = any(run.config[part] != base[part] for run in runs[name] for part in EQUAL)
+    judged = (
+        not_compared([question], ablation.basis)
+        if ablation.unequal or unlike
+        else judge(both, [question], ablation.rope, ablation.basis).contrasts
+    )
+    return Found(ArmRow(name, {}, tuple(runs[name]), tuple(done.values())), judged[0])
 
 
 def _metric(record: Record, complete: Mapping[str, list[Run]]) -> Metric:

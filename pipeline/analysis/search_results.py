@@ -20,6 +20,7 @@ class Search:
     planned: int
     proposed: int  # trials asked for so far, repeats of an earlier configuration included
     trials: tuple[Run, ...]
+    ranked: tuple[Run, ...]  # those with a value, as `Record.ranked_trials`
     epochs_at: tuple[int, ...]
     num_rungs: int
     best: Run | None
@@ -28,20 +29,6 @@ class Search:
     @cached_property
     def counts(self) -> Counter[str]:
         return Counter(STATUS[run.status] for run in self.trials)
-
-    @cached_property
-    def ranked(self) -> tuple[Run, ...]:
-        """Those with a value, the highest rung first, then by the value at that rung."""
-        valued = [
-            run
-            for run in self.trials
-            if run.rungs and STATUS[run.status] not in ("diverged", "failed")
-        ]
-        return tuple(
-            sorted(
-                valued, key=lambda run: (-max(run.rungs), -run.rungs[max(run.rungs)], run.number)
-            )
-        )
 
     def reached(self, rung: int) -> int:
         return sum(rung in run.rungs for run in self.trials)
@@ -69,16 +56,12 @@ def read_search(record: Record, study: Study) -> Search:
         planned=budget.num_trials,
         proposed=len(record.trial_keys),
         trials=tuple(record.trials()),
+        ranked=tuple(record.ranked_trials()),
         epochs_at=epochs_at,
         num_rungs=budget.num_rungs,
         best=best,
         edges=edges(study.space, best.knobs) if best else (),
     )
-
-
-def top_value(run: Run) -> tuple[int, float] | None:
-    """(highest rung reached, val_acc there)"""
-    return (max(run.rungs), run.rungs[max(run.rungs)]) if run.rungs else None
 
 
 def flat_config(run: Run) -> dict[str, Scalar]:

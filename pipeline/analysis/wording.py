@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from pipeline.analysis.stats import Contrast
+from pipeline.counts import plural
+from pipeline.engine.race import ROUNDS
 from pipeline.own.parts import short
 
 NONE = "–"
@@ -135,3 +137,15 @@ def listed(items: Sequence[str], limit: int = 8) -> str:
     """a, b and 7 more"""
     rest = len(items) - limit
     return ", ".join(items) if rest <= 0 else f"{', '.join(items[:limit])} and {rest:,} more"
+
+
+def race_in_words(most: int, replicates: int) -> str:
+    """What becomes of the search's best trials."""
+    if not most:
+        return "none: the search ends with one run of its best trial"
+    if most == 1:
+        return f"of one: the search's best trial is an arm, {plural(replicates, 'replicate')}"
+    return (
+        f"the search's {most} best trials, up to {ROUNDS} runs each; the one that stays is an arm, "
+        f"{plural(replicates, 'replicate')}, tested against the reference by itself"
+    )

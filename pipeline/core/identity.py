@@ -15,6 +15,11 @@ from pipeline.own.code import lost
 
 Read = TypeVar("Read", bound=Frozen)
 
+FIRST_RACE = 2000
+"""Run r of a race has the replicate FIRST_RACE + r: weights and an order of pictures that no other
+run has, on the split of the trials that race.
+"""
+
 
 def as_today(cls: type[Read], tree: Mapping[str, Any]) -> Read:
     """What was recorded, read by today's classes: a newer field has its default. Raises UserError
@@ -58,6 +63,11 @@ class Seeds:
     @property
     def split(self) -> int:
         return self.study * 1_000_003
+
+    @property
+    def drawn(self) -> int:
+        """The replicate whose split it is trained on; 0 is that of the study's own search."""
+        return 0 if self.replicate > FIRST_RACE else self.replicate
 
 
 @dataclass(frozen=True)

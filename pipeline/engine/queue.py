@@ -1,5 +1,5 @@
-"""What to train next: the trials of the searches rung by rung, then every arm's replicates. Rebuilt
-from the ledger alone.
+"""What to train next: the trials of the searches rung by rung, the race of the best, then the arms'
+replicates. Rebuilt from the ledger alone.
 
 The plan deals in segments: a piece of one run, from where it stands to an epoch. A worker that dies
 loses at most the segment's epochs since its last checkpoint, and the segment is handed out again.
@@ -13,6 +13,7 @@ from pipeline.core.config import TrainConfig
 from pipeline.core.identity import Keys
 from pipeline.engine import run_log
 from pipeline.engine.order import Outcome, Segment
+from pipeline.engine.race import Race
 from pipeline.engine.searches import Searches
 from pipeline.engine.trials import Trials, spent
 from pipeline.errors import MachineError, PipelineError
@@ -22,6 +23,7 @@ from pipeline.record.ledger import Ledger
 from pipeline.record.record import Record, Run
 from pipeline.record.sources import code
 from pipeline.study.study import PILOT_RUNS, Study
+from pipeline.study.tuning import RACE
 
 MAX_ATTEMPTS = 3
 MAX_FAILED_IN_A_ROW = 3
@@ -45,7 +47,7 @@ class Plan:
         arms only.
         """
         self.study, self.ledger, self.record = study, ledger, record
-        self.arms = study.arms()
+        self.arms = study.all_arms()
         self.core_version = core_version
         self.keys = Keys(record.data["fingerprint"], study.search.seed, core_version)
         for run in record.runs.values():
@@ -54,6 +56,7 @@ class Plan:
             )
         self.searches = Searches(study, record, with_search=with_search)
         self.trials = self.searches.main
+        self.race = Race(study, ledger, record, self.keys, with_search=with_search)
         self.search_deadline = float("inf")
         self.live: dict[str, str] = {}  # segment that has not ended → its run
         self.failed_in_a_row: list[str] = []
@@ -71,11 +74,8 @@ class Plan:
             return self._begin(self.record.runs[self.again.popleft()])
         # past its share of the time the search gives way to the arms, and takes up what they leave
         in_time = time.monotonic() < self.search_deadline
-        ways = (
-            (self._next_of_search, self._next_of_arms)
-            if in_time
-            else (self._next_of_arms, self._next_of_search)
-        )
+        searching = (self._next_of_search, self._next_of_race)
+        ways = (*searching, self._next_of_arms) if in_time else (self._next_of_arms, *searching)
         segment = next((found for way in ways if (found := way())), None)
         return self.next() if segment is None and self.again else segment
 
@@ -87,7 +87,7 @@ class Plan:
 
     def outstanding(self) -> bool:
         """Whether anything planned is left to train, time limits aside; changes nothing."""
-        return not self.done() or self.trials.outstanding()
+        return not self.done() or self.trials.outstanding() or self.race.outstanding()
 
     def epoch(self, segment: str, metrics: Mapping[str, float]) -> None:
         """A worker finished an epoch of a segment; nothing where that has ended: the run may be in
@@ -153,10 +153,9 @@ class Plan:
                 self.ledger.append(events.End(run=run.key, status="stopped"))
 
     def total_epochs(self) -> tuple[float, int]:
-        """Epochs that the whole plan takes: (of the search, expected; of the arms and their
-        searches).
-        """
+        """Epochs that the whole plan takes: (of the search, expected; of race, arms, searches)."""
         arms = sum(config.epochs for _, config in self.arms) * self.study.ablation.replicates
+        arms += self.race.left_epochs()
         return self.trials.expected_epochs(), arms + round(
             sum(t.expected_epochs() for t in self.searches.arms)
         )
@@ -164,6 +163,7 @@ class Plan:
     def remaining_epochs(self) -> tuple[float, int]:
         """What is left of `total_epochs`; 0 for a search where no trial can be begun or sent on."""
         arms = sum(config.epochs for _, config in self.arms) * self.study.ablation.replicates
+        arms += self.race.left_epochs()
         arms -= sum(
             spent(run) for runs in self.record.arms().values() for run in runs if self._wanted(run)
         )
@@ -173,7 +173,8 @@ class Plan:
 
     def _wanted(self, run: Run) -> bool:
         if run.kind == "trial":
-            return self.searches.wanted(run)
+            race = run.search == RACE
+            return self.race.wanted(run) if race else self.searches.wanted(run)
         return (
             any(run.arm == arm.name for arm, _ in self.arms)
             and run.replicate <= self.study.ablation.replicates
@@ -181,6 +182,17 @@ class Plan:
 
     def _next_of_search(self) -> Segment | None:
         return self._next_trial(self.trials) if self.trials.num_trials else None
+
+    def _next_of_race(self) -> Segment | None:
+        """Of the race, once the search is over; where that is over too, what it found is an arm."""
+        busy = {*self.live.values(), *self.again}
+        run = self.race.next(busy) if self.trials.over(busy) else None
+        if (arms := self.record.found) not in (None, self.study.ablation.found):
+            self.study = self.study.override({"ablation.found": arms}, source="race")
+            self.arms = self.study.all_arms()
+            self.searches.know(self.arms)
+            self.todo = deque(self._missing_arms())
+        return None if run is None else self._begin(run)
 
     def _next_of_arms(self) -> Segment | None:
         """Of the arms' searches, one after another; then of the replicates whose configuration is
@@ -292,8 +304,8 @@ class Plan:
         ladder = self.trials.ladder
         rung = max(run.rung, ladder.first(config.epochs)) if rung is None else rung
         stop = ladder.stop(config.epochs, rung)
-        if run.kind == "arm":
-            rung, stop = -1, config.epochs
+        if run.kind == "arm" or run.search == RACE:
+            rung, stop = -1 if run.kind == "arm" else ladder.num_rungs - 1, config.epochs
         start = self.ledger.append(events.Start(run=run.key, rung=rung, code=self._code(config)))
         self.searches.sent(run, rung)
         name = f"{self.record.header.id}.{start.seq}"

@@ -10,6 +10,7 @@ from pipeline.engine.trials import Trials
 from pipeline.record import events
 from pipeline.record.events import Event, Trial, Twin
 from pipeline.record.record import Record, Run
+from pipeline.study.designs import Arm
 from pipeline.study.study import Study
 from pipeline.study.tuning import Target
 
@@ -29,7 +30,8 @@ class Searches:
         own = Target("", study.baseline, study.space, num_trials, study.search.seed)
         self.main = Trials(own, study.search, record)
         self.arms = tuple(Trials(target, study.search, record) for target in study.targets())
-        self._configs = {arm.name: config for arm, config in study.arms()}
+        self._configs: dict[str, TrainConfig] = {}
+        self.know(study.all_arms())
         self._named = {trials.target.name: trials for trials in (self.main, *self.arms)}
         self._serving = {(trials.target.arm, trials.target.serves): trials for trials in self.arms}
         self._members: dict[str, list[Trials]] = defaultdict(list)
@@ -54,6 +56,10 @@ class Searches:
         """
         trials = self._search(arm, replicate)
         return self._configs[arm] if trials is None else self._chosen.get(trials.target.name)
+
+    def know(self, arms: Iterable[tuple[Arm, TrainConfig]]) -> None:
+        """Take in the arms of the study with their configurations."""
+        self._configs |= {arm.name: config for arm, config in arms}
 
     def hopeless(self, arm: str, replicate: int) -> bool:
         """Whether the search for the replicate's configuration is over and every trial of it was

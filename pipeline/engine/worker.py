@@ -94,7 +94,7 @@ def _train(order: Order, on_epoch: Callable[[dict[str, float]], None], lease: Le
 
 def _pictures(order: Order) -> tuple[Splits, Inputs]:
     data, config, seeds = _warm(order.data), order.config, order.seeds
-    parts = splits(data, seeds.replicate, config.split, seed=seeds.split, folds=config.folds)
+    parts = splits(data, seeds.drawn, config.split, seed=seeds.split, folds=config.folds)
     return parts, Inputs(
         parts.train,
         parts.val,

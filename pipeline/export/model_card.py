@@ -213,6 +213,11 @@ def _metrics(facts: Facts) -> str:
             "A trial of a search has no replicates, and of many trials the best by validation is "
             "chosen: no spread is known."
         )
+    if run.kind == "trial" and run.value is not None:
+        notes.append(
+            f"The search ranks this trial by val_acc {_number(run.value[1])}, that at its highest "
+            "rung; the numbers above are those of its best epoch, whose weights these are."
+        )
     if run.test_acc is None:
         notes.append(
             "No test accuracy is recorded: no test picture has a label, or a trial of a search is "

@@ -1,16 +1,14 @@
-"""The events of a ledger: one class each, and their form as JSON.
+"""The events of a ledger: one class each; `event_form` reads and writes them.
 
 What a field was before it existed is its default, so old ledgers read on; fields that are not known
 here are passed over, and stay in the ledger. A field marked `SPARSE` is written only where it is
 not its default. To rename a field, or to change what one means, is a new version of its event.
 """
 
-import dataclasses
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Annotated, Any, ClassVar, Literal, get_type_hints
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Strict, ValidationError, create_model
+from pydantic import Strict
 
 Line = dict[str, Any]
 """An event as it stands in the ledger, less its checksum."""
@@ -145,6 +143,20 @@ class Twin(Event):
     )
     diverged: Annotated[bool, "whether the run had by then"] = False
     sent: Annotated[int | None, "rung that the run was on its way to"] = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Race(Event):
+    """The best trials of the study's search are trained again; then which of them stays."""
+
+    kind: ClassVar[str] = "race"
+    since: ClassVar[int] = 3
+    candidates: Annotated[list[str], "their runs, the best first"]
+    winner: Annotated[str, "the run of the one that stays; '' as long as that is open"] = ""
+    arm: Annotated[str, "what it is called as an arm; '' as long as that is open"] = ""
+    overrides: Annotated[Tree, "what the arm sets; {} where the design has it anyway"] = field(
+        default_factory=dict
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -291,59 +303,7 @@ class Unread(Event):
 KINDS: dict[str, type[Event]] = {
     cls.kind: cls
     for cls in (
-        *(Study, Revision, Session, Plan, Pilot, Trial, Twin, Arm, Code),
+        *(Study, Revision, Session, Plan, Pilot, Trial, Twin, Race, Arm, Code),
         *(Start, Epoch, Rung, Fail, End, Finish, Repair, Mlflow),
     )
 }
-_made: dict[type[Event], type[BaseModel]] = {}
-_NAMES = {
-    kind: frozenset(part.name for part in dataclasses.fields(cls)) for kind, cls in KINDS.items()
-}
-
-
-def read(line: Mapping[str, Any]) -> Event:
-    """The event of a ledger's line; `Unread` where it is none that is known here, or a field of it
-    is of another type.
-    """
-    kind = line["type"]
-    try:
-        if line.get("version", 1) > KINDS[kind].version:
-            raise ValueError(f"version {line['version']} of '{kind}'")
-        _types(KINDS[kind]).model_validate(line)
-        known = _NAMES[kind]
-        return KINDS[kind](**{name: value for name, value in line.items() if name in known})
-    except ValidationError as error:
-        wrong = error.errors()[0]
-        said = ValueError(f"{'.'.join(map(str, wrong['loc']))}: {wrong['msg']}")
-        return Unread(seq=line["seq"], time=line["time"], line=dict(line), error=said)
-    except (LookupError, TypeError, ValueError) as error:
-        return Unread(seq=line["seq"], time=line["time"], line=dict(line), error=error)
-
-
-def _types(cls: type[Event]) -> type[BaseModel]:
-    """What holds the fields of an event to their types; which of them must be there is left to the
-    event's class.
-    """
-    if cls not in _made:
-        hints, names = get_type_hints(cls, include_extras=True), dataclasses.fields(cls)
-        fields: dict[str, Any] = {part.name: (hints[part.name], None) for part in names}
-        _made[cls] = create_model(cls.__name__, __config__=ConfigDict(strict=True), **fields)
-    return _made[cls]
-
-
-def written(event: Event) -> Line:
-    """The ledger's line of an event. Raises ValueError where it could not be read again."""
-    line: Line = {"seq": event.seq, "time": event.time, "type": event.kind}
-    if event.version > 1:
-        line["version"] = event.version
-    for part in dataclasses.fields(event)[2:]:
-        value = getattr(event, part.name)
-        if not part.metadata or value != _default(part):
-            line[part.name] = value
-    _types(type(event)).model_validate(line)
-    return line
-
-
-def _default(part: "dataclasses.Field[Any]") -> object:
-    made = part.default_factory
-    return part.default if made is dataclasses.MISSING else made()

@@ -18,7 +18,7 @@ from typing import Any
 
 from pipeline.data.listing import FIRST_RULES, PARTS, Listing, Reading
 from pipeline.errors import MachineError, PipelineError
-from pipeline.record import events
+from pipeline.record import event_form, events
 from pipeline.record.ledger import FILE
 from pipeline.record.lock import open_plain
 from pipeline.study.study import Study
@@ -201,7 +201,7 @@ def _known(folder: Path) -> Known:
             for line in file:
                 if b'"type":"study"' not in line and b'"type":"session"' not in line:
                     continue
-                match events.read(json.loads(line)):
+                match event_form.read(json.loads(line)):
                     case events.Study() as begun:
                         known |= {"study": begun.study["name"], "data": begun.data}
                         known |= {"listing": begun.listing}

@@ -22,7 +22,8 @@ from pipeline.counts import plural
 from pipeline.errors import MachineError, printable
 from pipeline.record import lease
 from pipeline.record import lock as locks
-from pipeline.record.events import Event, read, written
+from pipeline.record.event_form import read, written
+from pipeline.record.events import Event
 from pipeline.record.lines import FILE, FORMAT, seal, sound_lines
 from pipeline.record.lock import Lock, free, open_plain
 

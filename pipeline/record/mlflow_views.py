@@ -6,10 +6,12 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from pipeline.core.identity import FIRST_RACE
 from pipeline.errors import shell_word
-from pipeline.record.events import End
+from pipeline.record.events import End, Trial
 from pipeline.record.record import Record, Run
 from pipeline.study.study import Study
+from pipeline.study.tuning import RACE
 
 VIEW_TAG = "mlflow.sharedViewState.arms"  # where the UI keeps views that were saved to be shared
 
@@ -67,6 +69,13 @@ def replicate_tags(study: Study, run: Run) -> dict[str, object]:
     factors = arms.get(run.arm, dict.fromkeys(of_none, ""))
     name = f"#{run.replicate} {run.arm or 'of a former arm'}"
     return {key: tags[key] for key in tags if key != "status"} | factors | {"mlflow.runName": name}
+
+
+def trial_name(event: Trial) -> str:
+    """What a trial is called: by its number, the arm that it tunes, its round of the race."""
+    if event.search == RACE:
+        return f"trial {event.trial:03d} again, race {event.replicate - FIRST_RACE}"
+    return f"trial {event.trial:03d}{event.search.replace('arm:', ' of ', 1)}"
 
 
 def saved_view(*, tested: bool) -> str:

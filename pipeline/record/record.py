@@ -10,12 +10,12 @@ from pipeline.core.identity import as_today
 from pipeline.record import events
 from pipeline.record.events import Event
 from pipeline.record.lines import no_event
-from pipeline.record.revision import begun, definitions, looked_for, rename, searches
+from pipeline.record.revision import begun, definitions, looked_for, names, rename, searches
 from pipeline.record.runs import Run as Run
 from pipeline.record.runs import todays as todays
 from pipeline.record.sources import Code
 from pipeline.study.study import Study
-from pipeline.study.tuning import Target
+from pipeline.study.tuning import RACE, Target
 
 Places = dict[str, dict[str, Any]]
 """Run → the number, knobs and names that it has in a search that it was not begun for."""
@@ -33,15 +33,14 @@ class Record:
     runs: dict[str, Run] = field(default_factory=dict)
     arm_names: list[str] = field(default_factory=list)  # of the study's design, in its order
     mlflow_ids: dict[str, str] = field(default_factory=dict)  # "uri|what" → run id
-    plans: list[events.Plan] = field(
-        default_factory=list
-    )  # what was planned, and how that changed; empty in older records
+    plans: list[events.Plan] = field(default_factory=list)  # the first; each that changed it
     pilot: events.Pilot | None = None
+    race: events.Race | None = None  # the newest of the study's own search as it is now
+    found: dict[str, Any] | None = None  # what that led to since the study grew last
+    forms: list[Study] = field(default_factory=list)  # as begun, and each time that it had changed
     code: dict[str, Code] = field(default_factory=dict)
     repairs: list[events.Repair] = field(default_factory=list)  # what was lost of a damaged ledger
-    mlflow_experiments: dict[str, str] = field(
-        default_factory=dict
-    )  # uri → id of the study's experiment there
+    mlflow_experiments: dict[str, str] = field(default_factory=dict)  # uri → the study's there
     # search → runs by number; a configuration proposed twice keeps its first run, whichever search
     # that was begun for
     searches: dict[str, list[str]] = field(default_factory=lambda: {"": []})
@@ -49,9 +48,7 @@ class Record:
     former: dict[str, list[str]] = field(default_factory=dict)
     since: dict[str, int] = field(default_factory=dict)
     _shelf: dict[str, Shelved] = field(default_factory=dict)  # what was looked for → its search
-    _adopted: dict[str, dict[str, dict[str, Any]]] = field(
-        default_factory=dict
-    )  # search → run begun elsewhere → its place
+    _adopted: dict[str, Places] = field(default_factory=dict)  # search → of runs begun elsewhere
 
     @classmethod
     def of(cls, events: Iterable[Event]) -> "Record":
@@ -95,6 +92,8 @@ class Record:
                 self._arm(event)
             case events.Code():
                 self.code[event.id] = event.parts
+            case events.Race():
+                self._race(event)
             case events.Mlflow():
                 self._mlflow(event)
             case events.Unread():
@@ -107,7 +106,8 @@ class Record:
             case events.Study():
                 study = as_today(Study, event.study)
                 self.begun = event
-                self.arm_names = [arm.name for arm in study.ablation.design.expand()]
+                self.arm_names = names(study)
+                self.forms = [study]
             case events.Revision():
                 self._revise(event)
             case events.Session():
@@ -125,23 +125,20 @@ class Record:
 
     @property
     def header(self) -> events.Study:
-        """The first event: study, data, note, versions. Raises LookupError where nothing is
-        recorded.
-        """
+        """The first event; raises LookupError where nothing is recorded."""
         if self.begun is None:
             raise LookupError("nothing is recorded")
         return self.begun
 
     @property
     def asked(self) -> dict[str, Any]:
-        """The resolved study as it was begun or as it has grown since, budgets aside."""
-        return self.revisions[-1].study if self.revisions else self.header.study
-
-    @property
-    def forms(self) -> list[Study]:
-        """The study as it was begun, and as it was each time that it had grown."""
-        trees = (self.header.study, *(revision.study for revision in self.revisions))
-        return [as_today(Study, tree) for tree in trees]
+        """The resolved study as it was begun or as it has grown since, with what its search found;
+        budgets aside.
+        """
+        tree = self.revisions[-1].study if self.revisions else self.header.study
+        if self.found is None:
+            return tree
+        return {**tree, "ablation": {**tree["ablation"], "found": self.found}}
 
     @property
     def changed(self) -> float:
@@ -187,7 +184,7 @@ class Record:
         ]
 
     def arms(self) -> dict[str, list[Run]]:
-        """Arm → its runs in order of replicates, arms in the order of the study's design."""
+        """Arm → its runs in order of replicates, arms in the order of the table."""
         table: dict[str, list[Run]] = {name: [] for name in self.arm_names}
         for run in self.runs.values():
             if run.kind == "arm" and run.arm:
@@ -203,20 +200,17 @@ class Record:
             if (not run.arm if run.kind == "arm" else run.key not in used)
         ]
 
-    def best_trial(self, search: str = "") -> Run | None:
-        """The trial with the highest val_acc among those that went furthest; ties go to the earlier
-        trial.
+    def ranked_trials(self, search: str = "") -> list[Run]:
+        """The trials with a value: who went furthest first, then by val_acc at that rung; of equal
+        ones the earlier.
         """
-        ranked = [
-            run
-            for run in self.trials(search)
-            if run.rungs and run.status not in ("diverged", "failed")
-        ]
-        return max(
-            ranked,
-            key=lambda run: (max(run.rungs), run.rungs[max(run.rungs)], -run.number),
-            default=None,
-        )
+        runs = [run for run in self.trials(search) if run.status not in ("diverged", "failed")]
+        ranked = [(-run.value[0], -run.value[1], run.number, run) for run in runs if run.value]
+        return [run for *_, run in sorted(ranked, key=lambda place: place[:3])]
+
+    def best_trial(self, search: str = "") -> Run | None:
+        """The first of `ranked_trials`."""
+        return next(iter(self.ranked_trials(search)), None)
 
     def _revise(self, event: events.Revision) -> None:
         """A search that looks for the same goes on, one that is over stays as it was; any other
@@ -231,20 +225,39 @@ class Record:
             self.pilot = None  # it was of another reference
         rename(self.runs.values(), before, after)
         self.revisions.append(event)
-        self.arm_names = [arm.name for arm in after.ablation.design.expand()]
-        found: dict[str, Shelved] = {}
+        self._become(after)
+        self.found = None
+        found: dict[str, Shelved] = {
+            name: (keys, {}) for name, keys in self.searches.items() if name == RACE
+        }
         for target in searches(after):
             made, name = looked_for(target), target.name
             if was.get(made) == name:
                 found[name] = self._shelf[made]
                 continue
             self.since[name] = event.seq
+            self.race = self.race if name else None  # of other trials
             known, places = self._shelf.get(made, ([], {}))
             over = begun(self.runs.values(), target)
             found[name] = (known, self._named(target, known, places)) if over else ([], {})
             self.former[name] = list(dict.fromkeys((*self.former.get(name, ()), *known)))
         self.searches = {name: keys for name, (keys, _) in found.items()}
         self._adopted = {name: places for name, (_, places) in found.items()}
+
+    def _race(self, event: events.Race) -> None:
+        """A race that is over leaves an arm; what was found before is none any more."""
+        self.race = event
+        if not event.winner:
+            return
+        before = as_today(Study, self.asked)
+        self.found = {event.arm: event.overrides} if event.overrides else {}
+        after = as_today(Study, self.asked)
+        rename(self.runs.values(), before, after)
+        self._become(after)
+
+    def _become(self, study: Study) -> None:
+        self.arm_names = names(study)
+        self.forms.append(study)
 
     def _taken_off(self, name: str) -> Shelved:
         return list(self.searches.get(name, ())), dict(self._adopted.get(name, {}))

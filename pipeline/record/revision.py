@@ -14,6 +14,13 @@ from pipeline.study.study import Study
 from pipeline.study.tuning import Target
 
 
+def names(study: Study) -> list[str]:
+    """The arms in the order of the table."""
+    if study.ablation.found:
+        return [arm.name for arm, _ in study.all_arms()]
+    return [arm.name for arm in study.ablation.design.expand()]
+
+
 def definitions(study: Study) -> dict[str, str]:
     """Arm → a digest of what its runs are."""
     found = {}

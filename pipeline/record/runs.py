@@ -78,6 +78,13 @@ class Run:
         return self.epochs[best_epoch(self.epochs) - 1] if self.epochs else None
 
     @property
+    def value(self) -> tuple[int, float] | None:
+        """What a trial is worth, wherever that is said: its highest rung and the val_acc that ranks
+        it there, at the last epoch (its best where it had stopped early).
+        """
+        return (max(self.rungs), self.rungs[max(self.rungs)]) if self.rungs else None
+
+    @property
     def unfinished(self) -> bool:
         """Whether a new session takes it up: interrupted, failed (the cause may be mended), or a
         trial that has reached the top rung but was killed before that was written."""

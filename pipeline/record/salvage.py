@@ -19,7 +19,8 @@ from pathlib import Path
 from pipeline.core.identity import as_today
 from pipeline.errors import MachineError, printable
 from pipeline.record import events as kinds
-from pipeline.record.events import Event, Line, Repair, read, written
+from pipeline.record.event_form import read, written
+from pipeline.record.events import Event, Line, Repair
 from pipeline.record.ledger import take_back
 from pipeline.record.lines import FILE, require_format, restored, seal, sound_lines, unseal
 from pipeline.record.lock import Lock, free, open_plain
@@ -27,6 +28,7 @@ from pipeline.record.record import Record
 from pipeline.record.revision import place, searches
 from pipeline.record.runs import Run, todays
 from pipeline.study.study import EQUAL, Study
+from pipeline.study.tuning import RACE
 
 MLFLOW_STATE = "mlflow.json"  # how far MLflow was told, by the numbers of the damaged ledger
 
@@ -107,6 +109,12 @@ class Salvage:
         match event:
             case kinds.Study():
                 return not self.events
+            case kinds.Race():
+                return {*event.candidates, event.winner} - {""} <= {*self.record.trial_keys}
+            case kinds.Trial() if event.search == RACE:
+                raced = self.record.race.candidates if self.record.race else []
+                trials = [runs[key].config for key in raced]
+                return event.run not in runs and todays(event.config) in trials
             case kinds.Trial() | kinds.Twin():
                 self._tuned |= {event.arm} - {""}
                 if event.trial != len(self.record.searches.get(event.search, ())):
@@ -223,7 +231,7 @@ def _asked_for(record: Record, event: kinds.Arm | kinds.Trial | kinds.Twin) -> b
     study = as_today(Study, record.asked)
     if isinstance(event, kinds.Arm):
         taken = (run.key for runs in record.arms().values() for run in runs if _same(run, event))
-        config = {arm.name: config for arm, config in study.arms()}.get(event.arm)
+        config = {arm.name: config for arm, config in study.all_arms()}.get(event.arm)
         if config is None or any(key != event.run for key in taken):
             return False
         made, tuned = todays(event.config), study.ablation.tuning.name != "fixed"

@@ -59,9 +59,7 @@ class Tracker:
 
         `summary`: what an arm's replicates come to, of a metric's name and their values (see
         `analysis.arm_summary`).
-
-        `tell` is called from another thread, at once, with what the user should know before the
-        end.
+        `tell` is called from another thread, at once, with what must be known before the end.
         """
         self.uri = tracking_uri(root)
         self.report: Path | None = None
@@ -132,7 +130,7 @@ class Tracker:
 
     def _project(self, event: Event) -> None:
         match event:
-            case events.Revision():
+            case events.Revision() | events.Race():
                 self._revise(event)
             case events.Session():
                 self._session(event)
@@ -158,9 +156,10 @@ class Tracker:
                 self._status(self._known(event.run), "RUNNING")
                 log_tags(self._client, self._known(event.run), {"status": "running"})
             case events.Rung():
-                self._status(self._known(event.run), "SCHEDULED")
-                tag = {"status": f"waiting at rung {event.rung + 1}"}
-                log_tags(self._client, self._known(event.run), tag)
+                place, number = self._known(event.run), event.rung + 1
+                self._status(place, "SCHEDULED")
+                self._point(place, "search_val_acc", event.value, event.time, number)
+                log_tags(self._client, place, {"status": f"waiting at rung {number}"})
             case events.Fail():
                 log_tags(self._client, self._known(event.run), {"error": event.error})
                 log = self._folder / event.log
@@ -241,22 +240,23 @@ class Tracker:
             if run.status == "running" and known and event.seq <= self._old + 1:
                 self._status(known, "SCHEDULED")
 
-    def _revise(self, event: events.Revision) -> None:
-        """Tag the replicates with the arms that they are of in the study as it has grown."""
+    def _revise(self, event: events.Revision | events.Race) -> None:
+        """Tag the replicates with the arms that they are of now."""
         for run in self._record.runs.values():
             known = self._known(run.key)
             if run.kind == "arm" and known:
                 log_tags(self._client, known, self._replicate_tags(run, event))
-        if study := self._known("study"):
-            log_tags(self._client, study, {"changed": "; ".join(event.changed)})
-        for arm in self._record.arms():
-            self._arm_summary(arm, event)
+        if isinstance(event, events.Revision):  # else the arms' numbers are what they were
+            if study := self._known("study"):
+                log_tags(self._client, study, {"changed": "; ".join(event.changed)})
+            for arm in self._record.arms():
+                self._arm_summary(arm, event)
 
     def _trial(self, event: events.Trial) -> None:
         facts = {"trial": event.trial, "search": event.search, "replicate": event.replicate}
         tags = mlflow_views.run_tags(self._record.study, "trial", event.arm, facts)
-        parent = self._arm_run(event.arm, event) if event.search else self._known("study")
-        name = f"trial {event.trial:03d}{event.search.replace('arm:', ' of ', 1)}"
+        parent = self._arm_run(event.arm, event) if event.arm else self._known("study")
+        name = mlflow_views.trial_name(event)
         log_params(self._client, self._run_id(event.run, event, name, parent, tags), event.config)
 
     def _arm(self, event: events.Arm) -> None:
@@ -278,8 +278,8 @@ class Tracker:
         """What an arm's run is known by: its name, and a mark where that named another arm before
         the study grew.
         """
-        if self._marks[0] != len(self._record.revisions):
-            self._marks = len(self._record.revisions), marks(self._record.forms)
+        if self._marks[0] != len(self._record.forms):
+            self._marks = len(self._record.forms), marks(self._record.forms)
         mark = self._marks[1].get(arm, "")
         return f"arm:{arm}#{mark}" if mark else f"arm:{arm}"
 

@@ -34,6 +34,7 @@ from pipeline.report.sections import (
     optimism,
     preregistration,
     provenance,
+    race,
     sentences,
     winners_curse,
 )
@@ -152,7 +153,7 @@ def document(findings: Findings, drawn: frozenset[str]) -> Document:
 def texts(findings: Findings, svgs: Mapping[str, bytes], lang: str = "en") -> dict[str, str]:
     """File name → text, for every page; `svgs` holds the drawn figures by name."""
     content = document(findings, frozenset(svgs))
-    say = Translator(catalogue(lang), findings.ablation.scores) if lang != "en" else None
+    say = Translator(catalogue(lang), _names(findings)) if lang != "en" else None
     if say:
         content = translate.translated(content, say, title=findings.study.title)
     return {
@@ -180,8 +181,10 @@ def _blocks(findings: Findings, dropped: frozenset[str]) -> Iterator[Block]:
         )
     yield from diagnosis_text.blocks(findings.diagnosis, findings.ablation)
     yield from classes_text.blocks(findings.answers, findings.ablation, dropped=dropped)
-    again = winners_curse.sentence(findings.search, findings.ablation)
+    raced = tuple(race.blocks(findings.record, findings.ablation))
+    again = "" if raced else winners_curse.sentence(findings.search, findings.ablation)
     yield from search_text.blocks(findings.search, study, again=again, dropped=dropped)
+    yield from raced
     yield from importance_text.blocks(
         findings.sample, findings.importance, findings.tuning, study, dropped=dropped
     )
@@ -191,6 +194,10 @@ def _blocks(findings: Findings, dropped: frozenset[str]) -> Iterator[Block]:
         yield Heading("Runs")
         yield Text("Every number of the tables above leads to the runs of its arm.", small=True)
         yield found
+
+
+def _names(findings: Findings) -> list[str]:
+    return [row.arm for row in findings.ablation.table.rows]
 
 
 def _tex(findings: Findings, say: Translator | None) -> str:

@@ -19,7 +19,7 @@ from pipeline.analysis.confusion import confusion_rows, per_class_rows
 from pipeline.analysis.fairness import later_changes
 from pipeline.analysis.importance import Importance
 from pipeline.analysis.results import Ablation, at_best
-from pipeline.analysis.search_results import flat_config, top_value
+from pipeline.analysis.search_results import flat_config
 from pipeline.analysis.stats import Contrast
 from pipeline.analysis.tuning_effort import efforts
 from pipeline.analysis.wording import below_margin, word
@@ -114,7 +114,7 @@ def _runs(
 def _results(run: Run, own: Sequence[str]) -> dict[str, object]:
     metrics: Mapping[str, float] = at_best(run) or {}
     last: Mapping[str, float] = run.epochs[-1] if run.epochs else {}
-    rung, value = top_value(run) or (None, None)
+    rung, value = run.value or (None, None)
     found: dict[str, object] = {
         "rung": None if rung is None else rung + 1,
         "val_acc_at_rung": value,
@@ -132,9 +132,10 @@ def _seeds(run: Run, study: Study) -> dict[str, object]:
     """Weights and order are streams of one seed; a split is drawn by it too, unless it is taken as
     the data has it.
     """
-    seed = Seeds(study.search.seed, run.replicate).run
-    drawn = run.replicate > 0 and run.config.get("split") != NO_SPLIT
-    return {"split_seed": seed if drawn else None, "init_seed": seed, "order_seed": seed}
+    seeds = Seeds(study.search.seed, run.replicate)
+    drawn = seeds.drawn > 0 and run.config.get("split") != NO_SPLIT
+    split = seeds.run if drawn else None
+    return {"split_seed": split, "init_seed": seeds.run, "order_seed": seeds.run}
 
 
 def _session(
@@ -156,7 +157,7 @@ def _arms(
     tuning: Mapping[str, Mapping[str, object]],
 ) -> Iterator[dict[str, object]]:
     """`diagnosis` holds what the curves of each show, `tuning` what tuning each took."""
-    for row in ablation.rows:
+    for row in ablation.table.rows:
         line: dict[str, object] = {"arm": row.arm} | {
             f"factor {name}": int(on) for name, on in row.levels.items()
         }
@@ -203,7 +204,7 @@ def _moments(name: str, values: Sequence[float], study: Study) -> dict[str, obje
 
 def _contrasts(ablation: Ablation, changed_later: str) -> Iterator[dict[str, object]]:
     """`family` and the `kind` and `name` in it tell them apart. `family_size` counts the tested."""
-    for contrast in ablation.contrasts:
+    for contrast in ablation.table.contrasts:
         line: dict[str, object] = {
             "kind": contrast.kind,
             "name": contrast.name,

@@ -95,6 +95,13 @@ def positive(text: str) -> int:
     return int(text)
 
 
+def at_least_0(text: str) -> int:
+    """A whole number that may be 0."""
+    if not re.fullmatch(r"[0-9]{1,9}", text):
+        raise argparse.ArgumentTypeError(f"expected a whole number of at least 0, got {text!r}")
+    return int(text)
+
+
 def workers(text: str) -> int:
     """A number of runs at the same time that a machine could do something with."""
     most = max(MANY_WORKERS, WORKERS_A_CORE * num_cores())
@@ -169,6 +176,22 @@ def _training(flags: Parser, *, searches: bool) -> None:
     if searches:
         flags.add_argument(
             "--trials", type=int, metavar="N", help="total number of trials, earlier ones included"
+        )
+        racing = flags.add_mutually_exclusive_group()
+        racing.add_argument(
+            "--race",
+            type=at_least_0,
+            metavar="N",
+            help="best trials that are trained again, until one stays: an arm of the table "
+            "(default: the study's; 3 where it says none)",
+        )
+        racing.add_argument(
+            "--no-race",
+            action="store_const",
+            const=0,
+            dest="race",
+            default=None,
+            help="the same as --race 0",
         )
     flags.add_argument("--epochs", type=positive, metavar="N", help="epochs of a full run")
     flags.add_argument("--replicates", type=positive, metavar="N", help="replicates of every arm")

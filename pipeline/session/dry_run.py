@@ -12,6 +12,7 @@ from pipeline.analysis.preregistration import (
     runs_in_words,
 )
 from pipeline.analysis.preregistration import lines as lines_of
+from pipeline.analysis.wording import race_in_words
 from pipeline.counts import plural
 from pipeline.data.listing import FIRST_RULES, Reading
 from pipeline.engine.scheduler import Ladder, rung_epochs
@@ -65,7 +66,7 @@ def _recorded(record: Record, study: Study, *, with_search: bool) -> list[str]:
     ablation = study.ablation
     runs = [run for own in record.arms().values() for run in own if not run.unfinished]
     done = sum(run.replicate <= ablation.replicates for run in runs)
-    planned = len(study.arms()) * ablation.replicates
+    planned = len(study.all_arms()) * ablation.replicates
     left, said = expected(study, record, 1)["epochs_left"], ""
     if with_search:
         search = study.search
@@ -119,6 +120,7 @@ def preview(
             f"{_rungs(rungs, search.num_rungs)}"
         )
         lines += [f"             {name}: {ranges}" for name, ranges in study.space.table()]
+        lines += [f"race       {race_in_words(search.race, ablation.replicates)}"]
     lines += _tuning(study)
     epochs = sum(config.epochs for _, config in arms) * ablation.replicates
     runs = runs_in_words(len(arms), ablation.replicates)
@@ -132,7 +134,7 @@ def preview(
     said = [
         line
         for line in (*lines_of(plan), *(() if begun else (("pilot", awaited(plan)),)))
-        if line[0] not in ("runs", "arms")
+        if line[0] not in ("runs", "arms", "race")
     ]
     lines += [
         "plan.md would say:" if begun else "plan.md would say, before anything is trained:",

@@ -11,6 +11,7 @@ from pipeline.record.ledger import FILE
 from pipeline.record.record import Record
 from pipeline.session.resume import elsewhere, recorded_in
 from pipeline.study.study import Study
+from pipeline.study.tuning import RACE
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -51,8 +52,9 @@ class OpenedRecord:
         return self.record.study
 
     def trials(self) -> "pd.DataFrame":
-        """The trials of all searches: the runs that are not an arm's replicates."""
-        return self._runs("trial")
+        """The trials of all searches; not the runs of a race, which train some of them again."""
+        found = self._runs("trial")
+        return found[found["search"] != RACE] if len(found) else found
 
     def runs(self) -> "pd.DataFrame":
         """Trials and replicates: how they ended, every metric at the best epoch, the whole

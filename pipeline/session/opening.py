@@ -142,7 +142,7 @@ def _command(options: Options, asked: Chosen, study: Study, folder: Path) -> str
     words, flat = sys.argv[1:], study.flat()
     for flag, key in FLAGS.items():
         kept = getattr(options, flag) is None and flat[key] != asked.budget.get(key, flat[key])
-        if kept and not (flag == "trials" and options.command != "pipeline.search"):
+        if kept and not (flag in ("trials", "race") and options.command != "pipeline.search"):
             words += [f"--{flag}", str(flat[key])]
     if Path(options.study).name == HANDED_OVER:
         own = f"--study={folder / 'study.json'}"

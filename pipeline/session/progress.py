@@ -2,6 +2,7 @@
 
 import time
 from collections import Counter
+from collections.abc import Iterator
 
 from rich.console import Console, Group
 from rich.live import Live
@@ -9,13 +10,16 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from pipeline.core.identity import FIRST_RACE
 from pipeline.counts import duration, plural
 from pipeline.engine.queue import Plan
+from pipeline.engine.race import racers
 from pipeline.errors import printable
 from pipeline.record import events
 from pipeline.record.events import Event
 from pipeline.record.record import Run
 from pipeline.screen import fold, redraws
+from pipeline.study.tuning import RACE
 
 REFRESH_SECONDS = 0.5
 MOST_LINES, RESULTS_A_TRIAL = 100, 1.5  # of three, most trials end at their first rung
@@ -152,10 +156,19 @@ class Progress:
                 f"{counts[status]} {status}" for status in ("diverged", "failed") if counts[status]
             ]
             grid.add_row("search", Text(" · ".join(words)))
+        if field := racers(record):
+            over = sum(len(one.values()) for one in field)
+            now = sum(run.status == "running" for one in field for run in one.laps)
+            grid.add_row(
+                "race",
+                Text(f"{plural(len(field), 'trial')} · {over} runs complete · {now} running"),
+            )
         tuning = self.plan.searches.arms
         if tuning:
             begun, planned = sum(t.num_begun for t in tuning), sum(t.num_trials for t in tuning)
-            running = sum(run.status == "running" for run in record.runs.values() if run.search)
+            running = sum(
+                run.status == "running" for run in record.runs.values() if run.arm and run.search
+            )
             grid.add_row(
                 "tuning",
                 Text(
@@ -168,20 +181,19 @@ class Progress:
             "ablation",
             Text(f"{arms['complete']} of {plural(num_runs, 'run')} · {arms['running']} running"),
         )
-        lines: list[Table | Text] = [grid]
-        best = record.best_trial()
-        if best:
+        return Group(grid, *self._best())
+
+    def _best(self) -> Iterator[Text]:
+        """The best trial so far."""
+        if best := self.plan.record.best_trial():
             rung = max(best.rungs)
             knobs = ", ".join(
                 f"{k}={v:.3g}" if isinstance(v, float) else f"{k}={v}"
                 for k, v in best.knobs.items()
             )
-            place = f"rung {rung + 1}/{study.search.num_rungs}"
-            lines.append(
-                Text(f"best so far  val_acc {best.rungs[rung]:.4f}  trial {best.number} at {place}")
-            )
-            lines.append(Text(printable(knobs, 400), style="dim"))
-        return Group(*lines)
+            place = f"trial {best.number} at rung {rung + 1}/{self.plan.study.search.num_rungs}"
+            yield Text(f"best so far  val_acc {best.rungs[rung]:.4f}  {place}")
+            yield Text(printable(knobs, 400), style="dim")
 
 
 def _thinned(plan: Plan) -> int:
@@ -195,6 +207,8 @@ def label(run: Run) -> str:
     """`trial 7`, `ResNet · trial 7` of the arm's own search, or `ResNet · replicate 2`, safe for a
     terminal.
     """
+    if run.search == RACE:
+        return f"trial {run.number} again, run {run.replicate - FIRST_RACE} of the race"
     if run.kind == "trial":
         study = run.search.removeprefix(f"arm:{run.arm}")  # `#2` of several
         return (

@@ -17,6 +17,7 @@ from pipeline.errors import UserError, choices, printable
 from pipeline.record.folders import study_folder
 from pipeline.record.ledger import FILE
 from pipeline.record.record import Record
+from pipeline.record.revision import looked_for, searches
 from pipeline.screen import fold
 from pipeline.session.options import BEST, Options
 from pipeline.session.resume import GO_ON, KEPT, changed_settings, elsewhere, grown, recorded_in
@@ -32,6 +33,7 @@ FLAGS = {
     "epochs": "baseline.epochs",
     "seed": "search.seed",
     "replicates": "ablation.replicates",
+    "race": "search.race",
 }  # option → the field of the study that it sets
 
 
@@ -56,6 +58,7 @@ def chosen(options: Options) -> Chosen:
     whole. Raises UserError.
     """
     study = load_study(options.study)
+    study = study.override({"ablation.found": {}}, source="study")  # a record's alone
     sets = dict(_assignment(text) for text in options.sets)
     data, note, overrides = _data_folder(study, options.data, sets)
     if note:
@@ -152,8 +155,8 @@ def recorded_folder(options: Options, asked: Chosen) -> Path:
 
 
 def as_recorded(record: Record, study: Study) -> Study:
-    """The study with what the recorded one's machine and pictures decided: its `auto` precision,
-    its matched arms.
+    """The study with what the recorded one's machine, pictures and search decided: its `auto`
+    precision, its matched arms, what was found.
     """
     if not record.begun:
         return study
@@ -163,6 +166,8 @@ def as_recorded(record: Record, study: Study) -> Study:
         known["baseline.precision"] = old.baseline.precision
     if study.ablation.match and study.ablation.match == old.ablation.match:
         known["ablation.matched"] = old.ablation.matched
+    if looked_for(searches(study)[0]) == looked_for(searches(old)[0]):
+        known["ablation.found"] = old.ablation.found
     return study.override(known, source="ledger")
 
 
@@ -181,6 +186,8 @@ def _with_kept_budget(options: Options, asked: Chosen, record: Record, study: St
         for key in KEPT
         if key in known and key not in said and asked.budget[key] == default[key]
     }
+    if record.begun and "race" not in record.header.study["search"] and "search.race" not in said:
+        kept["search.race"] = 0  # it was begun by a version that had none
     return study.override(kept, source="ledger")
 
 

@@ -30,6 +30,7 @@ BUDGET = (
     "search.num_trials",
     "ablation.replicates",
     "ablation.rope",
+    "search.race",
 )  # may change from command to command
 KEPT = (*BUDGET, "baseline.epochs")
 """What stays as it was where a command does not say it."""
@@ -283,5 +284,6 @@ def _differences(record: Record, study: Study) -> Iterator[tuple[str, str]]:
     old, new = as_today(Study, record.asked).flat(), study.flat()
     for key in dict.fromkeys((*old, *new)):
         counts = key not in BUDGET and key.split(".")[0] not in IGNORED
+        counts = counts and not key.startswith("ablation.found")
         if counts and old.get(key) != new.get(key):
             yield key, f"{key}: recorded {old.get(key)!r}, now {new.get(key)!r}"

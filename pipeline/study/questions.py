@@ -15,6 +15,7 @@ EFFECTS = "main effects and interactions"
 SHAPLEY = "Shapley shares"
 STEPS = "steps"
 SCREEN = "main effects of the fraction"
+FOUND = "best of the search"
 
 
 @dataclass(frozen=True)

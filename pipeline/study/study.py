@@ -10,7 +10,7 @@ from pipeline.core.config import TrainConfig
 from pipeline.counts import plural
 from pipeline.errors import UserError, choices, printable
 from pipeline.frozen import Frozen, flatten
-from pipeline.study.designs import Arm, Design, Overrides
+from pipeline.study.designs import Arm, Design, Label, Overrides
 from pipeline.study.space import Space
 from pipeline.study.tuning import Fixed, Replicated, Target, Tuning, nuisance, num_trials, targets
 
@@ -41,6 +41,13 @@ class Search(Frozen):
         le=6,
         description="rungs at R/eta^(k-1), …, R/eta, R of a trial's own epochs",
     )
+    race: int = Field(
+        default=3,
+        ge=0,
+        le=100,
+        description="best trials that are trained again on fresh replicates; the one that stays is "
+        "an arm of the ablation; 0: none",
+    )
     seed: int = Field(default=0, ge=0, lt=2**31)
 
 
@@ -59,6 +66,9 @@ class Ablation(Frozen):
     )
     matched: dict[str, int] = Field(
         default={}, description="arm → that number, found when the study begins"
+    )
+    found: dict[Label, Overrides] = Field(
+        default={}, description="arm → what it sets, found by the search"
     )
 
 
@@ -134,6 +144,16 @@ class Study(Frozen):
             pairs.append((arm, config))
         return tuple(pairs)
 
+    def all_arms(self) -> tuple[tuple[Arm, TrainConfig], ...]:
+        """The arms of the design, then what the search found, unless an arm is that already."""
+        pairs = self.arms()
+        known = {config.in_force().fingerprint() for _, config in pairs}
+        for name, overrides in self.ablation.found.items():
+            config = self.baseline.override(overrides, source=f"arm '{printable(name)}'")
+            if config.in_force().fingerprint() not in known:
+                pairs += ((Arm(name, overrides), config),)
+        return pairs
+
     def _matched(self, arm: Arm, *, reference: bool) -> Arm:
         """The arm with the number that gives it the reference's parameters, once that is known."""
         path, where = (
@@ -176,15 +196,13 @@ class Study(Frozen):
 
     def spaces(self) -> dict[str, tuple[TrainConfig, Space | None]]:
         """Arm → its config and the part of the space that is its to tune, where arms are tuned;
-        None: nothing is.
+        None: nothing is, as of what the search has found.
         """
         arms = self.arms()
         alike = (*EQUAL, "patience", *filter(None, (self.ablation.match,)))
         scientific = {*alike, *(path for arm, _ in arms for path, _ in flatten(arm.overrides))}
-        return {
-            arm.name: (config, nuisance(self.space, config.flat(), scientific))
-            for arm, config in arms
-        }
+        tuned = {arm.name: nuisance(self.space, config.flat(), scientific) for arm, config in arms}
+        return {arm.name: (config, tuned.get(arm.name)) for arm, config in self.all_arms()}
 
     def targets(self) -> tuple[Target, ...]:
         """The searches of the arms, in the order they are run; none where they are not tuned."""

@@ -21,6 +21,9 @@ FIRST_SPLIT = 1000
 arm is judged on.
 """
 
+RACE = "race"
+"""The search, so to say, that the runs of a race belong to."""
+
 
 class Fixed(Frozen):
     """Every arm takes the baseline's hyperparameters."""

@@ -11,7 +11,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from pipeline.analysis.results import ArmRow
-from pipeline.analysis.search_results import Search, top_value
+from pipeline.analysis.search_results import Search
 from pipeline.counts import plural
 from pipeline.record.record import Run
 from pipeline.report.figures.style import BAD, MUTED, RUNGS, TRAIN, VAL, short
@@ -129,7 +129,7 @@ def history(search: Search) -> Figure:
     colours = (*RUNGS[: search.num_rungs - 1], RUNGS[-1])
     marks: dict[tuple[str, int], list[tuple[int, float]]] = {}
     for run in search.trials:
-        top = top_value(run)
+        top = run.value
         if top:
             marks.setdefault((_shape(run), top[0]), []).append((run.number, 100 * top[1]))
     for (shape, rung), values in sorted(marks.items()):

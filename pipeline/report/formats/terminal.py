@@ -8,7 +8,7 @@ from pathlib import Path
 from rich.cells import cell_len, set_cell_size
 
 from pipeline.analysis.results import Ablation
-from pipeline.analysis.search_results import Search, top_value
+from pipeline.analysis.search_results import Search
 from pipeline.analysis.wording import PAD, Points
 from pipeline.report.compose import Findings, document
 from pipeline.report.document import Document, Table, Text, clean
@@ -57,7 +57,7 @@ def _summary(content: Document) -> Iterator[str]:
 
 def _best(search: Search, study: Study) -> Iterator[str]:
     best = search.best
-    top = top_value(best) if best else None
+    top = best.value if best else None
     if best is None or top is None:
         yield "Best configuration: no trial has a value yet"
         return

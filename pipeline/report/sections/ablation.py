@@ -14,7 +14,7 @@ from pipeline.analysis.wording import NONE, Points, listed, millions, size
 from pipeline.counts import plural
 from pipeline.record.record import Record
 from pipeline.report.document import Block, Bullets, Cell, Column, Figure, Heading, Table, table
-from pipeline.report.sections import beyond, costs, effects, families, tuning
+from pipeline.report.sections import beyond, costs, effects, families, race, tuning
 from pipeline.report.sections.finished_models import finished_models
 from pipeline.report.sections.footnotes import footnotes
 from pipeline.report.sections.own_metrics import own_metrics
@@ -88,6 +88,7 @@ def main_table(ablation: Ablation, efforts: Mapping[str, str] = MappingProxyType
     `efforts` is what tuning each arm took, in words. A column that has nothing to say of any arm is
     left out.
     """
+    designed, ablation = ablation, ablation.table
     asked = effects.in_table(ablation)
     against = tuple(dict.fromkeys(contrast.against for contrast in asked.values()))
     answers = [asked.get(row.arm) for row in ablation.rows]
@@ -107,15 +108,19 @@ def main_table(ablation: Ablation, efforts: Mapping[str, str] = MappingProxyType
         _named(ablation, title, "right", texts, [row.mean for row in ablation.rows], bold=True)
     )
     parts += _differences(ablation, answers, against)
-    caption = f"Ablation: {plural(len(ablation.rows), 'arm')}, reference first."
+    caption = f"Ablation: {plural(len(designed.rows), 'arm')}, reference first."
     if against:
         caption += f" Differences in percent points of {NAMES[ablation.metric]}. "
-        caption += families.setting(tuple(asked.values()), ablation.budget)
+        planned = tuple(effects.in_table(designed).values())
+        caption += families.setting(planned, ablation.budget) if planned else ""
         caption += f" {UNTUNED}" if ablation.policy == "fixed" else ""
     sides = [contrast.against if contrast else "" for contrast in answers]
     rules = (
         {i for i in range(2, len(sides)) if sides[i] != sides[i - 1]} if len(against) > 1 else ()
     )
+    if ablation is not designed:
+        rules = {*rules, len(designed.rows)}
+        caption += f" {race.BELOW}"
     rows = tuple(zip(*(cells for _, cells in parts), strict=True))
     return Table(
         caption,
@@ -146,7 +151,7 @@ def _named(
 
 def _marks(ablation: Ablation) -> Iterator[Part]:
     for factor in ablation.factors:
-        on = [row.levels[factor] for row in ablation.rows]
+        on = [row.levels.get(factor, False) for row in ablation.rows]
         yield _named(
             ablation,
             factor,

@@ -4,7 +4,7 @@ reached.
 
 from collections.abc import Iterator
 
-from pipeline.analysis.search_results import STATUS, Search, flat_config, top_value
+from pipeline.analysis.search_results import STATUS, Search, flat_config
 from pipeline.analysis.wording import NONE, Points, value
 from pipeline.counts import duration, plural
 from pipeline.record.record import Run
@@ -26,7 +26,8 @@ def blocks(search: Search, study: Study, *, again: str, dropped: frozenset[str])
     yield Text(overview(search, study))
     if search.best:
         yield Text(winner(search, search.best))
-        yield Text(again)
+        if again:
+            yield Text(again)
         chosen = configuration(search.best, study)
         if chosen.rows:
             yield chosen
@@ -68,7 +69,7 @@ def overview(search: Search, study: Study) -> str:
 
 def winner(search: Search, best: Run) -> str:
     """The best trial, with the reason why its value is not a result."""
-    rung, acc = top_value(best) or (-1, 0.0)
+    rung, acc = best.value or (-1, 0.0)
     place = (
         "at the top rung"
         if rung == search.num_rungs - 1
@@ -132,7 +133,7 @@ def top_table(search: Search) -> Table:
     rules: set[int] = set()
     previous = None
     for run in search.ranked[:NUM_TOP]:
-        rung, acc = top_value(run) or (-1, 0.0)
+        rung, acc = run.value or (-1, 0.0)
         if previous not in (None, rung):
             rules.add(len(rows))
         previous = rung

@@ -17,6 +17,7 @@ from pipeline.report.sections.tuning import hyperparameters
 from pipeline.study.questions import SCREEN
 from pipeline.study.study import is_default_margin, margin_in_words
 
+CHOSEN = " It was chosen by the search and a race, and is judged by runs of its own."
 LONG: dict[Metric, str] = {
     "test_acc": "test accuracy",
     "last_val_acc": "validation accuracy at each run's last epoch",
@@ -58,6 +59,8 @@ def summary(ablation: Ablation, record: Record) -> tuple[Text | Bullets, ...]:
         + beyond.sentence(contrast, shown)
         for contrast in order
     ]
+    if ablation.found:
+        answers.append(_sentence(ablation.found.contrast, ablation, shown) + CHOSEN)
     terms = [cautions(told)]
     if any(contrast.family for contrast in told):
         brackets = "Brackets are 95 % confidence intervals in percent points."

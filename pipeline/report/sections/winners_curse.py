@@ -3,7 +3,7 @@ does trained again.
 """
 
 from pipeline.analysis.results import Ablation, ArmRow
-from pipeline.analysis.search_results import Search, top_value
+from pipeline.analysis.search_results import Search
 from pipeline.analysis.stats import MIN_REPLICATES, NAN, Winner, basis, winners_curse
 from pipeline.analysis.wording import Points
 from pipeline.counts import plural
@@ -17,7 +17,7 @@ def sentence(search: Search, ablation: Ablation) -> str:
     best, top = search.best, search.num_rungs - 1
     if best is None or not best.rungs:
         return ""
-    rung, value = top_value(best) or (-1, NAN)
+    rung, value = best.value or (-1, NAN)
     row = _again(search, ablation)
     if row is None or rung < top:
         why = (

@@ -1,0 +1,118 @@
+"""The race of the search's best trials: who was trained again, who stays, and what the number was
+worth that the best was chosen by.
+"""
+
+from collections.abc import Iterator
+from statistics import fmean
+
+from pipeline.analysis.results import Ablation, spread
+from pipeline.analysis.stats import MIN_REPLICATES, NAN, winners_curse
+from pipeline.analysis.wording import NONE, Points
+from pipeline.counts import plural
+from pipeline.engine.race import ROUNDS, Racer, racers, stay
+from pipeline.record.record import Record
+from pipeline.report.document import Block, Cell, Column, Table, Text
+
+SHOWN = Points(2)
+BELOW = (
+    "Below the rule: what the search found. The search and a race of fresh runs chose it, the runs "
+    "shown here chose nothing; one test of its own at 5 %, beside that family."
+)
+
+
+def blocks(record: Record, ablation: Ablation) -> Iterator[Block]:
+    """What there is to say of it; nothing where there was no race."""
+    field = racers(record)
+    if not field:
+        return
+    yield Text(" ".join(filter(None, (_overview(field), _outcome(field, record, ablation)))))
+    if any(one.laps for one in field):
+        yield Text(curse(field[0]))
+        yield _table(field, record)
+
+
+def curse(best: Racer) -> str:
+    """What choosing the best of many trials added to its number: the same trial trained again, on
+    the same validation pictures. It was chosen before, not by these runs.
+    """
+    chosen_by, fresh = (best.trial.value or (-1, NAN))[1], best.values()
+    number = best.trial.number
+    if not fresh:
+        return f"What choosing trial {number} added to its number is not measured yet."
+    found = winners_curse(chosen_by, fresh)
+    text = (
+        f"Winner's curse: trial {number} has val acc {SHOWN.percent(found.search_val)} %, the "
+        f"best of the search; trained again {_times(len(fresh))} on the same split it has "
+        f"{SHOWN.percent(found.fresh_val)} %. Chosen minus fresh: "
+        f"{SHOWN.signed(found.optimism)} points"
+    )
+    if found.n < MIN_REPLICATES:
+        return f"{text}, without an interval: fewer than {MIN_REPLICATES} runs."
+    interval = SHOWN.interval(found.low, found.high)
+    return f"{text} {interval} (95 % Student interval of the fresh mean; uncorrected)."
+
+
+def _overview(field: tuple[Racer, ...]) -> str:
+    if len(field) == 1:
+        return (
+            f"One configuration of the search could race, trial {field[0].trial.number}: it stays "
+            "without one."
+        )
+    return (
+        f"Race: the search's {len(field)} best trials were trained again in full, up to {ROUNDS} "
+        "times each, with the search's split and with weights and an order of pictures of their "
+        "own; from the second run on a trial is dropped whose mean is behind the highest by more "
+        "than the 95 % interval of their difference (pooled spread)."
+    )
+
+
+def _outcome(field: tuple[Racer, ...], record: Record, ablation: Ablation) -> str:
+    race = record.race
+    if race is None or not race.winner:
+        done = not stay(field) and all(one.laps for one in field)
+        return "Nothing stays: every run was lost." if done else "It is not over."
+    number = record.runs[race.winner].number
+    if ablation.found is None:
+        return f"Trial {number} stays; it is the arm {race.arm}."
+    return (
+        f"Trial {number} stays, by the highest mean: the arm {race.arm}, trained with "
+        "replicates of its own for the table."
+    )
+
+
+def _table(field: tuple[Racer, ...], record: Record) -> Table:
+    rows = []
+    for one in field:
+        acc = (one.trial.value or (-1, NAN))[1]
+        stays = record.race is not None and record.race.winner == one.trial.key
+        texts = (str(one.trial.number), SHOWN.percent(acc), _again(one.values()))
+        rows.append((*(Cell(text, bold=stays) for text in texts), Cell(_end(one, field, record))))
+    columns = (
+        Column("trial", "right"),
+        Column("val acc† in the search (%)", "right"),
+        Column("again: val acc† (%), mean ± sd (n)", "right"),
+        Column("outcome"),
+    )
+    return Table("Race of the search's best trials.", columns, tuple(rows))
+
+
+def _again(values: tuple[float, ...]) -> str:
+    if len(values) < MIN_REPLICATES:
+        return ", ".join(map(SHOWN.percent, values)) or NONE
+    return f"{SHOWN.percent(fmean(values))} ± {SHOWN.percent(spread(values))} ({len(values)})"
+
+
+def _end(one: Racer, field: tuple[Racer, ...], record: Record) -> str:
+    race = record.race
+    if race is not None and race.winner:
+        if race.winner == one.trial.key:
+            return "stays"
+        last = next((n for n in range(1, ROUNDS + 1) if one not in stay(field, n)), 0)
+        if last and one.lost(last):
+            return f"lost run {last}"
+        return f"dropped after run {last}" if last else "not the highest mean"
+    return "open"
+
+
+def _times(count: int) -> str:
+    return plural(count, "time")
