@@ -113,8 +113,9 @@ def open_plan(
     with_search: bool = True,
     listener: Callable[[Event], object] = never,
     note: str = "",
+    format: int = 1,
 ) -> Plan:
-    """Open the ledger in `folder` as a session does."""
+    """Open the ledger in `folder` as a session does; a new one is of this format."""
     ledger = Ledger(folder)
     record = Record.of(ledger.events)
 
@@ -125,9 +126,8 @@ def open_plan(
     ledger.listener = listen
     study = as_recorded(record, study)
     if not record.begun:
-        ledger.append(
-            events.Study(id="feedc0de", study=study.model_dump(mode="json"), data=DATA, note=note)
-        )
+        tree = study.model_dump(mode="json")
+        ledger.append(events.Study(id="feedc0de", study=tree, data=DATA, note=note, format=format))
     elif lines := grown(record, study):
         tree = study.model_dump(mode="json")
         ledger.append(events.Revision(study=tree, changed=lines))

@@ -9,7 +9,7 @@ from pipeline.engine.order import Outcome
 from pipeline.engine.queue import MAX_ATTEMPTS, TooManyFailures
 from pipeline.engine.scheduler import Ladder, rung_epochs
 from pipeline.errors import MachineError
-from pipeline.record.ledger import FILE, read_events
+from pipeline.record.ledger import FILE, FORMAT, read_events
 from pipeline.record.record import Record
 from pipeline.study.space import Choice, Float, Space
 from pipeline.study.study import Study
@@ -99,6 +99,21 @@ def test_the_baseline_is_trial_0_and_the_arms_come_after_the_search(tmp_path, sc
     order = [(e["replicate"], e["arm"]) for e in lines(tmp_path) if e["type"] == "arm"]
     reference, *others = [arm.name for arm, _ in study.arms()]
     assert order == [(1, reference), (2, reference), *((r, arm) for r in (1, 2) for arm in others)]
+
+
+@pytest.mark.parametrize(("format", "epochs"), [(FORMAT, 2), (2, 1)])
+def test_a_trial_is_worth_its_level_at_a_rung(tmp_path, format, epochs):
+    """Of 18 epochs the last two; in ledgers from before there were levels the last one alone."""
+    study = search_study(num_trials=3, epochs=18, replicates=1)
+    record = drive(open_plan(tmp_path, study, format=format), Worker())
+    for run in record.trials():
+        for rung, value in run.rungs.items():
+            stop = rung_epochs(18, 2, 3)[rung]
+            last = [e["val_acc"] for e in run.epochs[:stop]][-(epochs if stop == 18 else 1) :]
+            assert value == pytest.approx(sum(last) / len(last))
+    complete = [run for run in record.trials() if run.status == "complete"]
+    assert complete
+    assert all(run.value == (2, run.rungs[2]) for run in complete)
 
 
 def test_the_best_of_a_rung_go_on(tmp_path):

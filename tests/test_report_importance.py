@@ -13,7 +13,7 @@ import pytest
 
 from pipeline.analysis.search_results import Search
 from pipeline.analysis.tuning_curve import Tuning, expected_best, read_tuning
-from pipeline.record.record import Run
+from pipeline.record.record import Record, Run
 from pipeline.report import write_report
 from pipeline.report.compose import Findings, document, read
 from pipeline.report.document import Bullets, Figure, Heading, Table, Text
@@ -163,7 +163,9 @@ def random_study() -> Study:
 
 
 def searched(runs: list[Run]) -> Search:
-    return Search(len(runs), len(runs), tuple(runs), (1, 3, 9), 3, None, ())
+    ranked = tuple(run for run in runs if run.rungs)
+    worth = Record().worth
+    return Search(len(runs), len(runs), tuple(runs), ranked, (1, 3, 9), 3, None, (), worth, False)
 
 
 def trials(count: int, *, high: int = 0, diverged: int = 0) -> list[Run]:

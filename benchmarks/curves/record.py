@@ -43,7 +43,7 @@ SETS = {
     "clothing-hw3": Recipe("hw3", PHOTOS),
     "grocery-hw3": Recipe("hw3", PHOTOS),
     "trashnet-hw3": Recipe("hw3", PHOTOS),
-    "fashion-lenet": Recipe("lenet_tuning", {"dataset.num_train": 2000, "dataset.num_valid": 500}),
+    "mnist-lenet": Recipe("lenet_tuning", {"dataset.name": "npz"}),
 }
 
 

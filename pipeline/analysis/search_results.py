@@ -1,13 +1,14 @@
 """What a Record says of its search, as the figures and the text need it."""
 
 from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 from pipeline.analysis.range_ends import edges
 from pipeline.engine.scheduler import rung_epochs
 from pipeline.frozen import Scalar, flatten
-from pipeline.record.record import Record, Run
+from pipeline.record.record import LEVELS, Record, Run
 from pipeline.study.study import Study
 
 
@@ -25,6 +26,8 @@ class Search:
     num_rungs: int
     best: Run | None
     edges: tuple[str, ...]
+    worth: Callable[[Sequence[Mapping[str, float]], int], float]  # as `Record.worth`
+    leveled: bool  # whether that is the mean over several epochs, where there are enough
 
     @cached_property
     def counts(self) -> Counter[str]:
@@ -61,6 +64,8 @@ def read_search(record: Record, study: Study) -> Search:
         num_rungs=budget.num_rungs,
         best=best,
         edges=edges(study.space, best.knobs) if best else (),
+        worth=record.worth,
+        leveled=record.header.format >= LEVELS,
     )
 
 

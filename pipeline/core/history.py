@@ -15,6 +15,14 @@ def best_epoch(history: Sequence[Mapping[str, float]]) -> int:
     return int(best["epoch"])
 
 
+def level(history: Sequence[Mapping[str, float]], epoch: int) -> float:
+    """Where val_acc stands at an epoch: the mean over the last ninth of the epochs up to it, of one
+    at least. A single epoch's value is as much its wiggle as the run's worth.
+    """
+    last = history[epoch - max(1, round(epoch / 9)) : epoch]
+    return sum(one["val_acc"] for one in last) / len(last)
+
+
 def exhausted(history: Sequence[Mapping[str, float]], patience: int) -> bool:
     """Whether the last `patience` epochs brought no better one (early stopping; Prechelt 1998);
     never for patience 0.

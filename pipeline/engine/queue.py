@@ -136,7 +136,7 @@ class Plan:
                 value = (
                     max(e["val_acc"] for e in run.epochs)
                     if early
-                    else run.epochs[stop - 1]["val_acc"]
+                    else self.record.worth(run.epochs, stop)
                 )
                 self.ledger.append(events.Rung(run=run.key, rung=rung, value=value, early=early))
                 self.searches.reached(run, rung, value)

@@ -2,13 +2,15 @@
 the report share.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from pipeline.core.history import level
 from pipeline.core.identity import as_today
 from pipeline.record import events
 from pipeline.record.events import Event
+from pipeline.record.folded_runs import Places, Runs
 from pipeline.record.lines import no_event
 from pipeline.record.revision import begun, definitions, looked_for, names, rename, searches
 from pipeline.record.runs import Run as Run
@@ -17,20 +19,19 @@ from pipeline.record.sources import Code
 from pipeline.study.study import Study
 from pipeline.study.tuning import RACE, Target
 
-Places = dict[str, dict[str, Any]]
-"""Run → the number, knobs and names that it has in a search that it was not begun for."""
+LEVELS = 3  # the format of ledgers whose rungs have levels
+
 Shelved = tuple[list[str], Places]
 """The runs of a search by number, and the places of some."""
 
 
 @dataclass
-class Record:
+class Record(Runs):
     """A study as recorded."""
 
     begun: events.Study | None = None  # the first event; None: nothing is recorded
     revisions: list[events.Revision] = field(default_factory=list)  # how the study has grown
     sessions: list[events.Session] = field(default_factory=list)
-    runs: dict[str, Run] = field(default_factory=dict)
     arm_names: list[str] = field(default_factory=list)  # of the study's design, in its order
     mlflow_ids: dict[str, str] = field(default_factory=dict)  # "uri|what" → run id
     plans: list[events.Plan] = field(default_factory=list)  # the first; each that changed it
@@ -41,14 +42,10 @@ class Record:
     code: dict[str, Code] = field(default_factory=dict)
     repairs: list[events.Repair] = field(default_factory=list)  # what was lost of a damaged ledger
     mlflow_experiments: dict[str, str] = field(default_factory=dict)  # uri → the study's there
-    # search → runs by number; a configuration proposed twice keeps its first run, whichever search
-    # that was begun for
-    searches: dict[str, list[str]] = field(default_factory=lambda: {"": []})
     # search → trials from before it began anew, and the number of the event with which it did
     former: dict[str, list[str]] = field(default_factory=dict)
     since: dict[str, int] = field(default_factory=dict)
     _shelf: dict[str, Shelved] = field(default_factory=dict)  # what was looked for → its search
-    _adopted: dict[str, Places] = field(default_factory=dict)  # search → of runs begun elsewhere
 
     @classmethod
     def of(cls, events: Iterable[Event]) -> "Record":
@@ -166,6 +163,13 @@ class Record:
         """
         return self.header.note
 
+    def worth(self, history: Sequence[Mapping[str, float]], epoch: int) -> float:
+        """What a trial is worth at the rung that lies at this epoch: its level there, in records
+        that were begun before there were levels the epoch's own val_acc.
+        """
+        leveled = self.header.format >= LEVELS
+        return level(history, epoch) if leveled else history[epoch - 1]["val_acc"]
+
     @property
     def trial_keys(self) -> list[str]:
         """The runs of the study's own search by number."""
@@ -270,72 +274,6 @@ class Record:
             own = {"number": run.number, "knobs": run.knobs, "asked": run.asked}
             named[key] = places.get(key, own) | {"search": target.name, "arm": target.arm}
         return named
-
-    def _trial(self, event: events.Trial) -> None:
-        run = Run(
-            event.run,
-            "trial",
-            todays(event.config),
-            number=event.trial,
-            knobs=event.knobs,
-            asked=event.asked,
-            search=event.search,
-            arm=event.arm,
-            replicate=event.replicate,
-        )
-        self.runs[run.key] = run
-        self.searches.setdefault(run.search, []).append(run.key)
-
-    def _twin(self, event: events.Twin) -> None:
-        key, search = event.run, event.search
-        keys = self.searches.setdefault(search, [])
-        own = self.runs[key]
-        place = {"number": event.trial, "knobs": event.knobs, "asked": event.asked}
-        stands = (own.search, own.number, own.knobs) == (search, event.trial, event.knobs)
-        if key not in keys and not stands:
-            place |= {"search": search, "arm": event.arm}
-            self._adopted.setdefault(search, {})[key] = place
-        keys.append(key)
-
-    def _arm(self, event: events.Arm) -> None:
-        known = self.runs.get(event.run)
-        if known is not None:  # of an arm that was something else before the study grew
-            known.arm, known.replicate = event.arm, event.replicate
-            return
-        self.runs[event.run] = Run(
-            event.run,
-            "arm",
-            todays(event.config),
-            arm=event.arm,
-            replicate=event.replicate,
-            data=event.data,
-            core_version=event.core_version,
-        )
-
-    def _start(self, event: events.Start) -> None:
-        run = self.runs[event.run]
-        if event.code not in ("", *run.code):
-            run.code.append(event.code)
-        run.status, run.rung, run.error = "running", event.rung, ""
-
-    def _epoch(self, event: events.Epoch) -> None:
-        run, metrics = self.runs[event.run], event.metrics
-        if metrics["epoch"] == len(run.epochs) + 1:
-            run.epochs.append({**metrics, "time": event.time})
-
-    def _rung(self, event: events.Rung) -> None:
-        run = self.runs[event.run]
-        run.rungs[event.rung] = event.value
-        run.status, run.early = "paused", event.early
-
-    def _end(self, event: events.End) -> None:
-        run = self.runs[event.run]
-        run.status, run.error, run.ended_seq = event.status, event.error, event.seq
-        for name in ("best_epoch", "num_params", "num_macs", "num_train", "evidence"):
-            setattr(run, name, getattr(event, name) or getattr(run, name))
-        run.test_loss, run.test_acc = event.test_loss, event.test_acc
-        run.final, run.early = event.final, event.early or run.early
-        run.metrics = event.metrics
 
     def _mlflow(self, event: events.Mlflow) -> None:
         self.mlflow_ids[f"{event.uri}|{event.what}"] = event.id

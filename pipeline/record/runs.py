@@ -80,7 +80,7 @@ class Run:
     @property
     def value(self) -> tuple[int, float] | None:
         """What a trial is worth, wherever that is said: its highest rung and the val_acc that ranks
-        it there, at the last epoch (its best where it had stopped early).
+        it there: its level at the last epoch (its best where it had stopped early).
         """
         return (max(self.rungs), self.rungs[max(self.rungs)]) if self.rungs else None
 

@@ -13,6 +13,10 @@ from pipeline.study.study import Study
 
 SHOWN = Points(2)
 NUM_TOP = 10
+READ = (
+    "What a trial is worth at a rung is its mean val acc over the last ninth of the epochs up to "
+    "there, over one at least."
+)
 
 
 def blocks(search: Search, study: Study, *, again: str, dropped: frozenset[str]) -> Iterator[Block]:
@@ -60,10 +64,11 @@ def overview(search: Search, study: Study) -> str:
         else ""
     )
     seconds = duration(sum(run.seconds for run in search.trials))
+    read = f" {READ}" if search.leveled else ""
     return (
         f"{search.proposed} of {plural(search.planned, 'planned trial')}{again}: {ended}. Sampler "
         f"{study.search.sampler}, {ways[study.search.scheduler]}, one in {study.search.reduction} "
-        f"goes on from a rung. Training time of the trials, summed: {seconds}."
+        f"goes on from a rung. Training time of the trials, summed: {seconds}.{read}"
     )
 
 
