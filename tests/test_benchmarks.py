@@ -141,3 +141,38 @@ def test_a_made_up_study_is_reported_stage_by_stage(tmp_path, capsys):
     assert not report({1000: Timed({"judge": 9.0}, 8.0, 6 * 10**6)})
     told = [line[:9] for line in capsys.readouterr().out.splitlines() if line.startswith("goal")]
     assert told == ["goal met:", *["goal MISS"] * 3]
+
+
+def test_a_search_is_played_on_recorded_curves():
+    """The same seed gives the same regrets; the more is trained, the better, over a few seeds."""
+    from benchmarks.curves.searchers import METHODS
+    from benchmarks.curves.sets import CurveSet, names
+    from benchmarks.search_efficiency import BUDGETS, on_ours
+
+    assert len(names()) >= 4
+    assert {"ours", "random"} <= {*METHODS}
+    first, again = (on_ours("digits-lenet", ("ours",), 4, 2)["ours"] for _ in range(2))
+    assert first.shape == (4, len(BUDGETS))
+    assert (first == again).all()
+    assert first[:, -1].mean() < first[:, 0].mean() < 1
+    curves = CurveSet("digits-lenet")
+    best, median, cost = curves.reference
+    assert 0 <= median < best <= 1
+    assert cost > 0
+    assert (curves.regret(best), curves.regret(median)) == (0, 1)
+
+
+def test_curves_are_those_that_were_recorded():
+    """Every set has 160 configurations of 27 epochs, each fourth of them with a second seed."""
+    import pandas as pd
+
+    from benchmarks.curves.sets import HERE, names
+
+    for name in names():
+        frame = pd.read_parquet(HERE / f"{name}.parquet")
+        assert frame.groupby("seed").size().to_dict() == {0: 160, 1: 40}, name
+        whole = frame[frame["status"] == "complete"]
+        assert set(whole["val_acc"].map(len)) == {27}, name
+        assert whole["val_acc"].map(min).min() >= 0
+        assert whole["val_acc"].map(max).max() <= 1
+        assert whole["seconds"].map(min).min() > 0

@@ -1,15 +1,22 @@
+import json
 import math
 import random
 import subprocess
 import sys
 import warnings
+from typing import get_args
 
+import hypothesis
+import numpy as np
 import optuna
 import pytest
+from hypothesis import strategies as st
 
 from pipeline.engine import sampler as module
-from pipeline.engine.sampler import MIN_VALUES, NUM_BEST, NUM_LATEST, RungSampler
+from pipeline.engine.points import Endless, at, grid
+from pipeline.engine.sampler import MIN_VALUES, MODELS, NUM_BEST, NUM_LATEST, RungSampler
 from pipeline.study.space import Choice, Float, Int, Space
+from pipeline.study.study import Sampler
 
 FLAT = Space(
     knobs={
@@ -44,7 +51,7 @@ STEPPED = Space(
 SPACES = pytest.mark.parametrize(
     "space", [FLAT, BRANCHED, STEPPED], ids=["flat", "branched", "stepped"]
 )
-KINDS = pytest.mark.parametrize("kind", ["tpe", "random"])
+KINDS = pytest.mark.parametrize("kind", [kind for kind in get_args(Sampler) if kind != "grid"])
 
 
 def make(space: Space = FLAT, kind: str = "tpe", seed: int = 0, num_rungs: int = 3) -> RungSampler:
@@ -95,24 +102,25 @@ def rebuild(facts: list[tuple], space: Space, kind: str) -> RungSampler:
 @SPACES
 @KINDS
 def test_proposals_lie_in_the_space_and_name_the_rung_that_made_them(space, kind):
-    facts = search(make(space, kind), 60)
+    number = 30 if kind == "gp" else 60  # a suggestion takes it a fifth of a second
+    facts = search(make(space, kind), number)
     proposals = [
         (knobs, asked)
         for call, _, knobs, asked, *_ in (f for f in facts if f[0] == "replay")
         if asked is not None
     ]
-    assert len(proposals) == 59
+    assert len(proposals) == number - 1
     for knobs, asked in proposals:
         assert all(knob.contains(value) for knob, value in space.active(knobs).values())
         assert space.point(knobs) == knobs
-        assert asked in ((0, 1) if kind == "tpe" else (0,))
-    assert len({str(knobs) for knobs, _ in proposals}) > (5 if space is BRANCHED else 50)
+        assert asked in ((0, 1) if kind in MODELS else (0,))
+    assert len({str(knobs) for knobs, _ in proposals}) > (5 if space is BRANCHED else number - 10)
 
 
 @SPACES
 @KINDS
 def test_rebuilding_before_every_ask_changes_nothing(space, kind):
-    facts = search(make(space, kind), 36)
+    facts = search(make(space, kind), 18 if kind == "gp" else 36)
     for place, (call, trial, *given) in enumerate(facts):
         if call == "replay" and trial > 0:
             knobs, asked = rebuild(facts[:place], space, kind).ask(trial)
@@ -187,15 +195,17 @@ def test_a_value_informs_its_own_rung_alone():
         assert misled.ask(trial) == clean.ask(trial)
 
 
-def test_tpe_goes_where_the_values_are_good_and_random_does_not():
-    def learned(kind: str) -> float:
-        sampler = make(kind=kind, num_rungs=1)
-        for trial in range(80):
-            knobs, _ = sampler.ask(trial)
-            sampler.tell(trial, 0, score(knobs, 0))
-        errors = [abs(math.log10(sampler.ask(80 + i)[0]["optimizer.lr"]) + 1.5) for i in range(20)]
-        return sum(errors) / len(errors)
+def learned(kind: str, number: int = 80) -> float:
+    """How far from the best learning rate the suggestions are after so many trials, in decades."""
+    sampler = make(kind=kind, num_rungs=1)
+    for trial in range(number):
+        knobs, _ = sampler.ask(trial)
+        sampler.tell(trial, 0, score(knobs, 0))
+    last = [sampler.ask(number + i)[0]["optimizer.lr"] for i in range(min(20, number))]
+    return sum(abs(math.log10(rate) + 1.5) for rate in last) / len(last)
 
+
+def test_tpe_goes_where_the_values_are_good_and_random_does_not():
     assert learned("tpe") < 0.5 < learned("random")
 
 
@@ -319,3 +329,64 @@ def test_optuna_is_the_only_heavy_import():
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
     assert module.optuna is optuna
+
+
+FINITE = Space(
+    knobs={"batch_size": Choice(options=(16, 32)), "model.width": Int(low=8, high=16, step=4)},
+    branches={
+        "optimizer": {
+            "sgd": {"momentum": Float(low=0.0, high=0.8, step=0.4)},
+            "adam": {},
+            "adamw": {"weight_decay": Choice(options=(0.0, 0.1))},
+        }
+    },
+)
+
+
+def test_a_grid_is_every_point_once_with_the_knobs_of_its_own_branch():
+    points = list(grid(FINITE))
+    assert len(points) == len({json.dumps(point, sort_keys=True) for point in points}) == 36
+    assert all(FINITE.point(point) == point for point in points)
+    assert sum(point["optimizer.name"] == "adam" for point in points) == 6
+
+
+def test_a_grid_is_gone_through_in_an_order_of_the_seed_and_then_drawn_at_random():
+    orders = []
+    for seed in (0, 1):
+        sampler = make(FINITE, "grid", seed)
+        orders.append([json.dumps(sampler.ask(trial)[0]) for trial in range(1, 38)])
+    assert orders[0] != orders[1]
+    assert [len(set(order[:36])) for order in orders] == [36, 36]
+    assert orders[0][36] in orders[0][:36]
+
+
+@pytest.mark.parametrize(
+    ("space", "endless"), [(FLAT, ["optimizer.lr", "model.dropout"]), (FINITE, [])]
+)
+def test_a_space_says_which_knobs_have_no_list_of_values(space, endless):
+    assert space.endless() == endless
+    if endless:
+        with pytest.raises(Endless, match=endless[0]):
+            list(grid(space))
+
+
+def test_the_evenly_spread_points_cover_the_space():
+    """Of 64 Sobol' points each eighth of a range has eight; random ones do not manage that."""
+    points = [make(FLAT, "qmc").ask(trial)[0] for trial in range(1, 65)]
+    for name, low, high in (("model.dropout", 0.0, 0.5),):
+        counts = np.histogram([point[name] for point in points], 8, (low, high))[0]
+        assert counts.tolist() == [8] * 8
+    logs = [math.log10(point["optimizer.lr"]) for point in points]
+    assert np.histogram(logs, 8, (-4, 0))[0].tolist() == [8] * 8
+    assert {point["epochs"] for point in points} > {3, 30}
+
+
+@hypothesis.given(st.floats(0, 1, exclude_max=True))
+def test_a_share_of_a_range_is_a_value_of_it(share):
+    for space in (FLAT, BRANCHED, STEPPED, FINITE):
+        point = at(space, lambda _: share)
+        assert space.point(point) == point
+
+
+def test_a_gaussian_process_goes_where_the_values_are_good():
+    assert learned("gp", 15) < 0.5

@@ -62,7 +62,7 @@ def play(
         run = runs[trial]
         stands[trial] = stop
         lost = stop >= run.end and run.end < curves.num_epochs
-        searcher.tell(trial, stop, None if lost else float(run.values[stop - 1]))
+        searcher.tell(trial, stop, None if lost else run.level(stop))
         best = searcher.best()
         truth = runs[best].truth if best is not None else -np.inf
     return found

@@ -18,6 +18,8 @@ import numpy as np
 import pandas as pd
 from sklearn.ensemble import ExtraTreesRegressor
 
+from pipeline.core.history import level
+from pipeline.engine.points import at
 from pipeline.frozen import Scalar
 from pipeline.search_spaces.hw3 import SMALL
 from pipeline.search_spaces.lenet_tuning import SPACE as LENET
@@ -44,6 +46,10 @@ class Curve:
     seconds: Floats
     end: int
     truth: float
+
+    def level(self, epoch: int) -> float:
+        """What the product takes a trial to be worth at an epoch."""
+        return level([{"val_acc": value} for value in self.values[:epoch]], epoch)
 
 
 class CurveSet:
@@ -83,12 +89,12 @@ class CurveSet:
         weights = np.where(diverged, 0, weights)
         weights /= weights.sum()
         nearest = int(weights.argmax())
-        level = weights @ self.smooth
+        mean = weights @ self.smooth
         wiggle = self.values[nearest] - self.smooth[nearest]
         own = chance.normal(0, self.noise) * np.minimum(1, np.arange(1, self.num_epochs + 1) / 3)
         pace = float(weights @ self.pace)
         seconds = pace * np.arange(1, self.num_epochs + 1)
-        return Curve(level + wiggle + own, seconds, self.num_epochs, float(level[-1]))
+        return Curve(mean + wiggle + own, seconds, self.num_epochs, float(mean[-1]))
 
     @cached_property
     def reference(self) -> tuple[float, float, float]:
@@ -108,7 +114,7 @@ class CurveSet:
 
     def sample(self, chance: np.random.Generator) -> dict[str, Scalar]:
         """A random point of the space."""
-        return self.space.suggest(Draw(chance))
+        return at(self.space, lambda _: float(chance.random()))
 
     def _noise(self, frame: pd.DataFrame) -> float:
         """Standard deviation of a run's end between two seeds of one configuration, by the median
@@ -140,26 +146,6 @@ class CurveSet:
                     low, high, number = np.log(low), np.log(high), np.log(number)
                 found.append(-1.0 if value is None else (number - low) / (high - low))
         return np.array(found)
-
-
-@dataclass(frozen=True)
-class Draw:
-    """Chooses each knob at random, as a sampler's trial would."""
-
-    chance: np.random.Generator
-
-    def suggest_float(self, _: str, low: float, high: float, *, step: Any, log: bool) -> float:
-        assert step is None
-        ends = (np.log(low), np.log(high)) if log else (low, high)
-        value = float(self.chance.uniform(*ends))
-        return float(np.clip(np.exp(value), low, high)) if log else value
-
-    def suggest_int(self, _: str, low: int, high: int, *, step: int, log: bool) -> int:
-        assert not log
-        return int(low + step * self.chance.integers((high - low) // step + 1))
-
-    def suggest_categorical(self, _: str, choices: Any) -> Any:
-        return choices[int(self.chance.integers(len(choices)))]
 
 
 def _ranges(space: Space) -> dict[str, Range]:

@@ -13,8 +13,7 @@ import copy
 import itertools
 import math
 import warnings
-from collections.abc import Container, Mapping
-from typing import Literal
+from collections.abc import Callable, Container, Mapping
 
 import numpy as np
 import optuna
@@ -25,12 +24,14 @@ from optuna.distributions import (
     IntDistribution,
 )
 from optuna.exceptions import ExperimentalWarning
-from optuna.samplers import RandomSampler, TPESampler
+from optuna.samplers import BaseSampler, GPSampler, RandomSampler, TPESampler
 from optuna.storages import InMemoryStorage
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
+from pipeline.engine.points import all_of, spread
 from pipeline.frozen import Scalar
 from pipeline.study.space import Float, Int, Range, Space
+from pipeline.study.study import Sampler
 
 MIN_VALUES = 8
 """A rung is asked for suggestions once it has this many finite values."""
@@ -44,17 +45,16 @@ optuna.logging.set_verbosity(optuna.logging.ERROR)
 
 class RungSampler:
     """Proposes points of `space`: `tpe` by the tree-structured Parzen estimator (multivariate, one
-    group per branch, running trials counted as poor so that workers do not crowd), `random`
-    independently of all values.
+    group per branch, running trials counted as poor so that workers do not crowd), `gp` by a
+    Gaussian process, `random` independently of all values, `qmc` evenly spread, `grid` all points
+    that there are.
 
     A suggestion depends on the set of recorded facts and not on their order, so `replay`, `tell`
     and `diverge` may come from a ledger in any order that names a trial before its values. A call
     out of place is a bug of the caller: ValueError.
     """
 
-    def __init__(
-        self, space: Space, *, kind: Literal["tpe", "random"], seed: int, num_rungs: int
-    ) -> None:
+    def __init__(self, space: Space, *, kind: Sampler, seed: int, num_rungs: int) -> None:
         self.space, self.kind, self.seed, self.num_rungs = space, kind, seed, num_rungs
         self._points: dict[int, FrozenTrial | None] = {}
         self._running: list[dict[int, FrozenTrial]] = [{} for _ in range(num_rungs)]
@@ -72,19 +72,18 @@ class RungSampler:
 
         While no rung has MIN_VALUES values, the point is random and counts as proposed by rung 0.
         """
-        informed = [
-            r
-            for r, ranked in enumerate(self._ranked)
-            if len(ranked) >= MIN_VALUES and self.kind == "tpe"
-        ]
+        known = [r for r, ranked in enumerate(self._ranked) if len(ranked) >= MIN_VALUES]
+        informed = known if self.kind in MODELS else []
         asked = max(informed, default=0)
         seed = int(np.random.SeedSequence((self.seed, trial)).generate_state(1)[0])
-        sampler = _tpe(seed) if informed else RandomSampler(seed)
-        storage = _Known(self._history(asked) if informed else [])
-        study = optuna.create_study(direction="maximize", sampler=sampler, storage=storage)
-        knobs = self.space.suggest(study.ask())
-        self.replay(trial, knobs, asked)
-        return knobs, asked
+        fixed = FIXED[self.kind](self.space, self.seed, trial) if self.kind in FIXED else None
+        if fixed is None:
+            sampler = MODELS[self.kind](seed) if informed else RandomSampler(seed)
+            storage = _Known(self._history(asked) if informed else [])
+            study = optuna.create_study(direction="maximize", sampler=sampler, storage=storage)
+            fixed = self.space.suggest(study.ask())
+        self.replay(trial, fixed, asked)
+        return fixed, asked
 
     def replay(self, trial: int, knobs: Mapping[str, Scalar], asked: int | None) -> None:
         """Know `trial` from the ledger. `asked`: the rung that proposed it, None if it was not
@@ -150,6 +149,25 @@ def _tpe(seed: int) -> TPESampler:
         return TPESampler(
             n_startup_trials=0, multivariate=True, group=True, constant_liar=True, seed=seed
         )
+
+
+def _gp(seed: int) -> GPSampler:
+    """A Gaussian process with expected improvement; what has no place in all points, as the knobs
+    of branches, is drawn at random.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ExperimentalWarning)
+        return GPSampler(seed=seed, independent_sampler=RandomSampler(seed), n_startup_trials=0)
+
+
+MODELS: dict[str, Callable[[int], BaseSampler]] = {"tpe": _tpe, "gp": _gp}
+"""Samplers that learn from values; by a seed of the suggestion's own."""
+FIXED: dict[str, Callable[[Space, int, int], dict[str, Scalar] | None]] = {
+    "qmc": spread,
+    "grid": all_of,
+}
+"""Those that do not; by the space, the search's seed and the trial. None: what is left is drawn at
+random."""
 
 
 class _Known(InMemoryStorage):

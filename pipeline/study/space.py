@@ -258,6 +258,14 @@ class Space(Frozen):
             ]
         return rows
 
+    def endless(self) -> list[str]:
+        """Qualified names of the knobs that have no list of values."""
+        named = dict(self.knobs)
+        for part, variants in self.branches.items():
+            for name, fields in variants.items():
+                named |= {f"{part}.{name}.{field}": knob for field, knob in fields.items()}
+        return [n for n, knob in named.items() if isinstance(knob, Float) and knob.step is None]
+
     def paths(self) -> dict[str, str]:
         """Qualified name → the path that it sets, for every knob."""
         names = {path: path for path in (*self.knobs, *(f"{part}.name" for part in self.branches))}

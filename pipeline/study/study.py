@@ -26,11 +26,14 @@ EQUAL = (
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
+Sampler = Literal["tpe", "gp", "random", "qmc", "grid"]
+
+
 class Search(Frozen):
     """The budget and the way of the search. `num_trials` is the total, whatever was done before."""
 
     num_trials: int = Field(default=40, ge=0, le=100_000)
-    sampler: Literal["tpe", "random"] = "tpe"
+    sampler: Sampler = "tpe"
     scheduler: Literal["promotion", "stopping"] = "promotion"
     reduction: int = Field(
         default=3, ge=2, le=10, description="eta: one in eta goes on from a rung"
@@ -191,6 +194,12 @@ class Study(Frozen):
                 raise UserError(
                     f"study '{self.name}', space: {path}: it must be the same for all trials"
                 )
+        if self.search.sampler == "grid" and (endless := self.space.endless()):
+            raise UserError(
+                f"study '{self.name}', search.sampler: grid tries every value, and "
+                f"{', '.join(endless)} {'has' if len(endless) == 1 else 'have'} no list of them; "
+                "allowed: a step, options, or another sampler"
+            )
         self.space.check(self.baseline, source=f"study '{self.name}', space")
         self._check_tuning()
 

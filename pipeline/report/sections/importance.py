@@ -179,9 +179,10 @@ def _selection(sample: Sample, study: Study) -> Iterator[str]:
             "Too few of these trials reached the rung above to say whether this importance holds "
             "on longer training."
         )
-    if study.search.sampler == "tpe":
+    if study.search.sampler in ("tpe", "gp"):
         yield (
-            "Sampler TPE: it crowds where values were good, so the trials do not cover the space "
+            f"Sampler {study.search.sampler.upper()}: it crowds where values were good, so the "
+            "trials do not cover the space "
             "evenly, and both measures are biased by that. Read this as importance during this "
             "search."
         )
