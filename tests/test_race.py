@@ -1,8 +1,10 @@
 """The race of a search's best trials: who stays, what becomes of it, what is said."""
 
+import contextlib
 import math
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -13,7 +15,9 @@ from hypothesis import strategies as st
 from pipeline.analysis.results import read_ablation
 from pipeline.analysis.stats import judge
 from pipeline.core.identity import FIRST_RACE, Seeds
+from pipeline.engine.queue import TooManyFailures
 from pipeline.engine.race import ROUNDS, Racer, decided, laps, pick, racers, stay
+from pipeline.errors import UserError
 from pipeline.record.record import Record, Run
 from pipeline.report.compose import FIGURES, document, read
 from pipeline.report.language.catalogue import catalogue
@@ -26,7 +30,7 @@ from pipeline.session.resolve import chosen, resolve
 from pipeline.study.questions import Question
 from pipeline.study.study import Study
 from pipeline.study.tuning import RACE
-from tests.driver import Worker, drive, open_plan
+from tests.driver import Worker, drive, facts, open_plan
 from tests.studies import small_study
 
 pytestmark = pytest.mark.usefixtures("quick_disk")
@@ -143,7 +147,7 @@ def test_what_is_an_arm_already_becomes_no_other(tmp_path: Path) -> None:
     study = small_study(num_trials=1, race=3)
     record = drive(open_plan(tmp_path, study), Worker())
     assert record.race is not None
-    assert (record.race.arm, record.race.overrides) == ("baseline", {})
+    assert record.race.winner == record.trial_keys[0]
     assert [*record.arms()] == [arm.name for arm, _ in study.arms()]
     assert not record.trials(RACE), "one alone need not run"
 
@@ -277,7 +281,7 @@ def test_where_every_run_is_lost_nothing_stays(tmp_path: Path) -> None:
     assert not plan.outstanding()
     assert plan.record.race is not None
     assert plan.record.race.winner == ""
-    assert decided(plan.record, study) is None
+    assert decided(plan.record) is None
     plan.ledger.close()
 
 
@@ -288,3 +292,122 @@ def test_all_of_it_is_said_in_chinese(tmp_path: Path) -> None:
         say = Translator(catalogue("zh"), [row.arm for row in findings.ablation.table.rows])
         translated(document(findings, FIGURES), say, title=findings.study.title)
         assert say.missed == []
+
+
+def test_where_arms_are_tuned_there_is_no_race(tmp_path: Path) -> None:
+    """Their searches have winners of their own, which may be the same configuration."""
+    tuned = {"ablation.tuning": {"name": "per_arm", "num_trials": 3}}
+    record = drive(open_plan(tmp_path, small_study(race=3).override(tuned)), Worker())
+    assert record.race is None
+
+
+def test_a_record_of_a_version_with_fewer_fields_is_reported(tmp_path: Path) -> None:
+    record, _ = raced(tmp_path, replicates=3)
+    assert record.begun is not None
+    baseline = {k: v for k, v in record.begun.study["baseline"].items() if k != "metrics"}
+    record.begun = replace(record.begun, study={**record.begun.study, "baseline": baseline})
+    found = read_ablation(record, record.study).found
+    assert found is not None
+    assert found.contrast.n == 3
+
+
+def test_no_arm_may_be_called_as_what_a_search_finds() -> None:
+    on = {"best of search (trial 6)": {"batch_size": 16}}
+    with pytest.raises(UserError, match=r"what a search finds is called so; give the arm another"):
+        small_study().override({"ablation.design.on": on}).check()
+
+
+def arms_of(*arms: dict[str, Any]) -> dict[str, Any]:
+    return {"name": "arms", "arms": {f"arm {i}": one for i, one in enumerate(arms)}}
+
+
+def test_a_winner_that_is_an_arm_already_stays_one_when_that_arm_leaves(tmp_path: Path) -> None:
+    record, study = raced(tmp_path)
+    assert record.race is not None
+    knobs = record.race.overrides
+    whole = study.override({"ablation.design": arms_of({}, knobs, {"model.dropout": 0.1})})
+    also = drive(open_plan(tmp_path / "also", whole), Worker())
+    assert [*also.arms()] == ["arm 0", "arm 1", "arm 2"]
+    assert "Its configuration is that of the arm arm 1." in repr(document(read(also), frozenset()))
+    less = study.override({"ablation.design": arms_of({}, {"model.dropout": 0.1})})
+    worker = Worker()
+    found = drive(open_plan(tmp_path / "also", less), worker)
+    assert [*found.arms()] == ["arm 0", "arm 1", record.race.arm]
+    assert len(found.arms()[record.race.arm]) == 2
+    assert not [key for key, _ in worker.trained if found.runs[key].arm == record.race.arm]
+
+
+def test_the_baseline_that_wins_and_is_no_arm_becomes_one(tmp_path: Path) -> None:
+    study = small_study(num_trials=1, race=1, replicates=2)
+    design = arms_of({"model.dropout": 0.1}, {"model.dropout": 0.2})
+    record = drive(open_plan(tmp_path, study.override({"ablation.design": design})), Worker())
+    assert [*record.arms()][-1] == "best of search (trial 0)"
+    assert [run.config for run in record.arms()["best of search (trial 0)"]] == [
+        study.baseline.model_dump(mode="json")
+    ] * 2
+
+
+def test_laps_that_the_machine_lost_are_tried_again(tmp_path: Path) -> None:
+    study = small_study(num_trials=6, race=3)
+    expected = drive(open_plan(tmp_path / "whole", study), Worker())
+    plan, broken = open_plan(tmp_path / "broken", study), Worker(fails=lambda *_: True, retry=False)
+    with contextlib.suppress(TooManyFailures):
+        while (segment := plan.next()) is not None:
+            (broken if segment.seeds.replicate > FIRST_RACE else Worker()).run(plan, segment)
+    assert [run.status for run in plan.record.trials(RACE)] == ["failed"] * 3
+    assert "It is not over." in repr(document(read(plan.record), frozenset()))
+    plan.ledger.close()
+    assert facts(drive(open_plan(tmp_path / "broken", study), Worker())) == facts(expected)
+
+
+def test_a_race_that_loses_all_leaves_what_an_earlier_one_had_found(tmp_path: Path) -> None:
+    record, _ = raced(tmp_path, num_trials=4)
+    assert record.race is not None
+    plan = open_plan(tmp_path, small_study(num_trials=30, race=3))
+    lossy = Worker(diverges=lambda _: True)
+    while (segment := plan.next()) is not None:
+        (lossy if segment.seeds.replicate > FIRST_RACE else Worker()).run(plan, segment)
+    plan.ledger.close()
+    text = repr(document(read(plan.record), frozenset()))
+    assert f"every run was lost. The arm {record.race.arm} is of an earlier race." in text
+
+
+def test_what_was_found_counts_among_the_planned_runs(tmp_path: Path) -> None:
+    study = small_study(num_trials=9, race=3, replicates=3)
+    plan = open_plan(tmp_path, study)
+    while (segment := plan.next()) is not None:
+        of_found = plan.record.runs[segment.run].arm.startswith("best of search")
+        Worker(diverges=lambda _, lost=of_found: lost).run(plan, segment)
+    plan.ledger.close()
+    ablation = read_ablation(plan.record, plan.record.study)
+    assert ablation.found is not None
+    assert {hole.arm for hole in ablation.holes} == {ablation.found.row.arm}
+    text = repr(document(read(plan.record), frozenset()))
+    assert "INCOMPLETE: 3 of the 15 planned runs of the ablation have no result." in text
+    assert ablation.found.contrast.verdict == "not tested"
+
+
+def test_the_report_claims_its_5_percent_for_the_design_alone(tmp_path: Path) -> None:
+    record, _ = raced(tmp_path, replicates=4)
+    text = repr(document(read(record), frozenset()))
+    assert "all 6 tests of the design" in text
+    assert "of this report" not in text
+    assert "the test of what the search found is one more 5 %" in text
+    bare = drive(open_plan(tmp_path / "bare", small_study(num_trials=9, replicates=4)), Worker())
+    assert "all 6 tests of this report" in repr(document(read(bare), frozenset()))
+
+
+def test_past_its_time_a_race_that_ends_hands_out_its_arm_at_once(tmp_path: Path) -> None:
+    plan = open_plan(tmp_path, small_study(num_trials=6, race=3))
+    plan.search_deadline = 0.0
+    drive(plan, Worker())
+    assert not plan.outstanding()
+    assert len([*plan.record.arms()]) == 5
+
+
+def test_runs_of_a_race_that_is_past_are_apart(tmp_path: Path) -> None:
+    raced(tmp_path)
+    found = drive(open_plan(tmp_path, small_study(num_trials=9, race=3, epochs=4)), Worker())
+    former = [run for run in found.apart() if run.search == RACE]
+    assert former
+    assert {run.config["epochs"] for run in former} == {3}

@@ -18,6 +18,8 @@ from pipeline.study.questions import Question
 from pipeline.study.study import Study
 
 REASON = "the arms cannot be compared fairly"
+OTHERWISE = "it was trained otherwise than the arms, as for other epochs"
+CHOOSERS = "the val pictures that judge here chose it"
 SHOWN_ARMS = 6
 SHOWN_FILES = 20
 FAR = 0.1
@@ -82,10 +84,12 @@ def chosen_by_the_judge(record: Record, study: Study) -> tuple[str, ...]:
     return tuple(found)
 
 
-def not_compared(questions: Sequence[Question], basis: Basis) -> tuple[Contrast, ...]:
+def not_compared(
+    questions: Sequence[Question], basis: Basis, why: str = REASON
+) -> tuple[Contrast, ...]:
     """The questions without an answer, as arms that were not treated alike leave them."""
     bare = Contrast(
-        "", "delta", (), 0, float("nan"), reason=REASON, test=basis.test, scope=basis.scope
+        "", "delta", (), 0, float("nan"), reason=why, test=basis.test, scope=basis.scope
     )
     return tuple(
         replace(

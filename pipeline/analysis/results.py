@@ -9,7 +9,14 @@ from typing import Literal
 import pandas as pd
 
 from pipeline.analysis.collapse import Guess, barred, collapsed
-from pipeline.analysis.fairness import chosen_by_the_judge, not_compared, unequal
+from pipeline.analysis.fairness import (
+    CHOOSERS,
+    OTHERWISE,
+    REASON,
+    chosen_by_the_judge,
+    not_compared,
+    unequal,
+)
 from pipeline.analysis.identical_arms import explained
 from pipeline.analysis.missing_runs import Hole, has_numbers, holes, reasons, uncompared
 from pipeline.analysis.stats import MIN_REPLICATES, NAN, Basis, Contrast, Judgement, basis, judge
@@ -265,7 +272,8 @@ def read_ablation(record: Record, study: Study) -> Ablation:
             answers, questions, runs, {row.arm: row.values for row in rows}, guess, judges
         )
     tested, fell = judges if metric == "test_acc" else 0, collapsed(scores, guess)
-    gaps, policy = holes(runs, planned, lost), study.ablation.tuning.name
+    found_runs = {arm: own for arm, own in record.arms().items() if arm in record.arm_names}
+    gaps, policy = holes({**runs, **found_runs}, planned, lost), study.ablation.tuning.name
     facts = (gaps, empty, apart, out, guess, fell, tested, policy, unlike)
     made = Ablation(metric, rope, planned, rows, scores, way, answers, best, *facts)
     return replace(made, found=_found(record, made))
@@ -283,11 +291,15 @@ def _found(record: Record, ablation: Ablation) -> Found | None:
     )
     weights = {name: 1.0, ablation.reference: -1.0}
     question = Question(name, "delta", weights, FOUND, ablation.reference)
-    base = record.asked["baseline"]
-    unlike = any(run.config[part] != base[part] for run in runs[name] for part in EQUAL)
+    base = record.study.baseline.model_dump(mode="json")
+    why = REASON if ablation.unequal else ""
+    if any(run.config[part] != base[part] for run in runs[name] for part in EQUAL):
+        why = OTHERWISE
+    elif ablation.metric != "test_acc":
+        why = CHOOSERS
     judged = (
-        not_compared([question], ablation.basis)
-        if ablation.unequal or unlike
+        not_compared([question], ablation.basis, why)
+        if why
         else judge(both, [question], ablation.rope, ablation.basis).contrasts
     )
     return Found(ArmRow(name, {}, tuple(runs[name]), tuple(done.values())), judged[0])

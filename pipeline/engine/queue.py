@@ -192,6 +192,7 @@ class Plan:
             self.arms = self.study.all_arms()
             self.searches.know(self.arms)
             self.todo = deque(self._missing_arms())
+            return self._next_of_arms() if run is None else self._begin(run)
         return None if run is None else self._begin(run)
 
     def _next_of_arms(self) -> Segment | None:

@@ -17,7 +17,7 @@ from pipeline.core.identity import FIRST_RACE, Keys
 from pipeline.record import events
 from pipeline.record.ledger import Ledger
 from pipeline.record.record import Record, Run
-from pipeline.study.study import Study
+from pipeline.study.study import FOUND_NAME, Study
 from pipeline.study.tuning import RACE
 
 ROUNDS = 3
@@ -62,7 +62,8 @@ class Racer:
 
 def racers(record: Record) -> tuple[Racer, ...]:
     """Those of the newest race, the search's best first."""
-    trials = [record.runs[key] for key in record.race.candidates] if record.race else []
+    known = {run.key: run for run in record.trials()}  # as this search numbers them
+    trials = [known[key] for key in record.race.candidates] if record.race else []
     again = sorted(record.trials(RACE), key=lambda run: run.replicate)
     return tuple(Racer(t, tuple(run for run in again if run.config == t.config)) for t in trials)
 
@@ -133,24 +134,20 @@ def pick(record: Record, most: int) -> list[str]:
     return list(found.values())
 
 
-def decided(record: Record, study: Study) -> events.Race | None:
+def decided(record: Record) -> events.Race | None:
     """How the newest race ended, the laps being over: the trial of the highest mean stays, of equal
     ones the better. None where all were lost.
-
-    What an arm of the design is already becomes no other one.
     """
     field = racers(record)
     left = stay(field) if len(field) > 1 else field
     if record.race is None or not left:
         return None
     best = max(left, key=lambda one: one.mean if one.laps else 0.0).trial
-    config = TrainConfig.parse(best.config, source=f"run {best.key}").in_force().fingerprint()
-    same = [arm.name for arm, made in study.arms() if made.in_force().fingerprint() == config]
     return events.Race(
         candidates=record.race.candidates,
         winner=best.key,
-        arm=same[0] if same else f"best of search (trial {best.number})",
-        overrides={} if same else best.knobs,
+        arm=FOUND_NAME.format(best.number),
+        overrides=best.knobs,
     )
 
 
@@ -161,7 +158,9 @@ class Race:
         self, study: Study, ledger: Ledger, record: Record, keys: Keys, *, with_search: bool
     ) -> None:
         self.study, self.ledger, self.record, self.keys = study, ledger, record, keys
-        self.most = study.search.race if with_search and study.search.num_trials else 0
+        # arms that are tuned have winners of their own, which might be this very configuration
+        raced = with_search and study.search.num_trials and study.ablation.tuning.name == "fixed"
+        self.most = study.search.race if raced else 0
 
     def next(self, busy: Collection[str]) -> Run | None:
         """The run to begin now, the search being over, where `busy` are those in training or about
@@ -170,7 +169,7 @@ class Race:
         if best := self.due():
             self.ledger.append(events.Race(candidates=best))
         race = self.record.race
-        if not self.most or race is None or race.winner:
+        if not self.most or race is None:
             return None
         todo = tuple(laps(racers(self.record)))
         for trial, number in todo:
@@ -180,7 +179,7 @@ class Race:
                 self.ledger.append(_lap(key, trial, number))
             if key not in busy:
                 return self.record.runs[key]
-        if not todo and (ended := decided(self.record, self.study)) is not None:
+        if not todo and not race.winner and (ended := decided(self.record)) is not None:
             self.ledger.append(ended)
         return None
 
@@ -194,18 +193,18 @@ class Race:
         """Whether anything is left of it, the search being over; changes nothing."""
         if not self.most or self.due():
             return bool(self.most)
-        race, field = self.record.race, racers(self.record)
-        if race is None or race.winner:
+        race = self.record.race
+        if race is None:
             return False
-        return any(laps(field)) or decided(self.record, self.study) is not None
+        return any(laps(racers(self.record))) or not (race.winner or decided(self.record) is None)
 
     def wanted(self, run: Run) -> bool:
-        """Whether the race waits for this run."""
-        number = run.replicate - FIRST_RACE
+        """Whether a new session takes up this run of the race: one that was interrupted, or that
+        failed while it was open who stays.
+        """
         race = self.record.race
-        return bool(self.most and race and not race.winner) and (run.config, number) in [
-            (t.config, n) for t, n in laps(racers(self.record))
-        ]
+        mine = any(run.key == lap.key for one in racers(self.record) for lap in one.laps)
+        return bool(self.most and race and mine and not (race.winner and run.status == "failed"))
 
     def left_epochs(self) -> int:
         """Of its laps, and of the replicates of the arm that it leads to, as far as neither is an

@@ -154,9 +154,7 @@ class Race(Event):
     candidates: Annotated[list[str], "their runs, the best first"]
     winner: Annotated[str, "the run of the one that stays; '' as long as that is open"] = ""
     arm: Annotated[str, "what it is called as an arm; '' as long as that is open"] = ""
-    overrides: Annotated[Tree, "what the arm sets; {} where the design has it anyway"] = field(
-        default_factory=dict
-    )
+    overrides: Annotated[Tree, "what the arm sets"] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -37,6 +37,7 @@ class Record(Runs):
     plans: list[events.Plan] = field(default_factory=list)  # the first; each that changed it
     pilot: events.Pilot | None = None
     race: events.Race | None = None  # the newest of the study's own search as it is now
+    raced: list[str] = field(default_factory=list)  # who stayed in each race that is over
     found: dict[str, Any] | None = None  # what that led to since the study grew last
     forms: list[Study] = field(default_factory=list)  # as begun, and each time that it had changed
     code: dict[str, Code] = field(default_factory=dict)
@@ -197,7 +198,9 @@ class Record(Runs):
 
     def apart(self) -> list[Run]:
         """The runs that the study, which has grown, has no use for now: kept, and never mixed."""
-        used = {key for keys in self.searches.values() for key in keys}
+        used = {key for name, keys in self.searches.items() if name != RACE for key in keys}
+        racing = [self.runs[key].config for key in self.race.candidates] if self.race else []
+        used |= {run.key for run in self.trials(RACE) if run.config in racing}
         return [
             run
             for run in self.runs.values()
@@ -253,8 +256,9 @@ class Record(Runs):
         self.race = event
         if not event.winner:
             return
+        self.raced.append(event.winner)
         before = as_today(Study, self.asked)
-        self.found = {event.arm: event.overrides} if event.overrides else {}
+        self.found = {event.arm: event.overrides}
         after = as_today(Study, self.asked)
         rename(self.runs.values(), before, after)
         self._become(after)

@@ -21,6 +21,13 @@ def names(study: Study) -> list[str]:
     return [arm.name for arm in study.ablation.design.expand()]
 
 
+def arm_of(study: Study, config: TrainConfig) -> str:
+    """The arm that is trained with this configuration as far as it is in force; '' for none."""
+    made = config.in_force().fingerprint()
+    arms = study.all_arms()
+    return next((arm.name for arm, own in arms if own.in_force().fingerprint() == made), "")
+
+
 def definitions(study: Study) -> dict[str, str]:
     """Arm → a digest of what its runs are."""
     found = {}

@@ -246,10 +246,10 @@ class Tracker:
             known = self._known(run.key)
             if run.kind == "arm" and known:
                 log_tags(self._client, known, self._replicate_tags(run, event))
-        if isinstance(event, events.Revision):  # else the arms' numbers are what they were
-            if study := self._known("study"):
-                log_tags(self._client, study, {"changed": "; ".join(event.changed)})
-            for arm in self._record.arms():
+        if isinstance(event, events.Revision) and (study := self._known("study")):
+            log_tags(self._client, study, {"changed": "; ".join(event.changed)})
+        for arm in self._record.arms():  # a race changes the numbers of what it found alone
+            if isinstance(event, events.Revision) or arm == event.arm:
                 self._arm_summary(arm, event)
 
     def _trial(self, event: events.Trial) -> None:

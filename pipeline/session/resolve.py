@@ -186,7 +186,11 @@ def _with_kept_budget(options: Options, asked: Chosen, record: Record, study: St
         for key in KEPT
         if key in known and key not in said and asked.budget[key] == default[key]
     }
-    if record.begun and "race" not in record.header.study["search"] and "search.race" not in said:
+    if (
+        "race" not in record.header.study["search"]
+        and not said & {"search.race"}
+        and "search.race" not in last
+    ):
         kept["search.race"] = 0  # it was begun by a version that had none
     return study.override(kept, source="ledger")
 

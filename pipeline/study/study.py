@@ -23,6 +23,7 @@ EQUAL = (
     "epochs",
     "metrics",
 )  # what a comparison of arms is void without
+FOUND_NAME = "best of search (trial {})"
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
@@ -188,6 +189,13 @@ class Study(Frozen):
                 f"study '{self.name}', ablation.matched: found when a study begins; set "
                 "ablation.match instead"
             )
+        taken = re.compile(re.escape(FOUND_NAME).replace(r"\{\}", r"\d+"))
+        for arm in self.ablation.design.expand():
+            if taken.fullmatch(arm.name):
+                raise UserError(
+                    f"study '{self.name}', arm '{arm.name}': what a search finds is called so; "
+                    "give the arm another name"
+                )
         knobs = [*self.space.knobs, *(f"{part}.name" for part in self.space.branches)]
         for path in knobs:
             if path.split(".")[0] in EQUAL[:4]:

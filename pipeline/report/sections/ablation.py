@@ -64,7 +64,7 @@ def blocks(
         if is_default_margin(ablation.rope)
         else ", a difference within which is of no practical interest"
     )
-    tested = families.setting(ablation.contrasts, ablation.budget)
+    tested = families.setting(ablation.contrasts, ablation)
     forest = Figure(
         "differences",
         f"What the design asks: {groups}. Mean and 95 % interval of each on its own{thin}{dots}. "
@@ -112,7 +112,7 @@ def main_table(ablation: Ablation, efforts: Mapping[str, str] = MappingProxyType
     if against:
         caption += f" Differences in percent points of {NAMES[ablation.metric]}. "
         planned = tuple(effects.in_table(designed).values())
-        caption += families.setting(planned, ablation.budget) if planned else ""
+        caption += families.setting(planned, designed) if planned else ""
         caption += f" {UNTUNED}" if ablation.policy == "fixed" else ""
     sides = [contrast.against if contrast else "" for contrast in answers]
     rules = (

@@ -11,7 +11,7 @@ from pipeline.analysis.wording import NONE, Points, aligned, below_margin, liste
 from pipeline.counts import plural
 from pipeline.report.document import Cell, Column, Table, Tone
 from pipeline.report.sections import beyond
-from pipeline.report.sections.families import ORDER, bound, screening, setting
+from pipeline.report.sections.families import ORDER, bound, screening, setting, whole
 from pipeline.report.sections.sentences import bare, points, within
 from pipeline.study.questions import EFFECTS, SCREEN, SHAPLEY, STEPS
 from pipeline.study.study import is_default_margin
@@ -133,9 +133,11 @@ def testing(ablation: Ablation) -> Iterator[str]:
         yield (
             f"{WAYS[test]}. The design calls for this test: {ablation.basis.why}. better / worse "
             f"(positive / negative): {test} at 5 % after Holm's correction over all "
-            f"{plural(size, 'test')} of this report as one family ({_members(ablation, size)}), "
+            f"{plural(size, 'test')} of {whole(ablation)} as one family "
+            f"({_members(ablation, size)}), "
             "counting after each finding as many as can be nothing at once (Shaffer 1986). "
-            f"{best}{bound(ablation.contrasts)} equivalent: the 90 % interval lies inside "
+            f"{best}{bound(ablation.contrasts, ablation)} "
+            "equivalent: the 90 % interval lies inside "
             f"{within(ablation)} (two one-sided tests, uncorrected). inconclusive: neither, which "
             "is not evidence of no effect. p is that of one comparison alone, Holm's p in brackets "
             "is the one that the verdict follows."
@@ -189,7 +191,7 @@ def _table(family: str, contrasts: Sequence[Contrast], ablation: Ablation) -> Ta
         )
     else:
         title = CAPTIONS.get(family, f"{family[:1].upper()}{family[1:]}.")
-    return Table(f"{title} {setting(contrasts, ablation.budget)}", columns, rows, rule, key=0)
+    return Table(f"{title} {setting(contrasts, ablation)}", columns, rows, rule, key=0)
 
 
 def _runs(contrast: Contrast, ablation: Ablation) -> tuple[str, ...]:

@@ -6,6 +6,7 @@ import itertools
 import math
 from collections.abc import Sequence
 
+from pipeline.analysis.results import Ablation
 from pipeline.analysis.stats import Contrast
 from pipeline.analysis.wording import listed
 from pipeline.counts import plural
@@ -22,9 +23,15 @@ HIGHER = (
 )
 
 
-def setting(contrasts: Sequence[Contrast], budget: str) -> str:
-    """What must stand with every block of intervals: test, family, scope; `budget` is how long the
-    arms were trained.
+def whole(ablation: Ablation) -> str:
+    """What the one family is all tests of: what the search found is tested beside it."""
+    beside = ablation.found is not None and ablation.found.contrast.family
+    return "the design" if beside else "this report"
+
+
+def setting(contrasts: Sequence[Contrast], ablation: Ablation) -> str:
+    """What must stand with every block of intervals: test, family, scope, how long the arms were
+    trained.
     """
     known = [contrast for contrast in contrasts if not math.isnan(contrast.error)]
     if not known:
@@ -33,12 +40,14 @@ def setting(contrasts: Sequence[Contrast], budget: str) -> str:
     size = max(contrast.family for contrast in known)
     names = "; ".join(dict.fromkeys(contrast.family_name for contrast in known if contrast.family))
     family = (
-        f"Family: all {plural(size, 'test')} of this report (here: {names}), Holm."
+        f"Family: all {plural(size, 'test')} of {whole(ablation)} (here: {names}), Holm."
         if size
         else "None of them is tested."
     )
     scopes = "; ".join(dict.fromkeys(contrast.scope for contrast in known))
-    return f"95 % intervals by {tests}, each on its own. {family} Scope: {scopes}, {budget}."
+    return (
+        f"95 % intervals by {tests}, each on its own. {family} Scope: {scopes}, {ablation.budget}."
+    )
 
 
 def cautions(contrasts: Sequence[Contrast]) -> str:
@@ -61,7 +70,7 @@ def screening(effects: Sequence[Contrast]) -> str:
     )
 
 
-def bound(contrasts: Sequence[Contrast]) -> str:
+def bound(contrasts: Sequence[Contrast], ablation: Ablation) -> str:
     """How often a whole report of this kind is wrong; nothing where nothing is tested."""
     if not any(contrast.family for contrast in contrasts):
         return ""
@@ -70,6 +79,11 @@ def bound(contrasts: Sequence[Contrast]) -> str:
         if any(contrast.against for contrast in contrasts)
         else "an effect"
     )
+    if whole(ablation) == "the design":
+        return (
+            f"In at most 5 % of reports like this the design's tests name {named} where there is "
+            "none; the test of what the search found is one more 5 %."
+        )
     return f"At most 5 % of reports like this name {named} where there is none."
 
 

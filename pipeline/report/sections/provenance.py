@@ -223,7 +223,7 @@ def _short(commit: str) -> str:
 def _holes(ablation: Ablation) -> Iterator[str]:
     if ablation.holes:
         names = [f"{hole.arm}, replicate {hole.replicate} ({hole.why})" for hole in ablation.holes]
-        total = len(ablation.rows) * ablation.planned
+        total = len(ablation.table.rows) * ablation.planned
         yield (
             f"The ablation table is INCOMPLETE, {len(names)} of {plural(total, 'planned run')} "
             f"without a result: {listed(names)}"
@@ -231,7 +231,7 @@ def _holes(ablation: Ablation) -> Iterator[str]:
 
 
 def _lost(ablation: Ablation) -> Iterator[str]:
-    for row in ablation.rows:
+    for row in ablation.table.rows:
         if row.arm in ablation.collapsed:
             yield (
                 f"{fallen(row, ablation)[:-1]}: the mean describes neither kind of run, look at "
@@ -248,16 +248,17 @@ def _lost(ablation: Ablation) -> Iterator[str]:
 
 
 def _too_few(ablation: Ablation) -> Iterator[str]:
-    few = [row for row in ablation.rows if row.n < MIN_REPLICATES]
-    some = [row for row in ablation.rows if MIN_REPLICATES <= row.n < GOOD_REPLICATES]
+    rows = ablation.table.rows
+    few = [row for row in rows if row.n < MIN_REPLICATES]
+    some = [row for row in rows if MIN_REPLICATES <= row.n < GOOD_REPLICATES]
     if few:
         yield (
-            f"{_sizes(few, len(ablation.rows))}: below {MIN_REPLICATES} replicates values are "
+            f"{_sizes(few, len(rows))}: below {MIN_REPLICATES} replicates values are "
             "shown, nothing is tested"
         )
     if some:
         yield (
-            f"{_sizes(some, len(ablation.rows))}: with fewer than {GOOD_REPLICATES} only very "
+            f"{_sizes(some, len(rows))}: with fewer than {GOOD_REPLICATES} only very "
             "large effects are found"
         )
 

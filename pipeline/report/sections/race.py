@@ -8,9 +8,11 @@ from statistics import fmean
 from pipeline.analysis.results import Ablation, spread
 from pipeline.analysis.stats import MIN_REPLICATES, NAN, winners_curse
 from pipeline.analysis.wording import NONE, Points
+from pipeline.core.config import TrainConfig
 from pipeline.counts import plural
-from pipeline.engine.race import ROUNDS, Racer, racers, stay
+from pipeline.engine.race import ROUNDS, Racer, laps, racers, stay
 from pipeline.record.record import Record
+from pipeline.record.revision import arm_of
 from pipeline.report.document import Block, Cell, Column, Table, Text
 
 SHOWN = Points(2)
@@ -42,8 +44,8 @@ def curse(best: Racer) -> str:
     found = winners_curse(chosen_by, fresh)
     text = (
         f"Winner's curse: trial {number} has val acc {SHOWN.percent(found.search_val)} %, the "
-        f"best of the search; trained again {_times(len(fresh))} on the same split it has "
-        f"{SHOWN.percent(found.fresh_val)} %. Chosen minus fresh: "
+        f"best of the search as the race began; trained again {_times(len(fresh))} on the same "
+        f"split it has {SHOWN.percent(found.fresh_val)} %. Chosen minus fresh: "
         f"{SHOWN.signed(found.optimism)} points"
     )
     if found.n < MIN_REPLICATES:
@@ -55,8 +57,8 @@ def curse(best: Racer) -> str:
 def _overview(field: tuple[Racer, ...]) -> str:
     if len(field) == 1:
         return (
-            f"One configuration of the search could race, trial {field[0].trial.number}: it stays "
-            "without one."
+            f"One trial alone was to race, or could: number {field[0].trial.number}, which stays "
+            "without running."
         )
     return (
         f"Race: the search's {len(field)} best trials were trained again in full, up to {ROUNDS} "
@@ -67,16 +69,26 @@ def _overview(field: tuple[Racer, ...]) -> str:
 
 
 def _outcome(field: tuple[Racer, ...], record: Record, ablation: Ablation) -> str:
-    race = record.race
+    """Who stays, and which arm that is."""
+    race, number = record.race, len(record.raced)
     if race is None or not race.winner:
-        done = not stay(field) and all(one.laps for one in field)
-        return "Nothing stays: every run was lost." if done else "It is not over."
-    number = record.runs[race.winner].number
-    if ablation.found is None:
-        return f"Trial {number} stays; it is the arm {race.arm}."
-    return (
-        f"Trial {number} stays, by the highest mean: the arm {race.arm}, trained with "
-        "replicates of its own for the table."
+        lost = not any(laps(field)) and not stay(field)
+        failed = any(run.status == "failed" for one in field for run in one.laps)
+        text = "Nothing stays: every run was lost." if lost and not failed else "It is not over."
+        older = ablation.found.row.arm if ablation.found else ""
+        return f"{text} The arm {older} is of an earlier race." if older else text
+    best = next(one.trial for one in field if one.trial.key == race.winner)
+    text = f"Trial {best.number} stays" + ", by the highest mean" * (len(field) > 1)
+    if ablation.found:
+        text += (
+            f": the arm {ablation.found.row.arm}, trained with replicates of its own for the table."
+        )
+    else:
+        text += "."
+        same = arm_of(record.study, TrainConfig.parse(best.config, source=f"run {best.key}"))
+        text += f" Its configuration is that of the arm {same}." if same else ""
+    return text + (
+        f" This is race {number}: each one's winner is tested anew." if number > 1 else ""
     )
 
 

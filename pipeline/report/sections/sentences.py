@@ -64,7 +64,7 @@ def summary(ablation: Ablation, record: Record) -> tuple[Text | Bullets, ...]:
     terms = [cautions(told)]
     if any(contrast.family for contrast in told):
         brackets = "Brackets are 95 % confidence intervals in percent points."
-        terms += [brackets, setting(told, ablation.budget), bound(told)]
+        terms += [brackets, setting(told, ablation), bound(told, ablation)]
     return (
         _together(
             *parts, *lost(ablation), _best(ablation), converged(ablation), lead.looks(record, study)
@@ -84,7 +84,7 @@ def incomplete(ablation: Ablation) -> str:
     """
     if not ablation.holes:
         return ""
-    total = len(ablation.rows) * ablation.planned
+    total = len(ablation.table.rows) * ablation.planned
     text = (
         f"INCOMPLETE: {len(ablation.holes)} of the {plural(total, 'planned run')} of the ablation "
         f"{'has' if len(ablation.holes) == 1 else 'have'} no result."
@@ -252,7 +252,7 @@ def lost(ablation: Ablation) -> list[str]:
     shown = points(ablation)
     guess = shown.percent(ablation.guess.rate)
     texts = []
-    for row in ablation.rows:
+    for row in ablation.table.rows:
         if row.values and max(row.values) < ablation.guess.limit:
             texts.append(f"{row.arm}: at chance in every run (guessing gives {guess} %).")
         texts += [fallen(row, ablation)] if row.arm in ablation.collapsed else []
