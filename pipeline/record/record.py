@@ -219,6 +219,11 @@ class Record(Runs):
         """The first of `ranked_trials`."""
         return next(iter(self.ranked_trials(search)), None)
 
+    def stayed(self) -> Run | None:
+        """The trial that the race of the study's search left; None where it is open or was none."""
+        key = self.race.winner if self.race else ""
+        return next((run for run in self.trials() if run.key == key), None)
+
     def _revise(self, event: events.Revision) -> None:
         """A search that looks for the same goes on, one that is over stays as it was; any other
         begins anew, and takes over what is its own of the trials that it had.

@@ -33,7 +33,7 @@ def derive(record: Record, asked: Study, way: str = "path") -> Study:
     chooses no winner: every step is measured on replicates of its own. Raises UserError where no
     search is recorded, or its best trial is the baseline.
     """
-    where, best = f"study '{asked.name}': --{way}", record.best_trial()
+    where, best = f"study '{asked.name}': --{way}", record.stayed() or record.best_trial()
     if best is None:
         raise UserError(
             f"{where}: no search of it is recorded that has a result; run pipeline.search first"
@@ -48,7 +48,9 @@ def derive(record: Record, asked: Study, way: str = "path") -> Study:
     steps, order = ranked(steps, record, best)
     baseline = study.baseline.override({"epochs": best.config["epochs"]}, source=where)
     rung = f"rung {max(best.rungs) + 1} of {study.search.num_rungs}"
-    trial = f"trial {best.number}, the best of {plural(len(record.trial_keys), 'trial')} ({rung})"
+    how = f"{plural(len(record.trial_keys), 'trial')} ({rung})"
+    raced = "the one that stayed in the race of the best of" if record.stayed() else "the best of"
+    trial = f"trial {best.number}, {raced} {how}"
     path = OrderedPath(steps=steps)
     design: Scheme = path
     said = f"the path from the baseline to {trial}; {order}"
@@ -61,6 +63,7 @@ def derive(record: Record, asked: Study, way: str = "path") -> Study:
         "tuning": {"name": "fixed"},
         "match": "",
         "matched": {},
+        "found": {},
     }
     tree = study.model_dump(mode="json") | {
         "name": derived_name(study.name, way),
