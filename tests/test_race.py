@@ -1,6 +1,7 @@
 """The race of a search's best trials: who stays, what becomes of it, what is said."""
 
 import contextlib
+import itertools
 import math
 from dataclasses import replace
 from pathlib import Path
@@ -23,7 +24,7 @@ from pipeline.report.compose import FIGURES, document, read
 from pipeline.report.language.catalogue import catalogue
 from pipeline.report.language.translate import translated
 from pipeline.report.language.translator import Translator
-from pipeline.report.sections.race import BELOW, curse
+from pipeline.report.sections.race import BESIDE, LAST, curse
 from pipeline.report.sections.sentences import CHOSEN
 from pipeline.session.options import Options
 from pipeline.session.resolve import chosen, resolve
@@ -210,8 +211,8 @@ def test_the_report_has_the_winners_row_with_a_test_of_its_own(tmp_path: Path) -
     assert ablation.found is not None
     row, contrast = ablation.found.row, ablation.found.contrast
     assert (row.n, contrast.n, contrast.family) == (4, 4, 1)
-    assert row.arm not in ablation.scores
-    assert [one.arm for one in ablation.table.rows] == [*record.arms()]
+    assert [one.arm for one in ablation.rows] == [*record.arms()]
+    assert [one.arm for one in ablation.designed] == [*record.arms()][:-1]
     # the design's own answers are those of a study without a race
     bare = drive(open_plan(tmp_path / "bare", small_study(num_trials=9, replicates=4)), Worker())
     other = read_ablation(bare, bare.study)
@@ -221,9 +222,9 @@ def test_the_report_has_the_winners_row_with_a_test_of_its_own(tmp_path: Path) -
     assert row.arm in repr(made.summary)
     assert CHOSEN.strip() in repr(made.summary)
     text = repr(made)
-    assert "Race: the search's 3 best trials were trained again in full" in text
+    assert "Race: the search's 3 best trials are trained again in full" in text
     assert curse(racers(record)[0]) in text
-    assert BELOW in text
+    assert f"{LAST} {BESIDE}" in text
 
 
 def test_a_winner_of_other_epochs_is_not_compared(tmp_path: Path) -> None:
@@ -289,7 +290,7 @@ def test_all_of_it_is_said_in_chinese(tmp_path: Path) -> None:
     for name, fields in {"three": {}, "one": {"num_trials": 1}, "two": {"race": 2}}.items():
         record, _ = raced(tmp_path / name, replicates=3, **fields)
         findings = read(record)
-        say = Translator(catalogue("zh"), [row.arm for row in findings.ablation.table.rows])
+        say = Translator(catalogue("zh"), [row.arm for row in findings.ablation.rows])
         translated(document(findings, FIGURES), say, title=findings.study.title)
         assert say.missed == []
 
@@ -411,3 +412,29 @@ def test_runs_of_a_race_that_is_past_are_apart(tmp_path: Path) -> None:
     former = [run for run in found.apart() if run.search == RACE]
     assert former
     assert {run.config["epochs"] for run in former} == {3}
+
+
+def test_what_a_search_has_when_its_time_is_up_races_and_the_table_is_whole(tmp_path: Path) -> None:
+    study, worker = small_study(num_trials=30, race=3), Worker()
+    plan = open_plan(tmp_path, study)
+    while len(plan.record.trial_keys) < 6:
+        segment = plan.next()
+        assert segment is not None
+        worker.run(plan, segment)
+    plan.search_deadline = 0.0
+    order = []
+    while (segment := plan.next()) is not None:
+        run = plan.record.runs[segment.run]
+        order.append("lap" if run.search == RACE else run.kind)
+        worker.run(plan, segment)
+        if order.count("trial") == 3:
+            break
+    kinds = [kind for kind, _ in itertools.groupby(order)]
+    assert kinds == ["arm", "lap", "arm", "trial"], "the search takes what the table leaves"
+    assert plan.record.race is not None
+    assert plan.record.race.winner
+    assert [len(runs) for runs in plan.record.arms().values()] == [2] * 5
+    assert plan.outstanding()
+    plan.ledger.close()
+    assert len(drive(open_plan(tmp_path, study), worker).trial_keys) == 30
+    assert len(set(worker.trained)) == len(worker.trained)

@@ -138,7 +138,7 @@ def test_summary_states_the_verdicts_of_the_contrasts(
         "Holm's correction over all 6 tests of this report as one family (3 differences from "
         "baseline, "
     ) in text
-    assert "optimistic" in report.text
+    assert "on average too high" in report.text
 
 
 def test_arms_cssreads_all_metrics_of_a_run_at_one_epoch(

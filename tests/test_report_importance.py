@@ -165,7 +165,9 @@ def random_study() -> Study:
 def searched(runs: list[Run]) -> Search:
     ranked = tuple(run for run in runs if run.rungs)
     worth = Record().worth
-    return Search(len(runs), len(runs), tuple(runs), ranked, (1, 3, 9), 3, None, (), worth, False)
+    return Search(
+        len(runs), len(runs), tuple(runs), ranked, (1, 3, 9), 3, None, None, (), worth, False
+    )
 
 
 def trials(count: int, *, high: int = 0, diverged: int = 0) -> list[Run]:

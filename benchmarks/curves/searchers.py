@@ -7,7 +7,7 @@ from benchmarks.curves.sets import CurveSet
 from pipeline.engine.sampler import RungSampler
 from pipeline.engine.scheduler import Promotion, Scheduler, rung_epochs
 
-REDUCTION, NUM_RUNGS = 3, 3
+REDUCTION, NUM_RUNGS = 3, 4
 
 
 class Rungs:
@@ -54,5 +54,6 @@ METHODS: dict[str, Callable[[CurveSet, int], Searcher]] = {
     "ours": Rungs,
     "random": lambda curves, seed: Rungs(curves, seed, kind="random", num_rungs=1),
     "random, promoted": lambda curves, seed: Rungs(curves, seed, kind="random"),
+    "ours, three rungs": lambda curves, seed: Rungs(curves, seed, num_rungs=3),
     "tpe, full runs": lambda curves, seed: Rungs(curves, seed, num_rungs=1),
 }

@@ -55,7 +55,7 @@ def judge_arms(record: Record, study: Study) -> dict[str, tuple[ArmFlag, ...]]:
     """Arm → its flags, over its complete runs; of rule 1 over the diverged ones too. Arms with
     neither are left out.
     """
-    names = {arm.name for arm in study.ablation.design.expand()}
+    names = {arm.name for arm, _ in study.all_arms()}
     arms = {arm: _ended(runs) for arm, runs in record.arms().items() if arm in names}
     target = _target(arms)
     return {

@@ -83,7 +83,7 @@ def outline(study: Study, data: Mapping[str, Any] | None = None) -> Prospect:
         "margin": ablation.rope,
         "tuning": tuning,
         "search_trials": study.search.num_trials,
-        "race": study.search.race if study.search.num_trials else 0,
+        "race": raced(study),
         "seed": study.search.seed,
     }
     if ablation.match:
@@ -95,6 +95,12 @@ def outline(study: Study, data: Mapping[str, Any] | None = None) -> Prospect:
             "pictures": {"title": data["title"], "fingerprint": data["fingerprint"]},
         }
     return made
+
+
+def raced(study: Study) -> int:
+    """How many trials race."""
+    fixed = isinstance(study.ablation.tuning, Fixed)
+    return study.search.race if study.search.num_trials and fixed else 0
 
 
 def expected(study: Study, record: Record, workers: int) -> dict[str, Any]:

@@ -100,6 +100,7 @@ class Found:
 
     row: ArmRow
     contrast: Contrast
+    weights: Mapping[str, float]
 
 
 @dataclass(frozen=True)
@@ -109,7 +110,7 @@ class Ablation:
     metric: Metric
     rope: float
     planned: int  # replicates of each arm
-    rows: tuple[ArmRow, ...]
+    rows: tuple[ArmRow, ...]  # the design's, then what the search found
     scores: pd.DataFrame  # replicates × arms
     basis: Basis
     contrasts: tuple[
@@ -140,11 +141,15 @@ class Ablation:
 
     @property
     def table(self) -> "Ablation":
-        """With what the search found as one more row and answer, for what shows all arms."""
+        """With the answer about what the search found as one more, for what shows all of them."""
         if self.found is None:
             return self
-        row, contrast = self.found.row, self.found.contrast
-        return replace(self, rows=(*self.rows, row), contrasts=(*self.contrasts, contrast))
+        return replace(self, contrasts=(*self.contrasts, self.found.contrast))
+
+    @property
+    def designed(self) -> tuple[ArmRow, ...]:
+        """The rows of the design's arms."""
+        return self.rows[:-1] if self.found else self.rows
 
     @property
     def budget(self) -> str:
@@ -200,8 +205,7 @@ class Ablation:
         """The best set but for arms that may not lead, where it leaves an arm out; a set of all
         arms says nothing.
         """
-        rows = [row for row in self.rows if row.arm in self.scores]  # not what the search found
-        leaves_out = any(row.values and row.arm not in self.best for row in rows)
+        leaves_out = any(row.values and row.arm not in self.best for row in self.designed)
         return self.best.difference(self.apart) if leaves_out else frozenset()
 
 
@@ -260,23 +264,41 @@ def read_ablation(record: Record, study: Study) -> Ablation:
     guess = Guess.of(record.data, "test" if metric == "test_acc" else "valid")
     out = barred(runs, scores, guess) if compares else {}
     apart = uncompared(scores, empty, way, out) if compares else {}
-    found = (
+    judged = (
         Judgement(not_compared(questions, way))
         if unlike
         else judge(scores, questions, rope, way, out)
     )
     judges = num_labelled(record.data, "test" if metric == "test_acc" else "valid")
-    answers, best = found.contrasts, frozenset(found.leading)
+    answers, best = judged.contrasts, frozenset(judged.leading)
     if not unlike:
         answers = explained(
             answers, questions, runs, {row.arm: row.values for row in rows}, guess, judges
         )
     tested, fell = judges if metric == "test_acc" else 0, collapsed(scores, guess)
-    found_runs = {arm: own for arm, own in record.arms().items() if arm in record.arm_names}
-    gaps, policy = holes({**runs, **found_runs}, planned, lost), study.ablation.tuning.name
+    named = {arm: own for arm, own in record.arms().items() if arm in record.arm_names}
+    gaps, policy = holes(named, planned, lost), study.ablation.tuning.name
     facts = (gaps, empty, apart, out, guess, fell, tested, policy, unlike)
     made = Ablation(metric, rope, planned, rows, scores, way, answers, best, *facts)
-    return replace(made, found=_found(record, made))
+    return _with_found(record, made)
+
+
+def _with_found(record: Record, made: Ablation) -> Ablation:
+    """With what the search found as a row more; its own test changes no other answer."""
+    found = _found(record, made)
+    if found is None:
+        return made
+    row = found.row
+    values = {run.replicate: score(run, made.metric) for run in row.complete}
+    scores = made.scores.join(pd.Series(values, name=row.arm, dtype=float), how="outer")
+    return replace(
+        made,
+        found=found,
+        rows=(*made.rows, row),
+        scores=scores,
+        empty={**made.empty, **({} if row.complete else {row.arm: reasons(row.runs)})},
+        collapsed=collapsed(scores, made.guess),
+    )
 
 
 def _found(record: Record, ablation: Ablation) -> Found | None:
@@ -302,7 +324,7 @@ def _found(record: Record, ablation: Ablation) -> Found | None:
         if why
         else judge(both, [question], ablation.rope, ablation.basis).contrasts
     )
-    return Found(ArmRow(name, {}, tuple(runs[name]), tuple(done.values())), judged[0])
+    return Found(ArmRow(name, {}, tuple(runs[name]), tuple(done.values())), judged[0], weights)
 
 
 def _metric(record: Record, complete: Mapping[str, list[Run]]) -> Metric:

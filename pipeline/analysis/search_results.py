@@ -25,6 +25,7 @@ class Search:
     epochs_at: tuple[int, ...]
     num_rungs: int
     best: Run | None
+    stayed: Run | None  # the trial that the race left
     edges: tuple[str, ...]
     worth: Callable[[Sequence[Mapping[str, float]], int], float]  # as `Record.worth`
     leveled: bool  # whether that is the mean over several epochs, where there are enough
@@ -63,6 +64,7 @@ def read_search(record: Record, study: Study) -> Search:
         epochs_at=epochs_at,
         num_rungs=budget.num_rungs,
         best=best,
+        stayed=record.stayed(),
         edges=edges(study.space, best.knobs) if best else (),
         worth=record.worth,
         leveled=record.header.format >= LEVELS,

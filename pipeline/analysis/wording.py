@@ -139,8 +139,14 @@ def listed(items: Sequence[str], limit: int = 8) -> str:
     return ", ".join(items) if rest <= 0 else f"{', '.join(items[:limit])} and {rest:,} more"
 
 
-def race_in_words(most: int, replicates: int) -> str:
-    """What becomes of the search's best trials."""
+def race_in_words(most: int, replicates: int, epochs: int = 0) -> str:
+    """What becomes of the search's best trials; what that takes, where a run has so many epochs."""
+    if epochs and most:
+        laps = most * ROUNDS * epochs if most > 1 else 0
+        return (
+            f"{race_in_words(most, replicates)}; at most {plural(laps, 'epoch')}, and "
+            f"{replicates * epochs:,} for the arm"
+        )
     if not most:
         return "none: the search ends with one run of its best trial"
     if most == 1:

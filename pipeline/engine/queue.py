@@ -58,6 +58,7 @@ class Plan:
         self.trials = self.searches.main
         self.race = Race(study, ledger, record, self.keys, with_search=with_search)
         self.search_deadline = float("inf")
+        self.raced_late = False
         self.live: dict[str, str] = {}  # segment that has not ended → its run
         self.failed_in_a_row: list[str] = []
         self.searches.replay(ledger.events)
@@ -72,17 +73,18 @@ class Plan:
         """
         if self.again:
             return self._begin(self.record.runs[self.again.popleft()])
-        # past its share of the time the search gives way to the arms, and takes up what they leave
-        in_time = time.monotonic() < self.search_deadline
-        searching = (self._next_of_search, self._next_of_race)
-        ways = (*searching, self._next_of_arms) if in_time else (self._next_of_arms, *searching)
+        ways = [self._next_of_search, self._next_of_race, self._next_of_arms]
+        if time.monotonic() >= self.search_deadline:
+            # past its share of the time the search gives way to the arms; what it has by then, if
+            # anything, races once, so that the table is whole; what they leave is its own again
+            self.raced_late = self.raced_late or not self.race.able()
+            ways = [self._next_of_arms, self._next_of_race]
+            ways += [self._next_of_search] if self.raced_late else []
         segment = next((found for way in ways if (found := way())), None)
         return self.next() if segment is None and self.again else segment
 
     def done(self) -> bool:
-        """Whether all that was handed out has ended and nothing waits to be; call after `next` gave
-        None.
-        """
+        """Whether all has ended that was handed out, nothing waits; call after `next` gave None."""
         return not self.live and not self.again and not self.todo
 
     def outstanding(self) -> bool:
@@ -90,9 +92,7 @@ class Plan:
         return not self.done() or self.trials.outstanding() or self.race.outstanding()
 
     def epoch(self, segment: str, metrics: Mapping[str, float]) -> None:
-        """A worker finished an epoch of a segment; nothing where that has ended: the run may be in
-        other hands.
-        """
+        """A worker finished an epoch of a segment; nothing where that has ended."""
         key = self.live.get(segment)
         if key is not None and metrics["epoch"] == len(self.record.runs[key].epochs) + 1:
             self.ledger.append(events.Epoch(run=key, metrics=dict(metrics)))
@@ -186,7 +186,10 @@ class Plan:
     def _next_of_race(self) -> Segment | None:
         """Of the race, once the search is over; where that is over too, what it found is an arm."""
         busy = {*self.live.values(), *self.again}
-        run = self.race.next(busy) if self.trials.over(busy) else None
+        late = time.monotonic() >= self.search_deadline and not self.raced_late
+        rests = late and not any(key in self.trials.numbers for key in busy)
+        run = self.race.next(busy) if rests or self.trials.over(busy) else None
+        self.raced_late |= late and bool(self.record.race and self.record.race.winner)
         if (arms := self.record.found) not in (None, self.study.ablation.found):
             self.study = self.study.override({"ablation.found": arms}, source="race")
             self.arms = self.study.all_arms()

@@ -183,6 +183,10 @@ class Race:
             self.ledger.append(ended)
         return None
 
+    def able(self) -> bool:
+        """Whether there is anyone to race."""
+        return bool(pick(self.record, self.most))
+
     def due(self) -> list[str]:
         """The runs of a race that is to begin, the search being over; none where it has begun."""
         best = pick(self.record, self.most)

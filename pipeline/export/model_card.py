@@ -208,6 +208,12 @@ def _metrics(facts: Facts) -> str:
             "The epoch was chosen by validation accuracy, so the validation numbers are optimistic."
         ),
     ]
+    if run.kind == "arm" and run.arm in (facts.record.found or {}):
+        notes.append(
+            "This arm is what a search found: the best of its trials by validation, chosen once "
+            "more by a race of fresh runs. Its replicates chose nothing; the other arms were not "
+            "tuned so."
+        )
     if run.kind == "trial":
         notes[0] = (
             "A trial of a search has no replicates, and of many trials the best by validation is "

@@ -95,7 +95,7 @@ def read(record: Record, home: Path | None = None) -> Findings:
     ablation = replace(ablation, unconverged=unconverged(found.arms, record))
     answers = read_answers(record, ablation, study, home)
     ablation = with_other_pictures(ablation, answers, study)
-    params = {row.arm: row.num_params for row in ablation.rows}
+    params = {row.arm: row.num_params for row in ablation.designed}
     warnings = (*provenance.warnings(record, ablation, search), *mismatched(study, params))
     warnings = (*warnings, *diagnosis_text.warnings(found, ablation))
     said = (
@@ -197,7 +197,7 @@ def _blocks(findings: Findings, dropped: frozenset[str]) -> Iterator[Block]:
 
 
 def _names(findings: Findings) -> list[str]:
-    return [row.arm for row in findings.ablation.table.rows]
+    return [row.arm for row in findings.ablation.rows]
 
 
 def _tex(findings: Findings, say: Translator | None) -> str:

@@ -157,7 +157,7 @@ def _arms(
     tuning: Mapping[str, Mapping[str, object]],
 ) -> Iterator[dict[str, object]]:
     """`diagnosis` holds what the curves of each show, `tuning` what tuning each took."""
-    for row in ablation.table.rows:
+    for row in ablation.rows:
         line: dict[str, object] = {"arm": row.arm} | {
             f"factor {name}": int(on) for name, on in row.levels.items()
         }

@@ -9,6 +9,7 @@ from pipeline.analysis.preregistration import (
     column,
     expected,
     outline,
+    raced,
     runs_in_words,
 )
 from pipeline.analysis.preregistration import lines as lines_of
@@ -75,7 +76,7 @@ def _recorded(record: Record, study: Study, *, with_search: bool) -> list[str]:
         begun = min(len(trials), search.num_trials)
         left += round((search.num_trials - begun) * ladder.expected(study.baseline.epochs))
         said = f"{begun:,} of {plural(search.num_trials, 'trial')} begun, "
-    beside = ", beside what trials already begun may go on for" * bool(said)
+    beside = ", beside what trials already begun may go on for, and the race" * bool(said)
     return [
         f"recorded   {said}{done:,} of {plural(planned, 'run')} of arms done; about "
         f"{plural(left, 'epoch')} {'is' if left == 1 else 'are'} left of what follows{beside}"
@@ -120,7 +121,8 @@ def preview(
             f"{_rungs(rungs, search.num_rungs)}"
         )
         lines += [f"             {name}: {ranges}" for name, ranges in study.space.table()]
-        lines += [f"race       {race_in_words(search.race, ablation.replicates)}"]
+        race = race_in_words(raced(study), ablation.replicates, study.baseline.epochs)
+        lines.append(f"race       {race}")
     lines += _tuning(study)
     epochs = sum(config.epochs for _, config in arms) * ablation.replicates
     runs = runs_in_words(len(arms), ablation.replicates)

@@ -66,6 +66,12 @@ def chosen(options: Options) -> Chosen:
     budget = _budget(study)
     asked = {key: getattr(options, flag) for flag, key in FLAGS.items()}
     given = {key: value for key, value in asked.items() if value is not None}
+    for flag, key in FLAGS.items():
+        if key in given and key in sets:
+            raise UserError(
+                f"--{flag} {given[key]} and --set {key}={printable(sets[key], 40)} say the same "
+                "thing: give one of them"
+            )
     study = study.override(given, source="flags")
     _require_dropped(study, sets)
     before, study = study, study.override(sets, source="--set")

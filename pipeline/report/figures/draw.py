@@ -81,9 +81,9 @@ def _figures(
     if trained:
         yield "curves", learning_curves(trained)
     if any(contrast.n for contrast in ablation.contrasts):
-        yield "differences", differences(ablation)
+        yield "differences", differences(ablation.table)
     asked = any(c.kind == "interaction" for c in ablation.effects) and not ablation.unequal
-    if asked and all(row.values for row in ablation.rows):
+    if asked and all(row.values for row in ablation.designed):
         yield "interaction", interactions(ablation)
     if any(run.rungs for run in search.trials):
         yield "search", history(search)
@@ -144,7 +144,7 @@ def interactions(ablation: Ablation) -> Figure:
                 [
                     v
                     for row in ablation.rows
-                    if (row.levels[a], row.levels[b]) == (on_a, on_b)
+                    if (row.levels.get(a), row.levels.get(b)) == (on_a, on_b)
                     for v in row.values
                 ]
                 for on_a in (False, True)

@@ -12,7 +12,7 @@ from pipeline.analysis.search_results import Search
 from pipeline.analysis.wording import PAD, Points
 from pipeline.report.compose import Findings, document
 from pipeline.report.document import Document, Table, Text, clean
-from pipeline.report.sections import effects
+from pipeline.report.sections import effects, race
 from pipeline.report.sections.ablation import main_table
 from pipeline.report.sections.footnotes import bold
 from pipeline.report.sections.search import configuration
@@ -30,6 +30,9 @@ def render(findings: Findings, page: Path) -> str:
     lines += ["", *_wrap(content.title), *_summary(content)]
     if findings.search.trials:
         lines += ["", *_best(findings.search, findings.study)]
+        lines += [
+            line for text in race.said(findings.record, findings.ablation) for line in _wrap(text)
+        ]
     for table in _tables(findings.ablation):
         lines += ["", *_wrap(table.caption), *_grid(table)]
         if any(row[0].bold for row in table.rows):
@@ -56,7 +59,7 @@ def _summary(content: Document) -> Iterator[str]:
 
 
 def _best(search: Search, study: Study) -> Iterator[str]:
-    best = search.best
+    best = search.stayed or search.best
     top = best.value if best else None
     if best is None or top is None:
         yield "Best configuration: no trial has a value yet"
@@ -64,9 +67,9 @@ def _best(search: Search, study: Study) -> Iterator[str]:
     where = f"rung {top[0] + 1} of {search.num_rungs}"
     acc = Points(2).percent(top[1])
     whose = f"trial {best.number}" + (", the baseline" if best.number == 0 else "")
-    said = (
-        f"Best configuration: {whose}, val acc {acc} % at {where} (selected by it, so optimistic)"
-    )
+    said = f"Best configuration: {whose}, "
+    said += "which stayed in the race" if search.stayed else f"val acc {acc} % at {where}"
+    said += "" if search.stayed else " (selected by it, so on average too high)"
     yield from _wrap(said, then="  ")
     for path, mine, baseline in configuration(best, study).rows:
         differs = f"   (baseline {baseline.text})" if mine.bold else ""

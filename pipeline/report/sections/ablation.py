@@ -46,7 +46,7 @@ def blocks(
     if study.baseline.metrics:
         yield own_metrics(ablation, study)
     yield Bullets(tuple(footnotes(ablation, record, study)), small=True)
-    if record.data.get("is_food11") and {row.arm for row in ablation.rows} == set(NOTES):
+    if record.data.get("is_food11") and {row.arm for row in ablation.designed} == set(NOTES):
         yield notes_table(ablation)
     groups = listed(list(dict.fromkeys(contrast.family_name for contrast in ablation.contrasts)))
     dots = (
@@ -108,7 +108,7 @@ def main_table(ablation: Ablation, efforts: Mapping[str, str] = MappingProxyType
         _named(ablation, title, "right", texts, [row.mean for row in ablation.rows], bold=True)
     )
     parts += _differences(ablation, answers, against)
-    caption = f"Ablation: {plural(len(designed.rows), 'arm')}, reference first."
+    caption = f"Ablation: {plural(len(ablation.designed), 'arm')}, reference first."
     if against:
         caption += f" Differences in percent points of {NAMES[ablation.metric]}. "
         planned = tuple(effects.in_table(designed).values())
@@ -118,9 +118,9 @@ def main_table(ablation: Ablation, efforts: Mapping[str, str] = MappingProxyType
     rules = (
         {i for i in range(2, len(sides)) if sides[i] != sides[i - 1]} if len(against) > 1 else ()
     )
-    if ablation is not designed:
-        rules = {*rules, len(designed.rows)}
-        caption += f" {race.BELOW}"
+    if ablation.found:
+        rules = {*rules, len(ablation.designed)}
+        caption += f" {race.below(ablation)}"
     rows = tuple(zip(*(cells for _, cells in parts), strict=True))
     return Table(
         caption,

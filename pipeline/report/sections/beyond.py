@@ -10,6 +10,7 @@ from pipeline.analysis.results import Ablation
 from pipeline.analysis.stats import Contrast, for_other_pictures, leads_beyond
 from pipeline.analysis.wording import NONE, Points
 from pipeline.report.document import Cell, Column
+from pipeline.study.questions import FOUND, Question
 from pipeline.study.study import Study
 
 COLUMN = Column("other pictures [95 % CI]", "right")
@@ -20,17 +21,27 @@ def with_other_pictures(ablation: Ablation, answers: Answers, study: Study) -> A
     these.
     """
     questions = study.ablation.design.questions()
-    found = for_other_pictures(ablation.contrasts, questions, answers.marks, ablation.rope)
+    marks = {r.arm: answers.marks[r.arm] for r in ablation.designed if r.arm in answers.marks}
+    found = for_other_pictures(ablation.contrasts, questions, marks, ablation.rope)
     shaken = {
         arm for contrast in found if contrast.only_here for arm in (contrast.name, contrast.against)
     }
+    designed = ablation.scores[[row.arm for row in ablation.designed]]
     alone = ablation.bold if answers.marks and len(ablation.bold) == 1 else frozenset()
     open_ = frozenset(
         arm
         for arm in alone
-        if arm in shaken or not leads_beyond(ablation.scores, arm, answers.marks, ablation.basis)
+        if arm in shaken or not leads_beyond(designed, arm, marks, ablation.basis)
     )
-    return replace(ablation, contrasts=found, no_beyond=answers.no_marks, best_here=open_)
+    own = ablation.found
+    if own is not None:
+        asked = Question(own.row.arm, "delta", own.weights, FOUND, ablation.reference)
+        both = {arm: mark for arm, mark in answers.marks.items() if arm in own.weights}
+        wide = for_other_pictures((own.contrast,), [asked], both, ablation.rope)
+        own = replace(own, contrast=wide[0])
+    return replace(
+        ablation, contrasts=found, no_beyond=answers.no_marks, best_here=open_, found=own
+    )
 
 
 def cells(

@@ -210,10 +210,12 @@ def _count(flag: ArmFlag) -> str:
 def _regularized(study: Study) -> tuple[str, ...]:
     arms = study.ablation.design.expand()
     changed = {arm.name: [path for path, _ in flatten(arm.overrides)] for arm in arms}
+    # what an arm takes away is nothing that regularizes it
+    off = {path for own in getattr(study.ablation.design, "off", {}).values() for path in own}
     return tuple(
         arm
         for arm, paths in changed.items()
-        if paths and all(path.endswith(REGULARIZERS) for path in paths)
+        if paths and all(path.endswith(REGULARIZERS) and path not in off for path in paths)
     )
 
 

@@ -49,7 +49,10 @@ def footnotes(ablation: Ablation, record: Record, study: Study) -> Iterator[str]
         "† Used for selection: each run is read at its epoch of highest val acc, so its val "
         "acc is optimistic. "
     )
-    yield selected + "Val acc and val loss are means over runs of that same epoch."
+    yield (
+        f"{selected}Val acc and val loss are means over runs of that same epoch. Values of trials, "
+        "in the search and its race, are what ranks them."
+    )
     yield (
         f"Hyperparameters: {hyperparameters(study)} {_planned(ablation, baseline.epochs)}, "
         f"{_stopping(ablation)}."

@@ -126,7 +126,11 @@ def pair_of(contrast: Contrast, ablation: Ablation) -> Pair:
     def mean(on_a: bool, on_b: bool) -> float:
         return float(
             means[
-                [row.arm for row in ablation.rows if (row.levels[a], row.levels[b]) == (on_a, on_b)]
+                [
+                    row.arm
+                    for row in ablation.rows
+                    if (row.levels.get(a), row.levels.get(b)) == (on_a, on_b)
+                ]
             ].mean()
         )
 

@@ -223,7 +223,7 @@ def _short(commit: str) -> str:
 def _holes(ablation: Ablation) -> Iterator[str]:
     if ablation.holes:
         names = [f"{hole.arm}, replicate {hole.replicate} ({hole.why})" for hole in ablation.holes]
-        total = len(ablation.table.rows) * ablation.planned
+        total = len(ablation.rows) * ablation.planned
         yield (
             f"The ablation table is INCOMPLETE, {len(names)} of {plural(total, 'planned run')} "
             f"without a result: {listed(names)}"
@@ -231,7 +231,7 @@ def _holes(ablation: Ablation) -> Iterator[str]:
 
 
 def _lost(ablation: Ablation) -> Iterator[str]:
-    for row in ablation.table.rows:
+    for row in ablation.rows:
         if row.arm in ablation.collapsed:
             yield (
                 f"{fallen(row, ablation)[:-1]}: the mean describes neither kind of run, look at "
@@ -248,7 +248,7 @@ def _lost(ablation: Ablation) -> Iterator[str]:
 
 
 def _too_few(ablation: Ablation) -> Iterator[str]:
-    rows = ablation.table.rows
+    rows = ablation.rows
     few = [row for row in rows if row.n < MIN_REPLICATES]
     some = [row for row in rows if MIN_REPLICATES <= row.n < GOOD_REPLICATES]
     if few:

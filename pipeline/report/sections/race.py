@@ -7,7 +7,7 @@ from statistics import fmean
 
 from pipeline.analysis.results import Ablation, spread
 from pipeline.analysis.stats import MIN_REPLICATES, NAN, winners_curse
-from pipeline.analysis.wording import NONE, Points
+from pipeline.analysis.wording import NONE, Points, listed
 from pipeline.core.config import TrainConfig
 from pipeline.counts import plural
 from pipeline.engine.race import ROUNDS, Racer, laps, racers, stay
@@ -16,10 +16,17 @@ from pipeline.record.revision import arm_of
 from pipeline.report.document import Block, Cell, Column, Table, Text
 
 SHOWN = Points(2)
-BELOW = (
-    "Below the rule: what the search found. The search and a race of fresh runs chose it, the runs "
-    "shown here chose nothing; one test of its own at 5 %, beside that family."
+LAST = (
+    "Last row: what the search found. The search and a race of fresh runs chose it, the runs shown "
+    "here chose nothing."
 )
+BESIDE = "It has one test of its own at 5 %, beside that family."
+
+
+def below(ablation: Ablation) -> str:
+    """What the last row of the table is, where the search found something."""
+    tested = ablation.found is not None and ablation.found.contrast.family
+    return f"{LAST} {BESIDE}" if tested else LAST
 
 
 def blocks(record: Record, ablation: Ablation) -> Iterator[Block]:
@@ -27,10 +34,19 @@ def blocks(record: Record, ablation: Ablation) -> Iterator[Block]:
     field = racers(record)
     if not field:
         return
-    yield Text(" ".join(filter(None, (_overview(field), _outcome(field, record, ablation)))))
+    yield Text(f"{_overview(field)} {_outcome(field, record, ablation)}")
     if any(one.laps for one in field):
         yield Text(curse(field[0]))
         yield _table(field, record)
+
+
+def said(record: Record, ablation: Ablation) -> Iterator[str]:
+    """How it ended, for a screen."""
+    field = racers(record)
+    if field:
+        yield f"Race of {plural(len(field), 'trial')}: {_outcome(field, record, ablation)}"
+        if any(one.laps for one in field):
+            yield curse(field[0])
 
 
 def curse(best: Racer) -> str:
@@ -48,10 +64,11 @@ def curse(best: Racer) -> str:
         f"split it has {SHOWN.percent(found.fresh_val)} %. Chosen minus fresh: "
         f"{SHOWN.signed(found.optimism)} points"
     )
+    low = "" if found.optimism > 0 else " Choosing made it no higher here."
     if found.n < MIN_REPLICATES:
-        return f"{text}, without an interval: fewer than {MIN_REPLICATES} runs."
+        return f"{text}, without an interval: fewer than {MIN_REPLICATES} runs.{low}"
     interval = SHOWN.interval(found.low, found.high)
-    return f"{text} {interval} (95 % Student interval of the fresh mean; uncorrected)."
+    return f"{text} {interval} (95 % Student interval of the fresh mean; uncorrected).{low}"
 
 
 def _overview(field: tuple[Racer, ...]) -> str:
@@ -61,7 +78,7 @@ def _overview(field: tuple[Racer, ...]) -> str:
             "without running."
         )
     return (
-        f"Race: the search's {len(field)} best trials were trained again in full, up to {ROUNDS} "
+        f"Race: the search's {len(field)} best trials are trained again in full, up to {ROUNDS} "
         "times each, with the search's split and with weights and an order of pictures of their "
         "own; from the second run on a trial is dropped whose mean is behind the highest by more "
         "than the 95 % interval of their difference (pooled spread)."
@@ -87,25 +104,32 @@ def _outcome(field: tuple[Racer, ...], record: Record, ablation: Ablation) -> st
         text += "."
         same = arm_of(record.study, TrainConfig.parse(best.config, source=f"run {best.key}"))
         text += f" Its configuration is that of the arm {same}." if same else ""
+    former = [record.runs[key].number for key in record.raced[:-1] if key != race.winner]
     return text + (
-        f" This is race {number}: each one's winner is tested anew." if number > 1 else ""
+        f" This is race {number}: each one's winner is tested anew. Before this one stayed: trial "
+        f"{listed(list(dict.fromkeys(map(str, former))))}; its runs as an arm are kept apart."
+        if former
+        else ""
     )
 
 
 def _table(field: tuple[Racer, ...], record: Record) -> Table:
-    rows = []
+    rows, num_rungs = [], record.study.search.num_rungs
     for one in field:
         acc = (one.trial.value or (-1, NAN))[1]
         stays = record.race is not None and record.race.winner == one.trial.key
-        texts = (str(one.trial.number), SHOWN.percent(acc), _again(one.values()))
+        rung = f"{(one.trial.value or (-1, NAN))[0] + 1} of {num_rungs}"
+        texts = (str(one.trial.number), rung, SHOWN.percent(acc), _again(one.values()))
         rows.append((*(Cell(text, bold=stays) for text in texts), Cell(_end(one, field, record))))
     columns = (
         Column("trial", "right"),
+        Column("rung", "right"),
         Column("val acc† in the search (%)", "right"),
         Column("again: val acc† (%), mean ± sd (n)", "right"),
         Column("outcome"),
     )
-    return Table("Race of the search's best trials.", columns, tuple(rows))
+    caption = "Race of the search's best trials. Values of different rungs are not comparable."
+    return Table(caption, columns, tuple(rows))
 
 
 def _again(values: tuple[float, ...]) -> str:

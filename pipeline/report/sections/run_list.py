@@ -31,7 +31,7 @@ def runs(ablation: Ablation, record: Record) -> Runs:
                 for run in row.runs
             ),
         )
-        for row in ablation.table.rows
+        for row in ablation.rows
         if row.runs
     ]
     return Runs((*TITLES, f"{NAMES[ablation.metric]} (%)"), tuple(trails))

@@ -32,7 +32,7 @@ def blocks(search: Search, study: Study, *, again: str, dropped: frozenset[str])
         yield Text(winner(search, search.best))
         if again:
             yield Text(again)
-        chosen = configuration(search.best, study)
+        chosen = configuration(search.stayed or search.best, study, raced=bool(search.stayed))
         if chosen.rows:
             yield chosen
     if "search" not in dropped:
@@ -84,7 +84,7 @@ def winner(search: Search, best: Run) -> str:
     text = (
         f"The best trial is {whose}: val acc {SHOWN.percent(acc)} % {place}. It was selected by "
         f"this very number, among {plural(search.reached(rung), 'trial')} that reached this rung, "
-        f"so it is optimistic; one run, no spread, no test."
+        f"so on average it is too high; one run, no spread, no test."
     )
     baseline = search.trials[0]
     if baseline.number == 0 and baseline is not best and rung in baseline.rungs:
@@ -95,8 +95,8 @@ def winner(search: Search, best: Run) -> str:
     return text
 
 
-def configuration(best: Run, study: Study) -> Table:
-    """The best trial's knobs beside the baseline's."""
+def configuration(best: Run, study: Study, *, raced: bool = False) -> Table:
+    """The best trial's knobs beside the baseline's; `raced`: those of the one that stayed."""
     mine, theirs = flat_config(best), study.baseline.flat()
     paths = list(best.knobs) or [path for path in mine if mine[path] != theirs.get(path)]
     rows = []
@@ -107,12 +107,11 @@ def configuration(best: Run, study: Study) -> Table:
         )
     columns = (
         Column("knob"),
-        Column(f"best (trial {best.number})", "right"),
+        Column(f"{'stayed' if raced else 'best'} (trial {best.number})", "right"),
         Column("baseline", "right"),
     )
-    return Table(
-        "Best configuration of the search; bold: differs from the baseline.", columns, tuple(rows)
-    )
+    what = "Configuration that stayed in the race" if raced else "Best configuration of the search"
+    return Table(f"{what}; bold: differs from the baseline.", columns, tuple(rows))
 
 
 def rung_table(search: Search) -> Table:

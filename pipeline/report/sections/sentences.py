@@ -18,6 +18,7 @@ from pipeline.study.questions import SCREEN
 from pipeline.study.study import is_default_margin, margin_in_words
 
 CHOSEN = " It was chosen by the search and a race, and is judged by runs of its own."
+EARLIER = " It was chosen by an earlier race; the one that is open may name another."
 LONG: dict[Metric, str] = {
     "test_acc": "test accuracy",
     "last_val_acc": "validation accuracy at each run's last epoch",
@@ -60,7 +61,9 @@ def summary(ablation: Ablation, record: Record) -> tuple[Text | Bullets, ...]:
         for contrast in order
     ]
     if ablation.found:
-        answers.append(_sentence(ablation.found.contrast, ablation, shown) + CHOSEN)
+        is_open = record.race is not None and not record.race.winner
+        said = _sentence(ablation.found.contrast, ablation, shown)
+        answers.append(said + (EARLIER if is_open else CHOSEN))
     terms = [cautions(told)]
     if any(contrast.family for contrast in told):
         brackets = "Brackets are 95 % confidence intervals in percent points."
@@ -84,7 +87,7 @@ def incomplete(ablation: Ablation) -> str:
     """
     if not ablation.holes:
         return ""
-    total = len(ablation.table.rows) * ablation.planned
+    total = len(ablation.rows) * ablation.planned
     text = (
         f"INCOMPLETE: {len(ablation.holes)} of the {plural(total, 'planned run')} of the ablation "
         f"{'has' if len(ablation.holes) == 1 else 'have'} no result."
@@ -252,7 +255,7 @@ def lost(ablation: Ablation) -> list[str]:
     shown = points(ablation)
     guess = shown.percent(ablation.guess.rate)
     texts = []
-    for row in ablation.table.rows:
+    for row in ablation.rows:
         if row.values and max(row.values) < ablation.guess.limit:
             texts.append(f"{row.arm}: at chance in every run (guessing gives {guess} %).")
         texts += [fallen(row, ablation)] if row.arm in ablation.collapsed else []

@@ -33,8 +33,9 @@ def hyperparameters(study: Study) -> str:
             f"one, a split that no arm is trained with. {rest} The intervals cover the luck of the "
             "tuning."
         )
+    arms = "all arms of the design" if study.ablation.found else "all arms"
     return (
-        "Apart from what an arm itself changes (its definition), all arms use the hyperparameters "
+        f"Apart from what an arm itself changes (its definition), {arms} use the hyperparameters "
         "of the study's baseline; none was tuned for an arm. Tuned arms could rank differently."
     )
 
