@@ -661,7 +661,7 @@ def test_5_the_best_trials_number_is_called_optimistic(told: Callable[[str], Tol
     for place in PAGES:
         assert "selected by this very number" in found.plain[place]
         assert "so on average it is too high; one run, no spread, no test" in found.plain[place]
-    assert "(selected by it, so optimistic)" in found.plain["screen"]
+    assert "(selected by it, so on average too high)" in found.plain["screen"]
     assert not any(row["test_acc"] for row in found.rows["runs"] if row["kind"] == "trial")
 
 

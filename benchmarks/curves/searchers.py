@@ -1,20 +1,30 @@
-"""The searches that are compared: the product's own, and others."""
+"""The searches that are compared: the product's own sampler and scheduler, and what was tried beside
+them.
+"""
 
+import bisect
 from collections.abc import Callable
 
 from benchmarks.curves.clock import Piece, Searcher
 from benchmarks.curves.sets import CurveSet
 from pipeline.engine.sampler import RungSampler
-from pipeline.engine.scheduler import Promotion, Scheduler, rung_epochs
+from pipeline.engine.scheduler import Promotion, rung_epochs
 
-REDUCTION, NUM_RUNGS = 3, 4
+REDUCTION, NUM_RUNGS = 3, 3
+CHANCE = 0.15  # what a set of ten classes and some hundred pictures cannot tell from guessing
 
 
 class Rungs:
     """The product's search: promotions first, else a new trial."""
 
     def __init__(
-        self, curves: CurveSet, seed: int, *, kind: str = "tpe", num_rungs: int = NUM_RUNGS
+        self,
+        curves: CurveSet,
+        seed: int,
+        *,
+        kind: str = "tpe",
+        num_rungs: int = NUM_RUNGS,
+        scheduler: type[Promotion] = Promotion,
     ) -> None:
         self.epochs = rung_epochs(curves.num_epochs, REDUCTION, num_rungs)
         self.sampler = RungSampler(
@@ -23,7 +33,7 @@ class Rungs:
             seed=seed,
             num_rungs=len(self.epochs),
         )
-        self.scheduler: Scheduler = Promotion(reduction=REDUCTION, num_rungs=len(self.epochs))
+        self.scheduler = scheduler(reduction=REDUCTION, num_rungs=len(self.epochs))
         self.num_trials = 0
         self.values: dict[int, tuple[int, float]] = {}
 
@@ -33,6 +43,8 @@ class Rungs:
             return Piece(chosen[0], self.epochs[chosen[1]])
         self.num_trials += 1
         knobs, _ = self.sampler.ask(self.num_trials)
+        if isinstance(self.scheduler, Grouped):
+            self.scheduler.groups[self.num_trials] = str(next(iter(knobs.values())))
         return Piece(self.num_trials, self.epochs[0], knobs)
 
     def tell(self, trial: int, epoch: int, value: float | None) -> None:
@@ -50,10 +62,49 @@ class Rungs:
         return max(self.values, key=lambda trial: self.values[trial], default=None)
 
 
+class Grouped(Promotion):
+    """Below the last decision each group of trials, by the first knob of the space (the network, or
+    its activation), has a quota of its own; of groups the one that has sent on the smallest share.
+    """
+
+    def __init__(self, *, reduction: int, num_rungs: int) -> None:
+        super().__init__(reduction=reduction, num_rungs=num_rungs)
+        self.groups: dict[int, str] = {}
+
+    def _choose(self, rung: int, *, closing: bool) -> int | None:
+        if rung >= self.num_rungs - 2:
+            return super()._choose(rung, closing=closing)
+        if passed := [trial for trial in self._passed[rung] if self._waits(trial, rung)]:
+            return passed[0]
+        members: dict[str, list[int]] = {}
+        for _, trial in self._standings[rung]:
+            members.setdefault(self.groups[trial], []).append(trial)
+        able = []
+        for own in members.values():
+            best = own[: max(len(own) // self.reduction, int(closing))]
+            waiting = [trial for trial in best if self._waits(trial, rung)]
+            gone = sum(trial in self._gone[rung] for trial in own) / len(own)
+            able += [(gone, waiting[0])] if waiting else []
+        return min(able)[1] if able else None
+
+
+class PastChance(Promotion):
+    """While fewer than one in ten values of a rung are above chance, all go through it."""
+
+    def _misleads(self, rung: int) -> bool:
+        standings = self._standings[rung]
+        above = bisect.bisect_left(standings, (-CHANCE, -1))
+        return above <= len(standings) / 10 or super()._misleads(rung)
+
+
 METHODS: dict[str, Callable[[CurveSet, int], Searcher]] = {
     "ours": Rungs,
     "random": lambda curves, seed: Rungs(curves, seed, kind="random", num_rungs=1),
     "random, promoted": lambda curves, seed: Rungs(curves, seed, kind="random"),
-    "ours, three rungs": lambda curves, seed: Rungs(curves, seed, num_rungs=3),
     "tpe, full runs": lambda curves, seed: Rungs(curves, seed, num_rungs=1),
+    "ours, four rungs": lambda curves, seed: Rungs(curves, seed, num_rungs=4),
+    "ours, two rungs": lambda curves, seed: Rungs(curves, seed, num_rungs=2),
+    "ours, grouped": lambda curves, seed: Rungs(curves, seed, scheduler=Grouped),
+    "ours, past chance": lambda curves, seed: Rungs(curves, seed, scheduler=PastChance),
+    "evenly spread, promoted": lambda curves, seed: Rungs(curves, seed, kind="qmc"),
 }

@@ -100,7 +100,7 @@ def preview(
     changed: files of the code that are not those of the recorded runs, for which nothing more would
     be trained. begun: whether something is recorded of the study, so that the plan is no first one.
     """
-    search, ablation = study.search, study.ablation
+    ablation = study.ablation
     arms = study.arms()
     lines = (
         [f"refused    where more is to be trained: the code has changed, {', '.join(changed)}"]
@@ -113,16 +113,7 @@ def preview(
     ]
     lines += taken.splitlines()
     lines += [f"note       {note}"] if note else []
-    if with_search:
-        rungs = rung_epochs(study.baseline.epochs, search.reduction, search.num_rungs)
-        way = f"{search.sampler}, {search.scheduler}, seed {search.seed}"
-        lines.append(
-            f"search     {plural(search.num_trials, 'trial')} ({way}); "
-            f"{_rungs(rungs, search.num_rungs)}"
-        )
-        lines += [f"             {name}: {ranges}" for name, ranges in study.space.table()]
-        race = race_in_words(raced(study), ablation.replicates, study.baseline.epochs)
-        lines.append(f"race       {race}")
+    lines += _searched(study) if with_search else []
     lines += _tuning(study)
     epochs = sum(config.epochs for _, config in arms) * ablation.replicates
     runs = runs_in_words(len(arms), ablation.replicates)
@@ -144,6 +135,20 @@ def preview(
     ]
     lines += [f"writes to  {folder}", "dry run: nothing was trained or written"]
     return "\n".join(folded(printable(line, 500)) for line in lines)
+
+
+def _searched(study: Study) -> list[str]:
+    """The study's own search: how many trials of what, and the race."""
+    search = study.search
+    rungs = rung_epochs(study.baseline.epochs, search.reduction, search.num_rungs)
+    way = f"{search.sampler}, {search.scheduler}, seed {search.seed}"
+    race = race_in_words(raced(study), study.ablation.replicates, study.baseline.epochs)
+    return [
+        f"search     {plural(search.num_trials, 'trial')} ({way}); "
+        f"{_rungs(rungs, search.num_rungs)}",
+        *(f"             {name}: {ranges}" for name, ranges in study.space.table()),
+        f"race       {race}",
+    ]
 
 
 def _rungs(epochs: Sequence[int], num_rungs: int) -> str:
