@@ -1,4 +1,4 @@
-"""The searches that are compared: the product's own sampler and scheduler, and what was tried beside
+"""The searches that are compared: the product's sampler and scheduler, and what was tried beside
 them.
 """
 

@@ -100,7 +100,7 @@ def outline(study: Study, data: Mapping[str, Any] | None = None) -> Prospect:
 def raced(study: Study) -> int:
     """How many trials race."""
     fixed = isinstance(study.ablation.tuning, Fixed)
-    return study.search.race if study.search.num_trials and fixed else 0
+    return min(study.search.race, study.search.num_trials) if fixed else 0
 
 
 def expected(study: Study, record: Record, workers: int) -> dict[str, Any]:

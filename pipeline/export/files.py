@@ -144,7 +144,7 @@ class Handover:
             if (value := run.metric(name)) is not None
         ]
         lines = [
-            f"{self.selection.title}: {', '.join(values)}",
+            f"{self.selection.title}: {', '.join(values)} (of its best epoch)",
             f"chosen thus: {self.selection.why}",
         ]
         if not self.config.final.is_plain:
