@@ -31,6 +31,7 @@ from pipeline.study.space import Choice, Float, Int, Knob, Space
 
 INSTANCES = ("opda:alexnet", "tiny", "lcb:168330", "lcb:167190")
 BUDGETS = (3.0, 5.0, 10.0, 25.0)
+DEFAULT = ("random, promoted", "tpe, full runs", "ours, four rungs")  # three minutes
 Table = np.ndarray[Any, np.dtype[np.float64]]  # [seeds, budgets]
 
 
@@ -175,13 +176,23 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--seeds", type=int, default=20, help="runs of each method on each set")
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--sets", nargs="+", help="names of sets (default: all)")
+    parser.add_argument(
+        "--methods",
+        nargs="+",
+        default=DEFAULT,
+        help=f"beside ours and random, of: {'; '.join(METHODS)}",
+    )
     options = parser.parse_args(argv)
-    methods = tuple(METHODS)
+    methods = tuple(dict.fromkeys(("ours", "random", *options.methods)))
     try:
         if options.seeds < 2 or options.workers < 1:
             raise UserError(
                 f"--seeds: at least 2, --workers: at least 1 (got {options.seeds}, "
                 f"{options.workers})"
+            )
+        if wrong := sorted({*methods} - {*METHODS}):
+            raise UserError(
+                f"--methods: {'; '.join(wrong)}: unknown; allowed: {'; '.join(METHODS)}"
             )
         simulator = load_simulator(options.simulator) if options.simulator else None
         chosen = options.sets or (INSTANCES if simulator else names())
