@@ -70,6 +70,7 @@ SEVERAL = {  # never one of them, or no number
         "len(deep)",
         "len(runs)",
     ),
+    *("most", "len(field)"),  # of a race: one alone is told otherwise
 }
 
 

@@ -234,7 +234,7 @@ def test_a_study_object_is_searched_and_its_outcome_says_how_it_ended(
     commands = [session.command for session in again.record.record.sessions]
     assert commands[0] == (
         "python -m pipeline.search --study=mlruns/demo-digits/study.json --trials=3 "
-        "--replicates=2 --time=7200.0 --workers=1"
+        "--replicates=2 --race=0 --time=7200.0 --workers=1"
     )
     assert commands[1].startswith("python -m pipeline.ablate --study=mlruns/demo-digits/study.json")
     assert len(again.record.runs()) == len(first.record.runs()), "nothing was left to train"

@@ -270,7 +270,7 @@ def test_every_problem_is_named_at_once():
         "baseline.optimzer.lr": 1,
         "baseline.epochs": 0,
         "baseline.batch_size": 1,
-        "search.sampler": "grid",
+        "search.sampler": "gird",
     }
     with pytest.raises(UserError) as caught:
         small_study().override(wrong)

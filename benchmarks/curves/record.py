@@ -74,6 +74,8 @@ def record(name: str, data: str | None, mlruns: str, workers: int) -> Path:
             workers=workers,
             verbosity=-1,
         )
+        if not outcome.complete:  # interrupted, or a run failed: the same command goes on
+            raise SystemExit(outcome.exit_code)
     path = HERE / f"{name}.parquet"
     _frame(outcome.record.record, arms).to_parquet(path, index=False)
     return path

@@ -161,7 +161,10 @@ class Progress:
             now = sum(run.status == "running" for one in field for run in one.laps)
             grid.add_row(
                 "race",
-                Text(f"{plural(len(field), 'trial')} · {over} runs complete · {now} running"),
+                Text(
+                    f"{plural(len(field), 'trial')} · {plural(over, 'run')} complete · "
+                    f"{now} running"
+                ),
             )
         tuning = self.plan.searches.arms
         if tuning:
