@@ -31,7 +31,7 @@ from pipeline.study.space import Choice, Float, Int, Knob, Space
 
 INSTANCES = ("opda:alexnet", "tiny", "lcb:168330", "lcb:167190")
 BUDGETS = (3.0, 5.0, 10.0, 25.0)
-DEFAULT = ("random, promoted", "tpe, full runs", "ours, four rungs")  # three minutes
+DEFAULT = ("random, promoted", "tpe, full runs", "ours, four rungs")
 Table = np.ndarray[Any, np.dtype[np.float64]]  # [seeds, budgets]
 
 

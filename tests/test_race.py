@@ -438,3 +438,12 @@ def test_what_a_search_has_when_its_time_is_up_races_and_the_table_is_whole(tmp_
     plan.ledger.close()
     assert len(drive(open_plan(tmp_path, study), worker).trial_keys) == 30
     assert len(set(worker.trained)) == len(worker.trained)
+
+
+def test_a_flag_and_a_set_of_one_field_may_not_differ() -> None:
+    """Where they are equal, as in a command that was recorded, nothing is wrong."""
+    for flags, sets in (({"trials": 7}, "search.num_trials=8"), ({"race": 2}, "search.race=4")):
+        with pytest.raises(UserError, match="set the same field: give one of them"):
+            chosen(Options("pipeline.search", "hw3", sets=(sets,), **flags))
+    same = Options("pipeline.search", "hw3", sets=("search.num_trials=8",), trials=8)
+    assert chosen(same).study.search.num_trials == 8

@@ -15,8 +15,10 @@ from hypothesis import strategies as st
 from pipeline.engine import sampler as module
 from pipeline.engine.points import Endless, at, grid
 from pipeline.engine.sampler import MIN_VALUES, MODELS, NUM_BEST, NUM_LATEST, RungSampler
+from pipeline.errors import UserError
 from pipeline.study.space import Choice, Float, Int, Space
 from pipeline.study.study import Sampler
+from tests.studies import small_study
 
 FLAT = Space(
     knobs={
@@ -348,6 +350,17 @@ def test_a_grid_is_every_point_once_with_the_knobs_of_its_own_branch():
     assert len(points) == len({json.dumps(point, sort_keys=True) for point in points}) == 36
     assert all(FINITE.point(point) == point for point in points)
     assert sum(point["optimizer.name"] == "adam" for point in points) == 6
+    assert FINITE.num_points() == 36
+
+
+def test_a_grid_too_large_to_be_gone_through_is_refused():
+    knobs = {
+        "batch_size": Int(low=1, high=400),
+        "model.width": Int(low=1, high=300),
+    }
+    study = small_study(space=Space(knobs=knobs), sampler="grid")
+    with pytest.raises(UserError, match="the space has 120,000 points; allowed: at most 100,000"):
+        study.check()
 
 
 def test_a_grid_is_gone_through_in_an_order_of_the_seed_and_then_drawn_at_random():

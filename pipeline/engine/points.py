@@ -3,7 +3,6 @@ there are. Each is a function of the space, the seed and the trial's number.
 """
 
 import functools
-import itertools
 import math
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -14,7 +13,6 @@ from pipeline.frozen import Scalar
 from pipeline.study.space import Space
 
 Unit = Callable[[str], float]
-MOST = 100_000  # points of a grid; a search has no more trials
 
 
 class _Drawn:
@@ -128,6 +126,6 @@ def all_of(space: Space, seed: int, number: int) -> dict[str, Scalar] | None:
 
 @functools.lru_cache(maxsize=64)
 def _shuffled(space: str, seed: int) -> list[dict[str, Scalar]]:
-    points = list(itertools.islice(grid(Space.model_validate_json(space)), MOST))
+    points = list(grid(Space.model_validate_json(space)))
     order = np.random.default_rng(seed).permutation(len(points))
     return [points[place] for place in order]

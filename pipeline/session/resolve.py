@@ -67,10 +67,10 @@ def chosen(options: Options) -> Chosen:
     asked = {key: getattr(options, flag) for flag, key in FLAGS.items()}
     given = {key: value for key, value in asked.items() if value is not None}
     for flag, key in FLAGS.items():
-        if key in given and key in sets:
+        if key in given and key in sets and given[key] != sets[key]:
             raise UserError(
-                f"--{flag} {given[key]} and --set {key}={printable(sets[key], 40)} say the same "
-                "thing: give one of them"
+                f"--{flag} {given[key]} and --set {key}={printable(sets[key], 40)} set the "
+                "same field: give one of them"
             )
     study = study.override(given, source="flags")
     _require_dropped(study, sets)

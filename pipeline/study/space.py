@@ -266,6 +266,21 @@ class Space(Frozen):
                 named |= {f"{part}.{name}.{field}": knob for field, knob in fields.items()}
         return [n for n, knob in named.items() if isinstance(knob, Float) and knob.step is None]
 
+    def num_points(self) -> int:
+        """Points of a space whose knobs all have a list of values (see `endless`)."""
+
+        def size(knob: Range) -> int:
+            if isinstance(knob, Choice):
+                return len(knob.options)
+            return math.floor((knob.high - knob.low) / (knob.step or math.inf) + GRID_ERROR) + 1
+
+        flat = math.prod(map(size, self.knobs.values()))
+        parts = [
+            sum(math.prod(map(size, fields.values())) for fields in variants.values())
+            for variants in self.branches.values()
+        ]
+        return flat * math.prod(parts)
+
     def paths(self) -> dict[str, str]:
         """Qualified name → the path that it sets, for every knob."""
         names = {path: path for path in (*self.knobs, *(f"{part}.name" for part in self.branches))}

@@ -23,6 +23,7 @@ EQUAL = (
     "epochs",
     "metrics",
 )  # what a comparison of arms is void without
+MOST_POINTS = 100_000  # of a grid; a search has no more trials
 FOUND_NAME = "best of search (trial {})"
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
@@ -207,6 +208,11 @@ class Study(Frozen):
                 f"study '{self.name}', search.sampler: grid tries every value, and "
                 f"{', '.join(endless)} {'has' if len(endless) == 1 else 'have'} no list of them; "
                 "allowed: a step, options, or another sampler"
+            )
+        if self.search.sampler == "grid" and (size := self.space.num_points()) > MOST_POINTS:
+            raise UserError(
+                f"study '{self.name}', search.sampler: grid: the space has {size:,} points; "
+                f"allowed: at most {MOST_POINTS:,}, or another sampler, as qmc"
             )
         self.space.check(self.baseline, source=f"study '{self.name}', space")
         self._check_tuning()

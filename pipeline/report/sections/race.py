@@ -60,7 +60,8 @@ def curse(best: Racer) -> str:
     found = winners_curse(chosen_by, fresh)
     text = (
         f"Winner's curse: trial {number} has val acc {SHOWN.percent(found.search_val)} %, the "
-        f"best of the search as the race began; trained again {_times(len(fresh))} on the same "
+        "best of the search as the race began; trained again "
+        f"{plural(len(fresh), 'time')} on the same "
         f"split it has {SHOWN.percent(found.fresh_val)} %. Chosen minus fresh: "
         f"{SHOWN.signed(found.optimism)} points"
     )
@@ -148,7 +149,3 @@ def _end(one: Racer, field: tuple[Racer, ...], record: Record) -> str:
             return f"lost run {last}"
         return f"dropped after run {last}" if last else "not the highest mean"
     return "open"
-
-
-def _times(count: int) -> str:
-    return plural(count, "time")
