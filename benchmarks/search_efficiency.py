@@ -27,7 +27,8 @@ from benchmarks.curves.clock import Piece, play
 from benchmarks.curves.searchers import METHODS, Rungs
 from benchmarks.curves.sets import CurveSet, names
 from pipeline.errors import PipelineError, UserError
-from pipeline.study.space import Choice, Float, Int, Knob, Space
+from pipeline.study.ranges import Choice, Float, Int, Knob
+from pipeline.study.space import Space
 
 INSTANCES = ("opda:alexnet", "tiny", "lcb:168330", "lcb:167190")
 BUDGETS = (3.0, 5.0, 10.0, 25.0)

@@ -98,9 +98,9 @@ if TYPE_CHECKING:  # what type checkers and editors see; HOMES is what Python se
     from pipeline.study.designs import LeaveOneOut as LeaveOneOut
     from pipeline.study.designs import OrderedPath as OrderedPath
     from pipeline.study.load import load_study as load_study
-    from pipeline.study.space import Choice as Choice
-    from pipeline.study.space import Float as Float
-    from pipeline.study.space import Int as Int
+    from pipeline.study.ranges import Choice as Choice
+    from pipeline.study.ranges import Float as Float
+    from pipeline.study.ranges import Int as Int
     from pipeline.study.space import Space as Space
     from pipeline.study.study import Ablation as Ablation
     from pipeline.study.study import Fallback as Fallback
@@ -152,7 +152,8 @@ HOMES = {
     "pipeline.study.designs": "AddOneIn Arm Arms Auto Both Factorial Fractional Ladder LeaveOneOut "
     "OrderedPath",
     "pipeline.study.load": "load_study",
-    "pipeline.study.space": "Choice Float Int Space",
+    "pipeline.study.ranges": "Choice Float Int",
+    "pipeline.study.space": "Space",
     "pipeline.study.study": "Ablation Fallback Search Study",
     "pipeline.study.tuning": "Fixed PerArm Replicated",
 }

@@ -19,8 +19,10 @@ from pipeline.errors import UserError
 from pipeline.own.code import FOLDERS
 from pipeline.own.parts import Own, own_parts
 from pipeline.record.sources import changed, code
+from pipeline.study.around import Around
 from pipeline.study.load import load_study
 from pipeline.study.space import Choice, Int, Space
+from pipeline.study.survey import check
 
 __all__ = ["folder"]
 
@@ -105,7 +107,7 @@ def test_parts_train_the_same_twice_and_are_searched() -> None:
         knobs={"loss.name": Choice(options=("cross_entropy", "my_nets:MyFocal"))},
         branches={"model": {"my_nets:MyNet": {"width": Int(low=4, high=8)}, "cnn": {}}},
     )
-    space.check(TrainConfig(), source="space")
+    check(Around(space, TrainConfig()), source="space")
     point = space.point(TrainConfig().override({"model.name": "my_nets:MyNet"}).flat())
     assert point == {
         "loss.name": "cross_entropy",

@@ -13,9 +13,9 @@ import pytest
 from hypothesis import strategies as st
 
 from pipeline.engine import sampler as module
-from pipeline.engine.points import Endless, at, grid
 from pipeline.engine.sampler import MIN_VALUES, MODELS, NUM_BEST, NUM_LATEST, RungSampler
 from pipeline.errors import UserError
+from pipeline.study.drawn import Endless, at, grid
 from pipeline.study.space import Choice, Float, Int, Space
 from pipeline.study.study import Sampler
 from tests.studies import small_study

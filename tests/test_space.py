@@ -9,7 +9,9 @@ from pipeline.core.config import TrainConfig
 from pipeline.core.optimizers import SGD
 from pipeline.errors import UserError
 from pipeline.search_spaces.hw3 import SPACE as HW3
+from pipeline.study.around import Around
 from pipeline.study.space import Choice, Float, Int, Space
+from pipeline.study.survey import check
 from tests.studies import SPACE
 
 RANGES = (
@@ -188,7 +190,7 @@ def test_a_point_that_lacks_a_knob_is_refused():
 
 @EVERY_SPACE
 def test_a_legal_space_passes(space):
-    space.check(TrainConfig(), source="test")
+    check(Around(space, TrainConfig()), source="test")
 
 
 def test_every_illegal_end_is_named_before_anything_runs():
@@ -205,7 +207,7 @@ def test_every_illegal_end_is_named_before_anything_runs():
         },
     )
     with pytest.raises(UserError) as caught:
-        space.check(TrainConfig(), source="here")
+        check(Around(space, TrainConfig()), source="here")
     text = str(caught.value)
     for words in (
         "here: model.dropout",
@@ -226,10 +228,10 @@ def test_the_ends_of_a_branch_are_checked_within_it():
     space = Space(
         branches={"optimizer": {"sgd": {"nesterov": Choice(options=(True, False))}, "adam": {}}}
     )
-    space.check(TrainConfig(), source="test")
+    check(Around(space, TrainConfig()), source="test")
     space = Space(branches={"optimizer": {"sgd": {"momentum": Float(low=0.0, high=0.9)}}})
     with pytest.raises(UserError, match="nesterov needs momentum"):
-        space.check(TrainConfig(optimizer=SGD(nesterov=True)), source="test")
+        check(Around(space, TrainConfig(optimizer=SGD(nesterov=True))), source="test")
 
 
 def test_a_space_goes_through_json():

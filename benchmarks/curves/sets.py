@@ -19,11 +19,12 @@ import pandas as pd
 from sklearn.ensemble import ExtraTreesRegressor
 
 from pipeline.core.history import level
-from pipeline.engine.points import at
 from pipeline.frozen import Scalar
 from pipeline.search_spaces.hw3 import SMALL
 from pipeline.search_spaces.lenet_tuning import SPACE as LENET
-from pipeline.study.space import Choice, Float, Int, Range, Space
+from pipeline.study.drawn import at
+from pipeline.study.ranges import Choice, Float, Int, Range
+from pipeline.study.space import Space
 
 HERE = Path(__file__).parent
 NUM_TREES, MIN_LEAF, SMOOTHED, NUM_SAMPLES = 100, 3, 5, 2000

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pipeline.analysis.rung_sample import MIN_TRIALS, Sample, place
-from pipeline.study.space import Choice, Float
+from pipeline.study.ranges import Choice, Float
 
 if TYPE_CHECKING:
     from pipeline.analysis.optuna_importance import Point

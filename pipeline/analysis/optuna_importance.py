@@ -21,7 +21,7 @@ from optuna.importance import FanovaImportanceEvaluator, PedAnovaImportanceEvalu
 from optuna.trial import FrozenTrial, TrialState
 
 from pipeline.frozen import Scalar
-from pipeline.study.space import Choice, Int, Range
+from pipeline.study.ranges import Choice, Int, Range
 
 Point = Mapping[str, tuple[Range, Scalar]]
 """Qualified name → (range, value), as `Space.active` gives it."""

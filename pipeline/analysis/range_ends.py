@@ -4,7 +4,8 @@ import math
 from collections.abc import Mapping
 
 from pipeline.frozen import Scalar
-from pipeline.study.space import Choice, Float, Space
+from pipeline.study.ranges import Choice, Float
+from pipeline.study.space import Space
 
 EDGE = 0.02  # share of a range that counts as its end
 

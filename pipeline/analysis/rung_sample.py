@@ -11,7 +11,7 @@ from functools import cached_property
 from pipeline.engine.scheduler import Ladder
 from pipeline.frozen import Scalar
 from pipeline.record.record import Run
-from pipeline.study.space import Choice, Range
+from pipeline.study.ranges import Choice, Range
 from pipeline.study.study import Study
 
 MIN_TRIALS = 20

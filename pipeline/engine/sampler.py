@@ -30,7 +30,8 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from pipeline.engine.points import all_of, spread
 from pipeline.frozen import Scalar
-from pipeline.study.space import Float, Int, Range, Space
+from pipeline.study.ranges import Float, Int, Range
+from pipeline.study.space import Space
 from pipeline.study.study import Sampler
 
 MIN_VALUES = 8
@@ -54,8 +55,14 @@ class RungSampler:
     out of place is a bug of the caller: ValueError.
     """
 
-    def __init__(self, space: Space, *, kind: Sampler, seed: int, num_rungs: int) -> None:
+    def __init__(
+        self, space: Space, *, kind: Sampler, seed: int, num_rungs: int, begins: int = 1
+    ) -> None:
+        """`begins`: the first trial that is asked for; the points of `qmc` and `grid` are counted
+        from it.
+        """
         self.space, self.kind, self.seed, self.num_rungs = space, kind, seed, num_rungs
+        self.begins = begins
         self._points: dict[int, FrozenTrial | None] = {}
         self._running: list[dict[int, FrozenTrial]] = [{} for _ in range(num_rungs)]
         self._told: list[dict[int, FrozenTrial]] = [{} for _ in range(num_rungs)]
@@ -76,7 +83,8 @@ class RungSampler:
         informed = known if self.kind in MODELS else []
         asked = max(informed, default=0)
         seed = int(np.random.SeedSequence((self.seed, trial)).generate_state(1)[0])
-        fixed = FIXED[self.kind](self.space, self.seed, trial) if self.kind in FIXED else None
+        number = trial - self.begins + 1
+        fixed = FIXED[self.kind](self.space, self.seed, number) if self.kind in FIXED else None
         if fixed is None:
             sampler = MODELS[self.kind](seed) if informed else RandomSampler(seed)
             storage = _Known(self._history(asked) if informed else [])

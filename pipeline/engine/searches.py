@@ -26,8 +26,14 @@ class Searches:
 
     def __init__(self, study: Study, record: Record, *, with_search: bool) -> None:
         self.record = record
-        num_trials = study.search.num_trials if with_search else 0
-        own = Target("", study.baseline, study.space, num_trials, study.search.seed)
+        own = Target(
+            "",
+            study.baseline,
+            study.space,
+            study.search.num_trials if with_search else 0,
+            study.search.seed,
+            first=study.first_points() if with_search else (),
+        )
         self.main = Trials(own, study.search, record)
         self.arms = tuple(Trials(target, study.search, record) for target in study.targets())
         self._configs: dict[str, TrainConfig] = {}

@@ -31,7 +31,11 @@ class Trials:
             reduction=search.reduction, num_rungs=search.num_rungs
         )
         self.sampler = RungSampler(
-            target.space, kind=search.sampler, seed=target.seed, num_rungs=search.num_rungs
+            target.space,
+            kind=search.sampler,
+            seed=target.seed,
+            num_rungs=search.num_rungs,
+            begins=1 + len(target.first),
         )
         self._former = deque(record.runs[key] for key in record.former.get(target.name, ()))
         self.numbers: dict[str, int] = {}  # run → the trial that it is here
@@ -77,12 +81,16 @@ class Trials:
         return max(left, 1.0) if self.outstanding() else 0.0
 
     def propose(self, number: int) -> tuple[dict[str, Scalar], int | None]:
-        """(knobs, the rung that proposed them) of trial `number`; trial 0 is the target's own,
-        which nobody proposes.
+        """(knobs, the rung that proposed them) of trial `number`; nobody proposes trial 0, which
+        is the target's own, and those that are to come first.
         """
-        if number:
+        if number > len(self.target.first):
             return self.sampler.ask(number)
-        knobs = self.target.space.point(self.target.config.flat()) or {}
+        knobs = (
+            dict(self.target.first[number - 1])
+            if number
+            else self.target.space.point(self.target.config.flat()) or {}
+        )
         self.sampler.replay(number, knobs, None)
         return knobs, None
 
@@ -91,7 +99,7 @@ class Trials:
         proposed; None where there is none left.
         """
         taken = self.record.searches.get(self.target.name, ())
-        while self._former:
+        while self._former and len(taken) > len(self.target.first):
             run = self._former.popleft()
             if run.key in taken or run.replicate != self.target.replicate:
                 continue

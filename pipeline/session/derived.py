@@ -72,7 +72,9 @@ def derive(record: Record, asked: Study, way: str = "path") -> Study:
         "ablation": ablation,
         "fallback": None,
     }
-    return Study.parse(tree, source=where).override({"search.num_trials": 0}, source=where)
+    return Study.parse(tree, source=where).override(
+        {"search.num_trials": 0, "search.first": []}, source=where
+    )
 
 
 def changes(study: Study, best: Run) -> Steps:

@@ -31,7 +31,7 @@ from pipeline.session.resume import (
     taken_over,
     tell_growth,
 )
-from pipeline.study.study import Study
+from pipeline.study.study import Search, Study
 from pipeline.study.tuning import Fixed, num_trials
 
 
@@ -147,8 +147,25 @@ def _searched(study: Study) -> list[str]:
         f"search     {plural(search.num_trials, 'trial')} ({way}); "
         f"{_rungs(rungs, search.num_rungs)}",
         *(f"             {name}: {ranges}" for name, ranges in study.space.table()),
+        *_first(search),
         f"race       {race}",
     ]
+
+
+def _first(search: Search) -> list[str]:
+    """The points that are tried right after the baseline."""
+    if not search.first:
+        return []
+    tried = min(len(search.first), max(search.num_trials - 1, 0))
+    lines = [f"first      after the baseline {plural(tried, 'point')} of the study's own:"]
+    lines += [
+        f"             trial {n}: {assigned(p)}" for n, p in enumerate(search.first[:tried], 1)
+    ]
+    if left := len(search.first) - tried:
+        lines.append(
+            f"             search.num_trials={search.num_trials} leaves no room for {left} more"
+        )
+    return lines
 
 
 def _rungs(epochs: Sequence[int], num_rungs: int) -> str:

@@ -9,9 +9,11 @@ from pydantic import Field
 from pipeline.core.config import TrainConfig
 from pipeline.counts import plural
 from pipeline.errors import UserError, choices, printable
-from pipeline.frozen import Frozen, flatten
+from pipeline.frozen import Frozen, Scalar, flatten
+from pipeline.study.around import Around
 from pipeline.study.designs import Arm, Design, Label, Overrides
 from pipeline.study.space import Space
+from pipeline.study.survey import check
 from pipeline.study.tuning import Fixed, Replicated, Target, Tuning, nuisance, num_trials, targets
 
 PILOT_RUNS = 3  # of the reference, from which the pilot says what the ablation will be able to see
@@ -54,6 +56,11 @@ class Search(Frozen):
         "an arm of the ablation; 0: none",
     )
     seed: int = Field(default=0, ge=0, lt=2**31)
+    first: tuple[Overrides, ...] = Field(
+        default=(),
+        description="points of the study's own search that are tried right after the baseline; "
+        "knobs that one does not name have the baseline's values",
+    )
 
 
 class Ablation(Frozen):
@@ -214,8 +221,17 @@ class Study(Frozen):
                 f"study '{self.name}', search.sampler: grid: the space has {size:,} points; "
                 f"allowed: at most {MOST_POINTS:,}, or another sampler, as qmc"
             )
-        self.space.check(self.baseline, source=f"study '{self.name}', space")
+        check(Around(self.space, self.baseline), source=f"study '{self.name}', space")
+        self.first_points()
         self._check_tuning()
+
+    def first_points(self) -> tuple[dict[str, Scalar], ...]:
+        """The points that the study's own search tries first, whole. Raises UserError."""
+        around, source = Around(self.space, self.baseline), f"study '{self.name}', search.first"
+        return tuple(
+            around.complete(point, source=f"{source}, point {number}")
+            for number, point in enumerate(self.search.first, 1)
+        )
 
     def spaces(self) -> dict[str, tuple[TrainConfig, Space | None]]:
         """Arm → its config and the part of the space that is its to tune, where arms are tuned;
@@ -252,4 +268,5 @@ class Study(Frozen):
             return
         for arm, (config, space) in self.spaces().items():
             if space is not None:
-                space.check(config, source=f"{source}, space of arm '{printable(arm)}'")
+                whose = f"{source}, space of arm '{printable(arm)}'"
+                check(Around(space, config), source=whose)

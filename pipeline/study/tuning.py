@@ -65,6 +65,7 @@ class Target:
 
     `name` is "" for the study's own search, "arm:NAME" or "arm:NAME#r" for an arm's. `replicate` is
     that of its trials, `serves` the replicate of the arm that it is for (0: all of them).
+    `first`: points that are tried before a sampler is asked.
     """
 
     name: str
@@ -75,6 +76,7 @@ class Target:
     arm: str = ""
     replicate: int = 0
     serves: int = 0
+    first: tuple[Mapping[str, Scalar], ...] = ()
 
 
 def targets(

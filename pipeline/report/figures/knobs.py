@@ -18,7 +18,7 @@ from pipeline.analysis.importance import Importance, Share
 from pipeline.analysis.rung_sample import Observed, place
 from pipeline.analysis.wording import value
 from pipeline.report.figures.style import BAND, INK, MUTED, RUNGS, TRAIN, VAL, short
-from pipeline.study.space import Choice, Range
+from pipeline.study.ranges import Choice, Range
 
 Item = TypeVar("Item")
 NUM_BUCKETS, NUM_PANELS, NUM_AXES, NUM_DRAWN = 6, 12, 9, 300

@@ -1,0 +1,99 @@
+"""Points of a search space from numbers: at given shares of its ranges, or all there are, one by
+one.
+"""
+
+import math
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from pipeline.frozen import Scalar
+from pipeline.study.space import Space
+
+Unit = Callable[[str], float]
+
+
+class _Drawn:
+    """Chooses each knob of a space by a number in [0, 1), as a sampler's trial would."""
+
+    def __init__(self, unit: Unit) -> None:
+        self.unit = unit
+
+    def suggest_float(
+        self, name: str, low: float, high: float, *, step: float | None, log: bool
+    ) -> float:
+        share = self.unit(name)
+        if step is not None:
+            return low + step * math.floor(share * (math.floor((high - low) / step + 1e-9) + 1))
+        if log:
+            return min(max(low * (high / low) ** share, low), high)
+        return low + (high - low) * share
+
+    def suggest_int(self, name: str, low: int, high: int, *, step: int, log: bool) -> int:
+        share = self.unit(name)
+        if log:
+            first, last = math.log(low - 0.5), math.log(high + 0.5)
+            return min(max(round(math.exp(first + (last - first) * share)), low), high)
+        return low + step * math.floor(share * ((high - low) // step + 1))
+
+    def suggest_categorical(self, name: str, choices: Any) -> Any:
+        return choices[math.floor(self.unit(name) * len(choices))]
+
+
+def at(space: Space, unit: Unit) -> dict[str, Scalar]:
+    """The point whose knobs lie at these shares of their ranges; `unit` is asked by qualified
+    names.
+    """
+    return space.suggest(_Drawn(unit))
+
+
+class Endless(ValueError):
+    """A knob has no list of values; its name."""
+
+
+class _Walk:
+    """Takes of each knob the value of this number, the first where none is given; `sizes` says how
+    many each had.
+    """
+
+    def __init__(self, numbers: list[int]) -> None:
+        self.numbers, self.sizes = numbers, list[int]()
+
+    def suggest_float(
+        self,
+        name: str,
+        low: float,
+        high: float,
+        *,
+        step: float | None,
+        log: bool,  # noqa: ARG002  the protocol's
+    ) -> float:
+        if step is None:
+            raise Endless(name)
+        return low + step * self._take(math.floor((high - low) / step + 1e-9) + 1)
+
+    def suggest_int(self, _: str, low: int, high: int, *, step: int, log: bool) -> int:  # noqa: ARG002
+        return low + step * self._take((high - low) // step + 1)
+
+    def suggest_categorical(self, _: str, choices: Any) -> Any:
+        return choices[self._take(len(choices))]
+
+    def _take(self, size: int) -> int:
+        place = len(self.sizes)
+        self.sizes.append(size)
+        return self.numbers[place] if place < len(self.numbers) else 0
+
+
+def grid(space: Space) -> Iterator[dict[str, Scalar]]:
+    """Every point of a space of options, whole numbers and stepped ranges, each once; of a branch
+    the knobs of its own variant alone. Raises Endless where a knob has no list of values.
+    """
+    numbers: list[int] = []
+    while True:
+        walk = _Walk(numbers)
+        yield space.suggest(walk)
+        numbers = numbers + [0] * (len(walk.sizes) - len(numbers))
+        while numbers and numbers[-1] + 1 >= walk.sizes[len(numbers) - 1]:
+            numbers.pop()
+        if not numbers:
+            return
+        numbers[-1] += 1
