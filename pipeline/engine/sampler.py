@@ -13,7 +13,7 @@ import copy
 import itertools
 import math
 import warnings
-from collections.abc import Callable, Container, Mapping
+from collections.abc import Callable, Container, Iterator, Mapping
 
 import numpy as np
 import optuna
@@ -28,8 +28,13 @@ from optuna.samplers import BaseSampler, GPSampler, RandomSampler, TPESampler
 from optuna.storages import InMemoryStorage
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
+from pipeline.core.config import TrainConfig
+from pipeline.counts import plural
 from pipeline.engine.points import all_of, spread
+from pipeline.errors import UserError
 from pipeline.frozen import Scalar
+from pipeline.study.around import Around
+from pipeline.study.drawn import at
 from pipeline.study.ranges import Float, Int, Range
 from pipeline.study.space import Space
 from pipeline.study.study import Sampler
@@ -40,6 +45,9 @@ NUM_BEST, NUM_LATEST = 25, 225
 """What TPE looks at: all that it can count as good (it takes a tenth, at most 25) and the latest
 others, so that the cost of a suggestion does not grow with the search. Older ones would weigh least
 (TPE's weights fall with age)."""
+
+MODEL_DRAWS, MOST_DRAWS = 20, 10_000
+"""A model is asked so often for a legal point; so many points are drawn in all."""
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 
@@ -56,13 +64,21 @@ class RungSampler:
     """
 
     def __init__(
-        self, space: Space, *, kind: Sampler, seed: int, num_rungs: int, begins: int = 1
+        self,
+        space: Space,
+        *,
+        kind: Sampler,
+        seed: int,
+        num_rungs: int,
+        config: TrainConfig | None = None,
+        begins: int = 1,
     ) -> None:
-        """`begins`: the first trial that is asked for; the points of `qmc` and `grid` are counted
-        from it.
+        """`config`: what the space lies around; without it every point is legal. `begins`: the
+        first trial that is asked for; the points of `qmc` and `grid` are counted from it.
         """
         self.space, self.kind, self.seed, self.num_rungs = space, kind, seed, num_rungs
-        self.begins = begins
+        self.around, self.begins = Around(space, config), begins
+        self._fixed = _Legal(FIXED[kind](self.around, seed), self.around) if kind in FIXED else None
         self._points: dict[int, FrozenTrial | None] = {}
         self._running: list[dict[int, FrozenTrial]] = [{} for _ in range(num_rungs)]
         self._told: list[dict[int, FrozenTrial]] = [{} for _ in range(num_rungs)]
@@ -78,20 +94,43 @@ class RungSampler:
         number `trial`.
 
         While no rung has MIN_VALUES values, the point is random and counts as proposed by rung 0.
+        What the configuration refuses is never proposed.
         """
         known = [r for r, ranked in enumerate(self._ranked) if len(ranked) >= MIN_VALUES]
         informed = known if self.kind in MODELS else []
         asked = max(informed, default=0)
-        seed = int(np.random.SeedSequence((self.seed, trial)).generate_state(1)[0])
-        number = trial - self.begins + 1
-        fixed = FIXED[self.kind](self.space, self.seed, number) if self.kind in FIXED else None
-        if fixed is None:
-            sampler = MODELS[self.kind](seed) if informed else RandomSampler(seed)
-            storage = _Known(self._history(asked) if informed else [])
-            study = optuna.create_study(direction="maximize", sampler=sampler, storage=storage)
-            fixed = self.space.suggest(study.ask())
-        self.replay(trial, fixed, asked)
-        return fixed, asked
+        knobs = self._fixed.get(trial - self.begins + 1) if self._fixed else None
+        if knobs is None:
+            knobs = self._drawn(trial, self._history(asked) if informed else None)
+        self.replay(trial, knobs, asked)
+        return knobs, asked
+
+    def _drawn(self, trial: int, history: list[FrozenTrial] | None) -> dict[str, Scalar]:
+        """The first legal point of a row of draws, each of a seed of its own: by the model of
+        `history`, where there is one, and after MODEL_DRAWS of them evenly.
+        """
+        for draw in range(MOST_DRAWS):
+            chance = (self.seed, trial, draw) if draw else (self.seed, trial)
+            state = np.random.SeedSequence(chance)
+            if draw and (history is None or draw >= MODEL_DRAWS):
+                unit = np.random.default_rng(state).random
+                knobs = at(self.around, lambda _, unit=unit: unit())  # type: ignore[misc]
+            else:
+                knobs = self._asked(int(state.generate_state(1)[0]), history)
+            if not self.around.refusal(knobs):
+                return knobs
+        raise UserError(
+            f"search: trial {trial}: of {plural(MOST_DRAWS, 'point')} of the space none is legal; "
+            f"the last one: {self.around.refusal(knobs)}"
+        )
+
+    def _asked(self, seed: int, history: list[FrozenTrial] | None) -> dict[str, Scalar]:
+        """What Optuna proposes; without a history at random."""
+        sampler = RandomSampler(seed) if history is None else MODELS[self.kind](seed)
+        study = optuna.create_study(
+            direction="maximize", sampler=sampler, storage=_Known(history or [])
+        )
+        return self.around.suggest(study.ask())
 
     def replay(self, trial: int, knobs: Mapping[str, Scalar], asked: int | None) -> None:
         """Know `trial` from the ledger. `asked`: the rung that proposed it, None if it was not
@@ -170,12 +209,33 @@ def _gp(seed: int) -> GPSampler:
 
 MODELS: dict[str, Callable[[int], BaseSampler]] = {"tpe": _tpe, "gp": _gp}
 """Samplers that learn from values; by a seed of the suggestion's own."""
-FIXED: dict[str, Callable[[Space, int, int], dict[str, Scalar] | None]] = {
+FIXED: dict[str, Callable[[Around, int], Iterator[dict[str, Scalar]]]] = {
     "qmc": spread,
     "grid": all_of,
 }
-"""Those that do not; by the space, the search's seed and the trial. None: what is left is drawn at
-random."""
+"""Those that do not: all their points, by the space and the search's seed. After the last one what
+is left is drawn at random."""
+
+
+class _Legal:
+    """The legal ones of a row of points, in its order."""
+
+    def __init__(self, points: Iterator[dict[str, Scalar]], around: Around) -> None:
+        self._points, self._around = points, around
+        self._found: list[dict[str, Scalar]] = []
+
+    def get(self, number: int) -> dict[str, Scalar] | None:
+        """Number `number` of them, from 1; None beyond the last, and where too many in a row are
+        none.
+        """
+        while len(self._found) < number:
+            row = itertools.islice(self._points, MOST_DRAWS)
+            point = next((one for one in row if not self._around.refusal(one)), None)
+            if point is None:
+                self._points = iter(())
+                return None
+            self._found.append(point)
+        return dict(self._found[number - 1])
 
 
 class _Known(InMemoryStorage):

@@ -35,6 +35,7 @@ class Trials:
             kind=search.sampler,
             seed=target.seed,
             num_rungs=search.num_rungs,
+            config=target.config,
             begins=1 + len(target.first),
         )
         self._former = deque(record.runs[key] for key in record.former.get(target.name, ()))

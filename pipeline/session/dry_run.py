@@ -31,7 +31,9 @@ from pipeline.session.resume import (
     taken_over,
     tell_growth,
 )
+from pipeline.study.around import Around
 from pipeline.study.study import Search, Study
+from pipeline.study.survey import never_drawn
 from pipeline.study.tuning import Fixed, num_trials
 
 
@@ -147,6 +149,7 @@ def _searched(study: Study) -> list[str]:
         f"search     {plural(search.num_trials, 'trial')} ({way}); "
         f"{_rungs(rungs, search.num_rungs)}",
         *(f"             {name}: {ranges}" for name, ranges in study.space.table()),
+        *(f"             {line}" for line in never_drawn(Around(study.space, study.baseline))),
         *_first(search),
         f"race       {race}",
     ]

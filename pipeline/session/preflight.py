@@ -11,7 +11,9 @@ from pipeline.counts import plural
 from pipeline.data.listing import TEST, TRAIN, UNKNOWN
 from pipeline.errors import UserError, printable
 from pipeline.own.parts import own_parts
+from pipeline.study.around import Around
 from pipeline.study.study import Study
+from pipeline.study.survey import example
 
 if TYPE_CHECKING:
     from pipeline.data.cache import Data
@@ -79,12 +81,14 @@ def _rehearse(study: Study, data: "Data") -> None:
 
 def _variants(study: Study) -> Iterator[tuple[str, TrainConfig]]:
     """The baseline with each of the parts that the search may choose."""
+    around = Around(study.space, study.baseline)
     named = {path: knob.edges() for path, knob in study.space.knobs.items()}
     named |= {f"{part}.name": tuple(names) for part, names in study.space.branches.items()}
     for path, values in named.items():
         if path.endswith(".name"):
             for value in values:
-                yield f"space, {path}", study.baseline.override({path: value}, source="space")
+                knobs = example(around, path, value)
+                yield f"space, {path}", around.made(knobs or {path: value}, source="space")
 
 
 def _configs(study: Study) -> Iterator[tuple[str, TrainConfig]]:

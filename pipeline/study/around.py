@@ -8,20 +8,45 @@ from typing import Any
 from pipeline.core.config import TrainConfig
 from pipeline.errors import UserError, choices, printable
 from pipeline.frozen import Scalar
+from pipeline.study.ranges import Suggests
 from pipeline.study.space import Space
 
 
-class Around:
-    """The points of `space` as changes of `config`."""
+def first_line(refused: str) -> str:
+    """What `Around.illegal` says without a source, in a line."""
+    return refused.partition("\n")[0].removeprefix(": ").removeprefix("(whole): ")
 
-    def __init__(self, space: Space, config: TrainConfig) -> None:
+
+class Around:
+    """The points of `space` as changes of `config`; without one nothing is known to be illegal."""
+
+    def __init__(self, space: Space, config: TrainConfig | None) -> None:
         self.space, self.config = space, config
-        self._flat = config.flat()
+        self._flat = config.flat() if config is not None else {}
         self._switched: dict[tuple[tuple[str, Scalar], ...], Mapping[str, Scalar]] = {}
 
     def made(self, knobs: Mapping[str, Scalar], *, source: str = "override") -> TrainConfig:
         """The configuration of a point. Raises UserError where there is no such configuration."""
+        assert self.config is not None, "a space by itself makes no configuration"
         return self.config.override(knobs, source=source)
+
+    def suggest(self, trial: Suggests) -> dict[str, Scalar]:
+        """Ask `trial` for one point, legal or not."""
+        return self.space.suggest(trial)
+
+    def illegal(self, knobs: Mapping[str, Scalar], *, source: str = "point") -> str:
+        """Why there is no configuration of this point, a line each; '' where there is one."""
+        if self.config is None:
+            return ""
+        try:
+            self.made(knobs, source=source)
+        except UserError as error:
+            return str(error)
+        return ""
+
+    def refusal(self, knobs: Mapping[str, Scalar]) -> str:
+        """Why a point is never drawn, in a line; '' where it may be."""
+        return first_line(self.illegal(knobs, source=""))
 
     def flat(self, knobs: Mapping[str, Scalar]) -> dict[str, Scalar]:
         """What the fields are at a point, of which not all knobs need be known: its own values,
@@ -35,6 +60,14 @@ class Around:
         if names not in self._switched:
             self._switched[names] = self._with_names(dict(names), knobs) if names else self._flat
         return {**self._switched[names], **knobs}
+
+    def point(
+        self, flat: Mapping[str, Scalar], drawn: Mapping[str, Scalar] | None = None
+    ) -> dict[str, Scalar] | None:
+        """The knobs of the point that a flattened configuration is of; None where it lies outside
+        the space. `drawn`: the knobs that it came from, for those that no field shows.
+        """
+        return self.space.point({**(drawn or {}), **flat})
 
     def complete(self, given: Mapping[str, Any], *, source: str) -> dict[str, Scalar]:
         """The whole point that a user gives some knobs of: the others have the configuration's
@@ -74,7 +107,7 @@ class Around:
         """
         for change in (names, knobs):
             try:
-                return self.config.override(change).flat()
+                return self.made(change).flat()
             except UserError:
                 continue
         parts = tuple(path.removesuffix("name") for path in names)

@@ -3,24 +3,34 @@ one.
 """
 
 import math
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Protocol, cast
 
 from pipeline.frozen import Scalar
-from pipeline.study.space import Space
+from pipeline.study.ranges import Suggests
 
 Unit = Callable[[str], float]
 
 
-class _Drawn:
-    """Chooses each knob of a space by a number in [0, 1), as a sampler's trial would."""
+class Asked(Protocol):
+    """What is asked for a point: a space, by itself or around a configuration."""
 
-    def __init__(self, unit: Unit) -> None:
-        self.unit = unit
+    def suggest(self, trial: Suggests) -> dict[str, Scalar]: ...
+
+
+class _Drawn:
+    """Chooses each knob of a space by a number in [0, 1), as a sampler's trial would; those that
+    are `held`, by qualified names, have their value.
+    """
+
+    def __init__(self, unit: Unit, held: Mapping[str, Scalar]) -> None:
+        self.unit, self.held = unit, held
 
     def suggest_float(
         self, name: str, low: float, high: float, *, step: float | None, log: bool
     ) -> float:
+        if name in self.held:
+            return cast(float, self.held[name])
         share = self.unit(name)
         if step is not None:
             return low + step * math.floor(share * (math.floor((high - low) / step + 1e-9) + 1))
@@ -29,6 +39,8 @@ class _Drawn:
         return low + (high - low) * share
 
     def suggest_int(self, name: str, low: int, high: int, *, step: int, log: bool) -> int:
+        if name in self.held:
+            return cast(int, self.held[name])
         share = self.unit(name)
         if log:
             first, last = math.log(low - 0.5), math.log(high + 0.5)
@@ -36,14 +48,16 @@ class _Drawn:
         return low + step * math.floor(share * ((high - low) // step + 1))
 
     def suggest_categorical(self, name: str, choices: Any) -> Any:
+        if name in self.held:
+            return self.held[name]
         return choices[math.floor(self.unit(name) * len(choices))]
 
 
-def at(space: Space, unit: Unit) -> dict[str, Scalar]:
-    """The point whose knobs lie at these shares of their ranges; `unit` is asked by qualified
-    names.
+def at(space: Asked, unit: Unit, held: Mapping[str, Scalar] | None = None) -> dict[str, Scalar]:
+    """The point whose knobs lie at these shares of their ranges, but for those that are `held` at a
+    value; both by qualified names.
     """
-    return space.suggest(_Drawn(unit))
+    return space.suggest(_Drawn(unit, held or {}))
 
 
 class Endless(ValueError):
@@ -83,7 +97,7 @@ class _Walk:
         return self.numbers[place] if place < len(self.numbers) else 0
 
 
-def grid(space: Space) -> Iterator[dict[str, Scalar]]:
+def grid(space: Asked) -> Iterator[dict[str, Scalar]]:
     """Every point of a space of options, whole numbers and stepped ranges, each once; of a branch
     the knobs of its own variant alone. Raises Endless where a knob has no list of values.
     """

@@ -1,42 +1,170 @@
-"""What is in a search space before it is searched: whether its ends are legal."""
+"""What is in a search space before it is searched: which values and combinations of them are never
+drawn, since the configuration refuses them, and how much is left.
+"""
 
 import itertools
-from collections.abc import Iterator
+import random
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 
-from pipeline.errors import UserError
+from pipeline.counts import plural
+from pipeline.errors import UserError, printable
 from pipeline.frozen import Scalar
-from pipeline.study.around import Around
-from pipeline.study.space import Space
+from pipeline.study.around import Around, first_line
+from pipeline.study.drawn import at
+from pipeline.study.space import Slot
 
-MAX_CORNERS = 256  # of one variant: enough for eight ranges
+NUM_POINTS = 1000
+"""So many points, drawn evenly, say how much of a space is left."""
+NUM_FILLED = 64
+"""So many times the rest of a point is drawn before a value counts as legal in none."""
+MAX_PAIRS = 4000  # two seconds
+MOST_REASONS = 5
+VALUES = re.compile(r"'[^']*'|\d[\d.e+-]*")
+"""What of a reason differs from point to point."""
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Values of two knobs that no configuration has together, whatever else it has."""
+
+    first: Slot
+    value: Scalar
+    second: Slot
+    others: tuple[Scalar, ...]
+    reason: str
+
+    def covers(self, point: Mapping[str, Scalar]) -> bool:
+        """Whether a point of the space has them."""
+        both = self.first.open(point) and self.second.open(point)
+        return (
+            both
+            and point.get(self.first.path) == self.value
+            and point.get(self.second.path) in self.others
+        )
+
+    def __str__(self) -> str:
+        values = " | ".join(map(str, self.others))
+        return f"{self.first.name}={self.value} with {self.second.name}={values}: {self.reason}"
 
 
 def check(around: Around, *, source: str) -> None:
-    """Build the config at every end of every range; raises UserError with every knob that the
-    config refuses.
+    """Raise UserError with every end of a range, and every option, that is legal in no combination,
+    and where no combination is legal at all.
     """
-    wrong = []
-    for knobs in _corners(around.space):
-        try:
-            around.made(knobs, source=source)
-        except UserError as error:
-            wrong += [line for line in str(error).splitlines() if line not in wrong]
+    wrong: list[str] = []
+    for slot in around.space.slots():
+        for value in slot.knob.edges():
+            if refused := _refused(around, {slot: value}, source):
+                wrong += [line for line in refused.splitlines() if line not in wrong]
     if wrong:
         raise UserError("\n".join(wrong))
+    refusals = Counter[str]()
+    for point in _points(around, {}, NUM_POINTS):
+        if not (refusal := around.refusal(point)):
+            return
+        refusals[refusal] += 1
+    reason, times = refusals.most_common(1)[0]
+    raise UserError(
+        f"{source}: nothing is left of it: none of {plural(NUM_POINTS, 'point')} drawn evenly is "
+        f"legal; {times:,} of them: {printable(reason, 300)}"
+    )
 
 
-def _corners(space: Space) -> Iterator[dict[str, Scalar]]:
-    """Every end of every range; within a branch, whose fields may exclude each other, every
-    combination of ends.
+def example(around: Around, path: str, value: Scalar) -> dict[str, Scalar] | None:
+    """Knobs, of which one sets `path` to `value`, of a legal configuration."""
+    slots = [slot for slot in around.space.slots() if slot.path == path]
+    ways = (way for slot in slots for way in _ways(around, {slot: value}))
+    return next((way for way in ways if not around.illegal(way)), None)
+
+
+def pairs(around: Around) -> list[Pair]:
+    """The pairs of values, of ends of ranges and of options, that no legal combination has; of
+    spaces with very many options none are looked for.
     """
-    for path, knob in space.knobs.items():
-        for edge in knob.edges():
-            yield {path: edge}
-    for part, variants in space.branches.items():
-        for name, fields in variants.items():
-            ends = itertools.product(*(knob.edges() for knob in fields.values()))
-            for values in itertools.islice(ends, MAX_CORNERS):
-                corner: dict[str, Scalar] = {
-                    f"{part}.{f}": v for f, v in zip(fields, values, strict=True)
-                }
-                yield {f"{part}.name": name, **corner}
+    values = [(slot, value) for slot in around.space.slots() for value in slot.knob.edges()]
+    if len(values) ** 2 > 2 * MAX_PAIRS:
+        return []
+    found: dict[tuple[str, Scalar, str], Pair] = {}
+    for (first, value), (second, other) in itertools.combinations(values, 2):
+        if _apart(first, value, second, other):
+            continue
+        if refused := _refused(around, {first: value, second: other}, ""):
+            key = (first.name, value, second.name)
+            known = found.get(key)
+            before = known.others if known else ()
+            reason = known.reason if known else first_line(refused)
+            found[key] = Pair(first, value, second, (*before, other), reason)
+    return list(found.values())
+
+
+def never_drawn(around: Around) -> list[str]:
+    """What of the space is never drawn, in words; a line each, nothing where all is."""
+    known = pairs(around)
+    points = list(_points(around, {}, NUM_POINTS))
+    refused = {number: why for number, p in enumerate(points) if (why := around.refusal(p))}
+    lines = [f"never drawn: {pair}" for pair in known]
+    others: dict[str, list[str]] = {}
+    for number, why in refused.items():
+        if not any(pair.covers(points[number]) for pair in known):
+            others.setdefault(VALUES.sub("…", why), []).append(why)
+    lines += [
+        f"never drawn: {plural(len(whys), 'point')} of {NUM_POINTS:,} drawn evenly, as: {whys[0]}"
+        for whys in sorted(others.values(), key=len, reverse=True)[:MOST_REASONS]
+    ]
+    share = f"{NUM_POINTS - len(refused):,} of {plural(NUM_POINTS, 'point')} drawn evenly"
+    return [*lines, f"left of the space: {share}"] if lines else []
+
+
+def _refused(around: Around, held: Mapping[Slot, Scalar], source: str) -> str:
+    """Why no configuration has these values, whatever else it has; '' where one has."""
+    first = ""
+    for way in _ways(around, held):
+        refused = around.illegal(way, source=source)
+        if not refused:
+            return ""
+        first = first or refused
+    return first
+
+
+def _ways(around: Around, held: Mapping[Slot, Scalar]) -> Iterator[dict[str, Scalar]]:
+    """Points, not all of them whole, that have these values: on the configuration as it is, with
+    each value of each other knob, then with all others drawn.
+    """
+    alone = _alone(held)
+    yield alone
+    for slot in around.space.slots():
+        if slot.path not in alone and (not slot.part or slot.open(alone)):
+            for value in slot.knob.edges():
+                yield alone | _alone({slot: value})
+    yield from _points(around, held, NUM_FILLED)
+
+
+def _alone(held: Mapping[Slot, Scalar]) -> dict[str, Scalar]:
+    names = {f"{slot.part}.name": slot.variant for slot in held if slot.part}
+    return {**names, **{slot.path: value for slot, value in held.items()}}
+
+
+def _apart(first: Slot, value: Scalar, second: Slot, other: Scalar) -> bool:
+    """Whether two values can never be of one point: options of one knob, or of different
+    variants.
+    """
+    names = [_alone({first: value}), _alone({second: other})]
+    return any(names[0][path] != names[1][path] for path in names[0].keys() & names[1].keys()) or (
+        first.name == second.name
+    )
+
+
+def _points(
+    around: Around, held: Mapping[Slot, Scalar], number: int
+) -> Iterator[dict[str, Scalar]]:
+    """Points drawn evenly, always the same ones, that have these values."""
+    fixed: dict[str, Scalar] = {slot.name: value for slot, value in held.items()}
+    fixed |= {f"{slot.part}.name": slot.variant for slot in held if slot.part}
+    for count in range(number):
+        chance = random.Random(count)
+        point = at(around, lambda _, chance=chance: chance.random(), fixed)  # type: ignore[misc]
+        if all(slot.path in point for slot in held):
+            yield point

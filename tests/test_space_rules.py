@@ -1,0 +1,142 @@
+"""What is never drawn: combinations that the configuration refuses; whatever proposes."""
+
+import json
+from typing import get_args
+
+import pytest
+
+from pipeline.core.config import TrainConfig
+from pipeline.core.models.resnet import ResNet
+from pipeline.engine.sampler import MIN_VALUES, RungSampler
+from pipeline.errors import UserError
+from pipeline.session.dry_run import preview
+from pipeline.study.around import Around
+from pipeline.study.drawn import grid
+from pipeline.study.space import Choice, Float, Int, Space
+from pipeline.study.study import Sampler
+from pipeline.study.survey import check, example, never_drawn
+from tests.studies import small_study
+
+CONFIG = TrainConfig(model=ResNet())
+ILLEGAL = Space(
+    knobs={
+        "model.plain": Choice(options=(True, False)),
+        "model.shortcut": Choice(options=("A", "B", "C")),
+        "batch_size": Choice(options=(4, 8, 32)),
+        "accumulate": Int(low=1, high=4),
+    }
+)
+SPACES = {"illegal": ILLEGAL}
+EVERY_SPACE = pytest.mark.parametrize("space", SPACES.values(), ids=SPACES)
+KINDS = pytest.mark.parametrize("kind", get_args(Sampler))
+
+
+def make(space: Space, kind: str, seed: int = 0, config: TrainConfig = CONFIG) -> RungSampler:
+    return RungSampler(space, kind=kind, seed=seed, num_rungs=1, config=config)
+
+
+def searched(sampler: RungSampler, number: int) -> list[dict]:
+    """The points of so many trials, each worth the more the larger its batches."""
+    points = []
+    for trial in range(1, number):
+        knobs, _ = sampler.ask(trial)
+        sampler.tell(trial, 0, float(knobs.get("batch_size", 0)))
+        points.append(knobs)
+    return points
+
+
+def said(point: dict) -> str:
+    return json.dumps(point, sort_keys=True)
+
+
+@EVERY_SPACE
+@KINDS
+def test_every_point_is_legal_and_is_read_back(space, kind):
+    around = Around(space, CONFIG)
+    assert any(around.refusal(point) for point in grid(around)), "there is something to avoid"
+    for knobs in searched(make(space, kind), MIN_VALUES + 6 if kind == "gp" else 40):
+        assert not around.refusal(knobs)
+        config = around.made(knobs)
+        assert all(knob.contains(value) for knob, value in space.active(knobs).values())
+        assert around.point(config.flat(), knobs) == knobs
+        assert around.complete(knobs, source="test") == knobs
+
+
+@EVERY_SPACE
+@KINDS
+def test_a_point_is_a_function_of_seed_and_trial_and_of_what_is_known(space, kind):
+    number = MIN_VALUES + 4 if kind == "gp" else 24
+    points = searched(make(space, kind), number)
+    sampler = make(space, kind)
+    for trial, knobs in enumerate(points, 1):
+        sampler.replay(trial, knobs, 0)
+        sampler.tell(trial, 0, float(knobs.get("batch_size", 0)))
+    again = make(space, kind)
+    assert searched(again, number) == points
+    assert sampler.ask(number) == again.ask(number)
+    if kind != "gp":
+        assert searched(make(space, kind, seed=1), number) != points
+
+
+@EVERY_SPACE
+def test_a_grid_is_every_legal_point_once(space):
+    around = Around(space, CONFIG)
+    legal = {said(point) for point in grid(around) if not around.refusal(point)}
+    sampler = make(space, "grid")
+    points = [said(sampler.ask(trial)[0]) for trial in range(1, len(legal) + 3)]
+    assert set(points[: len(legal)]) == legal
+    assert set(points[len(legal) :]) <= legal, "then at random"
+
+
+def test_a_space_without_anything_illegal_proposes_what_it_did():
+    space = Space(
+        knobs={"batch_size": Choice(options=(4, 8, 32)), "model.width": Int(low=4, high=9)}
+    )
+    for kind in get_args(Sampler):
+        plain = RungSampler(space, kind=kind, seed=3, num_rungs=1)
+        number = MIN_VALUES + 4 if kind == "gp" else 16
+        assert searched(plain, number) == searched(make(space, kind, 3), number)
+
+
+def test_what_is_never_drawn_is_said_in_pairs():
+    lines = never_drawn(Around(ILLEGAL, CONFIG))
+    assert lines[0].startswith(
+        "never drawn: model.plain=True with model.shortcut=A | C: model: plain has no shortcuts"
+    )
+    assert any(
+        line.startswith("never drawn: batch_size=4 with accumulate=4: accumulate=4 leaves parts")
+        for line in lines
+    )
+    assert any("drawn evenly, as: accumulate=3 leaves parts" in line for line in lines)
+    left = sum(not Around(ILLEGAL, CONFIG).refusal(point) for point in grid(ILLEGAL))
+    share = int(lines[-1].split()[4].replace(",", "")) / 1000
+    assert share == pytest.approx(left / ILLEGAL.num_points(), abs=0.05)
+    fine = Space(knobs={"batch_size": Choice(options=(4, 8, 32))})
+    assert never_drawn(Around(fine, CONFIG)) == []
+
+
+def test_a_dry_run_says_it(tmp_path):
+    study = small_study(space=ILLEGAL).override({"baseline.model": ResNet(width=4)})
+    words = " ".join(preview(study, None, "", tmp_path, with_search=True).split())
+    assert "never drawn: model.plain=True with model.shortcut=A | C: model: plain has no" in words
+    assert "left of the space: " in words
+
+
+def test_the_baseline_may_be_one_with_which_another_value_is_illegal():
+    plain = TrainConfig(model=ResNet(plain=True))
+    check(Around(ILLEGAL, plain), source="test")
+    assert example(Around(ILLEGAL, plain), "model.shortcut", "A")["model.plain"] is False
+    assert {p["model.shortcut"] for p in searched(make(ILLEGAL, "random", config=plain), 30)} == {
+        *"ABC"
+    }
+
+
+def test_a_value_that_is_legal_in_no_combination_is_an_error():
+    shortcuts = Choice(options=("A", "B"))
+    space = Space(knobs={"model.shortcut": shortcuts, "accumulate": Int(low=1, high=2)})
+    plain = TrainConfig(model=ResNet(plain=True))
+    with pytest.raises(UserError, match="here: model: plain has no shortcuts, so shortcut 'A'"):
+        check(Around(space, plain), source="here")
+    space = Space(knobs={**ILLEGAL.knobs, "model.dropout": Float(low=0.0, high=1.0)})
+    with pytest.raises(UserError, match=r"here: model.dropout: less than 1.* is expected, got 1.0"):
+        check(Around(space, CONFIG), source="here")
