@@ -119,7 +119,10 @@ def _code(knob: Range, value: Scalar) -> tuple[BaseDistribution, float | int]:
         exact = [
             i for i in places if type(knob.options[i]) is type(value)
         ]  # 1, 1.0 and True are equal
-        return CategoricalDistribution(tuple(range(len(knob.options)))), (exact or places)[0]
+        last, at = len(knob.options) - 1, (exact or places)[0]
+        if knob.ordered and last:
+            return IntDistribution(0, last), at
+        return CategoricalDistribution(tuple(range(last + 1))), at
     assert isinstance(value, (int, float))
     if knob.log:
         return FloatDistribution(math.log10(knob.low), math.log10(knob.high)), math.log10(value)

@@ -10,6 +10,7 @@ from pipeline.analysis.wording import value
 from pipeline.counts import plural
 from pipeline.frozen import Scalar, flatten
 from pipeline.record.record import Record, Run
+from pipeline.study.around import Around
 from pipeline.study.space import Space
 from pipeline.study.study import Study
 from pipeline.study.tuning import Fixed, Target
@@ -84,7 +85,7 @@ def _effort(
     several = len(targets) > 1
     found = []
     for target, best in settled:
-        knobs = space.point(dict(flatten(best.config))) or {}
+        knobs = _point(record, target, best)
         found += [
             f"replicate {target.serves}: {edge}" if several else edge
             for edge in edges(space, knobs)
@@ -93,7 +94,7 @@ def _effort(
         num_trials=sum(len(record.searches.get(target.name, ())) for target in targets),
         num_epochs=sum(len(run.epochs) for run in runs.values()),
         seconds=sum(run.seconds for run in runs.values()),
-        chosen=_differing(settled, space),
+        chosen=_differing(record, settled, space),
         edges=tuple(found),
         planned=sum(target.num_trials for target in targets),
         failed=sum(run.status == "failed" for run in runs.values()),
@@ -108,17 +109,29 @@ def _chosen(runs: Sequence[Run], target: Target) -> Run | None:
     return next((run for run in runs if target.serves in (0, run.replicate)), None)
 
 
-def _differing(settled: Sequence[tuple[Target, Run]], space: Space) -> dict[str, Scalar]:
+def _point(record: Record, target: Target, best: Run) -> dict[str, Scalar]:
+    """The knobs that the search of an arm chose, whose run `best` is; none where they cannot be
+    told.
+    """
+    trials = [run for run in record.trials(target.name) if run.config == best.config]
+    drawn = trials[0].knobs if trials else {}
+    return Around(target.space, target.config).point(dict(flatten(best.config)), drawn) or {}
+
+
+def _differing(
+    record: Record, settled: Sequence[tuple[Target, Run]], space: Space
+) -> dict[str, Scalar]:
     """Path → the chosen value, where one differs from the arm's definition; of several searches
     all, in their order.
     """
     flats = [dict(flatten(run.config)) for _, run in settled]
-    points = [
-        space.point(flat) or {} for flat in flats
-    ]  # without what the chosen variant of a part has beyond the space
+    points = [  # without what the chosen variant of a part has beyond the space
+        _point(record, target, run) | {p: flat[p] for p in space.derived if p in flat}
+        for (target, run), flat in zip(settled, flats, strict=True)
+    ]
     defined = settled[0][0].config.flat() if settled else {}
     found: dict[str, Scalar] = {}
-    for path in dict.fromkeys(space.paths().values()):
+    for path in dict.fromkeys((*space.paths().values(), *space.derived)):
         values = [point.get(path) for point in points]
         if any(path in point and point[path] != defined.get(path) for point in points):
             found[path] = values[0] if len(values) == 1 else " | ".join(map(value, values))

@@ -235,7 +235,8 @@ class Plan:
         target, number = trials.target, trials.num_begun
         found = trials.take_over() if number else None
         knobs, asked = found or trials.propose(number)
-        config = target.config.override(knobs if number else {}, source=f"trial {number}")
+        source = f"trial {number}"
+        config = trials.around.made(knobs, source=source) if number else target.config
         key = self.keys.of(config, target.replicate)
         twin = self.record.runs.get(key)
         if twin is None:

@@ -17,6 +17,7 @@ from pipeline.core.identity import FIRST_RACE, Keys
 from pipeline.record import events
 from pipeline.record.ledger import Ledger
 from pipeline.record.record import Record, Run
+from pipeline.study.around import Around
 from pipeline.study.study import FOUND_NAME, Study
 from pipeline.study.tuning import RACE
 
@@ -147,7 +148,7 @@ def decided(record: Record) -> events.Race | None:
         candidates=record.race.candidates,
         winner=best.key,
         arm=FOUND_NAME.format(best.number),
-        overrides=best.knobs,
+        overrides=Around(record.study.space, record.study.baseline).overrides(best.knobs),
     )
 
 

@@ -35,7 +35,7 @@ from pipeline.errors import UserError
 from pipeline.frozen import Scalar
 from pipeline.study.around import Around
 from pipeline.study.drawn import at
-from pipeline.study.ranges import Float, Int, Range
+from pipeline.study.ranges import Float, Int, Range, coded
 from pipeline.study.space import Space
 from pipeline.study.study import Sampler
 
@@ -46,7 +46,7 @@ NUM_BEST, NUM_LATEST = 25, 225
 others, so that the cost of a suggestion does not grow with the search. Older ones would weigh least
 (TPE's weights fall with age)."""
 
-MODEL_DRAWS, MOST_DRAWS = 20, 10_000
+MODEL_DRAWS, MOST_DRAWS = 10, 10_000
 """A model is asked so often for a legal point; so many points are drawn in all."""
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
@@ -267,7 +267,7 @@ def _point(space: Space, knobs: Mapping[str, Scalar], trial: int) -> FrozenTrial
         return None
     point = create_trial(
         state=TrialState.RUNNING,
-        params={name: value for name, (_, value) in active.items()},
+        params={name: coded(knob, value) for name, (knob, value) in active.items()},
         distributions={name: _distribution(knob) for name, (knob, _) in active.items()},
     )
     point.number = trial + 1  # 0 is the one that is being proposed
@@ -279,4 +279,6 @@ def _distribution(knob: Range) -> BaseDistribution:
         return FloatDistribution(knob.low, knob.high, log=knob.log, step=knob.step)
     if isinstance(knob, Int):
         return IntDistribution(knob.low, knob.high, log=knob.log, step=knob.step)
+    if knob.ordered:
+        return IntDistribution(0, len(knob.options) - 1)
     return CategoricalDistribution(knob.options)

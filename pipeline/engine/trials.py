@@ -11,6 +11,7 @@ from pipeline.frozen import Scalar
 from pipeline.record import events
 from pipeline.record.record import Record, Run
 from pipeline.record.revision import place
+from pipeline.study.around import Around
 from pipeline.study.study import Search
 from pipeline.study.tuning import Target
 
@@ -26,6 +27,7 @@ class Trials:
 
     def __init__(self, target: Target, search: Search, record: Record) -> None:
         self.target, self.record, self.num_trials = target, record, target.num_trials
+        self.around = Around(target.space, target.config)
         self.ladder = Ladder(search.reduction, search.num_rungs)
         self.scheduler = SCHEDULERS[search.scheduler](
             reduction=search.reduction, num_rungs=search.num_rungs
@@ -90,7 +92,7 @@ class Trials:
         knobs = (
             dict(self.target.first[number - 1])
             if number
-            else self.target.space.point(self.target.config.flat()) or {}
+            else self.around.point(self.target.config.flat()) or {}
         )
         self.sampler.replay(number, knobs, None)
         return knobs, None

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from pipeline.core.config import TrainConfig
 from pipeline.frozen import Scalar, digest, flatten
 from pipeline.record.runs import Run
+from pipeline.study.around import Around
 from pipeline.study.space import Space
 from pipeline.study.study import Study
 from pipeline.study.tuning import Target
@@ -33,7 +34,7 @@ def definitions(study: Study) -> dict[str, str]:
     found = {}
     for arm, (config, space) in study.spaces().items():
         tuned = space is not None and study.ablation.tuning.name != "fixed"
-        searched = space.model_dump(mode="json") if space is not None and tuned else {}
+        searched = space.content() if space is not None and tuned else {}
         policy = study.ablation.tuning.model_dump(mode="json")
         made = {"config": config.in_force().fingerprint(), "space": searched, "tuning": policy}
         found[arm] = digest(made)
@@ -72,7 +73,7 @@ def searches(study: Study) -> tuple[Target, ...]:
 
 def looked_for(target: Target) -> str:
     """A digest of what a search looks for, whatever it is called and however long it may take."""
-    config, space = target.config.in_force().fingerprint(), target.space.model_dump(mode="json")
+    config, space = target.config.in_force().fingerprint(), target.space.content()
     chance = [target.seed, target.replicate, target.serves]
     return digest({"config": config, "space": space, "chance": chance})
 
@@ -90,8 +91,9 @@ def place(run: Run, config: TrainConfig, space: Space) -> dict[str, Scalar] | No
     """The knobs with which a search of `space` around `config` proposes what `run` is trained with;
     None where it never does.
     """
-    knobs = space.point(dict(flatten(run.config)))
-    if knobs is None:
+    around = Around(space, config)
+    knobs = around.point(dict(flatten(run.config)), run.knobs)
+    if knobs is None or around.refusal(knobs):
         return None
-    made = config.override(knobs, source=f"run {run.key}")
+    made = around.made(knobs, source=f"run {run.key}")
     return knobs if made.model_dump(mode="json") == run.config else None

@@ -11,8 +11,10 @@ from pipeline.counts import plural
 from pipeline.errors import UserError
 from pipeline.frozen import Scalar
 from pipeline.record.record import Record, Run
+from pipeline.study.around import Around, own_knobs
 from pipeline.study.designs import LeaveOneOut, OrderedPath
 from pipeline.study.designs.base import Scheme
+from pipeline.study.expression import parse
 from pipeline.study.study import Study
 
 Steps = tuple[dict[str, Scalar], ...]
@@ -82,21 +84,22 @@ def changes(study: Study, best: Run) -> Steps:
     its epochs.
     """
     flat = study.baseline.flat()
+    made = Around(study.space, study.baseline).overrides(best.knobs)
     paths = [
         path
-        for path in dict.fromkeys(study.space.paths().values())
-        if path in best.knobs and path != "epochs"
+        for path in dict.fromkeys((*study.space.paths().values(), *study.space.derived))
+        if path in made and path != "epochs"
     ]
     parts = {
         path.removesuffix("name")
         for path in paths
-        if path.endswith(".name") and best.knobs[path] != flat[path]
+        if path.endswith(".name") and made[path] != flat[path]
     }
     steps: dict[str, dict[str, Scalar]] = {}
     for path in paths:
         part = next((part for part in parts if path.startswith(part)), None)
-        if part or best.knobs[path] != flat.get(path):
-            steps.setdefault(part or path, {})[path] = best.knobs[path]
+        if part or made[path] != flat.get(path):
+            steps.setdefault(part or path, {})[path] = made[path]
     return tuple(steps.values())
 
 
@@ -111,6 +114,11 @@ def ranked(steps: Steps, record: Record, best: Run) -> tuple[Steps, str]:
         )
         return steps, f"its steps are in the order of the search space ({few})"
     shares, clear = _shares(sample, study.space.active(best.knobs))
+    own = own_knobs(study.space)
+    for path, text in study.space.derived.items():
+        used = [name for name in parse(text).names if name in own]  # no steps of their own
+        shares[path] = math.fsum(shares.get(name, 0.0) for name in used)
+        clear |= {path} if clear & {*used} else set()
     ordered = sorted(steps, key=lambda step: -math.fsum(shares.get(path, 0.0) for path in step))
     epochs = " or ".join(map(str, sample.epochs)) + (
         " epoch" if sample.epochs == (1,) else " epochs"

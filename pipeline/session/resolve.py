@@ -19,6 +19,7 @@ from pipeline.record.ledger import FILE
 from pipeline.record.record import Record
 from pipeline.record.revision import looked_for, searches
 from pipeline.screen import fold
+from pipeline.session.dropped import require_dropped, without_lost_knobs
 from pipeline.session.options import BEST, Options
 from pipeline.session.resume import GO_ON, KEPT, changed_settings, elsewhere, grown, recorded_in
 from pipeline.study.load import load_study
@@ -73,10 +74,10 @@ def chosen(options: Options) -> Chosen:
                 "same field: give one of them"
             )
     study = study.override(given, source="flags")
-    _require_dropped(study, sets)
+    require_dropped(study, sets)
     before, study = study, study.override(sets, source="--set")
     _tell_left(before, study, sets)
-    study = _without_lost_knobs(before, study)
+    study = without_lost_knobs(before, study)
     if options.data is not None and study.baseline.dataset.folder == "unused":
         name = study.baseline.dataset.name
         raise UserError(
@@ -213,29 +214,6 @@ def _with_matched(study: Study, pictures: "Data") -> Study:
 def _budget(study: Study) -> dict[str, Any]:
     flat = study.flat()
     return {key: flat[key] for key in KEPT}
-
-
-def _require_dropped(study: Study, sets: Mapping[str, Any]) -> None:
-    """Raise UserError where a knob that is to be left out of the search is not in it."""
-    for part, known in (("knobs", study.space.knobs), ("branches", study.space.branches)):
-        for path in (path for path in sets if path.startswith(f"space.{part}.")):
-            name = path.removeprefix(f"space.{part}.")
-            if sets[path] is None and name not in known:
-                raise UserError(
-                    f"--set: {printable(path)}=null: nothing of that name is searched; "
-                    f"{choices(name, list(known))}"
-                )
-
-
-def _without_lost_knobs(before: Study, after: Study) -> Study:
-    """The study without the knobs of a part that `--set` has put another one in the place of."""
-    had, has = before.baseline.flat(), after.baseline.flat()
-    lost = [path for path in after.space.knobs if path in had and path not in has]
-    if not lost:
-        return after
-    note = f"note: --set: no longer settings of the baseline, so not searched: {', '.join(lost)}"
-    print("\n".join(fold(printable(note, 1000))), file=sys.stderr)
-    return after.override({f"space.knobs.{path}": None for path in lost}, source="--set")
 
 
 def _tell_left(before: Study, after: Study, sets: Mapping[str, Any]) -> None:

@@ -8,8 +8,26 @@ from typing import Any
 from pipeline.core.config import TrainConfig
 from pipeline.errors import UserError, choices, printable
 from pipeline.frozen import Scalar
+from pipeline.study.expression import ExpressionError, Missing, parse
 from pipeline.study.ranges import Suggests
 from pipeline.study.space import Space
+
+
+def own_knobs(space: Space) -> frozenset[str]:
+    """The knobs that are no fields of a configuration, and of which something is derived."""
+    used = {name for text in space.derived.values() for name in parse(text).names}
+    fields = TrainConfig.model_fields
+    return frozenset(p for p in space.knobs if p in used and p.split(".")[0] not in fields)
+
+
+def _met(text: str, fields: Mapping[str, Scalar]) -> bool:
+    """Whether a condition of the space holds, or is of a field that is not there."""
+    try:
+        return parse(text).holds(fields)
+    except Missing:
+        return True
+    except ExpressionError:
+        return False
 
 
 def first_line(refused: str) -> str:
@@ -23,30 +41,69 @@ class Around:
     def __init__(self, space: Space, config: TrainConfig | None) -> None:
         self.space, self.config = space, config
         self._flat = config.flat() if config is not None else {}
+        self.own = own_knobs(space)
         self._switched: dict[tuple[tuple[str, Scalar], ...], Mapping[str, Scalar]] = {}
 
     def made(self, knobs: Mapping[str, Scalar], *, source: str = "override") -> TrainConfig:
         """The configuration of a point. Raises UserError where there is no such configuration."""
         assert self.config is not None, "a space by itself makes no configuration"
-        return self.config.override(knobs, source=source)
+        try:
+            changes = self.overrides(knobs)
+        except ExpressionError as error:
+            raise UserError(f"{source}: derived: {error}") from None
+        return self.config.override(changes, source=source)
+
+    def overrides(self, knobs: Mapping[str, Scalar]) -> dict[str, Scalar]:
+        """What a point changes of the configuration: its knobs that are fields, and what is
+        derived. Raises ExpressionError where that has no value.
+        """
+        changes = {path: value for path, value in knobs.items() if path not in self.own}
+        fields = self.flat(knobs) if knobs and self.space.derived else {}
+        for path, text in self.space.derivations().items():
+            if path in fields:
+                try:
+                    changes[path] = fields[path] = parse(text).value(fields)
+                except Missing:  # of a knob that this point does not have
+                    continue
+        return changes
 
     def suggest(self, trial: Suggests) -> dict[str, Scalar]:
-        """Ask `trial` for one point, legal or not."""
-        return self.space.suggest(trial)
+        """Ask `trial` for one point, legal or not. Raises UserError where a condition cannot be
+        answered.
+        """
+        try:
+            return self.space.suggest(trial, self.flat)
+        except ExpressionError as error:
+            raise UserError(f"space.when: {error}") from None
 
     def illegal(self, knobs: Mapping[str, Scalar], *, source: str = "point") -> str:
         """Why there is no configuration of this point, a line each; '' where there is one."""
-        if self.config is None:
-            return ""
         try:
-            self.made(knobs, source=source)
+            self.fields(knobs, source=source)
         except UserError as error:
             return str(error)
         return ""
 
+    def fields(self, knobs: Mapping[str, Scalar], *, source: str = "point") -> dict[str, Scalar]:
+        """Every field of a point's configuration, and its knobs that are none. Raises UserError
+        where there is no such configuration.
+        """
+        if self.config is None:
+            return dict(knobs)
+        own = {path: value for path, value in knobs.items() if path in self.own}
+        return {**self.made(knobs, source=source).flat(), **own}
+
     def refusal(self, knobs: Mapping[str, Scalar]) -> str:
         """Why a point is never drawn, in a line; '' where it may be."""
-        return first_line(self.illegal(knobs, source=""))
+        try:
+            fields = self.fields(knobs, source="")
+        except UserError as error:
+            return first_line(str(error))
+        return next((f"where {text}" for text in self.violated(fields)), "")
+
+    def violated(self, fields: Mapping[str, Scalar]) -> list[str]:
+        """The conditions of the space that these fields do not meet."""
+        return [text for text in self.space.where if not _met(text, fields)]
 
     def flat(self, knobs: Mapping[str, Scalar]) -> dict[str, Scalar]:
         """What the fields are at a point, of which not all knobs need be known: its own values,
@@ -58,7 +115,8 @@ class Around:
             if path.endswith(".name") and value != self._flat.get(path)
         )
         if names not in self._switched:
-            self._switched[names] = self._with_names(dict(names), knobs) if names else self._flat
+            known = self._with_names(dict(names)) if names and self._flat else self._flat
+            self._switched[names] = known
         return {**self._switched[names], **knobs}
 
     def point(
@@ -67,7 +125,8 @@ class Around:
         """The knobs of the point that a flattened configuration is of; None where it lies outside
         the space. `drawn`: the knobs that it came from, for those that no field shows.
         """
-        return self.space.point({**(drawn or {}), **flat})
+        own = {path: value for path, value in (drawn or {}).items() if path in self.own}
+        return self.space.point({**flat, **own})
 
     def complete(self, given: Mapping[str, Any], *, source: str) -> dict[str, Scalar]:
         """The whole point that a user gives some knobs of: the others have the configuration's
@@ -82,7 +141,7 @@ class Around:
                 )
         knobs: dict[str, Scalar] = {}
         for slot in self.space.slots():
-            if not slot.open(knobs):
+            if not self.space.has(slot, knobs, self.flat):
                 continue
             value = given.get(slot.path, self.flat(knobs).get(slot.path))
             if not slot.knob.contains(value):
@@ -97,18 +156,17 @@ class Around:
                 f"{source}: {printable(left[0])}: no knob of this point; {choices(left[0], knobs)}"
             )
         self.made(knobs, source=source)
+        if refused := self.refusal(knobs):
+            raise UserError(f"{source}: never drawn, so not tried first either: {refused}")
         return knobs
 
-    def _with_names(
-        self, names: Mapping[str, Scalar], knobs: Mapping[str, Scalar]
-    ) -> dict[str, Scalar]:
-        """The flattened configuration with parts of other names; what stands for fields of such a
-        part is left out where nothing legal is found.
+    def _with_names(self, names: Mapping[str, Scalar]) -> dict[str, Scalar]:
+        """The flattened configuration with parts of other names; without the fields of such a part
+        where these names alone are illegal.
         """
-        for change in (names, knobs):
-            try:
-                return self.made(change).flat()
-            except UserError:
-                continue
-        parts = tuple(path.removesuffix("name") for path in names)
-        return {k: v for k, v in self._flat.items() if not k.startswith(parts)}
+        assert self.config is not None
+        try:
+            return self.config.override(names).flat()
+        except UserError:
+            parts = tuple(path.removesuffix("name") for path in names)
+            return {k: v for k, v in self._flat.items() if not k.startswith(parts)}

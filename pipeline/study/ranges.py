@@ -99,10 +99,11 @@ class Int(Frozen):
 
 
 class Choice(Frozen):
-    """One of a few scalars."""
+    """One of a few scalars. `ordered`: neighbours are alike, and a model is told so."""
 
     kind: Literal["choice"] = "choice"
     options: tuple[bool | int | float | str, ...] = Field(min_length=1)
+    ordered: bool = False
 
     @model_validator(mode="after")
     def _distinct(self) -> "Choice":
@@ -110,9 +111,28 @@ class Choice(Frozen):
             raise ValueError(f"options repeat: {list(self.options)}")
         if any(isinstance(o, float) and not math.isfinite(o) for o in self.options):
             raise ValueError("options must be finite")
+        if self.ordered:
+            self._check_order()
         return self
 
+    def _check_order(self) -> None:
+        """Numbers rise; of texts nobody knows but who wrote them."""
+        numbers = [o for o in self.options if not isinstance(o, (str, bool))]
+        texts = [o for o in self.options if isinstance(o, str)]
+        if len(self.options) not in (len(numbers), len(texts)):
+            raise ValueError(f"ordered: either all numbers or all texts, got {list(self.options)}")
+        if numbers != sorted(numbers):
+            rising = sorted(numbers)
+            raise ValueError(f"ordered: numbers must rise, got {numbers}; allowed: {rising}")
+
+    def coded(self, value: Scalar) -> Scalar:
+        """A value as a sampler's trial knows it."""
+        return self.options.index(value) if self.ordered else value
+
     def suggest(self, trial: Suggests, name: str) -> Scalar:
+        if self.ordered:
+            last = len(self.options) - 1
+            return self.options[trial.suggest_int(name, 0, last, step=1, log=False)]
         value: Scalar = trial.suggest_categorical(name, list(self.options))
         return value
 
@@ -123,7 +143,7 @@ class Choice(Frozen):
         return value in self.options
 
     def describe(self) -> str:
-        return " | ".join(str(o) for o in self.options)
+        return " | ".join(str(o) for o in self.options) + " (ordered)" * self.ordered
 
 
 def check_step(low: float, high: float, step: float | None, *, log: bool) -> None:
@@ -143,6 +163,11 @@ def on_grid(distance: float, step: float | None) -> bool:
 
 def _how(step: float | None, *, log: bool) -> str:
     return " (log)" if log else f" (step {step:g})" if step is not None else ""
+
+
+def coded(knob: "Range", value: Scalar) -> Scalar:
+    """A value of a knob as a sampler's trial knows it."""
+    return knob.coded(value) if isinstance(knob, Choice) else value
 
 
 Knob = Annotated[Float | Int | Choice, Field(discriminator="kind")]

@@ -3,13 +3,15 @@ conditional branches.
 """
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from pydantic import Field, model_validator
 
+from pipeline.errors import choices
 from pipeline.frozen import Frozen, Scalar
+from pipeline.study.expression import Missing, parse
 from pipeline.study.ranges import GRID_ERROR, Knob, Range, Suggests
 from pipeline.study.ranges import Choice as Choice
 from pipeline.study.ranges import Float as Float
@@ -33,6 +35,24 @@ class Slot:
         return not self.part or str(knobs.get(f"{self.part}.name")) == self.variant
 
 
+Fields = Callable[[Mapping[str, Scalar]], Mapping[str, Scalar]]
+"""Knobs → all that is known of the configuration with them."""
+RULES = ("where", "when", "derived")
+
+
+def _in_order(needs: Mapping[str, set[str]], what: str) -> list[str]:
+    """The names, each after those that it needs. Raises ValueError where that is impossible."""
+    found: list[str] = []
+    left = list(needs)
+    while left:
+        name = next((one for one in left if needs[one] <= {*found}), None)
+        if name is None:
+            raise ValueError(f"{what}: {', '.join(left)} wait for each other")
+        found.append(name)
+        left.remove(name)
+    return found
+
+
 class Space(Frozen):
     """Ranges to search.
 
@@ -40,22 +60,40 @@ class Space(Frozen):
     part with a `name` (model, optimizer, …) each variant with the ranges of its own fields, so that
     `momentum` exists for SGD alone. A sampler sees variant-qualified names (`optimizer.sgd.lr`):
     two optimizers never share a learning-rate density.
+
+    The rules are expressions over paths (`study/expression.py`). `where`: conditions without which
+    a point is never drawn; one that speaks of a field that a point's configuration lacks does not
+    bind it. `when`: qualified name of a knob → the condition under which it is drawn; else the
+    configuration keeps its value. `derived`: path → what it is set to, where the configuration has
+    it; it may use knobs that are no fields.
     """
 
     knobs: dict[str, Knob] = Field(default_factory=dict)
     branches: dict[str, dict[str, dict[str, Knob]]] = Field(default_factory=dict)
+    where: tuple[str, ...] = ()
+    when: dict[str, str] = Field(default_factory=dict)
+    derived: dict[str, str] = Field(default_factory=dict)
 
     @model_validator(mode="before")
     @classmethod
     def _searched(cls, given: Any) -> Any:
-        """A knob or branch that is set to nothing is not searched."""
+        """A knob or branch that is set to nothing is not searched, and its condition not asked; so
+        with a rule.
+        """
         if not isinstance(given, Mapping):
             return given
-        parts = {part: given[part] for part in ("knobs", "branches") if part in given}
+        parts = {part: given[part] for part in ("knobs", "branches", *RULES) if part in given}
+        parts = {part: own for part, own in parts.items() if isinstance(own, Mapping)}
+        lost = tuple(
+            f"{key}." for own in parts.values() for key, value in own.items() if value is None
+        )
         left = {
-            part: {key: value for key, value in own.items() if value is not None}
+            part: {
+                key: value
+                for key, value in own.items()
+                if value is not None and not (part == "when" and f"{key}.".startswith(lost))
+            }
             for part, own in parts.items()
-            if isinstance(own, Mapping)
         }
         return {**given, **left}
 
@@ -70,8 +108,54 @@ class Space(Frozen):
                 raise ValueError(f"'{part}.name' is both a knob and a branch")
         return self
 
+    @model_validator(mode="after")
+    def _rules(self) -> "Space":
+        """Every rule can be read, and none waits for itself."""
+        for rules in (self.where, self.when.values(), self.derived.values()):
+            for text in rules:
+                parse(text)
+        slots = list(self._slots())
+        names, paths = [slot.name for slot in slots], {slot.path for slot in slots}
+        for name in self.when:
+            if name not in names:
+                raise ValueError(f"when: no knob of that name; {choices(name, names)}")
+        if both := paths & self.derived.keys():
+            raise ValueError(f"derived: '{min(both)}' is a knob, too")
+        spoken = {name for text in self.when.values() for name in parse(text).names}
+        if both := spoken & self.derived.keys():
+            raise ValueError(f"when: '{min(both)}' is derived, which is known after all knobs")
+        list(self.slots())
+        self.derivations()
+        return self
+
     def slots(self) -> Iterator[Slot]:
-        """Every knob, those of branches included, in the order in which a sampler is asked."""
+        """Every knob, those of branches included, in the order in which a sampler is asked: those
+        that a condition speaks of before its own.
+        """
+        if not self.when:
+            return self._slots()
+        found, slots = [], {slot.name: slot for slot in self._slots()}
+        needs = {name: self._needs(slot, slots) for name, slot in slots.items()}
+        for name in _in_order(needs, "when"):
+            found.append(slots[name])
+        return iter(found)
+
+    def derivations(self) -> dict[str, str]:
+        """`derived`, what an expression speaks of before it."""
+        needs = {
+            path: {name for name in parse(text).names if name in self.derived}
+            for path, text in self.derived.items()
+        }
+        return {path: self.derived[path] for path in _in_order(needs, "derived")}
+
+    def _needs(self, slot: Slot, slots: Mapping[str, Slot]) -> set[str]:
+        """The slots that must be known before it is asked whether there is this one."""
+        condition = self.when.get(slot.name)
+        names = parse(condition).names if condition else ()
+        own = {f"{slot.part}.name"} if slot.part else set()
+        return own | {name for name, other in slots.items() if other.path in names}
+
+    def _slots(self) -> Iterator[Slot]:
         for path, knob in self.knobs.items():
             yield Slot(path, path, knob)
         for part, variants in self.branches.items():
@@ -80,33 +164,72 @@ class Space(Frozen):
                 for field, knob in fields.items():
                     yield Slot(f"{part}.{name}.{field}", f"{part}.{field}", knob, part, name)
 
-    def suggest(self, trial: Suggests) -> dict[str, Scalar]:
-        """Ask `trial` for one point: dotted path → value, ready for `TrainConfig.override`."""
+    def suggest(self, trial: Suggests, fields: Fields = dict) -> dict[str, Scalar]:
+        """Ask `trial` for one point: dotted path → value. `fields`: what conditions are asked
+        about, by the knobs so far.
+        """
         knobs: dict[str, Scalar] = {}
         for slot in self.slots():
-            if slot.open(knobs):
+            if self.has(slot, knobs, fields):
                 knobs[slot.path] = slot.knob.suggest(trial, slot.name)
         return knobs
 
+    def has(self, slot: Slot, knobs: Mapping[str, Scalar], fields: Fields) -> bool:
+        """Whether a point has this knob; `knobs` are those before it."""
+        if not slot.open(knobs) or slot.name not in self.when:
+            return slot.open(knobs)
+        try:
+            return parse(self.when[slot.name]).holds(fields(knobs))
+        except Missing:
+            return False
+
     def active(self, knobs: Mapping[str, Scalar]) -> dict[str, tuple[Range, Scalar]]:
         """Qualified sampler name → (range, value) of a point, the conditional ones of its own
-        branches only.
+        branches and conditions only.
 
         Raises KeyError where the point lacks a knob of the space.
         """
-        return {s.name: (s.knob, knobs[s.path]) for s in self.slots() if s.open(knobs)}
+        return {
+            slot.name: (slot.knob, knobs[slot.path])
+            for slot in self.slots()
+            if slot.open(knobs) and (slot.name not in self.when or slot.path in knobs)
+        }
 
     def point(self, flat: Mapping[str, Scalar]) -> dict[str, Scalar] | None:
         """The knobs of this space read off a flattened TrainConfig; None where a value lies outside
         the space.
         """
-        own = [slot for slot in self.slots() if slot.open(flat)]
-        inside = all(slot.knob.contains(flat.get(slot.path)) for slot in own)
-        return {slot.path: flat[slot.path] for slot in own} if inside else None
+        knobs: dict[str, Scalar] = {}
+        for slot in self.slots():
+            if self.has(slot, knobs, lambda _: flat):
+                if not slot.knob.contains(flat.get(slot.path)):
+                    return None
+                knobs[slot.path] = flat[slot.path]
+        return knobs
 
     def table(self) -> list[tuple[str, str]]:
-        """(qualified name, range in words) of every knob."""
-        return [(slot.name, slot.knob.describe()) for slot in self.slots()]
+        """(qualified name, range in words) of every knob, then the rules."""
+        rows = []
+        for slot in self._slots():
+            condition = f", when {self.when[slot.name]}" if slot.name in self.when else ""
+            rows.append((slot.name, slot.knob.describe() + condition))
+        rows += [(path, f"= {text}") for path, text in self.derived.items()]
+        return rows + [("where", text) for text in self.where]
+
+    def content(self) -> dict[str, Any]:
+        """What it is, for digests: a space without what an earlier version lacked is dumped as it
+        was then.
+        """
+        tree = self.model_dump(mode="json")
+        for rule in RULES:
+            if not tree[rule]:
+                del tree[rule]
+        variants = (fields for part in self.branches for fields in tree["branches"][part].values())
+        for knobs in (tree["knobs"], *variants):
+            for knob in knobs.values():
+                if not knob.get("ordered", True):
+                    del knob["ordered"]
+        return tree
 
     def endless(self) -> list[str]:
         """Qualified names of the knobs that have no list of values."""

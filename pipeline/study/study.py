@@ -204,7 +204,8 @@ class Study(Frozen):
                     f"study '{self.name}', arm '{arm.name}': what a search finds is called so; "
                     "give the arm another name"
                 )
-        knobs = [*self.space.knobs, *(f"{part}.name" for part in self.space.branches)]
+        space = self.space
+        knobs = [*space.knobs, *(f"{part}.name" for part in space.branches), *space.derived]
         for path in knobs:
             if path.split(".")[0] in EQUAL[:4]:
                 raise UserError(

@@ -6,14 +6,16 @@ import itertools
 import random
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from pipeline.counts import plural
-from pipeline.errors import UserError, printable
+from pipeline.errors import UserError, choices, printable
 from pipeline.frozen import Scalar
 from pipeline.study.around import Around, first_line
 from pipeline.study.drawn import at
+from pipeline.study.expression import parse
+from pipeline.study.ranges import coded
 from pipeline.study.space import Slot
 
 NUM_POINTS = 1000
@@ -54,7 +56,9 @@ def check(around: Around, *, source: str) -> None:
     """Raise UserError with every end of a range, and every option, that is legal in no combination,
     and where no combination is legal at all.
     """
-    wrong: list[str] = []
+    wrong = _unknown(around, source)
+    if wrong:
+        raise UserError("\n".join(wrong))
     for slot in around.space.slots():
         for value in slot.knob.edges():
             if refused := _refused(around, {slot: value}, source):
@@ -101,21 +105,82 @@ def pairs(around: Around) -> list[Pair]:
 
 
 def never_drawn(around: Around) -> list[str]:
-    """What of the space is never drawn, in words; a line each, nothing where all is."""
-    known = pairs(around)
-    points = list(_points(around, {}, NUM_POINTS))
-    refused = {number: why for number, p in enumerate(points) if (why := around.refusal(p))}
+    """What of the space is never drawn, and rules that do nothing, in words; a line each, nothing
+    where all is drawn.
+    """
+    known, points = pairs(around), list(_points(around, {}, NUM_POINTS))
     lines = [f"never drawn: {pair}" for pair in known]
-    others: dict[str, list[str]] = {}
-    for number, why in refused.items():
-        if not any(pair.covers(points[number]) for pair in known):
-            others.setdefault(VALUES.sub("…", why), []).append(why)
+    left: list[dict[str, Scalar]] = []
+    broken, others = Counter[str](), dict[str, list[str]]()
+    for point in points:
+        try:
+            fields = around.fields(point, source="")
+        except UserError as error:
+            why = first_line(str(error))
+            if not any(pair.covers(point) for pair in known):
+                others.setdefault(VALUES.sub("…", why), []).append(why)
+            continue
+        violated = around.violated(fields)
+        broken.update(violated)
+        left += [] if violated else [fields]
     lines += [
         f"never drawn: {plural(len(whys), 'point')} of {NUM_POINTS:,} drawn evenly, as: {whys[0]}"
         for whys in sorted(others.values(), key=len, reverse=True)[:MOST_REASONS]
     ]
-    share = f"{NUM_POINTS - len(refused):,} of {plural(NUM_POINTS, 'point')} drawn evenly"
-    return [*lines, f"left of the space: {share}"] if lines else []
+    share = f"{len(left):,} of {plural(NUM_POINTS, 'point')} drawn evenly"
+    if len(left) < len(points):
+        lines.append(f"left of the space: {share}")
+    return [*lines, *_idle(around, points, broken)]
+
+
+def _idle(
+    around: Around, points: Sequence[Mapping[str, Scalar]], broken: Mapping[str, int]
+) -> list[str]:
+    """Rules that do nothing on these points, and those that the baseline itself does not keep."""
+    assert around.config is not None
+    slots, of = list(around.space.slots()), f"of {plural(len(points), 'point')} drawn evenly"
+    lines = [
+        f"warning: where {text}: it excludes none {of}"
+        for text in around.space.where
+        if text not in broken
+    ]
+    lines += [
+        f"warning: when {around.space.when[slot.name]}: it holds at none {of}, so that "
+        f"{slot.name} is never searched"
+        for slot in slots
+        if slot.name in around.space.when
+        and not any(slot.path in point and slot.open(point) for point in points)
+    ]
+    lines += [
+        f"the baseline does not keep: where {text}; it is trial 0 all the same"
+        for text in around.violated(around.config.flat())
+    ]
+    return lines
+
+
+def _unknown(around: Around, source: str) -> list[str]:
+    """Paths that rules speak of and no configuration of the space has, a line each."""
+    space, known = around.space, dict.fromkeys(around.flat({}))
+    for slot in space.slots():
+        known[slot.path] = None
+        if slot.path.endswith(".name"):
+            for value in slot.knob.edges():
+                known |= dict.fromkeys(around.flat({slot.path: value}))
+    rules = [("where", text, parse(text).names) for text in space.where]
+    rules += [(f"when.{name}", text, parse(text).names) for name, text in space.when.items()]
+    rules += [(f"derived.{p}", text, (p, *parse(text).names)) for p, text in space.derived.items()]
+    return [
+        f"{source}: {rule}: {printable(text)}: no field or knob of that name (a text needs "
+        f"quotes); {_offer(name, list(known))}"
+        for rule, text, names in rules
+        for name in names
+        if name not in known
+    ]
+
+
+def _offer(name: str, known: Sequence[str]) -> str:
+    part = [path for path in known if path.startswith(f"{name.rpartition('.')[0]}.")]
+    return choices(name, part if "." in name and part else known)
 
 
 def _refused(around: Around, held: Mapping[Slot, Scalar], source: str) -> str:
@@ -161,7 +226,7 @@ def _points(
     around: Around, held: Mapping[Slot, Scalar], number: int
 ) -> Iterator[dict[str, Scalar]]:
     """Points drawn evenly, always the same ones, that have these values."""
-    fixed: dict[str, Scalar] = {slot.name: value for slot, value in held.items()}
+    fixed: dict[str, Scalar] = {slot.name: coded(slot.knob, value) for slot, value in held.items()}
     fixed |= {f"{slot.part}.name": slot.variant for slot in held if slot.part}
     for count in range(number):
         chance = random.Random(count)

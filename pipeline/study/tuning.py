@@ -7,13 +7,15 @@ of the space is nuisance.
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Literal
 
 from pydantic import Field
 
 from pipeline.core.config import TrainConfig
 from pipeline.frozen import Frozen, Scalar
+from pipeline.study.around import own_knobs
+from pipeline.study.expression import parse
 from pipeline.study.space import Space
 
 FIRST_SPLIT = 1000
@@ -126,7 +128,7 @@ def nuisance(space: Space, flat: Mapping[str, Scalar], scientific: Iterable[str]
     `scientific` holds the paths that the design sets in any arm. They are left out, and so is the
     choice of a part's variant where the design sets anything of that part: a field's meaning
     depends on the variant. Of such a part the fields of the arm's own variant stay. What has no
-    place in the arm's config is left out.
+    place in the arm's config is left out. Rules go with what they are about.
     """
     paths = tuple(scientific)
 
@@ -137,13 +139,54 @@ def nuisance(space: Space, flat: Mapping[str, Scalar], scientific: Iterable[str]
             path == other or path.startswith(f"{other}.") for other in paths
         )
 
-    knobs = {path: knob for path, knob in space.knobs.items() if free(path) and path in flat}
-    branches = {}
+    derived = {path: text for path, text in space.derived.items() if free(path)}
+    used = {name for text in derived.values() for name in parse(text).names}
+    own = own_knobs(space)
+    knobs = {
+        path: knob
+        for path, knob in space.knobs.items()
+        if free(path) and (path in used if path in own else path in flat)
+    }
+    when, branches = dict(space.when), {}
     for part, variants in space.branches.items():
         if free(f"{part}.name"):
-            branches[part] = variants
+            branches[part] = dict(variants)
         else:
-            fields = variants.get(str(flat.get(f"{part}.name")), {})
-            found = {f"{part}.{field}": knob for field, knob in fields.items()}
-            knobs |= {path: knob for path, knob in found.items() if free(path) and path in flat}
-    return Space(knobs=knobs, branches=branches) if knobs or branches else None
+            name = str(flat.get(f"{part}.name"))
+            for field, knob in variants.get(name, {}).items():
+                if free(path := f"{part}.{field}") and path in flat:
+                    knobs[path] = knob
+                    if condition := when.get(f"{part}.{name}.{field}"):
+                        when[path] = condition
+    if not knobs and not branches:
+        return None
+    found = Space(knobs=knobs, branches=branches)
+    rules = {
+        "where": [t for t in space.where if not {*parse(t).names} & (own - knobs.keys())],
+        "when": {slot.name: when[slot.name] for slot in found.slots() if slot.name in when},
+        "derived": derived,
+    }
+    return _settled(Space.parse({**found.model_dump(), **rules}, source="space of an arm"), flat)
+
+
+def _settled(space: Space, flat: Mapping[str, Scalar]) -> Space | None:
+    """The space without conditions that speak of nothing it searches: their knobs are the arm's to
+    tune, or not, by the values that it has.
+    """
+    searched = {slot.path for slot in space.slots()}
+    fixed = [name for name, text in space.when.items() if not searched & {*parse(text).names}]
+    if not fixed:
+        return space
+    slots = {slot.name: slot for slot in space.slots()}
+    tree = space.model_dump()
+    for name in fixed:
+        slot = slots[name]
+        del tree["when"][name]
+        if not space.has(replace(slot, part="", variant=""), {}, lambda _: flat):
+            fields = tree["branches"][slot.part][slot.variant] if slot.part else tree["knobs"]
+            fields.pop(slot.path.removeprefix(f"{slot.part}.") if slot.part else slot.path, None)
+            if slot.path.removesuffix(".name") in tree["branches"]:
+                del tree["branches"][slot.path.removesuffix(".name")]
+    if not tree["knobs"] and not tree["branches"]:
+        return None
+    return _settled(Space.parse(tree, source="space of an arm"), flat)

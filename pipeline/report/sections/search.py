@@ -97,8 +97,9 @@ def winner(search: Search, best: Run) -> str:
 
 def configuration(best: Run, study: Study, *, raced: bool = False) -> Table:
     """The best trial's knobs beside the baseline's; `raced`: those of the one that stayed."""
-    mine, theirs = flat_config(best), study.baseline.flat()
-    paths = list(best.knobs) or [path for path in mine if mine[path] != theirs.get(path)]
+    mine, theirs = {**best.knobs, **flat_config(best)}, study.baseline.flat()
+    derived = [path for path in study.space.derived if best.knobs and path in mine]
+    paths = [*best.knobs, *derived] or [p for p in mine if mine[p] != theirs.get(p)]
     rows = []
     for path in paths:
         same = path in theirs and theirs[path] == mine.get(path)

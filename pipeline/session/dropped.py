@@ -1,0 +1,53 @@
+"""Knobs that a command leaves out of the search: those that it says, and those of a part that it
+puts another one in the place of.
+"""
+
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+from pipeline.errors import UserError, choices, printable
+from pipeline.screen import fold
+from pipeline.study.around import Around
+from pipeline.study.expression import parse
+from pipeline.study.study import Study
+
+
+def require_dropped(study: Study, sets: Mapping[str, Any]) -> None:
+    """Raise UserError where a knob that is to be left out of the search is not in it."""
+    for part, known in (("knobs", study.space.knobs), ("branches", study.space.branches)):
+        for path in (path for path in sets if path.startswith(f"space.{part}.")):
+            name = path.removeprefix(f"space.{part}.")
+            if sets[path] is None and name not in known:
+                raise UserError(
+                    f"--set: {printable(path)}=null: nothing of that name is searched; "
+                    f"{choices(name, list(known))}"
+                )
+
+
+def without_lost_knobs(before: Study, after: Study) -> Study:
+    """The study without the knobs, and rules about them, of a part that `--set` has put another one
+    in the place of.
+    """
+    had, has = before.baseline.flat(), after.baseline.flat()
+    space, gone = after.space, [path for path in had if path not in has]
+    lost = [path for path in (*space.knobs, *space.derived) if path in gone]
+    rules = [text for text in space.where if {*parse(text).names} & {*gone} - {*_fields(after)}]
+    if not lost and not rules:
+        return after
+    parts = {path.rpartition(".")[0] for path in gone}
+    now = ", ".join(str(has[f"{part}.name"]) for part in sorted(parts) if f"{part}.name" in has)
+    said = ", ".join([*lost, *(f"where {text}" for text in rules)])
+    note = f"note: --set: dropped: {said} ({now} has no such field)"
+    print("\n".join(fold(printable(note, 1000))), file=sys.stderr)
+    left: dict[str, Any] = {"space.where": [text for text in space.where if text not in rules]}
+    left |= {f"space.knobs.{path}": None for path in lost if path in space.knobs}
+    left |= {f"space.derived.{path}": None for path in lost if path in space.derived}
+    return after.override(left, source="--set")
+
+
+def _fields(study: Study) -> list[str]:
+    """What some variant that is searched may have beside the baseline's own fields."""
+    around = Around(study.space, study.baseline)
+    named = [slot for slot in around.space.slots() if slot.path.endswith(".name")]
+    return [f for s in named for value in s.knob.edges() for f in around.flat({s.path: value})]
