@@ -490,7 +490,24 @@ def test_a_knob_may_be_left_out_of_the_search(place, monkeypatch, capsys):
         place, monkeypatch, "--set", f"{name}={wider}", "--set", "model.name=vit", *no_arms
     )
     assert "model.width" not in swapped.space.knobs
-    assert "so not searched: model.width" in " ".join(capsys.readouterr().err.split())
+    words = " ".join(capsys.readouterr().err.split())
+    assert "note: --set: dropped: model.width (vit has no such field)" in words
+    rules = ('space.where=["batch_size * model.width <= 4096", "batch_size < 100"]',)
+    rules += (
+        'space.derived={"model.width": "round(batch_size / 8)"}',
+        "space.knobs.model.width=null",
+    )
+    flags = [flag for rule in rules[:1] for flag in ("--set", rule)]
+    swapped, *_ = chosen(place, monkeypatch, *flags, "--set", "model.name=mobilenet")
+    words = " ".join(capsys.readouterr().err.split())
+    assert "dropped: model.width, where batch_size * model.width <= 4096 (mobilenet has" in words
+    assert swapped.space.where == ("batch_size < 100",)
+    assert "model.width" not in swapped.space.knobs
+    other = ("--set", 'space.derived={"model.width": "round(batch_size / 8)"}')
+    other += ("--set", "space.knobs.model.width=null", "--set", "model.name=mobilenet")
+    swapped, *_ = chosen(place, monkeypatch, *other)
+    assert "dropped: model.width (mobilenet has" in " ".join(capsys.readouterr().err.split())
+    assert swapped.space.derived == {}
 
 
 def test_the_flag_comes_before_the_environment_and_both_before_the_fallback(place, monkeypatch):

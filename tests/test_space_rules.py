@@ -9,6 +9,7 @@ from pipeline.core.config import TrainConfig
 from pipeline.core.models.resnet import ResNet
 from pipeline.engine.sampler import MIN_VALUES, RungSampler
 from pipeline.errors import UserError
+from pipeline.report.compose import FIGURES, document, read
 from pipeline.session.dry_run import preview
 from pipeline.study.around import Around
 from pipeline.study.drawn import grid
@@ -16,6 +17,7 @@ from pipeline.study.expression import parse
 from pipeline.study.space import Choice, Float, Int, Space
 from pipeline.study.study import Sampler
 from pipeline.study.survey import check, example, never_drawn
+from tests.driver import Worker, drive, open_plan
 from tests.studies import small_study
 
 CONFIG = TrainConfig(model=ResNet())
@@ -195,6 +197,18 @@ def test_a_dry_run_says_it(tmp_path):
     words = " ".join(preview(study, None, "", tmp_path, with_search=True).split())
     assert "never drawn: model.plain=True with model.shortcut=A | C: model: plain has no" in words
     assert "left of the space: " in words
+
+
+def test_a_report_says_it(tmp_path):
+    knobs = {**ILLEGAL.knobs, "model.dropout": Float(low=0.0, high=0.5)}
+    space = Space(knobs=knobs, when={"model.dropout": "model.plain"}, where=("batch_size < 32",))
+    study = small_study(space=space, num_trials=2).override({"baseline.model": ResNet(width=4)})
+    record = drive(open_plan(tmp_path, study), Worker())
+    words = str(document(read(record), FIGURES))
+    assert "Never drawn, as the configuration refuses it:" in words
+    assert "model.plain=True with model.shortcut=A | C: model: plain has no shortcuts" in words
+    assert "0 … 0.5, when model.plain" in words
+    assert "batch_size < 32" in words
 
 
 def test_the_baseline_may_be_one_with_which_another_value_is_illegal():

@@ -32,10 +32,12 @@ def without_lost_knobs(before: Study, after: Study) -> Study:
     had, has = before.baseline.flat(), after.baseline.flat()
     space, gone = after.space, [path for path in had if path not in has]
     lost = [path for path in (*space.knobs, *space.derived) if path in gone]
-    rules = [text for text in space.where if {*parse(text).names} & {*gone} - {*_fields(after)}]
+    unknown = {*gone} - {*_fields(after)}
+    rules = [text for text in space.where if unknown & {*parse(text).names}]
     if not lost and not rules:
         return after
-    parts = {path.rpartition(".")[0] for path in gone}
+    named = {name for text in rules for name in parse(text).names if name in unknown}
+    parts = {path.rpartition(".")[0] for path in (*lost, *named)}
     now = ", ".join(str(has[f"{part}.name"]) for part in sorted(parts) if f"{part}.name" in has)
     said = ", ".join([*lost, *(f"where {text}" for text in rules)])
     note = f"note: --set: dropped: {said} ({now} has no such field)"

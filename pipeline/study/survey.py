@@ -88,7 +88,12 @@ def pairs(around: Around) -> list[Pair]:
     """The pairs of values, of ends of ranges and of options, that no legal combination has; of
     spaces with very many options none are looked for.
     """
-    values = [(slot, value) for slot in around.space.slots() for value in slot.knob.edges()]
+    values = [
+        (slot, value)
+        for slot in around.space.slots()
+        for value in slot.knob.edges()
+        if not _refused(around, {slot: value}, "")
+    ]
     if len(values) ** 2 > 2 * MAX_PAIRS:
         return []
     found: dict[tuple[str, Scalar, str], Pair] = {}

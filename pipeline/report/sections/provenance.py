@@ -22,7 +22,9 @@ from pipeline.record.mlflow_trouble import anonymous
 from pipeline.record.record import Record
 from pipeline.report.document import Block, Bullets, Code, Heading, Text, table
 from pipeline.report.sections.sentences import fallen
+from pipeline.study.around import Around
 from pipeline.study.study import Study
+from pipeline.study.survey import pairs
 
 LIMIT = 20  # names in a list
 GOOD_REPLICATES = 5
@@ -45,6 +47,9 @@ def blocks(record: Record, study: Study) -> Iterator[Block]:
         yield Text(f"{plural(len(unreadable), 'picture')} could not be read and took no part:")
         yield Bullets((*items, *([f"and {rest:,} more"] if rest else [])), small=True)
     yield table("Search space.", ("knob", "range"), study.space.table())
+    if never := pairs(Around(study.space, study.baseline)):
+        yield Text("Never drawn, as the configuration refuses it:")
+        yield Bullets(tuple(map(str, never)), small=True)
     if record.sessions:
         yield _sessions(record)
     if record.revisions:
