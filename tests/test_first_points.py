@@ -150,3 +150,17 @@ def test_a_begun_search_keeps_its_own(tmp_path):
     assert any("search.first" in line for line in changed_settings(record, other))
     assert not grown(record, other)
     assert Search().first == ()
+
+
+def test_a_search_that_has_grown_begins_with_them_again_and_trains_nothing_twice(tmp_path):
+    """Then it takes over what the former one found, and only then asks its sampler."""
+    before = study("random", num_trials=6)
+    known = drive(open_plan(tmp_path, before), Worker()).trial_keys
+    wider = before.space.model_dump() | {"where": ["batch_size < 100"]}
+    worker = Worker()
+    record = drive(open_plan(tmp_path, before.override({"space": wider})), worker)
+    assert record.revisions
+    assert record.trial_keys[:6] == known
+    points = [record.runs[key].knobs for key in record.trial_keys[1:3]]
+    assert points == list(before.first_points())
+    assert not {key for key, _ in worker.trained} & {*known}

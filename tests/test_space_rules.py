@@ -3,7 +3,9 @@
 import json
 from typing import get_args
 
+import hypothesis
 import pytest
+from hypothesis import strategies as st
 
 from pipeline.core.config import TrainConfig
 from pipeline.core.models.resnet import ResNet
@@ -229,3 +231,14 @@ def test_a_value_that_is_legal_in_no_combination_is_an_error():
     space = Space(knobs={**ILLEGAL.knobs, "model.dropout": Float(low=0.0, high=1.0)})
     with pytest.raises(UserError, match=r"here: model.dropout: less than 1.* is expected, got 1.0"):
         check(Around(space, CONFIG), source="here")
+
+
+@hypothesis.given(st.integers(32, 1024), st.integers(0, 2**31 - 1), st.integers(1, 10_000))
+@hypothesis.settings(max_examples=25, deadline=None)
+def test_whatever_the_limit_seed_and_trial_a_point_keeps_to_it(limit, seed, trial):
+    text = f"batch_size * model.width <= {limit}"
+    knobs = {"batch_size": Int(low=2, high=512, log=True), "model.width": Int(low=8, high=64)}
+    space = Space(knobs=knobs, where=(text,))
+    knobs, _ = make(space, "random", seed).ask(trial)
+    assert knobs["batch_size"] * knobs["model.width"] <= limit
+    assert make(space, "random", seed).ask(trial)[0] == knobs
