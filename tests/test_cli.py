@@ -492,22 +492,21 @@ def test_a_knob_may_be_left_out_of_the_search(place, monkeypatch, capsys):
     assert "model.width" not in swapped.space.knobs
     words = " ".join(capsys.readouterr().err.split())
     assert "note: --set: dropped: model.width (vit has no such field)" in words
-    rules = ('space.where=["batch_size * model.width <= 4096", "batch_size < 100"]',)
-    rules += (
-        'space.derived={"model.width": "round(batch_size / 8)"}',
-        "space.knobs.model.width=null",
-    )
-    flags = [flag for rule in rules[:1] for flag in ("--set", rule)]
-    swapped, *_ = chosen(place, monkeypatch, *flags, "--set", "model.name=mobilenet")
+    network = ("--set", "model.name=mobilenet", "--set", "space.knobs.model.name=null")
+    where = ("--set", 'space.where=["batch_size * model.width <= 4096", "batch_size < 200"]')
+    swapped, *_ = chosen(place, monkeypatch, *where, *network)
     words = " ".join(capsys.readouterr().err.split())
     assert "dropped: model.width, where batch_size * model.width <= 4096 (mobilenet has" in words
-    assert swapped.space.where == ("batch_size < 100",)
+    assert swapped.space.where == ("batch_size < 200",)
     assert "model.width" not in swapped.space.knobs
-    other = ("--set", 'space.derived={"model.width": "round(batch_size / 8)"}')
-    other += ("--set", "space.knobs.model.width=null", "--set", "model.name=mobilenet")
-    swapped, *_ = chosen(place, monkeypatch, *other)
+    derived = ("--set", 'space.derived={"model.width": "round(batch_size / 8)"}')
+    swapped, *_ = chosen(
+        place, monkeypatch, *derived, "--set", "space.knobs.model.width=null", *network
+    )
     assert "dropped: model.width (mobilenet has" in " ".join(capsys.readouterr().err.split())
     assert swapped.space.derived == {}
+    swapped, *_ = chosen(place, monkeypatch, *where, *network[:2])
+    assert len(swapped.space.where) == 2, "some of the networks that are searched have a width"
 
 
 def test_the_flag_comes_before_the_environment_and_both_before_the_fallback(place, monkeypatch):

@@ -31,8 +31,9 @@ def without_lost_knobs(before: Study, after: Study) -> Study:
     """
     had, has = before.baseline.flat(), after.baseline.flat()
     space, gone = after.space, [path for path in had if path not in has]
-    lost = [path for path in (*space.knobs, *space.derived) if path in gone]
     unknown = {*gone} - {*_fields(after)}
+    lost = [path for path in space.knobs if path in gone]
+    lost += [path for path in space.derived if path in unknown]
     rules = [text for text in space.where if unknown & {*parse(text).names}]
     if not lost and not rules:
         return after
