@@ -281,7 +281,7 @@ def test_a_search_interrupted_by_the_arms_goes_on(tmp_path):
 def test_after_the_searchs_time_the_arms_begin_and_the_search_takes_what_they_leave(tmp_path):
     plan, worker = open_plan(tmp_path, search_study()), Worker()
     worker.run(plan, plan.next())
-    plan.search_deadline = 0.0
+    plan.past_search = True
     record = drive(plan, worker)
     begun = [run.kind for run in record.runs.values()]
     assert begun == ["trial", *["arm"] * 8, *["trial"] * (len(record.trials()) - 1)]

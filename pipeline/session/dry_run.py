@@ -15,7 +15,7 @@ from pipeline.analysis.preregistration import (
 from pipeline.analysis.preregistration import lines as lines_of
 from pipeline.analysis.wording import race_in_words
 from pipeline.counts import plural
-from pipeline.data.listing import FIRST_RULES, Reading
+from pipeline.data.listing import FIRST_RULES, Listing, Reading
 from pipeline.engine.scheduler import Ladder, rung_epochs
 from pipeline.errors import printable
 from pipeline.record.record import Record
@@ -42,7 +42,8 @@ def dry_run(options: Options, asked: Chosen, folder: Path, *, with_search: bool)
     recorded = Record() if options.fresh else recorded_in(folder)
     study = resolve(options, asked, recorded)
     require_settings(recorded, study, folder)
-    taken = what_is_taken(study, asked.data, recorded)
+    listing = listed(study, asked.data, recorded)
+    taken = listing.taken.text(listing.warnings) if listing else ""
     external_files(study)
     changed = changed_since(recorded, recorded.runs.values())
     shown = preview(
@@ -56,6 +57,10 @@ def dry_run(options: Options, asked: Chosen, folder: Path, *, with_search: bool)
         begun=recorded.begun is not None,
     )
     said = (*tell_growth(recorded, study), *_recorded(recorded, study, with_search=with_search))
+    if options.time is not None and listing is not None:
+        from pipeline.session.forecast import foreseen
+
+        said += (*foreseen(study, recorded, listing, options, with_search=with_search),)
     return "\n".join((*map(folded, said), shown))
 
 
@@ -160,14 +165,13 @@ def _rungs(epochs: Sequence[int], num_rungs: int) -> str:
     return f"{said} ({last} of {num_rungs} rungs: runs are too short for earlier ones)"
 
 
-def what_is_taken(study: Study, data: Path | None, record: Record) -> str:
-    """What would be taken of the pictures in `data`, by the rules that a study was recorded by; ''
-    where that would begin a download. Raises UserError as listing them does."""
+def listed(study: Study, data: Path | None, record: Record) -> Listing | None:
+    """The pictures in `data`, by the rules that a study was recorded by; None where that would
+    begin a download. Raises UserError as listing them does."""
     dataset = study.baseline.dataset
     if record.begun:
         dataset = dataset.read_by(Reading(**record.data.get("reading", {"rules": FIRST_RULES})))
-    listing = dataset.scan(data) if dataset.at_hand else None
-    return listing.taken.text(listing.warnings) if listing else ""
+    return dataset.scan(data) if dataset.at_hand else None
 
 
 def _tuning(study: Study) -> list[str]:
