@@ -314,7 +314,7 @@ class Plan:
         """Send a run on to `rung` (default: where it was being sent; arms have no rungs)."""
         config = TrainConfig.parse(run.config, source=f"run {run.key}")
         ladder = self.trials.ladder
-        rung = max(run.rung, ladder.first(config.epochs)) if rung is None else rung
+        rung = max(run.rung, self.trials.first(run)) if rung is None else rung
         stop = ladder.stop(config.epochs, rung)
         if run.kind == "arm" or run.search == RACE:
             rung, stop = -1 if run.kind == "arm" else ladder.num_rungs - 1, config.epochs

@@ -6,15 +6,13 @@ from collections import defaultdict, deque
 from collections.abc import Collection, Iterable
 
 from pipeline.engine.sampler import RungSampler
-from pipeline.engine.scheduler import Ladder, Promotion, Scheduler, Stopping
 from pipeline.frozen import Scalar
 from pipeline.record import events
 from pipeline.record.record import Record, Run
 from pipeline.record.revision import place
+from pipeline.study.schedulers import SCHEDULERS
 from pipeline.study.study import Search
 from pipeline.study.tuning import Target
-
-SCHEDULERS: dict[str, type[Scheduler]] = {"promotion": Promotion, "stopping": Stopping}
 
 
 class Trials:
@@ -26,12 +24,12 @@ class Trials:
 
     def __init__(self, target: Target, search: Search, record: Record) -> None:
         self.target, self.record, self.num_trials = target, record, target.num_trials
-        self.ladder = Ladder(search.reduction, search.num_rungs)
         self.scheduler = SCHEDULERS[search.scheduler](
             reduction=search.reduction, num_rungs=search.num_rungs
         )
+        self.ladder = self.scheduler.ladder
         self.sampler = RungSampler(
-            target.space, kind=search.sampler, seed=target.seed, num_rungs=search.num_rungs
+            target.space, kind=search.sampler, seed=target.seed, num_rungs=self.ladder.num_rungs
         )
         self.closed = False  # no new trial is begun, for want of time
         self._former = deque(record.runs[key] for key in record.former.get(target.name, ()))
@@ -146,9 +144,13 @@ class Trials:
         elif first and sent is not None:
             self.sent(run, sent)
 
+    def first(self, run: Run) -> int:
+        """The rung at which `run` is first judged, whatever search it was begun for."""
+        return self.ladder.first(run.config["epochs"], run.number)
+
     def sent(self, run: Run, rung: int) -> None:
         """`run` is on its way to `rung`."""
-        if rung > self.ladder.first(run.config["epochs"]):
+        if rung > self.first(run):
             self.scheduler.promoted(self.numbers[run.key], rung - 1)
 
     def reached(self, run: Run, rung: int, value: float) -> None:

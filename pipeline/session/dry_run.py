@@ -1,5 +1,6 @@
 """What a command would do, in words and numbers, without doing it (`--dry-run`)."""
 
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -16,7 +17,6 @@ from pipeline.analysis.preregistration import lines as lines_of
 from pipeline.analysis.wording import race_in_words
 from pipeline.counts import plural
 from pipeline.data.listing import FIRST_RULES, Listing, Reading
-from pipeline.engine.scheduler import Ladder, rung_epochs
 from pipeline.errors import printable
 from pipeline.record.record import Record
 from pipeline.screen import folded
@@ -31,6 +31,7 @@ from pipeline.session.resume import (
     taken_over,
     tell_growth,
 )
+from pipeline.study.schedulers import Ladder
 from pipeline.study.study import Study
 from pipeline.study.tuning import Fixed, num_trials
 
@@ -77,9 +78,8 @@ def _recorded(record: Record, study: Study, *, with_search: bool) -> list[str]:
     if with_search:
         search = study.search
         trials = {run.key for run in record.trials()} | grown
-        ladder = Ladder(search.reduction, search.num_rungs)
         begun = min(len(trials), search.num_trials)
-        left += round((search.num_trials - begun) * ladder.expected(study.baseline.epochs))
+        left += round((search.num_trials - begun) * search.ladder.expected(study.baseline.epochs))
         said = f"{begun:,} of {plural(search.num_trials, 'trial')} begun, "
     beside = ", beside what trials already begun may go on for, and the race" * bool(said)
     return [
@@ -144,25 +144,35 @@ def preview(
 
 def _searched(study: Study) -> list[str]:
     """The study's own search: how many trials of what, and the race."""
-    search = study.search
-    rungs = rung_epochs(study.baseline.epochs, search.reduction, search.num_rungs)
+    search, length = study.search, study.baseline.epochs
     way = f"{search.sampler}, {search.scheduler}, seed {search.seed}"
-    race = race_in_words(raced(study), study.ablation.replicates, study.baseline.epochs)
+    epochs = plural(round(search.num_trials * search.ladder.expected(length)), "epoch")
+    about = "about " * (search.ladder.num_rungs > 1)
+    race = race_in_words(raced(study), study.ablation.replicates, length)
     return [
         f"search     {plural(search.num_trials, 'trial')} ({way}); "
-        f"{_rungs(rungs, search.num_rungs)}",
+        f"{_rungs(search.ladder, length)}; {about}{epochs}",
         *(f"             {name}: {ranges}" for name, ranges in study.space.table()),
         f"race       {race}",
     ]
 
 
-def _rungs(epochs: Sequence[int], num_rungs: int) -> str:
+def _rungs(ladder: Ladder, epochs: int) -> str:
     """A short study has only the last ones of its rungs."""
-    said = f"rungs at epochs {', '.join(map(str, epochs))}"
-    if len(epochs) == num_rungs:
-        return said
-    last = f"the last {len(epochs)}" if len(epochs) > 1 else "the last"
-    return f"{said} ({last} of {num_rungs} rungs: runs are too short for earlier ones)"
+    if ladder.num_rungs == 1:
+        return "every trial is trained in full"
+    stops = ladder.stops(epochs)
+    said = f"rungs at epochs {', '.join(map(str, stops))}"
+    if len(stops) < ladder.num_rungs:
+        last = f"the last {len(stops)}" if len(stops) > 1 else "the last"
+        said += f" ({last} of {ladder.num_rungs} rungs: runs are too short for earlier ones)"
+    begun = Counter[int]()
+    for rung, share in enumerate(ladder.begin):
+        begun[ladder.stop(epochs, max(rung, ladder.first(epochs)))] += round(100 * share)
+    if len(begun) > 1:
+        first = ", ".join(f"{share} % at {stop}" for stop, share in begun.items())
+        said += f", of the trials first judged {first}"
+    return said
 
 
 def listed(study: Study, data: Path | None, record: Record) -> Listing | None:
@@ -176,7 +186,7 @@ def listed(study: Study, data: Path | None, record: Record) -> Listing | None:
 
 def _tuning(study: Study) -> list[str]:
     """The searches of the arms: how many trials of what, arm by arm."""
-    targets, ladder = study.targets(), Ladder(study.search.reduction, study.search.num_rungs)
+    targets, ladder = study.targets(), study.search.ladder
     if isinstance(study.ablation.tuning, Fixed):
         return ["tuning     fixed: every arm takes the baseline's hyperparameters"]
     trials = sum(target.num_trials for target in targets)
