@@ -288,6 +288,7 @@ def test_mini_studies_have_splits_of_their_own(tmp_path):
         pytest.param(tuned_study(REPLICATED, num_trials=0), Worker, 1, id="replicated"),
         pytest.param(tuned_study(scheduler="stopping"), trouble, 2, id="trouble"),
         pytest.param(tuned_study(), impatient, 3, id="early"),
+        pytest.param(tuned_study(scheduler="hyperband"), trouble, 4, id="hyperband"),
         pytest.param(
             tuned_study(space=Space(knobs={"batch_size": Choice(options=(16, 32))}), num_trials=5),
             Worker,
