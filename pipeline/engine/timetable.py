@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 
 from pipeline.engine.pace import Pace, Work, arms_left, wall
 from pipeline.engine.race import ROUNDS, racers
-from pipeline.engine.scheduler import Ladder
 from pipeline.record.record import Record
 from pipeline.study.study import PILOT_RUNS, Study
 
@@ -63,7 +62,7 @@ class Left:
     ) -> "Left":
         """Of a study before a command begins."""
         search = study.search
-        ladder = Ladder(search.reduction, search.num_rungs)
+        ladder = search.ladder
         begun, asked = record.trials(), search.num_trials if with_search else 0
         num_trials = max(0, asked - len(record.searches.get("", ())))
         trial_epochs = asked * ladder.expected(study.baseline.epochs)
