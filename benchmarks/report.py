@@ -24,7 +24,6 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.engine.scheduler import rung_epochs
 from pipeline.record.ledger import FILE, read_events
 from pipeline.record.lines import seal
 from pipeline.record.record import Record
@@ -33,6 +32,7 @@ from pipeline.report.figures import draw as figures
 from pipeline.report.formats import terminal
 from pipeline.session.cli import positive
 from pipeline.study.load import load_study
+from pipeline.study.schedulers import Ladder
 from pipeline.study.study import Study
 
 GOAL_SECONDS, GOAL_RATIO, GOAL_PAGE = 10.0, 11.0, 5e6
@@ -146,7 +146,7 @@ class Scribe:
         run, top = f"t{number}", float(self.rng.beta(6, 4))
         self._append("trial", run=run, trial=number, config=config, knobs=knobs, asked=0)
         done = 0
-        for rung, stop in enumerate(rung_epochs(NUM_EPOCHS, 3, 3)):
+        for rung, stop in enumerate(Ladder.halving(3, 3).stops(NUM_EPOCHS)):
             self._append("start", run=run, rung=rung)
             epochs = self._epochs(run, done + 1, stop, top)
             self._append("rung", run=run, rung=rung, value=epochs[-1]["val_acc"])

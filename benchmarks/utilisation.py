@@ -30,7 +30,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pipeline.engine.scheduler import rung_epochs
 from pipeline.errors import MachineError
 from pipeline.machine import Resources, resources
 from pipeline.record.folders import study_folder
@@ -253,7 +252,7 @@ def stock(path: Path) -> None:
     order = json.loads(path.read_text())
     study = Study.parse(order["study"], source="order")
     search, max_epochs = study.search, study.baseline.epochs
-    first_rung = rung_epochs(max_epochs, search.reduction, search.num_rungs)[0]
+    first_rung = search.ladder.stops(max_epochs)[0]
     epochs: list[tuple[float, float]] = []
 
     class Taken(tune.Callback):

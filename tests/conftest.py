@@ -1,5 +1,7 @@
+import contextlib
 import os
 import shutil
+import sqlite3
 import subprocess
 import sys
 import sysconfig
@@ -26,6 +28,32 @@ def _no_settings_from_outside(monkeypatch):
 def quick_disk(monkeypatch):
     """For tests that write hundreds of events and are not about surviving a power cut."""
     monkeypatch.setattr(os, "fsync", lambda _: None)
+
+
+@pytest.fixture(scope="session")
+def _empty_store(tmp_path_factory) -> Path:
+    """An MLflow store without a run, made as the product makes one."""
+    from pipeline.record.mlflow_places import FILE, store_uri
+    from pipeline.record.mlflow_store import connect
+
+    root = tmp_path_factory.mktemp("store")
+    connect(store_uri(root / FILE), root, root / "scratch")
+    return root / FILE
+
+
+@pytest.fixture
+def quick_store(monkeypatch, _empty_store):
+    """For tests that are not about the making of a store, a second each: it is copied."""
+    from pipeline.record import mlflow_store
+
+    def make(store: Path, _: Path) -> None:
+        if not store.exists():
+            shutil.copy(_empty_store, store)
+            place = (store.parent / "artifacts" / "0").as_uri()
+            with contextlib.closing(sqlite3.connect(store)) as database, database:
+                database.execute("UPDATE experiments SET artifact_location = ?", (place,))
+
+    monkeypatch.setattr(mlflow_store, "_make", make)
 
 
 @pytest.fixture(scope="session")

@@ -43,13 +43,15 @@ class Worker:
     """`fails(config, attempts so far)` and `diverges(config)` say what goes wrong: the one in a
     segment's second epoch, the other in the run's, which such a run never gets beyond.
     `patience(config)` is the epoch after which a run stops early, or
-    0. `acc(config, replicate)` is what a run reaches; drawn from both where it is left out."""
+    0. `acc(config, replicate)` is what a run reaches; drawn from both where it is left out.
+    `seconds(config)`: what an epoch takes, as it says."""
 
     fails: Callable[[TrainConfig, int], bool] = never
     diverges: Callable[[TrainConfig], bool] = never
     patience: Callable[[TrainConfig], int] = lambda _: 0
     retry: bool = True
     acc: Callable[[TrainConfig, int], float] = lambda config, replicate: quality(config, replicate)
+    seconds: Callable[[TrainConfig], float] = lambda _: 0.5
     trained: list[tuple[str, int]] = field(default_factory=list)
 
     def run(self, plan: Plan, segment: Segment) -> None:
@@ -82,7 +84,8 @@ class Worker:
         def step() -> None:
             self.trained.append((segment.run, number))
             reached = self.acc(segment.config, segment.seeds.replicate)
-            plan.epoch(segment.name, metrics(reached, number))
+            told = metrics(reached, number) | {"seconds": self.seconds(segment.config)}
+            plan.epoch(segment.name, told)
 
         return step
 

@@ -16,6 +16,8 @@ from pipeline.engine import in_process, worker
 from pipeline.engine.interrupts import Interrupts
 from pipeline.engine.queue import Plan
 from pipeline.machine import Resources
+from pipeline.report.compose import document, read
+from pipeline.study.schedulers import SCHEDULERS
 from pipeline.study.study import Study
 from tests import commands
 from tests.driver import open_plan
@@ -78,6 +80,35 @@ def test_all_is_trained_here_and_a_stop_at_an_epoch_repeats_nothing(
     assert {run.status for runs in plan.record.arms().values() for run in runs} == {"complete"}
     assert plan.done()
     assert set(where) == {os.getpid()}
+
+
+@pytest.mark.parametrize("scheduler", SCHEDULERS)
+def test_a_search_by_every_scheduler_is_trained_here(
+    tmp_path: Path, cache: Path, scheduler: str
+) -> None:
+    """Interrupted once, taken up again, and told to its reader."""
+    way = small_study(epochs=3, num_trials=5, replicates=1, scheduler=scheduler)
+    interrupts, plan = Interrupts(), open_plan(tmp_path, way, with_search=True)
+
+    def stop() -> None:
+        if sum(len(run.epochs) for run in plan.record.runs.values()) == 4:
+            interrupts.signal = signal.SIGINT
+
+    trained(plan, cache, interrupts, on_step=stop)
+    plan = open_plan(tmp_path, way)
+    epochs = trained(plan, cache, Interrupts())
+    assert len(epochs) == len(set(epochs))
+    trials = plan.record.trials()
+    assert len(trials) == 5
+    assert plan.record.best_trial().status == "complete"  # type: ignore[union-attr]
+    ladder = way.search.ladder
+    for run in trials:
+        assert len(run.epochs) == ladder.stop(3, max(run.rungs))
+        assert min(run.rungs) == ladder.first(3, run.number)
+    if scheduler == "none":
+        assert {run.status for run in trials} == {"complete"}
+    said = "\n".join(str(block) for block in document(read(plan.record), frozenset()).blocks)
+    assert way.search.way in said
 
 
 def test_at_the_deadline_nothing_more_is_begun(tmp_path: Path, cache: Path) -> None:

@@ -7,10 +7,10 @@ import pytest
 from pipeline.core.identity import run_key
 from pipeline.engine.order import Outcome
 from pipeline.engine.queue import MAX_ATTEMPTS, TooManyFailures
-from pipeline.engine.scheduler import Ladder, rung_epochs
 from pipeline.errors import MachineError
 from pipeline.record.ledger import FILE, FORMAT, read_events
 from pipeline.record.record import Record
+from pipeline.study.schedulers import SCHEDULERS, Ladder
 from pipeline.study.space import Choice, Float, Space
 from pipeline.study.study import Study
 from tests.driver import Worker, drive, facts, open_plan
@@ -22,12 +22,14 @@ pytestmark = pytest.mark.usefixtures("quick_disk")
 FEW_POINTS = Space(
     knobs={"batch_size": Choice(options=(16, 32)), "model.dropout": Choice(options=(0.0, 0.1))}
 )
-WAYS = pytest.mark.parametrize("scheduler", ["promotion", "stopping"])
+WAYS = pytest.mark.parametrize("scheduler", SCHEDULERS)
 
 
 def search_study(**fields) -> Study:
     """Rungs at epochs 1, 2, 4 and enough trials for the sampler to have learnt something."""
-    return small_study(**{"epochs": 4, "num_trials": 11, "reduction": 2, "num_rungs": 3, **fields})
+    uses = SCHEDULERS[fields.get("scheduler", "promotion")].uses
+    rungs = {"reduction": 2, "num_rungs": 3} if "num_rungs" in uses else {}
+    return small_study(**{"epochs": 4, "num_trials": 11, **rungs, **fields})
 
 
 def trouble() -> Worker:
@@ -77,10 +79,11 @@ def test_a_whole_study(tmp_path, scheduler, sampler):
     assert len(set(worker.trained)) == len(worker.trained)
     statuses = Counter(run.status for run in record.trials())
     assert statuses["complete"] >= 1
-    assert statuses["stopped"] >= 1
+    assert (statuses["stopped"] >= 1) == (scheduler != "none")
+    ladder = study.search.ladder
     for run in record.trials():
-        assert set(run.rungs) == set(range(max(run.rungs) + 1))
-        assert len(run.epochs) == rung_epochs(4, 2, 3)[max(run.rungs)]
+        assert set(run.rungs) == set(range(ladder.first(4, run.number), max(run.rungs) + 1))
+        assert len(run.epochs) == ladder.stop(4, max(run.rungs))
     assert all(
         run.status == "complete" and run.test_acc for runs in record.arms().values() for run in runs
     )
@@ -108,7 +111,7 @@ def test_a_trial_is_worth_its_level_at_a_rung(tmp_path, format, epochs):
     record = drive(open_plan(tmp_path, study, format=format), Worker())
     for run in record.trials():
         for rung, value in run.rungs.items():
-            stop = rung_epochs(18, 2, 3)[rung]
+            stop = study.search.ladder.stop(18, rung)
             last = [e["val_acc"] for e in run.epochs[:stop]][-(epochs if stop == 18 else 1) :]
             assert value == pytest.approx(sum(last) / len(last))
     complete = [run for run in record.trials() if run.status == "complete"]
@@ -154,10 +157,15 @@ def prefixes(folder: Path, target: Path) -> list[Path]:
 @pytest.mark.parametrize(
     ("study", "make_worker"),
     [
-        pytest.param(search_study(replicates=1), Worker, id="promotion"),
-        pytest.param(search_study(replicates=1, scheduler="stopping"), Worker, id="stopping"),
-        pytest.param(search_study(replicates=1), trouble, id="trouble"),
-        pytest.param(search_study(replicates=1), impatient, id="early"),
+        *(
+            pytest.param(search_study(replicates=1, scheduler=name), Worker, id=name)
+            for name in SCHEDULERS
+        ),
+        *(
+            pytest.param(search_study(replicates=1, scheduler=name), make, id=f"{name}, {case}")
+            for name in ("promotion", "hyperband", "median")
+            for case, make in {"trouble": trouble, "early": impatient}.items()
+        ),
         pytest.param(search_study(replicates=2, race=3), trouble, id="race"),
         pytest.param(
             search_study(space=FEW_POINTS, num_trials=9, replicates=1), Worker, id="twins"
@@ -281,7 +289,7 @@ def test_a_search_interrupted_by_the_arms_goes_on(tmp_path):
 def test_after_the_searchs_time_the_arms_begin_and_the_search_takes_what_they_leave(tmp_path):
     plan, worker = open_plan(tmp_path, search_study()), Worker()
     worker.run(plan, plan.next())
-    plan.search_deadline = 0.0
+    plan.past_search = True
     record = drive(plan, worker)
     begun = [run.kind for run in record.runs.values()]
     assert begun == ["trial", *["arm"] * 8, *["trial"] * (len(record.trials()) - 1)]
@@ -455,7 +463,7 @@ def test_the_identity_of_a_run_holds_all_that_changes_its_result():
 
 
 def test_the_rungs_of_a_ladder():
-    ladder = Ladder(reduction=3, num_rungs=3)
+    ladder = Ladder.halving(reduction=3, num_rungs=3)
     assert [ladder.stop(27, rung) for rung in range(ladder.first(27), 3)] == [3, 9, 27]
     assert [ladder.stop(2, rung) for rung in range(ladder.first(2), 3)] == [1, 2]
     assert (ladder.first(27), ladder.first(2), ladder.first(1)) == (0, 1, 2)

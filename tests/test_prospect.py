@@ -370,4 +370,26 @@ def test_a_dry_run_numbers_the_rungs_as_the_search_does(
 ) -> None:
     study = small_study(epochs=epochs).override({"search.num_rungs": 3, "search.reduction": 3})
     text = " ".join(preview(study, None, "", tmp_path, with_search=True).split())
-    assert f"; {said} " in text
+    assert f"; {said}; about " in text
+
+
+@pytest.mark.parametrize(
+    ("scheduler", "said"),
+    [
+        ("promotion", "rungs at epochs 3, 9, 27; about 70 epochs"),
+        ("stopping", "rungs at epochs 3, 9, 27; about 70 epochs"),
+        (
+            "hyperband",
+            "rungs at epochs 3, 9, 27, of the trials first judged 58 % at 3, 27 % at 9, 15 % at 27;"
+            " about 122 epochs",
+        ),
+        ("median", "rungs at epochs 9, 12, 15, 18, 21, 24, 27; about 200 epochs"),
+        ("none", "every trial is trained in full; 270 epochs"),
+    ],
+)
+def test_a_dry_run_says_where_a_scheduler_judges_and_what_it_takes(
+    scheduler: str, said: str, tmp_path: Path
+) -> None:
+    study = small_study(epochs=27, num_trials=10, scheduler=scheduler)
+    text = " ".join(preview(study, None, "", tmp_path, with_search=True).split())
+    assert f"search 10 trials (tpe, {scheduler}, seed 0); {said} " in text

@@ -400,7 +400,7 @@ def test_the_report_claims_its_5_percent_for_the_design_alone(tmp_path: Path) ->
 
 def test_past_its_time_a_race_that_ends_hands_out_its_arm_at_once(tmp_path: Path) -> None:
     plan = open_plan(tmp_path, small_study(num_trials=6, race=3))
-    plan.search_deadline = 0.0
+    plan.past_search = True
     drive(plan, Worker())
     assert not plan.outstanding()
     assert len([*plan.record.arms()]) == 5
@@ -421,7 +421,7 @@ def test_what_a_search_has_when_its_time_is_up_races_and_the_table_is_whole(tmp_
         segment = plan.next()
         assert segment is not None
         worker.run(plan, segment)
-    plan.search_deadline = 0.0
+    plan.past_search = True
     order = []
     while (segment := plan.next()) is not None:
         run = plan.record.runs[segment.run]

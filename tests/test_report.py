@@ -253,6 +253,17 @@ def test_a_hole_makes_the_report_incomplete_everywhere(tmp_path: Path) -> None:
     assert (row["n"], row["dropped"], row["verdict"]) == ("2", "0", "not tested")
 
 
+def test_replicates_that_no_arm_has_are_said_in_one(tmp_path: Path) -> None:
+    arms = ("baseline", "ResNet", "augmentation", "ResNet + augmentation")
+    whole = arms_only(tmp_path / "whole").record()
+    last = max(run.replicate for run in whole.runs.values())
+    record = arms_only(tmp_path / "cut", without=tuple((arm, last) for arm in arms)).record()
+    report = write_texts(record, tmp_path / "r")
+    said = f"without a result: every arm beyond replicate {last - 1} (not run)"
+    assert any(said in warning for warning in report.warnings)
+    assert f"No arm was run beyond replicate {last - 1}." in (tmp_path / "r/report.md").read_text()
+
+
 @pytest.mark.parametrize(
     ("status", "complete", "words"),
     [

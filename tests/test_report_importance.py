@@ -62,7 +62,7 @@ def test_fidelity_trials_and_limits_are_named(findings: Findings) -> None:
     assert f"{len(sample.trials)} of 50 trials used; left out: " in said
     assert f"{sample.excluded['stopped or waiting below it']} stopped or waiting below it" in said
     assert "1 diverged before it" in said
-    assert "Successive halving chose" in said
+    assert "The scheduler chose who reached this rung" in said
     assert "Sampler TPE" in said
     ahead = sample.ahead
     assert ahead is not None

@@ -19,9 +19,10 @@ from pipeline.report.language.catalogue import SLOT, Catalogue, catalogue
 from pipeline.report.language.translate import table, translated
 from pipeline.report.language.translator import Translator
 from pipeline.study.designs import AddOneIn, Factorial, Fractional, Scheme
+from pipeline.study.schedulers import SCHEDULERS
 from pipeline.study.tuning import Replicated
 from tests.asked import chosen
-from tests.driver import drive, open_plan
+from tests.driver import Worker, drive, open_plan
 from tests.records import Scribe, full_record, make_study, with_arms
 from tests.studies import small_study
 from tests.test_beyond import made, told_apart
@@ -226,6 +227,11 @@ def hostile(folder: Path) -> Record:
     return book.record()
 
 
+def sent_on_by(scheduler: str) -> Callable[[Path], Record]:
+    study = small_study(num_trials=24, epochs=9, replicates=1, scheduler=scheduler)
+    return lambda folder: drive(open_plan(folder, study), Worker())
+
+
 CURVES = (
     "overfit",
     "overfit_calibration_only",
@@ -260,6 +266,7 @@ CASES: dict[str, Callable[[Path], Record]] = {
     "other pictures": lambda folder: made(folder, told_apart()),
     "uneven classes": uneven,
     "hostile": hostile,
+    **{name: sent_on_by(name) for name in SCHEDULERS if name != "promotion"},
 }
 
 

@@ -4,7 +4,9 @@ import random
 
 import pytest
 
-from pipeline.engine.scheduler import Promotion, Scheduler, Stopping, rung_epochs
+from pipeline.study.schedulers import Ladder, Scheduler
+from pipeline.study.schedulers.promotion import Promotion
+from pipeline.study.schedulers.stopping import Stopping
 
 BOTH = pytest.mark.parametrize("kind", [Promotion, Stopping])
 
@@ -24,14 +26,14 @@ BOTH = pytest.mark.parametrize("kind", [Promotion, Stopping])
     ],
 )
 def test_rungs_are_fractions_of_the_trials_own_epochs(epochs, reduction, num_rungs, expected):
-    assert rung_epochs(epochs, reduction, num_rungs) == expected
+    assert Ladder.halving(reduction, num_rungs).stops(epochs) == expected
 
 
 @pytest.mark.parametrize("reduction", range(2, 11))
 def test_rungs_rise_from_one_to_the_end_for_every_length(reduction):
     for epochs in range(1, 300):
         for num_rungs in range(1, 7):
-            rungs = rung_epochs(epochs, reduction, num_rungs)
+            rungs = Ladder.halving(reduction, num_rungs).stops(epochs)
             assert rungs[-1] == epochs
             assert rungs[0] >= 1
             assert len(rungs) <= num_rungs
@@ -41,7 +43,7 @@ def test_rungs_rise_from_one_to_the_end_for_every_length(reduction):
 @pytest.mark.parametrize("bad", [(0, 3, 3), (10, 1, 3), (10, 3, 0)])
 def test_impossible_rungs_are_refused(bad):
     with pytest.raises(ValueError, match="no rungs"):
-        rung_epochs(*bad)
+        Ladder.halving(*bad[1:]).stops(bad[0])
 
 
 def filled(kind: type[Scheduler], values: list[float], *, num_rungs: int = 3) -> Scheduler:

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.engine.scheduler import Ladder
 from pipeline.errors import UserError
 from pipeline.session.cli import options, parser
 from pipeline.session.resolve import chosen
@@ -54,7 +53,7 @@ def commands(text: str, part: str) -> list[list[str]]:
 def num_epochs(study: Study) -> float:
     """Of the arms and, on average, of the search."""
     arms = sum(config.epochs for _, config in study.arms()) * study.ablation.replicates
-    ladder = Ladder(study.search.reduction, study.search.num_rungs)
+    ladder = study.search.ladder
     return arms + study.search.num_trials * ladder.expected(study.baseline.epochs)
 
 

@@ -27,7 +27,7 @@ from tests.driver import DATA, Worker, open_plan, train
 from tests.studies import small_study
 
 ROOT = Path(__file__).parents[1]
-pytestmark = pytest.mark.usefixtures("quick_disk")
+pytestmark = pytest.mark.usefixtures("quick_disk", "quick_store")
 ODD_NAMES = ("plain", 'it\'s; DROP "runs" -- `x` %', "é\\ñ 漢字 \u202e \n", "x" * 100)
 
 
@@ -357,7 +357,8 @@ def test_runs_that_the_ledger_does_not_know_are_found_by_their_tag(root, tmp_pat
     assert len(ids) == len(before)
 
 
-def test_a_kill_while_the_store_is_made_leaves_none(tmp_path):
+def test_a_kill_while_the_store_is_made_leaves_none(tmp_path, monkeypatch):
+    monkeypatch.undo()  # it is made here, not copied
     root, folder = tmp_path / "mlruns", tmp_path / "mlruns" / "new-digits"
     code = f"""
 from pathlib import Path

@@ -4,11 +4,13 @@ them.
 
 import bisect
 from collections.abc import Callable
+from functools import partial
 
 from benchmarks.curves.clock import Piece, Searcher
 from benchmarks.curves.sets import CurveSet
 from pipeline.engine.sampler import RungSampler
-from pipeline.engine.scheduler import Promotion, rung_epochs
+from pipeline.study.schedulers import SCHEDULERS, Scheduler
+from pipeline.study.schedulers.promotion import Promotion
 
 REDUCTION, NUM_RUNGS = 3, 3
 CHANCE = 0.15  # what a set of ten classes and some hundred pictures cannot tell from guessing
@@ -24,16 +26,16 @@ class Rungs:
         *,
         kind: str = "tpe",
         num_rungs: int = NUM_RUNGS,
-        scheduler: type[Promotion] = Promotion,
+        scheduler: type[Scheduler] = Promotion,
     ) -> None:
-        self.epochs = rung_epochs(curves.num_epochs, REDUCTION, num_rungs)
+        self.scheduler = scheduler(reduction=REDUCTION, num_rungs=num_rungs)
+        self.epochs = self.scheduler.ladder.stops(curves.num_epochs)
         self.sampler = RungSampler(
             curves.space,
             kind=kind,  # type: ignore[arg-type]
             seed=seed,
             num_rungs=len(self.epochs),
         )
-        self.scheduler = scheduler(reduction=REDUCTION, num_rungs=len(self.epochs))
         self.num_trials = 0
         self.values: dict[int, tuple[int, float]] = {}
 
@@ -45,7 +47,9 @@ class Rungs:
         knobs, _ = self.sampler.ask(self.num_trials)
         if isinstance(self.scheduler, Grouped):
             self.scheduler.groups[self.num_trials] = str(next(iter(knobs.values())))
-        return Piece(self.num_trials, self.epochs[0], knobs)
+        return Piece(
+            self.num_trials, self.epochs[self.scheduler.ladder.begins(self.num_trials)], knobs
+        )
 
     def tell(self, trial: int, epoch: int, value: float | None) -> None:
         rung = next(i for i, stop in enumerate(self.epochs) if stop >= epoch)
@@ -107,4 +111,9 @@ METHODS: dict[str, Callable[[CurveSet, int], Searcher]] = {
     "ours, grouped": lambda curves, seed: Rungs(curves, seed, scheduler=Grouped),
     "ours, past chance": lambda curves, seed: Rungs(curves, seed, scheduler=PastChance),
     "evenly spread, promoted": lambda curves, seed: Rungs(curves, seed, kind="qmc"),
+    **{
+        f"ours, {name}": partial(Rungs, scheduler=kind)
+        for name, kind in SCHEDULERS.items()
+        if kind is not Promotion
+    },
 }

@@ -3,6 +3,7 @@ best one.
 """
 
 import math
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -12,6 +13,7 @@ import pandas as pd
 from pipeline.analysis.stats import MIN_REPLICATES, NO_SPREAD, Basis, Contrast, Question, estimate
 from pipeline.record.record import Run
 
+NOT_RUN = "not run"
 ENDS = {"stopped": "stopped early", "diverged": "diverged"}
 
 
@@ -44,6 +46,17 @@ def holes(
             if run is None or (not has_numbers(run) and (run.status != "diverged" or hopeless)):
                 found.append(Hole(arm, replicate, _why(run, untuned.get((arm, replicate)))))
     return tuple(found)
+
+
+def last_rows(found: Sequence[Hole], num_arms: int, planned: int) -> int:
+    """How many of the last replicates no arm has been run for, as where time was short; 0 where
+    none was run at all.
+    """
+    lost = Counter(hole.replicate for hole in found if hole.why == NOT_RUN)
+    rows = 0
+    while rows < planned and lost[planned - rows] == num_arms:
+        rows += 1
+    return rows % planned
 
 
 def has_numbers(run: Run) -> bool:
@@ -98,7 +111,7 @@ def cause(run: Run) -> str:
 
 def _why(run: Run | None, untuned: str | None = None) -> str:
     if run is None or run.status == "complete":
-        return untuned or "not run"
+        return untuned or NOT_RUN
     if run.status == "failed":
         return f"failed: {cause(run)}"
     return ENDS.get(run.status, "not finished")

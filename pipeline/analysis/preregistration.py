@@ -15,7 +15,6 @@ from pipeline.analysis.wording import race_in_words
 from pipeline.core import CORE_VERSION
 from pipeline.counts import duration, plural
 from pipeline.data.taken import num_labelled
-from pipeline.engine.scheduler import Ladder
 from pipeline.errors import MachineError, printable
 from pipeline.frozen import flatten
 from pipeline.record.event_form import written
@@ -131,7 +130,7 @@ def _tuning_left(study: Study, record: Record) -> int:
     """Epochs that the arms' searches are expected to take yet; one is over once a run has begun
     with what it chose.
     """
-    ladder, runs = Ladder(study.search.reduction, study.search.num_rungs), record.arms()
+    ladder, runs = study.search.ladder, record.arms()
     left = 0.0
     for target in study.targets():
         if not any(target.serves in (0, run.replicate) for run in runs.get(target.arm, ())):

@@ -8,10 +8,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from pipeline.engine.scheduler import Ladder
 from pipeline.frozen import Scalar
 from pipeline.record.record import Run
 from pipeline.study.ranges import Choice, Range
+from pipeline.study.schedulers import Ladder
 from pipeline.study.study import Study
 
 MIN_TRIALS = 20
@@ -83,7 +83,7 @@ def choose(trials: Sequence[Run], study: Study) -> Sample:
     """The highest rung with MIN_TRIALS trials; where there is none, the one with the most (see
     `Sample.enough`).
     """
-    ladder = Ladder(study.search.reduction, study.search.num_rungs)
+    ladder = study.search.ladder
     fullest: Sample | None = None
     for rung in reversed(range(ladder.num_rungs)):
         sample = _sample(trials, study, ladder, rung)
@@ -147,4 +147,6 @@ def _absence(run: Run, ladder: Ladder, rung: int) -> str:
         return f"{run.status} before it"
     if rung < ladder.first(int(run.config["epochs"])):
         return "too short to be judged there"
+    if rung < min(run.rungs, default=rung):
+        return "of a bracket that begins above it"
     return "unfinished" if run.status in ("new", "running") else "stopped or waiting below it"

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from pipeline.analysis.range_ends import edges
-from pipeline.engine.scheduler import rung_epochs
 from pipeline.frozen import Scalar, flatten
 from pipeline.record.record import LEVELS, Record, Run
 from pipeline.study.study import Study
@@ -54,15 +53,14 @@ def read_search(record: Record, study: Study) -> Search:
     their range.
     """
     budget = study.search
-    epochs_at = rung_epochs(study.baseline.epochs, budget.reduction, budget.num_rungs)
     best = record.best_trial()
     return Search(
         planned=budget.num_trials,
         proposed=len(record.trial_keys),
         trials=tuple(record.trials()),
         ranked=tuple(record.ranked_trials()),
-        epochs_at=epochs_at,
-        num_rungs=budget.num_rungs,
+        epochs_at=budget.ladder.stops(study.baseline.epochs),
+        num_rungs=budget.ladder.num_rungs,
         best=best,
         stayed=record.stayed(),
         edges=edges(study.space, best.knobs) if best else (),

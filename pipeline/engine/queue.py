@@ -5,9 +5,8 @@ The plan deals in segments: a piece of one run, from where it stands to an epoch
 loses at most the segment's epochs since its last checkpoint, and the segment is handed out again.
 """
 
-import time
 from collections import Counter, deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from pipeline.core.config import TrainConfig
 from pipeline.core.identity import Keys
@@ -15,7 +14,7 @@ from pipeline.engine import run_log
 from pipeline.engine.order import Outcome, Segment
 from pipeline.engine.race import Race
 from pipeline.engine.searches import Searches
-from pipeline.engine.trials import Trials, spent
+from pipeline.engine.trials import Trials
 from pipeline.errors import MachineError, PipelineError
 from pipeline.frozen import digest
 from pipeline.record import events
@@ -57,7 +56,9 @@ class Plan:
         self.searches = Searches(study, record, with_search=with_search)
         self.trials = self.searches.main
         self.race = Race(study, ledger, record, self.keys, with_search=with_search)
-        self.search_deadline = float("inf")
+        self.look: Callable[[Plan], object] = lambda _: None  # before each segment (see timetable)
+        self.past_search = False  # of its share of the time
+        self.last_row = study.ablation.replicates  # beyond, none is begun for want of time
         self.raced_late = False
         self.live: dict[str, str] = {}  # segment that has not ended → its run
         self.failed_in_a_row: list[str] = []
@@ -71,10 +72,11 @@ class Plan:
         """The next segment; None where all that is left waits for a running segment (or nothing is
         left: see `done`).
         """
+        self.look(self)
         if self.again:
             return self._begin(self.record.runs[self.again.popleft()])
         ways = [self._next_of_search, self._next_of_race, self._next_of_arms]
-        if time.monotonic() >= self.search_deadline:
+        if self.past_search:
             # past its share of the time the search gives way to the arms; what it has by then, if
             # anything, races once, so that the table is whole; what they leave is its own again
             self.raced_late = self.raced_late or not self.race.able()
@@ -85,11 +87,17 @@ class Plan:
 
     def done(self) -> bool:
         """Whether all has ended that was handed out, nothing waits; call after `next` gave None."""
-        return not self.live and not self.again and not self.todo
+        begins = any(replicate <= self.last_row for _, replicate in self.todo)
+        return not self.live and not self.again and not begins
+
+    def busy(self) -> set[str]:
+        """The runs that are being trained, or are about to be."""
+        return {*self.live.values(), *self.again}
 
     def outstanding(self) -> bool:
         """Whether anything planned is left to train, time limits aside; changes nothing."""
-        return not self.done() or self.trials.outstanding() or self.race.outstanding()
+        waits = self.live or self.again or self.todo
+        return bool(waits) or self.trials.outstanding() or self.race.outstanding()
 
     def epoch(self, segment: str, metrics: Mapping[str, float]) -> None:
         """A worker finished an epoch of a segment; nothing where that has ended."""
@@ -165,7 +173,7 @@ class Plan:
         arms = sum(config.epochs for _, config in self.arms) * self.study.ablation.replicates
         arms += self.race.left_epochs()
         arms -= sum(
-            spent(run) for runs in self.record.arms().values() for run in runs if self._wanted(run)
+            run.spent for runs in self.record.arms().values() for run in runs if self._wanted(run)
         )
         return self.trials.left_epochs(), max(arms, 0) + round(
             sum(t.left_epochs() for t in self.searches.open)
@@ -185,8 +193,8 @@ class Plan:
 
     def _next_of_race(self) -> Segment | None:
         """Of the race, once the search is over; where that is over too, what it found is an arm."""
-        busy = {*self.live.values(), *self.again}
-        late = time.monotonic() >= self.search_deadline and not self.raced_late
+        busy = self.busy()
+        late = self.past_search and not self.raced_late
         rests = late and not any(key in self.trials.numbers for key in busy)
         run = self.race.next(busy) if rests or self.trials.over(busy) else None
         self.raced_late |= late and bool(self.record.race and self.record.race.winner)
@@ -206,8 +214,10 @@ class Plan:
             segment = self._next_trial(trials)
             if segment is not None:
                 return segment
-        self.searches.settle({*self.live.values(), *self.again})
+        self.searches.settle(self.busy())
         for arm, replicate in tuple(self.todo):
+            if replicate > self.last_row:
+                continue
             config = self.searches.config(arm, replicate)
             if config is not None or self.searches.hopeless(arm, replicate):
                 self.todo.remove((arm, replicate))
@@ -265,11 +275,7 @@ class Plan:
             sent=None if twin.rung in twin.rungs else twin.rung,
         )
         self.searches.twin(trials, self.ledger.append(event), twin)
-        if (
-            twin.unfinished
-            and key not in (*self.live.values(), *self.again)
-            and not self.attempts[key]
-        ):
+        if twin.unfinished and key not in self.busy() and not self.attempts[key]:
             self.again.append(key)  # of a search that has no part in this session
         return None
 
@@ -307,7 +313,7 @@ class Plan:
         """Send a run on to `rung` (default: where it was being sent; arms have no rungs)."""
         config = TrainConfig.parse(run.config, source=f"run {run.key}")
         ladder = self.trials.ladder
-        rung = max(run.rung, ladder.first(config.epochs)) if rung is None else rung
+        rung = max(run.rung, self.trials.first(run)) if rung is None else rung
         stop = ladder.stop(config.epochs, rung)
         if run.kind == "arm" or run.search == RACE:
             rung, stop = -1 if run.kind == "arm" else ladder.num_rungs - 1, config.epochs
@@ -326,16 +332,7 @@ class Plan:
         return digest(found)
 
     def _fail(self, run: Run, segment: str, error: str, *, retry: bool) -> None:
-        place = (
-            {"arm": run.arm, "replicate": run.replicate}
-            if run.kind == "arm"
-            else {"trial": run.number}
-        )
-        facts = place | {"error": error, "attempt": self.attempts[run.key], "config": run.config}
-        facts |= {
-            "epochs recorded": len(run.epochs),
-            "the last": run.epochs[-1] if run.epochs else None,
-        }
+        facts = run_log.facts(run, error, self.attempts[run.key])
         log = run_log.write(self.ledger.folder, run.key, segment, facts)
         self.ledger.append(events.Fail(run=run.key, error=error, log=log))
         if retry and self.attempts[run.key] < MAX_ATTEMPTS:

@@ -161,7 +161,8 @@ class Race:
         self.study, self.ledger, self.record, self.keys = study, ledger, record, keys
         # arms that are tuned have winners of their own, which might be this very configuration
         raced = with_search and study.search.num_trials and study.ablation.tuning.name == "fixed"
-        self.most = study.search.race if raced else 0
+        self.asked = study.search.race if raced else 0
+        self.most = self.asked  # fewer for want of time
 
     def next(self, busy: Collection[str]) -> Run | None:
         """The run to begin now, the search being over, where `busy` are those in training or about
@@ -196,11 +197,11 @@ class Race:
 
     def outstanding(self) -> bool:
         """Whether anything is left of it, the search being over; changes nothing."""
-        if not self.most or self.due():
-            return bool(self.most)
+        if not self.asked or self.due():
+            return bool(self.asked)
         race = self.record.race
         if race is None:
-            return False
+            return not self.most and bool(pick(self.record, self.asked))
         return any(laps(racers(self.record))) or not (race.winner or decided(self.record) is None)
 
     def wanted(self, run: Run) -> bool:

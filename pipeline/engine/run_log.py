@@ -16,6 +16,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from pipeline.record.record import Run
 from pipeline.screen import Steady
 
 MAX_BYTES = 64 * 1024
@@ -90,6 +91,21 @@ def clear(study_folder: Path) -> None:
     """Remove what workers of a killed command left."""
     for path in (study_folder / "logs").glob(".*.out"):
         discard(path)
+
+
+def facts(run: Run, error: str, attempt: int) -> dict[str, Any]:
+    """What an entry says of the run."""
+    place = (
+        {"arm": run.arm, "replicate": run.replicate} if run.kind == "arm" else {"trial": run.number}
+    )
+    return {
+        **place,
+        "error": error,
+        "attempt": attempt,
+        "config": run.config,
+        "epochs recorded": len(run.epochs),
+        "the last": run.epochs[-1] if run.epochs else None,
+    }
 
 
 def write(study_folder: Path, key: str, segment: str, facts: Mapping[str, Any]) -> str:

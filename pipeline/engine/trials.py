@@ -6,16 +6,14 @@ from collections import defaultdict, deque
 from collections.abc import Collection, Iterable
 
 from pipeline.engine.sampler import RungSampler
-from pipeline.engine.scheduler import Ladder, Promotion, Scheduler, Stopping
 from pipeline.frozen import Scalar
 from pipeline.record import events
 from pipeline.record.record import Record, Run
 from pipeline.record.revision import place
 from pipeline.study.around import Around
+from pipeline.study.schedulers import SCHEDULERS
 from pipeline.study.study import Search
 from pipeline.study.tuning import Target
-
-SCHEDULERS: dict[str, type[Scheduler]] = {"promotion": Promotion, "stopping": Stopping}
 
 
 class Trials:
@@ -28,18 +26,19 @@ class Trials:
     def __init__(self, target: Target, search: Search, record: Record) -> None:
         self.target, self.record, self.num_trials = target, record, target.num_trials
         self.around = Around(target.space, target.config)
-        self.ladder = Ladder(search.reduction, search.num_rungs)
         self.scheduler = SCHEDULERS[search.scheduler](
             reduction=search.reduction, num_rungs=search.num_rungs
         )
+        self.ladder = self.scheduler.ladder
         self.sampler = RungSampler(
             target.space,
             kind=search.sampler,
             seed=target.seed,
-            num_rungs=search.num_rungs,
+            num_rungs=self.ladder.num_rungs,
             config=target.config,
             begins=1 + len(target.first),
         )
+        self.closed = False  # no new trial is begun, for want of time
         self._former = deque(record.runs[key] for key in record.former.get(target.name, ()))
         self.numbers: dict[str, int] = {}  # run → the trial that it is here
         self._twins: dict[str, list[int]] = defaultdict(
@@ -51,9 +50,14 @@ class Trials:
         return len(self.record.searches.get(self.target.name, ()))
 
     @property
+    def num_left(self) -> int:
+        """Trials that are not begun."""
+        return max(0, self.num_trials - self.num_begun)
+
+    @property
     def all_begun(self) -> bool:
         """Whether no new trial will be proposed."""
-        return self.num_begun >= self.num_trials
+        return self.closed or not self.num_left
 
     def promote(self) -> tuple[Run, int] | None:
         """(run, next rung) of the waiting trial to send on now, marked as gone; None where a new
@@ -65,12 +69,17 @@ class Trials:
         return self.record.runs[self.record.searches[self.target.name][promoted[0]]], promoted[1]
 
     def outstanding(self) -> bool:
-        """Whether a trial could be begun or sent on now; changes nothing."""
-        return self.num_trials > 0 and (not self.all_begun or self.scheduler.has_next(closing=True))
+        """Whether a trial could be begun or sent on, want of time aside; changes nothing."""
+        return self.num_trials > 0 and bool(self.num_left or self._goes_on())
 
     def over(self, busy: Collection[str]) -> bool:
         """Whether nothing is left to do, where `busy` are the runs being trained or about to be."""
-        return not self.outstanding() and not any(key in self.numbers for key in busy)
+        left = not self.all_begun or self._goes_on()
+        return not (self.num_trials and left) and not any(key in self.numbers for key in busy)
+
+    def _goes_on(self) -> bool:
+        """Whether a waiting trial is sent on, no new one being begun."""
+        return self.scheduler.has_next(closing=True)
 
     def expected_epochs(self) -> float:
         """Epochs that the whole search takes."""
@@ -79,7 +88,7 @@ class Trials:
     def left_epochs(self) -> float:
         """Of `expected_epochs`, what is left; 0 where no trial can be begun or sent on."""
         left = self.expected_epochs() - sum(
-            spent(run) for run in self.record.trials(self.target.name)
+            run.spent for run in self.record.trials(self.target.name)
         )
         return max(left, 1.0) if self.outstanding() else 0.0
 
@@ -146,9 +155,13 @@ class Trials:
         elif first and sent is not None:
             self.sent(run, sent)
 
+    def first(self, run: Run) -> int:
+        """The rung at which `run` is first judged, whatever search it was begun for."""
+        return self.ladder.first(run.config["epochs"], run.number)
+
     def sent(self, run: Run, rung: int) -> None:
         """`run` is on its way to `rung`."""
-        if rung > self.ladder.first(run.config["epochs"]):
+        if rung > self.first(run):
             self.scheduler.promoted(self.numbers[run.key], rung - 1)
 
     def reached(self, run: Run, rung: int, value: float) -> None:
@@ -176,9 +189,3 @@ class Trials:
                 self.sent(run, event.rung)
             case events.End(status="diverged"):
                 self.diverged(run)
-
-
-def spent(run: Run) -> int:
-    """Epochs that a run no longer takes: all of them once it has ended for good, however early."""
-    ended = run.early or (run.kind == "arm" and run.status in ("complete", "diverged", "failed"))
-    return int(run.config["epochs"]) if ended else len(run.epochs)

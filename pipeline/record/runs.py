@@ -73,6 +73,14 @@ class Run:
         return sum(epoch["seconds"] for epoch in self.epochs)
 
     @property
+    def spent(self) -> int:
+        """Epochs that it no longer takes: all of them once it has ended for good, however early."""
+        ended = self.early or (
+            self.kind == "arm" and self.status in ("complete", "diverged", "failed")
+        )
+        return int(self.config["epochs"]) if ended else len(self.epochs)
+
+    @property
     def best(self) -> dict[str, float] | None:
         """The metrics of the best epoch (see `core.history`)."""
         return self.epochs[best_epoch(self.epochs) - 1] if self.epochs else None

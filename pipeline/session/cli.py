@@ -202,7 +202,8 @@ def _training(flags: Parser, *, searches: bool) -> None:
         "--time",
         type=seconds,
         metavar="TIME",
-        help="stop after this long: 6h, 90m, 1h30m, 45s or 45 (seconds); the same command goes on",
+        help="plan for this long, so that the table is whole by then: 6h, 90m, 1h30m, 45s or 45 "
+        "(seconds); the same command goes on",
     )
     flags.add_argument(
         "--workers",

@@ -49,7 +49,8 @@ def derive(record: Record, asked: Study, way: str = "path") -> Study:
         )
     steps, order = ranked(steps, record, best)
     baseline = study.baseline.override({"epochs": best.config["epochs"]}, source=where)
-    rung = f"rung {max(best.rungs) + 1} of {study.search.num_rungs}"
+    num_rungs = study.search.ladder.num_rungs
+    rung = f"rung {max(best.rungs) + 1} of {num_rungs}" if num_rungs > 1 else "trained in full"
     how = f"{plural(len(record.trial_keys), 'trial')} ({rung})"
     raced = "the one that stayed in the race of the best of" if record.stayed() else "the best of"
     trial = f"trial {best.number}, {raced} {how}"
@@ -124,8 +125,8 @@ def ranked(steps: Steps, record: Record, best: Run) -> tuple[Steps, str]:
         " epoch" if sample.epochs == (1,) else " epochs"
     )
     at = (
-        f"{plural(len(sample.trials), 'trial')} after {epochs}, rung {sample.rung + 1} of "
-        f"{sample.num_rungs}"
+        f"{plural(len(sample.trials), 'trial')} after {epochs}"
+        + f", rung {sample.rung + 1} of {sample.num_rungs}" * (sample.num_rungs > 1)
     )
     if not any(path in clear for step in steps for path in step):
         noise = "none is above its noise floor, so that another order is as good"

@@ -1,5 +1,6 @@
 """What a command would do, in words and numbers, without doing it (`--dry-run`)."""
 
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -15,8 +16,7 @@ from pipeline.analysis.preregistration import (
 from pipeline.analysis.preregistration import lines as lines_of
 from pipeline.analysis.wording import race_in_words
 from pipeline.counts import plural
-from pipeline.data.listing import FIRST_RULES, Reading
-from pipeline.engine.scheduler import Ladder, rung_epochs
+from pipeline.data.listing import FIRST_RULES, Listing, Reading
 from pipeline.errors import printable
 from pipeline.record.record import Record
 from pipeline.screen import folded
@@ -32,6 +32,7 @@ from pipeline.session.resume import (
     tell_growth,
 )
 from pipeline.study.around import Around
+from pipeline.study.schedulers import Ladder
 from pipeline.study.study import Search, Study
 from pipeline.study.survey import never_drawn
 from pipeline.study.tuning import Fixed, num_trials
@@ -44,7 +45,8 @@ def dry_run(options: Options, asked: Chosen, folder: Path, *, with_search: bool)
     recorded = Record() if options.fresh else recorded_in(folder)
     study = resolve(options, asked, recorded)
     require_settings(recorded, study, folder)
-    taken = what_is_taken(study, asked.data, recorded)
+    listing = listed(study, asked.data, recorded)
+    taken = listing.taken.text(listing.warnings) if listing else ""
     external_files(study)
     changed = changed_since(recorded, recorded.runs.values())
     shown = preview(
@@ -58,6 +60,10 @@ def dry_run(options: Options, asked: Chosen, folder: Path, *, with_search: bool)
         begun=recorded.begun is not None,
     )
     said = (*tell_growth(recorded, study), *_recorded(recorded, study, with_search=with_search))
+    if options.time is not None and listing is not None:
+        from pipeline.session.forecast import foreseen
+
+        said += (*foreseen(study, recorded, listing, options, with_search=with_search),)
     return "\n".join((*map(folded, said), shown))
 
 
@@ -74,9 +80,8 @@ def _recorded(record: Record, study: Study, *, with_search: bool) -> list[str]:
     if with_search:
         search = study.search
         trials = {run.key for run in record.trials()} | grown
-        ladder = Ladder(search.reduction, search.num_rungs)
         begun = min(len(trials), search.num_trials)
-        left += round((search.num_trials - begun) * ladder.expected(study.baseline.epochs))
+        left += round((search.num_trials - begun) * search.ladder.expected(study.baseline.epochs))
         said = f"{begun:,} of {plural(search.num_trials, 'trial')} begun, "
     beside = ", beside what trials already begun may go on for, and the race" * bool(said)
     return [
@@ -141,13 +146,14 @@ def preview(
 
 def _searched(study: Study) -> list[str]:
     """The study's own search: how many trials of what, and the race."""
-    search = study.search
-    rungs = rung_epochs(study.baseline.epochs, search.reduction, search.num_rungs)
+    search, length = study.search, study.baseline.epochs
     way = f"{search.sampler}, {search.scheduler}, seed {search.seed}"
-    race = race_in_words(raced(study), study.ablation.replicates, study.baseline.epochs)
+    epochs = plural(round(search.num_trials * search.ladder.expected(length)), "epoch")
+    about = "about " * (search.ladder.num_rungs > 1)
+    race = race_in_words(raced(study), study.ablation.replicates, length)
     return [
         f"search     {plural(search.num_trials, 'trial')} ({way}); "
-        f"{_rungs(rungs, search.num_rungs)}",
+        f"{_rungs(search.ladder, length)}; {about}{epochs}",
         *(f"             {name}: {ranges}" for name, ranges in study.space.table()),
         *(f"             {line}" for line in never_drawn(Around(study.space, study.baseline))),
         *_first(search),
@@ -171,28 +177,36 @@ def _first(search: Search) -> list[str]:
     return lines
 
 
-def _rungs(epochs: Sequence[int], num_rungs: int) -> str:
+def _rungs(ladder: Ladder, epochs: int) -> str:
     """A short study has only the last ones of its rungs."""
-    said = f"rungs at epochs {', '.join(map(str, epochs))}"
-    if len(epochs) == num_rungs:
-        return said
-    last = f"the last {len(epochs)}" if len(epochs) > 1 else "the last"
-    return f"{said} ({last} of {num_rungs} rungs: runs are too short for earlier ones)"
+    if ladder.num_rungs == 1:
+        return "every trial is trained in full"
+    stops = ladder.stops(epochs)
+    said = f"rungs at epochs {', '.join(map(str, stops))}"
+    if len(stops) < ladder.num_rungs:
+        last = f"the last {len(stops)}" if len(stops) > 1 else "the last"
+        said += f" ({last} of {ladder.num_rungs} rungs: runs are too short for earlier ones)"
+    begun = Counter[int]()
+    for rung, share in enumerate(ladder.begin):
+        begun[ladder.stop(epochs, max(rung, ladder.first(epochs)))] += round(100 * share)
+    if len(begun) > 1:
+        first = ", ".join(f"{share} % at {stop}" for stop, share in begun.items())
+        said += f", of the trials first judged {first}"
+    return said
 
 
-def what_is_taken(study: Study, data: Path | None, record: Record) -> str:
-    """What would be taken of the pictures in `data`, by the rules that a study was recorded by; ''
-    where that would begin a download. Raises UserError as listing them does."""
+def listed(study: Study, data: Path | None, record: Record) -> Listing | None:
+    """The pictures in `data`, by the rules that a study was recorded by; None where that would
+    begin a download. Raises UserError as listing them does."""
     dataset = study.baseline.dataset
     if record.begun:
         dataset = dataset.read_by(Reading(**record.data.get("reading", {"rules": FIRST_RULES})))
-    listing = dataset.scan(data) if dataset.at_hand else None
-    return listing.taken.text(listing.warnings) if listing else ""
+    return dataset.scan(data) if dataset.at_hand else None
 
 
 def _tuning(study: Study) -> list[str]:
     """The searches of the arms: how many trials of what, arm by arm."""
-    targets, ladder = study.targets(), Ladder(study.search.reduction, study.search.num_rungs)
+    targets, ladder = study.targets(), study.search.ladder
     if isinstance(study.ablation.tuning, Fixed):
         return ["tuning     fixed: every arm takes the baseline's hyperparameters"]
     trials = sum(target.num_trials for target in targets)

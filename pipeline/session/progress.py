@@ -22,7 +22,7 @@ from pipeline.screen import fold, redraws
 from pipeline.study.tuning import RACE
 
 REFRESH_SECONDS = 0.5
-MOST_LINES, RESULTS_A_TRIAL = 100, 1.5  # of three, most trials end at their first rung
+MOST_LINES = 100
 
 
 class Progress:
@@ -94,7 +94,7 @@ class Progress:
                 return f"{label(run)}  {place}  {values}"
             case events.Rung():
                 run = runs[event.run]
-                ranks = f"rung {event.rung + 1}/{self.plan.study.search.num_rungs}"
+                ranks = self._rung(event.rung)
                 place = f"epoch {len(run.epochs)}"
                 place += ", stopped early: its best" if event.early else ""
                 value = f"val_acc {event.value:.4f}"
@@ -106,6 +106,10 @@ class Progress:
                 run = runs[event.run]
                 return self._end(run, event.status, label(run))
         return ""
+
+    def _rung(self, rung: int) -> str:
+        num_rungs = self.plan.trials.ladder.num_rungs
+        return f"rung {rung + 1}/{num_rungs}" if num_rungs > 1 else "trained in full"
 
     def _end(self, run: Run, status: str, name: str) -> str:
         if status in ("diverged", "failed"):
@@ -194,7 +198,7 @@ class Progress:
                 f"{k}={v:.3g}" if isinstance(v, float) else f"{k}={v}"
                 for k, v in best.knobs.items()
             )
-            place = f"trial {best.number} at rung {rung + 1}/{self.plan.study.search.num_rungs}"
+            place = f"trial {best.number}, {self._rung(rung)}"
             yield Text(f"best so far  val_acc {best.rungs[rung]:.4f}  {place}")
             yield Text(printable(knobs, 400), style="dim")
 
@@ -203,7 +207,8 @@ def _thinned(plan: Plan) -> int:
     """Of how many results one is told, so that a study of any size fits a page or two."""
     ablation = len(plan.arms) * plan.study.ablation.replicates
     trials = plan.trials.num_trials + sum(one.num_trials for one in plan.searches.arms)
-    return max(1, round((ablation + trials * RESULTS_A_TRIAL) / MOST_LINES))
+    results = ablation + trials * plan.trials.ladder.results()
+    return max(1, round(results / MOST_LINES))
 
 
 def label(run: Run) -> str:

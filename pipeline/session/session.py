@@ -13,6 +13,7 @@ from rich.text import Text
 
 from pipeline.analysis.preregistration import Outlook
 from pipeline.core import CORE_VERSION
+from pipeline.counts import duration
 from pipeline.data.folder import require_folder
 from pipeline.engine.interrupts import Interrupts, debugged
 from pipeline.errors import PipelineError, UserError, printable
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 
     from pipeline.data.cache import Data
     from pipeline.engine.executor import Executor
+    from pipeline.engine.pace import Pace
     from pipeline.engine.queue import Plan
     from pipeline.record.tracking import Tracker
     from pipeline.session.progress import Progress
@@ -119,12 +121,14 @@ class Session:
 
     def run(self, interrupts: Interrupts) -> int:
         """Train what is missing, write the report, say how it ended; returns the exit code."""
+        from pipeline.session.forecast import given_up, timetable
         from pipeline.session.progress import Progress
 
         means = self.means
         resume.require_settings(self.record, self.study, self.ledger.folder)
         data = self._prepare()
         self._require_the_same(data)
+        pace = self._measured(data)
         interrupts.raises = False  # from here on a signal leads to the end of this function
         tracker = self._tracker()
         listeners: list[Callable[[Event], None]] = [self.record.apply, tracker.put]
@@ -140,6 +144,9 @@ class Session:
             self.listing,
         )
         plan = self._plan()
+        if pace is not None and self.options.time is not None:
+            plan.look = timetable(pace, means, self.begun, self.options.time).look
+            listeners.append(lambda event: pace.event(event, self.record))
         outlook = Outlook(self.study, self.ledger, self.record, means.workers, self._tell)
         listeners.append(outlook.event)
         problem: Exception | None = None
@@ -158,6 +165,8 @@ class Session:
             except Exception as error:  # reported below, after what is done has been written up
                 problem = error
         status = self._status(plan, interrupts, problem)
+        if status == "time limit" and (left := given_up(plan)):
+            self._tell(f"given up for want of time: {left}")
         try:
             complete = self._write_up(status, tracker, interrupts)
         except (OSError, PipelineError):  # as of a full disk, which is told by what it hurt first
@@ -185,6 +194,25 @@ class Session:
         if not self.options.workers and not self.options.debug and (short := shortage(self.means)):
             self._tell(f"warning: {short}")
         return data
+
+    def _measured(self, data: "Data") -> "Pace | None":
+        """How fast runs go here, where the command's time is limited and something is left to
+        train; says what fits into it.
+        """
+        from pipeline.session.forecast import Forecast, budget_of, ending, measured_pace, shape
+
+        limit, with_search, means = self.options.time, self.with_search, self.means
+        if limit is None or (self.record.begun and not self._plan().outstanding()):
+            return None
+        most = budget_of(limit)
+        self._tell(f"measuring how long an epoch takes (at most about {duration(most)})")
+        over = shape(self.study, data.labels.tolist(), data.parts.tolist(), len(data.classes))
+        pace = measured_pace(self.study, over, means, with_search=with_search, most_seconds=most)
+        forecast = Forecast(self.study, self.record, pace, means.workers, with_search)
+        left = self.begun + limit - ending(limit) - time.monotonic()
+        for what, said in forecast.lines(limit, left):
+            self._tell(f"{what}: {said}")
+        return pace
 
     def _write_up(self, status: str, tracker: "Tracker", interrupts: Interrupts) -> bool:
         """The report on disk, in MLflow and on the screen; whether its table has no hole."""
@@ -228,17 +256,11 @@ class Session:
         interrupts: Interrupts,
         on_step: Callable[[], None],
     ) -> None:
-        """Run the plan under the time limit; with one, the search gets its share of the epochs that
-        are left.
-        """
-        deadline = float("inf")
-        if self.options.time is not None:
-            deadline = self.begun + self.options.time
-            search, arms = plan.remaining_epochs()
-            now = time.monotonic()
-            plan.search_deadline = (
-                now + (deadline - now) * search / (search + arms) if arms else deadline
-            )
+        """Run the plan under the time limit."""
+        from pipeline.session.forecast import ending
+
+        limit = self.options.time
+        deadline = float("inf") if limit is None else self.begun + limit - ending(limit) / 2
         if plan.outstanding() and not interrupts.signal:
             _executor(self.options).run(
                 plan,

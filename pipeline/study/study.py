@@ -12,6 +12,7 @@ from pipeline.errors import UserError, choices, printable
 from pipeline.frozen import Frozen, Scalar, flatten
 from pipeline.study.around import Around
 from pipeline.study.designs import Arm, Design, Label, Overrides
+from pipeline.study.schedulers import SCHEDULERS, Ladder, SchedulerName
 from pipeline.study.space import Space
 from pipeline.study.survey import check
 from pipeline.study.tuning import Fixed, Replicated, Target, Tuning, nuisance, num_trials, targets
@@ -38,7 +39,7 @@ class Search(Frozen):
 
     num_trials: int = Field(default=40, ge=0, le=100_000)
     sampler: Sampler = "tpe"
-    scheduler: Literal["promotion", "stopping"] = "promotion"
+    scheduler: SchedulerName = "promotion"
     reduction: int = Field(
         default=3, ge=2, le=10, description="eta: one in eta goes on from a rung"
     )
@@ -61,6 +62,23 @@ class Search(Frozen):
         description="points of the study's own search that are tried right after the baseline; "
         "knobs that one does not name have the baseline's values",
     )
+
+    @property
+    def ladder(self) -> Ladder:
+        """Where trials are judged."""
+        return SCHEDULERS[self.scheduler].rungs(self.reduction, self.num_rungs)
+
+    @property
+    def way(self) -> str:
+        """What the scheduler does, in words."""
+        return SCHEDULERS[self.scheduler].words(self.reduction)
+
+    def unused(self) -> str:
+        """A field that was set and that the scheduler does not use; '' where there is none."""
+        theirs = frozenset[str]().union(*(kind.uses for kind in SCHEDULERS.values()))
+        idle = theirs - SCHEDULERS[self.scheduler].uses
+        defaults = type(self).model_fields
+        return next((f for f in sorted(idle) if getattr(self, f) != defaults[f].default), "")
 
 
 class Ablation(Frozen):
@@ -221,6 +239,13 @@ class Study(Frozen):
             raise UserError(
                 f"study '{self.name}', search.sampler: grid: the space has {size:,} points; "
                 f"allowed: at most {MOST_POINTS:,}, or another sampler, as qmc"
+            )
+        if field := self.search.unused():
+            users = [name for name, kind in SCHEDULERS.items() if field in kind.uses]
+            raise UserError(
+                f"study '{self.name}', search.{field}: got {getattr(self.search, field)}, which "
+                f"the scheduler {self.search.scheduler} does not use; allowed: leave it out, or "
+                f"search.scheduler={' or '.join(users)}"
             )
         check(Around(self.space, self.baseline), source=f"study '{self.name}', space")
         self.first_points()

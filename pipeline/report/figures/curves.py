@@ -146,7 +146,7 @@ def history(search: Search) -> Figure:
     handles = [
         Line2D([], [], marker="o", ls="", mew=0, color=c, label=f"rung {i + 1}")
         for i, c in enumerate(colours)
-    ]
+    ][len(colours) == 1 :]
     shapes = {_shape(run): SHAPES.get(run.status, WAITING)[1] for run in search.trials}
     handles += [
         Line2D([], [], marker=shape, ls="", color=MUTED, label=words)
@@ -154,12 +154,11 @@ def history(search: Search) -> Figure:
     ]
     if line := _best_so_far(search):
         axis.step(*line, where="post", color=colours[-1], lw=1.4)
-        handles.append(
-            Line2D([], [], color=colours[-1], lw=1.4, label="best so far at the top rung")
-        )
+        label = f"best so far{' at the top rung' * (search.num_rungs > 1)}"
+        handles.append(Line2D([], [], color=colours[-1], lw=1.4, label=label))
     figure.legend(handles=handles, loc="outside upper left", ncols=4)
     axis.set_xlabel("trial")
-    axis.set_ylabel("val accuracy (%) at its rung")
+    axis.set_ylabel(f"val accuracy (%){' at its rung' * (search.num_rungs > 1)}")
     axis.xaxis.set_major_locator(MaxNLocator(integer=True))
     return figure
 

@@ -13,6 +13,7 @@ RUNGS = (
     "#e0a100",
     "#b07cc6",
     "#2fa084",
+    "#d46a8c",
     VAL,
 )  # the top rung always takes the last
 COLOURS = tuple(

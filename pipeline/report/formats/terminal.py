@@ -64,11 +64,12 @@ def _best(search: Search, study: Study) -> Iterator[str]:
     if best is None or top is None:
         yield "Best configuration: no trial has a value yet"
         return
-    where = f"rung {top[0] + 1} of {search.num_rungs}"
+    full = search.num_rungs == 1
+    where = "after full training" if full else f"at rung {top[0] + 1} of {search.num_rungs}"
     acc = Points(2).percent(top[1])
     whose = f"trial {best.number}" + (", the baseline" if best.number == 0 else "")
     said = f"Best configuration: {whose}, "
-    said += "which stayed in the race" if search.stayed else f"val acc {acc} % at {where}"
+    said += "which stayed in the race" if search.stayed else f"val acc {acc} % {where}"
     said += "" if search.stayed else " (selected by it, so on average too high)"
     yield from _wrap(said, then="  ")
     for path, mine, baseline in configuration(best, study).rows:

@@ -78,6 +78,8 @@ def place(sample: Sample) -> str:
         if first == last
         else f"after epochs {first} to {last}, by the length of the trial"
     )
+    if sample.num_rungs == 1:
+        return f"the end of training, {after}"
     return f"rung {sample.rung + 1} of {sample.num_rungs}, {after}"
 
 
@@ -161,8 +163,8 @@ def _selection(sample: Sample, study: Study) -> Iterator[str]:
     """How the trials came to be here."""
     if any("below it" in reason for reason in sample.excluded):
         yield (
-            "Successive halving chose who reached this rung: what the rungs below already decided "
-            "shows less here than it would among all trials."
+            "The scheduler chose who reached this rung: what the rungs below already decided shows "
+            "less here than it would among all trials."
         )
     if sample.agreement:
         yield (

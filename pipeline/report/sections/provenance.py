@@ -7,7 +7,7 @@ from typing import Any
 
 from pipeline.analysis.fairness import mixed_code
 from pipeline.analysis.identical_arms import WIRING
-from pipeline.analysis.missing_runs import cause
+from pipeline.analysis.missing_runs import NOT_RUN, cause, last_rows
 from pipeline.analysis.results import Ablation, ArmRow
 from pipeline.analysis.search_results import STATUS, Search
 from pipeline.analysis.stats import MIN_REPLICATES, Contrast
@@ -227,10 +227,18 @@ def _short(commit: str) -> str:
 
 def _holes(ablation: Ablation) -> Iterator[str]:
     if ablation.holes:
-        names = [f"{hole.arm}, replicate {hole.replicate} ({hole.why})" for hole in ablation.holes]
-        total = len(ablation.rows) * ablation.planned
+        arms, planned = len(ablation.rows), ablation.planned
+        whole = planned - last_rows(ablation.holes, arms, planned)
+        names = [
+            f"{hole.arm}, replicate {hole.replicate} ({hole.why})"
+            for hole in ablation.holes
+            if hole.replicate <= whole
+        ]
+        if whole < planned:
+            names.append(f"every arm beyond replicate {whole} ({NOT_RUN})")
         yield (
-            f"The ablation table is INCOMPLETE, {len(names)} of {plural(total, 'planned run')} "
+            f"The ablation table is INCOMPLETE, {len(ablation.holes)} of "
+            f"{plural(arms * planned, 'planned run')} "
             f"without a result: {listed(names)}"
         )
 

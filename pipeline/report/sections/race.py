@@ -115,7 +115,7 @@ def _outcome(field: tuple[Racer, ...], record: Record, ablation: Ablation) -> st
 
 
 def _table(field: tuple[Racer, ...], record: Record) -> Table:
-    rows, num_rungs = [], record.study.search.num_rungs
+    rows, num_rungs = [], record.study.search.ladder.num_rungs
     for one in field:
         acc = (one.trial.value or (-1, NAN))[1]
         stays = record.race is not None and record.race.winner == one.trial.key

@@ -40,19 +40,19 @@ def blocks(search: Search, study: Study, *, again: str, dropped: frozenset[str])
             "Validation accuracy of each trial at the highest rung it reached. Colours are rungs: "
             "values of different rungs are not comparable. The line is the best value so far at "
             "the top rung alone."
+            if search.num_rungs > 1
+            else "Validation accuracy of each trial, trained in full. The line is the best value "
+            "so far."
         )
         yield Figure("search", caption, "Search history: validation accuracy against trial number")
-    yield rung_table(search)
+    if search.num_rungs > 1:
+        yield rung_table(search)
     if search.ranked:
         yield top_table(search)
 
 
 def overview(search: Search, study: Study) -> str:
     """How many trials, how they ended, what it took."""
-    ways = {
-        "promotion": "successive halving by promotion",
-        "stopping": "successive halving by stopping",
-    }
     ended = ", ".join(f"{count} {status}" for status, count in sorted(search.counts.items()))
     repeats = search.proposed - len(search.trials)
     again = (
@@ -67,30 +67,34 @@ def overview(search: Search, study: Study) -> str:
     read = f" {READ}" if search.leveled else ""
     return (
         f"{search.proposed} of {plural(search.planned, 'planned trial')}{again}: {ended}. Sampler "
-        f"{study.search.sampler}, {ways[study.search.scheduler]}, one in {study.search.reduction} "
-        f"goes on from a rung. Training time of the trials, summed: {seconds}.{read}"
+        f"{study.search.sampler}, {study.search.way}. Training time of the trials, summed: "
+        f"{seconds}.{read}"
     )
 
 
 def winner(search: Search, best: Run) -> str:
     """The best trial, with the reason why its value is not a result."""
     rung, acc = best.value or (-1, 0.0)
+    one = search.num_rungs == 1
+    among = "were trained in full" if one else "reached this rung"
     place = (
-        "at the top rung"
+        "after full training"
+        if one
+        else "at the top rung"
         if rung == search.num_rungs - 1
         else f"at rung {rung + 1} of {search.num_rungs}"
     )
     whose = f"number {best.number}" + (", the baseline itself" if best.number == 0 else "")
     text = (
         f"The best trial is {whose}: val acc {SHOWN.percent(acc)} % {place}. It was selected by "
-        f"this very number, among {plural(search.reached(rung), 'trial')} that reached this rung, "
+        f"this very number, among {plural(search.reached(rung), 'trial')} that {among}, "
         f"so on average it is too high; one run, no spread, no test."
     )
     baseline = search.trials[0]
     if baseline.number == 0 and baseline is not best and rung in baseline.rungs:
         text += (
-            f" The baseline (trial 0) has {SHOWN.percent(baseline.rungs[rung])} % at that "
-            "rung, also in one run."
+            f" The baseline (trial 0) has {SHOWN.percent(baseline.rungs[rung])} % "
+            f"{'then' if one else 'at that rung'}, also in one run."
         )
     return text
 
@@ -145,7 +149,7 @@ def top_table(search: Search) -> Table:
         knobs = ", ".join(f"{path} = {value(knob)}" for path, knob in run.knobs.items())
         texts = (
             str(run.number),
-            f"{rung + 1} of {search.num_rungs}",
+            *[f"{rung + 1} of {search.num_rungs}"][: search.num_rungs - 1],
             str(len(run.epochs)),
             SHOWN.percent(acc),
         )
@@ -154,7 +158,7 @@ def top_table(search: Search) -> Table:
         )
     columns = (
         Column("trial", "right"),
-        Column("rung", "right"),
+        *[Column("rung", "right")][: search.num_rungs - 1],
         Column("epochs", "right"),
         Column("val acc† (%)", "right"),
         Column("status"),
@@ -163,5 +167,7 @@ def top_table(search: Search) -> Table:
     caption = (
         "Best trials, the highest rung first, then by val acc at that rung. Rows of "
         "different rungs are not comparable."
+        if search.num_rungs > 1
+        else "Best trials, by val acc."
     )
     return Table(caption, columns, tuple(rows), frozenset(rules))

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from pipeline.analysis.fairness import refusal
+from pipeline.analysis.missing_runs import last_rows
 from pipeline.analysis.results import Ablation, ArmRow, Metric, spread
 from pipeline.analysis.stats import ALPHA, MIN_REPLICATES, Contrast, Fit
 from pipeline.analysis.wording import NONE, Points, below_margin, listed, word
@@ -92,6 +93,8 @@ def incomplete(ablation: Ablation) -> str:
         f"INCOMPLETE: {len(ablation.holes)} of the {plural(total, 'planned run')} of the ablation "
         f"{'has' if len(ablation.holes) == 1 else 'have'} no result."
     )
+    if rows := last_rows(ablation.holes, len(ablation.rows), ablation.planned):
+        text += f" No arm was run beyond replicate {ablation.planned - rows}."
     if ablation.empty:
         text += f" Arms without any: {_with_reasons(ablation.empty)}."
     return f"{text} The table is provisional."

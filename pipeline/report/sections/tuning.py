@@ -1,6 +1,6 @@
 """Tuning in the report: what it took and chose, and what that means for the comparison."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from pipeline.analysis.tuning_effort import Effort
 from pipeline.analysis.wording import NONE, listed, value
@@ -131,7 +131,7 @@ def unpromoted(record: Record, study: Study) -> Iterator[str]:
     """
     trials, num_rungs = (
         [(dict(flatten(run.config)), run) for run in record.trials() if run.rungs],
-        study.search.num_rungs,
+        study.search.ladder.num_rungs,
     )
     sent_on = [run for _, run in trials if len(run.rungs) > 1]
     for arm in study.ablation.design.expand():
@@ -139,10 +139,15 @@ def unpromoted(record: Record, study: Study) -> Iterator[str]:
             own = [
                 run for flat, run in trials if path.endswith(".name") and flat.get(path) == variant
             ]
-            if own and sent_on and all(len(run.rungs) == 1 for run in own):
+            if own and sent_on and all(_culled(run.rungs, num_rungs) for run in own):
                 rung = max(max(run.rungs) for run in own) + 1
                 yield (
                     f"{arm.name}: none of the search's {plural(len(own), 'trial')} with {path} = "
                     f"{variant} went beyond rung {rung} of {num_rungs}: the search says little of "
                     "this variant, and slow starters are culled so"
                 )
+
+
+def _culled(rungs: Collection[int], num_rungs: int) -> bool:
+    """Whether a trial went no further than its first rung, which was not the top one."""
+    return len(rungs) == 1 and max(rungs) < num_rungs - 1

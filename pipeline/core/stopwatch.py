@@ -1,0 +1,92 @@
+"""How long an epoch of a configuration takes here, and how large its network is: measured on a few
+made-up pictures of the real ones' shape, by the training core itself.
+"""
+
+import functools
+import time
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import torch
+
+from pipeline.core.config import TrainConfig
+from pipeline.core.costs import Cost, Shape
+from pipeline.core.evaluate import BATCH, evaluate
+from pipeline.core.parallel import Group
+from pipeline.core.pictures import Pictures
+from pipeline.core.setup import Inputs
+from pipeline.core.trainer import Trainer
+from pipeline.data.splits import Split
+
+LEAST_SECONDS, MOST_STEPS = 0.3, 8
+LITTLE = 1e-7  # a learning rate
+
+
+def time_epoch(config: TrainConfig, shape: Shape, *, device: str, most_seconds: float) -> Cost:
+    """Train some steps of `config`, evaluate a batch, and reckon what an epoch takes.
+
+    Begins nothing more after `most_seconds`, but for one step and one evaluation. Neither weights
+    of others are read (they cost what fresh ones do) nor a teacher, whose answers are not counted.
+    Raises what building or training it raises.
+    """
+    began = time.monotonic()
+    batch = min(config.batch_size, shape.num_train)
+    most = min(MOST_STEPS, max(1, shape.num_train // batch))
+    inputs = _made_up(shape, batch * most)
+    where = torch.device(device)
+    with torch.random.fork_rng(devices=[where] if where.type == "cuda" else []):
+        run = Trainer(_plain(config), inputs, seed=0, folder=None, device=where, group=Group())
+        one = Pictures(replace(inputs.train, index=inputs.train.index[:batch]), where)
+        a_step = _seconds(lambda: run.loop.run_epoch(1, one, 1, []), where)
+        steps, spent = 0, 0.0  # beyond the first, which is slower than the others
+        while spent < LEAST_SECONDS and time.monotonic() - began < most_seconds:
+            several = most if (a_step * most < LEAST_SECONDS) else 1
+            pictures = run.train if several > 1 else one
+            spent += _seconds(
+                functools.partial(run.loop.run_epoch, 1, pictures, several, []), where
+            )
+            steps += several
+            a_step = spent / steps
+        look = functools.partial(evaluate, run.evaluated, run.val, run.pixels, bf16=run.bf16)
+        a_picture = _seconds(look, where) / len(inputs.val)
+    looked_at = shape.num_val + min(shape.num_train, shape.num_val)  # part of train is evaluated
+    weights = run.evaluated.state_dict().values()
+    return Cost(
+        a_step * shape.num_train / batch + a_picture * looked_at,
+        a_picture * shape.num_test,
+        sum(tensor.numel() * tensor.element_size() for tensor in weights),
+    )
+
+
+def _seconds(action: Callable[[], object], device: torch.device) -> float:
+    start = time.monotonic()
+    action()
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return time.monotonic() - start
+
+
+def _plain(config: TrainConfig) -> TrainConfig:
+    """The config on pictures of noise, from which nothing diverges."""
+    gentle = config.override({"optimizer.lr": LITTLE, "pseudo.threshold": 0.0})
+    return gentle.model_copy(
+        update={
+            "transfer": config.transfer.model_copy(update={"weights": ""}),
+            "distill": config.distill.model_copy(update={"teacher": ""}),
+        }
+    )
+
+
+def _made_up(shape: Shape, num_train: int) -> Inputs:
+    """Pictures to learn from and a batch to evaluate, of noise."""
+    num = num_train + min(max(shape.num_val, 2), BATCH["cpu"])
+    images = np.random.Generator(np.random.Philox(0)).integers(
+        0, 256, (num, shape.channels, shape.size, shape.size), np.uint8
+    )
+    labels = np.arange(num, dtype=np.int64) % shape.num_classes
+    rows = np.arange(num, dtype=np.int64)
+    train, val = (Split(images, labels, part) for part in np.split(rows, [num_train]))
+    level = (0.5,) * shape.channels
+    names = tuple(str(number) for number in range(shape.num_classes))
+    return Inputs(train, val, shape.num_classes, level, level, classes=names)

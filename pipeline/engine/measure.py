@@ -1,0 +1,104 @@
+"""What runs will cost, measured before any is trained: as many at once as runs go, since
+they slow each other down.
+"""
+
+import json
+import logging
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import asdict
+from typing import Any
+
+from pipeline.core.config import TrainConfig
+from pipeline.core.costs import Cost, Shape
+from pipeline.machine import Resources
+
+SERVE = "from pipeline.engine.measure import serve; serve()"
+START_SECONDS = 20.0  # of a process, torch's import included, on a machine that is busy
+
+
+def measured(
+    configs: Iterable[TrainConfig], shape: Shape, means: Resources, *, most_seconds: float
+) -> dict[str, Cost]:
+    """Fingerprint of a config → what it costs. Of those that cannot be built, and that were not
+    reached in about `most_seconds`, nothing.
+    """
+    distinct = {config.in_force().fingerprint(): config for config in configs}
+    shares = [
+        dict(list(distinct.items())[place :: means.workers]) for place in range(means.workers)
+    ]
+    processes = [
+        _start(share, shape, means, most_seconds / max(1, len(share))) for share in shares if share
+    ]
+    deadline = time.monotonic() + START_SECONDS + most_seconds
+    found: dict[str, Cost] = {}
+    try:
+        for process in processes:
+            try:
+                text, _ = process.communicate(timeout=max(0.1, deadline - time.monotonic()))
+            except subprocess.TimeoutExpired:
+                process.kill()
+                text, _ = process.communicate()
+            found |= dict(_read(text))
+    finally:
+        for process in processes:
+            process.kill()
+            process.wait()
+    return found
+
+
+def _start(
+    share: Mapping[str, TrainConfig], shape: Shape, means: Resources, most_seconds: float
+) -> "subprocess.Popen[str]":
+    order = {
+        "configs": {key: config.model_dump(mode="json") for key, config in share.items()},
+        "shape": asdict(shape),
+        "device": means.device,
+        "most_seconds": most_seconds,
+    }
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+    pipe = subprocess.PIPE
+    process = subprocess.Popen(
+        [sys.executable, "-c", SERVE],
+        stdin=pipe,
+        stdout=pipe,
+        stderr=subprocess.DEVNULL,
+        env=environment | {"OMP_NUM_THREADS": "1"},
+        text=True,
+    )
+    assert process.stdin
+    with suppress(OSError):  # it ended at once: nothing is measured
+        process.stdin.write(json.dumps(order))
+        process.stdin.flush()
+    return process
+
+
+def _read(text: str) -> Iterator[tuple[str, Cost]]:
+    for line in text.splitlines():
+        with suppress(ValueError, TypeError):  # a line that was cut off
+            tree: dict[str, Any] = json.loads(line)
+            yield tree.pop("config"), Cost(**tree)
+
+
+def serve() -> None:
+    """In a process of its own: measure what comes in, say what each costs in a line."""
+    from pipeline.core.process import tune_process
+    from pipeline.core.stopwatch import time_epoch
+
+    order = json.load(sys.stdin)
+    shape = Shape(**order["shape"])
+    tune_process()
+    for key, tree in order["configs"].items():
+        try:
+            config = TrainConfig.parse(tree, source="measure")
+            cost = time_epoch(
+                config, shape, device=order["device"], most_seconds=order["most_seconds"]
+            )
+        except Exception:  # what it trains says so itself, with its config
+            logging.warning("not measured", exc_info=True)
+            continue
+        print(json.dumps({"config": key} | asdict(cost)), flush=True)

@@ -1,0 +1,138 @@
+"""How long what is left will take: by what was measured beforehand and by what is seen."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from statistics import fmean, median
+
+from pipeline.core.config import TrainConfig
+from pipeline.core.costs import Cost
+from pipeline.record import events
+from pipeline.record.events import Event
+from pipeline.record.record import Record, Run
+from pipeline.study.designs import Arm
+
+ARM_SECONDS, SEGMENT_SECONDS = 1.5, 0.3
+"""What a run of an arm (its test, its evidence), and a segment of a trial, take beside the epochs,
+until it is seen.
+"""
+MIN_TRIALS = 4  # that say what a trial's epoch takes
+
+
+@dataclass(frozen=True)
+class Work:
+    """A replicate of an arm that is not over, and its epochs that are left."""
+
+    arm: str
+    replicate: int
+    config: TrainConfig
+    epochs: int
+
+
+def arms_left(
+    arms: Iterable[tuple[Arm, TrainConfig]], replicates: int, record: Record
+) -> Iterator[Work]:
+    """Of every arm's planned replicates, those that are not over."""
+    known = {(run.arm, run.replicate): run for run in record.runs.values() if run.kind == "arm"}
+    for arm, config in arms:
+        for replicate in range(1, replicates + 1):
+            run = known.get((arm.name, replicate))
+            if run is None or run.unfinished:
+                epochs = config.epochs - (len(run.epochs) if run else 0)
+                yield Work(arm.name, replicate, config, epochs)
+
+
+class Pace:
+    """Seconds of epochs, runs and trials; `costs` as measured: fingerprint of a config → its
+    cost.
+    """
+
+    def __init__(self, costs: Mapping[str, Cost], sample: Iterable[str] = ()) -> None:
+        """sample: the fingerprints of the costs that stand for the search's trials."""
+        self.costs = costs
+        self._sample = [costs[key].epoch_seconds for key in sample if key in costs]
+        self._seen: dict[str, list[float]] = defaultdict(list)  # fingerprint → epochs' seconds
+        self._trials: dict[str, list[float]] = defaultdict(list)  # run → epochs' seconds
+        self._beside: dict[str, list[float]] = {"arm": [], "trial": []}
+        self._begun: dict[
+            str, tuple[float, float]
+        ] = {}  # run → (its segment's start, epochs since)
+        self._names: dict[str, str] = {}  # run → fingerprint
+        self._keys: dict[int, tuple[TrainConfig, str]] = {}  # by the identity of the object
+
+    def event(self, event: Event, record: Record) -> None:
+        """Take in an event of this session (already folded into the record)."""
+        match event:
+            case events.Start():
+                self._begun[event.run] = (event.time, 0.0)
+            case events.Epoch():
+                self._epoch(record.runs[event.run], event.metrics["seconds"])
+            case events.Rung() | events.End() if event.run in self._begun:
+                started, spent = self._begun.pop(event.run)
+                kind = record.runs[event.run].kind
+                self._beside[kind].append(max(0.0, event.time - started - spent))
+
+    def _epoch(self, run: Run, seconds: float) -> None:
+        if run.key in self._begun:
+            started, spent = self._begun[run.key]
+            self._begun[run.key] = (started, spent + seconds)
+        if len(run.epochs) < 2:
+            return  # a process's first epoch is no measure of the others
+        if run.key not in self._names:
+            config = TrainConfig.parse(run.config, source=f"run {run.key}")
+            self._names[run.key] = config.in_force().fingerprint()
+        self._seen[self._names[run.key]].append(seconds)
+        if run.kind == "trial":
+            self._trials[run.key].append(seconds)
+
+    @property
+    def drift(self) -> float:
+        """How much longer an epoch takes than was measured beforehand."""
+        ratios = [
+            median(seen) / self.costs[key].epoch_seconds
+            for key, seen in self._seen.items()
+            if key in self.costs
+        ]
+        return median(ratios) if ratios else 1.0
+
+    def epoch(self, config: TrainConfig) -> float | None:
+        """Seconds of an epoch of this config; of one that was neither seen nor measured those of
+        the slowest one known; None where nothing is known.
+        """
+        key = self._key(config)
+        if key in self._seen:
+            return median(self._seen[key])
+        if key in self.costs:
+            return self.costs[key].epoch_seconds * self.drift
+        known = [cost.epoch_seconds * self.drift for cost in self.costs.values()]
+        return max((*known, *map(median, self._seen.values())), default=None)
+
+    def _key(self, config: TrainConfig) -> str:
+        """Its fingerprint, which takes a while to reckon."""
+        if id(config) not in self._keys:
+            self._keys[id(config)] = (config, config.in_force().fingerprint())
+        return self._keys[id(config)][1]
+
+    def trial_epoch(self) -> float | None:
+        """Seconds of an epoch of a trial, on average."""
+        if len(self._trials) >= MIN_TRIALS or (self._trials and not self._sample):
+            return fmean(map(median, self._trials.values()))
+        return fmean(self._sample) * self.drift if self._sample else None
+
+    def beside(self, kind: str) -> float:
+        """Seconds of a run of an arm, or of a trial's segment, beside its epochs."""
+        seen = self._beside[kind][-20:]
+        return median(seen) if seen else ARM_SECONDS if kind == "arm" else SEGMENT_SECONDS
+
+    def run(self, work: Work) -> float:
+        """Seconds of what is left of a replicate."""
+        key = self._key(work.config)
+        final = self.costs[key].final_seconds if key in self.costs else 0.0
+        beside = max(final * self.drift, self.beside("arm"))
+        return work.epochs * (self.epoch(work.config) or 0.0) + beside
+
+
+def wall(seconds: Iterable[float], workers: int) -> float:
+    """How long runs of these lengths take, so many at once: at most, in whatever order."""
+    lengths = list(seconds)
+    return sum(lengths) / workers + max(lengths, default=0.0) * (1 - 1 / workers)

@@ -1,0 +1,177 @@
+"""How long a study takes here, and what of it fits into a limit of time: measured for a minute at
+most, and said before anything is trained.
+"""
+
+import itertools
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pipeline.analysis.preregistration import raced
+from pipeline.core.config import TrainConfig
+from pipeline.core.costs import Shape
+from pipeline.counts import duration, plural
+from pipeline.data.listing import TEST, TRAIN, UNKNOWN, VALID, Listing
+from pipeline.engine.measure import measured
+from pipeline.engine.pace import Pace
+from pipeline.engine.points import spread
+from pipeline.engine.timetable import LEAST_ROWS, TABLE_SHARE, Left, Shares, Timetable
+from pipeline.limits import size
+from pipeline.machine import Resources, resources
+from pipeline.record.record import Record
+from pipeline.session.options import Options
+from pipeline.study.around import Around
+from pipeline.study.study import Study
+
+if TYPE_CHECKING:
+    from pipeline.engine.queue import Plan
+
+MOST_SECONDS, SHARE = 60.0, 0.05  # for measuring; of the limit
+ENDING_SECONDS, ENDING_SHARE = 6.0, 0.1
+NUM_SAMPLES, MOST_POINTS = 6, 64  # points of the space that stand for its trials
+
+
+def ending(limit: float) -> float:
+    """Seconds of a limit that are kept for the report."""
+    return min(ENDING_SECONDS, ENDING_SHARE * limit)
+
+
+def timetable(pace: Pace, means: Resources, begun: float, limit: float) -> Timetable:
+    """That of a command which began at `begun`, in seconds of the monotonic clock."""
+    return Timetable(pace, workers=means.workers, deadline=begun + limit - ending(limit))
+
+
+def given_up(plan: "Plan") -> str:
+    """What a timetable left out of a plan, in words; '' where it is nothing."""
+    asked, trials, race = plan.study.ablation.replicates, plan.trials, plan.race
+    lost = []
+    if trials.num_trials and trials.num_left:
+        lost.append(f"{trials.num_left:,} of {plural(trials.num_trials, 'trial')}")
+    if race.most < race.asked:
+        lost.append(f"a race of {race.asked} ({race.most or 'none'} instead)")
+    if plan.last_row < asked:
+        rows = f"{plan.last_row + 1} to {asked}" if plan.last_row + 1 < asked else str(asked)
+        lost.append(f"replicate{'s' * (plan.last_row + 1 < asked)} {rows} of every arm")
+    return ", ".join(lost)
+
+
+def budget_of(limit: float) -> float:
+    """Seconds that measuring may take under a limit of time."""
+    return min(MOST_SECONDS, SHARE * limit)
+
+
+def shape(study: Study, labels: Sequence[int], parts: Sequence[int], num_classes: int) -> Shape:
+    """What an epoch of the study is over, of pictures with these labels and parts."""
+    base = study.baseline
+    known = [part for label, part in zip(labels, parts, strict=True) if label != UNKNOWN]
+    train, val, test = (known.count(part) for part in (TRAIN, VALID, TEST))
+    if base.split == "kfold":
+        train, val = train + val - (train + val) // base.folds, (train + val) // base.folds
+    return Shape(base.dataset.channels, base.dataset.size, num_classes, train, val, test)
+
+
+def measured_pace(
+    study: Study, of: Shape, means: Resources, *, with_search: bool, most_seconds: float
+) -> Pace:
+    """What the arms' epochs take, and those of some trials of the search."""
+    arms = [config for _, config in study.all_arms()]
+    sample = list(_sample(study)) if with_search and study.search.num_trials else []
+    costs = measured((*arms, *sample), of, means, most_seconds=most_seconds)
+    return Pace(costs, [config.in_force().fingerprint() for config in sample])
+
+
+def _sample(study: Study) -> Iterator[TrainConfig]:
+    """Legal points of the space, evenly spread; of the first ones of a row that never ends."""
+    around = Around(study.space, study.baseline)
+    points = itertools.islice(spread(around, 0), MOST_POINTS)
+    legal = (point for point in points if not around.refusal(point))
+    return map(around.made, itertools.islice(legal, NUM_SAMPLES))
+
+
+def foreseen(
+    study: Study, record: Record, listing: Listing, options: Options, *, with_search: bool
+) -> list[str]:
+    """The lines of a command that has begun nothing yet, under the limit of its options."""
+    limit = options.time
+    if limit is None:
+        return []
+    means = resources(1 if options.debug else options.workers, options.gpus_per_trial)
+    over = shape(study, listing.labels, listing.parts, len(listing.classes))
+    pace = measured_pace(study, over, means, with_search=with_search, most_seconds=budget_of(limit))
+    forecast = Forecast(study, record, pace, means.workers, with_search)
+    found = forecast.lines(limit, limit - ending(limit) - budget_of(limit))
+    return [f"{what:<11}{said}" for what, said in found]
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """What is left of a study to train, `workers` runs at once."""
+
+    study: Study
+    record: Record
+    pace: Pace
+    workers: int
+    with_search: bool
+
+    def lines(self, limit: float, time_left: float) -> Iterator[tuple[str, str]]:
+        """(what, in words): how long all of it takes, what it keeps on disk, and what fits into the
+        `time_left` of a limit. Nothing where nothing is left, or nothing could be measured.
+        """
+        everything = self._shares(raced(self.study), LEAST_ROWS).total
+        if not everything:
+            return
+        yield (
+            "time",
+            f"about {duration(everything)} for all that is left, "
+            f"{plural(self.workers, 'run')} at once, measured here",
+        )
+        yield "disk", f"about {size(self._bytes())} for the weights that its runs keep"
+        what, asked = "limit", self.study.ablation.replicates
+        rows, said = min(LEAST_ROWS, asked), duration(limit)
+        table = self._shares(0, rows).table
+        if everything <= time_left:
+            yield what, f"{said}: enough for all of it"
+        elif table > time_left:
+            epochs = int(self.study.baseline.epochs * time_left / table * TABLE_SHARE)
+            yield (
+                what,
+                f"{said}: not enough for {plural(rows, 'replicate')} of every arm, about "
+                f"{duration(table)}: the table will have holes, until the same command has gone on "
+                "for longer" + (f"; --epochs {epochs} would fit" if epochs else ""),
+            )
+        else:
+            fits = ", ".join(self._fits(time_left, rows, asked))
+            yield what, f"{said}: enough for {fits}"
+
+    def _fits(self, time_left: float, rows: int, asked: int) -> Iterator[str]:
+        racers = raced(self.study)
+        while racers and self._shares(racers, rows).table > TABLE_SHARE * time_left:
+            racers -= 1
+        all_of_it = self._shares(racers, rows)
+        search = min(all_of_it.of_search(time_left), all_of_it.search)
+        if all_of_it.search:
+            left = self._left(racers).num_trials
+            trials = round(left * search / all_of_it.search)
+            yield f"about {trials:,} of {plural(left, 'trial')}"
+        if self.with_search and raced(self.study):
+            yield f"a race of {racers}" if racers else "no race"
+        while rows < asked and search + self._shares(racers, rows + 1).table <= time_left:
+            rows += 1
+        yield f"{rows} of {plural(asked, 'replicate')} of every arm"
+
+    def _left(self, racers: int) -> Left:
+        return Left.of_study(
+            self.study, self.record, with_search=self.with_search, num_racers=racers
+        )
+
+    def _shares(self, racers: int, rows: int) -> Shares:
+        return Shares.of(self._left(racers), self.pace, self.workers, rows)
+
+    def _bytes(self) -> float:
+        """Of the weights of every run: the finished ones keep their best, and a trial's are like
+        those of the mean.
+        """
+        sizes = [cost.num_bytes for cost in self.pace.costs.values()]
+        left = self._left(raced(self.study))
+        runs = len(left.works) + left.num_trials + left.num_laps + left.found_rows
+        return runs * sum(sizes) / max(1, len(sizes))

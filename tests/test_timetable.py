@@ -1,0 +1,240 @@
+"""A limit of time: what is measured beforehand, what fits, and a table that is whole when it is up.
+Time is played: an epoch takes what its configuration says.
+"""
+
+import heapq
+import itertools
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from pipeline.core.config import TrainConfig
+from pipeline.core.costs import Cost, Shape
+from pipeline.engine.measure import measured
+from pipeline.engine.pace import Pace, Work, wall
+from pipeline.engine.queue import Plan
+from pipeline.engine.timetable import LEAST_ROWS, Left, Shares, Timetable
+from pipeline.machine import Resources
+from pipeline.record.record import Record
+from pipeline.session.forecast import Forecast, given_up, shape
+from pipeline.study.study import Study
+from pipeline.study.tuning import RACE
+from tests.driver import Worker, open_plan
+from tests.studies import small_study
+
+pytestmark = pytest.mark.usefixtures("quick_disk")
+DIGITS = Shape(channels=1, size=8, num_classes=10, num_train=100, num_val=80, num_test=90)
+
+
+def key(config: TrainConfig) -> str:
+    return config.in_force().fingerprint()
+
+
+def paced(study: Study, seconds: Callable[[TrainConfig], float]) -> Pace:
+    """A pace by a measurement of the arms alone."""
+    arms = [config for _, config in study.all_arms()]
+    return Pace({key(c): Cost(seconds(c), 0.0, 1000) for c in arms}, [key(arms[0])])
+
+
+def play(
+    folder: Path, study: Study, limit: float, worker: Worker, pace: Pace, *, workers: int
+) -> tuple[Plan, float]:
+    """(the plan, when it was over) of a command with this limit, in played seconds."""
+    now, plans = 0.0, list[Plan]()
+    plan = open_plan(
+        folder, study, listener=lambda e: (plans and pace.event(e, plans[0].record)) or None
+    )
+    plans.append(plan)
+    plan.look = Timetable(pace, workers=workers, deadline=limit, clock=lambda: now).look
+    order, live = itertools.count(), list[tuple[float, int, list[Callable[[], None]], float]]()
+    while True:
+        while len(live) < workers and (segment := plan.next()) is not None:
+            takes = worker.seconds(segment.config)
+            heapq.heappush(live, (now + takes, next(order), worker.steps(plan, segment), takes))
+        if not live:
+            break
+        now, _, (step, *left), takes = heapq.heappop(live)
+        step()
+        if left:  # the end of a segment takes no time of its own
+            heapq.heappush(live, (now + takes * (len(left) > 1), next(order), left, takes))
+    assert plan.done()
+    plan.ledger.close()
+    return plan, now
+
+
+def rows(plan: Plan) -> set[int]:
+    return {sum(not run.unfinished for run in runs) for runs in plan.record.arms().values()}
+
+
+def test_with_time_for_everything_everything_is_trained(tmp_path: Path) -> None:
+    study = small_study(num_trials=9, replicates=5, race=3)
+    pace = paced(study, lambda _: 1.0)
+    plan, _ = play(tmp_path, study, 1e6, Worker(seconds=lambda _: 1.0), pace, workers=2)
+    assert not plan.outstanding()
+    assert rows(plan) == {5}
+    assert len(plan.record.trial_keys) == 9
+    assert given_up(plan) == ""
+
+
+def test_what_is_short_of_time_is_given_up_in_order_and_said(tmp_path: Path) -> None:
+    """Trials and replicates beyond three before the race, the race before the table."""
+    study = small_study(num_trials=60, replicates=9, race=3)
+    seen = []
+    for number, limit in enumerate((150.0, 60.0, 40.0)):
+        pace, worker = paced(study, lambda _: 1.0), Worker(seconds=lambda _: 1.0)
+        plan, end = play(tmp_path / str(number), study, limit, worker, pace, workers=1)
+        assert end <= limit
+        assert plan.outstanding()
+        seen.append((max(rows(plan)), len(plan.record.arms()), len(plan.record.trials(RACE))))
+        assert len(rows(plan)) == 1, "no arm has more replicates than another"
+        assert "of 60 trials" in given_up(plan)
+        assert f"replicates {plan.last_row + 1} to 9 of every arm" in given_up(plan)
+    assert seen[0][0] > LEAST_ROWS
+    assert seen[0][1:] == (5, 9), "the race is whole, and what stayed is an arm"
+    assert seen[1][:2] == (LEAST_ROWS, 5), "fewer race, or one alone, which need not run"
+    assert seen[1][2] < 9
+    assert seen[2] == (LEAST_ROWS, 4, 0)
+
+
+@settings(
+    max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(
+    factor=st.floats(0.7, 1.3),
+    limit=st.floats(45, 400),
+    workers=st.integers(1, 3),
+    replicates=st.integers(3, 6),
+)
+def test_the_table_is_whole_when_the_time_is_up(
+    factor: float,
+    limit: float,
+    workers: int,
+    replicates: int,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    """Also where epochs take other than was measured, and arms and trials unlike times."""
+
+    def seconds(config: TrainConfig) -> float:
+        return 0.5 + config.augment.strength / 2 + config.model.dropout
+
+    study = small_study(num_trials=40, replicates=replicates, race=3)
+    pace, worker = paced(study, seconds), Worker(seconds=lambda c: factor * seconds(c))
+    folder = tmp_path_factory.mktemp("played")
+    enough = (
+        Shares.of(
+            Left.of_study(study, Record(), with_search=True, num_racers=0),
+            paced(study, lambda c: 1.3 * seconds(c)),
+            workers,
+        ).table
+        < limit
+    )
+    plan, end = play(folder, study, limit, worker, pace, workers=workers)
+    if enough:
+        assert end <= 1.1 * limit
+        assert len(rows(plan)) == 1
+        assert min(rows(plan)) >= LEAST_ROWS
+
+
+def test_a_second_command_goes_on_where_the_first_ran_out_of_time(tmp_path: Path) -> None:
+    study, worker = small_study(num_trials=20, replicates=4, race=3), Worker()
+    plan, _ = play(tmp_path, study, 25.0, worker, paced(study, lambda _: 0.5), workers=2)
+    assert plan.outstanding()
+    plan, _ = play(tmp_path, study, 1e6, worker, paced(study, lambda _: 0.5), workers=2)
+    assert not plan.outstanding()
+    assert rows(plan) == {4}
+    assert len(plan.record.trial_keys) == 20
+    assert len(set(worker.trained)) == len(worker.trained)
+
+
+def test_a_forecast_says_what_fits() -> None:
+    study = small_study(num_trials=40, replicates=5, race=3)
+    forecast = Forecast(study, Record(), paced(study, lambda _: 10.0), 1, True)
+
+    def limit(seconds: float) -> str:
+        return dict(forecast.lines(seconds, seconds))["limit"]
+
+    assert "enough for all of it" in limit(36_000)
+    few = limit(700)
+    assert few.startswith("11 min 40 s: enough for about ")
+    assert few.endswith("of 40 trials, a race of 1, 3 of 5 replicates of every arm")
+    none = limit(300)
+    assert "not enough for 3 replicates of every arm" in none
+    assert "--epochs 1 would fit" in none
+    done = Forecast(study, Record(), Pace({}), 1, True)
+    assert dict(done.lines(60, 60))["time"], "also where nothing could be measured, of runs' ends"
+
+
+def test_what_is_seen_counts_for_more_than_what_was_measured(tmp_path: Path) -> None:
+    """Drift of one configuration is taken for that of all; a process's first epoch says nothing."""
+    study = small_study(num_trials=0, replicates=1)
+    (_, base), (_, other), *_ = study.arms()
+    pace, plans = paced(study, lambda _: 1.0), list[Plan]()
+    plan = open_plan(
+        tmp_path, study, listener=lambda e: (plans and pace.event(e, plans[0].record)) or None
+    )
+    plans.append(plan)
+    first = plan.next()
+    assert first is not None
+    assert first.config == base
+    told = iter((90.0, 3.0, 3.0))
+    Worker(seconds=lambda _: next(told)).run(plan, first)
+    plan.ledger.close()
+    assert pace.epoch(base) == 3.0
+    assert pace.drift == 3.0
+    assert pace.epoch(other) == 3.0
+    assert pace.run(Work("other", 1, other, 2)) == pytest.approx(6.0 + pace.beside("arm"))
+
+
+def test_runs_at_once_take_no_longer_than_is_reckoned() -> None:
+    assert wall([4, 1, 1], 2) == 5
+    assert wall([], 2) == 0
+    assert wall([3], 2) == 3
+
+
+def test_what_cannot_be_built_is_not_measured_and_spoils_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In processes of their own, by the training core."""
+    own = "import torch\n\nclass Net(torch.nn.Module):\n    def __init__(self, num_classes: int):\n"
+    (tmp_path / "never_built.py").write_text(own + "        raise RuntimeError\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    small = {"dataset": {"name": "digits"}, "batch_size": 32}
+    good = TrainConfig.model_validate({**small, "model": {"name": "cnn", "width": 4}})
+    bad = TrainConfig.model_validate({**small, "model": {"name": "never_built:Net"}})
+    found = measured((bad, good), DIGITS, Resources(1, 0.0), most_seconds=2.0)
+    assert found.keys() == {key(good)}
+    cost = found[key(good)]
+    assert cost.epoch_seconds > 0
+    assert cost.final_seconds > 0
+    assert cost.num_bytes > 4 * 1000
+
+
+@pytest.mark.parametrize("split", ["official", "kfold"])
+def test_an_epoch_is_over_what_is_trained_and_selected_on(split: str) -> None:
+    study = small_study().override({"baseline.split": split, "baseline.folds": 4}, source="test")
+    labels, parts = [0, 1, -1, 0, 1, 0, 1, 0, 1, 1], [0, 0, 0, 0, 0, 0, 1, 1, 1, 2]
+    found = shape(study, labels, parts, 2)
+    assert (found.num_train, found.num_val) == ((5, 3) if split == "official" else (6, 2))
+    assert (found.num_test, found.num_classes, found.size) == (1, 2, 8)
+
+
+def test_a_dry_run_with_a_limit_says_how_long_and_how_much(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from pipeline.search import main
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("FOOD11", raising=False)
+    flags = ["--study", "hw3", "--dry-run", "--workers", "2", "--epochs", "2"]
+    assert main([*flags, "--time", "10h"]) == 0
+    told = capsys.readouterr().out
+    assert re.search(r"^time +about .* for all that is left, 2 runs at once", told, re.M)
+    assert re.search(r"^disk +about [0-9.]+ MB", told, re.M)
+    assert re.search(r"^limit +10 h 00 min: enough for all of it$", told, re.M)
+    assert not list(tmp_path.iterdir())
+    assert main(flags) == 0
+    assert "\ntime " not in capsys.readouterr().out, "nothing is measured where nobody asks"
