@@ -46,6 +46,8 @@ LIGHT = (
     "search_spaces",
     "studies",
     "session.cli",
+    "session.session",
+    "session.dry_run",
     "screen",
     "doctor.__main__",
     "export.__main__",

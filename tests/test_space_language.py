@@ -107,7 +107,7 @@ def test_a_dry_run_says_what_rules_do(tmp_path):
     assert "where: batch_size * model.width <= 40" in words
     share = int(words.split("left of the space: ")[1].split()[0])
     assert share == pytest.approx(667, abs=50)
-    assert "warning: where batch_size < 100: it excludes none of 1,000 points" in words
+    assert "warning: where batch_size < 100: it excludes none of 300 points" in words
     assert "warning: when batch_size > 64: it holds at none" in words
     assert (
         "the baseline does not keep: where batch_size * model.width <= 40; it is trial 0" in words

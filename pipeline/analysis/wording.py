@@ -4,11 +4,14 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
-from pipeline.analysis.stats import Contrast
 from pipeline.counts import plural
 from pipeline.engine.race import ROUNDS
 from pipeline.own.parts import short
+
+if TYPE_CHECKING:
+    from pipeline.analysis.stats import Contrast
 
 NONE = "–"
 PAD = "\u2007"  # a space as wide as a digit: keeps numbers of one column under each other
@@ -62,7 +65,7 @@ def is_zero(share: float) -> bool:
     return abs(share) < ROUNDING
 
 
-def word(contrast: Contrast) -> str:
+def word(contrast: "Contrast") -> str:
     """Its verdict: an arm is better or worse than another, an effect is positive or negative, an
     aliased one with its alias.
 
@@ -80,7 +83,7 @@ def word(contrast: Contrast) -> str:
     return found
 
 
-def below_margin(contrast: Contrast, rope: float) -> bool:
+def below_margin(contrast: "Contrast", rope: float) -> bool:
     """Whether a difference that was found is smaller than the margin of no practical interest."""
     return contrast.verdict in ("better", "worse") and abs(contrast.delta) < rope
 

@@ -18,7 +18,7 @@ from pipeline.study.expression import parse
 from pipeline.study.ranges import coded
 from pipeline.study.space import Slot
 
-NUM_POINTS = 1000
+NUM_POINTS = 300  # a third of a second
 """So many points, drawn evenly, say how much of a space is left."""
 NUM_FILLED = 64
 """So many times the rest of a point is drawn before a value counts as legal in none."""
