@@ -193,6 +193,13 @@ def _training(flags: Parser, *, searches: bool) -> None:
             default=None,
             help="the same as --race 0",
         )
+        flags.add_argument(
+            "--warm-start",
+            metavar="FOLDER",
+            default="",
+            help="begin the search with the best configurations that are recorded in the folder of "
+            "another study (mlruns/OTHER)",
+        )
     flags.add_argument("--epochs", type=positive, metavar="N", help="epochs of a full run")
     flags.add_argument("--replicates", type=positive, metavar="N", help="replicates of every arm")
     flags.add_argument(

@@ -76,7 +76,7 @@ def derive(record: Record, asked: Study, way: str = "path") -> Study:
         "fallback": None,
     }
     return Study.parse(tree, source=where).override(
-        {"search.num_trials": 0, "search.first": []}, source=where
+        {"search.num_trials": 0, "search.first": [], "search.warmed": []}, source=where
     )
 
 

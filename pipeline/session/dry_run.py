@@ -163,14 +163,15 @@ def _searched(study: Study) -> list[str]:
 
 def _first(search: Search) -> list[str]:
     """The points that are tried right after the baseline."""
-    if not search.first:
+    points, room = (*search.first, *search.warmed), max(search.num_trials - 1, 0)
+    if not points:
         return []
-    tried = min(len(search.first), max(search.num_trials - 1, 0))
-    lines = [f"first      after the baseline {plural(tried, 'point')} of the study's own:"]
-    lines += [
-        f"             trial {n}: {assigned(p)}" for n, p in enumerate(search.first[:tried], 1)
-    ]
-    if left := len(search.first) - tried:
+    whose = "of the study's own" if search.first else "of another study"
+    if search.first and search.warmed:
+        whose += f" and {len(search.warmed)} of another study"
+    lines = [f"first      after the baseline {plural(len(points[:room]), 'point')} {whose}:"]
+    lines += [f"             trial {n}: {assigned(p)}" for n, p in enumerate(points[:room], 1)]
+    if left := len(points[room:]):
         lines.append(
             f"             search.num_trials={search.num_trials} leaves no room for {left} more"
         )

@@ -27,6 +27,7 @@ from pipeline.session.options import HANDED_OVER, Options
 from pipeline.session.preflight import external_files, require_inputs
 from pipeline.session.resolve import FLAGS, Chosen, resolve
 from pipeline.session.resume import KEPT, describe_data, grown
+from pipeline.session.warm_start import taken_in_words
 from pipeline.study.study import Study
 
 if TYPE_CHECKING:
@@ -43,6 +44,8 @@ def prepare(
     from pipeline.data.cache import prepare as decode
 
     study = resolve(options, asked, record, means.device)
+    if options.warm_start and not record.begun:
+        console.print(folded(taken_in_words(asked.study, options.warm_start)), soft_wrap=True)
     began, decoded = time.monotonic(), False
     with Bar(console=console, transient=True, disable=not redraws(console)) as bar:
         task = bar.add_task("decoding the pictures once", visible=False)

@@ -29,6 +29,7 @@ class Options:
     race: int | None = None
     seed: int | None = None
     time: float | None = None
+    warm_start: str = ""
     workers: int | None = None
     gpus_per_trial: float | None = None
     resume: bool = False

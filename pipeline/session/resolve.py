@@ -22,6 +22,7 @@ from pipeline.screen import fold
 from pipeline.session.dropped import require_dropped, without_lost_knobs
 from pipeline.session.options import BEST, Options
 from pipeline.session.resume import GO_ON, KEPT, changed_settings, elsewhere, grown, recorded_in
+from pipeline.session.warm_start import require_warm, warmed
 from pipeline.study.load import load_study
 from pipeline.study.study import Study
 
@@ -59,7 +60,8 @@ def chosen(options: Options) -> Chosen:
     whole. Raises UserError.
     """
     study = load_study(options.study)
-    study = study.override({"ablation.found": {}}, source="study")  # a record's alone
+    alone: dict[str, Any] = {"ablation.found": {}, "search.warmed": []}  # a record's
+    study = study.override(alone, source="study")
     sets = dict(_assignment(text) for text in options.sets)
     data, note, overrides = _data_folder(study, options.data, sets)
     if note:
@@ -99,6 +101,9 @@ def resolve(
     pictures before they are decoded, leaves its fields as they are.
     """
     study = as_recorded(record, asked.study)
+    require_warm(record, options.warm_start)
+    if options.warm_start and not record.begun:
+        study = warmed(study, options.warm_start)
     study = _with_kept_budget(options, asked, record, study)
     if study.baseline.precision == "auto" and device is not None:
         from pipeline.core.train import resolve_precision  # torch takes seconds to import
@@ -168,7 +173,7 @@ def as_recorded(record: Record, study: Study) -> Study:
     if not record.begun:
         return study
     old = as_today(Study, record.asked)
-    known: dict[str, Any] = {}
+    known: dict[str, Any] = {"search.warmed": list(old.search.warmed)}
     if study.baseline.precision == "auto":
         known["baseline.precision"] = old.baseline.precision
     if study.ablation.match and study.ablation.match == old.ablation.match:

@@ -62,6 +62,9 @@ class Search(Frozen):
         description="points of the study's own search that are tried right after the baseline; "
         "knobs that one does not name have the baseline's values",
     )
+    warmed: tuple[Overrides, ...] = Field(
+        default=(), description="points tried after these, taken from another study's record"
+    )
 
     @property
     def ladder(self) -> Ladder:
@@ -252,12 +255,16 @@ class Study(Frozen):
         self._check_tuning()
 
     def first_points(self) -> tuple[dict[str, Scalar], ...]:
-        """The points that the study's own search tries first, whole. Raises UserError."""
+        """The points that the study's own search tries first, whole; of those of another record
+        the ones that lie in the space, which may have changed since. Raises UserError.
+        """
         around, source = Around(self.space, self.baseline), f"study '{self.name}', search.first"
-        return tuple(
+        own = tuple(
             around.complete(point, source=f"{source}, point {number}")
             for number, point in enumerate(self.search.first, 1)
         )
+        taken = (around.point({**self.baseline.flat(), **p}, p) for p in self.search.warmed)
+        return own + tuple(point for point in taken if point and not around.refusal(point))
 
     def spaces(self) -> dict[str, tuple[TrainConfig, Space | None]]:
         """Arm → its config and the part of the space that is its to tune, where arms are tuned;
