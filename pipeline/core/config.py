@@ -38,7 +38,7 @@ class TrainConfig(Frozen):
     final: Final = Final()
     penalty: Penalty = NoPenalty()
     metrics: tuple[Metric, ...] = Field(
-        default=(), description="of your own; nothing is selected by them"
+        default=(), description="beside accuracy and loss; nothing is selected by them"
     )
     epochs: int = Field(default=30, ge=1, le=100_000)
     patience: int = Field(
@@ -100,10 +100,12 @@ class TrainConfig(Frozen):
     @field_validator("metrics", mode="before")
     @classmethod
     def _listed(cls, given: Any) -> Any:
-        """One name alone, and a list as `flat` writes it, are taken, too."""
-        if not isinstance(given, str):
+        """Names, one name alone, and a list as `flat` writes it, are taken, too."""
+        if isinstance(given, str):
+            given = json.loads(given) if given.startswith("[") else (given,)
+        if not isinstance(given, (list, tuple)):
             return given
-        return json.loads(given) if given.startswith("[") else (given,)
+        return [{"name": one} if isinstance(one, str) else one for one in given]
 
     @model_validator(mode="after")
     def _parts_agree(self) -> "TrainConfig":

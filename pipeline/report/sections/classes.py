@@ -7,9 +7,10 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from pipeline.analysis.answers import LACKS, Answers, highest, slug
-from pipeline.analysis.confusion import NUM_BINS, UNBALANCED, Classes, Floats, Ints, mean
+from pipeline.analysis.confusion import UNBALANCED, Classes, Floats, Ints, mean
 from pipeline.analysis.results import Ablation
 from pipeline.analysis.wording import NONE, Points, listed
+from pipeline.core.metrics import NUM_BINS
 from pipeline.counts import plural
 from pipeline.report.document import (
     Block,

@@ -1,4 +1,4 @@
-"""Metrics of the user's own, beside the accuracy that arms are judged by."""
+"""Metrics beside the accuracy that arms are judged by, ours and the user's own."""
 
 from statistics import fmean, stdev
 
@@ -18,7 +18,7 @@ def own_metrics(ablation: Ablation, study: Study) -> Table:
         found = [[run.metric(name) for run in row.complete] for name in names]
         rows.append((row.arm, *(_said([v for v in values if v is not None]) for values in found)))
     caption = (
-        "The study's own metrics, mean ± sd (n) over replicates, val of each run's best epoch by "
+        "The study's metrics, mean ± sd (n) over replicates, val of each run's best epoch by "
         "validation accuracy. Nothing is selected or tested by them."
     )
     titles = ("arm", *(name.replace("_", " ", 1) for name in names))
