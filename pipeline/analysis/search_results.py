@@ -1,7 +1,7 @@
 """What a Record says of its search, as the figures and the text need it."""
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -27,7 +27,7 @@ class Search:
     best: Run | None
     stayed: Run | None  # the trial that the race left
     edges: tuple[str, ...]
-    worth: Callable[[Sequence[Mapping[str, float]], int], float]  # as `Record.worth`
+    worth: Callable[[Run, int], float]  # as `Record.worth`
     leveled: bool  # whether that is the mean over several epochs, where there are enough
 
     @cached_property

@@ -1,5 +1,5 @@
 """Metrics beside accuracy and loss, ours and the user's own: evaluated on val every epoch and on
-test at the end; nothing is selected by them.
+test at the end. The config says by which of them, if any, runs are selected and judged.
 
 Ours are defined as in scikit-learn. A class without a picture in the split has no part in a mean
 over classes, but that macro-F1 counts one that was answered: its F1 is 0.
@@ -14,7 +14,7 @@ from pydantic import Field
 
 from pipeline.errors import UserError
 from pipeline.frozen import Frozen
-from pipeline.own.parts import Kind, Plain, short
+from pipeline.own.parts import Kind, Plain, at_fault, short
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -191,10 +191,27 @@ def metric_names(metrics: "Sequence[Metric]") -> tuple[str, ...]:
     return tuple(f"{part}_{called(metric)}" for metric in metrics for part in ("val", "test"))
 
 
-def values(metrics: "Sequence[Metric]", logits: "Tensor", labels: "Tensor") -> dict[str, float]:
-    """Name → value, of a whole split. Raises UserError where one is no finite number."""
+def selectable(metrics: "Sequence[Metric]") -> tuple[str, ...]:
+    """The names of those that runs can be selected by: more is better, in shares of 1."""
+    return tuple(called(metric) for metric in metrics if not isinstance(metric, (LogLoss, ECE)))
+
+
+def values(
+    metrics: "Sequence[Metric]", logits: "Tensor", labels: "Tensor", *, select: str = "acc"
+) -> dict[str, float]:
+    """Name → value, of a whole split. Raises UserError where one is no finite number, or the one
+    that runs are selected by is no share of 1.
+    """
     found = {called(metric): float(metric.value(logits, labels)) for metric in metrics}
     for name, value in found.items():
         if not math.isfinite(value):
             raise UserError(f"metrics '{name}': a metric is a finite number, got {value}")
+    for number, metric in enumerate(metrics):
+        value = found[called(metric)]
+        if called(metric) == select and not 0 <= value <= 1:
+            with at_fault(f"metrics.{number}", metric):
+                raise ValueError(
+                    f"runs are selected by it (select='{select}'), so it lies in 0 to 1 and more "
+                    f"is better; got {value:g}"
+                )
     return found

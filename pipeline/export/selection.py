@@ -60,7 +60,7 @@ def select(
     if most == 0:
         return _best_trial(record)
     full = {name: runs for name, runs in complete.items() if len(runs) == most}
-    means = {name: fmean(map(_val_acc, full[name])) for name in full}
+    means = {name: fmean(map(_chosen_by, full[name])) for name in full}
     best = max(means, key=means.__getitem__)
     among = f"of {plural(len(full), 'arm')} with {plural(most, 'complete replicate')} each"
     why = (
@@ -75,10 +75,10 @@ def _replicate(arm: str, runs: tuple[Run, ...], number: int | None, *, why: str)
             f"--arm: '{printable(arm)}' has no complete replicate yet; go on with the study first"
         )
     if number is None:
-        run = max(runs, key=_val_acc)
+        run = max(runs, key=_chosen_by)
         chosen = (
             f"of its {len(runs)} replicates this one has the highest validation "
-            f"accuracy{_shared(list(map(_val_acc, runs)))}"
+            f"accuracy{_shared(list(map(_chosen_by, runs)))}"
         )
         return Selection(run, f"{why}; {chosen if len(runs) > 1 else 'it has one replicate'}", runs)
     found = next((run for run in runs if run.replicate == number), None)
@@ -130,6 +130,6 @@ def _shared(values: list[float]) -> str:
     return f" (as {equal - 1} more; it is the first of them)" if equal > 1 else ""
 
 
-def _val_acc(run: Run) -> float:
-    value = run.metric("val_acc")
+def _chosen_by(run: Run) -> float:
+    value = run.metric(run.selects)
     return -1.0 if value is None else value

@@ -20,6 +20,7 @@ EQUAL = (
     "split",
     "folds",
     "precision",
+    "select",
     "epochs",
     "metrics",
 )  # what a comparison of arms is void without
@@ -199,7 +200,7 @@ class Study(Frozen):
                 )
         knobs = [*self.space.knobs, *(f"{part}.name" for part in self.space.branches)]
         for path in knobs:
-            if path.split(".")[0] in EQUAL[:4]:
+            if path.split(".")[0] in EQUAL[:5]:
                 raise UserError(
                     f"study '{self.name}', space: {path}: it must be the same for all trials"
                 )

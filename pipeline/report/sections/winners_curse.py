@@ -30,7 +30,7 @@ def sentence(search: Search, ablation: Ablation) -> str:
         run for run in row.complete if run.config == best.config
     ]  # where each replicate is tuned, not all of them
     # at the last epoch, as the search reads its trials
-    fresh = [search.worth(run.epochs, len(run.epochs)) for run in runs]
+    fresh = [search.worth(run, len(run.epochs)) for run in runs]
     tests = [run.test_acc for run in runs if run.test_acc is not None]
     config = runs[
         0
