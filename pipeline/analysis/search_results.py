@@ -9,6 +9,7 @@ from pipeline.analysis.range_ends import edges
 from pipeline.engine.scheduler import rung_epochs
 from pipeline.frozen import Scalar, flatten
 from pipeline.record.record import LEVELS, Record, Run
+from pipeline.study.judged import Judged
 from pipeline.study.study import Study
 
 
@@ -28,6 +29,7 @@ class Search:
     stayed: Run | None  # the trial that the race left
     edges: tuple[str, ...]
     worth: Callable[[Run, int], float]  # as `Record.worth`
+    judged: Judged  # what ranks them, of val
     leveled: bool  # whether that is the mean over several epochs, where there are enough
 
     @cached_property
@@ -67,6 +69,7 @@ def read_search(record: Record, study: Study) -> Search:
         stayed=record.stayed(),
         edges=edges(study.space, best.knobs) if best else (),
         worth=record.worth,
+        judged=Judged(study.baseline.select),
         leveled=record.header.format >= LEVELS,
     )
 

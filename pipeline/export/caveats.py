@@ -9,7 +9,7 @@ from pipeline.analysis.results import read_ablation
 from pipeline.counts import plural
 from pipeline.data.taken import num_labelled
 from pipeline.errors import printable
-from pipeline.export.selection import Selection
+from pipeline.export.selection import Selection, noun
 from pipeline.record.record import Record, Run
 
 
@@ -21,13 +21,13 @@ def caveats(record: Record, selection: Selection) -> tuple[str, ...]:
     if selection.asked:
         found.append(
             f"This model was asked for by name ({printable(selection.asked, 100)}), not chosen by "
-            "validation: if that was after its test accuracy was seen, the test pictures chose it "
-            "and that number is too good"
+            f"validation: if that was after its test {noun(run)} was seen, the test pictures "
+            "chose it and that number is too good"
         )
     if not num_labelled(record.data, "test"):
         found.append(
-            "No test picture has a label: every accuracy here is of pictures that chose the epoch "
-            "or the run"
+            f"No test picture has a label: every {noun(run)} here is of pictures that chose the "
+            "epoch or the run"
         )
     return tuple(found)
 

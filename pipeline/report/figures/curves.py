@@ -159,7 +159,7 @@ def history(search: Search) -> Figure:
         )
     figure.legend(handles=handles, loc="outside upper left", ncols=4)
     axis.set_xlabel("trial")
-    axis.set_ylabel("val accuracy (%) at its rung")
+    axis.set_ylabel(f"val {search.judged.noun} (%) at its rung")
     axis.xaxis.set_major_locator(MaxNLocator(integer=True))
     return figure
 

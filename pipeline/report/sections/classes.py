@@ -46,6 +46,11 @@ def blocks(answers: Answers, ablation: Ablation, *, dropped: frozenset[str]) -> 
             f"{_left(answers)}"
         )
         return
+    if not ablation.judged.is_acc:
+        yield Text(
+            "This section is about single answers, right or wrong, that is about accuracy; the "
+            f"arms are judged by {ablation.judged.long}."
+        )
     yield Text(_about(answers, ablation))
     yield arms_table(answers, ablation)
     yield Bullets(tuple(_notes(answers)), small=True)
