@@ -316,3 +316,12 @@ def test_a_real_study_is_selected_judged_reported_and_exported_by_it(tmp_path: P
     assert "highest mean validation macro-F1" in card or "validation macro-F1" in card
     assert not re.search(r"(chosen by|validation|no) \w*accuracy", card)
     assert "| test_macro_f1 |" in card
+
+
+def test_words_of_accuracy_are_what_they_were() -> None:
+    held, last = Judged(), Judged(held_out=False)
+    assert (held.column, held.short, held.long) == ("test_acc", "test acc", "test accuracy")
+    assert (last.column, last.short) == ("last_val_acc", "last val acc")
+    assert last.long == "validation accuracy at each run's last epoch"
+    assert (held.val, held.selects, held.drawn) == ("val acc", "val_acc", "test accuracy")
+    assert (last.drawn, held.is_acc) == ("val accuracy", True)

@@ -96,7 +96,7 @@ class Pilot(Event):
 
     kind: ClassVar[str] = "pilot"
     arm: Annotated[str, "the reference"]
-    metric: Annotated[str, "test_acc or last_val_acc"]
+    metric: Annotated[str, "what judges: test_acc, or last_val_acc"]
     runs: Annotated[int, "how many"]
     sd: Annotated[float, "of the metric among them"]
     sd_upper: Annotated[float | None, "upper bound of that of all runs"] = field(

@@ -69,7 +69,7 @@ def columns(table: Mapping[str, Sequence[object]]) -> pd.DataFrame:
 
 
 def _is_number(name: str) -> bool:
-    return name in NUMBERS or name.startswith("last_") or name.endswith("_at_rung")
+    return name in NUMBERS or name.startswith("last_val_") or name.endswith("_at_rung")
 
 
 def _column(name: str, values: Sequence[object]) -> Any:

@@ -63,7 +63,10 @@ class Ablation(Frozen):
     design: Design
     replicates: int = Field(default=5, ge=1, le=1000)
     rope: float = Field(
-        default=0.01, gt=0, lt=1, description="smallest accuracy difference of practical interest"
+        default=0.01,
+        gt=0,
+        lt=1,
+        description="smallest difference of practical interest, in shares of 1",
     )
     tuning: Tuning = Fixed()
     match: str = Field(
