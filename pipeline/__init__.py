@@ -27,6 +27,12 @@ if TYPE_CHECKING:  # what type checkers and editors see; HOMES is what Python se
     from pipeline.core.losses import MSE as MSE
     from pipeline.core.losses import CrossEntropy as CrossEntropy
     from pipeline.core.losses import Focal as Focal
+    from pipeline.core.metrics import AUROC as AUROC
+    from pipeline.core.metrics import ECE as ECE
+    from pipeline.core.metrics import BalancedAcc as BalancedAcc
+    from pipeline.core.metrics import LogLoss as LogLoss
+    from pipeline.core.metrics import MacroF1 as MacroF1
+    from pipeline.core.metrics import TopK as TopK
     from pipeline.core.models.alexnet import AlexNet as AlexNet
     from pipeline.core.models.attention import CBAMResNet as CBAMResNet
     from pipeline.core.models.attention import SEResNet as SEResNet
@@ -115,6 +121,7 @@ HOMES = {
     "pipeline.core.config": "TrainConfig",
     "pipeline.core.finished.final": "Final Half Int8Dynamic Int8Static NoCompression Prune",
     "pipeline.core.losses": "CrossEntropy Focal MSE",
+    "pipeline.core.metrics": "AUROC BalancedAcc ECE LogLoss MacroF1 TopK",
     "pipeline.core.models.alexnet": "AlexNet",
     "pipeline.core.models.attention": "CBAMResNet SEResNet",
     "pipeline.core.models.cnn": "CNN",

@@ -9,7 +9,6 @@ import pytest
 from sklearn import metrics
 
 from pipeline.analysis.confusion import (
-    NUM_BINS,
     Classes,
     confusion_rows,
     mean,
@@ -18,6 +17,7 @@ from pipeline.analysis.confusion import (
     wilson,
 )
 from pipeline.core.finished.evidence import Judged
+from pipeline.core.metrics import NUM_BINS
 
 
 def judged(true: list[int], pred: list[int], sure: float | list[float] = 0.9) -> Judged:

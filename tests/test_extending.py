@@ -49,6 +49,13 @@ def test_the_study_is_legal_and_each_part_works_in_it(files: Path) -> None:
 
 
 @pytest.mark.usefixtures("files")
+def test_a_study_may_be_judged_by_a_metric() -> None:
+    from my_baseline import BASELINE  # type: ignore[import-not-found]
+
+    assert BASELINE.selects == "val_macro_f1"
+
+
+@pytest.mark.usefixtures("files")
 def test_its_test_passes() -> None:
     module = ModuleType("test_my_parts")
     exec(dict(BLOCKS)["test_my_parts.py"], vars(module))

@@ -53,9 +53,14 @@ def test_a_study_that_needs_nothing_passes(scans: Data) -> None:
             "baseline: pseudo.threshold: pseudo-labels need unlabeled training pictures",
         ),
         ({"transfer.train": "last", "transfer.num_last": 500}, "baseline: transfer.num_last: "),
+        (
+            {"metrics": ["macro_f1", {"name": "top_k", "k": 10}]},
+            "baseline: metrics.1 'top_k': k=10: of 10 classes it is 1 whatever is answered; "
+            "allowed: below 10",
+        ),
         ({"split": "kfold", "folds": 100, "dataset.num_train": 20, "dataset.num_valid": 20}, ""),
     ],
-    ids=["pseudo", "stages", "folds"],
+    ids=["pseudo", "stages", "top_k", "folds"],
 )
 def test_what_is_missing_is_named(
     knobs: dict[str, Any], message: str, scans: Data, tmp_path: Path

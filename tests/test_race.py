@@ -28,6 +28,7 @@ from pipeline.report.sections.race import BESIDE, LAST, curse
 from pipeline.report.sections.sentences import CHOSEN
 from pipeline.session.options import Options
 from pipeline.session.resolve import chosen, resolve
+from pipeline.study.judged import Judged
 from pipeline.study.questions import Question
 from pipeline.study.study import Study
 from pipeline.study.tuning import RACE
@@ -223,7 +224,7 @@ def test_the_report_has_the_winners_row_with_a_test_of_its_own(tmp_path: Path) -
     assert CHOSEN.strip() in repr(made.summary)
     text = repr(made)
     assert "Race: the search's 3 best trials are trained again in full" in text
-    assert curse(racers(record)[0]) in text
+    assert curse(racers(record)[0], Judged()) in text
     assert f"{LAST} {BESIDE}" in text
 
 

@@ -21,6 +21,7 @@ from pipeline.report.figures import draw as figures
 from pipeline.report.figures.tuning_curve import caption
 from pipeline.report.frame_files import files
 from pipeline.report.sections.importance import NOISE, blocks
+from pipeline.study.judged import Judged
 from pipeline.study.study import Study
 from tests.records import Scribe, make_study
 
@@ -212,7 +213,7 @@ def test_tuning_curve_of_random_trials_at_the_rung_that_all_reached() -> None:
     assert list(tuning.expected) == sorted(tuning.expected)
     for low, expected, high in zip(tuning.low, tuning.expected, tuning.high, strict=True):
         assert low <= expected <= high
-    assert "rung 1 of 3" in caption(tuning)
+    assert "rung 1 of 3" in caption(tuning, Judged())
 
 
 def test_diverged_trials_spend_their_budget() -> None:
@@ -221,7 +222,7 @@ def test_diverged_trials_spend_their_budget() -> None:
     assert spoilt is not None
     assert (spoilt.num_trials, spoilt.num_diverged) == (40, 10)
     assert spoilt.expected[0] < clean.expected[0]
-    assert "10 diverged, counted as 0" in caption(spoilt)
+    assert "10 diverged, counted as 0" in caption(spoilt, Judged())
 
 
 @pytest.mark.parametrize("count", [19, 40])

@@ -134,7 +134,9 @@ def read_answers(record: Record, ablation: Ablation, study: Study, home: Path | 
 
 
 def _no_marks(ablation: Ablation, folder: "_Folder", total: int) -> str:
-    if ablation.metric != "test_acc":
+    if not ablation.judged.is_acc:
+        return "it is known for accuracy alone"
+    if not ablation.judged.held_out:
         return "it takes labelled test pictures, the same for all runs"
     if lacking := folder.lacking.total():
         return f"{lacking:,} of {plural(total, 'complete run')} left no answers picture by picture"

@@ -23,24 +23,35 @@ Of normal runs with a standard deviation of 3 points at most one arm in 500 has 
 or 10 replicates."""
 
 
+Part = Literal["test", "valid"]
+
+
 @dataclass(frozen=True)
 class Guess:
     """What naming the most frequent class gives, and below which score a run cannot be told from
-    it; shares of 1.
+    it; shares of 1. Of most metrics but accuracy no such level is known: nothing is below it.
     """
 
     rate: float
     limit: float
 
     @classmethod
-    def of(cls, data: Mapping[str, Any], part: Literal["test", "valid"]) -> "Guess":
+    def of(cls, data: Mapping[str, Any], part: Part, metric: str = "acc") -> "Guess":
         """Of a part of the recorded pictures. Earlier versions did not record its most frequent
         class.
         """
-        rate = data.get("most_frequent", {}).get(part) or 1 / len(data["classes"])
+        rate = 1 / len(data["classes"])
+        if metric == "acc":
+            rate = data.get("most_frequent", {}).get(part) or rate
+        elif metric != "balanced_acc":
+            return cls(math.nan, -math.inf)
         num_pictures = num_labelled(data, part)
         error = math.sqrt(rate * (1 - rate) / num_pictures) if num_pictures else 0.0
         return cls(rate, rate + RULES.chance_errors * error)
+
+    @property
+    def known(self) -> bool:
+        return not math.isnan(self.rate)
 
 
 def collapsed(scores: pd.DataFrame, guess: Guess) -> dict[str, tuple[int, ...]]:

@@ -15,11 +15,11 @@ import numpy as np
 from scipy import stats
 
 from pipeline.core.finished.evidence import Judged
+from pipeline.core.metrics import calibration_error
 
 Ints = np.ndarray[Any, np.dtype[np.int64]]
 Floats = np.ndarray[Any, np.dtype[np.float64]]
 
-NUM_BINS = 15
 UNBALANCED = 1.5  # largest to smallest class, from which accuracy alone hides the small classes
 COLLAPSED = (
     0.75  # of the pictures of other classes, were they all given to one class beyond its own
@@ -51,20 +51,10 @@ def tally(judged: Judged, num_classes: int, replicate: int) -> Tally:
     for labels in (judged.true, judged.pred):
         if labels.min() < 0 or labels.max() >= num_classes:
             raise ValueError(f"a label is outside 0 … {num_classes - 1}")
+    right = judged.pred == judged.true
     counts = np.bincount(judged.true * num_classes + judged.pred)
     codes = np.flatnonzero(counts)
-    return Tally(replicate, codes, counts[codes], calibration_error(judged))
-
-
-def calibration_error(judged: Judged) -> float:
-    """Expected calibration error over 15 equal bins of the probability of the answer (Guo et al.
-    2017).
-    """
-    sure = judged.pred_prob.astype(np.float64)
-    right = (judged.pred == judged.true).astype(np.float64)
-    bins = np.clip(np.ceil(sure * NUM_BINS).astype(int) - 1, 0, NUM_BINS - 1)
-    gaps = np.bincount(bins, right - sure, NUM_BINS)  # pictures in a bin × (accuracy − confidence)
-    return float(np.abs(gaps).sum() / len(sure))
+    return Tally(replicate, codes, counts[codes], calibration_error(judged.pred_prob, right))
 
 
 @dataclass(frozen=True)

@@ -124,10 +124,10 @@ def _above_chance(run: Run, record: Record) -> bool:
 
 
 def _rises_to_the_end(run: Run) -> bool:
-    """Whether its best epoch is the last; where there are epochs enough for a tail, whether
-    accuracy rises there as well.
+    """Whether its best epoch is the last; where there are epochs enough for a tail, whether what
+    selects it rises there as well.
     """
-    accs = np.array([epoch["val_acc"] for epoch in run.epochs])
+    accs = np.array([epoch[run.selects] for epoch in run.epochs])
     if not run.best or not run.best["epoch"] == len(accs) > 1:
         return False
     tail = accs[-max(RULES.min_tail, round(RULES.tail * len(accs))) :]

@@ -206,7 +206,7 @@ def _settings(configs: Mapping[str, Sequence[Mapping[str, Scalar]]]) -> Iterator
     def column(path: str) -> dict[str, list[Scalar]]:
         return {arm: [flat.get(path) for flat in flats] for arm, flats in configs.items()}
 
-    for path in ("epochs", "split", "precision"):
+    for path in ("epochs", "split", "precision", "select"):
         yield from _differing(path, column(path))
     if all(flat.get("split") == "kfold" for flats in configs.values() for flat in flats):
         yield from _differing("folds", column("folds"))

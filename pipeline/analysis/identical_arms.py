@@ -12,6 +12,7 @@ from pipeline.analysis.stats import MIN_REPLICATES, Contrast
 from pipeline.analysis.wording import Points, is_zero, listed
 from pipeline.counts import plural
 from pipeline.record.record import Run
+from pipeline.study.judged import Judged
 from pipeline.study.questions import Question
 
 CURVES = ("train_loss", "train_acc", "val_loss", "val_acc")
@@ -26,14 +27,14 @@ def explained(
     runs: Mapping[str, Sequence[Run]],
     scores: Mapping[str, Sequence[float]],
     guess: Guess,
-    num_pictures: int,
+    answers: str,
 ) -> tuple[Contrast, ...]:
     """The contrasts, those without any spread with what their runs say of it: `runs` and `scores`
-    of every arm, which is judged on `num_pictures`."""
+    of every arm; `answers` is what is alike (see `alike_in`)."""
     found = []
     for contrast, question in zip(contrasts, questions, strict=True):
         if contrast.sd == 0 and contrast.n >= MIN_REPLICATES and not contrast.family:
-            why = _why(question, runs, num_pictures) if is_zero(contrast.delta) else ""
+            why = _why(question, runs, answers) if is_zero(contrast.delta) else ""
             where = listed(
                 [text for arm in question.weights if (text := _level(arm, scores[arm], guess))]
             )
@@ -43,8 +44,14 @@ def explained(
     return tuple(found)
 
 
-def _why(question: Question, runs: Mapping[str, Sequence[Run]], num_pictures: int) -> str:
-    """Whether losses and curves cancel as the accuracies do, run by run; then the change never
+def alike_in(judged: Judged, num_pictures: int) -> str:
+    """What is the same of arms that come out alike on so many pictures."""
+    right = f"the number of right answers, of {plural(num_pictures, 'picture')}"
+    return right if judged.is_acc else f"the {judged.noun}"
+
+
+def _why(question: Question, runs: Mapping[str, Sequence[Run]], answers: str) -> str:
+    """Whether losses and curves cancel as the scores do, run by run; then the change never
     reached the training.
     """
     complete = {
@@ -57,7 +64,6 @@ def _why(question: Question, runs: Mapping[str, Sequence[Run]], num_pictures: in
         for arm, weight in question.weights.items():
             left[_trace(complete[arm][replicate])] += weight
         if not all(map(is_zero, left.values())):
-            answers = f"the number of right answers, of {plural(num_pictures, 'picture')}"
             return f"the losses differ, so the change does reach the training, but not {answers}"
     if not shared:
         return ""

@@ -12,6 +12,7 @@ from pipeline.counts import duration, plural
 from pipeline.errors import printable
 from pipeline.record.events import Pilot
 from pipeline.record.record import Record, Run
+from pipeline.study.judged import Judged
 from pipeline.study.questions import Question
 from pipeline.study.study import PILOT_RUNS, Study
 
@@ -34,7 +35,8 @@ def due(study: Study, record: Record, ahead: Callable[[], dict[str, Any]]) -> Pi
     runs = _runs(study, record)
     if study.ablation.replicates < PILOT_RUNS or len(runs) < PILOT_RUNS:
         return None
-    metric = "test_acc" if all(run.test_acc is not None for run in runs) else "last_val_acc"
+    tested = all(run.test_acc is not None for run in runs)
+    metric = Judged(study.baseline.select, tested).column
     values = [value for run in runs if (value := run.metric(metric)) is not None]
     if len(values) < PILOT_RUNS:
         return None
@@ -137,7 +139,9 @@ def _smallest(study: Study, asked: Sequence[Question], n: int, metric: str, alph
         planned_df,
     )  # scipy takes a second to import
 
-    way = basis(study.baseline.split, folds=study.baseline.folds, held_out=metric == "test_acc")
+    way = basis(
+        study.baseline.split, folds=study.baseline.folds, held_out=metric.startswith("test_")
+    )
     weights = [tuple(question.weights.values()) for question in asked]
     return max(
         noncentrality(planned_df(way.test, n, w), alpha)

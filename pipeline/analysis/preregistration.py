@@ -22,6 +22,7 @@ from pipeline.record.events import End, Event, Plan
 from pipeline.record.ledger import Ledger
 from pipeline.record.record import Record
 from pipeline.screen import fold
+from pipeline.study.judged import Judged
 from pipeline.study.questions import Question
 from pipeline.study.study import PILOT_RUNS, Study, is_default_margin, margin_in_words
 from pipeline.study.tuning import Fixed
@@ -77,7 +78,7 @@ def outline(study: Study, data: Mapping[str, Any] | None = None) -> Prospect:
         "epochs": num_runs * base.epochs,
         "patience": base.patience,
         "split": base.split if base.split != "kfold" else f"kfold, {base.folds} folds",
-        "selects": "val_acc, of the epoch of each run",
+        "selects": f"{base.selects}, of the epoch of each run",
         "questions": _families(ablation.design.questions()),
         "margin": ablation.rope,
         "tuning": tuning,
@@ -88,9 +89,9 @@ def outline(study: Study, data: Mapping[str, Any] | None = None) -> Prospect:
     if ablation.match:
         made["match"] = {"path": ablation.match, "numbers": dict(ablation.matched)}
     if data is not None:
-        judged = "test_acc" if num_labelled(data, "test") else "last_val_acc"
+        judged = Judged(base.select, num_labelled(data, "test") > 0)
         made |= {
-            "reports": judged,
+            "reports": judged.column,
             "pictures": {"title": data["title"], "fingerprint": data["fingerprint"]},
         }
     return made
@@ -167,11 +168,13 @@ def lines(plan: Prospect) -> Iterator[tuple[str, str]]:
     yield "a replicate", f"varies: {plan['replicate_varies']}"
     yield "split", plan["split"]
     yield "selects", plan["selects"]
+    selects = plan["selects"].partition(",")[0].removeprefix("val_")
     yield (
         "reports",
         plan.get(
             "reports",
-            "test_acc where the test pictures are labelled, else val_acc of each run's last epoch",
+            f"test_{selects} where the test pictures are labelled, else val_{selects} of each "
+            "run's last epoch",
         ),
     )
     for family, asked in plan["questions"].items():

@@ -4,11 +4,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from statistics import fmean, median, stdev
-from typing import Literal
 
 import pandas as pd
 
-from pipeline.analysis.collapse import Guess, barred, collapsed
+from pipeline.analysis.collapse import Guess, Part, barred, collapsed
 from pipeline.analysis.fairness import (
     CHOOSERS,
     OTHERWISE,
@@ -17,17 +16,15 @@ from pipeline.analysis.fairness import (
     not_compared,
     unequal,
 )
-from pipeline.analysis.identical_arms import explained
+from pipeline.analysis.identical_arms import alike_in, explained
 from pipeline.analysis.missing_runs import Hole, has_numbers, holes, reasons, uncompared
 from pipeline.analysis.stats import MIN_REPLICATES, NAN, Basis, Contrast, Judgement, basis, judge
 from pipeline.analysis.tuning_effort import untuned
 from pipeline.data.taken import num_labelled
 from pipeline.record.record import Record, Run
+from pipeline.study.judged import Judged
 from pipeline.study.questions import FOUND, Question
 from pipeline.study.study import EQUAL, Study
-
-Metric = Literal["test_acc", "last_val_acc"]
-NAMES: dict[Metric, str] = {"test_acc": "test acc", "last_val_acc": "last val acc"}
 
 
 @dataclass(frozen=True)
@@ -105,9 +102,9 @@ class Found:
 
 @dataclass(frozen=True)
 class Ablation:
-    """The table and what follows from it. `metric` is what the arms are judged by."""
+    """The table and what follows from it. `judged` is what the arms are judged by."""
 
-    metric: Metric
+    judged: Judged
     rope: float
     planned: int  # replicates of each arm
     rows: tuple[ArmRow, ...]  # the design's, then what the search found
@@ -210,14 +207,14 @@ class Ablation:
 
 
 def at_best(run: Run) -> dict[str, float] | None:
-    """All metrics of one epoch: the one the run's test accuracy belongs to, else its best by
-    val_acc.
+    """All metrics of one epoch: the one the run's test numbers belong to, else its best.
 
     Of a model that was changed after training, val_* are those of the model as changed.
     """
     epoch = run.epochs[run.best_epoch - 1] if 0 < run.best_epoch <= len(run.epochs) else run.best
     return epoch and {
         **epoch,
+        **{name: value for name, value in run.metrics.items() if name in epoch},
         **{name: run.final[name] for name in ("val_loss", "val_acc") if name in run.final},
     }
 
@@ -235,7 +232,8 @@ def read_ablation(record: Record, study: Study) -> Ablation:
     levels = {arm.name: arm.levels for arm in study.ablation.design.expand()}
     runs = {arm: arm_runs for arm, arm_runs in record.arms().items() if arm in levels}
     complete = {arm: [run for run in rs if has_numbers(run)] for arm, rs in runs.items()}
-    metric = _metric(record, complete)
+    judged_by = _judged(record, study, complete)
+    metric, held_out = judged_by.column, judged_by.held_out
     columns = {
         arm: {run.replicate: score(run, metric) for run in rs} for arm, rs in complete.items()
     }
@@ -249,11 +247,11 @@ def read_ablation(record: Record, study: Study) -> Ablation:
     rows = tuple(
         ArmRow(arm, levels[arm], tuple(runs[arm]), tuple(columns[arm].values())) for arm in levels
     )
-    tuning, held_out = study.ablation.tuning.name, metric == "test_acc"
+    tuning = study.ablation.tuning.name
     way = basis(base.split, folds=base.folds, tuning=tuning, held_out=held_out)
     questions, rope = study.ablation.design.questions(), study.ablation.rope
     unlike = unequal(record, study)
-    if metric != "test_acc":
+    if not held_out:
         unlike = (*unlike, *chosen_by_the_judge(record, study))
     lost = untuned(record, study)
     empty = {
@@ -261,7 +259,8 @@ def read_ablation(record: Record, study: Study) -> Ablation:
     }
     # a fraction is read by its effects alone
     compares = not unlike and any(q.kind == "delta" for q in questions)
-    guess = Guess.of(record.data, "test" if metric == "test_acc" else "valid")
+    part: Part = "test" if held_out else "valid"
+    guess = Guess.of(record.data, part, judged_by.name)
     out = barred(runs, scores, guess) if compares else {}
     apart = uncompared(scores, empty, way, out) if compares else {}
     judged = (
@@ -269,17 +268,16 @@ def read_ablation(record: Record, study: Study) -> Ablation:
         if unlike
         else judge(scores, questions, rope, way, out)
     )
-    judges = num_labelled(record.data, "test" if metric == "test_acc" else "valid")
+    judges = num_labelled(record.data, part)
     answers, best = judged.contrasts, frozenset(judged.leading)
     if not unlike:
-        answers = explained(
-            answers, questions, runs, {row.arm: row.values for row in rows}, guess, judges
-        )
-    tested, fell = judges if metric == "test_acc" else 0, collapsed(scores, guess)
+        values, alike = {row.arm: row.values for row in rows}, alike_in(judged_by, judges)
+        answers = explained(answers, questions, runs, values, guess, alike)
+    tested, fell = judges if held_out else 0, collapsed(scores, guess)
     named = {arm: own for arm, own in record.arms().items() if arm in record.arm_names}
     gaps, policy = holes(named, planned, lost), study.ablation.tuning.name
     facts = (gaps, empty, apart, out, guess, fell, tested, policy, unlike)
-    made = Ablation(metric, rope, planned, rows, scores, way, answers, best, *facts)
+    made = Ablation(judged_by, rope, planned, rows, scores, way, answers, best, *facts)
     return _with_found(record, made)
 
 
@@ -289,7 +287,7 @@ def _with_found(record: Record, made: Ablation) -> Ablation:
     if found is None:
         return made
     row = found.row
-    values = {run.replicate: score(run, made.metric) for run in row.complete}
+    values = {run.replicate: score(run, made.judged.column) for run in row.complete}
     scores = made.scores.join(pd.Series(values, name=row.arm, dtype=float), how="outer")
     return replace(
         made,
@@ -307,7 +305,7 @@ def _found(record: Record, ablation: Ablation) -> Found | None:
     name = next((arm for arm in record.arm_names if arm not in ablation.scores), None)
     if name is None:
         return None
-    done = {r.replicate: score(r, ablation.metric) for r in runs[name] if has_numbers(r)}
+    done = {r.replicate: score(r, ablation.judged.column) for r in runs[name] if has_numbers(r)}
     both = ablation.scores[[ablation.reference]].join(
         pd.Series(done, name=name, dtype=float), how="outer"
     )
@@ -317,7 +315,7 @@ def _found(record: Record, ablation: Ablation) -> Found | None:
     why = REASON if ablation.unequal else ""
     if any(run.config[part] != base[part] for run in runs[name] for part in EQUAL):
         why = OTHERWISE
-    elif ablation.metric != "test_acc":
+    elif not ablation.judged.held_out:
         why = CHOOSERS
     judged = (
         not_compared([question], ablation.basis, why)
@@ -327,17 +325,17 @@ def _found(record: Record, ablation: Ablation) -> Found | None:
     return Found(ArmRow(name, {}, tuple(runs[name]), tuple(done.values())), judged[0], weights)
 
 
-def _metric(record: Record, complete: Mapping[str, list[Run]]) -> Metric:
+def _judged(record: Record, study: Study, complete: Mapping[str, list[Run]]) -> Judged:
     runs = [run for rs in complete.values() for run in rs]
     labelled = (
         all(run.test_acc is not None for run in runs)
         if runs
         else num_labelled(record.data, "test") > 0
     )
-    return "test_acc" if labelled else "last_val_acc"
+    return Judged(study.baseline.select, labelled)
 
 
-def score(run: Run, metric: Metric) -> float:
+def score(run: Run, metric: str) -> float:
     """What a complete run is judged by.
 
     Val pictures choose the best epoch, so where they must judge as well, for want of test labels,

@@ -1,13 +1,14 @@
 """What a Record says of its search, as the figures and the text need it."""
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 
 from pipeline.analysis.range_ends import edges
 from pipeline.frozen import Scalar, flatten
 from pipeline.record.record import LEVELS, Record, Run
+from pipeline.study.judged import Judged
 from pipeline.study.study import Study
 
 
@@ -26,7 +27,8 @@ class Search:
     best: Run | None
     stayed: Run | None  # the trial that the race left
     edges: tuple[str, ...]
-    worth: Callable[[Sequence[Mapping[str, float]], int], float]  # as `Record.worth`
+    worth: Callable[[Run, int], float]  # as `Record.worth`
+    judged: Judged  # what ranks them, of val
     leveled: bool  # whether that is the mean over several epochs, where there are enough
 
     @cached_property
@@ -65,6 +67,7 @@ def read_search(record: Record, study: Study) -> Search:
         stayed=record.stayed(),
         edges=edges(study.space, best.knobs) if best else (),
         worth=record.worth,
+        judged=Judged(study.baseline.select),
         leveled=record.header.format >= LEVELS,
     )
 

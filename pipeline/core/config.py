@@ -8,7 +8,7 @@ from pydantic import Field, field_validator, model_validator
 from pipeline.core.augmentation.config import Augment, Notes
 from pipeline.core.finished.final import Final
 from pipeline.core.losses import CrossEntropy, Loss
-from pipeline.core.metrics import Metric, called
+from pipeline.core.metrics import Metric, called, selectable
 from pipeline.core.models import CNN, Model
 from pipeline.core.optimizers import Adam, Optimizer
 from pipeline.core.penalty import NoPenalty, Penalty
@@ -16,7 +16,7 @@ from pipeline.core.regularize import Adversary, Distill, Pseudo
 from pipeline.core.schedules import Constant, Schedule
 from pipeline.core.transfer import PUBLISHED, Transfer, refuse_unpublished
 from pipeline.data.datasets import Dataset, Folder
-from pipeline.errors import UserError
+from pipeline.errors import UserError, choices
 from pipeline.frozen import Frozen
 
 
@@ -38,7 +38,14 @@ class TrainConfig(Frozen):
     final: Final = Final()
     penalty: Penalty = NoPenalty()
     metrics: tuple[Metric, ...] = Field(
-        default=(), description="of your own; nothing is selected by them"
+        default=(), description="beside accuracy and loss; see select"
+    )
+    select: str = Field(
+        default="acc",
+        description=(
+            "what chooses each run's best epoch, ranks trials and judges arms: acc, or the name of "
+            "one of the metrics of which more is better, in shares of 1"
+        ),
     )
     epochs: int = Field(default=30, ge=1, le=100_000)
     patience: int = Field(
@@ -82,6 +89,11 @@ class TrainConfig(Frozen):
         default=True, description="false: weights trained on other data are refused"
     )
 
+    @property
+    def selects(self) -> str:
+        """What of an epoch the run is selected by: `val_acc`."""
+        return f"val_{self.select}"
+
     def in_force(self) -> "TrainConfig":
         """The same training run without what is switched off, such as amounts of augmentation at
         strength 0.
@@ -100,10 +112,12 @@ class TrainConfig(Frozen):
     @field_validator("metrics", mode="before")
     @classmethod
     def _listed(cls, given: Any) -> Any:
-        """One name alone, and a list as `flat` writes it, are taken, too."""
-        if not isinstance(given, str):
+        """Names, one name alone, and a list as `flat` writes it, are taken, too."""
+        if isinstance(given, str):
+            given = json.loads(given) if given.startswith("[") else (given,)
+        if not isinstance(given, (list, tuple)):
             return given
-        return json.loads(given) if given.startswith("[") else (given,)
+        return [{"name": one} if isinstance(one, str) else one for one in given]
 
     @model_validator(mode="after")
     def _parts_agree(self) -> "TrainConfig":
@@ -122,6 +136,14 @@ class TrainConfig(Frozen):
             raise ValueError(
                 f"metrics: names must differ, also from acc and loss (got {', '.join(names)})"
             )
+        allowed = ("acc", *selectable(self.metrics))
+        if self.select not in allowed:
+            why = (
+                "less of it is better"
+                if self.select in names
+                else "another must be one of metrics, more of it better, in shares of 1"
+            )
+            raise ValueError(f"select: {choices(self.select, allowed)} ({why})")
         if self.batch_size < 2 * self.accumulate:
             raise ValueError(
                 f"accumulate={self.accumulate} leaves parts of fewer than 2 pictures of "

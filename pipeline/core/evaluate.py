@@ -1,6 +1,6 @@
 """Evaluation: logits, mean loss and accuracy in eval mode, accumulated on the device."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 import numpy as np
 import numpy.typing as npt
@@ -9,8 +9,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from pipeline.core.augmentation.pixels import Pixels
+from pipeline.core.config import TrainConfig
 from pipeline.core.finished.evidence import Judged
-from pipeline.core.metrics import Metric, values
+from pipeline.core.metrics import values
 from pipeline.core.pictures import Pictures, Rows, cut
 
 BATCH = {
@@ -48,11 +49,11 @@ class Answers:
 
 
 class Scores(Answers):
-    """Takes down the scores themselves, too, which metrics of the user's own are of."""
+    """Takes down the scores themselves, too, which the config's metrics are of."""
 
-    def __init__(self, metrics: "Sequence[Metric]") -> None:
+    def __init__(self, config: TrainConfig) -> None:
         super().__init__()
-        self._metrics = metrics
+        self._config = config
         self._scores: list[tuple[Tensor, Tensor]] = []
 
     def take(self, scores: Tensor, labels: Tensor) -> None:
@@ -63,7 +64,7 @@ class Scores(Answers):
     def metrics(self) -> dict[str, float]:
         """Metric → its value over all that was taken down."""
         scores, labels = (torch.cat(parts) for parts in zip(*self._scores, strict=True))
-        return values(self._metrics, scores, labels)
+        return values(self._config.metrics, scores, labels, select=self._config.select)
 
 
 def evaluate(

@@ -5,26 +5,26 @@ from collections.abc import Mapping, Sequence
 Epoch = dict[str, float]
 
 
-def best_epoch(history: Sequence[Mapping[str, float]]) -> int:
-    """The epoch of the highest val_acc; ties go to the lower val_loss, then to the earlier epoch; 0
-    without epochs.
+def best_epoch(history: Sequence[Mapping[str, float]], by: str = "val_acc") -> int:
+    """The epoch that has the most of `by`; ties go to the lower val_loss, then to the earlier
+    epoch; 0 without epochs.
     """
     if not history:
         return 0
-    best = min(history, key=lambda epoch: (-epoch["val_acc"], epoch["val_loss"], epoch["epoch"]))
+    best = min(history, key=lambda epoch: (-epoch[by], epoch["val_loss"], epoch["epoch"]))
     return int(best["epoch"])
 
 
-def level(history: Sequence[Mapping[str, float]], epoch: int) -> float:
-    """Where val_acc stands at an epoch: the mean over the last ninth of the epochs up to it, of one
+def level(history: Sequence[Mapping[str, float]], epoch: int, by: str = "val_acc") -> float:
+    """Where `by` stands at an epoch: the mean over the last ninth of the epochs up to it, of one
     at least. A single epoch's value is as much its wiggle as the run's worth.
     """
     last = history[epoch - max(1, round(epoch / 9)) : epoch]
-    return sum(one["val_acc"] for one in last) / len(last)
+    return sum(one[by] for one in last) / len(last)
 
 
-def exhausted(history: Sequence[Mapping[str, float]], patience: int) -> bool:
+def exhausted(history: Sequence[Mapping[str, float]], patience: int, by: str = "val_acc") -> bool:
     """Whether the last `patience` epochs brought no better one (early stopping; Prechelt 1998);
     never for patience 0.
     """
-    return patience > 0 and len(history) - best_epoch(tuple(history)) >= patience
+    return patience > 0 and len(history) - best_epoch(tuple(history), by) >= patience

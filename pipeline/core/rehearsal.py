@@ -12,6 +12,7 @@ from torch.optim import Optimizer
 from pipeline.core.augmentation.config import PlainAugmentation
 from pipeline.core.checkpoints import dump_optimizer
 from pipeline.core.config import TrainConfig
+from pipeline.core.metrics import values
 from pipeline.own.parts import at_fault, own_parts
 
 NUM = 4  # pictures
@@ -71,6 +72,7 @@ def _rehearse_beside(config: TrainConfig, x: Tensor, logits: Tensor, labels: Ten
     for number, metric in enumerate(config.metrics):
         with at_fault(f"metrics.{number}", metric):
             metric.value(logits, labels)
+    values(config.metrics, logits, labels, select=config.select)
 
 
 def _step(

@@ -33,8 +33,8 @@ __all__ = [
 
 @dataclass(frozen=True)
 class Result:
-    """history: one dict per epoch; best_epoch by val_acc, then lower val_loss, then earlier;
-    seconds of all epochs.
+    """history: one dict per epoch; best_epoch by what the config selects by, then lower val_loss,
+    then earlier; seconds of all epochs.
 
     complete: all epochs of the config are trained, or its patience has run out.
     """
@@ -82,15 +82,17 @@ def train(
         stop = config.epochs if stop is None else min(stop, config.epochs)
         for epoch in run.history[reported:stop]:
             emit(epoch)
-        while len(run.history) < stop and not exhausted(run.history, config.patience):
+        while len(run.history) < stop and not exhausted(
+            run.history, config.patience, config.selects
+        ):
             epoch = run.next_epoch(before_save)
             if len(run.history) > reported:
                 emit(epoch)
     history = tuple(run.history[:stop])
-    complete = len(history) == config.epochs or exhausted(history, config.patience)
+    complete = len(history) == config.epochs or exhausted(history, config.patience, config.selects)
     return Result(
         history,
-        best_epoch(history),
+        best_epoch(history, config.selects),
         run.num_params,
         sum(epoch["seconds"] for epoch in history),
         complete,

@@ -115,7 +115,7 @@ class Trainer:
                 identity=self.identity,
                 precision=self.precision,
                 history=tuple(self.history),
-                best_epoch=best_epoch(tuple(self.history)),
+                best_epoch=best_epoch(tuple(self.history), self.config.selects),
                 about=self.about.about(),
                 average=self.loop.average,
             )
@@ -126,7 +126,7 @@ class Trainer:
         train_loss, train_acc = evaluate(
             model, self.train, pixels, bf16=bf16, positions=self.subset
         )
-        scores = Scores(self.config.metrics) if self.config.metrics else None
+        scores = Scores(self.config) if self.config.metrics else None
         val_loss, val_acc = evaluate(model, self.val, pixels, bf16=bf16, answers=scores)
         own = scores.metrics() if scores else {}
         return {

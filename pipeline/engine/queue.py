@@ -142,9 +142,9 @@ class Plan:
             if rung not in run.rungs:
                 stop = ladder.stop(run.config["epochs"], rung)
                 value = (
-                    max(e["val_acc"] for e in run.epochs)
+                    max(e[run.selects] for e in run.epochs)
                     if early
-                    else self.record.worth(run.epochs, stop)
+                    else self.record.worth(run, stop)
                 )
                 self.ledger.append(events.Rung(run=run.key, rung=rung, value=value, early=early))
                 self.searches.reached(run, rung, value)

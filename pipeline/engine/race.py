@@ -34,8 +34,8 @@ class Racer:
     laps: tuple[Run, ...]
 
     def values(self, rounds: int = ROUNDS) -> tuple[float, ...]:
-        """val_acc at the top rung of the first rounds, as the search reads its trials; up to the
-        first that is lost or not over.
+        """Their worth at the top rung of the first rounds, as the search reads its trials; up to
+        the first that is lost or not over.
         """
         found = []
         for number, run in enumerate(self.laps[:rounds], 1):

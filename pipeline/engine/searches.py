@@ -117,7 +117,7 @@ class Searches:
             trials.sent(run, rung)
 
     def reached(self, run: Run, rung: int, value: float) -> None:
-        """`run` has this val_acc at `rung`."""
+        """`run` is worth this at `rung`."""
         for trials in self._of(run):
             trials.reached(run, rung, value)
 

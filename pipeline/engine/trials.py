@@ -165,7 +165,7 @@ class Trials:
             self.scheduler.promoted(self.numbers[run.key], rung - 1)
 
     def reached(self, run: Run, rung: int, value: float) -> None:
-        """`run` has this val_acc at `rung`; so have its twins."""
+        """`run` is worth this at `rung`; so are its twins."""
         number = self.numbers[run.key]
         self.scheduler.record(number, rung, value)
         for one in (number, *self._twins[run.key]):

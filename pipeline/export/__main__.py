@@ -47,7 +47,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     which.add_argument(
         "--arm",
         metavar="NAME",
-        help="an arm of the study (default: the best by mean validation accuracy)",
+        help="an arm of the study (default: the best by the mean on validation)",
     )
     which.add_argument(
         "--trial", metavar="N", help="a trial of the search by its number, or 'best'"
@@ -56,7 +56,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "--replicate",
         type=positive,
         metavar="N",
-        help="of --arm (default: the best by validation accuracy)",
+        help="of --arm (default: the best on validation)",
     )
     flags.add_argument(
         "--to",

@@ -9,8 +9,9 @@ from pipeline.analysis.results import read_ablation
 from pipeline.counts import plural
 from pipeline.data.taken import num_labelled
 from pipeline.errors import printable
-from pipeline.export.selection import Selection
+from pipeline.export.selection import Selection, noun
 from pipeline.record.record import Record, Run
+from pipeline.study.judged import Judged
 
 
 def caveats(record: Record, selection: Selection) -> tuple[str, ...]:
@@ -21,29 +22,33 @@ def caveats(record: Record, selection: Selection) -> tuple[str, ...]:
     if selection.asked:
         found.append(
             f"This model was asked for by name ({printable(selection.asked, 100)}), not chosen by "
-            "validation: if that was after its test accuracy was seen, the test pictures chose it "
-            "and that number is too good"
+            f"validation: if that was after its test {noun(run)} was seen, the test pictures "
+            "chose it and that number is too good"
         )
     if not num_labelled(record.data, "test"):
         found.append(
-            "No test picture has a label: every accuracy here is of pictures that chose the epoch "
-            "or the run"
+            f"No test picture has a label: every {noun(run)} here is of pictures that chose the "
+            "epoch or the run"
         )
     return tuple(found)
 
 
 def _at_chance(record: Record, run: Run) -> Iterator[str]:
-    value, part = (
-        (run.test_acc, "test")
-        if run.test_acc is not None
-        else (run.metric("val_acc"), "validation")
-    )
-    guess = Guess.of(record.data, "test" if part == "test" else "valid")
+    judged = Judged.of(run.config)
+    tested = run.metric(judged.column)
+    value = run.metric(judged.selects) if tested is None else tested
+    part = "validation" if tested is None else "test"
+    guess = Guess.of(record.data, "valid" if tested is None else "test", judged.name)
     if value is not None and value < guess.limit:
+        seen = (
+            f"{value:.1%} of the {part} pictures are right, and naming the most frequent class "
+            "gives"
+            if judged.is_acc
+            else f"its {part} {judged.noun} is {value:.1%}, and guessing gives"
+        )
         yield (
-            f"This model is at chance: {value:.1%} of the {part} pictures are right, and naming "
-            f"the most frequent class gives {guess.rate:.1%}; nothing that it learned can be told "
-            "from guessing"
+            f"This model is at chance: {seen} {guess.rate:.1%}; nothing that it learned can be "
+            "told from guessing"
         )
 
 

@@ -140,7 +140,7 @@ class Handover:
         run = self.selection.run
         values = [
             f"{name} {value:.4f}"
-            for name in ("val_acc", "test_acc")
+            for name in (run.selects, run.selects.replace("val_", "test_", 1))
             if (value := run.metric(name)) is not None
         ]
         lines = [

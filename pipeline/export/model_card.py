@@ -20,6 +20,7 @@ from pipeline.export.selection import Selection
 from pipeline.record.events import Session
 from pipeline.record.record import Record, Run
 from pipeline.report.formats.markdown import escape
+from pipeline.study.judged import Judged
 
 MODEL, CONFIG, CARD, PREDICTIONS = (
     "model.safetensors",
@@ -65,6 +66,7 @@ class Facts:
 def config_json(facts: Facts) -> str:
     """The model's facts for programs."""
     record, run, artifact = facts.record, facts.selection.run, facts.artifact
+    judged = _judged(facts)
     session = record.sessions[-1] if record.sessions else Session(command="")
     number = (
         {"trial": run.number}
@@ -93,7 +95,15 @@ def config_json(facts: Facts) -> str:
         },
         "data": {key: record.data[key] for key in ("title", "fingerprint", "counts")},
         "metrics": {
-            name: run.metric(name) for name in ("val_loss", "val_acc", "test_loss", "test_acc")
+            name: run.metric(name)
+            for name in (
+                "val_loss",
+                "val_acc",
+                "test_loss",
+                "test_acc",
+                judged.selects,
+                judged.column,
+            )
         },
         "as_trained": _as_trained(run),
         "caveats": list(facts.caveats),
@@ -128,16 +138,28 @@ def _front(facts: Facts) -> str:
     lines = [
         "pipeline_tag: image-classification",
         f"tags: {json.dumps(tags)}",
-        "metrics: [accuracy]",
+        f"metrics: [{_judged(facts).noun}]",
     ]
     return "\n".join(("---", *lines, "---"))
+
+
+def _judged(facts: Facts) -> Judged:
+    return Judged(facts.artifact.config.select)
+
+
+def _upper(text: str) -> str:
+    return text[:1].upper() + text[1:]
 
 
 def _what(facts: Facts) -> str:
     artifact, run = facts.artifact, facts.selection.run
     classes = "\n".join(f"- `{number}` {escape(name)}" for number, name in enumerate(facts.classes))
     kind = "grey" if artifact.channels == 1 else "RGB"
-    blind = "" if facts.selection.asked else " Test accuracy had no part in the choice."
+    blind = (
+        ""
+        if facts.selection.asked
+        else f" {_upper(_judged(facts).long)} had no part in the choice."
+    )
     params = f", {plural(run.num_params, 'parameter')}" if run.num_params else ""
     return (
         f"A classifier of {kind} pictures, brought to {artifact.size} x {artifact.size} pixels, "
@@ -192,7 +214,9 @@ def _metrics(facts: Facts) -> str:
     run, peers = facts.selection.run, facts.selection.peers
     rows = []
     own = metric_names(facts.artifact.config.metrics)
-    for name in ("test_acc", "test_loss", "val_acc", "val_loss", *own):
+    judged = _judged(facts)
+    first = (judged.column, "test_loss", judged.selects, "val_loss", "test_acc", "val_acc")
+    for name in dict.fromkeys((*first, *own)):
         found = [value for peer in peers if (value := peer.metric(name)) is not None]
         rows.append(f"| {name} | {_moments(found)} | {_number(run.metric(name))} |")
     spread = "mean ± sd (n)" if len(peers) >= MIN_REPLICATES else "mean (n)"
@@ -200,12 +224,13 @@ def _metrics(facts: Facts) -> str:
     notes = [
         "The arm's mean over replicates says what to expect of this way of training; cite that.",
         (
-            "This replicate was chosen by its validation accuracy, so its own validation numbers "
-            "are optimistic."
+            f"This replicate was chosen by its validation {judged.noun}, so its own validation "
+            "numbers are optimistic."
         )
         if len(peers) > 1
         else (
-            "The epoch was chosen by validation accuracy, so the validation numbers are optimistic."
+            f"The epoch was chosen by validation {judged.noun}, so the validation numbers are "
+            "optimistic."
         ),
     ]
     if run.kind == "arm" and run.arm in (facts.record.found or {}):
@@ -221,12 +246,12 @@ def _metrics(facts: Facts) -> str:
         )
     if run.kind == "trial" and run.value is not None:
         notes.append(
-            f"The search ranks this trial by val_acc {_number(run.value[1])}, that at its highest "
-            "rung; the numbers above are those of its best epoch, whose weights these are."
+            f"The search ranks this trial by {run.selects} {_number(run.value[1])}, that at its "
+            "highest rung; the numbers above are those of its best epoch, whose weights these are."
         )
     if run.test_acc is None:
         notes.append(
-            "No test accuracy is recorded: no test picture has a label, or a trial of a search is "
+            f"No {judged.long} is recorded: no test picture has a label, or a trial of a search is "
             "not tested."
         )
     if run.final:

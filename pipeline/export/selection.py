@@ -1,5 +1,5 @@
-"""Which run of a study is the one to hand on: validation accuracy chooses, test accuracy never
-does.
+"""Which run of a study is the one to hand on: validation chooses, by what the study selects by,
+test never does.
 """
 
 import math
@@ -9,6 +9,7 @@ from statistics import fmean
 from pipeline.counts import plural
 from pipeline.errors import UserError, choices, printable
 from pipeline.record.record import Record, Run
+from pipeline.study.judged import Judged
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,7 @@ def select(
     """The run that was asked for.
 
     Without wishes: of the arms with as many complete replicates as any, the one of the highest mean
-    val_acc, and of that the replicate of the highest val_acc; where no arm has one, the best trial.
+    on val, and of that the replicate of the highest; where no arm has one, the best trial.
     Ties go to the first in the design's order. Raises UserError where there is no such run.
     """
     if trial is not None:
@@ -60,11 +61,12 @@ def select(
     if most == 0:
         return _best_trial(record)
     full = {name: runs for name, runs in complete.items() if len(runs) == most}
-    means = {name: fmean(map(_val_acc, full[name])) for name in full}
+    means = {name: fmean(map(_chosen_by, full[name])) for name in full}
     best = max(means, key=means.__getitem__)
     among = f"of {plural(len(full), 'arm')} with {plural(most, 'complete replicate')} each"
     why = (
-        f"{among} this one has the highest mean validation accuracy{_shared(list(means.values()))}"
+        f"{among} this one has the highest mean validation {noun(full[best][0])}"
+        f"{_shared(list(means.values()))}"
     )
     return _replicate(best, full[best], None, why=why)
 
@@ -75,10 +77,10 @@ def _replicate(arm: str, runs: tuple[Run, ...], number: int | None, *, why: str)
             f"--arm: '{printable(arm)}' has no complete replicate yet; go on with the study first"
         )
     if number is None:
-        run = max(runs, key=_val_acc)
+        run = max(runs, key=_chosen_by)
         chosen = (
             f"of its {len(runs)} replicates this one has the highest validation "
-            f"accuracy{_shared(list(map(_val_acc, runs)))}"
+            f"{noun(run)}{_shared(list(map(_chosen_by, runs)))}"
         )
         return Selection(run, f"{why}; {chosen if len(runs) > 1 else 'it has one replicate'}", runs)
     found = next((run for run in runs if run.replicate == number), None)
@@ -120,7 +122,8 @@ def _best_trial(record: Record) -> Selection:
         )
     return Selection(
         run,
-        "it is the trial with the highest validation accuracy of those that were trained furthest",
+        f"it is the trial with the highest validation {noun(run)} of those that were trained "
+        "furthest",
     )
 
 
@@ -130,6 +133,11 @@ def _shared(values: list[float]) -> str:
     return f" (as {equal - 1} more; it is the first of them)" if equal > 1 else ""
 
 
-def _val_acc(run: Run) -> float:
-    value = run.metric("val_acc")
+def noun(run: Run) -> str:
+    """What chooses: `accuracy`."""
+    return Judged.of(run.config).noun
+
+
+def _chosen_by(run: Run) -> float:
+    value = run.metric(run.selects)
     return -1.0 if value is None else value

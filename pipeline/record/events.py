@@ -96,7 +96,7 @@ class Pilot(Event):
 
     kind: ClassVar[str] = "pilot"
     arm: Annotated[str, "the reference"]
-    metric: Annotated[str, "test_acc or last_val_acc"]
+    metric: Annotated[str, "what judges: test_acc, or last_val_acc"]
     runs: Annotated[int, "how many"]
     sd: Annotated[float, "of the metric among them"]
     sd_upper: Annotated[float | None, "upper bound of that of all runs"] = field(
@@ -138,7 +138,7 @@ class Twin(Event):
     trial: Annotated[int, "number in its search, from 0"]
     knobs: Annotated[Tree, "what was proposed"]
     asked: Annotated[int | None, "rung whose values proposed it"]
-    values: Annotated[list[Pair], "rung, val_acc that the run had by then"] = field(
+    values: Annotated[list[Pair], "rung, value that the run had by then"] = field(
         default_factory=list
     )
     diverged: Annotated[bool, "whether the run had by then"] = False
@@ -205,7 +205,7 @@ class Rung(Event):
     kind: ClassVar[str] = "rung"
     run: Annotated[str, "key of the run"]
     rung: Annotated[int, "from 0"]
-    value: Annotated[float, "val_acc that it is ranked by"]
+    value: Annotated[float, "what it is ranked by: val_acc, or val of what the study selects by"]
     early: Annotated[bool, "whether its patience had run out"] = field(
         default=False, metadata=SPARSE
     )
@@ -242,7 +242,7 @@ class End(Event):
     final: Annotated[Tree, "of a finished model that was changed after training"] = field(
         default_factory=dict, metadata=SPARSE
     )
-    metrics: Annotated[dict[str, float], "of the user's own, beside test_acc"] = field(
+    metrics: Annotated[dict[str, float], "of the config's metrics, beside test_acc"] = field(
         default_factory=dict, metadata=SPARSE
     )
     early: Annotated[bool, "whether its patience ran out"] = field(default=False, metadata=SPARSE)

@@ -7,9 +7,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from pipeline.core.identity import FIRST_RACE
+from pipeline.core.metrics import metric_names
 from pipeline.errors import shell_word
 from pipeline.record.events import End, Trial
 from pipeline.record.record import Record, Run
+from pipeline.study.judged import Judged
 from pipeline.study.study import Study
 from pipeline.study.tuning import RACE
 
@@ -23,13 +25,15 @@ END = {  # status in the ledger → (MLflow's run status, our tag)
 }
 
 
-def results(end: End, best: Mapping[str, float]) -> dict[str, float]:
+def results(end: End, best: Mapping[str, float], selects: str) -> dict[str, float]:
     """What a run came to, from its last event and its best epoch; its curves end with its last
     epoch instead.
     """
     facts: dict[str, float | None] = {"test_loss": end.test_loss, "test_acc": end.test_acc}
     facts |= {"best_epoch": end.best_epoch or None, "num_params": end.num_params or None}
-    facts |= {f"best_{name}": best.get(name) for name in ("val_acc", "val_loss")}
+    facts |= {
+        f"best_{name}": best.get(name) for name in dict.fromkeys(("val_acc", "val_loss", selects))
+    }
     facts |= end.metrics
     facts |= {f"final.{name}": value for name, value in end.final.items()}
     return {name: float(value) for name, value in facts.items() if value is not None}
@@ -78,13 +82,26 @@ def trial_name(event: Trial) -> str:
     return f"trial {event.trial:03d}{event.search.replace('arm:', ' of ', 1)}"
 
 
-def saved_view(*, tested: bool) -> str:
+def arm_metrics(study: Study) -> tuple[str, ...]:
+    """Of what an arm has mean and spread."""
+    names = ("val_acc", "val_loss", "last_val_acc", "test_acc", "test_loss")
+    own = (*metric_names(study.baseline.metrics), f"last_{study.baseline.selects}")
+    return tuple(dict.fromkeys((*names, *own)))
+
+
+def judged(record: Record) -> Judged:
+    """What the arms are judged by, as far as is known by now."""
+    tested = any(run.test_acc is not None for run in record.runs.values())
+    return Judged(record.study.baseline.select, tested)
+
+
+def saved_view(judged: Judged) -> str:
     """The state of the runs page with the replicates grouped by arm, as the UI stores it (MLflow
     3).
     """
     metrics = [
-        *(["test_acc", "test_loss"] if tested else []),
-        "best_val_acc",
+        *([judged.column, "test_loss"] if judged.held_out else []),
+        f"best_{judged.selects}",
         "best_val_loss",
         "best_epoch",
     ]

@@ -2,7 +2,7 @@
 the report share.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -164,12 +164,13 @@ class Record(Runs):
         """
         return self.header.note
 
-    def worth(self, history: Sequence[Mapping[str, float]], epoch: int) -> float:
+    def worth(self, run: Run, epoch: int) -> float:
         """What a trial is worth at the rung that lies at this epoch: its level there, in records
-        that were begun before there were levels the epoch's own val_acc.
+        that were begun before there were levels the epoch's own value.
         """
         leveled = self.header.format >= LEVELS
-        return level(history, epoch) if leveled else history[epoch - 1]["val_acc"]
+        history, by = run.epochs, run.selects
+        return level(history, epoch, by) if leveled else history[epoch - 1][by]
 
     @property
     def trial_keys(self) -> list[str]:
@@ -208,8 +209,8 @@ class Record(Runs):
         ]
 
     def ranked_trials(self, search: str = "") -> list[Run]:
-        """The trials with a value: who went furthest first, then by val_acc at that rung; of equal
-        ones the earlier.
+        """The trials with a value: who went furthest first, then by their worth at that rung; of
+        equal ones the earlier.
         """
         runs = [run for run in self.trials(search) if run.status not in ("diverged", "failed")]
         ranked = [(-run.value[0], -run.value[1], run.number, run) for run in runs if run.value]

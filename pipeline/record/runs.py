@@ -44,7 +44,7 @@ class Run:
     status: Status = "new"
     rung: int = -1  # the rung it was last sent to
     epochs: list[dict[str, float]] = field(default_factory=list)  # epochs[i]["epoch"] == i + 1
-    rungs: dict[int, float] = field(default_factory=dict)  # rung → val_acc at that rung
+    rungs: dict[int, float] = field(default_factory=dict)  # rung → what ranks it there, of val
     best_epoch: int = 0
     num_params: int = 0
     num_macs: int = 0  # multiply-accumulates of one picture's forward pass; 0: not recorded
@@ -81,14 +81,19 @@ class Run:
         return int(self.config["epochs"]) if ended else len(self.epochs)
 
     @property
+    def selects(self) -> str:
+        """What of an epoch it is selected by: `val_acc`."""
+        return f"val_{self.config.get('select', 'acc')}"
+
+    @property
     def best(self) -> dict[str, float] | None:
         """The metrics of the best epoch (see `core.history`)."""
-        return self.epochs[best_epoch(self.epochs) - 1] if self.epochs else None
+        return self.epochs[best_epoch(self.epochs, self.selects) - 1] if self.epochs else None
 
     @property
     def value(self) -> tuple[int, float] | None:
-        """What a trial is worth, wherever that is said: its highest rung and the val_acc that ranks
-        it there: its level at the last epoch (its best where it had stopped early).
+        """What a trial is worth, wherever that is said: its highest rung and what ranks it
+        there: its level at the last epoch (its best where it had stopped early).
         """
         return (max(self.rungs), self.rungs[max(self.rungs)]) if self.rungs else None
 

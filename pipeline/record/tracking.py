@@ -12,7 +12,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from pipeline.core.metrics import metric_names
 from pipeline.record import events, mlflow_views
 from pipeline.record.events import Event, Mlflow
 from pipeline.record.mlflow_places import sqlite_file, tracking_uri
@@ -158,7 +157,8 @@ class Tracker:
             case events.Rung():
                 place, number = self._known(event.run), event.rung + 1
                 self._status(place, "SCHEDULED")
-                self._point(place, "search_val_acc", event.value, event.time, number)
+                name = f"search_{self._record.runs[event.run].selects}"
+                self._point(place, name, event.value, event.time, number)
                 log_tags(self._client, place, {"status": f"waiting at rung {number}"})
             case events.Fail():
                 log_tags(self._client, self._known(event.run), {"error": event.error})
@@ -286,7 +286,7 @@ class Tracker:
     def _end(self, event: events.End) -> None:
         run = self._record.runs[event.run]
         run_id = self._known(run.key)
-        for name, value in mlflow_views.results(event, run.best or {}).items():
+        for name, value in mlflow_views.results(event, run.best or {}, run.selects).items():
             self._point(run_id, name, value, event.time, len(run.epochs))
         status, tag = mlflow_views.END[event.status]
         log_tags(
@@ -311,10 +311,8 @@ class Tracker:
                     former = {} if what in now else {"kind": "former arm"}
                     log_tags(self._client, known, {"status": event.status} | former)
                     self._client.set_terminated(known, "FINISHED", int(event.time * 1000))
-        tested = any(run.test_acc is not None for run in self._record.runs.values())
-        self._client.set_experiment_tag(
-            self._experiment, mlflow_views.VIEW_TAG, mlflow_views.saved_view(tested=tested)
-        )
+        view = mlflow_views.saved_view(mlflow_views.judged(self._record))
+        self._client.set_experiment_tag(self._experiment, mlflow_views.VIEW_TAG, view)
         for run in self._record.runs.values():
             if run.status == "running" and self._known(run.key):
                 self._status(self._known(run.key), "SCHEDULED")
@@ -333,8 +331,7 @@ class Tracker:
             if run.status == "complete"
             and run.ended_seq <= event.seq  # the record may be ahead of what is sent
         ]
-        own = metric_names(self._record.study.baseline.metrics)
-        for name in ("val_acc", "val_loss", "last_val_acc", "test_acc", "test_loss", *own):
+        for name in mlflow_views.arm_metrics(self._record.study):
             values = [value for run in runs if (value := run.metric(name)) is not None]
             for fact, value in (
                 self._summary(name, values, self._record.study).items() if values else ()

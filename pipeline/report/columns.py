@@ -68,12 +68,16 @@ def columns(table: Mapping[str, Sequence[object]]) -> pd.DataFrame:
     return pd.DataFrame({_text(name): _column(name, values) for name, values in table.items()})
 
 
+def _is_number(name: str) -> bool:
+    return name in NUMBERS or name.startswith("last_val_") or name.endswith("_at_rung")
+
+
 def _column(name: str, values: Sequence[object]) -> Any:
     """Typed by its name, else by what is in it; whole numbers too large for 64 bits and mixed kinds
     become texts.
     """
     kinds = {type(value) for value in values if value is not None}
-    if name in NUMBERS or (kinds <= {int, float} and float in kinds and name not in COUNTS):
+    if _is_number(name) or (kinds <= {int, float} and float in kinds and name not in COUNTS):
         return np.array([np.nan if value is None else value for value in values], np.float64)
     if name in COUNTS or kinds == {int}:
         if all(value is None or -(2**63) <= value < 2**63 for value in values):  # type: ignore[operator]

@@ -117,13 +117,16 @@ def _results(run: Run, own: Sequence[str]) -> dict[str, object]:
     rung, value = run.value or (None, None)
     found: dict[str, object] = {
         "rung": None if rung is None else rung + 1,
-        "val_acc_at_rung": value,
+        f"{run.selects}_at_rung": value,
     }
     found |= {"epochs": len(run.epochs), "best_epoch": metrics.get("epoch")} | {
         name: metrics.get(name) for name in METRICS
     }
     found |= {"test_loss": run.test_loss, "test_acc": run.test_acc}
-    found |= {f"last_{name}": last.get(name) for name in ("val_loss", "val_acc")}
+    found |= {
+        f"last_{name}": last.get(name)
+        for name in dict.fromkeys(("val_loss", "val_acc", run.selects))
+    }
     found |= {name: run.metric(name) for name in own}
     return found | {"seconds": round(run.seconds, 3)}
 
@@ -179,11 +182,12 @@ def _arms(
         for name in ("val_acc", "val_loss"):
             line |= _moments(name, row.metric(name), study)
         own = metric_names(study.baseline.metrics)
-        for name in ("last_val_acc", "test_acc", "test_loss", *own):
+        last = f"last_{ablation.judged.selects}"
+        for name in dict.fromkeys(("last_val_acc", "test_acc", "test_loss", *own, last)):
             found = [run.metric(name) for run in row.complete]
             line |= _moments(name, [number for number in found if number is not None], study)
         line |= {
-            "judged_by": ablation.metric,
+            "judged_by": ablation.judged.column,
             "in_best_set": row.arm in ablation.best.difference(ablation.apart),
             "not_best_because": ablation.apart.get(row.arm, ""),
         }
@@ -214,7 +218,7 @@ def _contrasts(ablation: Ablation, changed_later: str) -> Iterator[dict[str, obj
             "against": contrast.against,
             "test": contrast.test,
             "scope": contrast.scope,
-            "metric": ablation.metric,
+            "metric": ablation.judged.column,
         }
         line |= {
             "n": contrast.n,

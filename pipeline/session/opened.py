@@ -10,6 +10,7 @@ from pipeline.errors import UserError, choices, printable
 from pipeline.record.ledger import FILE
 from pipeline.record.record import Record
 from pipeline.session.resume import elsewhere, recorded_in
+from pipeline.study.judged import Judged
 from pipeline.study.study import Study
 from pipeline.study.tuning import RACE
 
@@ -18,8 +19,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from pipeline.report.compose import Findings
-
-SHOWN = ("arm", "complete", "val_acc_mean", "val_acc_sd", "test_acc_mean", "test_acc_sd")
 
 
 def open_record(folder: str | os.PathLike[str]) -> "OpenedRecord":
@@ -109,7 +108,11 @@ class OpenedRecord:
         import html
 
         arms = self._frame("arms")
-        table = arms[[name for name in SHOWN if name in arms]].to_html(
+        judged = Judged(self.study.baseline.select)
+        means = [
+            f"{name}_{part}" for name in (judged.selects, judged.column) for part in ("mean", "sd")
+        ]
+        table = arms[[name for name in ("arm", "complete", *means) if name in arms]].to_html(
             index=False, float_format="{:.4f}".format, na_rep="", border=0
         )
         title = html.escape(self.study.title)

@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeline.core.config import TrainConfig
+from pipeline.core.metrics import Measure
 from pipeline.core.transfer import PUBLISHED
 from pipeline.counts import plural
-from pipeline.data.listing import TEST, TRAIN, UNKNOWN
+from pipeline.data.listing import TEST, TRAIN, UNKNOWN, VALID
 from pipeline.errors import UserError, printable
 from pipeline.own.parts import own_parts
 from pipeline.study.around import Around
@@ -114,8 +115,20 @@ def _require(config: TrainConfig, data: "Data", num_processes: int) -> None:
             "pseudo.threshold: pseudo-labels need unlabeled training pictures, and there are none: "
             "put them into a folder 'unlabeled' beside the classes, or set pseudo.threshold=0"
         )
+    _require_classes(config, data)
     if config.distill.teacher or config.transfer.active:
         _require_weights(config, data)
+
+
+def _require_classes(config: TrainConfig, data: "Data") -> None:
+    """That each metric says something of every part of the pictures that has labels."""
+    for part in (TRAIN, VALID, TEST):
+        labels = data.labels[(data.parts == part) & (data.labels != UNKNOWN)]
+        for number, metric in enumerate(config.metrics):
+            if len(labels) and isinstance(metric, Measure):
+                problem = metric.problem(len(data.classes), len(set(labels.tolist())))
+                if problem:
+                    raise UserError(f"metrics.{number} '{metric.name}': {problem}")
 
 
 def _require_weights(config: TrainConfig, data: "Data") -> None:

@@ -90,14 +90,16 @@ class Progress:
             case events.Epoch() if self.verbosity > 0:
                 run, metrics = runs[event.run], event.metrics
                 place = f"epoch {metrics['epoch']}/{run.config['epochs']}"
-                values = f"val_acc {metrics['val_acc']:.4f}  val_loss {metrics['val_loss']:.4f}"
+                values = (
+                    f"{run.selects} {metrics[run.selects]:.4f}  val_loss {metrics['val_loss']:.4f}"
+                )
                 return f"{label(run)}  {place}  {values}"
             case events.Rung():
                 run = runs[event.run]
                 ranks = self._rung(event.rung)
                 place = f"epoch {len(run.epochs)}"
                 place += ", stopped early: its best" if event.early else ""
-                value = f"val_acc {event.value:.4f}"
+                value = f"{run.selects} {event.value:.4f}"
                 return f"{label(run)}  {ranks} ({place})  {value}{self._left()}"
             case events.Fail():
                 said = f"{label(runs[event.run])}  error: {printable(event.error, 300)}"
@@ -116,9 +118,11 @@ class Progress:
             return f"{name}  {status}: {printable(run.error, 300)}"
         if run.kind == "trial" or run.best is None:
             return ""
-        test = "" if run.test_acc is None else f"  test_acc {run.test_acc:.4f}"
+        name_of_test = run.selects.replace("val_", "test_", 1)
+        value = run.metric(name_of_test)
+        test = "" if value is None else f"  {name_of_test} {value:.4f}"
         return (
-            f"{name}  done  val_acc {run.best['val_acc']:.4f} (epoch "
+            f"{name}  done  {run.selects} {run.best[run.selects]:.4f} (epoch "
             f"{run.best['epoch']}){test}{self._left()}"
         )
 
@@ -199,7 +203,7 @@ class Progress:
                 for k, v in best.knobs.items()
             )
             place = f"trial {best.number}, {self._rung(rung)}"
-            yield Text(f"best so far  val_acc {best.rungs[rung]:.4f}  {place}")
+            yield Text(f"best so far  {best.selects} {best.rungs[rung]:.4f}  {place}")
             yield Text(printable(knobs, 400), style="dim")
 
 

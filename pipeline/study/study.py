@@ -23,6 +23,7 @@ EQUAL = (
     "split",
     "folds",
     "precision",
+    "select",
     "epochs",
     "metrics",
 )  # what a comparison of arms is void without
@@ -90,7 +91,10 @@ class Ablation(Frozen):
     design: Design
     replicates: int = Field(default=5, ge=1, le=1000)
     rope: float = Field(
-        default=0.01, gt=0, lt=1, description="smallest accuracy difference of practical interest"
+        default=0.01,
+        gt=0,
+        lt=1,
+        description="smallest difference of practical interest, in shares of 1",
     )
     tuning: Tuning = Fixed()
     match: str = Field(
@@ -228,7 +232,7 @@ class Study(Frozen):
         space = self.space
         knobs = [*space.knobs, *(f"{part}.name" for part in space.branches), *space.derived]
         for path in knobs:
-            if path.split(".")[0] in EQUAL[:4]:
+            if path.split(".")[0] in EQUAL[:5]:
                 raise UserError(
                     f"study '{self.name}', space: {path}: it must be the same for all trials"
                 )

@@ -54,7 +54,7 @@ def finish(
     views, without making them). Latency is left out where integers are only simulated.
     """
     final = config.final
-    answers = Scores(config.metrics) if config.metrics else Answers()
+    answers = Scores(config) if config.metrics else Answers()
     if final.is_plain:
         loss, acc = evaluate(model, pictures, pixels, bf16=False, answers=answers)
         facts = {"loss": loss, "acc": acc}

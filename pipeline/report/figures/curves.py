@@ -158,7 +158,7 @@ def history(search: Search) -> Figure:
         handles.append(Line2D([], [], color=colours[-1], lw=1.4, label=label))
     figure.legend(handles=handles, loc="outside upper left", ncols=4)
     axis.set_xlabel("trial")
-    axis.set_ylabel(f"val accuracy (%){' at its rung' * (search.num_rungs > 1)}")
+    axis.set_ylabel(f"val {search.judged.noun} (%){' at its rung' * (search.num_rungs > 1)}")
     axis.xaxis.set_major_locator(MaxNLocator(integer=True))
     return figure
 

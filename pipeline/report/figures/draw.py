@@ -89,10 +89,10 @@ def _figures(
         yield "search", history(search)
     if importance:
         yield "importance", importance_bars(importance)
-        yield "slices", slices(importance)
-        yield "parallel", parallel(importance)
+        yield "slices", slices(importance, search.judged)
+        yield "parallel", parallel(importance, search.judged)
     if tuning:
-        yield "tuning", tuning_curve(tuning)
+        yield "tuning", tuning_curve(tuning, search.judged)
     if answers:
         yield from confusions.draw(answers, ablation)
 
@@ -122,15 +122,12 @@ def differences(ablation: Ablation) -> Figure:
     axis.grid(axis="y", visible=False)
     axis.spines["left"].set_visible(False)
     axis.set_ylim(y + 0.4, 0.6)
-    axis.set_xlabel(
-        f"difference in {'test' if ablation.metric == 'test_acc' else 'val'} accuracy (percent "
-        "points)"
-    )
+    axis.set_xlabel(f"difference in {ablation.judged.drawn} (percent points)")
     return figure
 
 
 def interactions(ablation: Ablation) -> Figure:
-    """One panel a pair of factors: mean accuracy off and on, a line for each setting of the second
+    """One panel a pair of factors: means off and on, a line for each setting of the second
     factor.
     """
     pairs = list(itertools.combinations(ablation.factors, 2))
@@ -175,7 +172,7 @@ def interactions(ablation: Ablation) -> Figure:
         axis.legend(loc="best")
     for axis in axes[len(pairs) :]:
         axis.set_visible(False)
-    axes[0].set_ylabel(f"{'test' if ablation.metric == 'test_acc' else 'val'} accuracy (%)")
+    axes[0].set_ylabel(f"{ablation.judged.drawn} (%)")
     return figure
 
 

@@ -18,6 +18,7 @@ from pipeline.analysis.importance import Importance, Share
 from pipeline.analysis.rung_sample import Observed, place
 from pipeline.analysis.wording import value
 from pipeline.report.figures.style import BAND, INK, MUTED, RUNGS, TRAIN, VAL, short
+from pipeline.study.judged import Judged
 from pipeline.study.ranges import Choice, Range
 
 Item = TypeVar("Item")
@@ -56,7 +57,7 @@ def importance_bars(importance: Importance) -> Figure:
     return figure
 
 
-def slices(importance: Importance) -> Figure:
+def slices(importance: Importance, judged: Judged) -> Figure:
     """A panel a knob: every trial that has it, and the best trial of each part of its range."""
     sample = importance.sample
     names = [knob.name for knob in importance.knobs if knob.ped_anova is not None][:NUM_PANELS]
@@ -72,11 +73,11 @@ def slices(importance: Importance) -> Figure:
     for axis in axes[len(names) :]:
         axis.set_visible(False)
     for axis in axes[::columns]:
-        axis.set_ylabel("val accuracy (%)")
+        axis.set_ylabel(f"val {judged.noun} (%)")
     return figure
 
 
-def parallel(importance: Importance) -> Figure:
+def parallel(importance: Importance, judged: Judged) -> Figure:
     """A line a trial through its place in the range of each knob; the variants of a part share
     their fields' axes.
     """
@@ -112,7 +113,7 @@ def parallel(importance: Importance) -> Figure:
         len(paths), 1.03, f"{100 * high:.1f}", ha="center", va="bottom", fontsize=7.5, color=INK
     )
     axis.text(len(paths), -0.03, f"{100 * low:.1f}", ha="center", va="top", fontsize=7.5, color=INK)
-    labels = [short(path, 20) for path in paths] + ["val acc (%)"]
+    labels = [short(path, 20) for path in paths] + [f"{judged.val} (%)"]
     axis.set_xticks(range(len(labels)), labels, rotation=25, ha="right")
     axis.set_yticks((ABSENT,), ("absent",)) if np.min(lines) < 0 else axis.set_yticks(())
     axis.set_xlim(-0.4, len(paths) + 0.4)

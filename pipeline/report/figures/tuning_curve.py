@@ -7,9 +7,10 @@ from matplotlib.ticker import MaxNLocator
 from pipeline.analysis.tuning_curve import Tuning
 from pipeline.counts import plural
 from pipeline.report.figures.style import BAND, VAL
+from pipeline.study.judged import Judged
 
 
-def tuning_curve(tuning: Tuning) -> Figure:
+def tuning_curve(tuning: Tuning, judged: Judged) -> Figure:
     """Expected best against the number of trials."""
     figure = Figure(figsize=(6.2, 3.2), layout="constrained")
     axis = figure.subplots()
@@ -22,16 +23,16 @@ def tuning_curve(tuning: Tuning) -> Figure:
     )
     axis.plot(tuning.budgets, np.multiply(tuning.expected, 100), color=VAL, lw=2)
     axis.set_xlabel("random trials")
-    axis.set_ylabel("expected best val accuracy (%)")
+    axis.set_ylabel(f"expected best val {judged.noun} (%)")
     axis.xaxis.set_major_locator(MaxNLocator(integer=True))
     return figure
 
 
-def caption(tuning: Tuning) -> str:
+def caption(tuning: Tuning, judged: Judged) -> str:
     worst = f" ({tuning.num_diverged} diverged, counted as 0)" if tuning.num_diverged else ""
     return (
-        f"Tuning curve: expected best val acc† of n random trials, at rung {tuning.rung + 1} of "
-        f"{tuning.num_rungs}, the highest that all of the "
+        f"Tuning curve: expected best {judged.val}† of n random trials, at rung "
+        f"{tuning.rung + 1} of {tuning.num_rungs}, the highest that all of the "
         f"{plural(tuning.num_trials, 'random trial')}{worst} reached, so that nothing was "
         "selected. Band: pointwise 90 % bootstrap interval. Shown up to half of the trials, never "
         "beyond what was run."

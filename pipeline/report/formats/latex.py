@@ -47,7 +47,7 @@ WIDTHS = (
     | dict.fromkeys("mwMW%@&Δ±×+−✓=<>#_", 7.0)
 )
 NARROW, ROWS = 100.0, 40  # points that a name is given at least; rows of a float
-MOST_KEYS, RESULTS = 100, 3  # test accuracy, difference, verdict: together or not at all
+MOST_KEYS, RESULTS = 100, 3  # what judges, difference, verdict: together or not at all
 Size = tuple[
     str, float, float, float
 ]  # command; scale of its letters; points between columns, from line to line

@@ -69,7 +69,7 @@ def _best(search: Search, study: Study) -> Iterator[str]:
     acc = Points(2).percent(top[1])
     whose = f"trial {best.number}" + (", the baseline" if best.number == 0 else "")
     said = f"Best configuration: {whose}, "
-    said += "which stayed in the race" if search.stayed else f"val acc {acc} % {where}"
+    said += "which stayed in the race" if search.stayed else f"{search.judged.val} {acc} % {where}"
     said += "" if search.stayed else " (selected by it, so on average too high)"
     yield from _wrap(said, then="  ")
     for path, mine, baseline in configuration(best, study).rows:

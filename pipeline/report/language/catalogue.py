@@ -2,7 +2,8 @@
 language.
 
 A template is an English text with slots. `{arm}` is kept as it is, whatever it says: names are the
-user's. `{n:n}` is a number, `{ci:i}` an interval in brackets, `{run|runs}` one of these words.
+user's. `{n:n}` is a number, `{a:w}` a word that is kept, `{ci:i}` an interval in brackets,
+`{run|runs}` one of these words.
 `{why:reason}` is said again by the templates of the section `reason`, `{why:reason*}` and
 `{why:reason;}` are several of them, after commas or semicolons; `{arms:list}` names, of which the
 last may be `and 7 more`, `{arms:names}` names with an `and` before the last. What no template
@@ -24,6 +25,7 @@ LONGEST, MOST = (
 )  # characters of a slot, of names: what is longer stays English, so that no text takes long
 KINDS = {
     "": rf".{{1,{LONGEST}}}?",
+    "w": r"[^\s†]+?",
     "n": r"[+\-−]?\d[\d,]*(?:\.\d+)?(?:e[+\-]?\d+)?|–|nan",
     "i": r"\[[^\[\]]*\]",
 }

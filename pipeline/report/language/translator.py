@@ -109,8 +109,8 @@ class Translator:
         return found
 
     def _slot(self, kind: str, text: str) -> str | None:
-        if kind in ("", "n", "i"):
-            self.kept |= {text} if not kind else set()
+        if kind in ("", "w", "n", "i"):
+            self.kept |= {text} if kind in ("", "w") else set()
             return text
         if kind == "list":
             more = re.search(r" and ([\d,]+) more$", text)

@@ -6,7 +6,7 @@ from statistics import fmean, median
 from types import MappingProxyType
 from typing import Literal
 
-from pipeline.analysis.results import NAMES, Ablation, ArmRow
+from pipeline.analysis.results import Ablation, ArmRow
 from pipeline.analysis.stats import MIN_REPLICATES, NAN, Contrast
 from pipeline.analysis.tuning_effort import UNTUNED
 from pipeline.analysis.tuning_effort import efforts as tuning_efforts
@@ -39,14 +39,16 @@ def blocks(
     efforts = tuning_efforts(record, study)
     yield main_table(ablation, tuning.column(efforts))
     if efforts:
-        yield tuning.tuning_table(efforts, {row.arm: row.keys for row in ablation.rows})
+        keys = {row.arm: row.keys for row in ablation.rows}
+        yield tuning.tuning_table(efforts, keys, ablation.judged)
     yield from (found for _, found in effects.tables(ablation))
     if any(run.final for row in ablation.rows for run in row.complete):
         yield finished_models(ablation, record)
     if study.baseline.metrics:
         yield own_metrics(ablation, study)
     yield Bullets(tuple(footnotes(ablation, record, study)), small=True)
-    if record.data.get("is_food11") and {row.arm for row in ablation.designed} == set(NOTES):
+    ours = record.data.get("is_food11") and ablation.judged.is_acc
+    if ours and {row.arm for row in ablation.designed} == set(NOTES):
         yield notes_table(ablation)
     groups = listed(list(dict.fromkeys(contrast.family_name for contrast in ablation.contrasts)))
     dots = (
@@ -70,12 +72,12 @@ def blocks(
         f"What the design asks: {groups}. Mean and 95 % interval of each on its own{thin}{dots}. "
         f"The band is the margin of {within(ablation)}{meant}. "
         f"{' '.join(filter(None, (families.cautions(ablation.contrasts), tested)))}",
-        "Forest plot of differences in accuracy with 95 percent intervals",
+        f"Forest plot of differences in {ablation.judged.noun} with 95 percent intervals",
     )
     interaction = Figure(
         "interaction",
-        "Mean accuracy with each factor off and on. Parallel lines: the effects add up. Small dots "
-        "are single runs.",
+        f"Mean {ablation.judged.noun} with each factor off and on. Parallel lines: the effects add "
+        "up. Small dots are single runs.",
         "Interaction plot of the factors",
     )
     yield from (figure for figure in (forest, interaction) if figure.name not in dropped)
@@ -103,14 +105,14 @@ def main_table(ablation: Ablation, efforts: Mapping[str, str] = MappingProxyType
     spread = (
         "mean ± sd (n)" if any(row.n >= MIN_REPLICATES for row in ablation.rows) else "each run"
     )
-    title = f"{NAMES[ablation.metric]} (%), {spread}"
+    title = f"{ablation.judged.short} (%), {spread}"
     parts.append(
         _named(ablation, title, "right", texts, [row.mean for row in ablation.rows], bold=True)
     )
     parts += _differences(ablation, answers, against)
     caption = f"Ablation: {plural(len(ablation.designed), 'arm')}, reference first."
     if against:
-        caption += f" Differences in percent points of {NAMES[ablation.metric]}. "
+        caption += f" Differences in percent points of {ablation.judged.short}. "
         planned = tuple(effects.in_table(designed).values())
         caption += families.setting(planned, designed) if planned else ""
         caption += f" {UNTUNED}" if ablation.policy == "fixed" else ""
@@ -179,7 +181,11 @@ def _measured(ablation: Ablation, efforts: Mapping[str, str]) -> Iterator[Part]:
     yield _named(
         ablation, "best epoch", "right", list(map(_epochs, rows)), [row.best_epoch for row in rows]
     )
-    for name, title, scale in (("val_acc", "val acc† (%)", shown), ("val_loss", "val loss†", None)):
+    judged = ablation.judged
+    for name, title, scale in (
+        (judged.selects, f"{judged.val}† (%)", shown),
+        ("val_loss", "val loss†", None),
+    ):
         means = [fmean(row.metric(name) or [NAN]) for row in rows]
         yield _named(ablation, title, "right", [_mean(row, name, scale) for row in rows], means)
 

@@ -7,9 +7,10 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from pipeline.analysis.answers import LACKS, Answers, highest, slug
-from pipeline.analysis.confusion import NUM_BINS, UNBALANCED, Classes, Floats, Ints, mean
+from pipeline.analysis.confusion import UNBALANCED, Classes, Floats, Ints, mean
 from pipeline.analysis.results import Ablation
 from pipeline.analysis.wording import NONE, Points, listed
+from pipeline.core.metrics import NUM_BINS
 from pipeline.counts import plural
 from pipeline.report.document import (
     Block,
@@ -45,6 +46,11 @@ def blocks(answers: Answers, ablation: Ablation, *, dropped: frozenset[str]) -> 
             f"{_left(answers)}"
         )
         return
+    if not ablation.judged.is_acc:
+        yield Text(
+            "This section is about single answers, right or wrong, that is about accuracy; the "
+            f"arms are judged by {ablation.judged.long}."
+        )
     yield Text(_about(answers, ablation))
     yield arms_table(answers, ablation)
     yield Bullets(tuple(_notes(answers)), small=True)

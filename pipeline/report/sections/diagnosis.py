@@ -74,6 +74,11 @@ def blocks(found: Diagnosis, ablation: Ablation) -> Iterator[Block]:
     if not found.arms and found.best is None:
         return
     yield Heading("Diagnosis")
+    if not ablation.judged.is_acc:
+        yield Text(
+            "The curves are read by accuracy and loss; the best epoch of this section is that of "
+            f"the highest val acc, while runs are selected by {ablation.judged.val}."
+        )
     if found.arms:
         yield _arms(found.arms, ablation)
     if apart := _apart(found):

@@ -17,9 +17,10 @@ def finished_models(ablation: Ablation, record: Record) -> Table:
     it was trained.
     """
     shown, rows = points(ablation), []
-    name = ablation.metric.removeprefix("last_")  # measured at the best epoch alone
+    column = ablation.judged.column
+    name = column.removeprefix("last_")  # measured at the best epoch alone
     for row in ablation.rows:
-        judged = row.values if name == ablation.metric else row.metric(name)
+        judged = row.values if name == column else row.metric(name)
         plain = _finals(row, f"plain_{name}")
         sizes, latencies = _finals(row, "size_bytes"), _finals(row, "latency_seconds")
         share = sum(sizes) / sum(_finals(row, "plain_size_bytes")) if sizes else nan
@@ -35,7 +36,7 @@ def finished_models(ablation: Ablation, record: Record) -> Table:
         f"on {hardware(record)}, while other runs may have trained. None where integers were only "
         "simulated."
     )
-    title = name.replace("_", " ") + "†" * (name == "val_acc")
+    title = ablation.judged.short.removeprefix("last ") + "†" * (not ablation.judged.held_out)
     titles = (
         "arm",
         f"{title} (%)",

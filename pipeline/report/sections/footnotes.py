@@ -36,7 +36,7 @@ def footnotes(ablation: Ablation, record: Record, study: Study) -> Iterator[str]
         )
     if study.ablation.tuning.name == "replicated":
         varied += ", and the configuration that tuning found for it"
-    test = "; the test pictures are fixed" if ablation.metric == "test_acc" else ""
+    test = "; the test pictures are fixed" if ablation.judged.held_out else ""
     yield (
         f"n counts replicates. A replicate varies: {varied}{test}. ± is the standard deviation "
         "over replicates (ddof 1)."
@@ -45,13 +45,14 @@ def footnotes(ablation: Ablation, record: Record, study: Study) -> Iterator[str]
     yield from beyond.notes(ablation)
     yield from effects.detectable(ablation)
     yield bold(ablation)
+    val = ablation.judged.val
     selected = (
-        "† Used for selection: each run is read at its epoch of highest val acc, so its val "
-        "acc is optimistic. "
+        f"† Used for selection: each run is read at its epoch of highest {val}, so its {val} is "
+        "optimistic. "
     )
     yield (
-        f"{selected}Val acc and val loss are means over runs of that same epoch. Values of trials, "
-        "in the search and its race, are what ranks them."
+        f"{selected}V{val[1:]} and val loss are means over runs of that same epoch. Values "
+        "of trials, in the search and its race, are what ranks them."
     )
     yield (
         f"Hyperparameters: {hyperparameters(study)} {_planned(ablation, baseline.epochs)}, "
@@ -167,12 +168,10 @@ def _tally(ablation: Ablation) -> str:
 
 def _scope(ablation: Ablation, record: Record) -> str:
     images = "this pool of train and val pictures"
-    if ablation.metric == "test_acc":
+    if ablation.judged.held_out:
         num, worth = plural(ablation.num_tested, "test picture"), _worth(ablation.num_tested)
-        images = (
-            f"{'this' if ablation.num_tested == 1 else 'these'} {num}, of which one is worth "
-            f"{worth} points"
-        )
+        images = f"{'this' if ablation.num_tested == 1 else 'these'} {num}"
+        images += f", of which one is worth {worth} points" if ablation.judged.is_acc else ""
     commit = record.sessions[-1].commit if record.sessions else ""
     text = commit.removesuffix("+")[:12] + " with uncommitted changes" * commit.endswith("+")
     where = f"Hardware: {costs.hardware(record)}; commit {text or 'unknown'}."

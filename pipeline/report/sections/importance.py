@@ -18,6 +18,7 @@ from pipeline.analysis.wording import NONE
 from pipeline.counts import plural
 from pipeline.report.document import Block, Bullets, Cell, Column, Figure, Heading, Table, Text
 from pipeline.report.figures.tuning_curve import caption
+from pipeline.study.judged import Judged
 from pipeline.study.study import Study
 
 NOISE = "not distinguishable from noise"
@@ -37,23 +38,24 @@ def blocks(
     """
     if not sample.total:
         return
+    judged = Judged(study.baseline.select)
     yield Heading("What mattered in the search")
     if importance is None:
         yield Text(refusal(sample))
     else:
-        yield Text(overview(sample))
+        yield Text(overview(sample, judged))
         if "importance" not in dropped:
             yield Figure("importance", *_BARS)
         yield importance_table(importance)
         yield Bullets(tuple(footnotes(importance, study)), small=True)
         for name, words in (("slices", _SLICES), ("parallel", _PARALLEL)):
             if name not in dropped:
-                yield Figure(name, *words)
+                yield Figure(name, *(text.format(judged=judged) for text in words))
     if tuning and "tuning" not in dropped:
         yield Figure(
             "tuning",
-            caption(tuning),
-            "Expected best validation accuracy against the number of random trials",
+            caption(tuning, judged),
+            f"Expected best validation {judged.noun} against the number of random trials",
         )
 
 
@@ -83,14 +85,14 @@ def place(sample: Sample) -> str:
     return f"rung {sample.rung + 1} of {sample.num_rungs}, {after}"
 
 
-def overview(sample: Sample) -> str:
+def overview(sample: Sample, judged: Judged) -> str:
     """What the numbers are about, and what they are not."""
     return (
         f"How much each knob mattered in this space, at {place(sample)}, among the "
         f"{len(sample.trials)} of {plural(sample.total, 'trial')} with a value there. This says "
-        "what separates the val acc† of these trials. It does not say which setting helps, nor "
-        "what would matter in another space or after more epochs, and it is no evidence for any "
-        "row of the ablation table."
+        f"what separates the {judged.val}† of these trials. It does not say which setting helps, "
+        "nor what would matter in another space or after more epochs, and it is no evidence for "
+        "any row of the ablation table."
     )
 
 
@@ -213,12 +215,12 @@ _SLICES = (
     "search. Lines: the best trial of each part of the range, over all other knobs (isolation); "
     "the small numbers count its trials, and a part with more trials has a higher best by luck "
     "alone. The most important knobs first, 12 at most; at most 300 dots a panel.",
-    "Validation accuracy against the value of each knob, with the best trial of each part of the "
-    "range",
+    "Validation {judged.noun} against the value of each knob, with the best trial of each part of "
+    "the range",
 )
 _PARALLEL = (
     "Each line is a trial at this one rung, at its place in the range of each knob (log ranges in "
-    "decades; absent: the knob belongs to another branch). Blue: the best trials by val acc, those "
-    "PED-ANOVA sets apart. At most 300 lines.",
-    "Parallel coordinates: the knobs of every trial and its validation accuracy",
+    "decades; absent: the knob belongs to another branch). Blue: the best trials by {judged.val}, "
+    "those PED-ANOVA sets apart. At most 300 lines.",
+    "Parallel coordinates: the knobs of every trial and its validation {judged.noun}",
 )

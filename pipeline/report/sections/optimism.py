@@ -30,7 +30,8 @@ class Excess:
 
 
 def excesses(ablation: Ablation, record: Record) -> tuple[Excess, ...]:
-    """The arms whose val acc exceeds their test acc by more than is explained.
+    """The arms whose val acc exceeds their test acc by more than is explained; of accuracy whatever
+    arms are judged by, since its error is known.
 
     That is 3 standard errors of the difference of two accuracies on as many pictures as val and
     test have, and what the best of E epochs has above their level: at most sqrt(2 ln E) times the
@@ -40,12 +41,13 @@ def excesses(ablation: Ablation, record: Record) -> tuple[Excess, ...]:
 
 
 def _measured(ablation: Ablation, record: Record) -> list[Excess]:
-    rows = [row for row in ablation.rows if row.complete] if ablation.metric == "test_acc" else []
+    rows = [row for row in ablation.rows if row.complete] if ablation.judged.held_out else []
     return [_excess(row, record, ablation.num_tested) for row in rows]
 
 
 def _excess(row: ArmRow, record: Record, num_tested: int) -> Excess:
-    val, test = fmean(row.metric("val_acc")), row.mean
+    val = fmean(row.metric("val_acc"))
+    test = fmean([run.test_acc for run in row.complete if run.test_acc is not None])
     level, num_val = (val + test) / 2, min(sizes(run, record)[1] for run in row.complete)
     error = math.sqrt(max(0.0, level * (1 - level)) * (1 / num_val + 1 / max(1, num_tested)))
     curves = [np.array([epoch["val_acc"] for epoch in run.epochs]) for run in row.complete]

@@ -1,4 +1,4 @@
-"""Metrics of the user's own, beside the accuracy that arms are judged by."""
+"""Metrics beside the one that arms are judged by, ours and the user's own."""
 
 from statistics import fmean, stdev
 
@@ -12,14 +12,21 @@ from pipeline.study.study import Study
 
 def own_metrics(ablation: Ablation, study: Study) -> Table:
     """Each arm's mean of its replicates, from three on with the standard deviation."""
+    judged = ablation.judged
     names = metric_names(study.baseline.metrics)
+    names = names if judged.is_acc else ("val_acc", "test_acc", *names)
     rows = []
     for row in ablation.rows:
         found = [[run.metric(name) for run in row.complete] for name in names]
         rows.append((row.arm, *(_said([v for v in values if v is not None]) for values in found)))
     caption = (
-        "The study's own metrics, mean ± sd (n) over replicates, val of each run's best epoch by "
-        "validation accuracy. Nothing is selected or tested by them."
+        "The study's metrics, mean ± sd (n) over replicates, val of each run's best epoch by "
+        f"validation {judged.noun}. "
+        + (
+            "Nothing is selected or tested by them."
+            if judged.is_acc
+            else f"Nothing is selected or tested by any but {judged.name}."
+        )
     )
     titles = ("arm", *(name.replace("_", " ", 1) for name in names))
     return table(caption, titles, rows, aligns="l" + "r" * len(names))

@@ -289,11 +289,11 @@ def _sizes(rows: Sequence[ArmRow], num_arms: int) -> str:
 
 
 def _metric(ablation: Ablation) -> Iterator[str]:
-    if ablation.metric != "test_acc":
+    if not ablation.judged.held_out:
         yield (
-            "There are no test labels: arms are judged by validation accuracy at each run's last "
-            "epoch, as the best epoch was chosen by these very pictures; what was tuned on them, "
-            "by a search or by hand, is still flattered by them"
+            f"There are no test labels: arms are judged by {ablation.judged.long}, "
+            "as the best epoch was chosen by these very pictures; what was tuned on them, by a "
+            "search or by hand, is still flattered by them"
         )
 
 

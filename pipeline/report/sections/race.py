@@ -14,6 +14,7 @@ from pipeline.engine.race import ROUNDS, Racer, laps, racers, stay
 from pipeline.record.record import Record
 from pipeline.record.revision import arm_of
 from pipeline.report.document import Block, Cell, Column, Table, Text
+from pipeline.study.judged import Judged
 
 SHOWN = Points(2)
 LAST = (
@@ -36,8 +37,8 @@ def blocks(record: Record, ablation: Ablation) -> Iterator[Block]:
         return
     yield Text(f"{_overview(field)} {_outcome(field, record, ablation)}")
     if any(one.laps for one in field):
-        yield Text(curse(field[0]))
-        yield _table(field, record)
+        yield Text(curse(field[0], ablation.judged))
+        yield _table(field, record, ablation.judged)
 
 
 def said(record: Record, ablation: Ablation) -> Iterator[str]:
@@ -46,10 +47,10 @@ def said(record: Record, ablation: Ablation) -> Iterator[str]:
     if field:
         yield f"Race of {plural(len(field), 'trial')}: {_outcome(field, record, ablation)}"
         if any(one.laps for one in field):
-            yield curse(field[0])
+            yield curse(field[0], ablation.judged)
 
 
-def curse(best: Racer) -> str:
+def curse(best: Racer, judged: Judged) -> str:
     """What choosing the best of many trials added to its number: the same trial trained again, on
     the same validation pictures. It was chosen before, not by these runs.
     """
@@ -59,7 +60,7 @@ def curse(best: Racer) -> str:
         return f"What choosing trial {number} added to its number is not measured yet."
     found = winners_curse(chosen_by, fresh)
     text = (
-        f"Winner's curse: trial {number} has val acc {SHOWN.percent(found.search_val)} %, the "
+        f"Winner's curse: trial {number} has {judged.val} {SHOWN.percent(found.search_val)} %, the "
         "best of the search as the race began; trained again "
         f"{plural(len(fresh), 'time')} on the same "
         f"split it has {SHOWN.percent(found.fresh_val)} %. Chosen minus fresh: "
@@ -114,7 +115,7 @@ def _outcome(field: tuple[Racer, ...], record: Record, ablation: Ablation) -> st
     )
 
 
-def _table(field: tuple[Racer, ...], record: Record) -> Table:
+def _table(field: tuple[Racer, ...], record: Record, judged: Judged) -> Table:
     rows, num_rungs = [], record.study.search.ladder.num_rungs
     for one in field:
         acc = (one.trial.value or (-1, NAN))[1]
@@ -125,8 +126,8 @@ def _table(field: tuple[Racer, ...], record: Record) -> Table:
     columns = (
         Column("trial", "right"),
         Column("rung", "right"),
-        Column("val acc† in the search (%)", "right"),
-        Column("again: val acc† (%), mean ± sd (n)", "right"),
+        Column(f"{judged.val}† in the search (%)", "right"),
+        Column(f"again: {judged.val}† (%), mean ± sd (n)", "right"),
         Column("outcome"),
     )
     caption = "Race of the search's best trials. Values of different rungs are not comparable."

@@ -4,15 +4,16 @@ store.
 
 import re
 
-from pipeline.analysis.results import NAMES, Ablation, ArmRow, Metric, at_best
+from pipeline.analysis.results import Ablation, ArmRow, at_best
 from pipeline.analysis.search_results import STATUS
 from pipeline.analysis.wording import NONE, Points
 from pipeline.counts import plural
 from pipeline.record.record import Record, Run
 from pipeline.report.document import Runs, Trace, Trail
 from pipeline.report.sections.sentences import points
+from pipeline.study.judged import Judged
 
-TITLES = ("replicate", "status", "best epoch", "val acc† (%)")
+TITLES = ("replicate", "status", "best epoch")
 
 
 def runs(ablation: Ablation, record: Record) -> Runs:
@@ -27,14 +28,16 @@ def runs(ablation: Ablation, record: Record) -> Runs:
             row.arm,
             _about(row),
             tuple(
-                _trace(run, shown, ablation.metric, uris.get(run.key, ""), record)
+                _trace(run, shown, ablation.judged, uris.get(run.key, ""), record)
                 for run in row.runs
             ),
         )
         for row in ablation.rows
         if row.runs
     ]
-    return Runs((*TITLES, f"{NAMES[ablation.metric]} (%)"), tuple(trails))
+    return Runs(
+        (*TITLES, f"{ablation.judged.val}† (%)", f"{ablation.judged.short} (%)"), tuple(trails)
+    )
 
 
 def _about(row: ArmRow) -> str:
@@ -46,14 +49,14 @@ def _about(row: ArmRow) -> str:
     return f"{plural(len(row.runs), 'run')}, {', '.join(ends)}"
 
 
-def _trace(run: Run, shown: Points, metric: Metric, uri: str, record: Record) -> Trace:
+def _trace(run: Run, shown: Points, judged: Judged, uri: str, record: Record) -> Trace:
     metrics = at_best(run)
     cells = (
         str(run.replicate),
         STATUS[run.status],
         f"{metrics['epoch']:g}" if metrics else NONE,
-        shown.percent(metrics["val_acc"] if metrics else None),
-        shown.percent(run.metric(metric)),
+        shown.percent(metrics[judged.selects] if metrics else None),
+        shown.percent(run.metric(judged.column)),
     )
     experiment = record.mlflow_experiments.get(uri, "")
     view = f"#/experiments/{experiment}/runs/{run.mlflow_id}" if experiment else ""

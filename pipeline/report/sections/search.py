@@ -14,8 +14,8 @@ from pipeline.study.study import Study
 SHOWN = Points(2)
 NUM_TOP = 10
 READ = (
-    "What a trial is worth at a rung is its mean val acc over the last ninth of the epochs up to "
-    "there, over one at least."
+    "What a trial is worth at a rung is its mean {} over the last ninth of the epochs up to there, "
+    "over one at least."
 )
 
 
@@ -37,14 +37,15 @@ def blocks(search: Search, study: Study, *, again: str, dropped: frozenset[str])
             yield chosen
     if "search" not in dropped:
         caption = (
-            "Validation accuracy of each trial at the highest rung it reached. Colours are rungs: "
-            "values of different rungs are not comparable. The line is the best value so far at "
-            "the top rung alone."
+            f"Validation {search.judged.noun} of each trial at the highest rung it reached. "
+            "Colours are rungs: values of different rungs are not comparable. The line is the best "
+            "value so far at the top rung alone."
             if search.num_rungs > 1
-            else "Validation accuracy of each trial, trained in full. The line is the best value "
-            "so far."
+            else f"Validation {search.judged.noun} of each trial, trained in full. The line is the "
+            "best value so far."
         )
-        yield Figure("search", caption, "Search history: validation accuracy against trial number")
+        alt = f"Search history: validation {search.judged.noun} against trial number"
+        yield Figure("search", caption, alt)
     if search.num_rungs > 1:
         yield rung_table(search)
     if search.ranked:
@@ -64,7 +65,7 @@ def overview(search: Search, study: Study) -> str:
         else ""
     )
     seconds = duration(sum(run.seconds for run in search.trials))
-    read = f" {READ}" if search.leveled else ""
+    read = f" {READ.format(search.judged.val)}" if search.leveled else ""
     return (
         f"{search.proposed} of {plural(search.planned, 'planned trial')}{again}: {ended}. Sampler "
         f"{study.search.sampler}, {study.search.way}. Training time of the trials, summed: "
@@ -86,9 +87,9 @@ def winner(search: Search, best: Run) -> str:
     )
     whose = f"number {best.number}" + (", the baseline itself" if best.number == 0 else "")
     text = (
-        f"The best trial is {whose}: val acc {SHOWN.percent(acc)} % {place}. It was selected by "
-        f"this very number, among {plural(search.reached(rung), 'trial')} that {among}, "
-        f"so on average it is too high; one run, no spread, no test."
+        f"The best trial is {whose}: {search.judged.val} {SHOWN.percent(acc)} % {place}. It was "
+        f"selected by this very number, among {plural(search.reached(rung), 'trial')} that "
+        f"{among}, so on average it is too high; one run, no spread, no test."
     )
     baseline = search.trials[0]
     if baseline.number == 0 and baseline is not best and rung in baseline.rungs:
@@ -131,7 +132,7 @@ def rung_table(search: Search) -> Table:
         "rung",
         "after epochs (baseline's schedule)",
         "trials that reached it",
-        "highest val acc† there (%)",
+        f"highest {search.judged.val}† there (%)",
     )
     return table("Rungs of the search.", titles, rows, aligns="rrrr")
 
@@ -160,14 +161,14 @@ def top_table(search: Search) -> Table:
         Column("trial", "right"),
         *[Column("rung", "right")][: search.num_rungs - 1],
         Column("epochs", "right"),
-        Column("val acc† (%)", "right"),
+        Column(f"{search.judged.val}† (%)", "right"),
         Column("status"),
         Column("knobs"),
     )
     caption = (
-        "Best trials, the highest rung first, then by val acc at that rung. Rows of "
+        f"Best trials, the highest rung first, then by {search.judged.val} at that rung. Rows of "
         "different rungs are not comparable."
         if search.num_rungs > 1
-        else "Best trials, by val acc."
+        else f"Best trials, by {search.judged.val}."
     )
     return Table(caption, columns, tuple(rows), frozenset(rules))

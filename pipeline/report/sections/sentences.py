@@ -4,9 +4,10 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from pipeline.analysis.collapse import Guess
 from pipeline.analysis.fairness import refusal
 from pipeline.analysis.missing_runs import last_rows
-from pipeline.analysis.results import Ablation, ArmRow, Metric, spread
+from pipeline.analysis.results import Ablation, ArmRow, spread
 from pipeline.analysis.stats import ALPHA, MIN_REPLICATES, Contrast, Fit
 from pipeline.analysis.wording import NONE, Points, below_margin, listed, word
 from pipeline.counts import plural
@@ -20,10 +21,6 @@ from pipeline.study.study import is_default_margin, margin_in_words
 
 CHOSEN = " It was chosen by the search and a race, and is judged by runs of its own."
 EARLIER = " It was chosen by an earlier race; the one that is open may name another."
-LONG: dict[Metric, str] = {
-    "test_acc": "test accuracy",
-    "last_val_acc": "validation accuracy at each run's last epoch",
-}
 
 
 def points(ablation: Ablation) -> Points:
@@ -40,7 +37,7 @@ def summary(ablation: Ablation, record: Record) -> tuple[Text | Bullets, ...]:
             "nothing to compare yet."
         )
         return (_together(none, *lost(ablation)),)
-    judged = f"on {record.data['title']}, judged by {LONG[ablation.metric]}"
+    judged = f"on {record.data['title']}, judged by {ablation.judged.long}"
     study = record.study
     parts = [
         lead.answer(ablation, study, shown),
@@ -263,21 +260,25 @@ def lost(ablation: Ablation) -> list[str]:
             texts.append(f"{row.arm}: at chance in every run (guessing gives {guess} %).")
         texts += [fallen(row, ablation)] if row.arm in ablation.collapsed else []
         if row.diverged or row.failed:
-            texts.append(f"{row.arm}: {_counted(row, ablation.guess.rate, shown)}.")
+            texts.append(f"{row.arm}: {_counted(row, ablation.guess, shown)}.")
     return texts
 
 
-def _counted(row: ArmRow, guess: float, shown: Points) -> str:
-    """The runs that diverged or failed, and the arm's mean were each of them worth a guess."""
+def _counted(row: ArmRow, guess: Guess, shown: Points) -> str:
+    """The runs that diverged or failed, and the arm's mean were each of them worth a guess, where
+    it is known what that is.
+    """
     total = len(row.complete) + len(row.diverged) + len(row.failed)
     ends = ((len(row.diverged), "diverged"), (len(row.failed), "failed"))
     first, *more = [f"{count} of {plural(total, 'run')} {how}" for count, how in ends if count]
     text = " and ".join((first, *more))
     if not row.n:
         return f"{text}, none is complete"
-    mean = (sum(row.values) + (total - row.n) * guess) / total
+    if not guess.known:
+        return f"{text}, not in its numbers"
+    mean = (sum(row.values) + (total - row.n) * guess.rate) / total
     return (
-        f"{text}, not in its numbers; counted as chance ({shown.percent(guess)} %) it has "
+        f"{text}, not in its numbers; counted as chance ({shown.percent(guess.rate)} %) it has "
         f"{shown.percent(mean)} %"
     )
 
@@ -293,8 +294,9 @@ def fallen(row: ArmRow, ablation: Ablation) -> str:
     )
     others = "its other run has" if len(column) == len(low) + 1 else "its other runs have"
     others += f" {' to '.join(dict.fromkeys((rest[0], rest[-1])))} %"
-    guess = f"guessing gives {shown.percent(ablation.guess.rate)} %"
-    return f"{row.arm}: replicate{'s' * (len(low) > 1)} {which} collapsed, {others}; {guess}."
+    known = ablation.guess.known
+    guess = f"; guessing gives {shown.percent(ablation.guess.rate)} %" if known else ""
+    return f"{row.arm}: replicate{'s' * (len(low) > 1)} {which} collapsed, {others}{guess}."
 
 
 def _replicates(ablation: Ablation) -> str:

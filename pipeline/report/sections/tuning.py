@@ -8,6 +8,7 @@ from pipeline.counts import duration, plural
 from pipeline.frozen import flatten
 from pipeline.record.record import Record
 from pipeline.report.document import Cell, Column, Table
+from pipeline.study.judged import Judged
 from pipeline.study.study import Study
 from pipeline.study.tuning import PerArm, Replicated, num_trials
 
@@ -63,7 +64,9 @@ def sheet(found: Mapping[str, Effort]) -> dict[str, dict[str, object]]:
     }
 
 
-def tuning_table(found: Mapping[str, Effort], runs: Mapping[str, Sequence[str]]) -> Table:
+def tuning_table(
+    found: Mapping[str, Effort], runs: Mapping[str, Sequence[str]], judged: Judged
+) -> Table:
     """A row an arm; `runs`: arm → the runs that its cells lead to."""
     rows = []
     for arm, effort in found.items():
@@ -91,8 +94,8 @@ def tuning_table(found: Mapping[str, Effort], runs: Mapping[str, Sequence[str]])
     )
     caption = (
         "Tuning: what each arm's own search took, and what it chose on val. Trials that two "
-        "searches propose alike are trained once and count for both. Chosen: the highest val acc "
-        "among the trials that went furthest."
+        "searches propose alike are trained once and count for both. Chosen: the highest "
+        f"{judged.val} among the trials that went furthest."
     )
     return Table(caption, columns, tuple(rows), key=0)
 

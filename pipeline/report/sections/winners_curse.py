@@ -8,6 +8,7 @@ from pipeline.analysis.stats import MIN_REPLICATES, NAN, Winner, basis, winners_
 from pipeline.analysis.wording import Points
 from pipeline.counts import plural
 from pipeline.report.sections.sentences import points
+from pipeline.study.judged import Judged
 
 
 def sentence(search: Search, ablation: Ablation) -> str:
@@ -30,14 +31,22 @@ def sentence(search: Search, ablation: Ablation) -> str:
         run for run in row.complete if run.config == best.config
     ]  # where each replicate is tuned, not all of them
     # at the last epoch, as the search reads its trials
-    fresh = [search.worth(run.epochs, len(run.epochs)) for run in runs]
-    tests = [run.test_acc for run in runs if run.test_acc is not None]
+    fresh = [search.worth(run, len(run.epochs)) for run in runs]
+    test = f"test_{search.judged.name}"
+    tests = [found for run in runs if (found := run.metric(test)) is not None]
     config = runs[
         0
     ].config  # val is judged on each replicate's own pictures, whatever the arms are judged on
     way = basis(config["split"], folds=config.get("folds", 5), held_out=False)
-    found = winners_curse(value, fresh, tests, way)
-    return _told(best.number, row, found, ablation, resplit=best.config["split"] != "official")
+    winner = winners_curse(value, fresh, tests, way)
+    return _told(
+        best.number,
+        row,
+        winner,
+        ablation,
+        search.judged,
+        resplit=best.config["split"] != "official",
+    )
 
 
 def _again(search: Search, ablation: Ablation) -> ArmRow | None:
@@ -50,17 +59,19 @@ def _again(search: Search, ablation: Ablation) -> ArmRow | None:
     return same[0] if same else None
 
 
-def _told(number: int, row: ArmRow, found: Winner, ablation: Ablation, *, resplit: bool) -> str:
+def _told(
+    number: int, row: ArmRow, found: Winner, ablation: Ablation, judged: Judged, *, resplit: bool
+) -> str:
     shown = Points(max(2, points(ablation).decimals))
     text = (
-        f"Winner's curse: trial {number} has val acc {shown.percent(found.search_val)} %, by which "
-        f"it was chosen; trained again as the arm {row.arm} its configuration has "
+        f"Winner's curse: trial {number} has {judged.val} {shown.percent(found.search_val)} %, by "
+        f"which it was chosen; trained again as the arm {row.arm} its configuration has "
         f"{shown.percent(found.fresh_val)} % at that epoch ({plural(found.n, 'fresh replicate')})"
     )
     if found.num_tested:
         text += (
-            f" and test acc {shown.percent(found.test)} % ({found.num_tested}, at each run's "
-            "best epoch by val acc)"
+            f" and test {judged.name} {shown.percent(found.test)} % ({found.num_tested}, at each "
+            f"run's best epoch by {judged.val})"
         )
     if resplit:
         text += (

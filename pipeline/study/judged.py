@@ -1,0 +1,72 @@
+"""By what a study selects and judges: all words that name the metric come from here."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+NOUNS = {
+    "acc": "accuracy",
+    "balanced_acc": "balanced accuracy",
+    "macro_f1": "macro-F1",
+    "auroc": "AUROC",
+}
+
+
+@dataclass(frozen=True)
+class Judged:
+    """`name` is that of the metric, as it is recorded; `held_out`: arms are judged by labelled test
+    pictures, else by val of each run's last epoch, as val chose the best one.
+    """
+
+    name: str = "acc"
+    held_out: bool = True
+
+    @property
+    def is_acc(self) -> bool:
+        """Whether it is accuracy, of which more is known than of others: a picture is right or
+        wrong.
+        """
+        return self.name == "acc"
+
+    @property
+    def column(self) -> str:
+        """What arms are judged by, as runs record it: `test_acc`."""
+        return f"test_{self.name}" if self.held_out else f"last_val_{self.name}"
+
+    @property
+    def selects(self) -> str:
+        """What chooses epochs and ranks trials, as epochs record it: `val_acc`."""
+        return f"val_{self.name}"
+
+    @property
+    def short(self) -> str:
+        """`test acc`"""
+        return f"test {self.name}" if self.held_out else f"last val {self.name}"
+
+    @property
+    def val(self) -> str:
+        """`val acc`"""
+        return f"val {self.name}"
+
+    @property
+    def noun(self) -> str:
+        """`accuracy`"""
+        top = re.fullmatch(r"top_(\d+)", self.name)
+        return f"top-{top[1]} accuracy" if top else NOUNS.get(self.name, self.name)
+
+    @property
+    def long(self) -> str:
+        """`test accuracy`"""
+        last = f"validation {self.noun} at each run's last epoch"
+        return f"test {self.noun}" if self.held_out else last
+
+    @property
+    def drawn(self) -> str:
+        """As axes of figures name it: `test accuracy`, `val accuracy`."""
+        return f"{'test' if self.held_out else 'val'} {self.noun}"
+
+    @classmethod
+    def of(cls, config: Mapping[str, Any], *, held_out: bool = True) -> "Judged":
+        """Of a recorded config."""
+        return cls(str(config.get("select", "acc")), held_out)
