@@ -16,6 +16,7 @@ import pytest
 import pipeline
 from pipeline import UserError
 from pipeline.core.config import TrainConfig
+from pipeline.core.metrics import METRICS
 from pipeline.core.models import MODELS
 from pipeline.data.datasets import DATASETS
 from pipeline.record import sources
@@ -29,15 +30,15 @@ from tests.test_layout import HEAVY
 
 ROOT = Path(__file__).parents[1]
 NAMES = (
-    "Ablation Adagrad Adam AdamW AddOneIn Adversary AlexNet Arm Arms Auto Both CBAMResNet CNN "
-    "Choice Constant ConvNeXt Cosine Crops CrossEntropy Csv DenseNet Digits Distill "
-    "EfficientNet Exponential Factorial Fallback Final Fixed Float Focal Folder Fractional "
-    "GoogLeNet Half HuggingFace Idx Inputs Int Int8Dynamic Int8Static LAMB Ladder LeNet "
-    "LeaveOneOut Lion MSE MachineError MobileNet NAdam NiN NoCompression Notes Npz OneCycle "
-    "OpenedRecord OrderedPath Outcome Own PerArm Photos PipelineError Plateau Prune Pseudo RAdam "
-    "RMSprop Rand Replicated Res2Net ResNeXt ResNet ResNet18 Result SEResNet SGD Search "
-    "ShuffleNet Space Step Study Timm Torchvision TrainConfig Transfer Trivial UserError VGG "
-    "ViT WarmRestarts ablate load_inputs load_study open_record report search train"
+    "AUROC Ablation Adagrad Adam AdamW AddOneIn Adversary AlexNet Arm Arms Auto BalancedAcc Both "
+    "CBAMResNet CNN Choice Constant ConvNeXt Cosine Crops CrossEntropy Csv DenseNet Digits "
+    "Distill ECE EfficientNet Exponential Factorial Fallback Final Fixed Float Focal Folder "
+    "Fractional GoogLeNet Half HuggingFace Idx Inputs Int Int8Dynamic Int8Static LAMB Ladder "
+    "LeNet LeaveOneOut Lion LogLoss MSE MachineError MacroF1 MobileNet NAdam NiN NoCompression "
+    "Notes Npz OneCycle OpenedRecord OrderedPath Outcome Own PerArm Photos PipelineError Plateau "
+    "Prune Pseudo RAdam RMSprop Rand Replicated Res2Net ResNeXt ResNet ResNet18 Result SEResNet "
+    "SGD Search ShuffleNet Space Step Study Timm TopK Torchvision TrainConfig Transfer Trivial "
+    "UserError VGG ViT WarmRestarts ablate load_inputs load_study open_record report search train"
 )
 
 
@@ -52,7 +53,7 @@ def python(program: str, *words: str, folder: Path = ROOT) -> str:
 def test_the_exported_names() -> None:
     assert " ".join(pipeline.__all__) == NAMES
     assert {*NAMES.split()} <= set(dir(pipeline))
-    members = {kind.__name__ for kind in (*MODELS, *DATASETS, *DESIGNS)}
+    members = {kind.__name__ for kind in (*MODELS, *DATASETS, *DESIGNS, *METRICS)}
     assert members <= {*NAMES.split()}, "every part that a study can name"
 
 

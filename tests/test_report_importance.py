@@ -167,7 +167,18 @@ def searched(runs: list[Run]) -> Search:
     ranked = tuple(run for run in runs if run.rungs)
     worth = Record().worth
     return Search(
-        len(runs), len(runs), tuple(runs), ranked, (1, 3, 9), 3, None, None, (), worth, False
+        len(runs),
+        len(runs),
+        tuple(runs),
+        ranked,
+        (1, 3, 9),
+        3,
+        None,
+        None,
+        (),
+        worth,
+        Judged(),
+        False,
     )
 
 
