@@ -1,4 +1,5 @@
 import argparse
+import json
 import os
 
 import numpy as np
@@ -6,6 +7,7 @@ import pytest
 import torch
 
 from benchmarks.utilisation import Side, study_of
+from pipeline.errors import UserError
 from pipeline.study.load import load_study
 
 
@@ -176,3 +178,129 @@ def test_curves_are_those_that_were_recorded():
         assert whole["val_acc"].map(min).min() >= 0
         assert whole["val_acc"].map(max).max() <= 1
         assert whole["seconds"].map(min).min() > 0
+
+
+@pytest.fixture
+def _own_process():
+    """The checks of a GPU set their process up as a worker does; other tests keep theirs."""
+    threads, benchmark = torch.get_num_threads(), torch.backends.cudnn.benchmark
+    yield
+    torch.set_num_threads(threads)
+    torch.set_flush_denormal(False)
+    torch.backends.cudnn.benchmark = benchmark
+
+
+@pytest.mark.usefixtures("_own_process")
+def test_a_gpus_checks_say_a_line_each_and_keep_their_numbers(tmp_path, monkeypatch, capsys):
+    from benchmarks.gpu.__main__ import main
+
+    monkeypatch.setenv("OUT", str(tmp_path))
+    assert main(["--device", "cpu", "--only", "oom,resume, syncs"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[:2] for line in lines] == [
+        ["INFO", "machine"],
+        ["PASS", "resume"],
+        ["SKIP", "syncs"],
+        ["SKIP", "oom"],
+        ["OK:", "3"],
+    ]
+    assert (
+        f"device=cpu name={json.loads((tmp_path / 'gpu_check.json').read_text())[0]['name']}"
+        in (lines[0])
+    )
+    assert f"torch={torch.__version__}" in lines[0]
+    assert lines[1].endswith("difference=0")
+    assert lines[2].endswith("reason=needs a GPU, cpu has 0")
+    assert lines[4].endswith("0 failed, 2 skipped")
+    machine, *found = json.loads((tmp_path / "gpu_check.json").read_text())
+    assert machine["torch"] == torch.__version__
+    assert [(one["state"], one["check"]) for one in found] == [
+        ("PASS", "resume"),
+        ("SKIP", "syncs"),
+        ("SKIP", "oom"),
+    ]
+    assert found[0]["difference"] == 0
+    assert found[0]["seconds"] > 0
+
+
+def test_a_gpus_check_that_fails_keeps_no_other_from_being_made(tmp_path, capsys):
+    from benchmarks.gpu.__main__ import CHECKS, run
+    from benchmarks.gpu.bench import Bench, Notes, Wrong
+
+    def wrong(_):
+        raise Wrong("the numbers\nare others")
+
+    def right(_):
+        return {"half": 0.5}
+
+    notes = Notes(tmp_path / "found.json")
+    assert run(Bench("cpu", notes=notes), (wrong, right)) == 1
+    told = capsys.readouterr()
+    first, second, last = told.out.splitlines()
+    assert first.startswith("FAIL wrong (")
+    assert first.endswith("error=Wrong: the numbers\\nare others")
+    assert second.startswith("PASS right (")
+    assert second.endswith("half=0.5")
+    assert last.startswith("FAILED: 2 checks in ")
+    assert "in wrong" in told.err, "the traceback"
+    assert json.loads(notes.out.read_text()) == notes.found
+    assert run(Bench("cpu", deadline=0), CHECKS) == 0
+    late = capsys.readouterr().out.splitlines()
+    assert [line.split()[:2] for line in late[:-1]] == [["SKIP", c.__name__] for c in CHECKS]
+    assert all("out of time" in line for line in late[:-1])
+
+
+def test_a_gpus_checks_take_the_members_of_unions_from_these():
+    from benchmarks.gpu.runs import SMALL, variants
+    from benchmarks.gpu.training import cases_of
+    from pipeline.core.augmentation.config import AUGMENTS
+    from pipeline.core.finished.final import COMPRESSIONS
+    from pipeline.core.losses import LOSSES
+    from pipeline.core.optimizers import OPTIMIZERS
+    from pipeline.core.schedules import SCHEDULES
+
+    cases = dict(cases_of("teacher.safetensors"))
+    configs = {name: SMALL.override(knobs) for name, knobs in cases.items()}
+    unions = {
+        "loss": LOSSES,
+        "augment": AUGMENTS,
+        "optimizer": OPTIMIZERS,
+        "schedule": SCHEDULES,
+    }
+    for part, members in unions.items():
+        assert {*members} <= {type(getattr(config, part)) for config in configs.values()}
+    ways = [name for member in COMPRESSIONS for name, _ in variants("final.compress", member)]
+    assert {"none", "half", "half fp16"} <= {*ways}
+    assert len(ways) == len(COMPRESSIONS) + 1
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--only", "resume,packin"], "'packin'; allowed: curves, resume, "),
+        (["--only", "resume,packin"], "; did you mean 'packing'?"),
+        (["--minutes", "-1"], "--minutes: expected minutes above 0, got '-1'"),
+        (["--device", "gpu"], "--device: invalid choice: 'gpu'"),
+        (["--onyl", "resume"], "did you mean '--only'?"),
+    ],
+)
+def test_a_gpus_checks_refuse_a_wrong_flag(words, said, capsys):
+    from benchmarks.gpu.__main__ import main
+
+    with pytest.raises(SystemExit) as end:
+        main(words)
+    assert end.value.code == 2
+    told = capsys.readouterr()
+    assert said in " ".join(told.err.split())
+    assert not told.out
+
+
+def test_a_gpus_checks_refuse_what_this_machine_lacks(tmp_path, capsys):
+    from benchmarks.gpu.__main__ import main
+
+    with pytest.raises(UserError, match=r"--out: got .*; allowed: a file in a folder"):
+        main(["--device", "cpu", "--out", str(tmp_path / "nowhere" / "found.json")])
+    if not torch.cuda.is_available():
+        with pytest.raises(UserError, match="--device: got 'cuda'"):
+            main(["--device", "cuda"])
+    assert not capsys.readouterr().out
