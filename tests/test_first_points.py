@@ -164,3 +164,15 @@ def test_a_search_that_has_grown_begins_with_them_again_and_trains_nothing_twice
     points = [record.runs[key].knobs for key in record.trial_keys[1:3]]
     assert points == list(before.first_points())
     assert not {key for key, _ in worker.trained} & {*known}
+
+
+def test_a_knob_that_is_left_out_is_left_out_of_them(tmp_path, capsys):
+    path = tmp_path / "mine.json"
+    path.write_text(study().model_dump_json())
+    sets = ["--set", "space.knobs.model.dropout=null"]
+    given = options(parser("x", "", trains=True), ["--study", str(path), *sets])
+    assert [dict(point) for point in chosen(given).study.search.first] == [
+        {"batch_size": 16},
+        POINTS[1],
+    ]
+    assert "left out of search.first: model.dropout" in " ".join(capsys.readouterr().err.split())

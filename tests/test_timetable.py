@@ -20,11 +20,13 @@ from pipeline.engine.queue import Plan
 from pipeline.engine.timetable import LEAST_ROWS, Left, Shares, Timetable
 from pipeline.machine import Resources
 from pipeline.record.record import Record
+from pipeline.report.compose import document, read
 from pipeline.session.forecast import Forecast, given_up, shape
 from pipeline.study.study import Study
-from pipeline.study.tuning import RACE
-from tests.driver import Worker, open_plan
+from pipeline.study.tuning import RACE, Replicated
+from tests.driver import Worker, drive, open_plan
 from tests.studies import small_study
+from tests.test_tuning import tuned_study
 
 pytestmark = pytest.mark.usefixtures("quick_disk")
 DIGITS = Shape(channels=1, size=8, num_classes=10, num_train=100, num_val=80, num_test=90)
@@ -77,7 +79,7 @@ def test_with_time_for_everything_everything_is_trained(tmp_path: Path) -> None:
     assert not plan.outstanding()
     assert rows(plan) == {5}
     assert len(plan.record.trial_keys) == 9
-    assert given_up(plan) == ""
+    assert given_up(plan, pace) == ""
 
 
 def test_what_is_short_of_time_is_given_up_in_order_and_said(tmp_path: Path) -> None:
@@ -91,8 +93,8 @@ def test_what_is_short_of_time_is_given_up_in_order_and_said(tmp_path: Path) -> 
         assert plan.outstanding()
         seen.append((max(rows(plan)), len(plan.record.arms()), len(plan.record.trials(RACE))))
         assert len(rows(plan)) == 1, "no arm has more replicates than another"
-        assert "of 60 trials" in given_up(plan)
-        assert f"replicates {plan.last_row + 1} to 9 of every arm" in given_up(plan)
+        assert "of 60 trials" in given_up(plan, pace)
+        assert f"replicates {plan.last_row + 1} to 9 of every arm" in given_up(plan, pace)
     assert seen[0][0] > LEAST_ROWS
     assert seen[0][1:] == (5, 9), "the race is whole, and what stayed is an arm"
     assert seen[1][:2] == (LEAST_ROWS, 5), "fewer race, or one alone, which need not run"
@@ -139,6 +141,23 @@ def test_the_table_is_whole_when_the_time_is_up(
         assert min(rows(plan)) >= LEAST_ROWS
 
 
+def test_where_there_is_no_time_for_the_table_replicates_come_row_by_row(tmp_path: Path) -> None:
+    """And not the pilot before the others: of one arm's three replicates nothing follows."""
+    study, worker = small_study(num_trials=9, replicates=5, race=3), Worker()
+    plan, _ = play(tmp_path, study, 9.0, worker, paced(study, lambda _: 0.5), workers=1)
+    done = [sum(not run.unfinished for run in runs) for runs in plan.record.arms().values()]
+    assert max(done) - min(done) <= 1
+    assert sum(done) > 4
+
+
+def test_a_limit_in_which_nothing_was_done_is_called_too_short(tmp_path: Path) -> None:
+    study = small_study(num_trials=2)
+    plan = open_plan(tmp_path, study)
+    said = given_up(plan, Pace({}))
+    plan.ledger.close()
+    assert said == "all of it: no epoch was finished in that time, so give it more"
+
+
 def test_a_second_command_goes_on_where_the_first_ran_out_of_time(tmp_path: Path) -> None:
     study, worker = small_study(num_trials=20, replicates=4, race=3), Worker()
     plan, _ = play(tmp_path, study, 25.0, worker, paced(study, lambda _: 0.5), workers=2)
@@ -157,15 +176,15 @@ def test_a_forecast_says_what_fits() -> None:
     def limit(seconds: float) -> str:
         return dict(forecast.lines(seconds, seconds))["limit"]
 
-    assert "enough for all of it" in limit(36_000)
+    assert limit(36_000).endswith("enough for all of it")
     few = limit(700)
-    assert few.startswith("11 min 40 s: enough for about ")
+    assert few.startswith("11 min 40 s, 11 min 40 s of it for training: enough for about ")
     assert few.endswith("of 40 trials, a race of 1, 3 of 5 replicates of every arm")
     none = limit(300)
     assert "not enough for 3 replicates of every arm" in none
     assert "--epochs 1 would fit" in none
     done = Forecast(study, Record(), Pace({}), 1, True)
-    assert dict(done.lines(60, 60))["time"], "also where nothing could be measured, of runs' ends"
+    assert [*done.lines(60, 60)] == [("time", "not known: no epoch could be measured beforehand")]
 
 
 def test_what_is_seen_counts_for_more_than_what_was_measured(tmp_path: Path) -> None:
@@ -234,7 +253,61 @@ def test_a_dry_run_with_a_limit_says_how_long_and_how_much(
     told = capsys.readouterr().out
     assert re.search(r"^time +about .* for all that is left, 2 runs at once", told, re.M)
     assert re.search(r"^disk +about [0-9.]+ MB", told, re.M)
-    assert re.search(r"^limit +10 h 00 min: enough for all of it$", told, re.M)
+    words = " ".join(told.split())
+    assert re.search(
+        r"limit 10 h 00 min, 9 h \d+ min of it for training: enough for all of it", words
+    )
     assert not list(tmp_path.iterdir())
     assert main(flags) == 0
     assert "\ntime " not in capsys.readouterr().out, "nothing is measured where nobody asks"
+
+
+def test_what_a_network_prints_spoils_no_measurement(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = (
+        "import os, sys, torch\n\nclass Chatty(torch.nn.Module):\n"
+        "    def __init__(self, num_classes: int):\n        super().__init__()\n"
+        "        print('3')\n        os.write(1, b'null\\n\\xff\\n{}\\n')\n"
+        "        self.head = torch.nn.Linear(64, num_classes)\n\n"
+        "    def forward(self, x):\n        return self.head(x.flatten(1))\n"
+    )
+    (tmp_path / "chatty_net.py").write_text(own)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    tree = {"dataset": {"name": "digits"}, "model": {"name": "chatty_net:Chatty"}}
+    config = TrainConfig.model_validate(tree)
+    assert measured([config], DIGITS, Resources(1, 0.0), most_seconds=2.0).keys() == {key(config)}
+
+
+def test_a_race_that_was_cut_for_time_is_no_complete_study(tmp_path: Path) -> None:
+    study = small_study(num_trials=6, replicates=3, race=3)
+    plan = open_plan(tmp_path, study)
+    plan.race.most = 1
+    worker = Worker()
+    while (segment := plan.next()) is not None:
+        worker.run(plan, segment)
+    assert plan.record.race is not None
+    assert len(plan.record.race.candidates) == 1
+    assert plan.outstanding()
+    assert "a race of 3 (1 instead)" in given_up(plan, None)
+    text = " ".join(repr(document(read(plan.record), frozenset())).split())
+    assert "2 more were to race." in text
+    plan.ledger.close()
+    record = drive(open_plan(tmp_path, study), worker)
+    assert len(record.race.candidates) == 3
+    assert len(set(worker.trained)) == len(worker.trained)
+
+
+def test_searches_of_replicates_that_have_no_time_are_not_begun(tmp_path: Path) -> None:
+    study = tuned_study(Replicated(num_trials=6), num_trials=0)
+    plan = open_plan(tmp_path, study)
+    plan.last_row = 1
+    worker = Worker()
+    while (segment := plan.next()) is not None:
+        worker.run(plan, segment)
+    assert plan.done()
+    assert {run.search.rpartition("#")[2] for run in plan.record.runs.values() if run.search} == {
+        "1"
+    }
+    assert rows(plan) == {1}
+    plan.ledger.close()

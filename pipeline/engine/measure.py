@@ -15,10 +15,11 @@ from typing import Any
 
 from pipeline.core.config import TrainConfig
 from pipeline.core.costs import Cost, Shape
+from pipeline.engine.processes import ends_with_parent
 from pipeline.machine import Resources
 
 SERVE = "from pipeline.engine.measure import serve; serve()"
-START_SECONDS = 20.0  # of a process, torch's import included, on a machine that is busy
+START_SECONDS = 60.0  # of a process, torch's import included, on a machine that is busy
 
 
 def measured(
@@ -69,23 +70,31 @@ def _start(
         stderr=subprocess.DEVNULL,
         env=environment | {"OMP_NUM_THREADS": "1"},
         text=True,
+        errors="replace",
     )
     assert process.stdin
     with suppress(OSError):  # it ended at once: nothing is measured
         process.stdin.write(json.dumps(order))
-        process.stdin.flush()
+        process.stdin.close()
+    process.stdin = None  # its order is whole, so that it begins now, beside the others
     return process
 
 
 def _read(text: str) -> Iterator[tuple[str, Cost]]:
     for line in text.splitlines():
-        with suppress(ValueError, TypeError):  # a line that was cut off
-            tree: dict[str, Any] = json.loads(line)
+        with suppress(ValueError, TypeError, LookupError):  # a line that was cut off
+            tree: dict[str, Any] = dict(json.loads(line))
             yield tree.pop("config"), Cost(**tree)
 
 
 def serve() -> None:
-    """In a process of its own: measure what comes in, say what each costs in a line."""
+    """In a process of its own: measure what comes in, say what each costs in a line.
+
+    What networks and their libraries print goes elsewhere than those lines.
+    """
+    ends_with_parent()
+    told = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)
     from pipeline.core.process import tune_process
     from pipeline.core.stopwatch import time_epoch
 
@@ -101,4 +110,4 @@ def serve() -> None:
         except Exception:  # what it trains says so itself, with its config
             logging.warning("not measured", exc_info=True)
             continue
-        print(json.dumps({"config": key} | asdict(cost)), flush=True)
+        print(json.dumps({"config": key} | asdict(cost)), file=told, flush=True)

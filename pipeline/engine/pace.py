@@ -58,11 +58,14 @@ class Pace:
             str, tuple[float, float]
         ] = {}  # run → (its segment's start, epochs since)
         self._names: dict[str, str] = {}  # run → fingerprint
+        self.num_epochs, self.row = 0, 0  # finished; the last replicate that was begun anew
         self._keys: dict[int, tuple[TrainConfig, str]] = {}  # by the identity of the object
 
     def event(self, event: Event, record: Record) -> None:
         """Take in an event of this session (already folded into the record)."""
         match event:
+            case events.Arm():
+                self.row = max(self.row, event.replicate)
             case events.Start():
                 self._begun[event.run] = (event.time, 0.0)
             case events.Epoch():
@@ -73,6 +76,7 @@ class Pace:
                 self._beside[kind].append(max(0.0, event.time - started - spent))
 
     def _epoch(self, run: Run, seconds: float) -> None:
+        self.num_epochs += 1
         if run.key in self._begun:
             started, spent = self._begun[run.key]
             self._begun[run.key] = (started, spent + seconds)

@@ -59,7 +59,7 @@ class Plan:
         self.look: Callable[[Plan], object] = lambda _: None  # before each segment (see timetable)
         self.past_search = False  # of its share of the time
         self.last_row = study.ablation.replicates  # beyond, none is begun for want of time
-        self.raced_late = False
+        self.raced_late = self.by_rows = False  # by_rows: no pilot before the others' replicates
         self.live: dict[str, str] = {}  # segment that has not ended → its run
         self.failed_in_a_row: list[str] = []
         self.searches.replay(ledger.events)
@@ -211,11 +211,14 @@ class Plan:
         settled.
         """
         for trials in self.searches.open:
+            if trials.target.serves > self.last_row:
+                continue
             segment = self._next_trial(trials)
             if segment is not None:
                 return segment
         self.searches.settle(self.busy())
-        for arm, replicate in tuple(self.todo):
+        todo = sorted(self.todo, key=lambda run: run[1]) if self.by_rows else tuple(self.todo)
+        for arm, replicate in todo:
             if replicate > self.last_row:
                 continue
             config = self.searches.config(arm, replicate)

@@ -197,11 +197,12 @@ class Race:
 
     def outstanding(self) -> bool:
         """Whether anything is left of it, the search being over; changes nothing."""
-        if not self.asked or self.due():
-            return bool(self.asked)
         race = self.record.race
+        known = race.candidates if race else []
+        if not self.asked or pick(self.record, self.asked) != known:
+            return bool(self.asked)
         if race is None:
-            return not self.most and bool(pick(self.record, self.asked))
+            return False
         return any(laps(racers(self.record))) or not (race.winner or decided(self.record) is None)
 
     def wanted(self, run: Run) -> bool:

@@ -3,10 +3,8 @@ same order.
 """
 
 import contextlib
-import ctypes
 import logging
 import os
-import signal
 import subprocess
 import sys
 import tempfile
@@ -17,9 +15,9 @@ from pathlib import Path
 
 from pipeline.core.parallel import Group, joined
 from pipeline.engine.order import Order
+from pipeline.engine.processes import ends_with_parent
 
 FOLLOW = "import sys; from pipeline.engine.worker import follow; follow(*sys.argv[1:])"
-PR_SET_PDEATHSIG = 1
 
 
 @contextlib.contextmanager
@@ -71,8 +69,7 @@ def following(order: Order, rank: int, meeting: Path) -> Iterator[tuple[Order, G
     """(order, group) in a process that `team` started; it is killed together with the one that
     started it.
     """
-    if sys.platform.startswith("linux"):
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    ends_with_parent()
     device = f"cuda:{rank}" if order.device.startswith("cuda") else order.device
     with joined(rank, order.num_processes, meeting, device) as group:
         yield replace(order, device=device), group

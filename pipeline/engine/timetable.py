@@ -4,12 +4,14 @@ search must end. Looked at anew before each segment.
 
 import time
 from bisect import bisect_right
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from statistics import fmean
 from typing import TYPE_CHECKING
 
+from pipeline.core.config import TrainConfig
 from pipeline.engine.pace import Pace, Work, arms_left, wall
-from pipeline.engine.race import ROUNDS, racers
+from pipeline.engine.race import ROUNDS, pick, racers
 from pipeline.record.record import Record
 from pipeline.study.study import PILOT_RUNS, Study
 
@@ -18,6 +20,8 @@ if TYPE_CHECKING:
 
 LEAST_ROWS = PILOT_RUNS  # replicates of every arm that come before all else: fewer are not tested
 EVERY_SECONDS = 0.5  # reckoned anew
+SLACK = 1.05  # for what was reckoned too low
+LOOKS = 20  # what looking takes is at most this part of all
 LAST_CALL = 0.5  # of the search's time: before it new trials are always begun
 TABLE_SHARE = 0.75  # of all time: fewer race where the table would take more
 
@@ -25,17 +29,19 @@ TABLE_SHARE = 0.75  # of all time: fewer race where the table would take more
 @dataclass(frozen=True)
 class Left:
     """What is left to train. works: replicates of arms; num_trials, trial_epochs: of the study's
-    search; tuning_epochs: of the arms' own; num_laps: runs of the race; found_rows: replicates of
-    the arm that it leads to, while that is not known.
+    search; tunings: epochs of the arms' own, with the replicate that each serves (0: all);
+    num_laps: runs of the race; found_rows: replicates of the arm that it leads to, while that is
+    not known; field: who would race, where that can be told.
     """
 
     study: Study
     works: tuple[Work, ...]
     num_trials: int
     trial_epochs: float
-    tuning_epochs: float
+    tunings: tuple[tuple[int, float], ...]
     num_laps: int
     found_rows: int
+    field: tuple[TrainConfig, ...] = ()
 
     @classmethod
     def of_plan(cls, plan: "Plan") -> "Left":
@@ -51,9 +57,10 @@ class Left:
             tuple(arms_left(plan.arms, plan.study.ablation.replicates, plan.record)),
             trials.num_left if trials.num_trials else 0,
             trials.left_epochs() if trials.num_trials else 0.0,
-            sum(search.left_epochs() for search in plan.searches.open),
+            tuple((one.target.serves, one.left_epochs()) for one in plan.searches.open),
             num_laps,
             rows,
+            tuple(_configs(plan.record, race.most)) if rows else (),
         )
 
     @classmethod
@@ -66,21 +73,26 @@ class Left:
         begun, asked = record.trials(), search.num_trials if with_search else 0
         num_trials = max(0, asked - len(record.searches.get("", ())))
         trial_epochs = asked * ladder.expected(study.baseline.epochs)
-        tuning = [
-            target.num_trials * ladder.expected(target.config.epochs)
+        tunings = (
+            (target.serves, target.num_trials * ladder.expected(target.config.epochs))
             for target in study.targets()
             if target.name not in record.searches
-        ]
+        )
         over = not with_search or bool(record.race and record.race.winner)
         return cls(
             study,
             tuple(arms_left(study.all_arms(), study.ablation.replicates, record)),
             num_trials,
             max(0.0, trial_epochs - sum(run.spent for run in begun)),
-            sum(tuning),
+            tuple(tunings),
             0 if over else laps_of(num_racers),
             0 if over or not num_racers else study.ablation.replicates,
         )
+
+
+def _configs(record: Record, most: int) -> Iterator[TrainConfig]:
+    for key in pick(record, most):
+        yield TrainConfig.parse(record.runs[key].config, source=f"run {key}")
 
 
 def laps_of(num_racers: int) -> int:
@@ -103,14 +115,23 @@ class Shares:
         """By the pace; `rows`: the replicates that the table needs."""
         base = left.study.baseline
         trial = pace.trial_epoch() or pace.epoch(base) or 0.0
-        lap, found = (base.epochs * trial + pace.beside(kind) for kind in ("trial", "arm"))
+        field = [pace.epoch(config) or trial for config in left.field] or [trial]
+        lap = base.epochs * fmean(field) + pace.beside("trial")
+        found = base.epochs * max(field) + pace.beside("arm")
         table = [pace.run(work) for work in left.works if work.replicate <= rows]
         table += [lap] * left.num_laps + [found] * min(left.found_rows, rows)
+        # one after another, however many go at once: two rounds at least, then an arm of its own
+        chain = 2 * lap * (left.num_laps > 0) + found * (left.found_rows > 0)
         beyond = sum(pace.run(work) for work in left.works if work.replicate > rows)
         beyond += found * max(0, left.found_rows - rows)
         search = left.trial_epochs * trial + left.num_trials * pace.beside("trial")
-        tuning = left.tuning_epochs * trial
-        return cls(search / workers, wall(table, workers) + tuning / workers, beyond / workers)
+        tuned = sum(epochs for serves, epochs in left.tunings if serves <= rows) * trial
+        beyond += sum(epochs for serves, epochs in left.tunings if serves > rows) * trial
+        return cls(
+            max(search / workers, base.epochs * trial * (left.num_trials > 0)),
+            SLACK * (max(wall(table, workers), chain) + tuned / workers),
+            beyond / workers,
+        )
 
     @property
     def total(self) -> float:
@@ -137,30 +158,40 @@ class Timetable:
     ) -> None:
         """deadline: when the last run must be over, in the clock's seconds."""
         self.pace, self.workers, self.deadline, self.clock = pace, workers, deadline, clock
-        self._looked = float("-inf")
+        self._looked, self._every = float("-inf"), EVERY_SECONDS
         self._begin = self._search_end = -1.0
 
     def look(self, plan: "Plan") -> None:
         """Set the plan's limits by what is known now."""
         now = self.clock()
         known = self.pace.trial_epoch() or self.pace.epoch(plan.study.baseline)
-        if now - self._looked < EVERY_SECONDS or known is None:
+        if now - self._looked < self._every or known is None:
             return
-        self._looked = now
-        searching = plan.trials.num_trials > 0 and not plan.trials.over(plan.busy())
+        self._looked, began = now, time.monotonic()
+        over = plan.past_search or plan.trials.over(plan.busy())
+        searching = plan.trials.num_trials > 0 and not over
         left = self._with_racers(plan, now, searching=searching)
         if self._begin < 0:
             self._begin = now
             self._search_end = now + self._shares(left).of_search(self.deadline - now)
         plan.last_row = self._rows(plan, left, max(now, self._search_end) if searching else now)
+        self._end_search(plan, left, now, known)
+        self._every = max(EVERY_SECONDS, LOOKS * (time.monotonic() - began))
+
+    def _end_search(self, plan: "Plan", left: Left, now: float, epoch: float) -> None:
+        """Say whether new trials, and segments of trials, may still begin: not where they could not
+        end in time.
+        """
         # what whole rows leave of the time is the search's
         end = self.deadline - self._shares(left, plan.last_row).table
-        plan.past_search = now >= end
+        plan.by_rows = end < now  # holes cannot be helped: then let them be of whole replicates
+        half = self._begin + LAST_CALL * (end - self._begin)
+        full, shares = epoch * plan.study.baseline.epochs, plan.trials.ladder.shares
+        longest = full * float(shares[-1] - shares[-2] if len(shares) > 1 else 1)
+        begun = plan.past_search and self.pace.row > 0  # of the table: there is no way back
+        plan.past_search = begun or now >= max(half, end - longest)
         if plan.trials.num_left:
-            # no new trial is begun where one could not be trained to its end any more
-            half = self._begin + LAST_CALL * (end - self._begin)
-            full = known * plan.study.baseline.epochs
-            plan.trials.closed = now >= max(half, end - full)
+            plan.trials.closed = begun or now >= max(half, end - full)
 
     def _shares(self, left: Left, rows: int = LEAST_ROWS) -> Shares:
         return Shares.of(left, self.pace, self.workers, rows)
@@ -185,8 +216,11 @@ class Timetable:
         """As many replicates of every arm as can all be over in time, where their time begins
         then.
         """
-        begun = [run.replicate for run in plan.record.runs.values() if run.kind == "arm"]
-        least = max((LEAST_ROWS, *begun))
+        begun = {arm.name: 0 for arm, _ in plan.arms}
+        for run in plan.record.runs.values():
+            if run.kind == "arm" and run.arm in begun:
+                begun[run.arm] = max(begun[run.arm], run.replicate)
+        least = max(LEAST_ROWS, self.pace.row, min(begun.values()))
         more = range(least + 1, plan.study.ablation.replicates + 1)
         return least + bisect_right(
             more, self.deadline - begins, key=lambda rows: self._shares(left, rows).table

@@ -174,32 +174,7 @@ def _training(flags: Parser, *, searches: bool) -> None:
         help="override a field of the study; repeatable",
     )
     if searches:
-        flags.add_argument(
-            "--trials", type=int, metavar="N", help="total number of trials, earlier ones included"
-        )
-        racing = flags.add_mutually_exclusive_group()
-        racing.add_argument(
-            "--race",
-            type=at_least_0,
-            metavar="N",
-            help="best trials that are trained again, until one stays: an arm of the table "
-            "(default: the study's; 3 where it says none)",
-        )
-        racing.add_argument(
-            "--no-race",
-            action="store_const",
-            const=0,
-            dest="race",
-            default=None,
-            help="the same as --race 0",
-        )
-        flags.add_argument(
-            "--warm-start",
-            metavar="FOLDER",
-            default="",
-            help="begin the search with the best configurations that are recorded in the folder of "
-            "another study (mlruns/OTHER)",
-        )
+        _searching(flags)
     flags.add_argument("--epochs", type=positive, metavar="N", help="epochs of a full run")
     flags.add_argument("--replicates", type=positive, metavar="N", help="replicates of every arm")
     flags.add_argument(
@@ -225,6 +200,35 @@ def _training(flags: Parser, *, searches: bool) -> None:
         help="share of a GPU for each run; 0 = CPU cores",
     )
     _ways(flags)
+
+
+def _searching(flags: Parser) -> None:
+    flags.add_argument(
+        "--trials", type=int, metavar="N", help="total number of trials, earlier ones included"
+    )
+    racing = flags.add_mutually_exclusive_group()
+    racing.add_argument(
+        "--race",
+        type=at_least_0,
+        metavar="N",
+        help="best trials that are trained again, until one stays: an arm of the table "
+        "(default: the study's; 3 where it says none)",
+    )
+    racing.add_argument(
+        "--no-race",
+        action="store_const",
+        const=0,
+        dest="race",
+        default=None,
+        help="the same as --race 0",
+    )
+    flags.add_argument(
+        "--warm-start",
+        metavar="FOLDER",
+        default="",
+        help="begin the search with the best configurations that are recorded in the folder of "
+        "another study (mlruns/OTHER)",
+    )
 
 
 def _ways(flags: Parser) -> None:

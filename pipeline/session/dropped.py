@@ -49,6 +49,18 @@ def without_lost_knobs(before: Study, after: Study) -> Study:
     return after.override(left, source="--set")
 
 
+def without_dropped_points(study: Study, sets: Mapping[str, Any]) -> Study:
+    """The study without knobs in its first points that the command leaves out of the search."""
+    lost = [path.removeprefix("space.knobs.") for path in sets if sets[path] is None]
+    points = [{k: v for k, v in point.items() if k not in lost} for point in study.search.first]
+    if points == list(study.search.first):
+        return study
+    gone = [path for path in lost if any(path in point for point in study.search.first)]
+    note = f"note: --set: not searched, so left out of search.first: {', '.join(gone)}"
+    print("\n".join(fold(printable(note, 1000))), file=sys.stderr)
+    return study.override({"search.first": points}, source="--set")
+
+
 def _fields(study: Study) -> list[str]:
     """What some variant that is searched may have beside the baseline's own fields."""
     around = Around(study.space, study.baseline)

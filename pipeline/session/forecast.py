@@ -41,8 +41,10 @@ def timetable(pace: Pace, means: Resources, begun: float, limit: float) -> Timet
     return Timetable(pace, workers=means.workers, deadline=begun + limit - ending(limit))
 
 
-def given_up(plan: "Plan") -> str:
+def given_up(plan: "Plan", pace: Pace | None) -> str:
     """What a timetable left out of a plan, in words; '' where it is nothing."""
+    if pace is not None and not pace.num_epochs:
+        return "all of it: no epoch was finished in that time, so give it more"
     asked, trials, race = plan.study.ablation.replicates, plan.trials, plan.race
     lost = []
     if trials.num_trials and trials.num_left:
@@ -115,8 +117,11 @@ class Forecast:
 
     def lines(self, limit: float, time_left: float) -> Iterator[tuple[str, str]]:
         """(what, in words): how long all of it takes, what it keeps on disk, and what fits into the
-        `time_left` of a limit. Nothing where nothing is left, or nothing could be measured.
+        `time_left` of a limit. Nothing where nothing is left.
         """
+        if self.pace.trial_epoch() is None and self.pace.epoch(self.study.baseline) is None:
+            yield "time", "not known: no epoch could be measured beforehand"
+            return
         everything = self._shares(raced(self.study), LEAST_ROWS).total
         if not everything:
             return
@@ -127,7 +132,8 @@ class Forecast:
         )
         yield "disk", f"about {size(self._bytes())} for the weights that its runs keep"
         what, asked = "limit", self.study.ablation.replicates
-        rows, said = min(LEAST_ROWS, asked), duration(limit)
+        rows = min(LEAST_ROWS, asked)
+        said = f"{duration(limit)}, {duration(max(0.0, time_left))} of it for training"
         table = self._shares(0, rows).table
         if everything <= time_left:
             yield what, f"{said}: enough for all of it"

@@ -35,8 +35,8 @@ BUDGET = (
 KEPT = (*BUDGET, "baseline.epochs")
 """What stays as it was where a command does not say it."""
 GO_ON = (
-    "to go on, give the same flags as before (or --study FOLDER/study.json of the recorded "
-    "study's folder)"
+    "to go on, leave the study as it was and give the same flags (or --study FOLDER/study.json of "
+    "the recorded study's folder)"
 )
 LOST = "the code of a run whose description a repair of the ledger lost: it is not today's"
 IGNORED = ("data", "data_env", "title", "question", "fallback")  # change nothing that is trained

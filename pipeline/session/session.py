@@ -165,7 +165,7 @@ class Session:
             except Exception as error:  # reported below, after what is done has been written up
                 problem = error
         status = self._status(plan, interrupts, problem)
-        if status == "time limit" and (left := given_up(plan)):
+        if status == "time limit" and (left := given_up(plan, pace)):
             self._tell(f"given up for want of time: {left}")
         try:
             complete = self._write_up(status, tracker, interrupts)

@@ -51,7 +51,15 @@ class Around:
             changes = self.overrides(knobs)
         except ExpressionError as error:
             raise UserError(f"{source}: derived: {error}") from None
-        return self.config.override(changes, source=source)
+        try:
+            return self.config.override(changes, source=source)
+        except UserError as error:
+            raise UserError("\n".join(map(self._explained, str(error).splitlines()))) from None
+
+    def _explained(self, line: str) -> str:
+        """A refusal, with the expression where it is of a field that is derived."""
+        found = [text for path, text in self.space.derived.items() if f": {path}: " in f": {line}"]
+        return f"{line} (derived: {found[0]})" if found else line
 
     def overrides(self, knobs: Mapping[str, Scalar]) -> dict[str, Scalar]:
         """What a point changes of the configuration: its knobs that are fields, and what is
@@ -68,13 +76,8 @@ class Around:
         return changes
 
     def suggest(self, trial: Suggests) -> dict[str, Scalar]:
-        """Ask `trial` for one point, legal or not. Raises UserError where a condition cannot be
-        answered.
-        """
-        try:
-            return self.space.suggest(trial, self.flat)
-        except ExpressionError as error:
-            raise UserError(f"space.when: {error}") from None
+        """Ask `trial` for one point, legal or not."""
+        return self.space.suggest(trial, self.flat)
 
     def illegal(self, knobs: Mapping[str, Scalar], *, source: str = "point") -> str:
         """Why there is no configuration of this point, a line each; '' where there is one."""
@@ -152,9 +155,10 @@ class Around:
                 )
             knobs[slot.path] = value
         if left := [path for path in given if path not in knobs]:
-            raise UserError(
-                f"{source}: {printable(left[0])}: no knob of this point; {choices(left[0], knobs)}"
-            )
+            named = [slot.name for slot in self.space.slots() if slot.path == left[0]]
+            rules = [self.space.when[name] for name in named if name in self.space.when]
+            why = f"it is one when {rules[0]}" if rules else choices(left[0], knobs)
+            raise UserError(f"{source}: {printable(left[0])}: no knob of this point; {why}")
         self.made(knobs, source=source)
         if refused := self.refusal(knobs):
             raise UserError(f"{source}: never drawn, so not tried first either: {refused}")

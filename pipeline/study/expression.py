@@ -14,7 +14,8 @@ from pipeline.errors import choices, printable
 from pipeline.frozen import Scalar
 
 MOST_CHARACTERS = 1000
-MOST_BITS = 4096  # of a whole number's power
+MOST_BITS = 4096  # of a whole number
+MOST_DIGITS = 100  # that one is rounded to
 
 
 class ExpressionError(ValueError):
@@ -31,6 +32,12 @@ def _power(base: float, exponent: float) -> float:
             raise OverflowError("too large a power")
         return int(base**exponent)
     return math.pow(base, exponent)
+
+
+def _rounded(number: float, digits: int | None = None) -> float:
+    if digits is not None and abs(digits) > MOST_DIGITS:
+        raise OverflowError(f"rounded to {digits} digits")
+    return round(number, digits)
 
 
 NUMERIC: dict[type, Callable[..., Any]] = {
@@ -56,7 +63,7 @@ ELSE = (
 FUNCTIONS: dict[str, Callable[..., Any]] = {
     "min": min,
     "max": max,
-    "round": round,
+    "round": _rounded,
     "log2": math.log2,
     "sqrt": math.sqrt,
 }
@@ -194,7 +201,7 @@ def _calculated(node: ast.expr, fields: Mapping[str, Scalar]) -> Any:
         case ast.UnaryOp(op=op, operand=operand):
             return NUMERIC[type(op)](_number(operand, fields))
         case ast.BinOp(left=left, op=op, right=right):
-            return NUMERIC[type(op)](_number(left, fields), _number(right, fields))
+            return _bounded(NUMERIC[type(op)](_number(left, fields), _number(right, fields)))
         case ast.Call(func=ast.Name(id=name), args=args):
             return FUNCTIONS[name](*(_number(arg, fields) for arg in args))
     raise ExpressionError(f"'{printable(ast.unparse(node), 60)}' is not allowed")
@@ -219,6 +226,12 @@ def _compared(node: ast.Compare, fields: Mapping[str, Scalar]) -> bool:
             return False
         left = right
     return True
+
+
+def _bounded(number: float) -> float:
+    if isinstance(number, int) and number.bit_length() > MOST_BITS:
+        raise OverflowError("too large a number")
+    return number
 
 
 def _number(node: ast.expr, fields: Mapping[str, Scalar]) -> float:

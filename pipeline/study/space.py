@@ -11,7 +11,7 @@ from pydantic import Field, model_validator
 
 from pipeline.errors import choices
 from pipeline.frozen import Frozen, Scalar
-from pipeline.study.expression import Missing, parse
+from pipeline.study.expression import ExpressionError, parse
 from pipeline.study.ranges import GRID_ERROR, Knob, Range, Suggests
 from pipeline.study.ranges import Choice as Choice
 from pipeline.study.ranges import Float as Float
@@ -47,7 +47,8 @@ def _in_order(needs: Mapping[str, set[str]], what: str) -> list[str]:
     while left:
         name = next((one for one in left if needs[one] <= {*found}), None)
         if name is None:
-            raise ValueError(f"{what}: {', '.join(left)} wait for each other")
+            waits = "waits for itself" if len(left) == 1 else "wait for each other"
+            raise ValueError(f"{what}: {', '.join(left)} {waits}")
         found.append(name)
         left.remove(name)
     return found
@@ -111,9 +112,14 @@ class Space(Frozen):
     @model_validator(mode="after")
     def _rules(self) -> "Space":
         """Every rule can be read, and none waits for itself."""
-        for rules in (self.where, self.when.values(), self.derived.values()):
-            for text in rules:
+        rules = [("where", text) for text in self.where]
+        rules += [(f"when.{name}", text) for name, text in self.when.items()]
+        rules += [(f"derived.{path}", text) for path, text in self.derived.items()]
+        for rule, text in rules:
+            try:
                 parse(text)
+            except ExpressionError as error:
+                raise ValueError(f"{rule}: {error}") from None
         slots = list(self._slots())
         names, paths = [slot.name for slot in slots], {slot.path for slot in slots}
         for name in self.when:
@@ -180,7 +186,7 @@ class Space(Frozen):
             return slot.open(knobs)
         try:
             return parse(self.when[slot.name]).holds(fields(knobs))
-        except Missing:
+        except ExpressionError:  # of a field that is not there, or a division by zero
             return False
 
     def active(self, knobs: Mapping[str, Scalar]) -> dict[str, tuple[Range, Scalar]]:

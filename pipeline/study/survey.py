@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from pipeline.core.config import TrainConfig
 from pipeline.counts import plural
 from pipeline.errors import UserError, choices, printable
 from pipeline.frozen import Scalar
@@ -20,6 +21,8 @@ from pipeline.study.space import Slot
 
 NUM_POINTS = 300  # a third of a second
 """So many points, drawn evenly, say how much of a space is left."""
+LEAST_FOUND = 3000
+"""Among so many a legal one must be, or the space is refused: a search would draw in vain."""
 NUM_FILLED = 64
 """So many times the rest of a point is drawn before a value counts as legal in none."""
 MAX_PAIRS = 4000  # two seconds
@@ -66,14 +69,17 @@ def check(around: Around, *, source: str) -> None:
     if wrong:
         raise UserError("\n".join(wrong))
     refusals = Counter[str]()
-    for point in _points(around, {}, NUM_POINTS):
+    for point in _points(around, {}, LEAST_FOUND):
         if not (refusal := around.refusal(point)):
             return
         refusals[refusal] += 1
-    reason, times = refusals.most_common(1)[0]
+    reasons = "; ".join(
+        f"{times:,} of them: {printable(reason, 300)}"
+        for reason, times in refusals.most_common(MOST_REASONS)
+    )
     raise UserError(
-        f"{source}: nothing is left of it: none of {plural(NUM_POINTS, 'point')} drawn evenly is "
-        f"legal; {times:,} of them: {printable(reason, 300)}"
+        f"{source}: nothing to search is found in it: none of {plural(LEAST_FOUND, 'point')} drawn "
+        f"evenly is legal; {reasons}"
     )
 
 
@@ -171,10 +177,16 @@ def _unknown(around: Around, source: str) -> list[str]:
         if slot.path.endswith(".name"):
             for value in slot.knob.edges():
                 known |= dict.fromkeys(around.flat({slot.path: value}))
+    idle = [
+        f"{source}: {printable(path)}: no field of a configuration, and nothing is derived of it; "
+        f"{_offer(path, list(around.flat({})))}"
+        for path in space.knobs
+        if path not in around.own and path.split(".")[0] not in TrainConfig.model_fields
+    ]
     rules = [("where", text, parse(text).names) for text in space.where]
     rules += [(f"when.{name}", text, parse(text).names) for name, text in space.when.items()]
     rules += [(f"derived.{p}", text, (p, *parse(text).names)) for p, text in space.derived.items()]
-    return [
+    return idle + [
         f"{source}: {rule}: {printable(text)}: no field or knob of that name (a text needs "
         f"quotes); {_offer(name, list(known))}"
         for rule, text, names in rules

@@ -10,16 +10,16 @@ from pipeline.analysis.stats import MIN_REPLICATES, NAN, winners_curse
 from pipeline.analysis.wording import NONE, Points, listed
 from pipeline.core.config import TrainConfig
 from pipeline.counts import plural
-from pipeline.engine.race import ROUNDS, Racer, laps, racers, stay
-from pipeline.record.record import Record
+from pipeline.engine.race import ROUNDS, Racer, laps, pick, racers, stay
+from pipeline.record.record import Record, Run
 from pipeline.record.revision import arm_of
 from pipeline.report.document import Block, Cell, Column, Table, Text
 from pipeline.study.judged import Judged
 
 SHOWN = Points(2)
 LAST = (
-    "Last row: what the search found. The search and a race of fresh runs chose it, the runs shown "
-    "here chose nothing."
+    "Last row: what the search found. The search chose it, or a race of its best trials; the runs "
+    "shown here chose nothing."
 )
 BESIDE = "It has one test of its own at 5 %, beside that family."
 
@@ -35,7 +35,7 @@ def blocks(record: Record, ablation: Ablation) -> Iterator[Block]:
     field = racers(record)
     if not field:
         return
-    yield Text(f"{_overview(field)} {_outcome(field, record, ablation)}")
+    yield Text(f"{_overview(field)}{_fewer(field, record)} {_outcome(field, record, ablation)}")
     if any(one.laps for one in field):
         yield Text(curse(field[0], ablation.judged))
         yield _table(field, record, ablation.judged)
@@ -45,7 +45,8 @@ def said(record: Record, ablation: Ablation) -> Iterator[str]:
     """How it ended, for a screen."""
     field = racers(record)
     if field:
-        yield f"Race of {plural(len(field), 'trial')}: {_outcome(field, record, ablation)}"
+        ended = _outcome(field, record, ablation)
+        yield f"Race of {plural(len(field), 'trial')}: {ended}{_fewer(field, record)}"
         if any(one.laps for one in field):
             yield curse(field[0], ablation.judged)
 
@@ -71,6 +72,12 @@ def curse(best: Racer, judged: Judged) -> str:
         return f"{text}, without an interval: fewer than {MIN_REPLICATES} runs.{low}"
     interval = SHOWN.interval(found.low, found.high)
     return f"{text} {interval} (95 % Student interval of the fresh mean; uncorrected).{low}"
+
+
+def _fewer(field: tuple[Racer, ...], record: Record) -> str:
+    """That time was too short for all to race."""
+    more = len(pick(record, record.study.search.race)) - len(field)
+    return f" {plural(more, 'more was', 'more were')} to race." if more > 0 else ""
 
 
 def _overview(field: tuple[Racer, ...]) -> str:
@@ -106,13 +113,20 @@ def _outcome(field: tuple[Racer, ...], record: Record, ablation: Ablation) -> st
         text += "."
         same = arm_of(record.study, TrainConfig.parse(best.config, source=f"run {best.key}"))
         text += f" Its configuration is that of the arm {same}." if same else ""
-    former = [record.runs[key].number for key in record.raced[:-1] if key != race.winner]
-    return text + (
-        f" This is race {number}: each one's winner is tested anew. Before this one stayed: trial "
-        f"{listed(list(dict.fromkeys(map(str, former))))}; its runs as an arm are kept apart."
-        if former
-        else ""
+    former = [record.runs[key] for key in record.raced[:-1] if key != race.winner]
+    if not former:
+        return text
+    apart = not all(_is_arm(run, record) for run in former)
+    return (
+        f"{text} This is race {number}: each one's winner is tested anew. Before this one stayed: "
+        f"trial {listed(list(dict.fromkeys(str(run.number) for run in former)))}"
+        + ("; its runs as an arm are kept apart." if apart else ".")
     )
+
+
+def _is_arm(run: Run, record: Record) -> bool:
+    """Whether a trial's configuration is that of an arm of the study."""
+    return bool(arm_of(record.study, TrainConfig.parse(run.config, source=f"run {run.key}")))
 
 
 def _table(field: tuple[Racer, ...], record: Record, judged: Judged) -> Table:

@@ -19,7 +19,10 @@ from pipeline.report.sections.tuning import hyperparameters
 from pipeline.study.questions import SCREEN
 from pipeline.study.study import is_default_margin, margin_in_words
 
-CHOSEN = " It was chosen by the search and a race, and is judged by runs of its own."
+CHOSEN = (
+    " It was chosen by the search, or by a race of its best trials, and is judged by runs of its "
+    "own."
+)
 EARLIER = " It was chosen by an earlier race; the one that is open may name another."
 
 
