@@ -7,7 +7,12 @@ import sys
 import sysconfig
 from pathlib import Path
 
+import hypothesis
 import pytest
+
+# The same examples on every machine and at every run, and none is slow because others are at work.
+hypothesis.settings.register_profile("house", derandomize=True, deadline=None)
+hypothesis.settings.load_profile("house")
 
 ROOT = Path(__file__).parents[1]
 

@@ -80,7 +80,7 @@ def expected(metric: Measure, logits: Tensor, labels: Tensor) -> float:
     absent=st.integers(0, 6),
 )
 @example(seed=0, num=12, num_classes=6, coarse=True, absent=0)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_a_metric_is_that_of_scikit_learn(
     metric: Measure, seed: int, num: int, num_classes: int, coarse: bool, absent: int
 ) -> None:

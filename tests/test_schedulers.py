@@ -96,7 +96,7 @@ def made(kind: type[Scheduler]) -> Scheduler:
 
 
 @EVERY
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(given=searches(), diverges=st.sampled_from([0.0, 0.2]))
 def test_no_trial_is_lost_and_none_is_sent_on_twice(kind, given, diverges):
     scheduler = made(kind)
@@ -119,7 +119,7 @@ def test_no_trial_is_lost_and_none_is_sent_on_twice(kind, given, diverges):
 
 
 @EVERY
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(given=searches(), diverges=st.sampled_from([0.0, 0.2]), cut=st.floats(0, 1))
 def test_the_ledgers_facts_alone_rebuild_it_at_any_point(kind, given, diverges, cut):
     facts, _ = played(made(kind), diverges=diverges, **given)
@@ -158,7 +158,7 @@ def test_what_is_out_of_place_is_refused_and_leaves_no_trace(kind, value):
 
 @pytest.mark.parametrize("name", ["promotion", "hyperband", "none"])
 @given(seed=SEEDS)
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_who_waits_does_not_depend_on_who_came_first(name, seed):
     """Where a trial is not judged on arrival: fewer values than would question a rung."""
     draw = random.Random(seed)
@@ -239,7 +239,7 @@ class Slow(Promotion):
     noise=st.sampled_from([0.05, 0.5, 5.0]),
     diverges=st.sampled_from([0.0, 0.1]),
 )
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_the_guard_that_is_kept_up_to_date_decides_as_the_one_found_anew(
     seed, reduction, num_rungs, noise, diverges
 ):

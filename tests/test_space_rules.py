@@ -234,7 +234,7 @@ def test_a_value_that_is_legal_in_no_combination_is_an_error():
 
 
 @hypothesis.given(st.integers(32, 1024), st.integers(0, 2**31 - 1), st.integers(1, 10_000))
-@hypothesis.settings(max_examples=25, deadline=None)
+@hypothesis.settings(max_examples=25)
 def test_whatever_the_limit_seed_and_trial_a_point_keeps_to_it(limit, seed, trial):
     text = f"batch_size * model.width <= {limit}"
     knobs = {"batch_size": Int(low=2, high=512, log=True), "model.width": Int(low=8, high=64)}

@@ -103,7 +103,8 @@ def test_what_is_short_of_time_is_given_up_in_order_and_said(tmp_path: Path) -> 
 
 
 @settings(
-    max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=12,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(
     factor=st.floats(0.7, 1.3),
