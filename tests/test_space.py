@@ -212,7 +212,7 @@ def test_every_illegal_end_is_named_before_anything_runs():
     for words in (
         "here: model.dropout",
         "here: optimizer.momentum: unknown key",
-        "here: batchsize: unknown key; got 'batchsize'",
+        "here: batchsize: no field of a configuration, and nothing is derived of it; got",
         "did you mean 'batch_size'?",
         "here: epochs",
         "here: schedule.warmup",

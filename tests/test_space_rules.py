@@ -188,7 +188,7 @@ def test_what_is_never_drawn_is_said_in_pairs():
     )
     assert any("drawn evenly, as: accumulate=3 leaves parts" in line for line in lines)
     left = sum(not Around(ILLEGAL, CONFIG).refusal(point) for point in grid(ILLEGAL))
-    share = int(lines[-1].split()[4].replace(",", "")) / 1000
+    share = int(lines[-1].split()[4].replace(",", "")) / 300
     assert share == pytest.approx(left / ILLEGAL.num_points(), abs=0.05)
     fine = Space(knobs={"batch_size": Choice(options=(4, 8, 32))})
     assert never_drawn(Around(fine, CONFIG)) == []

@@ -62,8 +62,14 @@ def check(around: Around, *, source: str) -> None:
     wrong = _unknown(around, source)
     if wrong:
         raise UserError("\n".join(wrong))
+    idle = _idle_knobs(around)
+    wrong = [
+        f"{source}: {printable(path)}: no field of a configuration, and nothing is derived of it; "
+        f"{_offer(path, list(around.flat({})))}"
+        for path in idle
+    ]
     for slot in around.space.slots():
-        for value in slot.knob.edges():
+        for value in () if slot.path in idle else slot.knob.edges():
             if refused := _refused(around, {slot: value}, source):
                 wrong += [line for line in refused.splitlines() if line not in wrong]
     if wrong:
@@ -169,6 +175,13 @@ def _idle(
     return lines
 
 
+def _idle_knobs(around: Around) -> list[str]:
+    """Knobs that are no fields of a configuration, and of which nothing is derived."""
+    fields = TrainConfig.model_fields
+    knobs = around.space.knobs
+    return [path for path in knobs if path not in around.own and path.split(".")[0] not in fields]
+
+
 def _unknown(around: Around, source: str) -> list[str]:
     """Paths that rules speak of and no configuration of the space has, a line each."""
     space, known = around.space, dict.fromkeys(around.flat({}))
@@ -177,16 +190,10 @@ def _unknown(around: Around, source: str) -> list[str]:
         if slot.path.endswith(".name"):
             for value in slot.knob.edges():
                 known |= dict.fromkeys(around.flat({slot.path: value}))
-    idle = [
-        f"{source}: {printable(path)}: no field of a configuration, and nothing is derived of it; "
-        f"{_offer(path, list(around.flat({})))}"
-        for path in space.knobs
-        if path not in around.own and path.split(".")[0] not in TrainConfig.model_fields
-    ]
     rules = [("where", text, parse(text).names) for text in space.where]
     rules += [(f"when.{name}", text, parse(text).names) for name, text in space.when.items()]
     rules += [(f"derived.{p}", text, (p, *parse(text).names)) for p, text in space.derived.items()]
-    return idle + [
+    return [
         f"{source}: {rule}: {printable(text)}: no field or knob of that name (a text needs "
         f"quotes); {_offer(name, list(known))}"
         for rule, text, names in rules
