@@ -17,6 +17,7 @@ ARM_SECONDS, SEGMENT_SECONDS = 1.5, 0.3
 until it is seen.
 """
 MIN_TRIALS = 4  # that say what a trial's epoch takes
+MIN_SEEN = 5
 
 
 @dataclass(frozen=True)
@@ -126,7 +127,9 @@ class Pace:
     def beside(self, kind: str) -> float:
         """Seconds of a run of an arm, or of a trial's segment, beside its epochs."""
         seen = self._beside[kind][-20:]
-        return median(seen) if seen else ARM_SECONDS if kind == "arm" else SEGMENT_SECONDS
+        if len(seen) >= MIN_SEEN:  # the first ones are those of workers that start
+            return median(seen)
+        return ARM_SECONDS if kind == "arm" else SEGMENT_SECONDS
 
     def run(self, work: Work) -> float:
         """Seconds of what is left of a replicate."""
