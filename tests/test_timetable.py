@@ -159,6 +159,13 @@ def test_a_limit_in_which_nothing_was_done_is_called_too_short(tmp_path: Path) -
     assert said == "all of it: no epoch was finished in that time, so give it more"
 
 
+def test_looking_again_and_again_keeps_nothing_more(tmp_path: Path) -> None:
+    study = small_study(num_trials=12, replicates=4, race=3)
+    pace = paced(study, lambda _: 1.0)
+    plan, _ = play(tmp_path, study, 1e6, Worker(seconds=lambda _: 1.0), pace, workers=2)
+    assert len(pace._keys) <= len(plan.record.runs) + 2 * len(plan.arms)
+
+
 def test_a_second_command_goes_on_where_the_first_ran_out_of_time(tmp_path: Path) -> None:
     study, worker = small_study(num_trials=20, replicates=4, race=3), Worker()
     plan, _ = play(tmp_path, study, 25.0, worker, paced(study, lambda _: 0.5), workers=2)

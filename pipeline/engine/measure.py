@@ -95,10 +95,10 @@ def serve() -> None:
     ends_with_parent()
     told = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
+    order = json.load(sys.stdin)  # before torch is imported: who started it waits for that
     from pipeline.core.process import tune_process
     from pipeline.core.stopwatch import time_epoch
 
-    order = json.load(sys.stdin)
     shape = Shape(**order["shape"])
     tune_process()
     configs = list(order["configs"].items())

@@ -58,7 +58,7 @@ class Pace:
         self._begun: dict[
             str, tuple[float, float]
         ] = {}  # run → (its segment's start, epochs since)
-        self._names: dict[str, str] = {}  # run → fingerprint
+        self._configs: dict[str, TrainConfig] = {}  # run → its config
         self.num_epochs, self.row = 0, 0  # finished; the last replicate that was begun anew
         self._keys: dict[int, tuple[TrainConfig, str]] = {}  # by the identity of the object
 
@@ -83,12 +83,15 @@ class Pace:
             self._begun[run.key] = (started, spent + seconds)
         if len(run.epochs) < 2:
             return  # a process's first epoch is no measure of the others
-        if run.key not in self._names:
-            config = TrainConfig.parse(run.config, source=f"run {run.key}")
-            self._names[run.key] = config.in_force().fingerprint()
-        self._seen[self._names[run.key]].append(seconds)
+        self._seen[self._key(self.config(run))].append(seconds)
         if run.kind == "trial":
             self._trials[run.key].append(seconds)
+
+    def config(self, run: Run) -> TrainConfig:
+        """A run's config, always the same object."""
+        if run.key not in self._configs:
+            self._configs[run.key] = TrainConfig.parse(run.config, source=f"run {run.key}")
+        return self._configs[run.key]
 
     @property
     def drift(self) -> float:

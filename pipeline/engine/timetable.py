@@ -4,7 +4,7 @@ search must end. Looked at anew before each segment.
 
 import time
 from bisect import bisect_right
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from statistics import fmean
 from typing import TYPE_CHECKING
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 LEAST_ROWS = PILOT_RUNS  # replicates of every arm that come before all else: fewer are not tested
 EVERY_SECONDS = 0.5  # reckoned anew
 SLACK = 1.05  # for what was reckoned too low
-LOOKS = 20  # what looking takes is at most this part of all
+LOOKS = 20  # looking takes one part in so many of all time, at most
 LAST_CALL = 0.5  # of the search's time: before it new trials are always begun
 TABLE_SHARE = 0.75  # of all time: fewer race where the table would take more
 
@@ -44,7 +44,7 @@ class Left:
     field: tuple[TrainConfig, ...] = ()
 
     @classmethod
-    def of_plan(cls, plan: "Plan") -> "Left":
+    def of_plan(cls, plan: "Plan", pace: Pace) -> "Left":
         """Of a plan as it stands."""
         trials, race, rows = plan.trials, plan.race, 0
         num_laps = 0
@@ -60,7 +60,9 @@ class Left:
             tuple((one.target.serves, one.left_epochs()) for one in plan.searches.open),
             num_laps,
             rows,
-            tuple(_configs(plan.record, race.most)) if rows else (),
+            tuple(pace.config(plan.record.runs[key]) for key in pick(plan.record, race.most))
+            if rows
+            else (),
         )
 
     @classmethod
@@ -88,11 +90,6 @@ class Left:
             0 if over else laps_of(num_racers),
             0 if over or not num_racers else study.ablation.replicates,
         )
-
-
-def _configs(record: Record, most: int) -> Iterator[TrainConfig]:
-    for key in pick(record, most):
-        yield TrainConfig.parse(record.runs[key].config, source=f"run {key}")
 
 
 def laps_of(num_racers: int) -> int:
@@ -200,16 +197,16 @@ class Timetable:
         """What is left, where as many race as the table has time for; beside a search that has
         hardly begun, as many as leave it a part of the time.
         """
-        race, left = plan.race, Left.of_plan(plan)
+        race, left = plan.race, Left.of_plan(plan, self.pace)
         if race.record.race is not None and not race.due():
             return left
         share = TABLE_SHARE if searching and self._begin < 0 else 1.0
         if not searching and race.most < race.asked:
             race.most = race.asked
-            left = Left.of_plan(plan)
+            left = Left.of_plan(plan, self.pace)
         while race.most and self._shares(left).table > share * (self.deadline - now):
             race.most -= 1
-            left = Left.of_plan(plan)
+            left = Left.of_plan(plan, self.pace)
         return left
 
     def _rows(self, plan: "Plan", left: Left, begins: float) -> int:

@@ -3,6 +3,7 @@ most, and said before anything is trained.
 """
 
 import itertools
+from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -161,8 +162,12 @@ class Forecast:
             yield f"about {trials:,} of {plural(left, 'trial')}"
         if self.with_search and raced(self.study):
             yield f"a race of {racers}" if racers else "no race"
-        while rows < asked and search + self._shares(racers, rows + 1).table <= time_left:
-            rows += 1
+        left_then, more = self._left(racers), range(rows + 1, asked + 1)
+        rows += bisect_right(
+            more,
+            time_left - search,
+            key=lambda rows: Shares.of(left_then, self.pace, self.workers, rows).table,
+        )
         yield f"{rows} of {plural(asked, 'replicate')} of every arm"
 
     def _left(self, racers: int) -> Left:

@@ -1,5 +1,6 @@
 """`--warm-start`: a search begins with the best configurations of another study's record."""
 
+import functools
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -62,6 +63,12 @@ class _Taken:
     passed_over: int
 
 
+@functools.lru_cache(maxsize=1)
+def _other(place: Path, _: tuple[int, int]) -> Record:
+    """The record there, read once as long as its file is the same."""
+    return recorded_in(place)
+
+
 def _taken(study: Study, folder: str) -> _Taken:
     place = Path(folder).expanduser()
     if not (place / FILE).exists():
@@ -74,7 +81,8 @@ def _taken(study: Study, folder: str) -> _Taken:
     points: list[dict[str, Scalar]] = []
     trials: list[int] = []
     passed_over = 0
-    for run in recorded_in(place).ranked_trials():
+    found = (place / FILE).stat()
+    for run in _other(place, (found.st_mtime_ns, found.st_size)).ranked_trials():
         point = around.point(dict(flatten(run.config)), run.knobs)
         if point is None or point == baseline or around.refusal(point):
             passed_over += 1
