@@ -2,6 +2,7 @@
 `python -m pipeline search …` for `python -m pipeline.search …`.
 """
 
+import importlib.metadata
 import os
 import runpy
 import sys
@@ -26,8 +27,11 @@ COMMANDS = {
 
 @steadily
 def main(argv: Sequence[str] | None = None) -> int:
-    """The list of the commands: 0; of a word that is none of them 2."""
+    """The list of the commands, or the version: 0; of a word that is none of them 2."""
     words = sys.argv[1:] if argv is None else argv
+    if words and words[0] == "--version":
+        print(f"ablation-pipeline {importlib.metadata.version('ablation-pipeline')}")
+        return 0
     if not words or words[0] in ("-h", "--help"):
         print("\n".join(_overview()))
         return 0
@@ -39,7 +43,7 @@ def _overview() -> list[str]:
     lines = ["usage: python -m pipeline COMMAND …, or python -m pipeline.COMMAND …", ""]
     for name, about in COMMANDS.items():
         lines += fold(about, first=f"  {name:10}", then=" " * 12)
-    return [*lines, "", *fold("The flags of one: python -m pipeline COMMAND --help")]
+    return [*lines, "", *fold("The flags of one: python -m pipeline COMMAND --help. Which version: --version")]
 
 
 def run() -> None:

@@ -1,5 +1,6 @@
 """A study to start from, as `python -m pipeline.new` writes it."""
 
+import importlib.metadata
 import subprocess
 import sys
 from pathlib import Path
@@ -8,6 +9,7 @@ import pytest
 
 from pipeline import new
 from pipeline.__main__ import COMMANDS
+from pipeline.__main__ import main as overview
 from pipeline.errors import MachineError, UserError
 from pipeline.study.load import load_study
 from tests.pictures import class_folder
@@ -68,3 +70,9 @@ def test_nothing_is_left_of_a_study_that_cannot_be_written():
     Path("studies/mine.py").symlink_to("nowhere")
     with pytest.raises(UserError, match="there already"):
         new.main(["mine"])
+
+
+def test_the_list_of_commands_tells_its_version(capsys):
+    assert overview(["--version"]) == 0
+    number = importlib.metadata.version("ablation-pipeline")
+    assert capsys.readouterr().out == f"ablation-pipeline {number}\n"
