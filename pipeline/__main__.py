@@ -43,7 +43,11 @@ def _overview() -> list[str]:
     lines = ["usage: python -m pipeline COMMAND …, or python -m pipeline.COMMAND …", ""]
     for name, about in COMMANDS.items():
         lines += fold(about, first=f"  {name:10}", then=" " * 12)
-    return [*lines, "", *fold("The flags of one: python -m pipeline COMMAND --help. Which version: --version")]
+    return [
+        *lines,
+        "",
+        *fold("The flags of one: python -m pipeline COMMAND --help. Which version: --version"),
+    ]
 
 
 def run() -> None:

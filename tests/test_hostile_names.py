@@ -13,6 +13,7 @@ import io
 import itertools
 import json
 import re
+import shlex
 import shutil
 import subprocess
 from collections import Counter
@@ -244,9 +245,18 @@ def test_nothing_in_the_page_leads_out_of_it_or_runs_but_its_own_script(
 
 def test_the_command_to_reproduce_is_quoted_for_a_shell(pages: list[dict[str, str]]) -> None:
     assert "git checkout '$(rm -rf ~)'" in Tree(pages[0]["report.html"]).inside("pre")
-    (code,) = (token for token in tokens(pages[0]["report.md"]) if token.type == "fence")  # type: ignore[attr-defined]
-    assert code.content.startswith("git checkout '$(rm -rf ~)'\n")  # type: ignore[attr-defined]
-    assert code.content.count("\n") == 2  # type: ignore[attr-defined]
+    fences = [token for token in tokens(pages[0]["report.md"]) if token.type == "fence"]  # type: ignore[attr-defined]
+    *following, code = [fence.content for fence in fences]  # type: ignore[attr-defined]
+    assert code.startswith("git checkout '$(rm -rf ~)'\n")
+    assert code.count("\n") == 2
+    known = shlex.split(code.splitlines()[1])
+    assert following
+    for line in following:  # the same words, and no command of anybody else's
+        words = shlex.split(line)
+        assert words[:2] == ["python", "-m"]
+        assert line.count("\n") == 1
+        own = {"--replicates", "--epochs", "--around", "best", "pipeline.export", "pipeline.ablate"}
+        assert all(word in {*known, *own} or word.isdigit() for word in words)
 
 
 def tokens(text: str) -> Iterator[object]:

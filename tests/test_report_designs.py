@@ -596,7 +596,9 @@ def test_forbidden_claims_are_absent(design: Scheme, tmp_path: Path) -> None:
     assert not re.search(forbidden, head, re.IGNORECASE)
     assert "**" not in head.replace("**Δ", "")
     assert "which is not evidence of no effect" in head
-    assert "inconclusive (at the spread seen, a true difference below" in flat(found["screen"])
+    assert re.search(
+        r"inconclusive: \d+ replicates find a true difference of", flat(found["screen"])
+    )
 
 
 def test_regularizers_leaves_each_one_out_by_its_design() -> None:

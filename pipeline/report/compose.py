@@ -31,6 +31,7 @@ from pipeline.report.sections import diagnosis as diagnosis_text
 from pipeline.report.sections import (
     effects,
     lead,
+    next_steps,
     optimism,
     preregistration,
     provenance,
@@ -165,7 +166,11 @@ def texts(findings: Findings, svgs: Mapping[str, bytes], lang: str = "en") -> di
 
 def _blocks(findings: Findings, dropped: frozenset[str]) -> Iterator[Block]:
     study, warnings = findings.study, findings.warnings
-    yield from ablation_text.blocks(findings.ablation, findings.record, study, dropped=dropped)
+    record, ablation = findings.record, findings.ablation
+    yield from ablation_text.first(ablation, record, study, forest="differences" not in dropped)
+    yield from next_steps.blocks(ablation, record, sentences.points(ablation))
+    yield Heading("Details")
+    yield from ablation_text.blocks(ablation, record, study, dropped=dropped)
     if warnings:
         yield Heading("Warnings")
         yield Bullets(warnings)

@@ -62,7 +62,7 @@ class Column:
 @dataclass(frozen=True)
 class Table:
     """`rules` are the rows that a thin line stands above; `key` is the column that names the
-    row.
+    row; from the column `results` on stand the numbers that the table is there for.
     """
 
     caption: str
@@ -70,6 +70,7 @@ class Table:
     rows: tuple[tuple[Cell, ...], ...]
     rules: frozenset[int] = frozenset()
     key: int | None = None
+    results: int | None = None
 
 
 @dataclass(frozen=True)

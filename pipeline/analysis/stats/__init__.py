@@ -19,6 +19,7 @@ from pipeline.analysis.stats.student import (
     fit,
     noncentrality,
     planned_df,
+    replicates_to_find,
     upper_sd,
 )
 from pipeline.analysis.stats.verdicts import (
@@ -70,6 +71,7 @@ __all__ = [
     "leads_beyond",
     "noncentrality",
     "planned_df",
+    "replicates_to_find",
     "shapley_questions",
     "step_down",
     "upper_sd",

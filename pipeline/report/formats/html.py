@@ -6,12 +6,22 @@ import base64
 import hashlib
 import re
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from xml.etree import ElementTree
 
 import jinja2
 from markupsafe import Markup
 
-from pipeline.report.document import Cell, Document, Figure, clean, homes
+from pipeline.report.document import (
+    Block,
+    Cell,
+    Document,
+    Figure,
+    Heading,
+    Table,
+    clean,
+    homes,
+)
 from pipeline.report.figures import style
 from pipeline.report.language.catalogue import WIDE
 from pipeline.report.language.translator import Say, words
@@ -56,6 +66,7 @@ def render(document: Document, svgs: Mapping[str, bytes]) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    document = replace(document, blocks=tuple(map(_led, document.blocks)))
     environment.filters["encoded"] = lambda png: Markup(base64.b64encode(png).decode())
     drawn = [block for block in document.blocks if isinstance(block, Figure)]
     inline = {figure.name: _inline(figure, svgs[figure.name]) for figure in drawn}
@@ -68,12 +79,34 @@ def render(document: Document, svgs: Mapping[str, bytes]) -> str:
     ).decode()  # nothing but this script may run
     return environment.get_template("report.html").render(
         document=document,
+        places={
+            block.text: f"part-{number}"
+            for number, block in enumerate(document.blocks)
+            if isinstance(block, Heading) and block.level == 2
+        },
         figures=inline,
         colours=dark,
         pieces=_linker(document, say),
         say=say,
         script=Markup(script),
         policy=policy,
+    )
+
+
+def _led(block: Block) -> Block:
+    """A table as a narrow page shows it: names and results first, then what tells the rows apart
+    and what they cost.
+    """
+    if not isinstance(block, Table) or block.key is None or block.results is None:
+        return block
+    results = range(block.results, len(block.columns))
+    order = [block.key, *results]
+    order += [i for i in range(block.results) if i != block.key]
+    return replace(
+        block,
+        columns=tuple(block.columns[i] for i in order),
+        rows=tuple(tuple(row[i] for i in order) for row in block.rows),
+        key=0,
     )
 
 

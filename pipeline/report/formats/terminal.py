@@ -12,7 +12,7 @@ from pipeline.analysis.search_results import Search
 from pipeline.analysis.wording import PAD, Points
 from pipeline.report.compose import Findings, document
 from pipeline.report.document import Document, Table, Text, clean
-from pipeline.report.sections import effects, race
+from pipeline.report.sections import effects, race, sentences
 from pipeline.report.sections.ablation import main_table
 from pipeline.report.sections.footnotes import bold
 from pipeline.report.sections.search import configuration
@@ -28,6 +28,8 @@ def render(findings: Findings, page: Path) -> str:
     content = document(findings, frozenset())
     lines = [f"!! {line}" for banner in content.banners for line in _wrap(banner, width() - 3)]
     lines += ["", *_wrap(content.title), *_summary(content)]
+    if (terms := sentences.terms(findings.ablation, findings.record)) is not None:
+        lines += _wrap(terms.text)
     if findings.search.trials:
         lines += ["", *_best(findings.search, findings.study)]
         lines += [
@@ -82,14 +84,7 @@ def _tables(ablation: Ablation) -> Iterator[Table]:
     where they are tested.
     """
     whole = main_table(ablation)
-    first = len(ablation.factors)
-    keep = (
-        first,
-        *range(
-            [column.title.endswith(("(n)", "each run")) for column in whole.columns].index(True),
-            len(whole.columns),
-        ),
-    )
+    keep = (len(ablation.factors), *range(whole.results or 0, len(whole.columns)))
     rows = tuple(tuple(row[i] for i in keep) for row in whole.rows)
     yield Table(whole.caption, tuple(whole.columns[i] for i in keep), rows)
     if any(contrast.family for contrast in ablation.effects):

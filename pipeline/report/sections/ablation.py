@@ -14,7 +14,7 @@ from pipeline.analysis.wording import NONE, Points, listed, millions, size
 from pipeline.counts import plural
 from pipeline.record.record import Record
 from pipeline.report.document import Block, Bullets, Cell, Column, Figure, Heading, Table, table
-from pipeline.report.sections import beyond, costs, effects, families, race, tuning
+from pipeline.report.sections import beyond, costs, effects, families, race, sentences, tuning
 from pipeline.report.sections.finished_models import finished_models
 from pipeline.report.sections.footnotes import footnotes
 from pipeline.report.sections.own_metrics import own_metrics
@@ -31,13 +31,22 @@ NOTES = {  # one run each: val acc in percent, val loss
 }
 
 
+def first(ablation: Ablation, record: Record, study: Study, *, forest: bool) -> Iterator[Block]:
+    """The answer as a figure, where it could be drawn, and as a table."""
+    efforts = tuning_efforts(record, study)
+    if forest:
+        yield _forest(ablation)
+    yield main_table(ablation, tuning.column(efforts))
+
+
 def blocks(
     ablation: Ablation, record: Record, study: Study, *, dropped: frozenset[str]
 ) -> Iterator[Block]:
-    """The section; `dropped` holds figures that could not be drawn."""
+    """The section behind the table; `dropped` holds figures that could not be drawn."""
     yield Heading("Ablation")
+    if (terms := sentences.terms(ablation, record)) is not None:
+        yield terms
     efforts = tuning_efforts(record, study)
-    yield main_table(ablation, tuning.column(efforts))
     if efforts:
         keys = {row.arm: row.keys for row in ablation.rows}
         yield tuning.tuning_table(efforts, keys, ablation.judged)
@@ -50,6 +59,16 @@ def blocks(
     ours = record.data.get("is_food11") and ablation.judged.is_acc
     if ours and {row.arm for row in ablation.designed} == set(NOTES):
         yield notes_table(ablation)
+    if "interaction" not in dropped:
+        yield Figure(
+            "interaction",
+            f"Mean {ablation.judged.noun} with each factor off and on. Parallel lines: the effects "
+            "add up. Small dots are single runs.",
+            "Interaction plot of the factors",
+        )
+
+
+def _forest(ablation: Ablation) -> Figure:
     groups = listed(list(dict.fromkeys(contrast.family_name for contrast in ablation.contrasts)))
     dots = (
         "; small dots are single replicates"
@@ -67,20 +86,13 @@ def blocks(
         else ", a difference within which is of no practical interest"
     )
     tested = families.setting(ablation.contrasts, ablation)
-    forest = Figure(
+    return Figure(
         "differences",
         f"What the design asks: {groups}. Mean and 95 % interval of each on its own{thin}{dots}. "
         f"The band is the margin of {within(ablation)}{meant}. "
         f"{' '.join(filter(None, (families.cautions(ablation.contrasts), tested)))}",
         f"Forest plot of differences in {ablation.judged.noun} with 95 percent intervals",
     )
-    interaction = Figure(
-        "interaction",
-        f"Mean {ablation.judged.noun} with each factor off and on. Parallel lines: the effects add "
-        "up. Small dots are single runs.",
-        "Interaction plot of the factors",
-    )
-    yield from (figure for figure in (forest, interaction) if figure.name not in dropped)
 
 
 def main_table(ablation: Ablation, efforts: Mapping[str, str] = MappingProxyType({})) -> Table:
@@ -106,6 +118,7 @@ def main_table(ablation: Ablation, efforts: Mapping[str, str] = MappingProxyType
         "mean ± sd (n)" if any(row.n >= MIN_REPLICATES for row in ablation.rows) else "each run"
     )
     title = f"{ablation.judged.short} (%), {spread}"
+    results = len(parts)
     parts.append(
         _named(ablation, title, "right", texts, [row.mean for row in ablation.rows], bold=True)
     )
@@ -130,6 +143,7 @@ def main_table(ablation: Ablation, efforts: Mapping[str, str] = MappingProxyType
         rows,
         frozenset(rules),
         key=len(ablation.factors),
+        results=results,
     )
 
 

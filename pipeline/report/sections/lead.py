@@ -10,6 +10,7 @@ from pipeline.study.questions import SCREEN
 from pipeline.study.study import Study
 
 SIGNS = {"better": "positive", "worse": "negative"}
+PLAIN = {"inconclusive": "cannot be told yet"}
 
 
 def answer(ablation: Ablation, study: Study, shown: Points) -> str:
@@ -69,9 +70,9 @@ def _groups(asked: list[Contrast], shown: Points) -> list[str]:
         title = (
             best
             if verdict == "better"
-            else verdict
+            else PLAIN.get(verdict, verdict)
             if all(against)
-            else SIGNS.get(verdict, verdict)
+            else SIGNS.get(verdict, PLAIN.get(verdict, verdict))
         )
         groups += [f"{title}: {listed(names)}"] if names else []
     return groups

@@ -15,6 +15,7 @@ from pipeline.record.record import Record
 from pipeline.report.document import Bullets, Text
 from pipeline.report.sections import beyond, interactions, lead
 from pipeline.report.sections.families import bound, cautions, products, setting
+from pipeline.report.sections.next_steps import MOST, to_tell
 from pipeline.report.sections.tuning import hyperparameters
 from pipeline.study.questions import SCREEN
 from pipeline.study.study import is_default_margin, margin_in_words
@@ -32,7 +33,7 @@ def points(ablation: Ablation) -> Points:
 
 
 def summary(ablation: Ablation, record: Record) -> tuple[Text | Bullets, ...]:
-    """What was compared and which arms lead; each answer; what the answers hold for."""
+    """The question and its answer, each arm's; what was compared, and what speaks against it."""
     shown, rows = points(ablation), ablation.rows
     if not any(row.values for row in rows):
         none = (
@@ -42,10 +43,8 @@ def summary(ablation: Ablation, record: Record) -> tuple[Text | Bullets, ...]:
         return (_together(none, *lost(ablation)),)
     judged = f"on {record.data['title']}, judged by {ablation.judged.long}"
     study = record.study
-    parts = [
-        lead.answer(ablation, study, shown),
-        f"{plural(len(rows), 'arm')} with {_replicates(ablation)} {judged}.",
-    ]
+    first = Text(lead.answer(ablation, study, shown))
+    parts = [f"{plural(len(rows), 'arm')} with {_replicates(ablation)} {judged}."]
     if rows[0].values:
         parts.append(f"The reference, {rows[0].arm}, has {_in_words(rows[0], shown)}.")
     else:
@@ -53,9 +52,8 @@ def summary(ablation: Ablation, record: Record) -> tuple[Text | Bullets, ...]:
             f"The reference, {rows[0].arm}, has no result ({ablation.empty[rows[0].arm]})."
         )
     if ablation.unequal:
-        return (_together(*parts, refusal(ablation.unequal), *lost(ablation)),)
-    told = [contrast for contrast in ablation.contrasts if _is_told(contrast)]
-    order = sorted(told, key=lambda contrast: contrast.kind == "interaction")
+        return (first, _together(*parts, refusal(ablation.unequal), *lost(ablation)))
+    order = sorted(_told(ablation), key=lambda contrast: contrast.kind == "interaction")
     answers = [
         (_interaction if contrast.kind == "interaction" else _sentence)(contrast, ablation, shown)
         + beyond.sentence(contrast, shown)
@@ -65,17 +63,23 @@ def summary(ablation: Ablation, record: Record) -> tuple[Text | Bullets, ...]:
         is_open = record.race is not None and not record.race.winner
         said = _sentence(ablation.found.contrast, ablation, shown)
         answers.append(said + (EARLIER if is_open else CHOSEN))
-    terms = [cautions(told)]
+    what = _together(*parts, *lost(ablation), _best(ablation), converged(ablation))
+    return (first, Bullets(tuple(filter(None, answers))), what)
+
+
+def terms(ablation: Ablation, record: Record) -> Text | None:
+    """What the answers of `summary` hold for: how they were tested, by which seeds and looks; None
+    where nothing is compared.
+    """
+    if ablation.unequal or not any(row.values for row in ablation.rows):
+        return None
+    told = _told(ablation)
+    parts = [cautions(told)]
     if any(contrast.family for contrast in told):
         brackets = "Brackets are 95 % confidence intervals in percent points."
-        terms += [brackets, setting(told, ablation), bound(told, ablation)]
-    return (
-        _together(
-            *parts, *lost(ablation), _best(ablation), converged(ablation), lead.looks(record, study)
-        ),
-        Bullets(tuple(filter(None, answers))),
-        _together(*terms, hyperparameters(study), small=True),
-    )
+        parts += [brackets, setting(told, ablation), bound(told, ablation)]
+    study = record.study
+    return _together(*parts, hyperparameters(study), lead.looks(record, study))
 
 
 def _together(*sentences: str, small: bool = False) -> Text:
@@ -149,11 +153,12 @@ def spread_text(values: Sequence[float], shown: Points) -> str:
     )
 
 
-def _is_told(contrast: Contrast) -> bool:
-    """Whether the summary says it: main effects and shares of a full factorial are left to their
+def _told(ablation: Ablation) -> list[Contrast]:
+    """What the summary says: main effects and shares of a full factorial are left to their
     tables.
     """
-    return contrast.kind in ("delta", "step", "interaction") or contrast.family_name == SCREEN
+    kinds = ("delta", "step", "interaction")
+    return [c for c in ablation.contrasts if c.kind in kinds or c.family_name == SCREEN]
 
 
 def _sentence(contrast: Contrast, ablation: Ablation, shown: Points) -> str:
@@ -174,11 +179,7 @@ def _sentence(contrast: Contrast, ablation: Ablation, shown: Points) -> str:
     if contrast.verdict == "inconclusive":
         if contrast.low > 0 or contrast.high < 0:
             head += " once corrected for several comparisons"
-        least = shown.percent(contrast.mde)
-        return (
-            f"{head} (at the spread seen, a true difference below {least} is found with less "
-            "than 80 % power)."
-        )
+        return f"{head}: {_open(contrast, ablation, shown)}."
     if contrast.verdict == "equivalent":
         half = float(
             Fit(*map(np.asarray, (contrast.delta, contrast.sd, contrast.error, contrast.df))).half(
@@ -196,6 +197,17 @@ def _sentence(contrast: Contrast, ablation: Ablation, shown: Points) -> str:
     return f"{head}{small}." + (
         f" It may be {product} alone, as both factors of that are found too." if product else ""
     )
+
+
+def _open(contrast: Contrast, ablation: Ablation, shown: Points) -> str:
+    """What it would take to tell it."""
+    size, number = to_tell(contrast, ablation)
+    now = f"{plural(contrast.n, 'replicate')} find a true difference of "
+    now += f"{shown.percent(contrast.mde)} points in 80 % of studies"
+    if size >= contrast.mde:
+        return now
+    enough = f"takes about {number}" if number else f"takes more than {MOST}"
+    return f"{now}, one of {shown.percent(size)} {enough}"
 
 
 def _interaction(contrast: Contrast, ablation: Ablation, shown: Points) -> str:
