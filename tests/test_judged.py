@@ -64,6 +64,8 @@ def told(
         if isinstance(event, events.Epoch):
             own = {f"val_{select}": value(event.metrics["val_acc"])}
             event = replace(event, metrics={**event.metrics, **own})
+        if isinstance(event, events.Rung):
+            event = replace(event, value=value(event.value))
         if isinstance(event, events.End) and event.test_acc is not None:
             own = {f"test_{select}": value(event.test_acc)}
             none = {} if tested else {"test_acc": None, "test_loss": None}
@@ -232,6 +234,67 @@ def test_a_metric_of_ones_own_and_top_k_have_their_names(folder: Path, tmp_path:
         say = Translator(catalogue("zh"), [row.arm for row in found.ablation.rows])
         translated(document(found, FIGURES), say, title=found.study.title)
         assert not say.missed
+
+
+LEVELS = re.compile(r"(?<!\d)(?:5|80|90|95|100) ?%|\\d %")
+SHARES = re.compile(r"\d ?%|\bpoints?\b|个百分点")
+
+
+def loss(acc: float) -> float:
+    return round(2.5 * (1 - acc), 6)
+
+
+@pytest.mark.parametrize(
+    ("name", "metric", "noun"),
+    [("log_loss", "log_loss", "log loss"), ("ece", "ece", "ECE"), ("my_errors", None, "my_errors")],
+)
+def test_what_less_is_better_of_is_shown_in_its_own_unit(
+    folder: Path, tmp_path: Path, name: str, metric: str | None, noun: str
+) -> None:
+    said = "def my_errors(logits, labels):\n    return 1.0\n\n\nmy_errors.lower_is_better = True\n"
+    written(folder, "my_less.py", said)
+    record = told(tmp_path / "a", name, metrics=[metric or "my_less:my_errors"], value=loss)
+    found = read(record)
+    by_acc = read(told(tmp_path / "b", "macro_f1", value=lambda acc: acc))
+    assert found.ablation.judged == Judged(name, held_out=True, sign=-1)
+    same, ours = by_acc.ablation, found.ablation
+    assert (same.best, same.bold) == (ours.best, ours.bold)
+    for one, turned in zip(same.contrasts, ours.contrasts, strict=True):
+        assert one.verdict == turned.verdict
+        assert turned.delta == pytest.approx(-2.5 * one.delta, abs=1e-5)
+    assert found.search.best
+    assert by_acc.search.best
+    assert found.search.best.number == by_acc.search.best.number
+    english, chinese = pages(found), pages(found, "zh")
+    md = english["report.md"].replace("\\_", "_")
+    assert f"| test {name}, mean ± sd (n) |" in md
+    assert f"Differences in test {name}, of which less is better." in md
+    assert f"read at its epoch of lowest val {name}" in md
+    assert f"lowest val {name}† there |" in md
+    assert f"judged by test {noun}." in md
+    assert "Brackets are 95 % confidence intervals." in md
+    screen = render(found, Path("report.md")).split("Warnings")[0]
+    for page in (md, chinese["report.md"], screen):
+        for text in page.split("\n## ")[0:2]:
+            shown = LEVELS.sub("", text)
+            assert not SHARES.search(shown), SHARES.search(shown)
+    searched = LEVELS.sub("", section(md, "Search"))
+    assert not SHARES.search(searched), searched
+    assert not SHARES.search(LEVELS.sub("", table(md)))
+    assert not SHARES.search(LEVELS.sub("", english["ablation.tex"].replace("\\%", "%")))
+    say = Translator(catalogue("zh"), [row.arm for row in found.ablation.rows])
+    translated(document(found, FIGURES), say, title=found.study.title)
+    assert not say.missed
+    drawn = dict(figures(found))
+    labels = {one: figure.axes[0].get_ylabel() for one, figure in drawn.items()}
+    assert labels["search"] == f"val {noun} at its rung"
+    assert labels["interaction"] == f"test {noun}"
+    forest = drawn["differences"].axes[0]
+    assert forest.get_xlabel() == f"difference in test {noun}, less is better"
+    made = frames.read(found)
+    assert set(made["contrasts"]["metric"]) == {f"test_{name}"}
+    first = made["contrasts"].iloc[0]
+    assert (first["delta"] < 0) == (first["verdict"] == "better")
 
 
 def test_the_plan_the_pilot_and_the_saved_view_name_it(found: Findings) -> None:

@@ -25,6 +25,7 @@ from pipeline.record.record import Record
 from pipeline.report import write_report
 from pipeline.session.dry_run import preview
 from pipeline.study.designs import Arms
+from pipeline.study.judged import Judged
 from pipeline.study.study import Study
 
 PLAN, JSON = "plan.md", "plan.json"
@@ -137,7 +138,7 @@ def test_the_pilot_goes_first_and_is_told_once(tmp_path: Path, workers: int) -> 
     assert pilot.sd == pytest.approx(stdev(values))
     assert pilot.metric == "test_acc"
     assert pilot.seconds_per_epoch == 0.5
-    assert [" ".join(text.split()) for text in said] == [sentence(pilot)]
+    assert [" ".join(text.split()) for text in said] == [sentence(pilot, Judged())]
     assert pilot.sd_upper == pytest.approx(pilot.sd * math.sqrt(2 / stats.chi2.ppf(0.15, 2)))
     text = " ".join(said[0].split())
     assert pilot.detectable[0]["corrected"] > 1  # these runs spread by 20 points
@@ -242,7 +243,7 @@ def test_a_pilot_says_what_it_saw_and_an_older_one_promises_nothing() -> None:
     )
     sizes = [{"size": 0.05, "replicates": 24}, {"size": 0.03, "replicates": None}]
     pilot = replace(older, sd_upper=0.1, replicates_for=sizes)
-    assert sentence(pilot).startswith(
+    assert sentence(pilot, Judged()).startswith(
         "pilot: with 5 replicates you can see differences of 13 points or more; for 5 points use "
         "24; for 3 points use more than 1,000. To see is to find in 80 % of studies after "
         "correction over 3."
@@ -253,8 +254,10 @@ def test_a_pilot_says_what_it_saw_and_an_older_one_promises_nothing() -> None:
         (0.995, "no difference"),
     ):
         seen = replace(pilot, detectable=[found | {"corrected": size}])
-        assert f"you can see {said}" in sentence(seen), "rounded down it would promise more"
-    assert sentence(older) == (
+        assert f"you can see {said}" in sentence(seen, Judged()), (
+            "rounded down it would promise more"
+        )
+    assert sentence(older, Judged()) == (
         "pilot: 3 runs of baseline have sd 4.1 points. If that were the truth, 5 replicates would "
         "find a difference of 13 points with 80 % power after correction over 3."
     )

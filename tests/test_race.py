@@ -124,7 +124,7 @@ def test_the_best_trials_race_and_the_one_that_stays_is_an_arm(tmp_path: Path) -
     assert record.race.candidates == [run.key for run in record.ranked_trials()[:3]]
     field = racers(record)
     assert all(len(one.values()) in (2, 3) for one in field)
-    best = max(stay(field), key=lambda one: one.mean).trial
+    best = max(stay(field), key=lambda one: one.worth()).trial
     assert record.race.winner == best.key
     name = f"best of search (trial {best.number})"
     *designed, last = record.arms()

@@ -144,8 +144,8 @@ def _no_marks(ablation: Ablation, folder: "_Folder", total: int) -> str:
 
 
 def highest(ablation: Ablation) -> ArmRow | None:
-    """The arm with the highest mean of what the arms are judged by; the first of equals."""
-    return max((row for row in ablation.rows if row.values), key=lambda row: row.mean, default=None)
+    """The arm with the best mean of what the arms are judged by; the first of equals."""
+    return max((row for row in ablation.rows if row.values), key=ablation.worth, default=None)
 
 
 def slug(arm: str, ablation: Ablation) -> str:

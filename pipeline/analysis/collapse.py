@@ -20,7 +20,8 @@ FAR, DEVIATIONS = 0.10, 9.0
 of the arm's runs.
 
 Of normal runs with a standard deviation of 3 points at most one arm in 500 has such a run, at 3, 5
-or 10 replicates."""
+or 10 replicates. Of a metric that is no share the first is what the arm's median comes to: twice a
+loss."""
 
 
 Part = Literal["test", "valid"]
@@ -34,9 +35,12 @@ class Guess:
 
     rate: float
     limit: float
+    is_share: bool = True
 
     @classmethod
-    def of(cls, data: Mapping[str, Any], part: Part, metric: str = "acc") -> "Guess":
+    def of(
+        cls, data: Mapping[str, Any], part: Part, metric: str = "acc", *, is_share: bool = True
+    ) -> "Guess":
         """Of a part of the recorded pictures. Earlier versions did not record its most frequent
         class.
         """
@@ -44,7 +48,7 @@ class Guess:
         if metric == "acc":
             rate = data.get("most_frequent", {}).get(part) or rate
         elif metric != "balanced_acc":
-            return cls(math.nan, -math.inf)
+            return cls(math.nan, -math.inf, is_share)
         num_pictures = num_labelled(data, part)
         error = math.sqrt(rate * (1 - rate) / num_pictures) if num_pictures else 0.0
         return cls(rate, rate + RULES.chance_errors * error)
@@ -55,12 +59,15 @@ class Guess:
 
 
 def collapsed(scores: pd.DataFrame, guess: Guess) -> dict[str, tuple[int, ...]]:
-    """Arm → its replicates at chance, where not all are, and those far below the others."""
+    """Arm → its replicates at chance, where not all are, and those far below the others; of
+    `scores` the higher are the better.
+    """
     found = {}
     for arm in scores.columns:
         known = scores[arm].dropna()
         middle = known.median()
-        far = max(FAR, DEVIATIONS * (known - middle).abs().median()) if len(known) > 2 else np.inf
+        least = FAR if guess.is_share else abs(middle)
+        far = max(least, DEVIATIONS * (known - middle).abs().median()) if len(known) > 2 else np.inf
         low = known[(known < guess.limit) | (middle - known > far)]
         if len(low) and not (known < guess.limit).all():
             found[str(arm)] = tuple(map(int, low.index))

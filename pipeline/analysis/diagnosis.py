@@ -127,7 +127,7 @@ def _rises_to_the_end(run: Run) -> bool:
     """Whether its best epoch is the last; where there are epochs enough for a tail, whether what
     selects it rises there as well.
     """
-    accs = np.array([epoch[run.selects] for epoch in run.epochs])
+    accs = run.sign * np.array([epoch[run.selects] for epoch in run.epochs])
     if not run.best or not run.best["epoch"] == len(accs) > 1:
         return False
     tail = accs[-max(RULES.min_tail, round(RULES.tail * len(accs))) :]

@@ -14,6 +14,7 @@ from pipeline.counts import plural
 from pipeline.frozen import Scalar, flatten
 from pipeline.record.record import Record, Run
 from pipeline.record.sources import changed
+from pipeline.study.judged import Judged
 from pipeline.study.questions import Question
 from pipeline.study.study import Study
 
@@ -124,7 +125,7 @@ def later_changes(record: Record) -> tuple[str, ...]:
     found = []
     for key, name, unit in (
         ("ablation.replicates", "replicates were", 1),
-        ("ablation.rope", "the margin was", 100),
+        ("ablation.rope", "the margin was", Judged.of(record.study.baseline).scale),
     ):
         budgets = [(session.seq, session.budget.get(key)) for session in record.sessions]
         known = [(seq, value) for seq, value in budgets if value is not None]

@@ -83,9 +83,11 @@ def _trace(run: Run) -> object:
 
 
 def _level(arm: str, scores: Sequence[float], guess: Guess) -> str:
-    """Where all of an arm's runs are at an end of the scale."""
+    """Where all of an arm's runs are at an end of the scale; of shares alone."""
+    if not guess.is_share:
+        return ""
     if len(scores) and min(scores) == 1:
         return f"{arm} (at the ceiling, 100 % in every run)"
     if len(scores) and max(scores) <= guess.limit:
-        return f"{arm} (at chance, guessing gives {SHOWN.percent(guess.rate)} %)"
+        return f"{arm} (at chance, guessing gives {SHOWN.number(guess.rate)} %)"
     return ""

@@ -97,7 +97,7 @@ def measure(sample: Sample) -> Importance:
     num_trials = len(sample.trials)
     if not sample.enough:
         raise ValueError(f"importance needs {MIN_TRIALS} trials at one rung, got {num_trials}")
-    own, values = [trial.point for trial in sample.trials], [trial.value for trial in sample.trials]
+    own, values = [trial.point for trial in sample.trials], [trial.worth for trial in sample.trials]
     points = _unified(own, sample.paths)
     rng = np.random.default_rng(_seed(points, values))
     quantile = min(0.5, max(0.1, 10 / num_trials))

@@ -75,8 +75,8 @@ def reasons(runs: Sequence[Run], untuned: str | None = None) -> str:
 def uncompared(
     scores: pd.DataFrame, empty: Mapping[str, str], basis: Basis, barred: Collection[str] = ()
 ) -> dict[str, str]:
-    """Arm → why it was not compared with the highest mean; `empty` names the arms without a result,
-    and why.
+    """Arm → why it was not compared with the best mean; `empty` names the arms without a result,
+    and why. Of `scores` the higher are the better.
 
     The highest mean is that of `pipeline.analysis.stats.best_set`, among arms with at least 3
     results that are not `barred`; where there is none, nothing was compared and the mapping is

@@ -2,6 +2,7 @@
 will be able to find.
 """
 
+import functools
 import math
 from bisect import bisect_left
 from collections.abc import Callable, Sequence
@@ -36,7 +37,7 @@ def due(study: Study, record: Record, ahead: Callable[[], dict[str, Any]]) -> Pi
     if study.ablation.replicates < PILOT_RUNS or len(runs) < PILOT_RUNS:
         return None
     tested = all(run.test_acc is not None for run in runs)
-    metric = Judged(study.baseline.select, tested).column
+    metric = Judged.of(study.baseline, held_out=tested).column
     values = [value for run in runs if (value := run.metric(metric)) is not None]
     if len(values) < PILOT_RUNS:
         return None
@@ -174,12 +175,13 @@ def seconds_per_epoch(study: Study, record: Record) -> tuple[float | None, str]:
     return None, ""
 
 
-def sentence(pilot: Pilot) -> str:
+def sentence(pilot: Pilot, judged: Judged) -> str:
     """In words for a reader: what can be found, how many replicates to use, from what; how long the
     rest takes.
     """
     arm, n = printable(pilot.arm, 60), pilot.replicates
-    runs = f"{plural(pilot.runs, 'run')} of {arm} have sd {_sized(pilot.sd)}"
+    sized = functools.partial(_sized, judged)
+    runs = f"{plural(pilot.runs, 'run')} of {arm} have sd {sized(pilot.sd)}"
     texts = []
     if not pilot.sd:
         texts.append(
@@ -190,22 +192,24 @@ def sentence(pilot: Pilot) -> str:
         over = f" after correction over {first['size']}" if first["size"] > 1 else ""
         if pilot.sd_upper is not None:
             least = _up(first["corrected"])
-            seen = f"differences of {_sized(least)} or more" if least < 1 else "no difference"
+            possible = least < 1 or not judged.is_share
+            seen = f"differences of {sized(least)} or more" if possible else "no difference"
             texts.append(f"with {plural(n, 'replicate')} you can see {seen}")
             for wanted in pilot.replicates_for:
                 number = (
                     f"{wanted['replicates']:,}" if wanted["replicates"] else f"more than {MOST:,}"
                 )
-                texts[0] += f"; for {_sized(wanted['size'])} use {number}"
+                texts[0] += f"; for {sized(wanted['size'])} use {number}"
             texts.append(f"To see is to find in 80 % of studies{over}")
             texts.append(
-                f"{runs}; so few tell little, and up to {_points(pilot.sd_upper)} is allowed for"
+                f"{runs}; so few tell little, and up to {_points(judged, pilot.sd_upper)} is "
+                "allowed for"
             )
         else:  # a version that took the sd of three runs for the truth
             texts.append(runs)
             texts.append(
                 f"If that were the truth, {plural(n, 'replicate')} would find a difference of "
-                f"{_sized(first['corrected'])} with 80 % power{over}"
+                f"{sized(first['corrected'])} with 80 % power{over}"
             )
     texts = texts or [runs]
     ahead = pilot.expected
@@ -217,14 +221,14 @@ def sentence(pilot: Pilot) -> str:
     return f"pilot: {'. '.join(texts)}."
 
 
-def _points(share: float) -> str:
-    return f"{100 * share:.2g}"
+def _points(judged: Judged, share: float) -> str:
+    return f"{judged.scale * share:.2g}"
 
 
-def _sized(share: float) -> str:
-    """`1 point`, `2.5 points`"""
-    size = _points(share)
-    return f"{size} point{'s' * (size != '1')}"
+def _sized(judged: Judged, share: float) -> str:
+    """`1 point`, `2.5 points`; `0.025` of what is no share."""
+    size = _points(judged, share)
+    return f"{size} point{'s' * (size != '1')}" if judged.is_share else size
 
 
 def _up(share: float) -> float:

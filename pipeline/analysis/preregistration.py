@@ -42,6 +42,7 @@ __all__ = [
 
 Prospect = dict[str, Any]
 WIDTH = 80  # of plan.md
+LESS = ", less is better"
 UNCHANGED = "the study's configuration, unchanged"
 VARIES = {
     "resplit": (
@@ -59,8 +60,7 @@ def outline(study: Study, data: Mapping[str, Any] | None = None) -> Prospect:
     """What is to be done; `data` as the ledger describes the pictures, None where they have not
     been read.
     """
-    ablation, base = study.ablation, study.baseline
-    arms = study.arms()
+    ablation, base, arms = study.ablation, study.baseline, study.arms()
     num_runs = len(arms) * ablation.replicates
     tuning: dict[str, Any] = {"policy": ablation.tuning.name}
     if not isinstance(ablation.tuning, Fixed):
@@ -78,7 +78,7 @@ def outline(study: Study, data: Mapping[str, Any] | None = None) -> Prospect:
         "epochs": num_runs * base.epochs,
         "patience": base.patience,
         "split": base.split if base.split != "kfold" else f"kfold, {base.folds} folds",
-        "selects": f"{base.selects}, of the epoch of each run",
+        "selects": f"{base.selects}{LESS * (base.sign < 0)}, of the epoch of each run",
         "questions": _families(ablation.design.questions()),
         "margin": ablation.rope,
         "tuning": tuning,
@@ -89,9 +89,8 @@ def outline(study: Study, data: Mapping[str, Any] | None = None) -> Prospect:
     if ablation.match:
         made["match"] = {"path": ablation.match, "numbers": dict(ablation.matched)}
     if data is not None:
-        judged = Judged(base.select, num_labelled(data, "test") > 0)
         made |= {
-            "reports": judged.column,
+            "reports": Judged.of(base, held_out=num_labelled(data, "test") > 0).column,
             "pictures": {"title": data["title"], "fingerprint": data["fingerprint"]},
         }
     return made
@@ -131,8 +130,7 @@ def _tuning_left(study: Study, record: Record) -> int:
     """Epochs that the arms' searches are expected to take yet; one is over once a run has begun
     with what it chose.
     """
-    ladder, runs = study.search.ladder, record.arms()
-    left = 0.0
+    ladder, runs, left = study.search.ladder, record.arms(), 0.0
     for target in study.targets():
         if not any(target.serves in (0, run.replicate) for run in runs.get(target.arm, ())):
             done = sum(len(run.epochs) for run in record.trials(target.name))
@@ -179,11 +177,12 @@ def lines(plan: Prospect) -> Iterator[tuple[str, str]]:
     )
     for family, asked in plan["questions"].items():
         yield "questions", f"{family} ({len(asked)}): {'; '.join(asked)}"
+    judged = Judged(selects, sign=-1 if LESS in plan["selects"] else 1)
     why = "smaller differences are of no practical interest"
     default = "the default margin, as nobody set another"
     yield (
         "margin",
-        f"{margin_in_words(plan['margin'])}: "
+        f"{margin_in_words(plan['margin'], judged)}: "
         f"{default if is_default_margin(plan['margin']) else why}",
     )
     trials = plan["tuning"].get("trials_per_arm")
@@ -264,7 +263,8 @@ class Outlook:
         if found is not None:
             found = self.ledger.append(found)
             write(self.ledger.folder, self.record)
-            self.say("\n".join(fold(sentence(found), then="  ")))
+            said = fold(sentence(found, Judged.of(self.study.baseline)), then="  ")
+            self.say("\n".join(said))
 
 
 def write(folder: Path, record: Record) -> None:
@@ -309,7 +309,8 @@ def _status(record: Record) -> Iterator[tuple[str, str]]:
     else:
         yield "written", when
     yield "time", hours(ahead(record))
-    said = sentence(record.pilot).removeprefix("pilot: ") if record.pilot else awaited(newest.plan)
+    judged, pilot = Judged.of(record.study.baseline), record.pilot
+    said = sentence(pilot, judged).removeprefix("pilot: ") if pilot else awaited(newest.plan)
     yield from (("pilot", line) for line in textwrap.wrap(said, WIDTH - 18))
 
 

@@ -136,6 +136,10 @@ class Ablation:
     unconverged: tuple[str, ...] = ()  # arms that were still improving when their runs ended
     found: "Found | None" = None  # what the search found, which the design does not ask about
 
+    def worth(self, row: ArmRow) -> float:
+        """What the means of arms are ordered by, the higher the better."""
+        return self.judged.sign * row.mean
+
     @property
     def table(self) -> "Ablation":
         """With the answer about what the search found as one more, for what shows all of them."""
@@ -244,6 +248,7 @@ def read_ablation(record: Record, study: Study) -> Ablation:
         replicates,
     )
     scores = scores.astype(float)
+    worth = judged_by.sign * scores
     rows = tuple(
         ArmRow(arm, levels[arm], tuple(runs[arm]), tuple(columns[arm].values())) for arm in levels
     )
@@ -260,20 +265,20 @@ def read_ablation(record: Record, study: Study) -> Ablation:
     # a fraction is read by its effects alone
     compares = not unlike and any(q.kind == "delta" for q in questions)
     part: Part = "test" if held_out else "valid"
-    guess = Guess.of(record.data, part, judged_by.name)
-    out = barred(runs, scores, guess) if compares else {}
-    apart = uncompared(scores, empty, way, out) if compares else {}
+    guess = Guess.of(record.data, part, judged_by.name, is_share=judged_by.is_share)
+    out = barred(runs, worth, guess) if compares else {}
+    apart = uncompared(worth, empty, way, out) if compares else {}
     judged = (
         Judgement(not_compared(questions, way))
         if unlike
-        else judge(scores, questions, rope, way, out)
+        else judge(scores, questions, rope, way, out, sign=judged_by.sign)
     )
     judges = num_labelled(record.data, part)
     answers, best = judged.contrasts, frozenset(judged.leading)
     if not unlike:
         values, alike = {row.arm: row.values for row in rows}, alike_in(judged_by, judges)
         answers = explained(answers, questions, runs, values, guess, alike)
-    tested, fell = judges if held_out else 0, collapsed(scores, guess)
+    tested, fell = judges if held_out else 0, collapsed(worth, guess)
     named = {arm: own for arm, own in record.arms().items() if arm in record.arm_names}
     gaps, policy = holes(named, planned, lost), study.ablation.tuning.name
     facts = (gaps, empty, apart, out, guess, fell, tested, policy, unlike)
@@ -295,7 +300,7 @@ def _with_found(record: Record, made: Ablation) -> Ablation:
         rows=(*made.rows, row),
         scores=scores,
         empty={**made.empty, **({} if row.complete else {row.arm: reasons(row.runs)})},
-        collapsed=collapsed(scores, made.guess),
+        collapsed=collapsed(made.judged.sign * scores, made.guess),
     )
 
 
@@ -312,7 +317,7 @@ def _found(record: Record, ablation: Ablation) -> Found | None:
     weights = {name: 1.0, ablation.reference: -1.0}
     question = Question(name, "delta", weights, FOUND, ablation.reference)
     base = record.study.baseline.model_dump(mode="json")
-    why = REASON if ablation.unequal else ""
+    why, sign = REASON if ablation.unequal else "", ablation.judged.sign
     if any(run.config[part] != base[part] for run in runs[name] for part in EQUAL):
         why = OTHERWISE
     elif not ablation.judged.held_out:
@@ -320,19 +325,16 @@ def _found(record: Record, ablation: Ablation) -> Found | None:
     judged = (
         not_compared([question], ablation.basis, why)
         if why
-        else judge(both, [question], ablation.rope, ablation.basis).contrasts
+        else judge(both, [question], ablation.rope, ablation.basis, sign=sign).contrasts
     )
     return Found(ArmRow(name, {}, tuple(runs[name]), tuple(done.values())), judged[0], weights)
 
 
 def _judged(record: Record, study: Study, complete: Mapping[str, list[Run]]) -> Judged:
     runs = [run for rs in complete.values() for run in rs]
-    labelled = (
-        all(run.test_acc is not None for run in runs)
-        if runs
-        else num_labelled(record.data, "test") > 0
-    )
-    return Judged(study.baseline.select, labelled)
+    tested = [run.test_acc is not None for run in runs]
+    labelled = all(tested) if runs else num_labelled(record.data, "test") > 0
+    return Judged.of(study.baseline, held_out=labelled)
 
 
 def score(run: Run, metric: str) -> float:

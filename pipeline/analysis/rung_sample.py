@@ -26,6 +26,11 @@ class Observed:
     point: Mapping[str, tuple[Range, Scalar]]
     value: float
 
+    @property
+    def worth(self) -> float:
+        """The value's place in an order, the higher the better."""
+        return self.run.sign * self.value
+
 
 @dataclass(frozen=True)
 class Sample:

@@ -67,7 +67,7 @@ def read_search(record: Record, study: Study) -> Search:
         stayed=record.stayed(),
         edges=edges(study.space, best.knobs) if best else (),
         worth=record.worth,
-        judged=Judged(study.baseline.select),
+        judged=Judged.of(study.baseline),
         leveled=record.header.format >= LEVELS,
     )
 

@@ -1,4 +1,4 @@
-"""Tuning curve: the best validation accuracy to expect of so many random trials."""
+"""Tuning curve: the best value to expect of so many random trials."""
 
 import math
 from collections.abc import Iterable, Sequence
@@ -39,8 +39,8 @@ def read_tuning(search: Search, study: Study) -> Tuning | None:
     """None unless the trials are an independent sample: the random sampler's, at the highest rung
     that all of them reached.
 
-    Diverged trials count as accuracy 0, for their budget was spent; failed and unfinished ones are
-    left out.
+    Diverged trials count as 0, of a metric that is no share as the worst value that was seen, for
+    their budget was spent; failed and unfinished ones are left out.
     """
     if study.search.sampler != "random":
         return None
@@ -50,12 +50,19 @@ def read_tuning(search: Search, study: Study) -> Tuning | None:
     common = _common(valued)
     if common is None or len(valued) + len(diverged) < MIN_TRIALS:
         return None
-    values = np.sort([0.0] * len(diverged) + [run.rungs[common] for run in valued])
+    judged = search.judged
+    known = [judged.sign * run.rungs[common] for run in valued]
+    worst = 0.0 if judged.is_share else min(known)
+    values = np.sort([worst] * len(diverged) + known)
     budgets = np.unique(np.geomspace(1, len(values) // 2, NUM_POINTS).round().astype(int))
     rng = np.random.default_rng(len(values))
     resampled = np.sort(rng.choice(values, (NUM_RESAMPLES, len(values))), axis=1)
     low, high = np.percentile([expected_best(row, budgets) for row in resampled], (5, 95), axis=0)
-    curves = [tuple(map(float, curve)) for curve in (expected_best(values, budgets), low, high)]
+    low, high = (low, high) if judged.sign > 0 else (high, low)
+    curves = [
+        tuple(judged.sign * float(value) for value in curve)
+        for curve in (expected_best(values, budgets), low, high)
+    ]
     return Tuning(
         common, search.num_rungs, len(values), len(diverged), tuple(map(int, budgets)), *curves
     )

@@ -1,8 +1,8 @@
-"""Numbers in words: percent points, intervals, seconds. Accuracies come in as shares of 1."""
+"""Numbers in words: percent points, intervals, seconds. Shares come in as shares of 1."""
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -12,37 +12,66 @@ from pipeline.own.parts import short
 
 if TYPE_CHECKING:
     from pipeline.analysis.stats import Contrast
+    from pipeline.study.judged import Judged
 
 NONE = "–"
 PAD = "\u2007"  # a space as wide as a digit: keeps numbers of one column under each other
 NAMED_ALIASES = 2  # in a verdict
 ROUNDING = 1e-12  # what a sum leaves of a share that is zero
 MOST_DECIMALS = 4
+OWN_UNIT = 2  # decimals more than of a percent: 0.312 beside 31.2
 
 
 @dataclass(frozen=True)
 class Points:
-    """Accuracies as percent and differences as percent points, with one number of decimals for the
-    whole report.
+    """Shares as percent and differences as percent points, with one number of decimals for the
+    whole report; of a metric that is no share both in its own unit (`scale` 1).
 
     A number that would round to zero keeps its first digit and its sign: −0.04, where the others
     have one decimal.
     """
 
     decimals: int = 1
+    scale: int = 100
 
     @classmethod
-    def fit(cls, halves: Iterable[float]) -> "Points":
+    def of(cls, judged: "Judged", decimals: int = 1) -> "Points":
+        """Of what a study is judged by; `decimals` of a percent."""
+        return cls(decimals if judged.is_share else decimals + OWN_UNIT, judged.scale)
+
+    @classmethod
+    def fit(cls, halves: Iterable[float], judged: "Judged") -> "Points":
         """Two significant digits of the smallest half-width of the intervals: more would be noise,
         fewer would hide it.
 
         At least one decimal, as accuracies are written everywhere, and at most `MOST_DECIMALS`.
         """
-        real = [half * 100 for half in halves if half > ROUNDING]
-        return cls(min(MOST_DECIMALS, max(1, 1 - math.floor(math.log10(min(real))))) if real else 1)
+        least, most = (cls.of(judged, number) for number in (1, MOST_DECIMALS))
+        real = [half * least.scale for half in halves if half > ROUNDING]
+        fit = 1 - math.floor(math.log10(min(real))) if real else 0
+        return replace(least, decimals=min(most.decimals, max(least.decimals, fit)))
 
-    def percent(self, share: float | None) -> str:
-        return NONE if share is None or math.isnan(share) else self._number(share)
+    def number(self, value: float | None) -> str:
+        """`59.1`, or `0.312`"""
+        return NONE if value is None or math.isnan(value) else self._number(value)
+
+    def level(self, value: float | None) -> str:
+        """`59.1 %`, or `0.312`"""
+        return f"{self.number(value)}{self.percent}"
+
+    def difference(self, value: float) -> str:
+        """`+1.2 points`, or `+0.012`"""
+        return f"{self.signed(value)}{self.points}"
+
+    @property
+    def percent(self) -> str:
+        """What stands after values."""
+        return " %" * (self.scale == 100)
+
+    @property
+    def points(self) -> str:
+        """What stands after differences."""
+        return " points" * (self.scale == 100)
 
     def signed(self, share: float) -> str:
         text = self._number(share)
@@ -52,17 +81,26 @@ class Points:
         return f"[{self._number(low)}, {self._number(high)}]"
 
     def _number(self, share: float) -> str:
-        text = f"{share * 100:.{self.decimals}f}"
+        text = f"{share * self.scale:.{self.decimals}f}"
         if float(text) == 0:
             share = 0.0 if is_zero(share) else share
-            more = -math.floor(math.log10(abs(share * 100))) if share else 0
-            text = f"{share * 100:.{max(more, self.decimals)}f}"
+            more = -math.floor(math.log10(abs(share * self.scale))) if share else 0
+            text = f"{share * self.scale:.{max(more, self.decimals)}f}"
         return text.replace("-", "−")
 
 
 def is_zero(share: float) -> bool:
     """Whether rounding alone keeps it from zero."""
     return abs(share) < ROUNDING
+
+
+def signs_of(contrast: "Contrast") -> dict[str, str]:
+    """What effects are called by their verdicts; where less is better, a number below 0 is better,
+    and called so.
+    """
+    if contrast.sign < 0:
+        return {"better": "better", "worse": "worse"}
+    return {"better": "positive", "worse": "negative"}
 
 
 def word(contrast: "Contrast") -> str:
@@ -73,9 +111,9 @@ def word(contrast: "Contrast") -> str:
     """
     if contrast.kind == "shapley" and not contrast.reason:
         return NONE
-    signs = {} if contrast.against else {"better": "positive", "worse": "negative"}
+    signs = {} if contrast.against else signs_of(contrast)
     found = signs.get(contrast.verdict, contrast.verdict)
-    if contrast.aliases and found in signs.values():
+    if contrast.aliases and contrast.verdict in signs:
         return (
             f"{found} (aliased with "
             f"{listed([alias.interaction for alias in contrast.aliases], NAMED_ALIASES)})"

@@ -8,7 +8,7 @@ from pydantic import Field, field_validator, model_validator
 from pipeline.core.augmentation.config import Augment, Notes
 from pipeline.core.finished.final import Final
 from pipeline.core.losses import CrossEntropy, Loss
-from pipeline.core.metrics import Metric, called, selectable
+from pipeline.core.metrics import Metric, called, sign_of
 from pipeline.core.models import CNN, Model
 from pipeline.core.optimizers import Adam, Optimizer
 from pipeline.core.penalty import NoPenalty, Penalty
@@ -44,7 +44,7 @@ class TrainConfig(Frozen):
         default="acc",
         description=(
             "what chooses each run's best epoch, ranks trials and judges arms: acc, or the name of "
-            "one of the metrics of which more is better, in shares of 1"
+            "one of the metrics"
         ),
     )
     epochs: int = Field(default=30, ge=1, le=100_000)
@@ -94,6 +94,12 @@ class TrainConfig(Frozen):
         """What of an epoch the run is selected by: `val_acc`."""
         return f"val_{self.select}"
 
+    @property
+    def sign(self) -> int:
+        """-1 where less of what selects is better (see `metrics.sign_of`)."""
+        metrics = [metric.model_dump() for metric in self.metrics]
+        return sign_of({"select": self.select, "metrics": metrics})
+
     def in_force(self) -> "TrainConfig":
         """The same training run without what is switched off, such as amounts of augmentation at
         strength 0.
@@ -136,13 +142,8 @@ class TrainConfig(Frozen):
             raise ValueError(
                 f"metrics: names must differ, also from acc and loss (got {', '.join(names)})"
             )
-        allowed = ("acc", *selectable(self.metrics))
-        if self.select not in allowed:
-            why = (
-                "less of it is better"
-                if self.select in names
-                else "another must be one of metrics, more of it better, in shares of 1"
-            )
+        if self.select not in (allowed := ("acc", *names)):
+            why = "another must be one of metrics"
             raise ValueError(f"select: {choices(self.select, allowed)} ({why})")
         if self.batch_size < 2 * self.accumulate:
             raise ValueError(

@@ -64,7 +64,8 @@ class Scores(Answers):
     def metrics(self) -> dict[str, float]:
         """Metric → its value over all that was taken down."""
         scores, labels = (torch.cat(parts) for parts in zip(*self._scores, strict=True))
-        return values(self._config.metrics, scores, labels, select=self._config.select)
+        select, sign = self._config.select, self._config.sign
+        return values(self._config.metrics, scores, labels, select=select, sign=sign)
 
 
 def evaluate(

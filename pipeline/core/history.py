@@ -5,13 +5,13 @@ from collections.abc import Mapping, Sequence
 Epoch = dict[str, float]
 
 
-def best_epoch(history: Sequence[Mapping[str, float]], by: str = "val_acc") -> int:
-    """The epoch that has the most of `by`; ties go to the lower val_loss, then to the earlier
-    epoch; 0 without epochs.
+def best_epoch(history: Sequence[Mapping[str, float]], by: str = "val_acc", sign: int = 1) -> int:
+    """The epoch that has the most of `by`, where `sign` is -1 the least; ties go to the lower
+    val_loss, then to the earlier epoch; 0 without epochs.
     """
     if not history:
         return 0
-    best = min(history, key=lambda epoch: (-epoch[by], epoch["val_loss"], epoch["epoch"]))
+    best = min(history, key=lambda epoch: (-sign * epoch[by], epoch["val_loss"], epoch["epoch"]))
     return int(best["epoch"])
 
 
@@ -23,8 +23,10 @@ def level(history: Sequence[Mapping[str, float]], epoch: int, by: str = "val_acc
     return sum(one[by] for one in last) / len(last)
 
 
-def exhausted(history: Sequence[Mapping[str, float]], patience: int, by: str = "val_acc") -> bool:
+def exhausted(
+    history: Sequence[Mapping[str, float]], patience: int, by: str = "val_acc", sign: int = 1
+) -> bool:
     """Whether the last `patience` epochs brought no better one (early stopping; Prechelt 1998);
     never for patience 0.
     """
-    return patience > 0 and len(history) - best_epoch(tuple(history), by) >= patience
+    return patience > 0 and len(history) - best_epoch(history, by, sign) >= patience

@@ -7,13 +7,14 @@ over classes, but that macro-F1 counts one that was answered: its F1 is 0.
 
 import math
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
 from pipeline.errors import UserError
 from pipeline.frozen import Frozen
+from pipeline.own.blame import place_of
 from pipeline.own.parts import Kind, Plain, at_fault, short
 
 if TYPE_CHECKING:
@@ -21,7 +22,9 @@ if TYPE_CHECKING:
 
 
 class Measure(Frozen):
-    """What config classes of metrics derive from."""
+    """What config classes of metrics derive from. One of which less is better says so:
+    `lower_is_better: ClassVar[bool] = True`.
+    """
 
     if TYPE_CHECKING:
         name: str
@@ -97,6 +100,7 @@ class TopK(Measure):
 class LogLoss(Measure):
     """The mean negative logarithm of the true class's probability, in nats; less is better."""
 
+    lower_is_better: ClassVar[bool] = True
     name: Literal["log_loss"] = "log_loss"
 
     def value(self, logits: "Tensor", labels: "Tensor") -> float:
@@ -107,6 +111,7 @@ class LogLoss(Measure):
 class ECE(Measure):
     """Expected calibration error (see `calibration_error`); less is better."""
 
+    lower_is_better: ClassVar[bool] = True
     name: Literal["ece"] = "ece"
 
     def value(self, logits: "Tensor", labels: "Tensor") -> float:
@@ -170,6 +175,19 @@ class PlainMeasure(Plain):
 
 
 METRICS = (BalancedAcc, MacroF1, AUROC, TopK, LogLoss, ECE)
+LOWER = "lower_is_better"
+OURS_LOWER = {member().name for member in METRICS if getattr(member, LOWER, False)}
+
+
+def _declared(part: Any) -> dict[str, Any]:
+    """That less of the user's own metric is better, as a field: so it is recorded with it, and
+    whoever takes it back later meets a field that the class lacks.
+    """
+    said = getattr(part, LOWER, False)
+    if not isinstance(said, bool):
+        raise ValueError(f"{place_of(part)}: {LOWER} is True or False, got {said!r}")
+    return {LOWER: (Literal[True], True)} if said else {}
+
 
 if TYPE_CHECKING:
     Metric = Measure
@@ -177,7 +195,7 @@ else:
     Metric = Annotated[
         BalancedAcc | MacroF1 | AUROC | TopK | LogLoss | ECE,
         Field(discriminator="name"),
-        Kind("metric", METRICS, Measure, PlainMeasure),
+        Kind("metric", METRICS, Measure, PlainMeasure, declared=_declared),
     ]
 
 
@@ -191,16 +209,28 @@ def metric_names(metrics: "Sequence[Metric]") -> tuple[str, ...]:
     return tuple(f"{part}_{called(metric)}" for metric in metrics for part in ("val", "test"))
 
 
-def selectable(metrics: "Sequence[Metric]") -> tuple[str, ...]:
-    """The names of those that runs can be selected by: more is better, in shares of 1."""
-    return tuple(called(metric) for metric in metrics if not isinstance(metric, (LogLoss, ECE)))
+def sign_of(config: Mapping[str, Any]) -> int:
+    """1 where more of what a recorded config selects by is better, -1 where less is; read off the
+    record, without the user's code. What is ordered is sign times value, the higher the better;
+    what is recorded and shown is the value.
+    """
+    for tree in config.get("metrics", ()):
+        name = f"top_{tree['k']}" if tree["name"] == "top_k" else short(tree["name"])
+        if name == config.get("select") and (tree.get(LOWER) or tree["name"] in OURS_LOWER):
+            return -1
+    return 1
 
 
 def values(
-    metrics: "Sequence[Metric]", logits: "Tensor", labels: "Tensor", *, select: str = "acc"
+    metrics: "Sequence[Metric]",
+    logits: "Tensor",
+    labels: "Tensor",
+    *,
+    select: str = "acc",
+    sign: int = 1,
 ) -> dict[str, float]:
     """Name → value, of a whole split. Raises UserError where one is no finite number, or the one
-    that runs are selected by is no share of 1.
+    that runs are selected by is no share of 1 where more is better.
     """
     found = {called(metric): float(metric.value(logits, labels)) for metric in metrics}
     for name, value in found.items():
@@ -208,10 +238,10 @@ def values(
             raise UserError(f"metrics '{name}': a metric is a finite number, got {value}")
     for number, metric in enumerate(metrics):
         value = found[called(metric)]
-        if called(metric) == select and not 0 <= value <= 1:
+        if called(metric) == select and sign > 0 and not 0 <= value <= 1:
             with at_fault(f"metrics.{number}", metric):
                 raise ValueError(
                     f"runs are selected by it (select='{select}'), so it lies in 0 to 1 and more "
-                    f"is better; got {value:g}"
+                    f"is better, or it says {LOWER} = True; got {value:g}"
                 )
     return found

@@ -72,7 +72,7 @@ def _rehearse_beside(config: TrainConfig, x: Tensor, logits: Tensor, labels: Ten
     for number, metric in enumerate(config.metrics):
         with at_fault(f"metrics.{number}", metric):
             metric.value(logits, labels)
-    values(config.metrics, logits, labels, select=config.select)
+    values(config.metrics, logits, labels, select=config.select, sign=config.sign)
 
 
 def _step(

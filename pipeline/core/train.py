@@ -82,17 +82,16 @@ def train(
         stop = config.epochs if stop is None else min(stop, config.epochs)
         for epoch in run.history[reported:stop]:
             emit(epoch)
-        while len(run.history) < stop and not exhausted(
-            run.history, config.patience, config.selects
-        ):
+        by = (config.selects, config.sign)
+        while len(run.history) < stop and not exhausted(run.history, config.patience, *by):
             epoch = run.next_epoch(before_save)
             if len(run.history) > reported:
                 emit(epoch)
     history = tuple(run.history[:stop])
-    complete = len(history) == config.epochs or exhausted(history, config.patience, config.selects)
+    complete = len(history) == config.epochs or exhausted(history, config.patience, *by)
     return Result(
         history,
-        best_epoch(history, config.selects),
+        best_epoch(history, *by),
         run.num_params,
         sum(epoch["seconds"] for epoch in history),
         complete,

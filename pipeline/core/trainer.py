@@ -115,7 +115,7 @@ class Trainer:
                 identity=self.identity,
                 precision=self.precision,
                 history=tuple(self.history),
-                best_epoch=best_epoch(tuple(self.history), self.config.selects),
+                best_epoch=best_epoch(self.history, self.config.selects, self.config.sign),
                 about=self.about.about(),
                 average=self.loop.average,
             )

@@ -141,11 +141,8 @@ class Plan:
         for rung in range(run.rung, ladder.num_rungs if early else run.rung + 1):
             if rung not in run.rungs:
                 stop = ladder.stop(run.config["epochs"], rung)
-                value = (
-                    max(e[run.selects] for e in run.epochs)
-                    if early
-                    else self.record.worth(run, stop)
-                )
+                best = run.best if early else None
+                value = best[run.selects] if best else self.record.worth(run, stop)
                 self.ledger.append(events.Rung(run=run.key, rung=rung, value=value, early=early))
                 self.searches.reached(run, rung, value)
 

@@ -44,9 +44,9 @@ class Racer:
             found.append(run.value[1])
         return tuple(found)
 
-    @property
-    def mean(self) -> float:
-        return fmean(self.values())
+    def worth(self, rounds: int = ROUNDS) -> float:
+        """What they are ordered by: their mean, the higher the better."""
+        return self.trial.sign * fmean(self.values(rounds))
 
     def ended(self, number: int) -> bool:
         """Whether the run of this round is over, however."""
@@ -72,14 +72,14 @@ def racers(record: Record) -> tuple[Racer, ...]:
 def stay(field: Sequence[Racer], rounds: int = ROUNDS) -> tuple[Racer, ...]:
     """Those that the first rounds leave in the race.
 
-    Out is who lost a run, and from the second round on who is behind the highest mean by more than
+    Out is who lost a run, and from the second round on who is behind the best mean by more than
     the 95 % interval of a difference of two means allows, by the spread of all that are still in.
     """
     left = tuple(field)
     for number in range(1, rounds + 1):
         left = tuple(one for one in left if len(one.values(number)) == number)
         if number > 1 and len(left) > 1:
-            means = [fmean(one.values(number)) for one in left]
+            means = [one.worth(number) for one in left]
             half = _half([one.values(number) for one in left])
             left = tuple(
                 one for one, mean in zip(left, means, strict=True) if max(means) - mean <= half
@@ -136,14 +136,14 @@ def pick(record: Record, most: int) -> list[str]:
 
 
 def decided(record: Record) -> events.Race | None:
-    """How the newest race ended, the laps being over: the trial of the highest mean stays, of equal
+    """How the newest race ended, the laps being over: the trial of the best mean stays, of equal
     ones the better. None where all were lost.
     """
     field = racers(record)
     left = stay(field) if len(field) > 1 else field
     if record.race is None or not left:
         return None
-    best = max(left, key=lambda one: one.mean if one.laps else 0.0).trial
+    best = max(left, key=lambda one: one.worth() if one.laps else 0.0).trial
     return events.Race(
         candidates=record.race.candidates,
         winner=best.key,

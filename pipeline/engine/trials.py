@@ -25,6 +25,7 @@ class Trials:
 
     def __init__(self, target: Target, search: Search, record: Record) -> None:
         self.target, self.record, self.num_trials = target, record, target.num_trials
+        self._sign = target.config.sign  # scheduler and sampler are told: higher is better
         self.around = Around(target.space, target.config)
         self.scheduler = SCHEDULERS[search.scheduler](
             reduction=search.reduction, num_rungs=search.num_rungs
@@ -145,9 +146,9 @@ class Trials:
         if not first:
             self._twins[run.key].append(number)
         for rung, value in sorted(known.items()):
-            self.sampler.tell(number, rung, value)
+            self._tell(number, rung, value)
             if first:
-                self.scheduler.record(number, rung, value)
+                self.scheduler.record(number, rung, self._sign * value)
         if diverged:
             self.sampler.diverge(number, run.rung)
             if first:
@@ -167,9 +168,12 @@ class Trials:
     def reached(self, run: Run, rung: int, value: float) -> None:
         """`run` is worth this at `rung`; so are its twins."""
         number = self.numbers[run.key]
-        self.scheduler.record(number, rung, value)
+        self.scheduler.record(number, rung, self._sign * value)
         for one in (number, *self._twins[run.key]):
-            self.sampler.tell(one, rung, value)
+            self._tell(one, rung, value)
+
+    def _tell(self, number: int, rung: int, value: float) -> None:
+        self.sampler.tell(number, rung, self._sign * value)
 
     def diverged(self, run: Run) -> None:
         """`run` diverged on its way to the rung it was sent to."""

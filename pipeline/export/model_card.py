@@ -144,7 +144,7 @@ def _front(facts: Facts) -> str:
 
 
 def _judged(facts: Facts) -> Judged:
-    return Judged(facts.artifact.config.select)
+    return Judged.of(facts.artifact.config)
 
 
 def _upper(text: str) -> str:

@@ -40,8 +40,8 @@ def select(
 ) -> Selection:
     """The run that was asked for.
 
-    Without wishes: of the arms with as many complete replicates as any, the one of the highest mean
-    on val, and of that the replicate of the highest; where no arm has one, the best trial.
+    Without wishes: of the arms with as many complete replicates as any, the one of the best mean on
+    val, and of that the replicate of the best; where no arm has one, the best trial.
     Ties go to the first in the design's order. Raises UserError where there is no such run.
     """
     if trial is not None:
@@ -65,7 +65,7 @@ def select(
     best = max(means, key=means.__getitem__)
     among = f"of {plural(len(full), 'arm')} with {plural(most, 'complete replicate')} each"
     why = (
-        f"{among} this one has the highest mean validation {noun(full[best][0])}"
+        f"{among} this one has the {most_of(full[best][0])} mean validation {noun(full[best][0])}"
         f"{_shared(list(means.values()))}"
     )
     return _replicate(best, full[best], None, why=why)
@@ -79,7 +79,7 @@ def _replicate(arm: str, runs: tuple[Run, ...], number: int | None, *, why: str)
     if number is None:
         run = max(runs, key=_chosen_by)
         chosen = (
-            f"of its {len(runs)} replicates this one has the highest validation "
+            f"of its {len(runs)} replicates this one has the {most_of(run)} validation "
             f"{noun(run)}{_shared(list(map(_chosen_by, runs)))}"
         )
         return Selection(run, f"{why}; {chosen if len(runs) > 1 else 'it has one replicate'}", runs)
@@ -122,13 +122,13 @@ def _best_trial(record: Record) -> Selection:
         )
     return Selection(
         run,
-        f"it is the trial with the highest validation {noun(run)} of those that were trained "
-        "furthest",
+        f"it is the trial with the {most_of(run)} validation {noun(run)} of those that were "
+        "trained furthest",
     )
 
 
 def _shared(values: list[float]) -> str:
-    """What is said of the highest of `values` where it is not alone."""
+    """What is said of the best of `values` where it is not alone."""
     equal = sum(math.isclose(value, max(values), rel_tol=1e-9) for value in values)
     return f" (as {equal - 1} more; it is the first of them)" if equal > 1 else ""
 
@@ -138,6 +138,12 @@ def noun(run: Run) -> str:
     return Judged.of(run.config).noun
 
 
+def most_of(run: Run) -> str:
+    """`highest`, or `lowest` where less is better."""
+    return Judged.of(run.config).most
+
+
 def _chosen_by(run: Run) -> float:
+    """The higher the better."""
     value = run.metric(run.selects)
-    return -1.0 if value is None else value
+    return -math.inf if value is None else run.sign * value

@@ -9,6 +9,7 @@ import bdb
 import functools
 import hashlib
 import sys
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -76,6 +77,7 @@ class Kind(Open):
     base: type[Frozen]
     plain: type[Plain] | None = None
     guarded: tuple[str, ...] = ()  # methods whose errors are told with the user's line
+    declared: Callable[[Any], dict[str, Any]] = lambda _: {}  # fields by what a part says of itself
 
     def __get_pydantic_core_schema__(
         self, source: Any, handler: GetCoreSchemaHandler
@@ -134,17 +136,22 @@ class Kind(Open):
     def _make(self, tag: str, part: Any) -> type[Frozen]:
         module, _, name = source_of(tag).partition(":")
         base, fields, about = self._shape(tag, part)
-        made = cast(
-            type[Frozen],
-            cast(Any, create_model)(
-                name,
-                __base__=base,
-                __module__=module,
-                __doc__=part.__doc__,
-                name=(Literal[tag], tag),
-                **fields,
-            ),
-        )
+        with (
+            warnings.catch_warnings()
+        ):  # what a part declares of itself is a class's attribute there
+            warnings.filterwarnings("ignore", "Field name .* shadows", UserWarning)
+            made = cast(
+                type[Frozen],
+                cast(Any, create_model)(
+                    name,
+                    __base__=base,
+                    __module__=module,
+                    __doc__=part.__doc__,
+                    name=(Literal[tag], tag),
+                    **fields,
+                    **self.declared(part),
+                ),
+            )
         about |= {method: _guarded(getattr(made, method), self.noun) for method in self.guarded}
         for attribute, value in (about | {"__part__": tag}).items():
             setattr(made, attribute, value)

@@ -92,7 +92,7 @@ def arm_metrics(study: Study) -> tuple[str, ...]:
 def judged(record: Record) -> Judged:
     """What the arms are judged by, as far as is known by now."""
     tested = any(run.test_acc is not None for run in record.runs.values())
-    return Judged(record.study.baseline.select, tested)
+    return Judged.of(record.study.baseline, held_out=tested)
 
 
 def saved_view(judged: Judged) -> str:
@@ -108,7 +108,7 @@ def saved_view(judged: Judged) -> str:
     state = {
         "searchFilter": "tags.kind = 'replicate'",
         "orderByKey": f"metrics.`{metrics[0]}`",
-        "orderByAsc": False,
+        "orderByAsc": judged.sign < 0,
         "groupBy": {
             "aggregateFunction": "average",
             "groupByKeys": [{"mode": "tag", "groupByData": "arm"}],

@@ -8,6 +8,8 @@ from typing import Any
 
 from pipeline.core.history import level
 from pipeline.core.identity import as_today
+from pipeline.core.metrics import sign_of
+from pipeline.errors import UserError
 from pipeline.record import events
 from pipeline.record.events import Event
 from pipeline.record.folded_runs import Places, Runs
@@ -103,6 +105,12 @@ class Record(Runs):
         match event:
             case events.Study():
                 study = as_today(Study, event.study)
+                if study.baseline.sign != sign_of(event.study["baseline"]):
+                    raise UserError(
+                        f"metrics '{study.baseline.select}': this was recorded when more of it was "
+                        "better, and its code says now that less is; nothing has been changed: put "
+                        "the code back to read the record"
+                    )
                 self.begun = event
                 self.arm_names = names(study)
                 self.forms = [study]
@@ -213,7 +221,9 @@ class Record(Runs):
         equal ones the earlier.
         """
         runs = [run for run in self.trials(search) if run.status not in ("diverged", "failed")]
-        ranked = [(-run.value[0], -run.value[1], run.number, run) for run in runs if run.value]
+        ranked = [
+            (-run.value[0], -run.sign * run.value[1], run.number, run) for run in runs if run.value
+        ]
         return [run for *_, run in sorted(ranked, key=lambda place: place[:3])]
 
     def best_trial(self, search: str = "") -> Run | None:

@@ -9,6 +9,7 @@ from typing import Any, Literal
 from pipeline.core.config import TrainConfig
 from pipeline.core.history import best_epoch
 from pipeline.core.identity import as_today
+from pipeline.core.metrics import sign_of
 
 Status = Literal["new", "running", "paused", "stopped", "complete", "diverged", "failed"]
 
@@ -86,9 +87,16 @@ class Run:
         return f"val_{self.config.get('select', 'acc')}"
 
     @property
+    def sign(self) -> int:
+        """-1 where less of what selects is better (see `metrics.sign_of`)."""
+        return sign_of(self.config)
+
+    @property
     def best(self) -> dict[str, float] | None:
         """The metrics of the best epoch (see `core.history`)."""
-        return self.epochs[best_epoch(self.epochs, self.selects) - 1] if self.epochs else None
+        if not self.epochs:
+            return None
+        return self.epochs[best_epoch(self.epochs, self.selects, self.sign) - 1]
 
     @property
     def value(self) -> tuple[int, float] | None:

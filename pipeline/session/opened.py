@@ -108,7 +108,7 @@ class OpenedRecord:
         import html
 
         arms = self._frame("arms")
-        judged = Judged(self.study.baseline.select)
+        judged = Judged.of(self.study.baseline)
         means = [
             f"{name}_{part}" for name in (judged.selects, judged.column) for part in ("mean", "sd")
         ]

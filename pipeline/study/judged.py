@@ -1,26 +1,35 @@
 """By what a study selects and judges: all words that name the metric come from here."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from pipeline.core.metrics import sign_of
+
+if TYPE_CHECKING:
+    from pipeline.core.config import TrainConfig
 
 NOUNS = {
     "acc": "accuracy",
     "balanced_acc": "balanced accuracy",
     "macro_f1": "macro-F1",
     "auroc": "AUROC",
+    "log_loss": "log loss",
+    "ece": "ECE",
 }
 
 
 @dataclass(frozen=True)
 class Judged:
     """`name` is that of the metric, as it is recorded; `held_out`: arms are judged by labelled test
-    pictures, else by val of each run's last epoch, as val chose the best one.
+    pictures, else by val of each run's last epoch, as val chose the best one; `sign` is -1 where
+    less of it is better. Values are ordered by sign times value, and shown as they are.
     """
 
     name: str = "acc"
     held_out: bool = True
+    sign: int = 1
 
     @property
     def is_acc(self) -> bool:
@@ -28,6 +37,36 @@ class Judged:
         wrong.
         """
         return self.name == "acc"
+
+    @property
+    def is_share(self) -> bool:
+        """Whether it is shown as per cent, and differences as points: what less is better of has a
+        unit of its own.
+        """
+        return self.sign > 0
+
+    @property
+    def unit(self) -> str:
+        """After the title of a column or an axis."""
+        return " (%)" if self.is_share else ""
+
+    @property
+    def scale(self) -> int:
+        """What figures multiply values by."""
+        return 100 if self.is_share else 1
+
+    @property
+    def most(self) -> str:
+        """What the best one is called."""
+        return "highest" if self.sign > 0 else "lowest"
+
+    @property
+    def flattered(self) -> str:
+        """How the value of the best of many is wrong on average: too `high`."""
+        return "high" if self.sign > 0 else "low"
+
+    def best(self, values: Iterable[float]) -> float:
+        return max(values) if self.sign > 0 else min(values)
 
     @property
     def column(self) -> str:
@@ -67,6 +106,8 @@ class Judged:
         return f"{'test' if self.held_out else 'val'} {self.noun}"
 
     @classmethod
-    def of(cls, config: Mapping[str, Any], *, held_out: bool = True) -> "Judged":
-        """Of a recorded config."""
-        return cls(str(config.get("select", "acc")), held_out)
+    def of(cls, config: "TrainConfig | Mapping[str, Any]", *, held_out: bool = True) -> "Judged":
+        """Of a config, or of one as it is recorded."""
+        if isinstance(config, Mapping):
+            return cls(str(config.get("select", "acc")), held_out, sign_of(config))
+        return cls(config.select, held_out, config.sign)

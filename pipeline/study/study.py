@@ -12,6 +12,7 @@ from pipeline.errors import UserError, choices, printable
 from pipeline.frozen import Frozen, Scalar, flatten
 from pipeline.study.around import Around
 from pipeline.study.designs import Arm, Design, Label, Overrides
+from pipeline.study.judged import Judged
 from pipeline.study.schedulers import SCHEDULERS, Ladder, SchedulerName
 from pipeline.study.space import Space
 from pipeline.study.survey import check
@@ -93,8 +94,9 @@ class Ablation(Frozen):
     rope: float = Field(
         default=0.01,
         gt=0,
-        lt=1,
-        description="smallest difference of practical interest, in shares of 1",
+        allow_inf_nan=False,
+        description="smallest difference of practical interest, in shares of 1; of a metric of "
+        "which less is better in its own unit",
     )
     tuning: Tuning = Fixed()
     match: str = Field(
@@ -114,10 +116,10 @@ def is_default_margin(rope: float) -> bool:
     return bool(rope == Ablation.model_fields["rope"].default)
 
 
-def margin_in_words(rope: float) -> str:
-    """The margin of no practical interest: `1 point`, `0.5 points`."""
-    size = f"{rope * 100:g}"
-    return f"{size} point{'s' * (size != '1')}"
+def margin_in_words(rope: float, judged: Judged) -> str:
+    """The margin of no practical interest: `1 point`, `0.5 points`; `0.02` of what is no share."""
+    size = f"{rope * judged.scale:g}"
+    return f"{size} point{'s' * (size != '1')}" if judged.is_share else size
 
 
 class Fallback(Frozen):
@@ -217,6 +219,11 @@ class Study(Frozen):
 
     def check(self) -> None:
         """Raise UserError unless every end of the space and every arm is a legal TrainConfig."""
+        if self.ablation.rope >= 1 and self.baseline.sign > 0:
+            raise UserError(
+                f"study '{self.name}', ablation.rope: got {self.ablation.rope:g}; allowed: below "
+                f"1, as {self.baseline.select} is a share of 1"
+            )
         if self.ablation.matched and not self.ablation.match:
             raise UserError(
                 f"study '{self.name}', ablation.matched: found when a study begins; set "

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 import torch
 
 from pipeline.core.config import TrainConfig
+from pipeline.core.metrics import called
 from pipeline.core.rehearsal import rehearse
 from pipeline.core.train import train
 from pipeline.data.datasets import PictureSet
@@ -88,7 +89,9 @@ def check_penalty(part: Part, **knobs: Any) -> None:
 
 
 def check_metric(part: Part, **knobs: Any) -> None:
-    """A finite number of the split, in whatever order its pictures come."""
+    """A finite number of the split, in whatever order its pictures come; right answers are no worse
+    than wrong ones, by what it says of itself.
+    """
     config = _config("metrics", part, knobs, epochs=2)
     (metric,) = config.metrics
     generator = torch.Generator().manual_seed(0)
@@ -98,6 +101,14 @@ def check_metric(part: Part, **knobs: Any) -> None:
     again = metric.value(logits[other], labels[other])
     assert abs(value - again) <= 1e-5 * max(1.0, abs(value)), (
         f"it depends on the order of the pictures: {value}, {again}"
+    )
+    if (sign := config.override({"select": called(metric)}).sign) < 0:
+        config = config.override({"select": called(metric)})
+    sure = 4 * torch.nn.functional.one_hot(labels, 10).float()
+    right, wrong = metric.value(sure, labels), metric.value(sure.roll(1, 1), labels)
+    assert sign * right >= sign * wrong, (
+        f"right answers are worse than wrong ones, {right} against {wrong}: where less is better, "
+        "it says lower_is_better = True"
     )
     _goes_on(config)
 

@@ -67,6 +67,17 @@ class Contrast:
     test: Test = "paired t"
     scope: Scope = PAIRED.scope
     beyond: "Contrast | None" = None
+    sign: int = 1  # -1 where less is better: the numbers are in the metric's own unit
+
+    def turned(self, sign: int) -> "Contrast":
+        """The contrast of what the more is the better, in the unit of a metric of which `sign`
+        times the value is that.
+        """
+        if sign > 0:
+            return self
+        values = tuple(-value for value in self.values)
+        low, high = -self.high, -self.low
+        return replace(self, values=values, delta=-self.delta, low=low, high=high, sign=sign)
 
     @property
     def only_here(self) -> bool:

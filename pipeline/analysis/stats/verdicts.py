@@ -49,18 +49,22 @@ def judge(
     rope: float,
     basis: Basis = PAIRED,
     barred: Collection[str] = (),
+    *,
+    sign: int = 1,
 ) -> Judgement:
     """All questions answered as one family (`stats.family`), each with its verdict, and the arms
     that lead.
 
-    `rope` is the margin of no practical interest. Arms `barred` are not the one that others are
-    held against. Shapley shares are estimated alone: they share out a gain; whether a factor does
-    anything is what its main effect asks.
+    `rope` is the margin of no practical interest; `sign` is -1 where lower scores are better. Arms
+    `barred` are not the one that others are held against. Shapley shares are estimated alone: they
+    share out a gain; whether a factor does anything is what its main effect asks.
     """
+    scores = sign * scores
     raw = [estimate(scores, question, basis) for question in questions]
     rivals = _rivals(scores, basis, barred) if any(map(pair_of, questions)) else None
     arms = [str(arm) for arm in scores.columns if scores[arm].notna().any()]
-    return conclude(raw, questions, rope, arms, rivals)
+    found = conclude(raw, questions, rope, arms, rivals)
+    return replace(found, contrasts=tuple(contrast.turned(sign) for contrast in found.contrasts))
 
 
 def conclude(

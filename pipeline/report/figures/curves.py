@@ -126,22 +126,22 @@ def history(search: Search) -> Figure:
     """
     figure = Figure(figsize=(8.2, 3.5), layout="constrained")
     axis = figure.subplots()
-    colours = (*RUNGS[: search.num_rungs - 1], RUNGS[-1])
+    colours, scale = (*RUNGS[: search.num_rungs - 1], RUNGS[-1]), search.judged.scale
     marks: dict[tuple[str, int], list[tuple[int, float]]] = {}
     for run in search.trials:
         top = run.value
         if top:
-            marks.setdefault((_shape(run), top[0]), []).append((run.number, 100 * top[1]))
+            marks.setdefault((_shape(run), top[0]), []).append((run.number, scale * top[1]))
     for (shape, rung), values in sorted(marks.items()):
         x, y = np.array(values).T
         axis.plot(
             x, y, shape, ms=5, mew=1.2 if shape in "x+" else 0, color=colours[rung], alpha=0.85
         )
-    bottom = axis.get_ylim()[0]
+    worst = axis.get_ylim()[search.judged.sign < 0]
     for status in ("diverged", "failed"):
         lost = [run.number for run in search.trials if not run.rungs and run.status == status]
         axis.plot(
-            lost, [bottom] * len(lost), SHAPES[status][0], ms=5, mew=1.2, color=BAD, clip_on=False
+            lost, [worst] * len(lost), SHAPES[status][0], ms=5, mew=1.2, color=BAD, clip_on=False
         )
     handles = [
         Line2D([], [], marker="o", ls="", mew=0, color=c, label=f"rung {i + 1}")
@@ -158,7 +158,9 @@ def history(search: Search) -> Figure:
         handles.append(Line2D([], [], color=colours[-1], lw=1.4, label=label))
     figure.legend(handles=handles, loc="outside upper left", ncols=4)
     axis.set_xlabel("trial")
-    axis.set_ylabel(f"val {search.judged.noun} (%){' at its rung' * (search.num_rungs > 1)}")
+    axis.set_ylabel(
+        f"val {search.judged.noun}{search.judged.unit}{' at its rung' * (search.num_rungs > 1)}"
+    )
     axis.xaxis.set_major_locator(MaxNLocator(integer=True))
     return figure
 
@@ -169,11 +171,13 @@ def _shape(run: Run) -> str:
 
 def _best_so_far(search: Search) -> tuple[list[int], list[float]] | None:
     """Of the top rung alone, in the order of the trials' numbers, drawn on to the last trial."""
-    top = search.num_rungs - 1
-    done = [(run.number, 100 * run.rungs[top]) for run in search.trials if top in run.rungs]
+    top, judged = search.num_rungs - 1, search.judged
+    done = [
+        (run.number, judged.scale * run.rungs[top]) for run in search.trials if top in run.rungs
+    ]
     if not done:
         return None
-    best = list(itertools.accumulate((value for _, value in done), max))
+    best = list(itertools.accumulate((v for _, v in done), lambda *two: judged.best(two)))
     return [*(number for number, _ in done), search.trials[-1].number], [*best, best[-1]]
 
 

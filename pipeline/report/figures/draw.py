@@ -103,7 +103,8 @@ def differences(ablation: Ablation) -> Figure:
     lines = sum(len(contrasts) + 1 for contrasts in groups.values())
     figure = Figure(figsize=(8.2, 0.36 * lines + 0.8), layout="constrained")
     axis = figure.subplots()
-    rope = 100 * ablation.rope
+    judged = ablation.judged
+    rope = judged.scale * ablation.rope
     axis.axvspan(-rope, rope, color=BAND, lw=0, zorder=0)
     axis.axvline(0, color=MUTED, lw=0.9, zorder=1)
     ticks: list[tuple[float, str]] = []
@@ -112,7 +113,7 @@ def differences(ablation: Ablation) -> Figure:
         ticks.append((y, title))
         y -= 1
         for contrast in contrasts:
-            _estimate(axis, contrast, y)
+            _estimate(axis, contrast, y, judged.scale)
             ticks.append((y, f"{short(contrast.name)} (n = {contrast.n})"))
             y -= 1
     axis.set_yticks([at for at, _ in ticks], [text for _, text in ticks])
@@ -122,7 +123,8 @@ def differences(ablation: Ablation) -> Figure:
     axis.grid(axis="y", visible=False)
     axis.spines["left"].set_visible(False)
     axis.set_ylim(y + 0.4, 0.6)
-    axis.set_xlabel(f"difference in {ablation.judged.drawn} (percent points)")
+    unit = " (percent points)" if judged.is_share else ", less is better"
+    axis.set_xlabel(f"difference in {judged.drawn}{unit}")
     return figure
 
 
@@ -131,7 +133,7 @@ def interactions(ablation: Ablation) -> Figure:
     factor.
     """
     pairs = list(itertools.combinations(ablation.factors, 2))
-    columns = min(3, len(pairs))
+    columns, scale = min(3, len(pairs)), ablation.judged.scale
     bands = -(-len(pairs) // columns)
     figure = Figure(figsize=(max(4.6, 3.4 * columns), 3.1 * bands), layout="constrained")
     axes = figure.subplots(bands, columns, sharey=True, squeeze=False).ravel()
@@ -149,14 +151,14 @@ def interactions(ablation: Ablation) -> Figure:
             for x, values in enumerate(cells):
                 axis.plot(
                     [x] * len(values),
-                    np.multiply(values, 100),
+                    np.multiply(values, scale),
                     "o",
                     ms=3,
                     mew=0,
                     alpha=0.4,
                     color=colour,
                 )
-            means = [100 * float(np.mean(values)) for values in cells]
+            means = [scale * float(np.mean(values)) for values in cells]
             axis.plot(
                 (0, 1),
                 means,
@@ -172,7 +174,7 @@ def interactions(ablation: Ablation) -> Figure:
         axis.legend(loc="best")
     for axis in axes[len(pairs) :]:
         axis.set_visible(False)
-    axes[0].set_ylabel(f"{ablation.judged.drawn} (%)")
+    axes[0].set_ylabel(f"{ablation.judged.drawn}{ablation.judged.unit}")
     return figure
 
 
@@ -195,13 +197,13 @@ def _groups(ablation: Ablation) -> dict[str, list[Contrast]]:
     return groups
 
 
-def _estimate(axis: Axes, contrast: Contrast, y: float) -> None:
+def _estimate(axis: Axes, contrast: Contrast, y: float, scale: int) -> None:
     colour = INK if contrast.aliases else {"better": GOOD, "worse": BAD}.get(contrast.verdict, INK)
-    dots = np.multiply(contrast.values if contrast.paired else (), 100)
+    dots = np.multiply(contrast.values if contrast.paired else (), scale)
     axis.plot(dots, np.full(len(dots), y - 0.24), "o", ms=2.6, mew=0, color=MUTED, alpha=0.7)
     if not math.isnan(contrast.low):
         axis.plot(
-            (100 * contrast.low, 100 * contrast.high),
+            (scale * contrast.low, scale * contrast.high),
             (y, y),
             "-",
             lw=1.8,
@@ -210,7 +212,7 @@ def _estimate(axis: Axes, contrast: Contrast, y: float) -> None:
         )
     if far := contrast.beyond:
         axis.plot(
-            (100 * far.low, 100 * far.high),
+            (scale * far.low, scale * far.high),
             (y, y),
             "-",
             lw=0.7,
@@ -219,7 +221,7 @@ def _estimate(axis: Axes, contrast: Contrast, y: float) -> None:
         )
     if contrast.n:
         axis.plot(
-            100 * contrast.delta,
+            scale * contrast.delta,
             y,
             "D" if contrast.kind == "interaction" else "s",
             ms=5.5,

@@ -16,7 +16,7 @@ from matplotlib.patches import Patch
 
 from pipeline.analysis.importance import Importance, Share
 from pipeline.analysis.rung_sample import Observed, place
-from pipeline.analysis.wording import value
+from pipeline.analysis.wording import Points, value
 from pipeline.report.figures.style import BAND, INK, MUTED, RUNGS, TRAIN, VAL, short
 from pipeline.study.judged import Judged
 from pipeline.study.ranges import Choice, Range
@@ -68,12 +68,12 @@ def slices(importance: Importance, judged: Judged) -> Figure:
     thirds = {trial.run.key: 3 * i // len(sample.trials) for i, trial in enumerate(sample.trials)}
     for axis, name in zip(axes, names, strict=False):
         trials = [trial for trial in sample.trials if name in trial.point]
-        _slice(axis, trials, name, [thirds[trial.run.key] for trial in trials])
+        _slice(axis, trials, name, [thirds[trial.run.key] for trial in trials], judged)
         axis.set_title(short(name, 30), loc="left")
     for axis in axes[len(names) :]:
         axis.set_visible(False)
     for axis in axes[::columns]:
-        axis.set_ylabel(f"val {judged.noun} (%)")
+        axis.set_ylabel(f"val {judged.noun}{judged.unit}")
     return figure
 
 
@@ -85,8 +85,8 @@ def parallel(importance: Importance, judged: Judged) -> Figure:
     paths = list(
         dict.fromkeys(sample.paths[knob.name] for knob in importance.knobs if knob.ped_anova)
     )[:NUM_AXES]
-    ranked = sorted(sample.trials, key=lambda trial: trial.value)
-    low, high = ranked[0].value, ranked[-1].value
+    ranked = sorted(sample.trials, key=lambda trial: trial.worth)
+    low, high = ranked[0].value, ranked[-1].value  # the best is drawn at the top
     num_best = math.ceil(importance.quantile * len(ranked))
     lines = []
     for trial in ranked:
@@ -94,7 +94,7 @@ def parallel(importance: Importance, judged: Judged) -> Figure:
             sample.paths[name]: place(knob, scalar) for name, (knob, scalar) in trial.point.items()
         }
         heights = [places.get(path, ABSENT) for path in paths] + [
-            (trial.value - low) / (high - low) if high > low else 0.5
+            (trial.value - low) / (high - low) if high != low else 0.5
         ]
         lines.append(np.column_stack((np.arange(len(heights)), heights)))
     figure = Figure(figsize=(max(5.0, 1.15 * (len(paths) + 1)), 3.8), layout="constrained")
@@ -109,11 +109,11 @@ def parallel(importance: Importance, judged: Judged) -> Figure:
             x,
             list(dict.fromkeys(knob for name, knob in known.items() if sample.paths[name] == path)),
         )
-    axis.text(
-        len(paths), 1.03, f"{100 * high:.1f}", ha="center", va="bottom", fontsize=7.5, color=INK
-    )
-    axis.text(len(paths), -0.03, f"{100 * low:.1f}", ha="center", va="top", fontsize=7.5, color=INK)
-    labels = [short(path, 20) for path in paths] + [f"{judged.val} (%)"]
+    decimals = Points.of(judged).decimals
+    for y, end, va in ((1.03, high, "bottom"), (-0.03, low, "top")):
+        text = f"{judged.scale * end:.{decimals}f}"
+        axis.text(len(paths), y, text, ha="center", va=va, fontsize=7.5, color=INK)
+    labels = [short(path, 20) for path in paths] + [f"{judged.val}{judged.unit}"]
     axis.set_xticks(range(len(labels)), labels, rotation=25, ha="right")
     axis.set_yticks((ABSENT,), ("absent",)) if np.min(lines) < 0 else axis.set_yticks(())
     axis.set_xlim(-0.4, len(paths) + 0.4)
@@ -129,11 +129,13 @@ def _bar(axis: Axes, y: float, share: Share, colour: str) -> None:
     axis.plot((100 * share.floor,) * 2, (y - 0.19, y + 0.19), "-", color=MUTED, lw=2)
 
 
-def _slice(axis: Axes, trials: Sequence[Observed], name: str, thirds: Sequence[int]) -> None:
+def _slice(
+    axis: Axes, trials: Sequence[Observed], name: str, thirds: Sequence[int], judged: Judged
+) -> None:
     knob = trials[0].point[name][0]
     parts = len(knob.options) if isinstance(knob, Choice) else NUM_BUCKETS
     x = np.array([place(knob, trial.point[name][1]) for trial in trials])
-    y = np.array([100 * trial.value for trial in trials])
+    y = np.array([judged.scale * trial.value for trial in trials])
     bucket = np.clip(x * parts, 0, parts - 1).astype(int)
     if isinstance(
         knob, Choice
@@ -146,7 +148,8 @@ def _slice(axis: Axes, trials: Sequence[Observed], name: str, thirds: Sequence[i
         axis.plot(x[chosen], y[chosen], "o", ms=3.2, mew=0, alpha=0.75, color=colour)
     for part in np.unique(bucket):
         inside = y[bucket == part]
-        axis.plot((part / parts, (part + 1) / parts), (inside.max(),) * 2, "-", color=INK, lw=1.6)
+        top = judged.best(inside)
+        axis.plot((part / parts, (part + 1) / parts), (top, top), "-", color=INK, lw=1.6)
         where = ((part + 0.5) / parts, 0.01)
         axis.text(
             *where,

@@ -16,20 +16,21 @@ def tuning_curve(tuning: Tuning, judged: Judged) -> Figure:
     axis = figure.subplots()
     axis.fill_between(
         tuning.budgets,
-        np.multiply(tuning.low, 100),
-        np.multiply(tuning.high, 100),
+        np.multiply(tuning.low, judged.scale),
+        np.multiply(tuning.high, judged.scale),
         color=BAND,
         lw=0,
     )
-    axis.plot(tuning.budgets, np.multiply(tuning.expected, 100), color=VAL, lw=2)
+    axis.plot(tuning.budgets, np.multiply(tuning.expected, judged.scale), color=VAL, lw=2)
     axis.set_xlabel("random trials")
-    axis.set_ylabel(f"expected best val {judged.noun} (%)")
+    axis.set_ylabel(f"expected best val {judged.noun}{judged.unit}")
     axis.xaxis.set_major_locator(MaxNLocator(integer=True))
     return figure
 
 
 def caption(tuning: Tuning, judged: Judged) -> str:
-    worst = f" ({tuning.num_diverged} diverged, counted as 0)" if tuning.num_diverged else ""
+    counted = "0" if judged.is_share else "the worst value seen"
+    worst = f" ({tuning.num_diverged} diverged, counted as {counted})" * bool(tuning.num_diverged)
     return (
         f"Tuning curve: expected best {judged.val}† of n random trials, at rung "
         f"{tuning.rung + 1} of {tuning.num_rungs}, the highest that all of the "

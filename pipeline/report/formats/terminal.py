@@ -68,11 +68,12 @@ def _best(search: Search, study: Study) -> Iterator[str]:
         return
     full = search.num_rungs == 1
     where = "after full training" if full else f"at rung {top[0] + 1} of {search.num_rungs}"
-    acc = Points(2).percent(top[1])
+    judged = search.judged
+    value = Points.of(judged, 2).level(top[1])
     whose = f"trial {best.number}" + (", the baseline" if best.number == 0 else "")
     said = f"Best configuration: {whose}, "
-    said += "which stayed in the race" if search.stayed else f"{search.judged.val} {acc} % {where}"
-    said += "" if search.stayed else " (selected by it, so on average too high)"
+    said += "which stayed in the race" if search.stayed else f"{judged.val} {value} {where}"
+    said += "" if search.stayed else f" (selected by it, so on average too {judged.flattered})"
     yield from _wrap(said, then="  ")
     for path, mine, baseline in configuration(best, study).rows:
         differs = f"   (baseline {baseline.text})" if mine.bold else ""

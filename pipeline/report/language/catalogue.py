@@ -2,8 +2,8 @@
 language.
 
 A template is an English text with slots. `{arm}` is kept as it is, whatever it says: names are the
-user's. `{n:n}` is a number, `{a:w}` a word that is kept, `{ci:i}` an interval in brackets,
-`{run|runs}` one of these words.
+user's. `{n:n}` is a number, `{a:v}` one that may have its per cent and `{d:p}` its points,
+`{a:w}` a word that is kept, `{ci:i}` an interval in brackets, `{run|runs}` one of these words.
 `{why:reason}` is said again by the templates of the section `reason`, `{why:reason*}` and
 `{why:reason;}` are several of them, after commas or semicolons; `{arms:list}` names, of which the
 last may be `and 7 more`, `{arms:names}` names with an `and` before the last. What no template
@@ -23,10 +23,13 @@ LONGEST, MOST = (
     4_000,
     100_000,
 )  # characters of a slot, of names: what is longer stays English, so that no text takes long
+NUMBER = r"[+\-−]?\d[\d,]*(?:\.\d+)?(?:e[+\-]?\d+)?|–|nan"
 KINDS = {
     "": rf".{{1,{LONGEST}}}?",
     "w": r"[^\s†]+?",
-    "n": r"[+\-−]?\d[\d,]*(?:\.\d+)?(?:e[+\-]?\d+)?|–|nan",
+    "n": NUMBER,
+    "v": rf"(?:{NUMBER})(?: %)?",
+    "p": rf"(?:{NUMBER})(?: points?)?",
     "i": r"\[[^\[\]]*\]",
 }
 KINDS |= dict.fromkeys(("list", "names"), rf".{{1,{MOST}}}?")

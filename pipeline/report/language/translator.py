@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable, Iterable
 from itertools import islice
 
-from pipeline.report.language.catalogue import Catalogue, Template, catalogue
+from pipeline.report.language.catalogue import Catalogue, Template, catalogue, joined
 
 Say = Callable[[str], str]
 Match = tuple[Template, re.Match[str]]
@@ -112,6 +112,11 @@ class Translator:
         if kind in ("", "w", "n", "i"):
             self.kept |= {text} if kind in ("", "w") else set()
             return text
+        if kind == "v":
+            return text.replace(" ", "")
+        if kind == "p":
+            number, unit, _ = text.partition(" point")
+            return joined(number, "个百分点") if unit else number
         if kind == "list":
             more = re.search(r" and ([\d,]+) more$", text)
             self.kept.add(text[: more.start()] if more else text)

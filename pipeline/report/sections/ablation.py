@@ -117,7 +117,7 @@ def main_table(ablation: Ablation, efforts: Mapping[str, str] = MappingProxyType
     spread = (
         "mean ± sd (n)" if any(row.n >= MIN_REPLICATES for row in ablation.rows) else "each run"
     )
-    title = f"{ablation.judged.short} (%), {spread}"
+    title = f"{ablation.judged.short}{ablation.judged.unit}, {spread}"
     results = len(parts)
     parts.append(
         _named(ablation, title, "right", texts, [row.mean for row in ablation.rows], bold=True)
@@ -125,7 +125,9 @@ def main_table(ablation: Ablation, efforts: Mapping[str, str] = MappingProxyType
     parts += _differences(ablation, answers, against)
     caption = f"Ablation: {plural(len(ablation.designed), 'arm')}, reference first."
     if against:
-        caption += f" Differences in percent points of {ablation.judged.short}. "
+        points_of = "percent points of " if ablation.judged.is_share else ""
+        caption += f" Differences in {points_of}{ablation.judged.short}"
+        caption += ". " if ablation.judged.is_share else ", of which less is better. "
         planned = tuple(effects.in_table(designed).values())
         caption += families.setting(planned, designed) if planned else ""
         caption += f" {UNTUNED}" if ablation.policy == "fixed" else ""
@@ -197,7 +199,7 @@ def _measured(ablation: Ablation, efforts: Mapping[str, str]) -> Iterator[Part]:
     )
     judged = ablation.judged
     for name, title, scale in (
-        (judged.selects, f"{judged.val}† (%)", shown),
+        (judged.selects, f"{judged.val}†{judged.unit}", shown),
         ("val_loss", "val loss†", None),
     ):
         means = [fmean(row.metric(name) or [NAN]) for row in rows]
@@ -283,4 +285,4 @@ def _mean(row: ArmRow, name: str, shown: Points | None) -> str:
     if not values:
         return NONE
     mean = sum(values) / len(values)
-    return shown.percent(mean) if shown else f"{mean:.3f}"
+    return shown.number(mean) if shown else f"{mean:.3f}"

@@ -85,7 +85,7 @@ def _wanted(ablation: Ablation) -> dict[str, str]:
     wanted, top = {ablation.reference: "the reference"}, highest(ablation)
     if top:
         alone = ablation.bold == ablation.best == {top.arm} and not ablation.apart
-        role = "the best arm" if alone else "the arm with the highest mean"
+        role = "the best arm" if alone else f"the arm with the {ablation.judged.most} mean"
         wanted[top.arm] = f"the reference and {role}" if top.arm in wanted else role
     return wanted
 
@@ -105,7 +105,8 @@ def arms_table(answers: Answers, ablation: Ablation) -> Table:
     most.
     """
     first = next(iter(answers.arms.values()))
-    shown, dagger, uneven = points(ablation), _dagger(answers), first.imbalance > UNBALANCED
+    shown = points(ablation) if ablation.judged.is_share else SHARES
+    dagger, uneven = _dagger(answers), first.imbalance > UNBALANCED
     columns = [Column("arm"), Column(f"accuracy{dagger} (%), mean ± sd (n)", "right")]
     if uneven:
         columns += [
@@ -138,11 +139,11 @@ def arms_table(answers: Answers, ablation: Ablation) -> Table:
         ]
         cells += [
             Cell(answers.names[worst]),
-            Cell(SHARES.percent(recall), value=recall),
+            Cell(SHARES.number(recall), value=recall),
             Cell(f"{ece:.3f}", value=ece),
         ]
         tone: Tone = "bad" if classes.collapsed else ""
-        cells += [Cell(named), Cell(SHARES.percent(share), tone=tone, value=share)]
+        cells += [Cell(named), Cell(SHARES.number(share), tone=tone, value=share)]
         rows.append(tuple(replace(cell, runs=row.keys) for cell in cells))
     if uneven:
         balance = (
@@ -177,7 +178,7 @@ def confusions_table(arm: str, answers: Answers) -> Table:
                 (
                     answers.names[c.true],
                     answers.names[c.pred],
-                    SHARES.percent(c.share),
+                    SHARES.number(c.share),
                     f"{c.count:,}",
                     f"{c.replicates} of {n}",
                 ),

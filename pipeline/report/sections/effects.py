@@ -34,9 +34,8 @@ CAPTIONS = {
     EFFECTS: "Main effects and interactions of the factorial, from the same runs.",
     STEPS: f"Steps: every arm minus the one before it. {ORDER}",
     SHAPLEY: (
-        "Shapley shares: what all factors together gain over none, shared out in percent points; "
-        "they sum to it. A share describes; whether a factor does anything is what its main effect "
-        "asks."
+        "Shapley shares: what all factors together gain over none, shared out{}; they sum to it. A "
+        "share describes; whether a factor does anything is what its main effect asks."
     ),
 }
 LABELS = {EFFECTS: "effects", STEPS: "steps", SHAPLEY: "shapley", SCREEN: "screening"}
@@ -131,9 +130,9 @@ def testing(ablation: Ablation) -> Iterator[str]:
             else ""
         )
         yield (
-            f"{WAYS[test]}. The design calls for this test: {ablation.basis.why}. better / worse "
-            f"(positive / negative): {test} at 5 % after Holm's correction over all "
-            f"{plural(size, 'test')} of {whole(ablation)} as one family "
+            f"{WAYS[test]}. The design calls for this test: {ablation.basis.why}. better / worse"
+            f"{' (positive / negative)' * ablation.judged.is_share}: {test} at 5 % after Holm's "
+            f"correction over all {plural(size, 'test')} of {whole(ablation)} as one family "
             f"({_members(ablation, size)}), "
             "counting after each finding as many as can be nothing at once (Shaffer 1986). "
             f"{best}{bound(ablation.contrasts, ablation)} "
@@ -148,13 +147,12 @@ def detectable(ablation: Ablation) -> Iterator[str]:
     """What would have been found, and how to read a main effect beside interactions."""
     shown = points(ablation)
     tests = [contrast for contrast in ablation.contrasts if contrast.family]
-    sizes = [
-        f"{_long_name(contrast, ablation)} {shown.percent(contrast.mde)}" for contrast in tests
-    ]
+    sizes = [f"{_long_name(contrast, ablation)} {shown.number(contrast.mde)}" for contrast in tests]
     if sizes:
         level = "at this spread and the Bonferroni level of the family"
         yield (
-            f"Smallest true difference found with 80 % power {level}, in points: "
+            f"Smallest true difference found with 80 % power {level}"
+            f"{', in points' * ablation.judged.is_share}: "
             f"{listed(sizes, 16)}."
         )
     if any(c.kind == "interaction" and c.verdict != "equivalent" for c in tests):
@@ -169,7 +167,7 @@ def _table(family: str, contrasts: Sequence[Contrast], ablation: Ablation) -> Ta
         Column("difference" if contrasts[0].against else "effect"),
         Column("against" if contrasts[0].against else "what it is"),
         Column("n", "right"),
-        Column("points [95 % CI]", "right"),
+        Column(f"{'points' if ablation.judged.is_share else 'Δ'} [95 % CI]", "right"),
         *([beyond.COLUMN] if any(contrast.beyond for contrast in contrasts) else []),
         Column(P_VALUES, "right"),
         Column("verdict"),
@@ -190,7 +188,9 @@ def _table(family: str, contrasts: Sequence[Contrast], ablation: Ablation) -> Ta
             f"without. {screening(contrasts)}"
         )
     else:
-        title = CAPTIONS.get(family, f"{family[:1].upper()}{family[1:]}.")
+        unit = " in percent points" if ablation.judged.is_share else ""
+        captions = {**CAPTIONS, SHAPLEY: CAPTIONS[SHAPLEY].format(unit)}
+        title = captions.get(family, f"{family[:1].upper()}{family[1:]}.")
     return Table(f"{title} {setting(contrasts, ablation)}", columns, rows, rule, key=0)
 
 

@@ -36,11 +36,12 @@ def finished_models(ablation: Ablation, record: Record) -> Table:
         f"on {hardware(record)}, while other runs may have trained. None where integers were only "
         "simulated."
     )
+    unit = ablation.judged.unit
     title = ablation.judged.short.removeprefix("last ") + "†" * (not ablation.judged.held_out)
     titles = (
         "arm",
-        f"{title} (%)",
-        f"{title} as trained (%)",
+        f"{title}{unit}",
+        f"{title} as trained{unit}",
         "size (MB, share)",
         "latency as trained (ms), median (range; n)",
         "latency (ms), median (range; n)",

@@ -29,9 +29,9 @@ def folded(
     implied = {*diagnosis.not_learning(found), *provenance.level(ablation), *answers.warnings}
     kept = tuple(warning for warning in warnings if warning not in implied)
     num = len(warnings) - len(kept)
-    guess = points(ablation).percent(ablation.guess.rate)
+    guess = points(ablation).level(ablation.guess.rate)
     told = (
-        f"Every arm is at chance in every run (guessing gives {guess} %): what is compared here "
+        f"Every arm is at chance in every run (guessing gives {guess}): what is compared here "
         "has learned nothing yet"
     )
     follow = (

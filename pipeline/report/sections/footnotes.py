@@ -13,9 +13,10 @@ from pipeline.report.sections.tuning import hyperparameters
 from pipeline.study.study import Study
 
 UNASKED = (
-    "Arms that no row compares with the highest mean take more to be put behind it, a test "
-    "corrected for all such pairs: one may be bold where an arm of a higher mean is not."
+    "Arms that no row compares with the {} mean take more to be put behind it, a test "
+    "corrected for all such pairs: one may be bold where an arm of a {} mean is not."
 )
+MORE = {"highest": "higher", "lowest": "lower"}
 
 
 def footnotes(ablation: Ablation, record: Record, study: Study) -> Iterator[str]:
@@ -47,8 +48,8 @@ def footnotes(ablation: Ablation, record: Record, study: Study) -> Iterator[str]
     yield bold(ablation)
     val = ablation.judged.val
     selected = (
-        f"† Used for selection: each run is read at its epoch of highest {val}, so its {val} is "
-        "optimistic. "
+        f"† Used for selection: each run is read at its epoch of {ablation.judged.most} {val}, so "
+        f"its {val} is optimistic. "
     )
     yield (
         f"{selected}V{val[1:]} and val loss are means over runs of that same epoch. Values "
@@ -94,16 +95,15 @@ def bold(ablation: Ablation) -> str:
         text += (
             f"; of those at chance, with lost runs or not compared none: {apart}." if apart else "."
         )
-        return f"{text} {UNASKED}" if _unasked(ablation) else text
+        most = ablation.judged.most
+        return f"{text} {UNASKED.format(most, MORE[most])}" if _unasked(ablation) else text
     return f"Nothing is bold: {_why_none(ablation)}."
 
 
 def _unasked(ablation: Ablation) -> bool:
     """Whether arms were held against one of those in bold letters without a row that says so."""
     rows = [row for row in ablation.rows if row.n >= MIN_REPLICATES]
-    top = max(
-        (row for row in rows if row.arm in ablation.bold), key=lambda row: row.mean, default=None
-    )
+    top = max((row for row in rows if row.arm in ablation.bold), key=ablation.worth, default=None)
     if top is None or len(ablation.bold) == 1:
         return False
     asked = {frozenset((contrast.name, contrast.against)) for contrast in ablation.deltas}

@@ -38,7 +38,7 @@ def blocks(
     """
     if not sample.total:
         return
-    judged = Judged(study.baseline.select)
+    judged = Judged.of(study.baseline)
     yield Heading("What mattered in the search")
     if importance is None:
         yield Text(refusal(sample))
@@ -213,8 +213,9 @@ _BARS = (
 _SLICES = (
     "Each dot is a trial at this one rung, pale to dark from the first to the last third of the "
     "search. Lines: the best trial of each part of the range, over all other knobs (isolation); "
-    "the small numbers count its trials, and a part with more trials has a higher best by luck "
-    "alone. The most important knobs first, 12 at most; at most 300 dots a panel.",
+    "the small numbers count its trials, and a part with more trials has a "
+    "{judged.flattered}er best by luck alone. The most important knobs first, 12 at most; at most "
+    "300 dots a panel.",
     "Validation {judged.noun} against the value of each knob, with the best trial of each part of "
     "the range",
 )

@@ -7,17 +7,20 @@ from dataclasses import dataclass
 
 from pipeline.analysis.results import Ablation
 from pipeline.analysis.stats import Contrast
-from pipeline.analysis.wording import Points, is_zero
+from pipeline.analysis.wording import Points, is_zero, signs_of
 
 
 @dataclass(frozen=True)
 class Pair:
-    """What factors `a` and `b` give one by one and together over neither, in accuracy."""
+    """What factors `a` and `b` give one by one and together over neither, the more the better;
+    `sign` times that is what is shown.
+    """
 
     a: str
     b: str
     alone: tuple[float, float]
     together: float
+    sign: int = 1
 
     @property
     def total(self) -> float:
@@ -38,8 +41,8 @@ class Pair:
     def phrase(self, shown: Points) -> str:
         """The case of the signs, with the numbers that it follows from."""
         numbers = (
-            f"together {shown.signed(self.together)}, {shown.percent(abs(self.extra))} {{}} "
-            f"the {shown.signed(self.total)} "
+            f"together {self._signed(self.together, shown)}, {shown.number(abs(self.extra))} {{}} "
+            f"the {self._signed(self.total, shown)} "
         )
         if any(map(is_zero, (*self.alone, self.together))):
             return numbers.format(self._side()) + "that they come to one by one"
@@ -53,21 +56,25 @@ class Pair:
         """Their simple effects: each without and with the other."""
         pairs = ((self.a, self.b, *self.alone), (self.b, self.a, *self.alone[::-1]))
         return "; ".join(
-            f"{x} {_changes(own, self.together - other, y, shown)}" for x, y, own, other in pairs
+            f"{x} {self._changes(own, self.together - other, y, shown)}"
+            for x, y, own, other in pairs
         )
 
+    def _signed(self, worth: float, shown: Points) -> str:
+        return shown.signed(self.sign * worth)
+
     def _side(self) -> str:
-        return "above" if self.extra > 0 else "below"
+        return "above" if self.sign * self.extra > 0 else "below"
 
     def _gains(self, numbers: str, shown: Points) -> str:
         if self.extra > 0:
             return f"the two gains reinforce each other: {numbers.format('more than')}"
         if self.together < 0:
-            return f"each helps alone, together they harm: {numbers.format('below')}"
+            return f"each helps alone, together they harm: {numbers.format(self._side())}"
         overlap = f"the two gains overlap: {numbers.format('less than')}"
         best, name = max(zip(self.alone, (self.a, self.b), strict=True))
         return (
-            f"{overlap}, and less than the {shown.signed(best)} of {name} alone"
+            f"{overlap}, and less than the {self._signed(best, shown)} of {name} alone"
             if self.together < best
             else overlap
         )
@@ -76,8 +83,20 @@ class Pair:
         if self.extra < 0:
             return f"the two harms reinforce each other: {numbers.format('worse than')}"
         if self.together > 0:
-            return f"each harms alone, together they help: {numbers.format('above')}"
+            return f"each harms alone, together they help: {numbers.format(self._side())}"
         return f"the two harms overlap: {numbers.format('less than')}"
+
+    def _changes(self, without: float, beside: float, other: str, shown: Points) -> str:
+        """costs 6.4 without X and gives 3.8 with it; of what less is better of, raises and
+        lowers.
+        """
+        verbs = ("costs", "gives") if self.sign > 0 else ("raises it by", "lowers it by")
+        first, second = (verbs[effect >= 0] for effect in (without, beside))
+        again = f"{second} " * (second != first)
+        return (
+            f"{first} {shown.number(abs(without))} without {other} and "
+            f"{again}{shown.number(abs(beside))} with it"
+        )
 
     def _mixed(self) -> str:
         """One helps alone, the other harms."""
@@ -101,10 +120,10 @@ def sentence(contrast: Contrast, ablation: Ablation, shown: Points) -> str:
     """
     pair = pair_of(contrast, ablation)
     size = (
-        f"interaction {shown.signed(contrast.delta)} points "
+        f"interaction {shown.difference(contrast.delta)} "
         f"{shown.interval(contrast.low, contrast.high)}"
     )
-    sign = "positive" if contrast.delta > 0 else "negative"
+    sign = signs_of(contrast)[contrast.verdict]
     hedge = "" if _found(pair, ablation) else "by the estimates, "
     if len(ablation.factors) > 2:
         hedge = "by the averages over the other factors, "
@@ -121,7 +140,8 @@ def pair_of(contrast: Contrast, ablation: Ablation) -> Pair:
     pairs = itertools.combinations(ablation.factors, 2)
     a, b = next(pair for pair in pairs if contrast.name == " × ".join(pair))
     scores = ablation.scores.dropna() if contrast.paired else ablation.scores
-    means = scores.mean()
+    sign = ablation.judged.sign
+    means = sign * scores.mean()
 
     def mean(on_a: bool, on_b: bool) -> float:
         return float(
@@ -135,9 +155,8 @@ def pair_of(contrast: Contrast, ablation: Ablation) -> Pair:
         )
 
     neither = mean(False, False)
-    return Pair(
-        a, b, (mean(True, False) - neither, mean(False, True) - neither), mean(True, True) - neither
-    )
+    alone = (mean(True, False) - neither, mean(False, True) - neither)
+    return Pair(a, b, alone, mean(True, True) - neither, sign)
 
 
 def _found(pair: Pair, ablation: Ablation) -> bool:
@@ -159,14 +178,4 @@ def _found(pair: Pair, ablation: Ablation) -> bool:
         contrast.verdict in ("better", "worse")
         for contrast in ablation.deltas
         if contrast.name in arms
-    )
-
-
-def _changes(without: float, beside: float, other: str, shown: Points) -> str:
-    """costs 6.4 without X and gives 3.8 with it"""
-    first, second = ("costs" if effect < 0 else "gives" for effect in (without, beside))
-    again = f"{second} " * (second != first)
-    return (
-        f"{first} {shown.percent(abs(without))} without {other} and "
-        f"{again}{shown.percent(abs(beside))} with it"
     )

@@ -2,14 +2,13 @@
 
 from pipeline.analysis.results import Ablation
 from pipeline.analysis.stats import Contrast
-from pipeline.analysis.wording import Points, listed
+from pipeline.analysis.wording import Points, listed, signs_of
 from pipeline.core.identity import Seeds
 from pipeline.counts import plural
 from pipeline.record.record import Record
 from pipeline.study.questions import SCREEN
 from pipeline.study.study import Study
 
-SIGNS = {"better": "positive", "worse": "negative"}
 PLAIN = {"inconclusive": "cannot be told yet"}
 
 
@@ -55,8 +54,9 @@ def _asked(ablation: Ablation) -> list[Contrast]:
 
 def _groups(asked: list[Contrast], shown: Points) -> list[str]:
     against = {contrast.against for contrast in asked}
+    signs = signs_of(asked[0])
     than = next(iter(against)) if len(against) == 1 else "the step before"
-    best = f"better than {than}" if all(against) else SIGNS["better"]
+    best = f"better than {than}" if all(against) else signs["better"]
     compared = [
         contrast for contrast in asked if contrast.n
     ]  # where none is, nothing was looked for
@@ -72,7 +72,7 @@ def _groups(asked: list[Contrast], shown: Points) -> list[str]:
             if verdict == "better"
             else PLAIN.get(verdict, verdict)
             if all(against)
-            else SIGNS.get(verdict, PLAIN.get(verdict, verdict))
+            else signs.get(verdict, PLAIN.get(verdict, verdict))
         )
         groups += [f"{title}: {listed(names)}"] if names else []
     return groups

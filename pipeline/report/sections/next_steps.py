@@ -49,8 +49,8 @@ def _steps(ablation: Ablation, shown: Points, command: Sequence[str]) -> Iterato
         contrast, size, number = asked
         yield (
             f"More replicates: with {number} of each arm, a true difference of "
-            f"{shown.percent(size)} points of {contrast.name} would be found in 80 % of studies, "
-            "at the spread seen.",
+            f"{shown.number(size)}{shown.points} of {contrast.name} would be found in 80 % of "
+            "studies, at the spread seen.",
             _with(command, "--replicates", str(number)),
         )
     epochs = {number for row in ablation.rows for number in row.planned_epochs}

@@ -65,10 +65,10 @@ def warning(ablation: Ablation, record: Record) -> str:
     if not found:
         return ""
     pairs = listed(
-        [f"{one.arm} {shown.percent(one.val)} against {shown.percent(one.test)} %" for one in found]
+        [f"{one.arm} {shown.number(one.val)} against {shown.number(one.test)} %" for one in found]
     )
     worst = max(found, key=lambda one: one.val - one.test)
-    apart, explained = shown.percent(worst.val - worst.test), shown.percent(worst.explained)
+    apart, explained = shown.number(worst.val - worst.test), shown.number(worst.explained)
     return (
         f"Val acc far above test acc: {pairs}. Choosing the epoch and the numbers of pictures "
         f"explain at most {explained} points of {apart} ({worst.arm}): val and test differ in "
@@ -86,7 +86,7 @@ def _rest(measured: Sequence[Excess], found: Sequence[Excess], shown: Points) ->
     if not gaps or max(gaps) <= 0:
         return ""
     return (
-        f"In arms not named val is up to {shown.percent(max(gaps))} points above test, which "
+        f"In arms not named val is up to {shown.number(max(gaps))} points above test, which "
         "may be explained so. "
     )
 

@@ -29,7 +29,7 @@ def blocks(record: Record, ablation: Ablation) -> Iterator[Block]:
     ]
     yield table("The plan, as last written down.", ("", ""), shown)
     if record.pilot:
-        yield Text(f"P{sentence(record.pilot)[1:]}")
+        yield Text(f"P{sentence(record.pilot, ablation.judged)[1:]}")
         yield _sizes(record.pilot, ablation)
 
 
@@ -66,8 +66,8 @@ def _sizes(pilot: Pilot, ablation: Ablation) -> Block:
     rows = []
     for guess in pilot.detectable:
         tested = [contrast.mde for contrast in final.get(guess["family"], ()) if contrast.family]
-        seen = f"{shown.percent(min(tested))} to {shown.percent(max(tested))}" if tested else NONE
-        sizes = (shown.percent(guess["alone"]), shown.percent(guess["corrected"]))
+        seen = f"{shown.number(min(tested))} to {shown.number(max(tested))}" if tested else NONE
+        sizes = (shown.number(guess["alone"]), shown.number(guess["corrected"]))
         rows.append((guess["family"], guess["size"], *sizes, seen))
     titles = (
         "family",
@@ -83,7 +83,8 @@ def _sizes(pilot: Pilot, ablation: Ablation) -> Block:
         else "the spread of the reference's first runs"
     )
     caption = (
-        "Smallest true effect found with 80 % power, in points: what the pilot said, from "
+        f"Smallest true effect found with 80 % power{', in points' * ablation.judged.is_share}: "
+        "what the pilot said, from "
         f"{source} with arms taken as independent (of a family, for the question that takes most), "
         "and what the spread of the differences themselves says."
     )

@@ -16,7 +16,7 @@ from pipeline.record.revision import arm_of
 from pipeline.report.document import Block, Cell, Column, Table, Text
 from pipeline.study.judged import Judged
 
-SHOWN = Points(2)
+DECIMALS = 2  # of a percent
 LAST = (
     "Last row: what the search found. The search chose it, or a race of its best trials; the runs "
     "shown here chose nothing."
@@ -35,7 +35,8 @@ def blocks(record: Record, ablation: Ablation) -> Iterator[Block]:
     field = racers(record)
     if not field:
         return
-    yield Text(f"{_overview(field)}{_fewer(field, record)} {_outcome(field, record, ablation)}")
+    said = f"{_overview(field, ablation.judged)}{_fewer(field, record)}"
+    yield Text(f"{said} {_outcome(field, record, ablation)}")
     if any(one.laps for one in field):
         yield Text(curse(field[0], ablation.judged))
         yield _table(field, record, ablation.judged)
@@ -59,18 +60,19 @@ def curse(best: Racer, judged: Judged) -> str:
     number = best.trial.number
     if not fresh:
         return f"What choosing trial {number} added to its number is not measured yet."
-    found = winners_curse(chosen_by, fresh)
+    found, shown = winners_curse(chosen_by, fresh), Points.of(judged, DECIMALS)
     text = (
-        f"Winner's curse: trial {number} has {judged.val} {SHOWN.percent(found.search_val)} %, the "
+        f"Winner's curse: trial {number} has {judged.val} {shown.level(found.search_val)}, the "
         "best of the search as the race began; trained again "
         f"{plural(len(fresh), 'time')} on the same "
-        f"split it has {SHOWN.percent(found.fresh_val)} %. Chosen minus fresh: "
-        f"{SHOWN.signed(found.optimism)} points"
+        f"split it has {shown.level(found.fresh_val)}. Chosen minus fresh: "
+        f"{shown.difference(found.optimism)}"
     )
-    low = "" if found.optimism > 0 else " Choosing made it no higher here."
+    fair = judged.sign * found.optimism <= 0
+    low = f" Choosing made it no {judged.flattered}er here." * fair
     if found.n < MIN_REPLICATES:
         return f"{text}, without an interval: fewer than {MIN_REPLICATES} runs.{low}"
-    interval = SHOWN.interval(found.low, found.high)
+    interval = shown.interval(found.low, found.high)
     return f"{text} {interval} (95 % Student interval of the fresh mean; uncorrected).{low}"
 
 
@@ -80,7 +82,7 @@ def _fewer(field: tuple[Racer, ...], record: Record) -> str:
     return f" {plural(more, 'more was', 'more were')} to race." if more > 0 else ""
 
 
-def _overview(field: tuple[Racer, ...]) -> str:
+def _overview(field: tuple[Racer, ...], judged: Judged) -> str:
     if len(field) == 1:
         return (
             f"One trial alone was to race, or could: number {field[0].trial.number}, which stays "
@@ -89,8 +91,8 @@ def _overview(field: tuple[Racer, ...]) -> str:
     return (
         f"Race: the search's {len(field)} best trials are trained again in full, up to {ROUNDS} "
         "times each, with the search's split and with weights and an order of pictures of their "
-        "own; from the second run on a trial is dropped whose mean is behind the highest by more "
-        "than the 95 % interval of their difference (pooled spread)."
+        f"own; from the second run on a trial is dropped whose mean is behind the {judged.most} by "
+        "more than the 95 % interval of their difference (pooled spread)."
     )
 
 
@@ -104,7 +106,8 @@ def _outcome(field: tuple[Racer, ...], record: Record, ablation: Ablation) -> st
         older = ablation.found.row.arm if ablation.found else ""
         return f"{text} The arm {older} is of an earlier race." if older else text
     best = next(one.trial for one in field if one.trial.key == race.winner)
-    text = f"Trial {best.number} stays" + ", by the highest mean" * (len(field) > 1)
+    text = f"Trial {best.number} stays"
+    text += f", by the {ablation.judged.most} mean" * (len(field) > 1)
     if ablation.found:
         text += (
             f": the arm {ablation.found.row.arm}, trained with replicates of its own for the table."
@@ -131,30 +134,32 @@ def _is_arm(run: Run, record: Record) -> bool:
 
 def _table(field: tuple[Racer, ...], record: Record, judged: Judged) -> Table:
     rows, num_rungs = [], record.study.search.ladder.num_rungs
+    shown = Points.of(judged, DECIMALS)
     for one in field:
         acc = (one.trial.value or (-1, NAN))[1]
         stays = record.race is not None and record.race.winner == one.trial.key
         rung = f"{(one.trial.value or (-1, NAN))[0] + 1} of {num_rungs}"
-        texts = (str(one.trial.number), rung, SHOWN.percent(acc), _again(one.values()))
-        rows.append((*(Cell(text, bold=stays) for text in texts), Cell(_end(one, field, record))))
+        texts = (str(one.trial.number), rung, shown.number(acc), _again(one.values(), shown))
+        ended = _end(one, field, record, judged)
+        rows.append((*(Cell(text, bold=stays) for text in texts), Cell(ended)))
     columns = (
         Column("trial", "right"),
         Column("rung", "right"),
-        Column(f"{judged.val}† in the search (%)", "right"),
-        Column(f"again: {judged.val}† (%), mean ± sd (n)", "right"),
+        Column(f"{judged.val}† in the search{judged.unit}", "right"),
+        Column(f"again: {judged.val}†{judged.unit}, mean ± sd (n)", "right"),
         Column("outcome"),
     )
     caption = "Race of the search's best trials. Values of different rungs are not comparable."
     return Table(caption, columns, tuple(rows))
 
 
-def _again(values: tuple[float, ...]) -> str:
+def _again(values: tuple[float, ...], shown: Points) -> str:
     if len(values) < MIN_REPLICATES:
-        return ", ".join(map(SHOWN.percent, values)) or NONE
-    return f"{SHOWN.percent(fmean(values))} ± {SHOWN.percent(spread(values))} ({len(values)})"
+        return ", ".join(map(shown.number, values)) or NONE
+    return f"{shown.number(fmean(values))} ± {shown.number(spread(values))} ({len(values)})"
 
 
-def _end(one: Racer, field: tuple[Racer, ...], record: Record) -> str:
+def _end(one: Racer, field: tuple[Racer, ...], record: Record, judged: Judged) -> str:
     race = record.race
     if race is not None and race.winner:
         if race.winner == one.trial.key:
@@ -162,5 +167,5 @@ def _end(one: Racer, field: tuple[Racer, ...], record: Record) -> str:
         last = next((n for n in range(1, ROUNDS + 1) if one not in stay(field, n)), 0)
         if last and one.lost(last):
             return f"lost run {last}"
-        return f"dropped after run {last}" if last else "not the highest mean"
+        return f"dropped after run {last}" if last else f"not the {judged.most} mean"
     return "open"

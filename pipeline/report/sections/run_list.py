@@ -22,21 +22,19 @@ def runs(ablation: Ablation, record: Record) -> Runs:
     for place in record.mlflow_ids:
         uri, _, what = place.rpartition("|")
         uris[what] = uri  # where a study was sent to two stores, the newer one
-    shown = points(ablation)
+    shown, judged = points(ablation), ablation.judged
     trails = [
         Trail(
             row.arm,
             _about(row),
-            tuple(
-                _trace(run, shown, ablation.judged, uris.get(run.key, ""), record)
-                for run in row.runs
-            ),
+            tuple(_trace(run, shown, judged, uris.get(run.key, ""), record) for run in row.runs),
         )
         for row in ablation.rows
         if row.runs
     ]
     return Runs(
-        (*TITLES, f"{ablation.judged.val}† (%)", f"{ablation.judged.short} (%)"), tuple(trails)
+        (*TITLES, *(f"{title}{judged.unit}" for title in (f"{judged.val}†", judged.short))),
+        tuple(trails),
     )
 
 
@@ -55,8 +53,8 @@ def _trace(run: Run, shown: Points, judged: Judged, uri: str, record: Record) ->
         str(run.replicate),
         STATUS[run.status],
         f"{metrics['epoch']:g}" if metrics else NONE,
-        shown.percent(metrics[judged.selects] if metrics else None),
-        shown.percent(run.metric(judged.column)),
+        shown.number(metrics[judged.selects] if metrics else None),
+        shown.number(run.metric(judged.column)),
     )
     experiment = record.mlflow_experiments.get(uri, "")
     view = f"#/experiments/{experiment}/runs/{run.mlflow_id}" if experiment else ""

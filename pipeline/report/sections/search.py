@@ -11,7 +11,7 @@ from pipeline.record.record import Run
 from pipeline.report.document import Block, Cell, Column, Figure, Heading, Table, Text, table
 from pipeline.study.study import Study
 
-SHOWN = Points(2)
+DECIMALS = 2  # of a percent
 NUM_TOP = 10
 READ = (
     "What a trial is worth at a rung is its mean {} over the last ninth of the epochs up to there, "
@@ -76,6 +76,7 @@ def overview(search: Search, study: Study) -> str:
 def winner(search: Search, best: Run) -> str:
     """The best trial, with the reason why its value is not a result."""
     rung, acc = best.value or (-1, 0.0)
+    shown = Points.of(search.judged, DECIMALS)
     one = search.num_rungs == 1
     among = "were trained in full" if one else "reached this rung"
     place = (
@@ -87,14 +88,15 @@ def winner(search: Search, best: Run) -> str:
     )
     whose = f"number {best.number}" + (", the baseline itself" if best.number == 0 else "")
     text = (
-        f"The best trial is {whose}: {search.judged.val} {SHOWN.percent(acc)} % {place}. It was "
+        f"The best trial is {whose}: {search.judged.val} {shown.level(acc)} {place}. It was "
         f"selected by this very number, among {plural(search.reached(rung), 'trial')} that "
-        f"{among}, so on average it is too high; one run, no spread, no test."
+        f"{among}, so on average it is too {search.judged.flattered}; one run, no spread, no "
+        "test."
     )
     baseline = search.trials[0]
     if baseline.number == 0 and baseline is not best and rung in baseline.rungs:
         text += (
-            f" The baseline (trial 0) has {SHOWN.percent(baseline.rungs[rung])} % "
+            f" The baseline (trial 0) has {shown.level(baseline.rungs[rung])} "
             f"{'then' if one else 'at that rung'}, also in one run."
         )
     return text
@@ -122,17 +124,17 @@ def configuration(best: Run, study: Study, *, raced: bool = False) -> Table:
 
 def rung_table(search: Search) -> Table:
     """How many trials reached each rung."""
-    first = search.num_rungs - len(search.epochs_at)
+    first, shown = search.num_rungs - len(search.epochs_at), Points.of(search.judged, DECIMALS)
     rows = []
     for rung in range(first, search.num_rungs):
         values = [run.rungs[rung] for run in search.trials if rung in run.rungs]
-        best = SHOWN.percent(max(values)) if values else NONE
+        best = shown.number(search.judged.best(values)) if values else NONE
         rows.append((rung + 1, search.epochs_at[rung - first], len(values), best))
     titles = (
         "rung",
         "after epochs (baseline's schedule)",
         "trials that reached it",
-        f"highest {search.judged.val}† there (%)",
+        f"{search.judged.most} {search.judged.val}† there{search.judged.unit}",
     )
     return table("Rungs of the search.", titles, rows, aligns="rrrr")
 
@@ -141,7 +143,7 @@ def top_table(search: Search) -> Table:
     """The best trials; a rule wherever the rung changes."""
     rows: list[tuple[Cell, ...]] = []
     rules: set[int] = set()
-    previous = None
+    previous, shown = None, Points.of(search.judged, DECIMALS)
     for run in search.ranked[:NUM_TOP]:
         rung, acc = run.value or (-1, 0.0)
         if previous not in (None, rung):
@@ -152,7 +154,7 @@ def top_table(search: Search) -> Table:
             str(run.number),
             *[f"{rung + 1} of {search.num_rungs}"][: search.num_rungs - 1],
             str(len(run.epochs)),
-            SHOWN.percent(acc),
+            shown.number(acc),
         )
         rows.append(
             (*map(Cell, texts), Cell(STATUS[run.status]), Cell(knobs or "the baseline's own"))
@@ -161,7 +163,7 @@ def top_table(search: Search) -> Table:
         Column("trial", "right"),
         *[Column("rung", "right")][: search.num_rungs - 1],
         Column("epochs", "right"),
-        Column(f"{search.judged.val}† (%)", "right"),
+        Column(f"{search.judged.val}†{search.judged.unit}", "right"),
         Column("status"),
         Column("knobs"),
     )

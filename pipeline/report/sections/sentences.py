@@ -29,7 +29,8 @@ EARLIER = " It was chosen by an earlier race; the one that is open may name anot
 
 def points(ablation: Ablation) -> Points:
     """The report's number of decimals, from the intervals of what it tests."""
-    return Points.fit((c.high - c.low) / 2 for c in ablation.contrasts if c.family)
+    halves = ((c.high - c.low) / 2 for c in ablation.contrasts if c.family)
+    return Points.fit(halves, ablation.judged)
 
 
 def summary(ablation: Ablation, record: Record) -> tuple[Text | Bullets, ...]:
@@ -76,7 +77,8 @@ def terms(ablation: Ablation, record: Record) -> Text | None:
     told = _told(ablation)
     parts = [cautions(told)]
     if any(contrast.family for contrast in told):
-        brackets = "Brackets are 95 % confidence intervals in percent points."
+        unit = " in percent points" if ablation.judged.is_share else ""
+        brackets = f"Brackets are 95 % confidence intervals{unit}."
         parts += [brackets, setting(told, ablation), bound(told, ablation)]
     study = record.study
     return _together(*parts, hyperparameters(study), lead.looks(record, study))
@@ -123,15 +125,14 @@ def converged(ablation: Ablation) -> str:
 
 def margin_of(ablation: Ablation) -> str:
     """`margin of 0.5 points`, `default margin of 1 point`"""
-    return (
-        f"{'default ' * is_default_margin(ablation.rope)}margin of {margin_in_words(ablation.rope)}"
-    )
+    size = margin_in_words(ablation.rope, ablation.judged)
+    return f"{'default ' * is_default_margin(ablation.rope)}margin of {size}"
 
 
 def within(ablation: Ablation) -> str:
     """`±0.5 points`, or `±1 point, the default margin`"""
     default = ", the default margin" if is_default_margin(ablation.rope) else ""
-    return f"±{margin_in_words(ablation.rope)}{default}"
+    return f"±{margin_in_words(ablation.rope, ablation.judged)}{default}"
 
 
 def bare(contrast: Contrast, shown: Points) -> str:
@@ -146,9 +147,9 @@ def bare(contrast: Contrast, shown: Points) -> str:
 def spread_text(values: Sequence[float], shown: Points) -> str:
     """mean ± sd (n), or the values alone below 3"""
     if len(values) < MIN_REPLICATES:
-        return ", ".join(shown.percent(value) for value in values) or NONE
+        return ", ".join(shown.number(value) for value in values) or NONE
     return (
-        f"{shown.percent(sum(values) / len(values))} ± {shown.percent(spread(values))} "
+        f"{shown.number(sum(values) / len(values))} ± {shown.number(spread(values))} "
         f"({len(values)})"
     )
 
@@ -173,8 +174,8 @@ def _sentence(contrast: Contrast, ablation: Ablation, shown: Points) -> str:
             why = f"{contrast.against} has no result: {ablation.empty[contrast.against]}"
         return f"{name}: not compared ({why})."
     if contrast.verdict == "not tested":
-        return f"{name}: {bare(contrast, shown)} points, not tested ({contrast.reason})."
-    size = f"{shown.signed(contrast.delta)} points {shown.interval(contrast.low, contrast.high)}"
+        return f"{name}: {bare(contrast, shown)}{shown.points}, not tested ({contrast.reason})."
+    size = f"{shown.difference(contrast.delta)} {shown.interval(contrast.low, contrast.high)}"
     head = f"{name}: {size}, {word(contrast)}"
     if contrast.verdict == "inconclusive":
         if contrast.low > 0 or contrast.high < 0:
@@ -203,11 +204,11 @@ def _open(contrast: Contrast, ablation: Ablation, shown: Points) -> str:
     """What it would take to tell it."""
     size, number = to_tell(contrast, ablation)
     now = f"{plural(contrast.n, 'replicate')} find a true difference of "
-    now += f"{shown.percent(contrast.mde)} points in 80 % of studies"
+    now += f"{shown.number(contrast.mde)}{shown.points} in 80 % of studies"
     if size >= contrast.mde:
         return now
     enough = f"takes about {number}" if number else f"takes more than {MOST}"
-    return f"{now}, one of {shown.percent(size)} {enough}"
+    return f"{now}, one of {shown.number(size)} {enough}"
 
 
 def _interaction(contrast: Contrast, ablation: Ablation, shown: Points) -> str:
@@ -219,12 +220,12 @@ def _interaction(contrast: Contrast, ablation: Ablation, shown: Points) -> str:
     if contrast.verdict == "equivalent":
         return (
             f"{contrast.name}: their effects add up within the {margin_of(ablation)} "
-            f"({shown.signed(contrast.delta)} points {interval})."
+            f"({shown.difference(contrast.delta)} {interval})."
         )
     corrected = (
         " once corrected for several comparisons" if contrast.low > 0 or contrast.high < 0 else ""
     )
-    size = f"{shown.signed(contrast.delta)} points {interval}"
+    size = f"{shown.difference(contrast.delta)} {interval}"
     return f"{contrast.name}: whether they interact is open{corrected} ({size})."
 
 
@@ -234,17 +235,17 @@ def _best(ablation: Ablation) -> str:
     """
     apart = ablation.apart
     rows = [row for row in ablation.rows if row.arm in ablation.bold]
-    first = max(rows, key=lambda row: row.mean, default=None)
+    first = max(rows, key=ablation.worth, default=None)
     of = (
         " of the arms that may lead"
-        if first and any(row.mean > first.mean for row in ablation.rows)
+        if first and any(ablation.worth(row) > ablation.worth(first) for row in ablation.rows)
         else ""
     )
     if first and len(rows) > 1:
         others = [row.arm for row in rows if row is not first]
         text = (
-            f"Highest mean{of}: {first.arm}; not found behind it after correction: "
-            f"{listed(others, len(others))}."
+            f"{ablation.judged.most.title()} mean{of}: {first.arm}; not found behind it "
+            f"after correction: {listed(others, len(others))}."
         )
     elif first and ablation.best.difference(ablation.uncompared) == {first.arm}:
         others_word = (
@@ -268,11 +269,11 @@ def lost(ablation: Ablation) -> list[str]:
     its numbers stand.
     """
     shown = points(ablation)
-    guess = shown.percent(ablation.guess.rate)
+    guess = shown.level(ablation.guess.rate)
     texts = []
     for row in ablation.rows:
         if row.values and max(row.values) < ablation.guess.limit:
-            texts.append(f"{row.arm}: at chance in every run (guessing gives {guess} %).")
+            texts.append(f"{row.arm}: at chance in every run (guessing gives {guess}).")
         texts += [fallen(row, ablation)] if row.arm in ablation.collapsed else []
         if row.diverged or row.failed:
             texts.append(f"{row.arm}: {_counted(row, ablation.guess, shown)}.")
@@ -293,8 +294,8 @@ def _counted(row: ArmRow, guess: Guess, shown: Points) -> str:
         return f"{text}, not in its numbers"
     mean = (sum(row.values) + (total - row.n) * guess.rate) / total
     return (
-        f"{text}, not in its numbers; counted as chance ({shown.percent(guess.rate)} %) it has "
-        f"{shown.percent(mean)} %"
+        f"{text}, not in its numbers; counted as chance ({shown.level(guess.rate)}) it has "
+        f"{shown.level(mean)}"
     )
 
 
@@ -302,15 +303,13 @@ def fallen(row: ArmRow, ablation: Ablation) -> str:
     """Which replicates of an arm collapsed, beside those that did not."""
     shown, low = points(ablation), ablation.collapsed[row.arm]
     column = ablation.scores[row.arm].dropna()
-    which = ", ".join(f"{replicate} ({shown.percent(column[replicate])} %)" for replicate in low)
-    rest = sorted(
-        {shown.percent(value) for replicate, value in column.items() if replicate not in low},
-        key=float,
-    )
+    which = ", ".join(f"{replicate} ({shown.level(column[replicate])})" for replicate in low)
+    rest = sorted(value for replicate, value in column.items() if replicate not in low)
     others = "its other run has" if len(column) == len(low) + 1 else "its other runs have"
-    others += f" {' to '.join(dict.fromkeys((rest[0], rest[-1])))} %"
+    least, most = shown.number(rest[0]), shown.level(rest[-1])
+    others += f" {most}" if shown.level(rest[0]) == most else f" {least} to {most}"
     known = ablation.guess.known
-    guess = f"; guessing gives {shown.percent(ablation.guess.rate)} %" if known else ""
+    guess = f"; guessing gives {shown.level(ablation.guess.rate)}" if known else ""
     return f"{row.arm}: replicate{'s' * (len(low) > 1)} {which} collapsed, {others}{guess}."
 
 
@@ -323,5 +322,5 @@ def _replicates(ablation: Ablation) -> str:
 
 def _in_words(row: ArmRow, shown: Points) -> str:
     if row.n < MIN_REPLICATES:
-        return f"{spread_text(row.values, shown)} %"
-    return f"{shown.percent(row.mean)} % (sd {shown.percent(row.sd)})"
+        return f"{spread_text(row.values, shown)}{shown.percent}"
+    return f"{shown.level(row.mean)} (sd {shown.number(row.sd)})"

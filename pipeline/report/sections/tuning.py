@@ -94,7 +94,7 @@ def tuning_table(
     )
     caption = (
         "Tuning: what each arm's own search took, and what it chose on val. Trials that two "
-        "searches propose alike are trained once and count for both. Chosen: the highest "
+        f"searches propose alike are trained once and count for both. Chosen: the {judged.most} "
         f"{judged.val} among the trials that went furthest."
     )
     return Table(caption, columns, tuple(rows), key=0)

@@ -2,6 +2,8 @@
 does trained again.
 """
 
+from dataclasses import replace
+
 from pipeline.analysis.results import Ablation, ArmRow
 from pipeline.analysis.search_results import Search
 from pipeline.analysis.stats import MIN_REPLICATES, NAN, Winner, basis, winners_curse
@@ -62,15 +64,16 @@ def _again(search: Search, ablation: Ablation) -> ArmRow | None:
 def _told(
     number: int, row: ArmRow, found: Winner, ablation: Ablation, judged: Judged, *, resplit: bool
 ) -> str:
-    shown = Points(max(2, points(ablation).decimals))
+    shown = points(ablation)
+    shown = replace(shown, decimals=max(Points.of(judged, 2).decimals, shown.decimals))
     text = (
-        f"Winner's curse: trial {number} has {judged.val} {shown.percent(found.search_val)} %, by "
+        f"Winner's curse: trial {number} has {judged.val} {shown.level(found.search_val)}, by "
         f"which it was chosen; trained again as the arm {row.arm} its configuration has "
-        f"{shown.percent(found.fresh_val)} % at that epoch ({plural(found.n, 'fresh replicate')})"
+        f"{shown.level(found.fresh_val)} at that epoch ({plural(found.n, 'fresh replicate')})"
     )
     if found.num_tested:
         text += (
-            f" and test {judged.name} {shown.percent(found.test)} % ({found.num_tested}, at each "
+            f" and test {judged.name} {shown.level(found.test)} ({found.num_tested}, at each "
             f"run's best epoch by {judged.val})"
         )
     if resplit:
@@ -78,7 +81,7 @@ def _told(
             ". The search read it on its one train/val split, the replicates on splits drawn "
             "anew: their difference is in it"
         )
-    text += f". Chosen minus fresh: {shown.signed(found.optimism)} points"
+    text += f". Chosen minus fresh: {shown.difference(found.optimism)}"
     if found.n < MIN_REPLICATES:
         return f"{text}, without an interval: fewer than {MIN_REPLICATES} replicates."
     pool = "this pool of train and val pictures, these hyperparameters"
