@@ -48,9 +48,10 @@ from pipeline.study.questions import differences
 from pipeline.study.schedulers import SCHEDULERS
 from pipeline.study.study import Study, margin_in_words
 from pipeline.testing import check_metric
-from tests.driver import DATA, Worker, drive, open_plan
+from tests.driver import DATA, Worker, drive, facts, open_plan
 from tests.studies import small_study
 from tests.test_interactions import pairs
+from tests.test_plan import FEW_POINTS, prefixes
 from tests.test_report_importance import random_study, searched, trials
 
 __all__ = ["folder"]
@@ -322,6 +323,30 @@ def test_race_and_winners_curse_are_told_in_its_unit(tmp_path: Path) -> None:
     assert not say.missed
 
 
+@pytest.mark.usefixtures("quick_disk")
+def test_killed_after_any_event_it_ends_as_if_it_had_not_been(tmp_path: Path) -> None:
+    """With twins, a trial that diverges and one that stops early, which stands with its lowest."""
+    study = small_study(num_trials=7, race=2, replicates=1, epochs=9, space=FEW_POINTS).override(
+        {"baseline.metrics": ["log_loss"], "baseline.select": "log_loss", "baseline.patience": 4}
+    )
+
+    def worker() -> Told:
+        return Told(
+            lambda acc: 2 - 2 * acc,
+            diverges=lambda config: (config.batch_size, config.model.dropout) == (16, 0.1),
+            patience=lambda _: 3,
+        )
+
+    expected = drive(open_plan(tmp_path / "whole", study, format=3), worker())
+    early = [run for run in expected.trials() if run.early]
+    assert early
+    lowest = (min(epoch["val_log_loss"] for epoch in run.epochs) for run in early)
+    assert [run.value for run in early] == [(2, value) for value in lowest]
+    for cut in prefixes(tmp_path / "whole", tmp_path / "killed")[::9]:
+        record = drive(open_plan(cut, study, format=3), worker())
+        assert facts(record) == facts(expected), cut.name
+
+
 def test_a_tuning_curve_falls_and_counts_the_diverged_as_the_worst_seen() -> None:
     study = random_study().override({"baseline.metrics": ["ece"], "baseline.select": "ece"})
     config, judged = study.baseline.model_dump(mode="json"), Judged.of(study.baseline)
@@ -399,3 +424,26 @@ def test_what_factors_do_together_is_said_in_the_unit_of_what_judges() -> None:
             pair.simple(shown).replace("costs", "raises it by").replace("gives", "lowers it by")
         )
         assert turned.simple(shown) == simple
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "ResNet: replicate 3 (0.712) collapsed, its other runs have 0.301 to 0.334.",
+        "The reference, baseline, has 0.994, 0.983.",
+        "ResNet: −0.021, +0.003, not tested (only 2 replicates).",
+        "ResNet: −0.021 [−0.05, 0.01], inconclusive (at the spread seen, a true difference below "
+        "0.055 is found with less than 80 % power).",
+        "ResNet: −0.021 [−0.05, −0.01], better, though by less than the default margin of 0.05.",
+        "Pilot: with 5 replicates you can see differences of 0.027 or more; for 0.01 use 11.",
+        "3 runs of baseline have sd 0.003; so few tell little, and up to 0.0076 is allowed for.",
+        "Shapley shares: what all factors together gain over none, shared out; they sum to it.",
+        "Chosen minus fresh: −0.0002, without an interval: fewer than 3 runs.",
+    ],
+)
+def test_what_is_said_of_a_metric_in_its_own_unit_has_no_shares_in_chinese(text: str) -> None:
+    say = Translator(catalogue("zh"), ["baseline", "ResNet"])
+    said = say.text(text)
+    assert not say.missed
+    assert "百分点" not in said
+    assert "%" not in said.replace("80%", "")
