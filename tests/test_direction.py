@@ -432,8 +432,8 @@ def test_what_factors_do_together_is_said_in_the_unit_of_what_judges() -> None:
         "ResNet: replicate 3 (0.712) collapsed, its other runs have 0.301 to 0.334.",
         "The reference, baseline, has 0.994, 0.983.",
         "ResNet: −0.021, +0.003, not tested (only 2 replicates).",
-        "ResNet: −0.021 [−0.05, 0.01], inconclusive (at the spread seen, a true difference below "
-        "0.055 is found with less than 80 % power).",
+        "ResNet: −0.021 [−0.05, 0.01], inconclusive: 3 replicates find a true difference of 0.055 "
+        "in 80 % of studies, one of 0.05 takes about 4.",
         "ResNet: −0.021 [−0.05, −0.01], better, though by less than the default margin of 0.05.",
         "Pilot: with 5 replicates you can see differences of 0.027 or more; for 0.01 use 11.",
         "3 runs of baseline have sd 0.003; so few tell little, and up to 0.0076 is allowed for.",

@@ -18,6 +18,7 @@ from pipeline.data.names import FILLERS, WORDS, SplitName, split_of
 from pipeline.errors import printable
 from pipeline.export.predictions import Form, table
 from pipeline.session.resolve import _assignment
+from pipeline.study.judged import Judged
 
 normal = partial(
     st.floats, allow_subnormal=False
@@ -93,7 +94,7 @@ def test_predictions_give_the_users_own_labels_back(
 def test_decimals_show_two_digits_of_the_smallest_half_width_and_every_sign(
     halves: list[float], share: float
 ) -> None:
-    shown, least = Points.fit(halves), 100 * min(halves)
+    shown, least = Points.fit(halves, Judged()), 100 * min(halves)
     assert 1 <= shown.decimals <= MOST_DECIMALS
     if shown.decimals < MOST_DECIMALS:
         assert abs(round(least, shown.decimals) - least) <= 0.051 * least or least >= 10

@@ -128,7 +128,7 @@ def test_summary_states_the_verdicts_of_the_contrasts(
     shown, text = points(read(record).ablation), (folder / "report.md").read_text()
     for row in sheet(folder, "contrasts.csv"):
         if row["kind"] == "delta":
-            number = shown.percent(abs(float(row["delta"])))
+            number = shown.number(abs(float(row["delta"])))
             assert re.search(
                 rf"{re.escape(row['name'])}: [+−]{number} points \\\[.*?\\\], {row['verdict']}",
                 text,

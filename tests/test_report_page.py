@@ -31,6 +31,7 @@ from pipeline.report.sections.ablation import main_table
 from pipeline.report.sections.costs import speeds
 from pipeline.report.sections.footnotes import footnotes
 from pipeline.study.designs import Fractional, Ladder, Scheme
+from pipeline.study.judged import Judged
 from pipeline.study.study import Study
 from tests.records import EFFECTS, Scribe, make_study, with_arms
 
@@ -218,7 +219,7 @@ def test_numbers_sort_by_value(tmp_path: Path) -> None:
 def test_decimals_show_two_digits_of_the_smallest_half_width(
     halves: tuple[float, ...], want: int
 ) -> None:
-    assert Points.fit(halves).decimals == want
+    assert Points.fit(halves, Judged()).decimals == want
 
 
 @pytest.mark.parametrize(
