@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from own import folder, written
 from scans import SMALL, digits
@@ -168,6 +168,7 @@ def test_epochs_are_ordered_alike_by_a_metric_and_by_its_negative(
     assert told[turned - 1]["val_more"] == min(epoch["val_more"] for epoch in told)
 
 
+@settings(max_examples=20)
 @given(st.integers(0, 2**16), st.floats(0.001, 0.05))
 def test_arms_are_judged_alike_by_a_metric_and_by_its_negative(seed: int, rope: float) -> None:
     rng = np.random.default_rng(seed)
