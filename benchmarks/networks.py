@@ -55,9 +55,10 @@ def configs() -> Iterator[tuple[str, Network]]:
     for member in cast(tuple[type[Network], ...], MODELS):
         fields = member.model_fields
         tag = fields["name"].default
-        varied = next((name for name in VARIED if name in fields), None)
-        if varied is not None:
-            for value in get_args(fields[varied].annotation):
+        varied = next((name for name in VARIED if name in fields), "")
+        values = get_args(fields[varied].annotation) if varied else ()
+        if values:
+            for value in values:
                 yield f"{tag} {value}", member(**{varied: value})
         else:
             yield f"{tag} {fields['arch'].default}" if "arch" in fields else tag, member()

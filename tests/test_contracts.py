@@ -35,6 +35,8 @@ def every(members: tuple[Any, ...]) -> pytest.MarkDecorator:
 NARROW: dict[str, dict[str, Any]] = {
     "lenet": {"model.width": 6},
     "nin": {"model.width": 16},
+    "mlp": {"model.width": 64},
+    "dense_blocks": {"model.growth_rate": 8, "model.block_layers": 2},
     "shufflenet": {"model.variant": "x0.5"},
     "mobilenet": {"model.variant": "v3_small"},
     "vit": {"model.patch_size": 8},

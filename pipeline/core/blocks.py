@@ -14,11 +14,12 @@ GROUPS = 32
 
 
 class ConvStage(nn.Sequential):
-    """3x3 convolution, norm, activation, 2x2 max pooling where `pool`: [B, in, S, S] -> [B, out, S
-    // 2 or S, …].
+    """Convolution that keeps the side, norm, activation, and 2x2 pooling where `pool` names one
+    ("max", "avg"): [B, in, S, S] -> [B, out, S // 2 or S, …]; with "stride" the convolution itself
+    halves the side (rounded up).
 
-    Pooling goes before an activation that never falls: the two commute exactly, and it then works
-    on a quarter of the values.
+    Max pooling goes before an activation that never falls: the two commute exactly, and it then
+    works on a quarter of the values.
     """
 
     def __init__(
@@ -28,16 +29,19 @@ class ConvStage(nn.Sequential):
         norm_kind: str,
         activation_kind: str,
         *,
-        pool: bool,
+        pool: str,
+        kernel: int = 3,
     ) -> None:
-        last: list[nn.Module] = [
-            nn.MaxPool2d(2) if pool else nn.Identity(),
-            activation(activation_kind),
-        ]
-        if activation_kind in FALLING:
+        pooling = {"max": nn.MaxPool2d, "avg": nn.AvgPool2d}.get(pool)
+        last: list[nn.Module] = [pooling(2) if pooling else nn.Identity()]
+        last.append(activation(activation_kind))
+        if activation_kind in FALLING or pool == "avg":
             last.reverse()
+        stride = 2 if pool == "stride" else 1
         super().__init__(
-            nn.Conv2d(in_channels, out_channels, 3, padding=1), norm(norm_kind, out_channels), *last
+            nn.Conv2d(in_channels, out_channels, kernel, stride, padding=kernel // 2),
+            norm(norm_kind, out_channels),
+            *last,
         )
 
 
@@ -79,6 +83,14 @@ def activation(name: str) -> nn.Module:
     }
     module: nn.Module = made[name]()
     return module
+
+
+def leading(norm_kind: str, activation_kind: str, channels: int) -> nn.Sequential:
+    """Norm and activation ahead of a layer; what they read is left as it is, for others."""
+    first, act = norm(norm_kind, channels), activation(activation_kind)
+    if isinstance(first, nn.Identity) and isinstance(act, (nn.ReLU, nn.LeakyReLU)):
+        act.inplace = False
+    return nn.Sequential(first, act)
 
 
 def dropout(p: float) -> nn.Module:
@@ -149,3 +161,27 @@ class Branches(nn.ModuleList):
 
     def forward(self, x: Tensor) -> Tensor:
         return torch.cat([branch(x) for branch in self], dim=1)
+
+
+class Dense(nn.ModuleList):
+    """Layers that each read all maps before them: [B, in, S, S] -> [B, in + layers x growth, S, S].
+
+    Huang et al. 2016 (arXiv 1608.06993), eq. 2: norm, activation, 3x3 convolution, stacked below
+    what they read.
+    """
+
+    def __init__(
+        self, channels: int, growth: int, layers: int, norm_kind: str, activation_kind: str
+    ) -> None:
+        super().__init__(
+            nn.Sequential(
+                leading(norm_kind, activation_kind, channels + number * growth),
+                nn.Conv2d(channels + number * growth, growth, 3, padding=1),
+            )
+            for number in range(layers)
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        for layer in self:
+            x = torch.cat([x, layer(x)], dim=1)
+        return x

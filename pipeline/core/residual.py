@@ -9,9 +9,16 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from pipeline.core.blocks import activation, dropout, dropout2d, norm
+from pipeline.core.blocks import activation, dropout, dropout2d, leading, norm
 
-BLOCKS = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3), 101: (3, 4, 23, 3)}  # of each stage
+# of each stage
+BLOCKS = {
+    18: (2, 2, 2, 2),
+    34: (3, 4, 6, 3),
+    50: (3, 4, 6, 3),
+    101: (3, 4, 23, 3),
+    152: (3, 8, 36, 3),
+}
 PUBLISHED_WIDTH = 64  # the width of the first stage that `base_width` is given for
 
 
@@ -19,6 +26,9 @@ PUBLISHED_WIDTH = 64  # the width of the first stage that `base_width` is given 
 class Plan:
     """What is built. `shortcut` is A, B, C or none; `gate` makes the attention on a branch of so
     many channels.
+
+    `blocks`: how many basic blocks each stage has; empty: those of the ImageNet network of this
+    depth.
 
     The bottleneck's 3x3 layer has `groups` groups, or `scale` splits in a hierarchy, of base_width
     channels each at the published width, and as many times as many as the stage is wider.
@@ -37,6 +47,7 @@ class Plan:
     scale: int = 1
     base_width: int = PUBLISHED_WIDTH
     gate: Callable[[int], nn.Module] | None = None
+    blocks: tuple[int, ...] = ()
     stage_dropout: float = 0.0
     head_dropout: float = 0.0
 
@@ -45,7 +56,7 @@ class Plan:
         """Channels that a block gives for each that its stage counts: 4 with bottlenecks (50 layers
         and more), else 1.
         """
-        return 4 if self.depth >= 50 else 1
+        return 4 if self.depth >= 50 and not self.blocks else 1
 
     def conv(
         self, inputs: int, outputs: int, kernel: int, *, stride: int = 1, groups: int = 1
@@ -63,7 +74,7 @@ class Plan:
 
 
 def network(plan: Plan, channels: int, num_classes: int) -> nn.Sequential:
-    """[B, channels, S, S] -> logits [B, num_classes]: stem, four stages of blocks, global average
+    """[B, channels, S, S] -> logits [B, num_classes]: stem, stages of blocks, global average
     pooling, a linear layer.
 
     The imagenet stem and the stages divide S by 32, the small stem and the stages by 8 (each
@@ -77,7 +88,7 @@ def network(plan: Plan, channels: int, num_classes: int) -> nn.Sequential:
     if not small:
         layers.append(nn.MaxPool2d(3, stride=2, padding=1))
     channels = plan.width
-    for stage, num_blocks in enumerate(BLOCKS[plan.depth]):
+    for stage, num_blocks in enumerate(plan.blocks or BLOCKS[plan.depth]):
         planes = plan.width * 2**stage
         for block in range(num_blocks):
             stride = 2 if stage and not block else 1
@@ -114,7 +125,9 @@ class Block(nn.Module):
     ) -> None:
         super().__init__()
         outputs = planes * plan.expansion
-        lead = _lead(plan, inputs) if plan.pre_activation and not activated else nn.Identity()
+        lead: nn.Module = nn.Identity()
+        if plan.pre_activation and not activated:
+            lead = leading(plan.norm, plan.activation, inputs)
         layers = (
             _basic(plan, inputs, planes, stride)
             if plan.expansion == 1
@@ -147,14 +160,6 @@ class Block(nn.Module):
             y += self.shortcut(x)
         out: Tensor = self.last(y)
         return out
-
-
-def _lead(plan: Plan, channels: int) -> nn.Module:
-    """Norm and activation ahead of a block; what they read is left as it is, for the shortcut."""
-    first, act = plan.active(channels)
-    if isinstance(first, nn.Identity) and isinstance(act, (nn.ReLU, nn.LeakyReLU)):
-        act.inplace = False
-    return nn.Sequential(first, act)
 
 
 def _basic(plan: Plan, inputs: int, planes: int, stride: int) -> list[nn.Module]:

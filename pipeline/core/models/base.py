@@ -33,8 +33,14 @@ class Network(Frozen):
         """
         from pipeline.core.blocks import enlarge
 
-        model = self.assemble(channels, max(size, self.min_size), num_classes)
-        return model if size >= self.min_size else enlarge(model, self.min_size)
+        least = self.smallest
+        model = self.assemble(channels, max(size, least), num_classes)
+        return model if size >= least else enlarge(model, least)
+
+    @property
+    def smallest(self) -> int:
+        """`min_size` of this very network, where its knobs change it."""
+        return self.min_size
 
     @abstractmethod
     def assemble(self, channels: int, size: int, num_classes: int) -> "nn.Module":

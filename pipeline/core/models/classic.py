@@ -42,10 +42,10 @@ class Classic(Own):
         return [dropout2d(self.stage_dropout)] if self.stage_dropout else []
 
     def hidden_layers(
-        self, inputs: int, hidden: tuple[int, int], num_classes: int
+        self, inputs: int, hidden: tuple[int, int], num_classes: int, *, norm: bool = False
     ) -> "list[nn.Module]":
-        """Three linear layers on the flattened maps, with dropout before the last two: [B, C, S, S]
-        -> [B, num_classes].
+        """Three linear layers on the flattened maps, with dropout before the last two and, where
+        `norm`, batch norm behind the first two: [B, C, S, S] -> [B, num_classes].
         """
         from torch import nn
 
@@ -55,6 +55,7 @@ class Classic(Own):
         for units in hidden:
             layers += [
                 nn.Linear(inputs, units),
+                *([nn.BatchNorm1d(units)] if norm else []),
                 activation(self.activation),
                 dropout(self.head_dropout),
             ]

@@ -48,7 +48,7 @@ class Residual(Own):
     1706.02677, section 5.1).
     """
 
-    depth: Literal[18, 34, 50, 101] = Field(
+    depth: Literal[18, 34, 50, 101, 152] = Field(
         default=18, description="layers with weights; from 50 on in bottlenecks"
     )
     shortcut: Literal["A", "B", "C"] = Field(
@@ -98,7 +98,7 @@ class Residual(Own):
 
 
 class ResNet(Residual):
-    """ResNet-18, 34, 50 and 101 (He et al. 2015, arXiv 1512.03385, table 1), in the form that
+    """ResNet-18, 34, 50, 101 and 152 (He et al. 2015, arXiv 1512.03385, table 1), in the form that
     torchvision has.
 
     Four stages of width x (1, 2, 4, 8) channels, four times as many with bottlenecks; at 224 px and
