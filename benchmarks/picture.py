@@ -10,8 +10,8 @@ from pathlib import Path
 
 from PIL import Image
 
-WINDOW, SMALL = (1440, 1130), 960  # pixels: of the page, and the width of the picture
-COLOURS = 64
+WINDOW, SMALL = (1440, 1330), 960  # pixels: of the page, and the width of the picture
+COLOURS = 200
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 
 
@@ -34,7 +34,7 @@ def main() -> int:
         picture = Image.open(shot).convert("RGB")
         picture.thumbnail((SMALL, picture.height), Image.Resampling.LANCZOS)
         asked.out.parent.mkdir(parents=True, exist_ok=True)
-        picture.quantize(COLOURS).save(asked.out, optimize=True)
+        picture.quantize(COLOURS, Image.Quantize.FASTOCTREE).save(asked.out, optimize=True)
     print(f"{asked.out}: {asked.out.stat().st_size / 1000:.0f} KB")
     return 0
 
