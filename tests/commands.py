@@ -4,6 +4,8 @@ MLflow, report.
 
 import contextlib
 import csv
+import importlib
+import json
 import os
 import shutil
 import signal
@@ -18,9 +20,17 @@ from typing import Any
 
 from pipeline.record.ledger import FILE, read_events
 from pipeline.record.record import Record
+from pipeline.session.cli import _ended
 from tests.records import lines
 
 ROOT = Path(__file__).parent.parent
+ARMS = {"baseline": {}, "augmentation": {"augment.strength": 1.0}}
+# Of where each arm costs: two arms, and few pictures left to test on and to draw planes of.
+SHORT = (
+    *("--study", "hw3", "--epochs", 3, "--replicates", 1, "--set", "model.width=4"),
+    *("--set", "dataset.num_train=480", "--set", "dataset.num_valid=1200"),
+    *("--set", f"ablation.design={json.dumps({'name': 'arms', 'arms': ARMS})}"),
+)
 HANGS = 3600  # seconds: what a busy machine may take; only a command that hangs takes longer
 
 
@@ -58,6 +68,86 @@ def run(module: str, *flags: object, home: Path, root: Path = ROOT, seconds: flo
         process.kill()
 
 
+IN_A_ROW = """
+import importlib, json, sys
+from pipeline.session.cli import _ended
+for words in json.loads(sys.argv[1]):
+    sys.argv = words
+    code = _ended(importlib.import_module(words[0]).main)
+    print(f"\\0{code}\\0", end="", flush=True)
+"""
+
+
+def in_a_row(*those: tuple[object, ...], home: Path, root: Path) -> list[tuple[int, str]]:
+    """Several commands of the code in `root`, (module, flags…) each, in one process, which spares
+    the others' seconds to load torch and the like; (exit code, what it said) of each.
+    """
+    words = [
+        [f"pipeline.{_home(module)}", *map(str, flags), "--mlruns", str(home)]
+        for module, *flags in those
+    ]
+    done = subprocess.run(
+        (sys.executable, "-c", IN_A_ROW, json.dumps(words)),
+        cwd=root,
+        env=os.environ | {"PYTHONPATH": str(root), "PYTHONUNBUFFERED": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
+    *told, rest = done.stdout.split("\0")
+    assert done.returncode == 0, done.stdout
+    assert (len(told), rest) == (2 * len(those), "")
+    return [(int(code), said) for said, code in zip(told[::2], told[1::2], strict=True)]
+
+
+def _home(module: object) -> str:
+    """Where the command's `main` is, in the package."""
+    return f"{module}.__main__" if (ROOT / "pipeline" / str(module)).is_dir() else str(module)
+
+
+def here(module: str, *flags: object, home: Path) -> int:
+    """`run` in this process, which spares the seconds of a new one to load torch and the like: for
+    commands that start no Ray (`--debug`, `report`, `export`, …).
+    """
+    words = [f"pipeline.{module}", *map(str, flags), "--mlruns", str(home)]
+    main = importlib.import_module(f"pipeline.{_home(module)}").main
+    with (
+        home.with_suffix(".log").open("a") as log,
+        contextlib.chdir(ROOT),
+        contextlib.redirect_stdout(log),
+        contextlib.redirect_stderr(log),
+        as_it_was(),
+    ):
+        sys.argv = words  # a caller that hands them over gets a process of their own
+        try:
+            return _ended(main)
+        except SystemExit as end:  # of argparse
+            return int(end.code or 0)
+
+
+@contextlib.contextmanager
+def as_it_was() -> Iterator[None]:
+    """A command or worker sets its process up for itself; other tests keep theirs."""
+    import torch
+
+    from pipeline.engine import worker
+
+    threads, benchmark = torch.get_num_threads(), torch.backends.cudnn.benchmark
+    variables, path, words = dict(os.environ), [*sys.path], sys.argv
+    worker._warm.cache_clear()
+    try:
+        yield
+    finally:
+        worker._warm.cache_clear()
+        torch.set_num_threads(threads)
+        torch.set_flush_denormal(False)
+        torch.backends.cudnn.benchmark = benchmark
+        os.environ.clear()
+        os.environ.update(variables)
+        sys.path[:], sys.argv = path, words
+
+
 def copied(root: Path) -> Path:
     """A copy of the code in `root`, to be edited."""
     ignored = shutil.ignore_patterns("__pycache__")
@@ -86,21 +176,29 @@ def record(home: Path) -> Record:
     return Record.of(read_events(folder(home)))
 
 
-def kill_after(module: str, *flags: object, home: Path, events: int, root: Path = ROOT) -> None:
-    """`kill -9` a command once its ledger has this many more events than now."""
-    before = num_lines(home)
+def kill_after(module: str, *flags: object, home: Path, epochs: int, root: Path = ROOT) -> None:
+    """`kill -9` a command once its ledger has this many more epochs than now."""
     process = start(module, *flags, home=home, root=root)
-    deadline = time.monotonic() + HANGS
-    while num_lines(home) < before + events:
-        assert process.poll() is None, output(home)
-        assert time.monotonic() < deadline, output(home)
-        time.sleep(0.02)
+    await_epochs(process, home, num_epochs(home) + epochs)
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
 
 
+def await_epochs(process: "subprocess.Popen[Any]", home: Path, number: int) -> None:
+    """Wait until the ledger of a command that goes on has this many epochs."""
+    deadline = time.monotonic() + HANGS
+    while num_epochs(home) < number:
+        assert process.poll() is None, output(home)
+        assert time.monotonic() < deadline, output(home)
+        time.sleep(0.02)
+
+
 def num_lines(home: Path) -> int:
     return sum(path.read_bytes().count(b"\n") for path in home.glob(f"*/{FILE}"))
+
+
+def num_epochs(home: Path) -> int:
+    return sum(path.read_bytes().count(b'"type":"epoch"') for path in home.glob(f"*/{FILE}"))
 
 
 def table(home: Path, name: str) -> list[dict[str, str]]:

@@ -1,5 +1,6 @@
 """The real command on real pictures: search, arms, report; going on and extending; three records
-that must agree.
+that must agree. One command is a process of its own, with Ray and workers; those that need none
+are run in this one.
 """
 
 import json
@@ -100,17 +101,17 @@ def test_again_trains_nothing_and_a_larger_budget_only_what_is_missing(
     home, flags = photos
     before = commands.results(home)
     page = (commands.folder(home) / "report" / "frames" / "arms.csv").read_bytes()
-    assert commands.run("search", *flags, "--trials", 6, "--replicates", 3, home=home) == 0
+    assert commands.here("search", *flags, "--trials", 6, "--replicates", 3, home=home) == 0
     assert commands.results(home) == before
     assert (commands.folder(home) / "report" / "frames" / "arms.csv").read_bytes() == page
     more = ("--trials", 8, "--replicates", 4, "--debug")  # by the other executor
-    assert commands.run("search", *flags, *more, home=home) == 0, commands.output(home)
+    assert commands.here("search", *flags, *more, home=home) == 0, commands.output(home)
     after = commands.results(home)
     assert len(after) == len(before) + 2 + 4
     arms = {key for key, result in before.items() if result[0] == "arm"}
     assert {key: after[key] for key in arms} == {key: before[key] for key in arms}
     assert commands.repeated_epochs(home) == 0
-    assert commands.run("search", *flags, "--quiet", home=home) == 0
+    assert commands.here("search", *flags, "--quiet", home=home) == 0
     assert commands.results(home) == after, "budgets that are left out stay as they were"
     said = [session.command for session in commands.record(home).sessions]
     assert said[-1].endswith("--trials 8 --replicates 4"), "and make the study anywhere"
@@ -119,10 +120,10 @@ def test_again_trains_nothing_and_a_larger_budget_only_what_is_missing(
     assert "mean ± sd (n)" in end
     assert "rung 1/" not in end, "--quiet leaves the end alone"
     study = ("--study", "hw3", "--data", flags[3])
-    assert commands.run("report", *study, "--check", home=home) == 0, (
+    assert commands.here("report", *study, "--check", home=home) == 0, (
         "the command's own report is that of its ledger"
     )
-    assert commands.run("report", *study, home=home) == 0
+    assert commands.here("report", *study, home=home) == 0
 
 
 def test_a_study_that_has_grown_uses_again_what_it_has(
@@ -137,11 +138,11 @@ def test_a_study_that_has_grown_uses_again_what_it_has(
     tree["space"]["knobs"]["model.dropout"]["high"] = 0.2
     file.write_text(json.dumps(tree))
     grown = ("--study", file, *flags[2:4])
-    assert commands.run("search", *grown, "--dry-run", home=home) == 0, commands.output(home)
+    assert commands.here("search", *grown, "--dry-run", home=home) == 0, commands.output(home)
     assert "the study has grown" in commands.output(home)
     assert commands.record(home).revisions == []
 
-    assert commands.run("search", *grown, "--debug", home=home) == 0, commands.output(home)
+    assert commands.here("search", *grown, "--debug", home=home) == 0, commands.output(home)
     record = commands.record(home)
     assert [run.key for run in record.arms()["deep"]] == [r.key for r in before.arms()["ResNet"]]
     assert {run.status for run in record.arms()["wide"]} == {"complete"}
@@ -164,7 +165,7 @@ def test_a_study_that_has_grown_uses_again_what_it_has(
     assert "the arms were changed after results existed" in page
 
     num = ("--trials", len(before.trials()), "--replicates", before.study.ablation.replicates)
-    assert commands.run("search", *flags, *num, "--debug", home=home) == 0, commands.output(home)
+    assert commands.here("search", *flags, *num, "--debug", home=home) == 0, commands.output(home)
     back = commands.record(home)
     assert {arm: len(runs) for arm, runs in back.arms().items()} == {
         arm: len(runs) for arm, runs in before.arms().items()
@@ -176,10 +177,10 @@ def test_other_settings_are_refused_and_fresh_moves_the_record_aside(
     photos: tuple[Path, tuple[object, ...]],
 ) -> None:
     home, flags = photos
-    assert commands.run("search", *flags, "--set", "batch_size=16", home=home) == 2
+    assert commands.here("search", *flags, "--set", "batch_size=16", home=home) == 2
     assert "baseline.batch_size: recorded 64, now 16" in commands.output(home)
     kept = commands.folder(home)
     anew = ("--set", "batch_size=16", "--replicates", 1, "--fresh", "--debug")
-    code = commands.run("ablate", *flags, *anew, home=home)
+    code = commands.here("ablate", *flags, *anew, home=home)
     assert code == 0, commands.output(home)
     assert (kept.with_name(f"{kept.name}.old1") / "ledger.jsonl").exists()

@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import torch
 
 from pipeline.data.cache import prepare
 from pipeline.data.datasets import Digits
@@ -29,14 +28,8 @@ pytestmark = pytest.mark.usefixtures("quick_disk")
 
 @pytest.fixture(autouse=True)
 def _own_process() -> Iterator[None]:
-    """A worker sets its process up for itself; other tests keep theirs."""
-    threads, benchmark = torch.get_num_threads(), torch.backends.cudnn.benchmark
-    worker._warm.cache_clear()
-    yield
-    worker._warm.cache_clear()
-    torch.set_num_threads(threads)
-    torch.set_flush_denormal(False)
-    torch.backends.cudnn.benchmark = benchmark
+    with commands.as_it_was():
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -153,7 +146,8 @@ runpy.run_module("pipeline.ablate", run_name="__main__")
 
 
 def test_debug_stops_at_breakpoints_and_loads_no_ray(tmp_path: Path) -> None:
-    small = small_study(epochs=1, replicates=1).override({"baseline.dataset.num_valid": 1200})
+    few = {"baseline.dataset.num_train": 480, "baseline.dataset.num_valid": 1200}  # to test on
+    small = small_study(epochs=1, replicates=1).override(few)
     (tmp_path / "study.json").write_text(small.model_dump_json())
     flags = ("--study", str(tmp_path / "study.json"), "--mlruns", str(tmp_path / "mlruns"), "-v")
 

@@ -329,7 +329,8 @@ def chosen_study(path: Path) -> Study:
         {
             "baseline.metrics": ["macro_f1", "balanced_acc"],
             "baseline.select": "macro_f1",
-            "baseline.dataset.num_valid": 300,
+            "baseline.dataset.num_train": 480,
+            "baseline.dataset.num_valid": 1200,  # few are left to test on and to draw planes of
             "baseline.precision": "fp32",
             "search.race": 2,
         }
@@ -345,7 +346,7 @@ def test_a_real_study_is_selected_judged_reported_and_exported_by_it(tmp_path: P
     """In the command's own process."""
     home, file = tmp_path / "mlruns", tmp_path / "study.json"
     chosen_study(file)
-    status = commands.run("search", "--study", file, "--debug", "-v", home=home)
+    status = commands.here("search", "--study", file, "--debug", "-v", home=home)
     output = commands.output(home)
     assert status == 0, output
     assert re.search(r"val_macro_f1 0\.\d{4}  val_loss", output)
@@ -370,10 +371,10 @@ def test_a_real_study_is_selected_judged_reported_and_exported_by_it(tmp_path: P
     names = {name for (name,) in commands.mlflow_rows(home, "select distinct key from metrics")}
     assert {"search_val_macro_f1", "best_val_macro_f1", "test_macro_f1_mean"} <= names
     assert "search_val_acc" not in names
-    assert commands.run("report", "--study", file, "--lang", "zh", home=home) == 0
+    assert commands.here("report", "--study", file, "--lang", "zh", home=home) == 0
     chinese = (place / "report-zh" / "report.md").read_text()
     assert "以测试宏平均 F1 评判" in chinese
-    assert commands.run("export", "--study", file, "--no-onnx", home=home) == 0
+    assert commands.here("export", "--study", file, "--no-onnx", home=home) == 0
     card = (place / "export" / "README.md").read_text()
     assert "Test macro-F1 had no part in the choice." in card
     assert "highest mean validation macro-F1" in card or "validation macro-F1" in card
