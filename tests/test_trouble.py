@@ -2,6 +2,8 @@
 can be mended is.
 """
 
+import contextlib
+import json
 import shutil
 import sqlite3
 import threading
@@ -16,12 +18,15 @@ from mlflow import __file__ as mlflow_file
 
 from pipeline.analysis.arm_summary import summary
 from pipeline.record import events, outbox
+from pipeline.record.ledger import FILE as LEDGER
 from pipeline.record.ledger import Ledger, read_events
+from pipeline.record.lines import seal
 from pipeline.record.mlflow_places import FILE, store_uri, tracking_uri
 from pipeline.record.mlflow_store import connect
 from pipeline.record.mlflow_trouble import explain, redacted, refused
 from pipeline.record.record import Record
 from pipeline.record.tracking import Tracker
+from tests.records import lines
 from tests.studies import small_study
 from tests.test_tracking import seen, whole
 
@@ -39,20 +44,29 @@ def _impatient(monkeypatch):
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory) -> Path:
-    """A folder with an empty store, since making its tables takes seconds."""
-    root = tmp_path_factory.mktemp("mlruns")
+    """A finished study in a store, made once: each test has it at a place of its own."""
+    root = tmp_path_factory.mktemp("made") / "mlruns"
+    root.mkdir()
     connect(store_uri(root / FILE), root, root / "mlflow.new")
+    whole(root, root / "small-digits", small_study(num_trials=1, replicates=1))
     return root
 
 
 @pytest.fixture
 def study(made, tmp_path) -> Path:
-    """A finished study in a store of its own."""
-    root = tmp_path / "mlruns"
-    root.mkdir()
-    shutil.copy(made / FILE, root / FILE)
-    whole(root, root / "small-digits", small_study(num_trials=1, replicates=1))
-    return root / "small-digits"
+    """It, as if made where it lies: every place that was written down is the new one."""
+    root = Path(shutil.copytree(made, tmp_path / "mlruns"))
+    folder, places = root / "small-digits", (str(made), str(root))
+    told = json.loads(json.dumps(lines(folder)).replace(*places))
+    (folder / LEDGER).write_bytes(b"".join(seal(line) for line in told))
+    for file in folder.glob("*.json"):
+        file.write_text(file.read_text().replace(*places))
+    with contextlib.closing(sqlite3.connect(root / FILE)) as database, database:
+        for column in ("experiments SET artifact_location", "runs SET artifact_uri"):
+            name = column.split()[-1]
+            database.execute(f"UPDATE {column} = replace({name}, ?, ?)", places)
+        assert places[0] not in "\n".join(database.iterdump())
+    return folder
 
 
 def again(folder: Path) -> tuple[list[str], str]:
