@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,22 +15,7 @@ import pytest
 from pipeline.engine.processes import descendants
 from pipeline.machine import temp_folder
 
-FLAGS = (
-    "--study",
-    "hw3",
-    "--workers",
-    1,
-    "--epochs",
-    2,
-    "--trials",
-    2,
-    "--no-race",
-    "--replicates",
-    1,
-    "--set",
-    "model.width=4",
-    "-q",
-)
+FLAGS = (*commands.SHORT, "--workers", 1, "--trials", 2, "--no-race", "-q")
 
 
 class Host:
@@ -49,11 +33,11 @@ class Host:
             self.process = subprocess.Popen(
                 words, cwd=commands.ROOT, stdout=log, stderr=log, env=environment
             )
-        while commands.num_lines(home) < 6:
-            assert self.process.poll() is None, commands.output(home)
-            time.sleep(0.05)
+        commands.await_epochs(self.process, home, 1)
         self.temp = temp_folder(commands.folder(home).resolve())
         self.processes = {pid: _words(pid) for pid in descendants(self.process.pid)}
+        # not to end while it is looked at
+        os.kill(self.pid("ray::ImplicitFunc"), signal.SIGSTOP)
 
     def pid(self, what: str) -> int:
         return next(pid for pid, words in self.processes.items() if what in words)
