@@ -358,7 +358,8 @@ def study_file(root: Path) -> Path:
     (root / "research").mkdir()
     (root / "research" / "mymodel.py").write_text(FEATURES)
     (root / "pipeline" / "core" / "models" / "mine.py").write_text(MINE)
-    study = small_study(num_trials=0, replicates=3, epochs=2)
+    few = {"baseline.dataset.num_train": 480, "baseline.dataset.num_valid": 1200}  # to test on
+    study = small_study(num_trials=0, replicates=3, epochs=2).override(few)
     arms = Arms(arms={"baseline": {}, "augmentation": {"augment.strength": 1.0}})
     tree: dict[str, Any] = study.model_copy(
         update={"ablation": study.ablation.model_copy(update={"design": arms})}
@@ -382,10 +383,12 @@ def test_code_that_was_edited_between_replicates_is_refused_and_named(tmp_path: 
     def ablate(replicates: int) -> int:
         return commands.run("ablate", *flags, "--replicates", replicates, home=home, root=root)
 
-    def said(module: str, *more: object) -> tuple[int, str]:
-        home.with_suffix(".log").write_text("")
-        return commands.run(module, *more, home=home, root=root), commands.output(home)
+    def said(*those: tuple[object, ...]) -> list[tuple[int, str]]:
+        told = commands.in_a_row(*those, home=home, root=root)
+        return [(code, " ".join(text.split())) for code, text in told]
 
+    report, export = ("report", *flags[:2]), ("export", *flags[:2], "--no-onnx")
+    third = ("ablate", *flags, "--replicates", 3)
     assert ablate(1) == 0, commands.output(home)
     with losses.open("a") as file:
         file.write("\n\n# of no consequence\nclass Unused:\n    pass\n")
@@ -402,32 +405,25 @@ def test_code_that_was_edited_between_replicates_is_refused_and_named(tmp_path: 
         "return functional.cross_entropy(logits, targets, label_smoothing",
         "return 2 * functional.cross_entropy(logits, targets, label_smoothing",
     )
-    code, text = said("ablate", *flags, "--replicates", 3)
-    assert code == 2
+    (refused, text), (dry, shown) = said(third, (*third, "--dry-run"))
+    assert refused == 2
     assert "pipeline/core/losses.py" in text
     assert "research" not in text
     assert "--fresh" in text
+    assert (dry, "the code has changed, pipeline/core/losses.py" in shown) == (0, True), shown
     assert ledger.read_bytes() == before
-    code, text = said("ablate", *flags, "--replicates", 3, "--dry-run")
-    assert (code, "the code has changed, pipeline/core/losses.py" in " ".join(text.split())) == (
-        0,
-        True,
-    ), text
-    assert ablate(2) == 0, "nothing is left to train"
-    code, text = said("export", *flags[:2], "--no-onnx")
+    (again, _), (code, text) = said(("ablate", *flags, "--replicates", 2), export)
+    assert again == 0, "nothing is left to train"
     assert (code, "warning: code changed since" in text) == (0, True), text
 
     before = ledger.read_bytes()
     commands.edit(losses, "return 2 * functional", "return functional")
     commands.edit(network, "nn.ReLU()", "nn.Tanh()")
-    code, text = said("ablate", *flags, "--replicates", 3)
-    assert code == 2
+    (refused, text), (not_exported, why), (reported, _) = said(third, export, report)
+    assert (refused, not_exported, reported) == (2, 2, 0)
     assert "research/mymodel.py" in text
     assert "losses.py" not in text
-    code, text = said("export", *flags[:2], "--no-onnx")
-    assert code == 2
-    assert "research/mymodel.py" in text
-    assert said("report", *flags[:2])[0] == 0
+    assert "research/mymodel.py" in why
     assert ledger.read_bytes() == before
 
     commands.edit(network, "nn.Tanh()", "nn.ReLU()")
