@@ -10,7 +10,7 @@ search: $(READY)
 	$(BIN)/python -m pipeline.search --study hw3
 
 test: $(READY)
-	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 lint: $(READY)
 	$(BIN)/ruff check .

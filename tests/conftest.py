@@ -87,7 +87,22 @@ def installed(tmp_path_factory) -> Path:
     return home / "bin"
 
 
+SLOW = (
+    *("test_faults", "test_contracts", "test_notebook", "test_core_transfer", "test_end_to_end"),
+    *("test_tracking", "test_door", "test_plan", "test_own_repository", "test_sources"),
+    *("test_recorded", "test_doctor", "test_in_process", "test_guest", "test_cli", "test_segments"),
+    *("test_space_rules", "test_team", "test_claims", "test_wheel", "test_timetable"),
+)
+
+
+def pytest_configure(config):
+    """With several workers: files in the order below, not those of the most tests first."""
+    if hasattr(config.option, "loadscopereorder"):
+        config.option.loadscopereorder = False
+
+
 def pytest_collection_modifyitems(items):
-    """The files that take minutes first, so that two workers end at about the same time."""
-    slow = ("test_faults", "test_end_to_end")
-    items.sort(key=lambda item: slow.index(item.path.stem) if item.path.stem in slow else len(slow))
+    """The files that take longest first, so that two workers end at about the same time; files of
+    commands with processes of their own and files without by turns.
+    """
+    items.sort(key=lambda item: SLOW.index(item.path.stem) if item.path.stem in SLOW else len(SLOW))
