@@ -1,10 +1,12 @@
 import argparse
+import functools
 import importlib
 import json
 import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -85,23 +87,47 @@ def test_a_folder_may_be_there_or_not_yet(tmp_path):
     assert [folder(str(tmp_path / name)) for name in ("", "none", "file")]
 
 
-def run(place: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    paths = f"{place}{os.pathsep}{ROOT}"
-    variables = {
-        **os.environ,
-        "PYTHONPATH": paths,
-        "PYTHONDONTWRITEBYTECODE": "1",
-        "NO_COLOR": "1",
-        **environment,
-    }
-    return subprocess.run(
-        [sys.executable, "-m", *arguments],
-        cwd=place,
-        env=variables,
-        capture_output=True,
+FORKS = """
+import json, os, runpy, sys
+import pipeline.session.session
+
+for line in sys.stdin:
+    words, folder, variables, *streams = json.loads(line)
+    if not (child := os.fork()):
+        for number, name in enumerate((os.devnull, *streams)):
+            os.dup2(os.open(name, os.O_RDWR | os.O_CREAT | os.O_TRUNC), number)
+        os.chdir(folder)
+        os.environ.clear()
+        os.environ.update(variables)
+        sys.argv = words
+        runpy.run_module(words[0], run_name="__main__", alter_sys=True)
+        sys.exit()
+    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
+"""
+
+
+@functools.cache
+def forks() -> "subprocess.Popen[str]":
+    """A process that has loaded what every command does, half a second each, and runs each in a
+    process of its own as `python -m` would; it ends with this one.
+    """
+    return subprocess.Popen(
+        (sys.executable, "-c", FORKS),
+        env={**os.environ, "PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1"},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
         text=True,
-        check=False,
     )
+
+
+def run(place: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    variables = {**os.environ, "NO_COLOR": "1", **environment}
+    with tempfile.TemporaryDirectory() as temp:
+        streams = [Path(temp) / "out", Path(temp) / "err"]
+        words = json.dumps([arguments, str(place), variables, *map(str, streams)])
+        print(words, file=forks().stdin, flush=True)
+        code = int(forks().stdout.readline())
+        return subprocess.CompletedProcess(arguments, code, *(file.read_text() for file in streams))
 
 
 def contents(place: Path) -> dict[str, bytes]:
