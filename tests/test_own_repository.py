@@ -25,7 +25,7 @@ STUDY = Study(
     name="mine",
     title="My own parts",
     baseline=TrainConfig(
-        dataset=Digits(num_train=100, num_valid=1200),
+        dataset=Digits(num_train=480, num_valid=1200),
         model=Own("my_nets:MyNet", width=4),
         loss="my_nets:my_loss",
         augment=Own("my_more:my_noise", strength=1.0),
@@ -75,7 +75,7 @@ def test_a_repository_of_ones_own_is_run_stopped_gone_on_with_refused_and_export
     assert not list(home.glob("mine-*/ledger.jsonl"))
     commands.edit(repository / "my_nets.py", "pool * width", "pool * pool * width")
 
-    commands.kill_after("ablate", *flags, "--workers", 1, home=home, events=14, root=wheel)
+    commands.kill_after("ablate", *flags, "--workers", 1, home=home, epochs=3, root=wheel)
     assert commands.run("ablate", *flags, "--debug", home=home, root=wheel) == 0, commands.output(
         home
     )
