@@ -23,7 +23,7 @@ from pipeline.study.tuning import FIRST_SPLIT, Fixed, PerArm, Replicated, nuisan
 from tests.driver import Worker, drive, facts, open_plan
 from tests.records import lines
 from tests.studies import small_study
-from tests.test_plan import impatient, prefixes, trouble
+from tests.test_plan import impatient, prefixes, telling, trouble
 
 pytestmark = pytest.mark.usefixtures("quick_disk")
 
@@ -282,28 +282,28 @@ def test_mini_studies_have_splits_of_their_own(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("study", "make_worker", "step"),
+    ("study", "make_worker", "every"),
     [
         pytest.param(tuned_study(), Worker, 1, id="per_arm"),
-        pytest.param(tuned_study(REPLICATED, num_trials=0), Worker, 1, id="replicated"),
-        pytest.param(tuned_study(scheduler="stopping"), trouble, 2, id="trouble"),
-        pytest.param(tuned_study(), impatient, 3, id="early"),
-        pytest.param(tuned_study(scheduler="hyperband"), trouble, 4, id="hyperband"),
+        pytest.param(tuned_study(REPLICATED, num_trials=0), Worker, 4, id="replicated"),
+        pytest.param(tuned_study(scheduler="stopping"), trouble, 8, id="trouble"),
+        pytest.param(tuned_study(), impatient, 9, id="early"),
+        pytest.param(tuned_study(scheduler="hyperband"), trouble, 9, id="hyperband"),
         pytest.param(
             tuned_study(space=Space(knobs={"batch_size": Choice(options=(16, 32))}), num_trials=5),
             Worker,
-            1,
+            4,
             id="twins",
         ),
     ],
 )
 def test_a_study_killed_after_any_event_ends_as_if_it_had_not_been(
-    tmp_path, study, make_worker, step
+    tmp_path, study, make_worker, every
 ):
     expected = drive(open_plan(tmp_path / "whole", study), make_worker())
     if make_worker is Worker:
         check_whole(tmp_path / "whole", expected, study)
-    for folder in prefixes(tmp_path / "whole", tmp_path / "killed")[::step]:
+    for folder in telling(tmp_path / "whole", tmp_path / "killed", every):
         record = drive(open_plan(folder, study), make_worker())
         assert everything(record) == everything(expected), folder.name
         shutil.rmtree(folder)
