@@ -213,6 +213,8 @@ def outcome(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     (snippet,) = (one for one in found_all if "pipeline.search(study" in one)
     found: dict[str, Any] = {"lines": []}
     snippet = snippet.replace("time=", "workers=1, race=0, on_progress=lines.append, time=")
+    few = "Digits(size=8, num_train=480, num_valid=1200)"  # to test on and to draw planes of
+    snippet = snippet.replace("Digits(size=8)", few)
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(tmp_path_factory.mktemp("notebook"))
         exec(snippet, found)
@@ -307,7 +309,9 @@ def ablate(replicates):
     study = Study(
         name="own",
         title="Own",
-        baseline=TrainConfig(dataset=Digits(num_valid=1200), model=Own("mynet:MyNet"), epochs=1),
+        baseline=TrainConfig(
+            dataset=Digits(num_train=480, num_valid=1200), model=Own("mynet:MyNet"), epochs=1
+        ),
         space=Space(knobs={"model.width": Int(low=4, high=8)}),
         ablation=Ablation(
             design=Arms(arms={"baseline": {}, "clipped": {"clip_norm": 1.0}}), replicates=replicates
