@@ -1,5 +1,8 @@
+import contextlib
 import json
+import math
 import os
+import sqlite3
 import statistics
 import subprocess
 import sys
@@ -18,6 +21,7 @@ from pipeline.engine.queue import Plan
 from pipeline.frozen import flatten
 from pipeline.record import events, mlflow_views, outbox
 from pipeline.record.ledger import FILE, Event, Ledger, read_events
+from pipeline.record.mlflow_places import FILE as STORE
 from pipeline.record.mlflow_places import tracking_uri
 from pipeline.record.record import Record
 from pipeline.record.tracking import METRICS, Tracker, redacted
@@ -91,16 +95,17 @@ def seen(root: Path, name: str) -> dict[str, Any]:
         run.info.run_id: run.data.tags["pipeline.id"].removeprefix("feedc0de/") for run in found
     }
     assert max(Counter(names.values()).values()) == 1
+    points: dict[str, dict[str, list[tuple[int, float, int]]]] = {key: {} for key in names}
+    every = "select run_uuid, key, step, value, timestamp, is_nan from metrics order by 5, 3, 4"
+    with contextlib.closing(sqlite3.connect(root / STORE)) as database:  # at once, not one by one
+        for key, metric, step, value, stamp, is_nan in database.execute(every):
+            if key in points:
+                point = (step, math.nan if is_nan else value, stamp)
+                points[key].setdefault(metric, []).append(point)
     view = {}
     for run in found:
-        key = names[run.info.run_id]
-        histories = {
-            metric: [
-                (p.step, p.value, p.timestamp)
-                for p in client.get_metric_history(run.info.run_id, metric)
-            ]
-            for metric in run.data.metrics
-        }
+        key, histories = names[run.info.run_id], points[run.info.run_id]
+        assert histories.keys() == run.data.metrics.keys()
         tags = {tag: value for tag, value in run.data.tags.items() if tag != "mlflow.parentRunId"}
         parent = names.get(run.data.tags.get("mlflow.parentRunId", ""), "")
         view[key] = {
