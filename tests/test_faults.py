@@ -4,23 +4,24 @@ twice.
 
 import os
 import signal
-import time
 from pathlib import Path
 
 import commands
 
-SETS = ("--set", "model.width=4", "--set", "dataset.num_valid=1200")  # of 1,797 pictures
-BUDGET = ("--epochs", 3, "--trials", 4, "--replicates", 1)
-DIGITS = ("--study", "hw3", "--workers", 1, *BUDGET, *SETS)
+DIGITS = (*commands.SHORT, "--trials", 3, "--race", 2)
+SEARCH_EPOCHS = 5  # three trials to the first rung, one of them to its end
+WORKER = (*DIGITS, "--workers", 1)
 
 
-def test_killed_twice_ends_as_if_undisturbed(tmp_path: Path) -> None:
-    """And with one worker the same study twice is the same, number for number."""
+def test_what_is_killed_turned_away_and_stopped_ends_as_if_undisturbed(tmp_path: Path) -> None:
+    """And with one worker the same study twice is the same, number for number, whoever trains."""
     calm, killed = tmp_path / "calm", tmp_path / "killed"
-    assert commands.run("search", *DIGITS, home=calm) == 0, commands.output(calm)
-    for events in (12, 45):  # in the search, and in the race
-        commands.kill_after("search", *DIGITS, home=killed, events=events)
-    assert commands.run("search", *DIGITS, home=killed) == 0, commands.output(killed)
+    assert commands.here("search", *DIGITS, "--debug", home=calm) == 0, commands.output(calm)
+    commands.kill_after("search", *WORKER, home=killed, epochs=2)
+    assert commands.record(killed).race is None
+    done = _stopped_politely(killed)
+    assert commands.here("search", *DIGITS, "--debug", home=killed) == 0, commands.output(killed)
+    assert commands.num_epochs(killed) > done
     assert commands.results(killed) == commands.results(calm)
     assert commands.repeated_epochs(killed) == 0
     assert len(commands.record(killed).sessions) == 3
@@ -37,22 +38,19 @@ def test_killed_twice_ends_as_if_undisturbed(tmp_path: Path) -> None:
     assert commands.mlflow_rows(killed, sizes) == commands.mlflow_rows(calm, sizes)
 
 
-def test_a_second_command_is_turned_away_and_a_polite_kill_loses_nothing(tmp_path: Path) -> None:
-    home = tmp_path / "mlruns"
+def _stopped_politely(home: Path) -> int:
+    """Go on into the race, be asked for a second time, which is refused, and end at SIGTERM with
+    all told; returns how many epochs there are then.
+    """
     with commands.heard(signal.SIGTERM):
-        first = commands.start("search", *DIGITS, home=home)
-    while commands.num_lines(home) < 8:
-        assert first.poll() is None, commands.output(home)
-        time.sleep(0.05)
-    assert commands.run("search", *DIGITS, home=home) == 4
+        first = commands.start("search", *WORKER, home=home)
+    commands.await_epochs(first, home, SEARCH_EPOCHS + 1)
+    assert commands.here("search", *WORKER, home=home) == 4
     assert f"in use by process {first.pid}" in " ".join(commands.output(home).split())
     os.kill(first.pid, signal.SIGTERM)
     assert first.wait(commands.HANGS) == 143, commands.output(home)
     assert "run the same command again" in " ".join(commands.output(home).split())
-    done = sum(len(run.epochs) for run in commands.record(home).runs.values())
-    assert commands.mlflow_rows(home, "select count(*) from runs where status = 'RUNNING'") == [
-        (0,)
-    ]
-    assert commands.run("search", *DIGITS, home=home) == 0, commands.output(home)
-    assert sum(len(run.epochs) for run in commands.record(home).runs.values()) > done
-    assert commands.repeated_epochs(home) == 0
+    assert commands.record(home).race is not None
+    running = "select count(*) from runs where status = 'RUNNING'"
+    assert commands.mlflow_rows(home, running) == [(0,)]
+    return commands.num_epochs(home)
