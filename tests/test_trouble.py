@@ -21,8 +21,7 @@ from pipeline.record import events, outbox
 from pipeline.record.ledger import FILE as LEDGER
 from pipeline.record.ledger import Ledger, read_events
 from pipeline.record.lines import seal
-from pipeline.record.mlflow_places import FILE, store_uri, tracking_uri
-from pipeline.record.mlflow_store import connect
+from pipeline.record.mlflow_places import FILE, tracking_uri
 from pipeline.record.mlflow_trouble import explain, redacted, refused
 from pipeline.record.record import Record
 from pipeline.record.tracking import Tracker
@@ -43,11 +42,11 @@ def _impatient(monkeypatch):
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory) -> Path:
+def made(tmp_path_factory, _empty_store) -> Path:
     """A finished study in a store, made once: each test has it at a place of its own."""
     root = tmp_path_factory.mktemp("made") / "mlruns"
     root.mkdir()
-    connect(store_uri(root / FILE), root, root / "mlflow.new")
+    shutil.copy(_empty_store, root / FILE)
     whole(root, root / "small-digits", small_study(num_trials=1, replicates=1))
     return root
 
