@@ -142,7 +142,7 @@ def search(folder: Path, recorded: int, trials: int, workers: int, *, mlflow: bo
         ledger.append(events.Study(id="growth", study=tree, data=data, note=""))
         ledger.append(events.Session(command=""))
         plan = Plan(study, ledger, found, core_version=1, with_search=True)
-        plan.todo.clear()  # the arms
+        plan.replicates.todo.clear()  # the arms
         record(plan, recorded)
         listeners += [tracker.put] if tracker else []
         with Progress(plan, Console(quiet=True), verbosity=-1) as progress:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from pipeline.analysis.to_come import rows
 from pipeline.core.config import TrainConfig
 from pipeline.engine.order import Outcome, Segment
 from pipeline.engine.queue import Plan
@@ -135,9 +136,8 @@ def open_plan(
         tree = study.model_dump(mode="json")
         ledger.append(events.Revision(study=tree, changed=lines))
     flat = study.flat()
-    budget = {
-        key: flat[key] for key in ("search.num_trials", "ablation.replicates", "ablation.rope")
-    }
+    names = ("search.num_trials", "ablation.replicates", "ablation.rope")
+    budget = {key: flat[key] for key in (*names, "ablation.until_answered")}
     ledger.append(
         events.Session(
             command="test",
@@ -148,7 +148,7 @@ def open_plan(
             budget=budget,
         )
     )
-    return Plan(study, ledger, record, core_version=1, with_search=with_search)
+    return Plan(study, ledger, record, core_version=1, with_search=with_search, ahead=rows)
 
 
 def drive(plan: Plan, worker: Worker, *, workers: int = 1, seed: int = 0) -> Record:

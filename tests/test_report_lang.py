@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from pipeline.core.config import TrainConfig
 from pipeline.record.ledger import read_events
 from pipeline.record.record import Record
 from pipeline.report import drift, write_report
@@ -22,7 +23,7 @@ from pipeline.study.designs import AddOneIn, Factorial, Fractional, Scheme
 from pipeline.study.schedulers import SCHEDULERS
 from pipeline.study.tuning import Replicated
 from tests.asked import chosen
-from tests.driver import Worker, drive, open_plan
+from tests.driver import Worker, drive, open_plan, quality
 from tests.records import Scribe, full_record, make_study, with_arms
 from tests.studies import small_study
 from tests.test_beyond import made, told_apart
@@ -178,6 +179,18 @@ def foreseen(folder: Path) -> Record:
     return Record.of(read_events(folder))
 
 
+def answered(folder: Path, rope: float) -> Record:
+    """Looked at on the way, which began after results existed; settled, equivalent and open."""
+
+    def acc(config: TrainConfig, replicate: int) -> float:
+        return 0.7 - (config.model.dropout > 0) / 4 + quality(config, replicate) / 50
+
+    fixed = small_study(replicates=3, epochs=1).override({"ablation.rope": rope})
+    conduct(folder, fixed, Worker(acc=acc))
+    looked = {"ablation.until_answered": True, "ablation.replicates": 7}
+    return conduct(folder, fixed.override(looked), Worker(acc=acc))[0]
+
+
 def finished(folder: Path) -> Record:
     """Models changed after training; costs known; warnings of the data."""
     warnings = [
@@ -259,6 +272,8 @@ CASES: dict[str, Callable[[Path], Record]] = {
     "tuned": tuned,
     "tuned each time": lambda folder: tuned(folder, Replicated(num_trials=9)),
     "plan": foreseen,
+    "until answered": lambda folder: answered(folder, 0.001),
+    "until answered, equivalent": lambda folder: answered(folder, 0.05),
     "finished models": finished,
     "classes": lambda folder: study_with(folder, known),
     "classes on val": unlabelled,

@@ -163,7 +163,7 @@ def test_looking_again_and_again_keeps_nothing_more(tmp_path: Path) -> None:
     study = small_study(num_trials=12, replicates=4, race=3)
     pace = paced(study, lambda _: 1.0)
     plan, _ = play(tmp_path, study, 1e6, Worker(seconds=lambda _: 1.0), pace, workers=2)
-    assert len(pace._keys) <= len(plan.record.runs) + 2 * len(plan.arms)
+    assert len(pace._keys) <= len(plan.record.runs) + 2 * len(plan.replicates.arms)
 
 
 def test_a_second_command_goes_on_where_the_first_ran_out_of_time(tmp_path: Path) -> None:

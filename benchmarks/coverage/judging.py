@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from benchmarks.coverage.rows import Floats, Row, at_most, share
-from pipeline.analysis.results import score
+from pipeline.analysis.scores import score
 from pipeline.analysis.stats import ALPHA, NO_SPREAD, basis, fit
 from pipeline.record.record import Run
 

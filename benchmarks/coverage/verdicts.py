@@ -140,8 +140,9 @@ def measure(world: World, n: int, num: int, rng: np.random.Generator) -> Row:
     for number in range(num):
         found = tables.judged(number)
         verdict = found.contrasts[effect].verdict if effect is not None else ""
-        wrong, denied = tables.wrong(found), contradicts(tables.questions, found)
-        seen.append((wrong, denied, verdict in ("better", "worse"), len(found.leading) == 1))
+        false = wrong(tables.questions, tables.arms, tables.truth, found)
+        denied = contradicts(tables.questions, found)
+        seen.append((false, denied, verdict in ("better", "worse"), len(found.leading) == 1))
     columns: list[Bools] = list(np.array(seen).T)
     figures = {
         "false": share(columns[0]),
@@ -202,33 +203,35 @@ class Tables:
         }
         return Rivals(top, against)
 
-    def real(self, question: Question) -> float:
-        return sum(weight * self.truth.get(arm, 0.0) for arm, weight in question.weights.items())
-
     def largest(self) -> int | None:
         """The first difference or step that is really there; None where nothing is."""
         sizes = [
-            abs(self.real(question)) if question.against else 0.0 for question in self.questions
+            abs(real(question, self.truth)) if question.against else 0.0
+            for question in self.questions
         ]
         return int(np.argmax(sizes)) if max(sizes) else None
 
-    def wrong(self, found: Judgement) -> bool:
-        """Whether a report names what is not there, or puts an arm behind that none is above."""
-        for question, contrast in zip(self.questions, found.contrasts, strict=True):
-            real = self.real(question)
-            if contrast.verdict in ("better", "worse") and (
-                abs(real) < 1e-9 or (real > 0) != (contrast.delta > 0)
-            ):
-                return True
-        level = [self.truth.get(arm, 0.0) for arm in self.arms]
-        behind = [
-            level[i]
-            for i, arm in enumerate(self.arms)
-            if found.leading and arm not in found.leading
-        ]
-        best = [level[i] for i, arm in enumerate(self.arms) if found.leading == (arm,)]
-        tied = bool(best) and level.count(best[0]) > 1
-        return tied or any(low >= max(level) - 1e-9 for low in behind)
+
+def real(question: Question, truth: Truth) -> float:
+    """What a contrast truly is."""
+    return sum(weight * truth.get(arm, 0.0) for arm, weight in question.weights.items())
+
+
+def wrong(
+    questions: Sequence[Question], arms: Sequence[str], truth: Truth, found: Judgement
+) -> bool:
+    """Whether a report names what is not there, or puts an arm behind that none is above."""
+    for question, contrast in zip(questions, found.contrasts, strict=True):
+        there = real(question, truth)
+        if contrast.verdict in ("better", "worse") and (
+            abs(there) < 1e-9 or (there > 0) != (contrast.delta > 0)
+        ):
+            return True
+    level = [truth.get(arm, 0.0) for arm in arms]
+    behind = [level[i] for i, arm in enumerate(arms) if found.leading and arm not in found.leading]
+    best = [level[i] for i, arm in enumerate(arms) if found.leading == (arm,)]
+    tied = bool(best) and level.count(best[0]) > 1
+    return tied or any(low >= max(level) - 1e-9 for low in behind)
 
 
 def contradicts(questions: Sequence[Question], found: Judgement) -> bool:

@@ -74,12 +74,17 @@ def collapsed(scores: pd.DataFrame, guess: Guess) -> dict[str, tuple[int, ...]]:
     return found
 
 
-def barred(runs: Mapping[str, Sequence[Run]], scores: pd.DataFrame, guess: Guess) -> dict[str, str]:
+def barred(
+    runs: Mapping[str, Sequence[Run]],
+    scores: pd.DataFrame,
+    guess: Guess,
+    planned: Mapping[str, int],
+) -> dict[str, str]:
     """Arm → why it can be neither bold nor best: at chance, or with runs that were lost; arms
     without a result are left out.
 
     A replicate is missing where another arm has a result of it: a study that stands at fewer than
-    planned bars no arm.
+    planned bars no arm. Where an arm needs fewer than others, `planned` says how many.
     """
     ended = {
         arm: {
@@ -98,12 +103,13 @@ def barred(runs: Mapping[str, Sequence[Run]], scores: pd.DataFrame, guess: Guess
         counts = {
             status: list(statuses.values()).count(status) for status in ("diverged", "failed")
         }
-        counts |= {"missing": len(begun) - len(statuses), "collapsed": len(fell.get(arm, ()))}
+        due = {
+            replicate for replicate in begun if replicate <= planned.get(arm, replicate)
+        } | statuses.keys()
+        counts |= {"missing": len(due) - len(statuses), "collapsed": len(fell.get(arm, ()))}
         why = ["at chance"] if known.mean() < guess.limit else []
         why += [
-            f"{count} of {plural(len(begun), 'run')} {how}"
-            for how, count in counts.items()
-            if count
+            f"{count} of {plural(len(due), 'run')} {how}" for how, count in counts.items() if count
         ]
         if why:
             found[arm] = ", ".join(why)

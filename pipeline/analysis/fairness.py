@@ -18,6 +18,7 @@ from pipeline.study.judged import Judged
 from pipeline.study.questions import Question
 from pipeline.study.study import Study
 
+REPLICATES, LOOKS = "ablation.replicates", "ablation.until_answered"
 REASON = "the arms cannot be compared fairly"
 OTHERWISE = "it was trained otherwise than the arms, as for other epochs"
 CHOOSERS = "the val pictures that judge here chose it"
@@ -117,17 +118,18 @@ def refusal(found: Sequence[str]) -> str:
 
 def later_changes(record: Record) -> tuple[str, ...]:
     """Changes of the plan after results of the arms existed, seen from the sessions' budgets; a
-    sentence each.
+    sentence each. Where the arms are looked at as they come, their maximum may change.
     """
     first = min((run.ended_seq for run in _judged(record)), default=None)
     if first is None:
         return ()
     found = []
     for key, name, unit in (
-        ("ablation.replicates", "replicates were", 1),
+        (REPLICATES, "replicates were", 1),
         ("ablation.rope", "the margin was", Judged.of(record.study.baseline).scale),
     ):
-        budgets = [(session.seq, session.budget.get(key)) for session in record.sessions]
+        fixed = [s for s in record.sessions if key != REPLICATES or not s.budget.get(LOOKS)]
+        budgets = [(session.seq, session.budget.get(key)) for session in fixed]
         known = [(seq, value) for seq, value in budgets if value is not None]
         before = [value for seq, value in known if seq < first][-1:]
         steps = before + [value for seq, value in known if seq > first]
@@ -138,6 +140,9 @@ def later_changes(record: Record) -> tuple[str, ...]:
             found.append(
                 f"{name} {how} from {old * unit:g} to {new * unit:g}{points} after results existed"
             )
+    for last, session in itertools.pairwise(record.sessions):
+        if session.seq > first and session.budget.get(LOOKS) and not last.budget.get(LOOKS):
+            found.append("looks on the way were begun after results existed")
     return tuple(dict.fromkeys((*found, *_grown(record, first))))
 
 

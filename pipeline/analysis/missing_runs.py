@@ -28,11 +28,11 @@ class Hole:
 
 def holes(
     runs: Mapping[str, Sequence[Run]],
-    planned: int,
+    planned: Mapping[str, int],
     untuned: Mapping[tuple[str, int], str] = MappingProxyType({}),
 ) -> tuple[Hole, ...]:
-    """Where the table has nothing to show of a plan of `planned` replicates; `untuned`: why some
-    could not be begun.
+    """Where the table has nothing to show of a plan, arm → `planned` replicates; `untuned`: why
+    some could not be begun.
 
     A diverged run is a result of its arm (and counted as such) as long as another run of the arm is
     complete: an arm that always diverged has no number, and is as open as one that never ran.
@@ -41,7 +41,7 @@ def holes(
     for arm, arm_runs in runs.items():
         known = {run.replicate: run for run in arm_runs}
         hopeless = not any(map(has_numbers, arm_runs))
-        for replicate in range(1, planned + 1):
+        for replicate in range(1, planned[arm] + 1):
             run = known.get(replicate)
             if run is None or (not has_numbers(run) and (run.status != "diverged" or hopeless)):
                 found.append(Hole(arm, replicate, _why(run, untuned.get((arm, replicate)))))

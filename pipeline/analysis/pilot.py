@@ -14,6 +14,7 @@ from pipeline.errors import printable
 from pipeline.record.events import Pilot
 from pipeline.record.record import Record, Run
 from pipeline.study.judged import Judged
+from pipeline.study.looks import LOOKS, SHARES, last_look
 from pipeline.study.questions import Question
 from pipeline.study.study import PILOT_RUNS, Study
 
@@ -34,7 +35,7 @@ def due(study: Study, record: Record, ahead: Callable[[], dict[str, Any]]) -> Pi
     if record.pilot or not record.plans or record.plans[0].after_results:
         return None
     runs = _runs(study, record)
-    if study.ablation.replicates < PILOT_RUNS or len(runs) < PILOT_RUNS:
+    if _used(study) < PILOT_RUNS or len(runs) < PILOT_RUNS:
         return None
     tested = all(run.test_acc is not None for run in runs)
     metric = Judged.of(study.baseline, held_out=tested).column
@@ -55,7 +56,7 @@ def due(study: Study, record: Record, ahead: Callable[[], dict[str, Any]]) -> Pi
         sd_upper=upper,
         confidence=CONFIDENCE,
         seconds_per_epoch=round(seconds, 4),
-        replicates=study.ablation.replicates,
+        replicates=_used(study),
         detectable=detectable(study, upper, metric),
         replicates_for=replicates_for(study, upper, metric),
         expected=ahead(),
@@ -73,7 +74,7 @@ def detectable(study: Study, sd: float, metric: str) -> list[dict[str, Any]]:
     """
     from pipeline.analysis.stats import ALPHA, MIN_REPLICATES  # scipy takes a second to import
 
-    n = study.ablation.replicates
+    n = _used(study)
     if n < MIN_REPLICATES:
         return []
     found = []
@@ -94,7 +95,7 @@ def replicates_for(study: Study, sd: float, metric: str) -> list[dict[str, Any]]
     """
     from pipeline.analysis.stats import ALPHA, MIN_REPLICATES  # scipy takes a second to import
 
-    n, asked = study.ablation.replicates, next(iter(_families(study).values()), [])
+    n, asked = _used(study), next(iter(_families(study).values()), [])
     if n < MIN_REPLICATES or not asked or not sd:
         return []
     seen = _smallest(study, asked, n, metric, ALPHA / _size(study)) * sd
@@ -102,16 +103,23 @@ def replicates_for(study: Study, sd: float, metric: str) -> list[dict[str, Any]]
     def found(replicates: int, size: float) -> bool:
         return _smallest(study, asked, replicates, metric, ALPHA / _size(study)) * sd <= size
 
+    numbers = LOOKS if study.ablation.until_answered else range(MOST + 1)
     wanted = []
     for size in (_round(seen / 2), _round(seen / 4)):
-        enough = found(MOST, size)
+        enough, begin = found(MOST, size), numbers.index(n)
         number = (
-            bisect_left(range(MOST + 1), True, lo=n, key=lambda replicates: found(replicates, size))
+            numbers[bisect_left(numbers, True, lo=begin, key=lambda many: found(many, size))]
             if enough
             else None
         )
         wanted.append({"size": size, "replicates": number})
     return wanted
+
+
+def _used(study: Study) -> int:
+    """The replicates that count at most."""
+    most = study.ablation.replicates
+    return last_look(most) if study.ablation.until_answered else most
 
 
 def _families(study: Study) -> dict[str, list[Question]]:
@@ -132,7 +140,7 @@ def _size(study: Study) -> int:
 
 def _smallest(study: Study, asked: Sequence[Question], n: int, metric: str, alpha: float) -> float:
     """The effect that `n` replicates find with 80 % power, in sd of a run; of the question that
-    takes most.
+    takes most. Where they are a look, by that one alone.
     """
     from pipeline.analysis.stats import (
         basis,
@@ -144,6 +152,7 @@ def _smallest(study: Study, asked: Sequence[Question], n: int, metric: str, alph
         study.baseline.split, folds=study.baseline.folds, held_out=metric.startswith("test_")
     )
     weights = [tuple(question.weights.values()) for question in asked]
+    alpha *= SHARES[n] if study.ablation.until_answered else 1.0
     return max(
         noncentrality(planned_df(way.test, n, w), alpha)
         * math.hypot(*w)

@@ -7,10 +7,10 @@ import json
 import textwrap
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from statistics import median
 from typing import Any
 
-from pipeline.analysis.pilot import due, seconds_per_epoch, sentence
+from pipeline.analysis.pilot import due, sentence
+from pipeline.analysis.to_come import expected
 from pipeline.analysis.wording import race_in_words
 from pipeline.core import CORE_VERSION
 from pipeline.counts import duration, plural
@@ -23,6 +23,7 @@ from pipeline.record.ledger import Ledger
 from pipeline.record.record import Record
 from pipeline.screen import fold
 from pipeline.study.judged import Judged
+from pipeline.study.looks import looks, looks_in_words
 from pipeline.study.questions import Question
 from pipeline.study.study import PILOT_RUNS, Study, is_default_margin, margin_in_words
 from pipeline.study.tuning import Fixed
@@ -86,6 +87,8 @@ def outline(study: Study, data: Mapping[str, Any] | None = None) -> Prospect:
         "race": raced(study),
         "seed": study.search.seed,
     }
+    if ablation.until_answered:
+        made["looks"] = list(looks(ablation.replicates))
     if ablation.match:
         made["match"] = {"path": ablation.match, "numbers": dict(ablation.matched)}
     if data is not None:
@@ -102,51 +105,18 @@ def raced(study: Study) -> int:
     return min(study.search.race, study.search.num_trials) if fixed else 0
 
 
-def expected(study: Study, record: Record, workers: int) -> dict[str, Any]:
-    """Hours of training still to come for the arms and their searches; `hours` is None where
-    nothing was measured.
-    """
-    seconds, source = seconds_per_epoch(study, record)
-    runs = record.arms()
-    left, spent = 0, 0.0
-    for arm, config in study.all_arms():
-        own = runs.get(arm.name, [])
-        done = {run.replicate: len(run.epochs) if run.unfinished else config.epochs for run in own}
-        missing = sum(
-            config.epochs - done.get(r, 0) for r in range(1, study.ablation.replicates + 1)
-        )
-        known = [epoch["seconds"] for run in own for epoch in run.epochs]
-        left += missing
-        spent += missing * (median(known) if known else seconds or 0.0)
-    tuning = _tuning_left(study, record)
-    left, spent = left + tuning, spent + tuning * (seconds or 0.0)
-    if seconds is None:
-        return {"epochs_left": left, "hours": None}
-    pace = {"seconds_per_epoch": round(seconds, 4), "measured_on": source, "workers": workers}
-    return {"epochs_left": left, "hours": round(spent / workers / 3600, 5), **pace}
-
-
-def _tuning_left(study: Study, record: Record) -> int:
-    """Epochs that the arms' searches are expected to take yet; one is over once a run has begun
-    with what it chose.
-    """
-    ladder, runs, left = study.search.ladder, record.arms(), 0.0
-    for target in study.targets():
-        if not any(target.serves in (0, run.replicate) for run in runs.get(target.arm, ())):
-            done = sum(len(run.epochs) for run in record.trials(target.name))
-            left += max(target.num_trials * ladder.expected(target.config.epochs) - done, 0)
-    return round(left)
-
-
 def lines(plan: Prospect) -> Iterator[tuple[str, str]]:
     """(what, in words) for a reader."""
     yield "design", f"{plan['design']}; reference: {plan['reference']}"
     count = runs_in_words(len(plan["arms"]), plan["replicates"])
+    at_most = "at most " * ("looks" in plan)
     yield (
         "runs",
-        f"{count} of {plural(plan['epochs_per_run'], 'epoch')} each, "
+        f"{at_most}{count} of {plural(plan['epochs_per_run'], 'epoch')} each, "
         f"{plural(plan['epochs'], 'epoch')} in all",
     )
+    if "looks" in plan:
+        yield "looks", looks_in_words(plan["looks"], plan["replicates"])
     if plan["patience"]:
         yield (
             "patience",
@@ -162,7 +132,8 @@ def lines(plan: Prospect) -> Iterator[tuple[str, str]]:
             f"{numbers or 'found once the pictures are known'}",
         )
     if plan.get("race"):
-        yield "race", race_in_words(plan["race"], plan["replicates"])
+        said = race_in_words(plan["race"], plan["replicates"], by_looks="looks" in plan)
+        yield "race", said
     yield "a replicate", f"varies: {plan['replicate_varies']}"
     yield "split", plan["split"]
     yield "selects", plan["selects"]
@@ -238,7 +209,8 @@ class Outlook:
         plan = outline(study, record.data)
         last = record.plans[-1].plan if record.plans else plan
         # what only one of them says is what another version of the code writes down
-        changed = sorted(key for key in plan.keys() & last.keys() if plan[key] != last[key])
+        both = (plan.keys() & last.keys()) | {"looks"}
+        changed = sorted(key for key in both if plan.get(key) != last.get(key))
         if changed or not record.plans:
             runs = record.runs.values()  # those of arms that are no part of it any more, too
             judged = any(run.kind == "arm" and run.status == "complete" for run in runs)

@@ -7,6 +7,7 @@ from statistics import fmean, median, stdev
 
 import pandas as pd
 
+from pipeline.analysis.by_looks import Looked
 from pipeline.analysis.collapse import Guess, Part, barred, collapsed
 from pipeline.analysis.fairness import (
     CHOOSERS,
@@ -18,12 +19,12 @@ from pipeline.analysis.fairness import (
 )
 from pipeline.analysis.identical_arms import alike_in, explained
 from pipeline.analysis.missing_runs import Hole, has_numbers, holes, reasons, uncompared
-from pipeline.analysis.stats import MIN_REPLICATES, NAN, Basis, Contrast, Judgement, basis, judge
+from pipeline.analysis.scores import Scored
+from pipeline.analysis.stats import MIN_REPLICATES, NAN, Basis, Contrast, Judgement, judge
 from pipeline.analysis.tuning_effort import untuned
 from pipeline.data.taken import num_labelled
 from pipeline.record.record import Record, Run
 from pipeline.study.judged import Judged
-from pipeline.study.questions import FOUND, Question
 from pipeline.study.study import EQUAL, Study
 
 
@@ -135,6 +136,7 @@ class Ablation:
     no_beyond: str = ""  # why no contrast is known for other pictures
     unconverged: tuple[str, ...] = ()  # arms that were still improving when their runs ended
     found: "Found | None" = None  # what the search found, which the design does not ask about
+    looked: Looked | None = None  # where arms have replicates until their questions are answered
 
     def worth(self, row: ArmRow) -> float:
         """What the means of arms are ordered by, the higher the better."""
@@ -151,6 +153,20 @@ class Ablation:
     def designed(self) -> tuple[ArmRow, ...]:
         """The rows of the design's arms."""
         return self.rows[:-1] if self.found else self.rows
+
+    def planned_of(self, arm: str) -> int:
+        """Its replicates: as planned, or as many as its questions took or take so far."""
+        return self.looked.rows.now[arm] if self.looked else self.planned
+
+    @property
+    def longest(self) -> int:
+        """Replicates of the arm that has most."""
+        return max(self.planned_of(row.arm) for row in self.rows)
+
+    @property
+    def num_planned(self) -> int:
+        """Runs of the whole table."""
+        return sum(self.planned_of(row.arm) for row in self.rows)
 
     @property
     def budget(self) -> str:
@@ -232,28 +248,17 @@ def read_ablation(record: Record, study: Study) -> Ablation:
     """The ablation of `record`; runs without a result are left out of the numbers and kept in the
     counts.
     """
-    base = study.baseline
     levels = {arm.name: arm.levels for arm in study.ablation.design.expand()}
-    runs = {arm: arm_runs for arm, arm_runs in record.arms().items() if arm in levels}
-    complete = {arm: [run for run in rs if has_numbers(run)] for arm, rs in runs.items()}
-    judged_by = _judged(record, study, complete)
-    metric, held_out = judged_by.column, judged_by.held_out
-    columns = {
-        arm: {run.replicate: score(run, metric) for run in rs} for arm, rs in complete.items()
-    }
-    planned = study.ablation.replicates
-    replicates = sorted(set(range(1, planned + 1)).union(*columns.values()))
-    scores = pd.DataFrame(
-        {arm: [column.get(r, NAN) for r in replicates] for arm, column in columns.items()},
-        replicates,
-    )
-    scores = scores.astype(float)
+    scored = Scored.of(record, study)
+    runs, scores, judged_by, way = scored.runs, scored.table, scored.judged, scored.basis
+    held_out, planned = judged_by.held_out, study.ablation.replicates
     worth = judged_by.sign * scores
     rows = tuple(
-        ArmRow(arm, levels[arm], tuple(runs[arm]), tuple(columns[arm].values())) for arm in levels
+        ArmRow(arm, levels[arm], tuple(runs[arm]), tuple(scored.column(runs[arm]).values()))
+        for arm in levels
     )
-    tuning = study.ablation.tuning.name
-    way = basis(base.split, folds=base.folds, tuning=tuning, held_out=held_out)
+    looked = Looked.of(scored)
+    due = looked.rows.now if looked else dict.fromkeys(record.arm_names, planned)
     questions, rope = study.ablation.design.questions(), study.ablation.rope
     unlike = unequal(record, study)
     if not held_out:
@@ -266,11 +271,13 @@ def read_ablation(record: Record, study: Study) -> Ablation:
     compares = not unlike and any(q.kind == "delta" for q in questions)
     part: Part = "test" if held_out else "valid"
     guess = Guess.of(record.data, part, judged_by.name, is_share=judged_by.is_share)
-    out = barred(runs, worth, guess) if compares else {}
+    out = barred(runs, worth, guess, due if looked else {}) if compares else {}
     apart = uncompared(worth, empty, way, out) if compares else {}
     judged = (
         Judgement(not_compared(questions, way))
         if unlike
+        else looked.design.judged(out)
+        if looked
         else judge(scores, questions, rope, way, out, sign=judged_by.sign)
     )
     judges = num_labelled(record.data, part)
@@ -280,20 +287,19 @@ def read_ablation(record: Record, study: Study) -> Ablation:
         answers = explained(answers, questions, runs, values, guess, alike)
     tested, fell = judges if held_out else 0, collapsed(worth, guess)
     named = {arm: own for arm, own in record.arms().items() if arm in record.arm_names}
-    gaps, policy = holes(named, planned, lost), study.ablation.tuning.name
+    gaps, policy = holes(named, due, lost), study.ablation.tuning.name
     facts = (gaps, empty, apart, out, guess, fell, tested, policy, unlike)
     made = Ablation(judged_by, rope, planned, rows, scores, way, answers, best, *facts)
-    return _with_found(record, made)
+    return _with_found(scored, replace(made, looked=looked))
 
 
-def _with_found(record: Record, made: Ablation) -> Ablation:
+def _with_found(scored: Scored, made: Ablation) -> Ablation:
     """With what the search found as a row more; its own test changes no other answer."""
-    found = _found(record, made)
-    if found is None:
+    if not scored.found:
         return made
+    found = _found(scored, made)
     row = found.row
-    values = {run.replicate: score(run, made.judged.column) for run in row.complete}
-    scores = made.scores.join(pd.Series(values, name=row.arm, dtype=float), how="outer")
+    scores = made.scores.join(scored.beside[[row.arm]], how="outer")
     return replace(
         made,
         found=found,
@@ -304,46 +310,22 @@ def _with_found(record: Record, made: Ablation) -> Ablation:
     )
 
 
-def _found(record: Record, ablation: Ablation) -> Found | None:
+def _found(scored: Scored, ablation: Ablation) -> Found:
     """What the search found: an arm of the study as recorded, and none of its design."""
-    runs = record.arms()
-    name = next((arm for arm in record.arm_names if arm not in ablation.scores), None)
-    if name is None:
-        return None
-    done = {r.replicate: score(r, ablation.judged.column) for r in runs[name] if has_numbers(r)}
-    both = ablation.scores[[ablation.reference]].join(
-        pd.Series(done, name=name, dtype=float), how="outer"
-    )
-    weights = {name: 1.0, ablation.reference: -1.0}
-    question = Question(name, "delta", weights, FOUND, ablation.reference)
-    base = record.study.baseline.model_dump(mode="json")
+    question = scored.asked_of_found
+    runs = scored.record.arms().get(scored.found, [])
+    base = scored.record.study.baseline.model_dump(mode="json")
     why, sign = REASON if ablation.unequal else "", ablation.judged.sign
-    if any(run.config[part] != base[part] for run in runs[name] for part in EQUAL):
+    if any(run.config[part] != base[part] for run in runs for part in EQUAL):
         why = OTHERWISE
     elif not ablation.judged.held_out:
         why = CHOOSERS
     judged = (
         not_compared([question], ablation.basis, why)
         if why
-        else judge(both, [question], ablation.rope, ablation.basis, sign=sign).contrasts
+        else ablation.looked.found.judged().contrasts
+        if ablation.looked and ablation.looked.found
+        else judge(scored.beside, [question], ablation.rope, ablation.basis, sign=sign).contrasts
     )
-    return Found(ArmRow(name, {}, tuple(runs[name]), tuple(done.values())), judged[0], weights)
-
-
-def _judged(record: Record, study: Study, complete: Mapping[str, list[Run]]) -> Judged:
-    runs = [run for rs in complete.values() for run in rs]
-    tested = [run.test_acc is not None for run in runs]
-    labelled = all(tested) if runs else num_labelled(record.data, "test") > 0
-    return Judged.of(study.baseline, held_out=labelled)
-
-
-def score(run: Run, metric: str) -> float:
-    """What a complete run is judged by.
-
-    Val pictures choose the best epoch, so where they must judge as well, for want of test labels,
-    it is at the last epoch of the schedule, which nothing was chosen by: the maximum over epochs
-    favours arms whose curves are noisier.
-    """
-    value = run.metric(metric)
-    assert value is not None
-    return value
+    row = ArmRow(scored.found, {}, tuple(runs), tuple(scored.column(runs).values()))
+    return Found(row, judged[0], question.weights)

@@ -180,19 +180,20 @@ def listed(items: Sequence[str], limit: int = 8) -> str:
     return ", ".join(items) if rest <= 0 else f"{', '.join(items[:limit])} and {rest:,} more"
 
 
-def race_in_words(most: int, replicates: int, epochs: int = 0) -> str:
+def race_in_words(most: int, replicates: int, epochs: int = 0, *, by_looks: bool = False) -> str:
     """What becomes of the search's best trials; what that takes, where a run has so many epochs."""
     if epochs and most:
         laps = most * ROUNDS * epochs if most > 1 else 0
         return (
-            f"{race_in_words(most, replicates)}; at most {plural(laps, 'epoch')}, and "
-            f"{replicates * epochs:,} for the arm"
+            f"{race_in_words(most, replicates, by_looks=by_looks)}; at most "
+            f"{plural(laps, 'epoch')}, and {replicates * epochs:,} for the arm"
         )
     if not most:
         return "none: the search ends with one run of its best trial"
+    arm = f"an arm, {'at most ' * by_looks}{plural(replicates, 'replicate')}"
     if most == 1:
-        return f"of one: the search's best trial is an arm, {plural(replicates, 'replicate')}"
+        return f"of one: the search's best trial is {arm}"
     return (
-        f"the search's {most} best trials, up to {ROUNDS} runs each; the one that stays is an arm, "
-        f"{plural(replicates, 'replicate')}, tested against the reference by itself"
+        f"the search's {most} best trials, up to {ROUNDS} runs each; the one that stays is {arm}, "
+        "tested against the reference by itself"
     )

@@ -31,12 +31,12 @@ class Work:
 
 
 def arms_left(
-    arms: Iterable[tuple[Arm, TrainConfig]], replicates: int, record: Record
+    arms: Iterable[tuple[Arm, TrainConfig]], most: Mapping[str, int], record: Record
 ) -> Iterator[Work]:
-    """Of every arm's planned replicates, those that are not over."""
+    """Of every arm's replicates, of which it has at `most` so many, those that are not over."""
     known = {(run.arm, run.replicate): run for run in record.runs.values() if run.kind == "arm"}
     for arm, config in arms:
-        for replicate in range(1, replicates + 1):
+        for replicate in range(1, most[arm.name] + 1):
             run = known.get((arm.name, replicate))
             if run is None or run.unfinished:
                 epochs = config.epochs - (len(run.epochs) if run else 0)

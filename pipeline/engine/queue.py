@@ -13,6 +13,7 @@ from pipeline.core.identity import Keys
 from pipeline.engine import run_log
 from pipeline.engine.order import Outcome, Segment
 from pipeline.engine.race import Race
+from pipeline.engine.replicates import Ahead, Replicates, as_planned
 from pipeline.engine.searches import Searches
 from pipeline.engine.trials import Trials
 from pipeline.errors import MachineError, PipelineError
@@ -21,7 +22,7 @@ from pipeline.record import events
 from pipeline.record.ledger import Ledger
 from pipeline.record.record import Record, Run
 from pipeline.record.sources import code
-from pipeline.study.study import PILOT_RUNS, Study
+from pipeline.study.study import Study
 from pipeline.study.tuning import RACE
 
 MAX_ATTEMPTS = 3
@@ -40,13 +41,19 @@ class Plan:
     """
 
     def __init__(
-        self, study: Study, ledger: Ledger, record: Record, *, core_version: int, with_search: bool
+        self,
+        study: Study,
+        ledger: Ledger,
+        record: Record,
+        *,
+        core_version: int,
+        with_search: bool,
+        ahead: Ahead = as_planned,
     ) -> None:
         """`record` must be kept up to date by the ledger's listener. `with_search` False trains the
-        arms only.
+        arms only. `ahead` says how many replicates each has.
         """
         self.study, self.ledger, self.record = study, ledger, record
-        self.arms = study.all_arms()
         self.core_version = core_version
         self.keys = Keys(record.data["fingerprint"], study.search.seed, core_version)
         for run in record.runs.values():
@@ -64,9 +71,10 @@ class Plan:
         self.failed_in_a_row: list[str] = []
         self.searches.replay(ledger.events)
         self.attempts: Counter[str] = Counter()
+        self.replicates = Replicates(study, record, self.searches, ahead)
         self.again = deque(r.key for r in record.runs.values() if r.unfinished and self._wanted(r))
         self.searches.settle(self.again)
-        self.todo = deque(self._missing_arms())
+        self.replicates.know(study)
 
     def next(self) -> Segment | None:
         """The next segment; None where all that is left waits for a running segment (or nothing is
@@ -87,7 +95,7 @@ class Plan:
 
     def done(self) -> bool:
         """Whether all has ended that was handed out, nothing waits; call after `next` gave None."""
-        begins = any(replicate <= self.last_row for _, replicate in self.todo)
+        begins = any(replicate <= self.last_row for _, replicate in self.replicates.todo)
         return not self.live and not self.again and not begins
 
     def busy(self) -> set[str]:
@@ -96,7 +104,7 @@ class Plan:
 
     def outstanding(self) -> bool:
         """Whether anything planned is left to train, time limits aside; changes nothing."""
-        waits = self.live or self.again or self.todo
+        waits = self.live or self.again or self.replicates.todo or self.replicates.ended()
         return bool(waits) or self.trials.outstanding() or self.race.outstanding()
 
     def epoch(self, segment: str, metrics: Mapping[str, float]) -> None:
@@ -159,19 +167,14 @@ class Plan:
 
     def total_epochs(self) -> tuple[float, int]:
         """Epochs that the whole plan takes: (of the search, expected; of race, arms, searches)."""
-        arms = sum(config.epochs for _, config in self.arms) * self.study.ablation.replicates
-        arms += self.race.left_epochs()
+        arms = self.replicates.epochs() + self.race.left_epochs()
         return self.trials.expected_epochs(), arms + round(
             sum(t.expected_epochs() for t in self.searches.arms)
         )
 
     def remaining_epochs(self) -> tuple[float, int]:
         """What is left of `total_epochs`; 0 for a search where no trial can be begun or sent on."""
-        arms = sum(config.epochs for _, config in self.arms) * self.study.ablation.replicates
-        arms += self.race.left_epochs()
-        arms -= sum(
-            run.spent for runs in self.record.arms().values() for run in runs if self._wanted(run)
-        )
+        arms = self.replicates.epochs() + self.race.left_epochs() - self.replicates.spent()
         return self.trials.left_epochs(), max(arms, 0) + round(
             sum(t.left_epochs() for t in self.searches.open)
         )
@@ -180,10 +183,7 @@ class Plan:
         if run.kind == "trial":
             race = run.search == RACE
             return self.race.wanted(run) if race else self.searches.wanted(run)
-        return (
-            any(run.arm == arm.name for arm, _ in self.arms)
-            and run.replicate <= self.study.ablation.replicates
-        )
+        return self.replicates.wanted(run)
 
     def _next_of_search(self) -> Segment | None:
         return self._next_trial(self.trials) if self.trials.num_trials else None
@@ -197,9 +197,8 @@ class Plan:
         self.raced_late |= late and bool(self.record.race and self.record.race.winner)
         if (arms := self.record.found) not in (None, self.study.ablation.found):
             self.study = self.study.override({"ablation.found": arms}, source="race")
-            self.arms = self.study.all_arms()
-            self.searches.know(self.arms)
-            self.todo = deque(self._missing_arms())
+            self.searches.know(self.study.all_arms())
+            self.replicates.know(self.study)
             return self._next_of_arms() if run is None else self._begin(run)
         return None if run is None else self._begin(run)
 
@@ -208,24 +207,23 @@ class Plan:
         settled.
         """
         for trials in self.searches.open:
-            if trials.target.serves > self.last_row:
+            target = trials.target
+            if target.serves > min(self.last_row, self.replicates.rows.now[target.arm]):
                 continue
             segment = self._next_trial(trials)
             if segment is not None:
                 return segment
         self.searches.settle(self.busy())
-        todo = sorted(self.todo, key=lambda run: run[1]) if self.by_rows else tuple(self.todo)
-        for arm, replicate in todo:
+        todo = tuple(self.replicates.todo)
+        for arm, replicate in sorted(todo, key=lambda run: run[1]) if self.by_rows else todo:
             if replicate > self.last_row:
                 continue
-            config = self.searches.config(arm, replicate)
-            if config is not None or self.searches.hopeless(arm, replicate):
-                self.todo.remove((arm, replicate))
+            config = self.replicates.config_of(arm, replicate)
             if config is not None:
                 run = self.record.runs[self._new_arm(arm, replicate, config)]
                 if run.unfinished:  # else it is known, of what the arm was before the study grew
                     return self._begin(run)
-        return None
+        return self._next_of_arms() if self.replicates.ended() else None
 
     def _next_trial(self, trials: Trials) -> Segment | None:
         while True:
@@ -278,23 +276,6 @@ class Plan:
         if twin.unfinished and key not in self.busy() and not self.attempts[key]:
             self.again.append(key)  # of a search that has no part in this session
         return None
-
-    def _missing_arms(self) -> list[tuple[str, int]]:
-        """(arm, replicate) not recorded yet: the pilot, then replicate by replicate so that a stop
-        leaves whole rows.
-        """
-        wanted = [
-            (r, arm.name)
-            for r in range(1, self.study.ablation.replicates + 1)
-            for arm, _ in self.arms
-        ]
-        wanted.sort(key=lambda run: run[1] != self.arms[0][0].name or run[0] > PILOT_RUNS)
-        known = {(run.replicate, run.arm) for run in self.record.runs.values() if run.kind == "arm"}
-        return [
-            (arm, r)
-            for r, arm in wanted
-            if (r, arm) not in known and not self.searches.hopeless(arm, r)
-        ]
 
     def _new_arm(self, arm: str, replicate: int, config: TrainConfig) -> str:
         key = self.keys.of(config, replicate)

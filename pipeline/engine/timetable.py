@@ -4,7 +4,7 @@ search must end. Looked at anew before each segment.
 
 import time
 from bisect import bisect_right
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 from typing import TYPE_CHECKING
@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING
 from pipeline.core.config import TrainConfig
 from pipeline.engine.pace import Pace, Work, arms_left, wall
 from pipeline.engine.race import ROUNDS, pick, racers
+from pipeline.engine.replicates import as_planned
 from pipeline.record.record import Record
+from pipeline.study.looks import looks
 from pipeline.study.study import PILOT_RUNS, Study
 
 if TYPE_CHECKING:
@@ -54,7 +56,7 @@ class Left:
             rows = plan.study.ablation.replicates
         return cls(
             plan.study,
-            tuple(arms_left(plan.arms, plan.study.ablation.replicates, plan.record)),
+            tuple(arms_left(plan.replicates.arms, plan.replicates.rows.most, plan.record)),
             trials.num_left if trials.num_trials else 0,
             trials.left_epochs() if trials.num_trials else 0.0,
             tuple((one.target.serves, one.left_epochs()) for one in plan.searches.open),
@@ -67,9 +69,15 @@ class Left:
 
     @classmethod
     def of_study(
-        cls, study: Study, record: Record, *, with_search: bool, num_racers: int
+        cls,
+        study: Study,
+        record: Record,
+        *,
+        with_search: bool,
+        num_racers: int,
+        most: Mapping[str, int] | None = None,
     ) -> "Left":
-        """Of a study before a command begins."""
+        """Of a study before a command begins; `most`: replicates by arm, where not as planned."""
         search = study.search
         ladder = search.ladder
         begun, asked = record.trials(), search.num_trials if with_search else 0
@@ -83,13 +91,21 @@ class Left:
         over = not with_search or bool(record.race and record.race.winner)
         return cls(
             study,
-            tuple(arms_left(study.all_arms(), study.ablation.replicates, record)),
+            tuple(arms_left(study.all_arms(), most or as_planned(record, study).most, record)),
             num_trials,
             max(0.0, trial_epochs - sum(run.spent for run in begun)),
             tuple(tunings),
             0 if over else laps_of(num_racers),
             0 if over or not num_racers else study.ablation.replicates,
         )
+
+
+def stops(study: Study) -> Sequence[int]:
+    """The numbers of replicates that a table may end with: any, or where it is judged by looks
+    those of a look.
+    """
+    most = study.ablation.replicates
+    return looks(most) if study.ablation.until_answered else range(1, most + 1)
 
 
 def laps_of(num_racers: int) -> int:
@@ -213,12 +229,13 @@ class Timetable:
         """As many replicates of every arm as can all be over in time, where their time begins
         then.
         """
-        begun = {arm.name: 0 for arm, _ in plan.arms}
+        begun = {arm.name: 0 for arm, _ in plan.replicates.arms}
         for run in plan.record.runs.values():
             if run.kind == "arm" and run.arm in begun:
                 begun[run.arm] = max(begun[run.arm], run.replicate)
         least = max(LEAST_ROWS, self.pace.row, min(begun.values()))
-        more = range(least + 1, plan.study.ablation.replicates + 1)
-        return least + bisect_right(
+        more = [rows for rows in stops(plan.study) if rows > least]
+        fit = bisect_right(
             more, self.deadline - begins, key=lambda rows: self._shares(left, rows).table
         )
+        return more[fit - 1] if fit else least

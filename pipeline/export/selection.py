@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass, replace
 from statistics import fmean
 
+from pipeline.analysis.to_come import rows
 from pipeline.counts import plural
 from pipeline.errors import UserError, choices, printable
 from pipeline.record.record import Record, Run
@@ -40,8 +41,9 @@ def select(
 ) -> Selection:
     """The run that was asked for.
 
-    Without wishes: of the arms with as many complete replicates as any, the one of the best mean on
-    val, and of that the replicate of the best; where no arm has one, the best trial.
+    Without wishes: of the arms with as many complete replicates as any (or with all that they were
+    to have, where that differs by arm), the one of the best mean on val, and of that the replicate
+    of the best; where no arm has one, the best trial.
     Ties go to the first in the design's order. Raises UserError where there is no such run.
     """
     if trial is not None:
@@ -61,9 +63,14 @@ def select(
     if most == 0:
         return _best_trial(record)
     full = {name: runs for name, runs in complete.items() if len(runs) == most}
+    among = f"of {plural(len(full), 'arm')} with {plural(most, 'complete replicate')} each"
+    if record.study.ablation.until_answered:
+        due = rows(record, record.study).now
+        whole = {name: runs for name, runs in complete.items() if len(runs) >= due[name] > 0}
+        full = whole or full
+        among = f"of {plural(len(full), 'arm')} with all the replicates that they were to have"
     means = {name: fmean(map(_chosen_by, full[name])) for name in full}
     best = max(means, key=means.__getitem__)
-    among = f"of {plural(len(full), 'arm')} with {plural(most, 'complete replicate')} each"
     why = (
         f"{among} this one has the {most_of(full[best][0])} mean validation {noun(full[best][0])}"
         f"{_shared(list(means.values()))}"

@@ -18,6 +18,7 @@ NUMBERS = {
         "val_acc_at_rung",
         "images_per_s",
         "mde80",
+        "look_share",
     ],
     *[
         "delta",
@@ -52,6 +53,7 @@ COUNTS = {
         "best_epoch_max",
         "num_params",
     ],
+    *["look", "settled_at"],
     *["num_macs", "num_train", "split_seed", "init_seed", "order_seed"],
 }
 

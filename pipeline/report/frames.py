@@ -165,7 +165,7 @@ def _arms(
             f"factor {name}": int(on) for name, on in row.levels.items()
         }
         line |= {
-            "planned": ablation.planned,
+            "planned": ablation.planned_of(row.arm),
             "complete": len(row.complete),
             "diverged": len(row.diverged),
         }
@@ -204,6 +204,16 @@ def _moments(name: str, values: Sequence[float], study: Study) -> dict[str, obje
         f"{name}_min": min(values, default=None),
         f"{name}_max": max(values, default=None),
     }
+
+
+def _looked(contrast: Contrast, ablation: Ablation) -> dict[str, object]:
+    """Where arms have replicates until their questions are answered: the last look, the share of
+    the 5 % that it may spend, and the look at which the row was settled.
+    """
+    if not ablation.looked:
+        return {}
+    settled = contrast.settled or None
+    return {"look": contrast.look or None, "look_share": contrast.share, "settled_at": settled}
 
 
 def _contrasts(ablation: Ablation, changed_later: str) -> Iterator[dict[str, object]]:
@@ -252,11 +262,15 @@ def _contrasts(ablation: Ablation, changed_later: str) -> Iterator[dict[str, obj
             "reason": contrast.reason,
             "changed_later": changed_later,
         }
-        yield line | {
-            "aliases": "; ".join(
-                f"{alias.interaction}: {alias.share / 2:+.4g}" for alias in contrast.aliases
-            )
-        }
+        yield (
+            line
+            | {
+                "aliases": "; ".join(
+                    f"{alias.interaction}: {alias.share / 2:+.4g}" for alias in contrast.aliases
+                )
+            }
+            | _looked(contrast, ablation)
+        )
 
 
 def _verdict(contrast: Contrast) -> str:

@@ -15,6 +15,7 @@ from pipeline.limits import num_cores
 from pipeline.record.outbox import THREAD as OUTBOX
 from pipeline.screen import fold, steady_to_the_end
 from pipeline.session.options import BEST, MLRUNS, Options
+from pipeline.study.looks import MAXIMUM
 
 ERROR = "error: "
 MANY_WORKERS, WORKERS_A_CORE = 64, 4
@@ -176,7 +177,20 @@ def _training(flags: Parser, *, searches: bool) -> None:
     if searches:
         _searching(flags)
     flags.add_argument("--epochs", type=positive, metavar="N", help="epochs of a full run")
-    flags.add_argument("--replicates", type=positive, metavar="N", help="replicates of every arm")
+    flags.add_argument(
+        "--replicates",
+        "--max-replicates",
+        type=positive,
+        metavar="N",
+        help="replicates of every arm; with --until-answered at most so many",
+    )
+    flags.add_argument(
+        "--until-answered",
+        action="store_const",
+        const=True,
+        help="look at the results as they come: arms whose questions are all settled get no more "
+        f"replicates (at most {MAXIMUM}, or --max-replicates)",
+    )
     flags.add_argument(
         "--seed", type=int, metavar="N", help="seed of the search and of the replicates"
     )

@@ -14,6 +14,7 @@ from pipeline.analysis.preregistration import (
     runs_in_words,
 )
 from pipeline.analysis.preregistration import lines as lines_of
+from pipeline.analysis.to_come import rows
 from pipeline.analysis.wording import race_in_words
 from pipeline.counts import plural
 from pipeline.data.listing import FIRST_RULES, Listing, Reading
@@ -32,6 +33,7 @@ from pipeline.session.resume import (
     tell_growth,
 )
 from pipeline.study.around import Around
+from pipeline.study.looks import last_look, looks
 from pipeline.study.schedulers import Ladder
 from pipeline.study.study import Search, Study
 from pipeline.study.survey import never_drawn
@@ -75,7 +77,8 @@ def _recorded(record: Record, study: Study, *, with_search: bool) -> list[str]:
     ablation = study.ablation
     runs = [run for own in record.arms().values() for run in own if not run.unfinished]
     done = sum(run.replicate <= ablation.replicates for run in runs)
-    planned = len(study.all_arms()) * ablation.replicates
+    most = rows(record, study).most.values()
+    planned = f"{'at most ' * ablation.until_answered}{plural(sum(most), 'run')}"
     left, said = expected(study, record, 1)["epochs_left"], ""
     if with_search:
         search = study.search
@@ -85,7 +88,7 @@ def _recorded(record: Record, study: Study, *, with_search: bool) -> list[str]:
         said = f"{begun:,} of {plural(search.num_trials, 'trial')} begun, "
     beside = ", beside what trials already begun may go on for, and the race" * bool(said)
     return [
-        f"recorded   {said}{done:,} of {plural(planned, 'run')} of arms done; about "
+        f"recorded   {said}{done:,} of {planned} of arms done; about "
         f"{plural(left, 'epoch')} {'is' if left == 1 else 'are'} left of what follows{beside}"
     ]
 
@@ -122,9 +125,14 @@ def preview(
     lines += [f"note       {note}"] if note else []
     lines += _searched(study) if with_search else []
     lines += _tuning(study)
-    epochs = sum(config.epochs for _, config in arms) * ablation.replicates
+    epochs = sum(config.epochs for _, config in arms)
     runs = runs_in_words(len(arms), ablation.replicates)
-    lines.append(f"ablation   {runs}, {plural(epochs, 'epoch')}")
+    runs += f", {plural(epochs * ablation.replicates, 'epoch')}"
+    if (least := looks(ablation.replicates)[:1]) and ablation.until_answered:
+        runs = f"at least {runs_in_words(len(arms), *least)}, {plural(epochs * least[0], 'epoch')};"
+        most = last_look(ablation.replicates)
+        runs += f" at most {runs_in_words(len(arms), most)}, {plural(epochs * most, 'epoch')}"
+    lines.append(f"ablation   {runs}")
     if ablation.replicates < 3:
         lines.append(
             "             with fewer than 3 replicates values are shown and nothing is tested"
@@ -150,7 +158,8 @@ def _searched(study: Study) -> list[str]:
     way = f"{search.sampler}, {search.scheduler}, seed {search.seed}"
     epochs = plural(round(search.num_trials * search.ladder.expected(length)), "epoch")
     about = "about " * (search.ladder.num_rungs > 1)
-    race = race_in_words(raced(study), study.ablation.replicates, length)
+    replicates, by_looks = study.ablation.replicates, study.ablation.until_answered
+    race = race_in_words(raced(study), replicates, length, by_looks=by_looks)
     return [
         f"search     {plural(search.num_trials, 'trial')} ({way}); "
         f"{_rungs(search.ladder, length)}; {about}{epochs}",

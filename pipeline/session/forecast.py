@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pipeline.analysis.preregistration import raced
+from pipeline.analysis.to_come import rows as rows_ahead
 from pipeline.core.config import TrainConfig
 from pipeline.core.costs import Shape
 from pipeline.counts import duration, plural
@@ -16,7 +17,14 @@ from pipeline.data.listing import TEST, TRAIN, UNKNOWN, VALID, Listing
 from pipeline.engine.measure import measured
 from pipeline.engine.pace import Pace
 from pipeline.engine.points import spread
-from pipeline.engine.timetable import LEAST_ROWS, TABLE_SHARE, Left, Shares, Timetable
+from pipeline.engine.timetable import (
+    LEAST_ROWS,
+    TABLE_SHARE,
+    Left,
+    Shares,
+    Timetable,
+    stops,
+)
 from pipeline.limits import size
 from pipeline.machine import Resources, resources
 from pipeline.record.record import Record
@@ -52,7 +60,11 @@ def given_up(plan: "Plan", pace: Pace | None) -> str:
         lost.append(f"{trials.num_left:,} of {plural(trials.num_trials, 'trial')}")
     if race.most < race.asked:
         lost.append(f"a race of {race.asked} ({race.most or 'none'} instead)")
-    if plan.last_row < asked:
+    if max(plan.replicates.rows.most.values()) <= plan.last_row:
+        pass  # no question is open, or the maximum is reached
+    elif plan.study.ablation.until_answered:
+        lost.append(f"looks beyond {plural(plan.last_row, 'replicate')}")
+    else:
         rows = f"{plan.last_row + 1} to {asked}" if plan.last_row + 1 < asked else str(asked)
         lost.append(f"replicate{'s' * (plan.last_row + 1 < asked)} {rows} of every arm")
     return ", ".join(lost)
@@ -162,17 +174,22 @@ class Forecast:
             yield f"about {trials:,} of {plural(left, 'trial')}"
         if self.with_search and raced(self.study):
             yield f"a race of {racers}" if racers else "no race"
-        left_then, more = self._left(racers), range(rows + 1, asked + 1)
-        rows += bisect_right(
+        left_then, more = self._left(racers), [n for n in stops(self.study) if n > rows]
+        fit = bisect_right(
             more,
             time_left - search,
             key=lambda rows: Shares.of(left_then, self.pace, self.workers, rows).table,
         )
+        rows = more[fit - 1] if fit else rows
         yield f"{rows} of {plural(asked, 'replicate')} of every arm"
 
     def _left(self, racers: int) -> Left:
         return Left.of_study(
-            self.study, self.record, with_search=self.with_search, num_racers=racers
+            self.study,
+            self.record,
+            with_search=self.with_search,
+            num_racers=racers,
+            most=rows_ahead(self.record, self.study).most,
         )
 
     def _shares(self, racers: int, rows: int) -> Shares:

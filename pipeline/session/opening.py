@@ -17,6 +17,7 @@ from pipeline.core import CORE_VERSION
 from pipeline.counts import plural
 from pipeline.data.listing import FIRST_RULES
 from pipeline.errors import MachineError, printable
+from pipeline.frozen import Scalar
 from pipeline.machine import Resources, commit, describe, versions
 from pipeline.record import events
 from pipeline.record.ledger import FORMAT, Ledger
@@ -146,11 +147,18 @@ def _command(options: Options, asked: Chosen, study: Study, folder: Path) -> str
     for flag, key in FLAGS.items():
         kept = getattr(options, flag) is None and flat[key] != asked.budget.get(key, flat[key])
         if kept and not (flag in ("trials", "race") and options.command != "pipeline.search"):
-            words += [f"--{flag}", str(flat[key])]
+            words += _flag(flag, key, flat[key])
     if Path(options.study).name == HANDED_OVER:
         own = f"--study={folder / 'study.json'}"
         words = [own if word == f"--study={options.study}" else word for word in words]
     return shlex.join(["python", "-m", options.command, *words])
+
+
+def _flag(flag: str, key: str, value: Scalar) -> list[str]:
+    """The words that set a field to a value."""
+    if isinstance(value, bool):
+        return [f"--{flag.replace('_', '-')}"] if value else ["--set", f"{key}=false"]
+    return [f"--{flag}", str(value)]
 
 
 def _tell_matched(study: Study, data: "Data", console: Console) -> None:

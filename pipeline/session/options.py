@@ -26,6 +26,7 @@ class Options:
     trials: int | None = None
     epochs: int | None = None
     replicates: int | None = None
+    until_answered: bool | None = None
     race: int | None = None
     seed: int | None = None
     time: float | None = None

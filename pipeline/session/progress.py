@@ -139,7 +139,7 @@ class Progress:
         return f"  · about {duration((total - done) * spent / (self._epochs - 1))} left"
 
     def _block(self) -> Group:
-        record, study = self.plan.record, self.plan.study
+        record = self.plan.record
         trials = record.trials()
         counts: Counter[str] = Counter(run.status for run in trials)
         arms: Counter[str] = Counter(run.status for runs in record.arms().values() for run in runs)
@@ -187,10 +187,10 @@ class Progress:
                     "running"
                 ),
             )
-        num_runs = len(self.plan.arms) * study.ablation.replicates
+        rows = self.plan.replicates.rows
+        num_runs = f"{'at most ' * (rows.now != rows.most)}{plural(sum(rows.most.values()), 'run')}"
         grid.add_row(
-            "ablation",
-            Text(f"{arms['complete']} of {plural(num_runs, 'run')} · {arms['running']} running"),
+            "ablation", Text(f"{arms['complete']} of {num_runs} · {arms['running']} running")
         )
         return Group(grid, *self._best())
 
@@ -209,7 +209,7 @@ class Progress:
 
 def _thinned(plan: Plan) -> int:
     """Of how many results one is told, so that a study of any size fits a page or two."""
-    ablation = len(plan.arms) * plan.study.ablation.replicates
+    ablation = sum(plan.replicates.rows.most.values())
     trials = plan.trials.num_trials + sum(one.num_trials for one in plan.searches.arms)
     results = ablation + trials * plan.trials.ladder.results()
     return max(1, round(results / MOST_LINES))

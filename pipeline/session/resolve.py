@@ -24,6 +24,7 @@ from pipeline.session.options import BEST, Options
 from pipeline.session.resume import GO_ON, KEPT, changed_settings, elsewhere, grown, recorded_in
 from pipeline.session.warm_start import require_warm, warmed
 from pipeline.study.load import load_study
+from pipeline.study.looks import MAXIMUM
 from pipeline.study.study import Study
 
 if TYPE_CHECKING:
@@ -36,7 +37,10 @@ FLAGS = {
     "seed": "search.seed",
     "replicates": "ablation.replicates",
     "race": "search.race",
+    "until_answered": "ablation.until_answered",
 }  # option → the field of the study that it sets
+
+OF_ARMS = ("ablation.replicates", "ablation.rope", "ablation.until_answered")
 
 
 @dataclass(frozen=True)
@@ -69,11 +73,13 @@ def chosen(options: Options) -> Chosen:
     budget = _budget(study)
     asked = {key: getattr(options, flag) for flag, key in FLAGS.items()}
     given = {key: value for key, value in asked.items() if value is not None}
+    if options.until_answered and not study.ablation.until_answered:
+        given = {"ablation.replicates": MAXIMUM, **given}
     for flag, key in FLAGS.items():
-        if key in given and key in sets and given[key] != sets[key]:
+        if asked[key] is not None and key in sets and given[key] != sets[key]:
             raise UserError(
-                f"--{flag} {given[key]} and --set {key}={printable(sets[key], 40)} set the "
-                "same field: give one of them"
+                f"--{flag.replace('_', '-')} {given[key]} and --set "
+                f"{key}={printable(sets[key], 40)} set the same field: give one of them"
             )
     study = study.override(given, source="flags")
     require_dropped(study, sets)
@@ -143,7 +149,7 @@ def from_search(options: Options, asked: Chosen) -> Chosen:
     budget = {**asked.budget, "search.num_trials": 0}
     grown_since = searched.revisions and own.begun and searched.revisions[-1].time > own.changed
     if own.begun and not options.fresh and not grown_since:
-        kept = {f"ablation.{key}": getattr(study.ablation, key) for key in ("replicates", "rope")}
+        kept = {key: value for key, value in study.flat().items() if key in OF_ARMS}
         made = own.study.override(kept, source="flags")
         return replace(asked, study=made, budget=budget)
     if searched.begun:
@@ -192,6 +198,8 @@ def _with_kept_budget(options: Options, asked: Chosen, record: Record, study: St
     said = {_assignment(text)[0] for text in options.sets}
     said |= {key for flag, key in FLAGS.items() if getattr(options, flag) is not None}
     last, default = record.sessions[-1].budget, record.sessions[-1].default
+    if study.ablation.until_answered and not last.get("ablation.until_answered"):
+        said.add("ablation.replicates")  # which was a fixed number
     known = last.keys() & default.keys()  # not a budget that is newer than the record
     kept = {
         key: last[key]

@@ -21,6 +21,7 @@ from pipeline.record.ledger import FILE, read_events
 from pipeline.record.record import Record, Run
 from pipeline.record.revision import place, searches
 from pipeline.record.sources import changed, code
+from pipeline.study.looks import LOOKS
 from pipeline.study.study import Study
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ BUDGET = (
     "ablation.replicates",
     "ablation.rope",
     "search.race",
+    "ablation.until_answered",
 )  # may change from command to command
 KEPT = (*BUDGET, "baseline.epochs")
 """What stays as it was where a command does not say it."""
@@ -185,12 +187,29 @@ def require_settings(record: Record, study: Study, folder: Path) -> None:
     if not record.begun:
         return
     _refuse(changed_settings(record, study), folder, recorded_command(record))
+    _require_looks(record, study)
     begun = record.header.study["ablation"]["replicates"]
     if study.ablation.tuning.name == "replicated" and study.ablation.replicates != begun:
         raise UserError(
             f"ablation.replicates: recorded {begun}, now {study.ablation.replicates}: with tuning "
             "'replicated' each has a search of its own, whose trials would be other ones; take the "
             "change back to go on, or add --fresh"
+        )
+
+
+def _require_looks(record: Record, study: Study) -> None:
+    """Raise UserError where a study would be judged as of a fixed number of replicates after its
+    results were looked at on the way.
+    """
+    if study.ablation.until_answered or not record.study.ablation.until_answered:
+        return
+    ended = ("complete", "diverged", "failed")
+    numbers = (sum(run.status in ended for run in own) for own in record.arms().values())
+    if max(numbers, default=0) >= LOOKS[0]:
+        raise UserError(
+            "ablation.until_answered: recorded true, now false: results have been looked at on the "
+            "way, and tests for a fixed number of replicates do not hold after that; take the "
+            "change back to go on (the maximum may change, --max-replicates), or add --fresh"
         )
 
 

@@ -12,6 +12,7 @@ from rich.panel import Panel
 from rich.text import Text
 
 from pipeline.analysis.preregistration import Outlook
+from pipeline.analysis.to_come import rows
 from pipeline.core import CORE_VERSION
 from pipeline.counts import duration
 from pipeline.data.folder import require_folder
@@ -133,16 +134,8 @@ class Session:
         tracker = self._tracker()
         listeners: list[Callable[[Event], None]] = [self.record.apply, tracker.put]
         self.ledger.listener = functools.partial(_tell_all, listeners)
-        open_record(
-            self.study,
-            data,
-            self.ledger,
-            self.record,
-            self.options,
-            self.asked,
-            means,
-            self.listing,
-        )
+        held = (self.study, data, self.ledger, self.record)
+        open_record(*held, self.options, self.asked, means, self.listing)
         plan = self._plan()
         if pace is not None and self.options.time is not None:
             plan.look = timetable(pace, means, self.begun, self.options.time).look
@@ -246,6 +239,7 @@ class Session:
             self.record,
             core_version=CORE_VERSION,
             with_search=self.with_search,
+            ahead=rows,
         )
 
     def _train(

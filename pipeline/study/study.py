@@ -91,6 +91,11 @@ class Ablation(Frozen):
 
     design: Design
     replicates: int = Field(default=5, ge=1, le=1000)
+    until_answered: bool = Field(
+        default=False,
+        description="look at the results as they come, and give arms whose questions are all "
+        "settled no more replicates; `replicates` is then the maximum",
+    )
     rope: float = Field(
         default=0.01,
         gt=0,

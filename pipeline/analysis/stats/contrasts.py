@@ -27,6 +27,7 @@ from pipeline.analysis.stats.student import (
     noncentrality,
 )
 from pipeline.counts import plural
+from pipeline.study.looks import SHARES
 from pipeline.study.questions import Alias, Kind, Question
 
 Verdict = Literal["better", "worse", "equivalent", "inconclusive", "not tested"]
@@ -44,6 +45,11 @@ class Contrast:
     the contrast replicate by replicate; of unpaired arms, in the order of their results, while
     `delta` is of all of them. `scope` is what the interval speaks about; `beyond` the same contrast
     as it stands for other pictures of this kind, None where that is not known.
+
+    Of a table that is judged by looks (`stats.looks`) `look` is how many replicates its last one
+    had, which the numbers are of; the interval then has the level of the look, and `p` is that of
+    all of them. `settled` is the look from which on the verdict is no more open (0: it is), `even`
+    whether an earlier one found the arms equivalent.
     """
 
     name: str
@@ -67,6 +73,9 @@ class Contrast:
     test: Test = "paired t"
     scope: Scope = PAIRED.scope
     beyond: "Contrast | None" = None
+    look: int = 0
+    settled: int = 0
+    even: bool = False
     sign: int = 1  # -1 where less is better: the numbers are in the metric's own unit
 
     def turned(self, sign: int) -> "Contrast":
@@ -96,7 +105,19 @@ class Contrast:
         """The smallest true difference found with 80 % power at the Bonferroni level of the family,
         at this spread.
         """
-        return noncentrality(self.df, ALPHA / self.family) * self.error if self.family else NAN
+        if not self.family:
+            return NAN
+        return noncentrality(self.df, ALPHA * self.share / self.family) * self.error
+
+    @property
+    def share(self) -> float:
+        """How much of the error its interval may spend: of a look that look's share."""
+        return SHARES[self.look] if self.look else 1.0
+
+    @property
+    def fit(self) -> Fit:
+        """Its numbers."""
+        return Fit(*map(np.asarray, (self.delta, self.sd, self.error, self.df)))
 
     @property
     def paired(self) -> bool:

@@ -8,11 +8,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 
-from pipeline.analysis.stats.contrasts import Contrast, estimate
-from pipeline.analysis.stats.student import ALPHA, MIN_REPLICATES, Basis, Fit, Floats
-from pipeline.analysis.stats.verdicts import conclude
+from pipeline.analysis.stats.contrasts import Contrast
+from pipeline.analysis.stats.student import ALPHA, MIN_REPLICATES, Fit, Floats
+from pipeline.analysis.stats.verdicts import Ask, conclude
 from pipeline.study.questions import Question
 
 Bools = npt.NDArray[np.bool_]
@@ -76,16 +75,17 @@ def widen(contrast: Contrast, question: Question, marks: Mapping[str, Marks]) ->
     """An estimate with the interval and the p-value that it has for other pictures; `marks` of all
     arms of the question.
     """
-    near = Fit(*map(np.asarray, (contrast.delta, contrast.sd, contrast.error, contrast.df)))
-    wide = widened(near, [marks[arm] for arm in question.weights], list(question.weights.values()))
-    half = float(wide.half())
+    weights = list(question.weights.values())
+    wide = widened(contrast.fit, [marks[arm] for arm in question.weights], weights)
+    half = float(wide.half(1 - ALPHA * contrast.share))
     return replace(
         contrast,
         low=contrast.delta - half,
         high=contrast.delta + half,
         error=float(wide.error),
         df=float(wide.df),
-        p=max(contrast.p, float(wide.p)),
+        p=max(contrast.p, min(float(wide.p) / contrast.share, 1.0)),
+        even=False,
     )
 
 
@@ -117,12 +117,12 @@ def for_other_pictures(
     )
 
 
-def leads_beyond(scores: pd.DataFrame, top: str, marks: Mapping[str, Marks], basis: Basis) -> bool:
+def leads_beyond(ask: Ask, top: str, marks: Mapping[str, Marks]) -> bool:
     """Whether the best arm on these pictures is above every other with results, each at 5 %, on
-    others of their kind.
+    others of their kind; `ask` gives the estimates.
     """
     questions = [Question(arm, "delta", {top: 1.0, arm: -1.0}) for arm in marks if arm != top]
-    tests = [(estimate(scores, question, basis), question) for question in questions]
+    tests = [(ask(question), question) for question in questions]
     return all(
         widen(test, question, marks).p < ALPHA
         for test, question in tests

@@ -141,11 +141,11 @@ class Fit:
         half: Floats = stats.t.ppf((1 + confidence) / 2, self.df) * self.error
         return half
 
-    def within(self, rope: float) -> npt.NDArray[np.bool_]:
+    def within(self, rope: float, alpha: float = ALPHA) -> npt.NDArray[np.bool_]:
         """Two one-sided tests at 5 % (Schuirmann 1987): whether the 90 % interval lies inside
         ±rope.
         """
-        inside: npt.NDArray[np.bool_] = np.abs(self.delta) + self.half(1 - 2 * ALPHA) < rope
+        inside: npt.NDArray[np.bool_] = np.abs(self.delta) + self.half(1 - 2 * alpha) < rope
         return inside
 
 

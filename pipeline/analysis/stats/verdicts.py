@@ -4,18 +4,20 @@
 """
 
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 import pandas as pd
 
 from pipeline.analysis.stats.contrasts import NO_SPREAD, Contrast, Verdict, estimate
 from pipeline.analysis.stats.family import Family, pair_of, step_down
-from pipeline.analysis.stats.student import ALPHA, MIN_REPLICATES, NAN, PAIRED, Basis, Fit
+from pipeline.analysis.stats.student import ALPHA, MIN_REPLICATES, NAN, PAIRED, Basis
 from pipeline.study.questions import Levels, Question, differences, factorial_questions
 
 Order = dict[tuple[str, str], float]  # (better arm, worse arm) → adjusted p-value
+Ask = Callable[[Question], Contrast]
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,12 @@ class Judgement:
     contrasts: tuple[Contrast, ...]
     leading: tuple[str, ...] = ()
     p_best: float = NAN
+
+    def turned(self, sign: int) -> "Judgement":
+        """Judged of what the more is the better, in the unit of a metric of which `sign` times the
+        value is that.
+        """
+        return replace(self, contrasts=tuple(one.turned(sign) for one in self.contrasts))
 
 
 @dataclass(frozen=True)
@@ -59,12 +67,23 @@ def judge(
     `barred` are not the one that others are held against. Shapley shares are estimated alone: they
     share out a gain; whether a factor does anything is what its main effect asks.
     """
-    scores = sign * scores
-    raw = [estimate(scores, question, basis) for question in questions]
-    rivals = _rivals(scores, basis, barred) if any(map(pair_of, questions)) else None
+    worth = sign * scores
+    ask = partial(estimate, worth, basis=basis)
+    return judge_by(ask, worth, questions, rope, barred).turned(sign)
+
+
+def judge_by(
+    ask: Ask,
+    scores: pd.DataFrame,
+    questions: Sequence[Question],
+    rope: float,
+    barred: Collection[str] = (),
+) -> Judgement:
+    """`judge`, where `ask` gives the estimates; the arms and their means are those of `scores`."""
+    raw = list(map(ask, questions))
+    rivals = _rivals(scores, ask, barred) if any(map(pair_of, questions)) else None
     arms = [str(arm) for arm in scores.columns if scores[arm].notna().any()]
-    found = conclude(raw, questions, rope, arms, rivals)
-    return replace(found, contrasts=tuple(contrast.turned(sign) for contrast in found.contrasts))
+    return conclude(raw, questions, rope, arms, rivals)
 
 
 def conclude(
@@ -143,16 +162,14 @@ def by_family(contrasts: Sequence[Contrast]) -> Mapping[str, tuple[Contrast, ...
     return {name: tuple(c for c in contrasts if c.family_name == name) for name in names}
 
 
-def _rivals(scores: pd.DataFrame, basis: Basis, barred: Collection[str]) -> Rivals | None:
+def _rivals(scores: pd.DataFrame, ask: Ask, barred: Collection[str]) -> Rivals | None:
     able = scores.loc[:, scores.notna().sum() >= MIN_REPLICATES]
     may_lead = able.loc[:, ~able.columns.isin(list(barred))]
     if may_lead.empty:
         return None
     top = str(may_lead.mean().idxmax())
     tests = [
-        estimate(scores, Question(arm, "delta", {top: 1.0, arm: -1.0}), basis)
-        for arm in able.columns
-        if arm != top
+        ask(Question(arm, "delta", {top: 1.0, arm: -1.0})) for arm in able.columns if arm != top
     ]
     # an arm that equals the top run by run shares its place, one above is not behind; what cannot
     # be tested is no rival
@@ -217,5 +234,6 @@ def _judged(contrast: Contrast, p_holm: float, size: int, rope: float) -> Contra
 def _verdict(contrast: Contrast, rope: float) -> Verdict:
     if contrast.p_holm < ALPHA:
         return "better" if contrast.delta > 0 else "worse"
-    numbers = (contrast.delta, contrast.sd, contrast.error, contrast.df)
-    return "equivalent" if Fit(*map(np.asarray, numbers)).within(rope) else "inconclusive"
+    near = abs(contrast.delta) < rope
+    even = contrast.even or (near and contrast.fit.within(rope, ALPHA * contrast.share))
+    return "equivalent" if even else "inconclusive"

@@ -14,7 +14,16 @@ from pipeline.analysis.wording import NONE, Points, listed, millions, size
 from pipeline.counts import plural
 from pipeline.record.record import Record
 from pipeline.report.document import Block, Bullets, Cell, Column, Figure, Heading, Table, table
-from pipeline.report.sections import beyond, costs, effects, families, race, sentences, tuning
+from pipeline.report.sections import (
+    beyond,
+    costs,
+    effects,
+    families,
+    looks,
+    race,
+    sentences,
+    tuning,
+)
 from pipeline.report.sections.finished_models import finished_models
 from pipeline.report.sections.footnotes import footnotes
 from pipeline.report.sections.own_metrics import own_metrics
@@ -243,6 +252,8 @@ def _differences(
         Column("verdict"),
         [effects.verdict(c, ablation.rope, runs) for c, runs in zip(answers, keys, strict=True)],
     )
+    if settled := looks.cells(answers, keys):
+        yield looks.COLUMN, settled
 
 
 def notes_table(ablation: Ablation) -> Table:

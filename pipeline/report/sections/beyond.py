@@ -4,10 +4,11 @@ every format.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 
 from pipeline.analysis.answers import Answers
 from pipeline.analysis.results import Ablation
-from pipeline.analysis.stats import Contrast, for_other_pictures, leads_beyond
+from pipeline.analysis.stats import Contrast, estimate, for_other_pictures, leads_beyond
 from pipeline.analysis.wording import NONE, Points
 from pipeline.report.document import Cell, Column
 from pipeline.study.questions import FOUND, Question
@@ -27,12 +28,10 @@ def with_other_pictures(ablation: Ablation, answers: Answers, study: Study) -> A
         arm for contrast in found if contrast.only_here for arm in (contrast.name, contrast.against)
     }
     designed = ablation.scores[[row.arm for row in ablation.designed]]
+    looked, fixed = ablation.looked, partial(estimate, designed, basis=ablation.basis)
+    ask = looked.design.ask if looked else fixed
     alone = ablation.bold if answers.marks and len(ablation.bold) == 1 else frozenset()
-    open_ = frozenset(
-        arm
-        for arm in alone
-        if arm in shaken or not leads_beyond(designed, arm, marks, ablation.basis)
-    )
+    open_ = frozenset(arm for arm in alone if arm in shaken or not leads_beyond(ask, arm, marks))
     own = ablation.found
     if own is not None:
         asked = Question(own.row.arm, "delta", own.weights, FOUND, ablation.reference)

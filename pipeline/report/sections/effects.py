@@ -10,7 +10,7 @@ from pipeline.analysis.stats import Contrast, by_family
 from pipeline.analysis.wording import NONE, Points, aligned, below_margin, listed, probability, word
 from pipeline.counts import plural
 from pipeline.report.document import Cell, Column, Table, Tone
-from pipeline.report.sections import beyond
+from pipeline.report.sections import beyond, looks
 from pipeline.report.sections.families import ORDER, bound, screening, setting, whole
 from pipeline.report.sections.sentences import bare, points, within
 from pipeline.study.questions import EFFECTS, SCREEN, SHAPLEY, STEPS
@@ -136,11 +136,19 @@ def testing(ablation: Ablation) -> Iterator[str]:
             f"({_members(ablation, size)}), "
             "counting after each finding as many as can be nothing at once (Shaffer 1986). "
             f"{best}{bound(ablation.contrasts, ablation)} "
-            "equivalent: the 90 % interval lies inside "
-            f"{within(ablation)} (two one-sided tests, uncorrected). inconclusive: neither, which "
+            f"{_even(ablation)}. inconclusive: neither, which "
             "is not evidence of no effect. p is that of one comparison alone, Holm's p in brackets "
             "is the one that the verdict follows."
         )
+
+
+def _even(ablation: Ablation) -> str:
+    """When arms are equivalent."""
+    if looks.by_looks(ablation):
+        tests = "two one-sided tests, at the look's share of 5 %, corrected for no other comparison"
+        return f"equivalent: at a look the interval lies inside {within(ablation)} ({tests})"
+    tests = "two one-sided tests, uncorrected"
+    return f"equivalent: the 90 % interval lies inside {within(ablation)} ({tests})"
 
 
 def detectable(ablation: Ablation) -> Iterator[str]:
@@ -171,13 +179,15 @@ def _table(family: str, contrasts: Sequence[Contrast], ablation: Ablation) -> Ta
         *([beyond.COLUMN] if any(contrast.beyond for contrast in contrasts) else []),
         Column(P_VALUES, "right"),
         Column("verdict"),
+        *([looks.COLUMN] if any(contrast.look for contrast in contrasts) else []),
     )
     others = beyond.cells(
         contrasts, [_runs(contrast, ablation) for contrast in contrasts], points(ablation)
     )
     texts = zip(differences(contrasts, points(ablation)), p_values(contrasts), strict=True)
+    settled = looks.cells(contrasts, [_runs(contrast, ablation) for contrast in contrasts])
     rows = tuple(
-        _row(c, *pair, ablation, others[i : i + 1])
+        (*_row(c, *pair, ablation, others[i : i + 1]), *settled[i : i + 1])
         for i, (c, pair) in enumerate(zip(contrasts, texts, strict=True))
     )
     kinds = [contrast.kind for contrast in contrasts]

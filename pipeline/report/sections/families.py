@@ -45,9 +45,8 @@ def setting(contrasts: Sequence[Contrast], ablation: Ablation) -> str:
         else "None of them is tested."
     )
     scopes = "; ".join(dict.fromkeys(contrast.scope for contrast in known))
-    return (
-        f"95 % intervals by {tests}, each on its own. {family} Scope: {scopes}, {ablation.budget}."
-    )
+    intervals = f"{'Repeated ' * any(c.look for c in known)}95 % intervals by {tests}"
+    return f"{intervals}, each on its own. {family} Scope: {scopes}, {ablation.budget}."
 
 
 def cautions(contrasts: Sequence[Contrast]) -> str:

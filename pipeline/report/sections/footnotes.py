@@ -8,7 +8,7 @@ from pipeline.analysis.stats import MIN_REPLICATES
 from pipeline.analysis.wording import listed
 from pipeline.counts import duration, plural
 from pipeline.record.record import Record
-from pipeline.report.sections import beyond, costs, effects
+from pipeline.report.sections import beyond, costs, effects, looks
 from pipeline.report.sections.tuning import hyperparameters
 from pipeline.study.study import Study
 
@@ -43,6 +43,7 @@ def footnotes(ablation: Ablation, record: Record, study: Study) -> Iterator[str]
         "over replicates (ddof 1)."
     )
     yield from effects.testing(ablation)
+    yield from looks.notes(ablation)
     yield from beyond.notes(ablation)
     yield from effects.detectable(ablation)
     yield bold(ablation)
@@ -143,7 +144,7 @@ def _tally(ablation: Ablation) -> str:
         sum(len(row.failed) for row in rows),
         sum(c.dropped for c in ablation.deltas if c.n),
     )
-    planned = len(rows) * ablation.planned
+    planned = ablation.num_planned
     ends = ("diverged", "failed")
     unfinished = sum(not hole.why.startswith(ends) for hole in ablation.holes)
     text = (

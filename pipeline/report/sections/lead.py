@@ -23,19 +23,17 @@ def answer(ablation: Ablation, study: Study, shown: Points) -> str:
     return f"{study.question} After {ablation.trained}, {_tuned(study)}: {found}.".strip()
 
 
-def looks(record: Record, study: Study) -> str:
+def seeds(ablation: Ablation, record: Record, study: Study) -> str:
     """By which seeds the arms were trained, and how often the test set was looked at."""
-    first, last = (
-        Seeds(study.search.seed, number).run for number in (1, study.ablation.replicates)
-    )
-    seeds = f"Seeds {first} to {last}" if first != last else f"Seed {first}"
+    first, last = (Seeds(study.search.seed, number).run for number in (1, ablation.longest))
+    which = f"Seeds {first} to {last}" if first != last else f"Seed {first}"
     count = sum(run.test_acc is not None for run in record.runs.values())
     seen = (
         f"{plural(count, 'look')} at the test set, one by every finished run"
         if count
         else "no look at a test set"
     )
-    return f"{seeds}; {seen}."
+    return f"{which}; {seen}."
 
 
 def _asked(ablation: Ablation) -> list[Contrast]:

@@ -21,7 +21,7 @@ def to_tell(contrast: Contrast, ablation: Ablation) -> tuple[float, int | None]:
     is inconclusive: of the size seen, or of the margin where that is larger; None: more than MOST.
     """
     size = max(abs(contrast.delta), ablation.rope)
-    alpha = ALPHA / max(contrast.family, 1)
+    alpha = ALPHA * contrast.share / max(contrast.family, 1)
     needed = replicates_to_find(
         size, contrast.sd, ablation.basis, alpha, least=MIN_REPLICATES, most=MOST
     )
@@ -51,7 +51,7 @@ def _steps(ablation: Ablation, shown: Points, command: Sequence[str]) -> Iterato
             f"More replicates: with {number} of each arm, a true difference of "
             f"{shown.number(size)}{shown.points} of {contrast.name} would be found in 80 % of "
             "studies, at the spread seen.",
-            _with(command, "--replicates", str(number)),
+            _with(command, "--max-replicates" if ablation.looked else "--replicates", str(number)),
         )
     epochs = {number for row in ablation.rows for number in row.planned_epochs}
     if ablation.unconverged and len(epochs) == 1:

@@ -14,6 +14,9 @@ from pipeline.record.record import Record
 from pipeline.report.document import Block, Heading, Text, table
 from pipeline.report.sections.sentences import points
 
+MAXIMUM = ("replicates", "runs", "epochs")
+"""What of a plan changes with its maximum, which a table that is looked at as it comes allows."""
+
 
 def blocks(record: Record, ablation: Ablation) -> Iterator[Block]:
     """The section; nothing for records of versions that wrote no plan."""
@@ -49,7 +52,9 @@ def told(record: Record) -> Iterator[str]:
         when = "before any arm had a result" if before else "after results of the arms existed"
         at = f"{moment(event.time)}, event {event.seq:,} of the ledger, {when}"
         if number:
-            late = "" if before else ": what follows from the change is exploratory"
+            free = {"looks", *MAXIMUM} if record.plans[number - 1].plan.get("looks") else set()
+            harmless = before or (free >= {*event.changed} and "looks" in event.plan)
+            late = "" if harmless else ": what follows from the change is exploratory"
             yield f"Changed at {at} ({', '.join(event.changed)}){late}."
         else:
             yield f"Written at {at}" + (

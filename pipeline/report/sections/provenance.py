@@ -227,7 +227,7 @@ def _short(commit: str) -> str:
 
 def _holes(ablation: Ablation) -> Iterator[str]:
     if ablation.holes:
-        arms, planned = len(ablation.rows), ablation.planned
+        arms, planned = len(ablation.rows), ablation.longest
         whole = planned - last_rows(ablation.holes, arms, planned)
         names = [
             f"{hole.arm}, replicate {hole.replicate} ({hole.why})"
@@ -238,7 +238,7 @@ def _holes(ablation: Ablation) -> Iterator[str]:
             names.append(f"every arm beyond replicate {whole} ({NOT_RUN})")
         yield (
             f"The ablation table is INCOMPLETE, {len(ablation.holes)} of "
-            f"{plural(arms * planned, 'planned run')} "
+            f"{plural(ablation.num_planned, 'planned run')} "
             f"without a result: {listed(names)}"
         )
 
@@ -264,6 +264,7 @@ def _too_few(ablation: Ablation) -> Iterator[str]:
     rows = ablation.rows
     few = [row for row in rows if row.n < MIN_REPLICATES]
     some = [row for row in rows if MIN_REPLICATES <= row.n < GOOD_REPLICATES]
+    some = [] if ablation.looked else some  # those that stopped there were found
     if few:
         yield (
             f"{_sizes(few, len(rows))}: below {MIN_REPLICATES} replicates values are "

@@ -2,13 +2,11 @@
 
 from collections.abc import Mapping, Sequence
 
-import numpy as np
-
 from pipeline.analysis.collapse import Guess
 from pipeline.analysis.fairness import refusal
 from pipeline.analysis.missing_runs import last_rows
 from pipeline.analysis.results import Ablation, ArmRow, spread
-from pipeline.analysis.stats import ALPHA, MIN_REPLICATES, Contrast, Fit
+from pipeline.analysis.stats import ALPHA, MIN_REPLICATES, Contrast
 from pipeline.analysis.wording import NONE, Points, below_margin, listed, word
 from pipeline.counts import plural
 from pipeline.record.record import Record
@@ -81,7 +79,7 @@ def terms(ablation: Ablation, record: Record) -> Text | None:
         brackets = f"Brackets are 95 % confidence intervals{unit}."
         parts += [brackets, setting(told, ablation), bound(told, ablation)]
     study = record.study
-    return _together(*parts, hyperparameters(study), lead.looks(record, study))
+    return _together(*parts, hyperparameters(study), lead.seeds(ablation, record, study))
 
 
 def _together(*sentences: str, small: bool = False) -> Text:
@@ -94,13 +92,13 @@ def incomplete(ablation: Ablation) -> str:
     """
     if not ablation.holes:
         return ""
-    total = len(ablation.rows) * ablation.planned
+    total = ablation.num_planned
     text = (
         f"INCOMPLETE: {len(ablation.holes)} of the {plural(total, 'planned run')} of the ablation "
         f"{'has' if len(ablation.holes) == 1 else 'have'} no result."
     )
-    if rows := last_rows(ablation.holes, len(ablation.rows), ablation.planned):
-        text += f" No arm was run beyond replicate {ablation.planned - rows}."
+    if rows := last_rows(ablation.holes, len(ablation.rows), ablation.longest):
+        text += f" No arm was run beyond replicate {ablation.longest - rows}."
     if ablation.empty:
         text += f" Arms without any: {_with_reasons(ablation.empty)}."
     return f"{text} The table is provisional."
@@ -182,11 +180,10 @@ def _sentence(contrast: Contrast, ablation: Ablation, shown: Points) -> str:
             head += " once corrected for several comparisons"
         return f"{head}: {_open(contrast, ablation, shown)}."
     if contrast.verdict == "equivalent":
-        half = float(
-            Fit(*map(np.asarray, (contrast.delta, contrast.sd, contrast.error, contrast.df))).half(
-                1 - 2 * ALPHA
-            )
-        )
+        if contrast.look:
+            at = f"settled at {plural(contrast.settled, 'replicate')}"
+            return f"{head} within {within(ablation)} ({at})."
+        half = float(contrast.fit.half(1 - 2 * ALPHA))
         inner = shown.interval(contrast.delta - half, contrast.delta + half)
         return f"{head} within {within(ablation)} (90 % interval {inner})."
     small = (
