@@ -54,6 +54,12 @@ def test_what_it_says_is_accepted_by_the_command_line(tmp_path: Path) -> None:
         assert options(flags, words).study == "demo"
 
 
+def test_no_advice_begins_anew(tmp_path: Path) -> None:
+    record = full_record(tmp_path)
+    record.sessions[-1] = replace(record.sessions[-1], command=f"{LONG} --fresh --resume")
+    assert not any("--fresh" in line or "--resume" in line for line in told(record).values())
+
+
 def test_nothing_is_said_without_a_command(tmp_path: Path) -> None:
     record = full_record(tmp_path)
     record.sessions.clear()

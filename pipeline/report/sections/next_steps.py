@@ -12,6 +12,7 @@ from pipeline.report.document import Block, Code, Heading, Text
 
 MOST = 100  # replicates that anyone is told to train
 NAMING = ("--study", "--data", "--mlruns")  # flags that say which record is meant
+ONCE = ("--fresh", "--resume", "--dry-run")  # --fresh would begin anew, beside what is there
 SEARCH_ONLY = ("--trials", "--race", "--warm-start")
 WORD = re.compile(r"(?:'[^']*'|\"[^\"]*\"|\\.|[^ '\"\\])+")  # of a command, as it is quoted
 
@@ -31,6 +32,7 @@ def to_tell(contrast: Contrast, ablation: Ablation) -> tuple[float, int | None]:
 def blocks(ablation: Ablation, record: Record, shown: Points) -> Iterator[Block]:
     """The section; nothing where the command is not known."""
     command = WORD.findall(record.sessions[-1].command) if record.sessions else []
+    command = [word for word in command if word not in ONCE]
     if not _kept(command, ("--study",)):
         return
     found = list(_steps(ablation, shown, command))
