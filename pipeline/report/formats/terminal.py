@@ -11,8 +11,8 @@ from pipeline.analysis.results import Ablation
 from pipeline.analysis.search_results import Search
 from pipeline.analysis.wording import PAD, Points
 from pipeline.report.compose import Findings, document
-from pipeline.report.document import Document, Table, Text, clean
-from pipeline.report.sections import effects, race, sentences
+from pipeline.report.document import Code, Document, Heading, Table, Text, clean
+from pipeline.report.sections import effects, next_steps, race, sentences
 from pipeline.report.sections.ablation import main_table
 from pipeline.report.sections.footnotes import bold
 from pipeline.report.sections.search import configuration
@@ -43,8 +43,21 @@ def render(findings: Findings, page: Path) -> str:
         lines += ["", f"Warnings ({len(findings.warnings)})"]
         for warning in findings.warnings:
             lines += _wrap(warning, first="  ! ", then="    ")
-    lines += ["", *_wrap(f"Report: {page}")]
+    lines += [*_next(findings), "", *_wrap(f"Report: {page}")]
     return "\n".join(lines).strip("\n") + "\n"
+
+
+def _next(findings: Findings) -> Iterator[str]:
+    """What to do next; commands stay whole, to be copied."""
+    ablation = findings.ablation
+    for block in next_steps.blocks(ablation, findings.record, sentences.points(ablation)):
+        match block:
+            case Heading(text):
+                yield from ("", text)
+            case Text(text):
+                yield from _wrap(text, first="  - ", then="    ")
+            case Code(lines):
+                yield from (f"    {spelt(clean(line))}" for line in lines)
 
 
 def _wrap(text: str, columns: int | None = None, *, first: str = "", then: str = "") -> list[str]:
