@@ -504,7 +504,7 @@ def test_the_expected_cost_is_near_the_cost(tmp_path):
 
 
 def test_a_trial_that_stops_early_is_judged_at_every_rung_by_what_it_has(tmp_path):
-    study = search_study(num_trials=12, replicates=1)
+    study = search_study(num_trials=12, replicates=4)
     record = drive(open_plan(tmp_path, study), impatient())
     early = [run for run in record.trials() if run.early]
     assert early
