@@ -38,15 +38,18 @@ if TYPE_CHECKING:  # what type checkers and editors see; HOMES is what Python se
     from pipeline.core.models.attention import SEResNet as SEResNet
     from pipeline.core.models.cnn import CNN as CNN
     from pipeline.core.models.convnext import ConvNeXt as ConvNeXt
+    from pipeline.core.models.dense import DenseBlocks as DenseBlocks
     from pipeline.core.models.densenet import DenseNet as DenseNet
     from pipeline.core.models.efficientnet import EfficientNet as EfficientNet
     from pipeline.core.models.googlenet import GoogLeNet as GoogLeNet
     from pipeline.core.models.lenet import LeNet as LeNet
+    from pipeline.core.models.mlp import MLP as MLP
     from pipeline.core.models.mobilenet import MobileNet as MobileNet
     from pipeline.core.models.nin import NiN as NiN
     from pipeline.core.models.res2net import Res2Net as Res2Net
     from pipeline.core.models.resnet import ResNet as ResNet
     from pipeline.core.models.resnet import ResNet18 as ResNet18
+    from pipeline.core.models.resnet_cifar import CifarResNet as CifarResNet
     from pipeline.core.models.resnext import ResNeXt as ResNeXt
     from pipeline.core.models.shufflenet import ShuffleNet as ShuffleNet
     from pipeline.core.models.timm_arch import Timm as Timm
@@ -126,14 +129,17 @@ HOMES = {
     "pipeline.core.models.attention": "CBAMResNet SEResNet",
     "pipeline.core.models.cnn": "CNN",
     "pipeline.core.models.convnext": "ConvNeXt",
+    "pipeline.core.models.dense": "DenseBlocks",
     "pipeline.core.models.densenet": "DenseNet",
     "pipeline.core.models.efficientnet": "EfficientNet",
     "pipeline.core.models.googlenet": "GoogLeNet",
     "pipeline.core.models.lenet": "LeNet",
+    "pipeline.core.models.mlp": "MLP",
     "pipeline.core.models.mobilenet": "MobileNet",
     "pipeline.core.models.nin": "NiN",
     "pipeline.core.models.res2net": "Res2Net",
     "pipeline.core.models.resnet": "ResNet ResNet18",
+    "pipeline.core.models.resnet_cifar": "CifarResNet",
     "pipeline.core.models.resnext": "ResNeXt",
     "pipeline.core.models.shufflenet": "ShuffleNet",
     "pipeline.core.models.timm_arch": "Timm",

@@ -31,14 +31,15 @@ from tests.test_layout import HEAVY
 ROOT = Path(__file__).parents[1]
 NAMES = (
     "AUROC Ablation Adagrad Adam AdamW AddOneIn Adversary AlexNet Arm Arms Auto BalancedAcc Both "
-    "CBAMResNet CNN Choice Constant ConvNeXt Cosine Crops CrossEntropy Csv DenseNet Digits "
-    "Distill ECE EfficientNet Exponential Factorial Fallback Final Fixed Float Focal Folder "
-    "Fractional GoogLeNet Half HuggingFace Idx Inputs Int Int8Dynamic Int8Static LAMB Ladder "
-    "LeNet LeaveOneOut Lion LogLoss MSE MachineError MacroF1 MobileNet NAdam NiN NoCompression "
-    "Notes Npz OneCycle OpenedRecord OrderedPath Outcome Own PerArm Photos PipelineError Plateau "
-    "Prune Pseudo RAdam RMSprop Rand Replicated Res2Net ResNeXt ResNet ResNet18 Result SEResNet "
-    "SGD Search ShuffleNet Space Step Study Timm TopK Torchvision TrainConfig Transfer Trivial "
-    "UserError VGG ViT WarmRestarts ablate load_inputs load_study open_record report search train"
+    "CBAMResNet CNN Choice CifarResNet Constant ConvNeXt Cosine Crops CrossEntropy Csv "
+    "DenseBlocks DenseNet Digits Distill ECE EfficientNet Exponential Factorial Fallback Final "
+    "Fixed Float Focal Folder Fractional GoogLeNet Half HuggingFace Idx Inputs Int Int8Dynamic "
+    "Int8Static LAMB Ladder LeNet LeaveOneOut Lion LogLoss MLP MSE MachineError MacroF1 MobileNet "
+    "NAdam NiN NoCompression Notes Npz OneCycle OpenedRecord OrderedPath Outcome Own PerArm "
+    "Photos PipelineError Plateau Prune Pseudo RAdam RMSprop Rand Replicated Res2Net ResNeXt "
+    "ResNet ResNet18 Result SEResNet SGD Search ShuffleNet Space Step Study Timm TopK Torchvision "
+    "TrainConfig Transfer Trivial UserError VGG ViT WarmRestarts ablate load_inputs load_study "
+    "open_record report search train"
 )
 
 
