@@ -11,7 +11,9 @@ import pytest
 from pipeline.errors import UserError
 from pipeline.session.cli import options, parser
 from pipeline.session.resolve import chosen
+from pipeline.study.around import own_knobs
 from pipeline.study.designs import LeaveOneOut
+from pipeline.study.expression import parse
 from pipeline.study.load import load_study
 from pipeline.study.study import Study
 
@@ -51,10 +53,10 @@ def commands(text: str, part: str) -> list[list[str]]:
 
 
 def num_epochs(study: Study) -> float:
-    """Of the arms and, on average, of the search."""
+    """Of the arms and, on average, of the search and of the arms' own searches."""
     arms = sum(config.epochs for _, config in study.arms()) * study.ablation.replicates
-    ladder = study.search.ladder
-    return arms + study.search.num_trials * ladder.expected(study.baseline.epochs)
+    trials = study.search.num_trials + sum(target.num_trials for target in study.targets())
+    return arms + trials * study.search.ladder.expected(study.baseline.epochs)
 
 
 @EVERY_STUDY
@@ -68,8 +70,10 @@ def test_a_study_is_legal_and_its_arms_differ(name):
 
 @EVERY_STUDY
 def test_the_search_begins_at_the_baseline(name):
+    """But for its knobs that are no fields, of which something is derived."""
     for study in (load_study(name), fallen(name)):
-        assert study.space.point(study.baseline.flat()) is not None
+        own = {path: study.space.knobs[path].edges()[0] for path in own_knobs(study.space)}
+        assert study.space.point({**study.baseline.flat(), **own}) is not None
 
 
 @EVERY_STUDY
@@ -183,3 +187,39 @@ def test_leaves_takes_transfer_as_its_note_says(monkeypatch):
     }
     with pytest.raises(UserError, match="allow_pretrained"):
         asked(*flags, "--set", "allow_pretrained=false")
+
+
+def test_photos_does_without_published_weights_as_its_note_says(monkeypatch):
+    monkeypatch.chdir(ROOT)
+    (words,) = commands(note("photos"), "transfer.weights= ")
+    flags = ["--study", "photos", "--data", "pictures", *words, "--set", "allow_pretrained=false"]
+    study, _, _ = asked(*flags)
+    assert len(study.arms()) == 5
+    assert not any(config.transfer.active for _, config in study.arms())
+    with pytest.raises(UserError, match="allow_pretrained"):
+        asked("--study", "photos", "--data", "pictures", "--set", "allow_pretrained=false")
+
+
+def test_photos_leaves_transfer_out():
+    weights = {arm.name: config.transfer.weights for arm, config in load_study("photos").arms()}
+    assert [name for name, found in weights.items() if not found] == ["without transfer", "none"]
+
+
+@pytest.mark.parametrize("name", ["activations", "losses", "norms", "optimizers", "schedules"])
+def test_each_arm_is_tuned_at_a_rate_of_its_own(name):
+    """As many trials each, and the learning rate alone."""
+    for study in (load_study(name), fallen(name)):
+        searches = study.targets()
+        assert [target.arm for target in searches] == [arm.name for arm, _ in study.arms()]
+        assert len({target.num_trials for target in searches}) == 1
+        assert {slot.path for t in searches for slot in t.space.slots()} == {"optimizer.lr"}
+        assert all(t.space.point(t.config.flat()) is not None for t in searches)
+
+
+def test_batch_size_keeps_the_linear_rule():
+    for study in (load_study("batch_size"), fallen("batch_size")):
+        ruled = [c for arm, c in study.arms() if not arm.name.endswith("at the same rate")]
+        shares = [config.optimizer.lr / config.batch_size for config in ruled]
+        assert shares == pytest.approx([shares[0]] * 4)
+        rate = study.space.derived["optimizer.lr"]
+        assert parse(rate).value({"lr_per_64": 0.64, "batch_size": 100}) == pytest.approx(1)
