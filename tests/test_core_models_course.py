@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import nn
 
+from pipeline.core.blocks import norm
 from pipeline.core.models import CNN
 from pipeline.core.models.alexnet import AlexNet
 from pipeline.core.models.dense import DenseBlocks
@@ -166,3 +167,15 @@ def test_averages_are_pooled_behind_the_activation() -> None:
     stage = CNN(pool="avg", width=4, depth=1).build(1, 8, 2)[0]
     kinds = [type(m) for m in stage]
     assert kinds == [nn.Conv2d, nn.BatchNorm2d, nn.ReLU, nn.AvgPool2d]
+
+
+@pytest.mark.parametrize(("kind", "channels"), [("group", 7), ("instance", 8)])
+def test_a_single_value_has_its_norm_in_a_batch_of_one_too(kind: str, channels: int) -> None:
+    layer = norm(kind, channels)
+    torch.nn.init.normal_(layer.bias)
+    x = torch.randn(2, channels, 1, 1)
+    both = layer(x)
+    near = {"atol": 1e-3, "rtol": 0}  # rounding of a value less itself, over a deviation of 0
+    torch.testing.assert_close(both, layer.bias[:, None, None].expand_as(x), **near)
+    torch.testing.assert_close(layer(x[:1]), both[:1], **near)
+    assert layer(torch.randn(1, channels, 2, 2)).std() > 0.1

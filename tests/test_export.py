@@ -419,7 +419,7 @@ BAD = {
     "odd trial": (("--trial", "²"), "no such trial"),
     "no best trial": (("--trial", "best"), "nothing to export"),
     "missing pictures": (("--predict", "/no/such/folder"), "no such folder"),
-    "no pictures": (("--predict", ROOT / "docs"), "no pictures"),
+    "no pictures": (("--predict", ROOT / "pipeline" / "studies"), "no pictures"),
 }
 
 

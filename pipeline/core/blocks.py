@@ -54,7 +54,7 @@ def norm(kind: str, channels: int) -> nn.Module:
     if kind == "layer":
         return nn.GroupNorm(1, channels)
     if kind == "group":
-        return nn.GroupNorm(
+        return Groups(
             next(g for g in range(min(GROUPS, channels), 0, -1) if channels % g == 0), channels
         )
     if kind == "instance":
@@ -62,12 +62,20 @@ def norm(kind: str, channels: int) -> nn.Module:
     return nn.Identity()
 
 
-class Instance(nn.GroupNorm):
+class Groups(nn.GroupNorm):
+    """Group norm that takes a single value per group too, which small pictures come to in the last
+    stages: its norm is 0, and the shift is left. torch's own refuses that of a batch of one.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        if x[0].numel() == self.num_groups and len(x) == 1:
+            return x * 0 + self.bias[:, None, None]
+        return super().forward(x)
+
+
+class Instance(Groups):
     """Instance norm with scale and shift (Ulyanov et al. 2016, arXiv 1607.08022), as group norm of
     one channel a group.
-
-    torch's own refuses a single value per channel in training, which small pictures come to in the
-    last stages; here its norm is 0, and the shift is left.
     """
 
 

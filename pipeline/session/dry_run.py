@@ -78,7 +78,7 @@ def _recorded(record: Record, study: Study, *, with_search: bool) -> list[str]:
     runs = [run for own in record.arms().values() for run in own if not run.unfinished]
     done = sum(run.replicate <= ablation.replicates for run in runs)
     most = rows(record, study).most.values()
-    planned = f"{'at most ' * ablation.until_answered}{plural(sum(most), 'run')}"
+    at_most = "at most " * ablation.until_answered
     left, said = expected(study, record, 1)["epochs_left"], ""
     if with_search:
         search = study.search
@@ -88,7 +88,7 @@ def _recorded(record: Record, study: Study, *, with_search: bool) -> list[str]:
         said = f"{begun:,} of {plural(search.num_trials, 'trial')} begun, "
     beside = ", beside what trials already begun may go on for, and the race" * bool(said)
     return [
-        f"recorded   {said}{done:,} of {planned} of arms done; about "
+        f"recorded   {said}{done:,} of {at_most}{plural(sum(most), 'run')} of arms done; about "
         f"{plural(left, 'epoch')} {'is' if left == 1 else 'are'} left of what follows{beside}"
     ]
 

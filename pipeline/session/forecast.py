@@ -156,7 +156,7 @@ class Forecast:
                 what,
                 f"{said}: not enough for {plural(rows, 'replicate')} of every arm, about "
                 f"{duration(table)}: the table will have holes, until the same command has gone on "
-                "for longer" + (f"; --epochs {epochs} would fit" if epochs else ""),
+                "for longer" + (f"; --epochs {epochs} would fit" if epochs > 0 else ""),
             )
         else:
             fits = ", ".join(self._fits(time_left, rows, asked))

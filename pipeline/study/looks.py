@@ -11,6 +11,8 @@ from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from pipeline.counts import plural
+
 SHARES = {
     3: 0.03,
     4: 0.05,
@@ -67,9 +69,9 @@ class Rows:
 def looks_in_words(at: Sequence[int], most: int) -> str:
     """When it is looked, and what for; `most`: the maximum, which may be no look."""
     if not at:
-        return f"none: the first is at {LOOKS[0]} replicates"
-    unused = f" (the next is beyond {most}, and replicates between are not used)"
+        return f"none: the first is at {plural(LOOKS[0], 'replicate')}"
+    unused = f" (the next is beyond {most}; what lies between is not used)"
     return (
-        f"at {', '.join(map(str, at))} replicates{unused * (most not in at)}; an arm whose "
+        f"at n = {', '.join(map(str, at))}{unused * (most not in at)}; an arm whose "
         "questions are all settled gets no more"
     )

@@ -2,7 +2,13 @@
 verdicts. Pure.
 """
 
-from pipeline.analysis.stats.contrasts import NO_SPREAD, Contrast, Verdict, estimate
+from pipeline.analysis.stats.contrasts import (
+    NO_SPREAD,
+    Contrast,
+    Verdict,
+    estimate,
+    replicates_to_find,
+)
 from pipeline.analysis.stats.family import Family, step_down
 from pipeline.analysis.stats.pictures import Bools, Marks, for_other_pictures, leads_beyond, widened
 from pipeline.analysis.stats.student import (
@@ -19,7 +25,6 @@ from pipeline.analysis.stats.student import (
     fit,
     noncentrality,
     planned_df,
-    replicates_to_find,
     upper_sd,
 )
 from pipeline.analysis.stats.verdicts import (

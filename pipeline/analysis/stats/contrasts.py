@@ -6,6 +6,8 @@ contrasts that need this arm, and counted; where replicates are not paired (`Bas
 dropping.
 """
 
+import math
+from bisect import bisect_left
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Literal
@@ -172,6 +174,27 @@ def estimate(scores: pd.DataFrame, question: Question, basis: Basis = PAIRED) ->
     if found.error <= NO_SPREAD:
         return replace(bare, sd=0.0, reason="no arm varies over its replicates")
     return _filled(bare, found)
+
+
+def replicates_to_find(contrast: Contrast, size: float, ratio: float, most: int) -> int | None:
+    """The fewest replicates, more than the contrast has and at most `most`, of which its test finds
+    a true difference of this size with 80 % power; of a table that is judged by looks, at one look.
+
+    None where `most` do not. The spread seen is taken for the truth, also where it differs by arm:
+    degrees of freedom and variance grow from what they are. `ratio` as in `Basis`.
+    """
+
+    def found(n: int) -> bool:
+        share = SHARES[n] if contrast.look else 1.0
+        df = contrast.df * (n - 1) / (contrast.n - 1)
+        variance = contrast.error**2 * (1 / n + ratio) / (1 / contrast.n + ratio)
+        return noncentrality(df, ALPHA * share / contrast.family) * math.sqrt(variance) <= size
+
+    if contrast.look:
+        return next((n for n in SHARES if contrast.n < n <= most and found(n)), None)
+    numbers = range(contrast.n + 1, most + 1)
+    at = bisect_left(numbers, True, key=found)
+    return numbers[at] if at < len(numbers) else None
 
 
 def _aligned(table: Floats) -> Floats:

@@ -43,6 +43,7 @@ class Walk:
     rows: Rows = field(default_factory=lambda: Rows({}, {}))
     settled: list[int] = field(default_factory=list)
     seen: list[tuple[int, Set[str]]] = field(default_factory=list)  # look, its arms
+    _was: dict[int, str] = field(default_factory=dict)  # question → its verdict at the last look
     _known: dict[tuple[object, ...], Contrast] = field(default_factory=dict)
 
     def to(self, over: Mapping[str, int], most: int) -> Self:
@@ -113,7 +114,10 @@ class Walk:
         found = set[str]()
         for i, (question, answer) in enumerate(zip(self.questions, answers, strict=True)):
             is_open = answer.verdict not in SETTLED
-            self.settled[i] = 0 if is_open else self.settled[i] or look
+            # a better arm may have been equivalent before: it is settled since it is called so
+            since = self.settled[i] if self._was.get(i) == answer.verdict else 0
+            self._was[i] = answer.verdict
+            self.settled[i] = 0 if is_open else since or look
             if is_open and question.kind != "shapley" and known >= question.weights.keys():
                 found |= question.weights.keys()
         return found

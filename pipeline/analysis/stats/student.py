@@ -5,7 +5,6 @@ Everything takes leading batch axes, so that a simulation runs the code that jud
 """
 
 import math
-from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -203,24 +202,6 @@ def planned_df(test: Test, n: int, weights: Sequence[float]) -> float:
         square**2 for square in squares
     )  # of equal weight, with as much to tell
     return (n - 1) * (arms * (n - 1) + 2) / (n + 1)
-
-
-def replicates_to_find(
-    size: float, sd: float, basis: Basis, alpha: float, *, least: int, most: int
-) -> int | None:
-    """The fewest replicates, from `least` to `most`, by which a test at `alpha` finds a true
-    difference of two arms of this size with 80 % power; None where `most` do not.
-
-    `sd` is that of the difference (`Fit.sd`), taken for the truth.
-    """
-
-    def found(n: int) -> bool:
-        shift = noncentrality(planned_df(basis.test, n, (1.0, -1.0)), alpha)
-        return shift * sd * math.sqrt(1 / n + basis.ratio) <= size
-
-    if not found(most):
-        return None
-    return bisect_left(range(most + 1), True, lo=least, key=found)
 
 
 def upper_sd(sd: float, n: int, confidence: float) -> float:

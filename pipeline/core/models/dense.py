@@ -27,7 +27,7 @@ class DenseBlocks(Own):
 
     @property
     def smallest(self) -> int:
-        return int(2 ** (self.num_blocks + 1))  # leaves one place for each of the last maps
+        return int(2 ** (self.num_blocks + 1)) - 1  # leaves one place for each of the last maps
 
     def assemble(self, channels: int, size: int, num_classes: int) -> "nn.Module":  # noqa: ARG002
         from torch import nn

@@ -139,7 +139,8 @@ def pair_of(contrast: Contrast, ablation: Ablation) -> Pair:
     """
     pairs = itertools.combinations(ablation.factors, 2)
     a, b = next(pair for pair in pairs if contrast.name == " × ".join(pair))
-    scores = ablation.scores.dropna() if contrast.paired else ablation.scores
+    scores = ablation.scores.iloc[: contrast.look or None]
+    scores = scores.dropna() if contrast.paired else scores
     sign = ablation.judged.sign
     means = sign * scores.mean()
 

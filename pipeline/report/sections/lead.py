@@ -60,7 +60,7 @@ def _groups(asked: list[Contrast], shown: Points) -> list[str]:
     ]  # where none is, nothing was looked for
     groups = (
         [f"none is found {best}"]
-        if compared and not any(c.verdict == "better" for c in compared)
+        if any(c.family for c in compared) and not any(c.verdict == "better" for c in compared)
         else []
     )
     for verdict in ("better", "worse", "equivalent", "inconclusive", "not tested"):

@@ -48,8 +48,8 @@ def notes(ablation: Ablation) -> Iterator[str]:
     seen = looks(ablation.planned)
     shares = ", ".join(f"{100 * SHARES[look]:g}" for look in seen)
     yield (
-        f"Until answered: arms are looked at after {', '.join(map(str, seen))} replicates, and one "
-        "whose questions are all settled gets no more, so n differs. A p-value is the smallest of "
+        f"Until answered: arms are looked at when n is {', '.join(map(str, seen))}, and one whose "
+        " questions are all settled gets no more, so n differs. A p-value is the smallest of "
         f"its looks' so far, each divided by the share of the 5 % that its look may spend "
         f"({shares} %): the error rates hold whenever one stops, and the maximum may be raised "
         f"later. {REPEATED} {EARLY}"
@@ -68,7 +68,8 @@ def _state(ablation: Ablation) -> Iterator[str]:
         yield f"Open, after so many: {listed(left, SHOWN)}."
     last = last_look(ablation.planned)
     if left and last < ablation.planned:
-        yield f"The maximum of {ablation.planned} is no look: at most {last} replicates are used."
+        used = plural(last, "replicate")
+        yield f"The maximum of {ablation.planned} is no look: at most {used} are used."
     if left:
         more = last - min(c.look for c in asked if not c.settled)
         yield (

@@ -5,16 +5,23 @@ import re
 from collections.abc import Iterator, Sequence
 
 from pipeline.analysis.results import Ablation
-from pipeline.analysis.stats import ALPHA, MIN_REPLICATES, Contrast, replicates_to_find
+from pipeline.analysis.stats import MIN_REPLICATES, Contrast, replicates_to_find
 from pipeline.analysis.wording import Points, listed
 from pipeline.record.record import Record
 from pipeline.report.document import Block, Code, Heading, Text
 
 MOST = 100  # replicates that anyone is told to train
 NAMING = ("--study", "--data", "--mlruns")  # flags that say which record is meant
+OTHER_RECORD = ("--path", "--around")  # and those that make another one of it
 ONCE = ("--fresh", "--resume", "--dry-run")  # --fresh would begin anew, beside what is there
 SEARCH_ONLY = ("--trials", "--race", "--warm-start")
+REPLICATES = ("--replicates", "--max-replicates")
+SETS = {  # flag → fields that --set may give in its place
+    "--replicates": ("ablation.replicates",),
+    "--epochs": ("epochs", "baseline.epochs"),
+}
 WORD = re.compile(r"(?:'[^']*'|\"[^\"]*\"|\\.|[^ '\"\\])+")  # of a command, as it is quoted
+HIDDEN = "…/ stands for a place that reports do not name: put yours there."
 
 
 def to_tell(contrast: Contrast, ablation: Ablation) -> tuple[float, int | None]:
@@ -22,11 +29,7 @@ def to_tell(contrast: Contrast, ablation: Ablation) -> tuple[float, int | None]:
     is inconclusive: of the size seen, or of the margin where that is larger; None: more than MOST.
     """
     size = max(abs(contrast.delta), ablation.rope)
-    alpha = ALPHA * contrast.share / max(contrast.family, 1)
-    needed = replicates_to_find(
-        size, contrast.sd, ablation.basis, alpha, least=MIN_REPLICATES, most=MOST
-    )
-    return size, needed
+    return size, replicates_to_find(contrast, size, ablation.basis.ratio, MOST)
 
 
 def blocks(ablation: Ablation, record: Record, shown: Points) -> Iterator[Block]:
@@ -35,26 +38,23 @@ def blocks(ablation: Ablation, record: Record, shown: Points) -> Iterator[Block]
     command = [word for word in command if word not in ONCE]
     if not _kept(command, ("--study",)):
         return
-    found = list(_steps(ablation, shown, command))
+    found = list(_steps(ablation, record, shown, command))
     if found:
         yield Heading("What next")
     for text, line in found:
         yield Text(text)
         yield Code((line,))
+    if any("…/" in line for _, line in found):
+        yield Text(HIDDEN)
 
 
-def _steps(ablation: Ablation, shown: Points, command: Sequence[str]) -> Iterator[tuple[str, str]]:
+def _steps(
+    ablation: Ablation, record: Record, shown: Points, command: Sequence[str]
+) -> Iterator[tuple[str, str]]:
     """(why, command), what helps most first."""
     if ablation.holes:
         yield "Runs are missing: the same command goes on.", " ".join(command)
-    if (asked := _cheapest(ablation)) is not None:
-        contrast, size, number = asked
-        yield (
-            f"More replicates: with {number} of each arm, a true difference of "
-            f"{shown.number(size)}{shown.points} of {contrast.name} would be found in 80 % of "
-            "studies, at the spread seen.",
-            _with(command, "--max-replicates" if ablation.looked else "--replicates", str(number)),
-        )
+    yield from _more_replicates(ablation, record, shown, command)
     epochs = {number for row in ablation.rows for number in row.planned_epochs}
     if ablation.unconverged and len(epochs) == 1:
         yield (
@@ -66,29 +66,78 @@ def _steps(ablation: Ablation, shown: Points, command: Sequence[str]) -> Iterato
             "Which of the settings that the search found matter: each taken back alone.",
             _with(_ablate(command), "--around", "best"),
         )
-    if any(row.values for row in ablation.rows):
+    if any(row.values for row in ablation.rows) and _is_the_usual_record(command):
         yield (
             "The best model by validation, with its card and predictions.",
             " ".join(("python -m pipeline.export", *_kept(command[3:], NAMING))),
         )
 
 
+def _more_replicates(
+    ablation: Ablation, record: Record, shown: Points, command: Sequence[str]
+) -> Iterator[tuple[str, str]]:
+    """Nothing where the plan is not done, or where replicates cannot become more."""
+    if ablation.holes or record.study.ablation.tuning.name == "replicated":
+        return
+    flag = "--max-replicates" if ablation.looked else "--replicates"
+    if ablation.planned < MIN_REPLICATES:
+        few = f"So few replicates test nothing; {MIN_REPLICATES} do, for large differences."
+        yield few, _with(command, flag, str(MIN_REPLICATES))
+        return
+    asked = _cheapest(ablation)
+    if asked is not None:
+        contrast, size, number = asked
+        main = "the main effect of " * (contrast.kind == "main")
+        yield (
+            f"More replicates: with {number} of each arm, a true difference of "
+            f"{shown.number(size)}{shown.points} ({main}{contrast.name}) would be found in 80 % of "
+            "studies, at the spread seen.",
+            _with(command, flag, str(number)),
+        )
+
+
 def _cheapest(ablation: Ablation) -> tuple[Contrast, float, int] | None:
-    """What is open and takes the fewest replicates to tell; None where nothing is, or all take too
-    many.
+    """What is open and takes the fewest replicates to tell, differences of arms before anything
+    else; None where nothing is, or all take too many.
     """
     wanted = []
     for contrast in ablation.table.contrasts:
-        if contrast.verdict != "inconclusive" or math.isnan(contrast.sd):
+        if contrast.verdict != "inconclusive" or math.isnan(contrast.df):
             continue
         size, number = to_tell(contrast, ablation)
-        if number is not None and number > max(ablation.planned, contrast.n):
+        if number is not None and number > ablation.planned:
             wanted.append((contrast, size, number))
-    return min(wanted, key=lambda one: one[2], default=None)
+    return min(wanted, key=lambda one: (one[0].kind not in ("delta", "step"), one[2]), default=None)
+
+
+def _is_the_usual_record(command: Sequence[str]) -> bool:
+    """Whether study and pictures alone say which record it is."""
+    sets = _kept(command, ("--set",))
+    keys = {word.removeprefix("--set").lstrip("=").strip("'\"").split("=")[0] for word in sets}
+    return not keys & {"name", "dataset.name"} and not _kept(command, OTHER_RECORD)
 
 
 def _with(command: Sequence[str], flag: str, value: str) -> str:
-    return " ".join((*_without(command, (flag,)), flag, value))
+    """The command with one flag more, in place of what said the same before."""
+    same = REPLICATES if flag in REPLICATES else (flag,)
+    fields = SETS.get("--replicates" if flag in REPLICATES else flag, ())
+    words = _without(command, same)
+    for field in fields:
+        words = _without_set(words, field)
+    return " ".join((*words, flag, value))
+
+
+def _without_set(words: Sequence[str], field: str) -> list[str]:
+    """`words` less the `--set` of this field, in one word or two."""
+    kept: list[str] = []
+    for word in words:
+        value = word.removeprefix("--set=").strip("'\"")
+        if value.startswith(f"{field}="):
+            if not word.startswith("--set="):
+                kept.pop()
+        else:
+            kept.append(word)
+    return kept
 
 
 def _ablate(command: Sequence[str]) -> list[str]:

@@ -40,7 +40,8 @@ def summary(ablation: Ablation, record: Record) -> tuple[Text | Bullets, ...]:
             "nothing to compare yet."
         )
         return (_together(none, *lost(ablation)),)
-    judged = f"on {record.data['title']}, judged by {ablation.judged.long}"
+    less = " (less is better)" * (ablation.judged.sign < 0)
+    judged = f"on {record.data['title']}, judged by {ablation.judged.long}{less}"
     study = record.study
     first = Text(lead.answer(ablation, study, shown))
     parts = [f"{plural(len(rows), 'arm')} with {_replicates(ablation)} {judged}."]
