@@ -65,7 +65,9 @@ STUDY = Study(
             "baseline.dataset.num_train": 500,
             "baseline.epochs": 18,
             "baseline.batch_size": 32,
+            "search.num_rungs": 2,
             "ablation.tuning.num_trials": 9,
+            "ablation.replicates": 4,
         },
     ),
 )

@@ -95,7 +95,7 @@ STUDY = Study(
             "baseline.transfer.weights": "",
             "baseline.optimizer.lr": 3e-3,
             "baseline.augment.flip": 0.0,
-            "baseline.epochs": 18,
+            "baseline.epochs": 12,
             "ablation.design.off": REST,
         },
     ),

@@ -45,7 +45,7 @@ STUDY = Study(
     baseline=TrainConfig(
         dataset=Idx(),
         model=LeNet(activation="relu", pool="max"),
-        optimizer=SGD(lr=0.05, momentum=0.9),
+        optimizer=SGD(lr=0.02, momentum=0.9),
         schedule=Constant(),
         epochs=9,
         batch_size=64,
@@ -75,10 +75,12 @@ STUDY = Study(
         overrides={
             "baseline.dataset.name": "digits",
             "baseline.dataset.size": 12,
-            "baseline.dataset.num_valid": 300,
+            "baseline.dataset.num_train": 500,
             "baseline.epochs": 18,
-            "baseline.batch_size": 16,
+            "baseline.batch_size": 32,
+            "search.num_rungs": 2,
             "ablation.tuning.num_trials": 9,
+            "ablation.replicates": 4,
         },
     ),
 )

@@ -84,7 +84,7 @@ STUDY = Study(
         overrides={
             "space": SMALL.model_dump(),
             "baseline.dataset.name": "digits",
-            "baseline.model.width": 16,
+            "baseline.model.width": 8,
             "baseline.model.stem": "small",
             "baseline.augment.flip": 0.0,
             "baseline.epochs": 12,
