@@ -4,9 +4,10 @@ Question: which loss should a classifier be trained with, for accuracy and for p
 can be believed? Sources: squared error and cross entropy, Golik, Doetsch & Ney 2013 (Interspeech),
 Hui & Belkin 2020 (arXiv 2006.07322, without softmax); label smoothing, Szegedy et al. 2015 (arXiv
 1512.00567); focal, Lin et al. 2017 (arXiv 1708.02002), made for few objects against much
-background. A loss sets the size of its gradient: squared error's, a mean over the classes after the
-softmax, is many times smaller and vanishes where the network is sure and wrong. So each arm's
-learning rate is searched for it alone, with the same number of trials.
+background; the hardest half of each batch alone, Shrivastava et al. 2016 (arXiv 1604.03540). A
+loss sets the size of its gradient: squared error's, a mean over the classes after the softmax, is
+many times smaller and vanishes where the network is sure and wrong. So each arm's learning rate is
+searched for it alone, with the same number of trials.
 
 Expected reading: accuracies close once the rate suits each; squared error slow to start, hence
 behind in a short run. Smoothing gains a little or nothing in accuracy. Losses differ in the
@@ -38,7 +39,7 @@ from pipeline.search_spaces.rate import SPACE
 
 STUDY = Study(
     name="losses",
-    title="Losses: cross entropy, label smoothing, focal, squared error",
+    title="Losses: cross entropy, label smoothing, focal, squared error, hardest half",
     question=(
         "Which loss should a classifier be trained with, for accuracy and for probabilities that "
         "can be believed?"
