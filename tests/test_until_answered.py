@@ -340,3 +340,32 @@ def test_reports_that_stop_by_what_they_saw_are_as_seldom_wrong(way: Any) -> Non
     row = answered.measure(falls, 200, rng)
     assert row.figures["runs"][0] < 0.7
     assert row.figures["found"][0] > 0.7
+
+
+def test_a_verdict_is_settled_since_it_is_called_so() -> None:
+    """Equivalent at the first looks, better once there are enough: the arm goes on meanwhile, as
+    another question of each is open.
+    """
+    rng = np.random.default_rng(0)
+    noise = rng.normal(0, 1, (20, 3))
+    noise = (noise - noise.mean(0)) / noise.std(0, ddof=1)
+    scores = pd.DataFrame(
+        noise * [0.01, 0.01, 0.3] + [0.5, 0.52, 0.5], columns=["a", "b", "c"], index=range(1, 21)
+    )
+    asked = (
+        Question("b", "delta", {"b": 1.0, "a": -1.0}, "f", "a"),
+        Question("c", "delta", {"c": 1.0, "a": -1.0}, "f", "a"),
+        Question("c", "delta", {"c": 1.0, "b": -1.0}, "f", "b"),
+    )
+    said = {}
+    for look in looks(20):
+        walk = Walk(scores, asked, 0.1, WELCH).to(dict.fromkeys("abc", look), 20)
+        found = walk.judged().contrasts[0]
+        said[look] = (found.verdict, found.settled)
+    assert {verdict for verdict, _ in said.values()} >= {"equivalent", "better"}
+    first = {
+        verdict: min(look for look, (name, _) in said.items() if name == verdict)
+        for verdict in ("equivalent", "better")
+    }
+    assert first["equivalent"] < first["better"]
+    assert all(since == first[name] for name, since in said.values() if name in first)

@@ -166,7 +166,7 @@ def _searched(study: Study) -> list[str]:
         *(f"             {name}: {ranges}" for name, ranges in study.space.table()),
         *(f"             {line}" for line in never_drawn(Around(study.space, study.baseline))),
         *_first(search),
-        f"race       {race}",
+        *([f"race       {race}"] if search.num_trials else []),  # else there is no search to end
     ]
 
 
