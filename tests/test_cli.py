@@ -156,7 +156,7 @@ BAD = {
         [
             "--study",
             "'hw4'",
-            "allowed: broken, strict (yours, in studies/); cats_and_dogs",
+            "allowed: broken, strict (yours, in studies/); activations",
             "did you mean 'hw3'?",
         ],
     ),
