@@ -271,7 +271,7 @@ def test_what_less_is_better_of_is_shown_in_its_own_unit(
     assert f"Differences in test {name}, of which less is better." in md
     assert f"read at its epoch of lowest val {name}" in md
     assert f"lowest val {name}† there |" in md
-    assert f"judged by test {noun}." in md
+    assert f"judged by test {noun} (less is better)." in md
     assert "Brackets are 95 % confidence intervals." in md
     screen = render(found, Path("report.md")).split("Warnings")[0]
     for page in (md, chinese["report.md"], screen):

@@ -41,11 +41,10 @@ def blocks(ablation: Ablation, record: Record, shown: Points) -> Iterator[Block]
     found = list(_steps(ablation, record, shown, command))
     if found:
         yield Heading("What next")
-    for text, line in found:
-        yield Text(text)
+    hidden = "…/" in " ".join(line for _, line in found)
+    for number, (text, line) in enumerate(found):
+        yield Text(f"{text} {HIDDEN}" if hidden and not number else text)
         yield Code((line,))
-    if any("…/" in line for _, line in found):
-        yield Text(HIDDEN)
 
 
 def _steps(
