@@ -611,7 +611,7 @@ def test_regularizers_leaves_each_one_out_by_its_design() -> None:
         name: [c.flat()[path] for off in study.ablation.design.off.values() for path in off]
         for name, c in arms.items()
     }
-    assert not any(amounts["none"])
+    assert not any(amounts["none of them"])
     assert [
         amount.index(0.0) for name, amount in amounts.items() if name.startswith("without ")
     ] == [0, 1, 2, 3]

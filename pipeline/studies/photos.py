@@ -9,8 +9,8 @@ et al. 2018 (arXiv 1812.01187). One command, in the time that you have:
 `python -m pipeline.search --study photos --data ~/photos --time 1h`.
 
 Expected reading: with hundreds of pictures or a few thousand "without transfer" is worse than the
-recipe by far, ten points and more, and everything else is small beside it; "none" is worst or next
-to it. Augmentation helps the longer runs. Where the pictures are unlike photographs (scans,
+recipe by far, ten points and more, and everything else is small beside it; "none of them" is worst
+or next to it. Augmentation helps the longer runs. Where the pictures are unlike photographs (scans,
 spectra) or many, transfer helps less. "Without transfer" has the recipe's rate, which is low for
 fresh weights: `--set ablation.tuning=per_arm` gives each arm its own. Which of the winner's
 settings matter, the same command with `pipeline.ablate` and `--around best` says.
@@ -75,7 +75,7 @@ STUDY = Study(
     search=Search(num_trials=12),
     ablation=Ablation(
         design=LeaveOneOut(
-            reference="none",
+            reference="none of them",
             off={"transfer": {"transfer.weights": ""}, **REST},
             with_none=True,
         ),

@@ -7,16 +7,16 @@ over none; together they are not the sum of those gains.
 
 The design is leave-one-out: the reference has all four, each arm lacks one, the last lacks all. It
 takes 6 arms where the full factorial takes 16, and answers what a recipe's reader asks (may I drop
-this?), not how each does on its own; for that, make the design below a `Factorial(reference="none",
-off=OFF)` of the four. Flips and padded crops are in every arm.
+this?), not how each does on its own; for that, make the design below a `Factorial(reference="none
+of them", off=OFF)` of the four. Flips and padded crops are in every arm.
 
 Expected reading: "without X" worse means that X contributes beside the other three, equivalent that
-it may go. "none" says what all four are worth together: the worst arm, once training is long enough
-to overfit. Look at the learning curves first: where train accuracy is still rising, nothing has
-overfitted yet, regularizers only slow it, and "none" is best. One that works brings train and val
-together there, both measured on plain pictures. Losses there are plain cross entropy in every arm:
-label smoothing may raise it at equal accuracy. Small effects need replicates: look below the table
-at the smallest difference that would have been found.
+it may go. "None of them" says what all four are worth together: the worst arm, once training is
+long enough to overfit. Look at the learning curves first: where train accuracy is still rising,
+nothing has overfitted yet, regularizers only slow it, and "none of them" is best. One that works
+brings train and val together there, both measured on plain pictures. Losses there are plain cross
+entropy in every arm: label smoothing may raise it at equal accuracy. Small effects need replicates:
+look below the table at the smallest difference that would have been found.
 
 Cost: about 2,100 epochs of the training pictures, most of it in the arms. A CPU core trains about
 90 pictures of 64x64 a second: for 10,000 pictures two minutes an epoch. Without a GPU cut it down,
@@ -65,7 +65,7 @@ STUDY = Study(
     space=SPACE,
     search=Search(num_trials=20),
     ablation=Ablation(
-        design=LeaveOneOut(reference="none", off=OFF, with_none=True),
+        design=LeaveOneOut(reference="none of them", off=OFF, with_none=True),
         replicates=5,
     ),
     fallback=Fallback(

@@ -8,11 +8,11 @@ differences among them small and not essential. The network is that of their sec
 of 16, 32 and 64 channels, 270,000 parameters), which has A; there the plain one of 20 layers has
 hardly more error, that of 56 far more.
 
-Expected reading: A, B and C equivalent, or inconclusive with few replicates; "none" level or behind
-by little at 20 layers, mostly later to learn (see the learning curves). Depth is what parts them:
-`--set model.depth=56`, three times the cost. B and C have more parameters than A, by 1 and 5 %:
-what they gain need not be the shortcut's. One learning rate for all, the paper's 0.1 with a short
-warm-up; the plain network may like a lower one, which the search covers.
+Expected reading: A, B and C equivalent, or inconclusive with few replicates; "no shortcut" level or
+behind by little at 20 layers, mostly later to learn (see the learning curves). Depth is what parts
+them: `--set model.depth=56`, three times the cost. B and C have more parameters than A, by 1 and 5
+%: what they gain need not be the shortcut's. One learning rate for all, the paper's 0.1 with a
+short warm-up; the plain network may like a lower one, which the search covers.
 
 On CIFAR-10 as in the paper: `--set dataset.name=torchvision --set dataset.set=CIFAR10`, with
 `--set augment.strength=1` for its flips and padded crops.
@@ -57,7 +57,7 @@ STUDY = Study(
     ablation=Ablation(
         design=Arms(
             arms={
-                "none": {},
+                "no shortcut": {},
                 "A": {"model.shortcut": "A"},
                 "B": {"model.shortcut": "B"},
                 "C": {"model.shortcut": "C"},
