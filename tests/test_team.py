@@ -123,14 +123,18 @@ def test_only_plain_norms_that_are_trained_are_synchronised() -> None:
         """A norm that does more, as timm's do."""
 
     model = nn.Sequential(
-        nn.BatchNorm2d(3), nn.Sequential(Special(3), nn.BatchNorm2d(3)), nn.GroupNorm(1, 3)
+        nn.BatchNorm2d(3),
+        nn.Sequential(Special(3), nn.BatchNorm2d(3)),
+        nn.GroupNorm(1, 3),
+        nn.BatchNorm1d(3),  # of hidden layers
     )
     frozen = model[1][1]
     vars(frozen)["train"] = lambda mode=True: frozen  # noqa: ARG005  (as transfer learning freezes it)
     synchronise(model)
-    assert [type(module) for module in (model[0], *model[1], model[2])] == [
+    assert [type(module) for module in (model[0], *model[1], model[2], model[3])] == [
         nn.SyncBatchNorm,
         Special,
         nn.BatchNorm2d,
         nn.GroupNorm,
+        nn.SyncBatchNorm,
     ]

@@ -100,6 +100,7 @@ def test_an_arm_whose_question_is_settled_gets_no_more(tmp_path: Path) -> None:
     assert f"far against baseline ({far})" in text
     assert "is too large on average" in text
     assert "Repeated 95 % intervals" in text
+    assert "and one whose questions are all settled gets no more" in text
     assert "INCOMPLETE" not in text
     table = frames.read(findings(record))["contrasts"].set_index("name")
     assert table.loc["far", "settled_at"] == far

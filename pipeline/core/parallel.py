@@ -65,7 +65,7 @@ def synchronise(model: nn.Module) -> None:
     plain = {
         name: module
         for name, module in model.named_modules()
-        if type(module) is nn.BatchNorm2d
+        if type(module) in (nn.BatchNorm1d, nn.BatchNorm2d)
         and "train" not in vars(module)  # a frozen one has a `train` of its own
     }
     for name, module in plain.items():

@@ -49,7 +49,7 @@ def notes(ablation: Ablation) -> Iterator[str]:
     shares = ", ".join(f"{100 * SHARES[look]:g}" for look in seen)
     yield (
         f"Until answered: arms are looked at when n is {', '.join(map(str, seen))}, and one whose "
-        " questions are all settled gets no more, so n differs. A p-value is the smallest of "
+        "questions are all settled gets no more, so n differs. A p-value is the smallest of "
         f"its looks' so far, each divided by the share of the 5 % that its look may spend "
         f"({shares} %): the error rates hold whenever one stops, and the maximum may be raised "
         f"later. {REPEATED} {EARLY}"
