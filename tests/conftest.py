@@ -30,6 +30,12 @@ def _no_settings_from_outside(monkeypatch):
 
 
 @pytest.fixture
+def unmeasured(monkeypatch):
+    """For tests whose dry runs need not tell how long an epoch takes: seconds each."""
+    monkeypatch.setattr("pipeline.session.forecast.DRY_SECONDS", 0.0)
+
+
+@pytest.fixture
 def quick_disk(monkeypatch):
     """For tests that write hundreds of events and are not about surviving a power cut."""
     monkeypatch.setattr(os, "fsync", lambda _: None)

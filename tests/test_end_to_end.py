@@ -126,6 +126,7 @@ def test_again_trains_nothing_and_a_larger_budget_only_what_is_missing(
     assert commands.here("report", *study, home=home) == 0
 
 
+@pytest.mark.usefixtures("unmeasured")
 def test_a_study_that_has_grown_uses_again_what_it_has(
     photos: tuple[Path, tuple[object, ...]],
 ) -> None:

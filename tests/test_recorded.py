@@ -196,6 +196,7 @@ def test_runs_recorded_with_fewer_fields_are_known_by_what_they_are(tmp_path: Pa
     assert not [(key, epoch) for key, epoch in again.trained if epoch <= done.get(key, 0)]
 
 
+@pytest.mark.usefixtures("unmeasured")
 def test_a_budget_and_a_line_of_the_plan_that_are_newer_than_the_record_are_no_change(
     tmp_path: Path,
 ) -> None:

@@ -122,6 +122,7 @@ def recorded(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.usefixtures("unmeasured")
 def test_a_dry_run_fits_and_shows_arms_as_they_are_set(
     columns: int,
     capsys: pytest.CaptureFixture[str],
@@ -291,6 +292,7 @@ def test_no_screen_ends_a_command_and_a_notebook_has_its_own_back(
             one.close()
 
 
+@pytest.mark.usefixtures("unmeasured")
 @pytest.mark.parametrize("kind", ["ascii", "closed pipe"])
 def test_a_command_that_a_notebook_calls_ends_well_on_its_screen(
     kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

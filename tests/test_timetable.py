@@ -249,7 +249,7 @@ def test_an_epoch_is_over_what_is_trained_and_selected_on(split: str) -> None:
     assert (found.num_test, found.num_classes, found.size) == (1, 2, 8)
 
 
-def test_a_dry_run_with_a_limit_says_how_long_and_how_much(
+def test_a_dry_run_says_how_long_and_how_much(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     from pipeline.search import main
@@ -267,7 +267,11 @@ def test_a_dry_run_with_a_limit_says_how_long_and_how_much(
     )
     assert not list(tmp_path.iterdir())
     assert main(flags) == 0
-    assert "\ntime " not in capsys.readouterr().out, "nothing is measured where nobody asks"
+    told = capsys.readouterr().out
+    assert re.search(r"^time +about .* for all that is left, 2 runs at once", told, re.M)
+    assert "\nlimit " not in told
+    assert told.index("plan.md would say") < told.index("\nmeasuring ") < told.index("\ntime ")
+    assert told.endswith("\ndry run: nothing was trained or written\n")
 
 
 def test_what_a_network_prints_spoils_no_measurement(

@@ -45,6 +45,11 @@ class Left:
     found_rows: int
     field: tuple[TrainConfig, ...] = ()
 
+    def __bool__(self) -> bool:
+        """Whether anything is left."""
+        begun = self.num_trials or self.trial_epochs or self.tunings
+        return bool(self.works or begun or self.num_laps or self.found_rows)
+
     @classmethod
     def of_plan(cls, plan: "Plan", pace: Pace) -> "Left":
         """Of a plan as it stands."""

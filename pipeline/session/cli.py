@@ -259,7 +259,9 @@ def _ways(flags: Parser) -> None:
         help="begin anew; what was recorded is moved aside, never deleted",
     )
     flags.add_argument(
-        "--dry-run", action="store_true", help="print the plan and stop; nothing is written"
+        "--dry-run",
+        action="store_true",
+        help="print the plan and about how long it takes here; nothing is written",
     )
     flags.add_argument(
         "--debug",

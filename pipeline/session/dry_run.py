@@ -1,7 +1,7 @@
 """What a command would do, in words and numbers, without doing it (`--dry-run`)."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from pipeline.analysis.preregistration import (
@@ -40,9 +40,9 @@ from pipeline.study.survey import never_drawn
 from pipeline.study.tuning import Fixed, num_trials
 
 
-def dry_run(options: Options, asked: Chosen, folder: Path, *, with_search: bool) -> str:
+def dry_run(options: Options, asked: Chosen, folder: Path, *, with_search: bool) -> Iterator[str]:
     """`preview`, after a look at what is recorded in the study's folder, at the pictures where they
-    are at hand and at the files that runs need; raises UserError.
+    are at hand and at the files that runs need; then how long that takes. Raises UserError.
     """
     recorded = Record() if options.fresh else recorded_in(folder)
     study = resolve(options, asked, recorded)
@@ -62,11 +62,12 @@ def dry_run(options: Options, asked: Chosen, folder: Path, *, with_search: bool)
         begun=recorded.begun is not None,
     )
     said = (*tell_growth(recorded, study), *_recorded(recorded, study, with_search=with_search))
-    if options.time is not None and listing is not None:
+    yield "\n".join((*map(folded, said), shown))
+    if listing is not None and not changed:
         from pipeline.session.forecast import foreseen
 
-        said += (*foreseen(study, recorded, listing, options, with_search=with_search),)
-    return "\n".join((*map(folded, said), shown))
+        yield from map(folded, foreseen(study, recorded, listing, options, with_search=with_search))
+    yield "dry run: nothing was trained or written"
 
 
 def _recorded(record: Record, study: Study, *, with_search: bool) -> list[str]:
@@ -148,7 +149,7 @@ def preview(
         "plan.md would say:" if begun else "plan.md would say, before anything is trained:",
         *(f"  {line}" for line in column(said)),
     ]
-    lines += [f"writes to  {folder}", "dry run: nothing was trained or written"]
+    lines.append(f"writes to  {folder}")
     return "\n".join(folded(printable(line, 500)) for line in lines)
 
 

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from pipeline.engine.queue import Plan
 
 MOST_SECONDS, SHARE = 60.0, 0.05  # for measuring; of the limit
+DRY_SECONDS = 10.0  # for measuring where nothing limits the time: a dry run
 ENDING_SECONDS, ENDING_SHARE = 6.0, 0.1
 NUM_SAMPLES, MOST_POINTS = 6, 64  # points of the space that stand for its trials
 
@@ -70,9 +71,9 @@ def given_up(plan: "Plan", pace: Pace | None) -> str:
     return ", ".join(lost)
 
 
-def budget_of(limit: float) -> float:
-    """Seconds that measuring may take under a limit of time."""
-    return min(MOST_SECONDS, SHARE * limit)
+def budget_of(limit: float | None) -> float:
+    """Seconds that measuring may take under a limit of time, or under none."""
+    return DRY_SECONDS if limit is None else min(MOST_SECONDS, SHARE * limit)
 
 
 def shape(study: Study, labels: Sequence[int], parts: Sequence[int], num_classes: int) -> Shape:
@@ -105,17 +106,21 @@ def _sample(study: Study) -> Iterator[TrainConfig]:
 
 def foreseen(
     study: Study, record: Record, listing: Listing, options: Options, *, with_search: bool
-) -> list[str]:
-    """The lines of a command that has begun nothing yet, under the limit of its options."""
+) -> Iterator[str]:
+    """The lines of a command that has begun nothing yet, under the limit of its options, if any;
+    the first one is said before anything is measured.
+    """
     limit = options.time
-    if limit is None:
-        return []
+    left = Left.of_study(study, record, with_search=with_search, num_racers=raced(study))
+    if not left or not (budget := budget_of(limit)):
+        return
+    yield f"measuring  how long an epoch takes here (at most about {duration(budget)})"
     means = resources(1 if options.debug else options.workers, options.gpus_per_trial)
     over = shape(study, listing.labels, listing.parts, len(listing.classes))
-    pace = measured_pace(study, over, means, with_search=with_search, most_seconds=budget_of(limit))
+    pace = measured_pace(study, over, means, with_search=with_search, most_seconds=budget)
     forecast = Forecast(study, record, pace, means.workers, with_search)
-    found = forecast.lines(limit, limit - ending(limit) - budget_of(limit))
-    return [f"{what:<11}{said}" for what, said in found]
+    found = forecast.lines(limit, limit - ending(limit) - budget if limit else 0.0)
+    yield from (f"{what:<11}{said}" for what, said in found)
 
 
 @dataclass(frozen=True)
@@ -128,9 +133,9 @@ class Forecast:
     workers: int
     with_search: bool
 
-    def lines(self, limit: float, time_left: float) -> Iterator[tuple[str, str]]:
+    def lines(self, limit: float | None, time_left: float) -> Iterator[tuple[str, str]]:
         """(what, in words): how long all of it takes, what it keeps on disk, and what fits into the
-        `time_left` of a limit. Nothing where nothing is left.
+        `time_left` of a limit, if there is one. Nothing where nothing is left.
         """
         if self.pace.trial_epoch() is None and self.pace.epoch(self.study.baseline) is None:
             yield "time", "not known: no epoch could be measured beforehand"
@@ -144,6 +149,8 @@ class Forecast:
             f"{plural(self.workers, 'run')} at once, measured here",
         )
         yield "disk", f"about {size(self._bytes())} for the weights that its runs keep"
+        if limit is None:
+            return
         what, asked = "limit", self.study.ablation.replicates
         rows = min(LEAST_ROWS, asked)
         said = f"{duration(limit)}, {duration(max(0.0, time_left))} of it for training"

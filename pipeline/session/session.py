@@ -63,8 +63,8 @@ def _conduct(options: Options, interrupts: Interrupts, *, with_search: bool) -> 
     folder = study_folder(Path(options.mlruns), study, data)
     console = on_screen(quiet=options.verbosity < 0)
     if options.dry_run:
-        shown = dry_run(options, asked, folder, with_search=with_search)
-        console.print(shown, markup=False, soft_wrap=True)
+        for said in dry_run(options, asked, folder, with_search=with_search):
+            console.print(said, markup=False, soft_wrap=True)
         return 0
     if options.resume and not (folder / FILE).exists():
         raise UserError(
