@@ -138,7 +138,7 @@ def test_the_command_line_takes_them(monkeypatch, tmp_path):
 def test_a_dry_run_shows_them(tmp_path):
     shown = preview(study(num_trials=2), None, "", tmp_path, with_search=True)
     words = " ".join(shown.split())
-    assert "first after the baseline 1 point of the study's own: " in words
+    assert "first after the baseline 2 points of the study's own: " in words
     assert "trial 1: batch_size=16, model.dropout=0.3" in words
     assert "search.num_trials=2 leaves no room for 1 more" in words
     assert "first " not in preview(study(first=()), None, "", tmp_path, with_search=True)

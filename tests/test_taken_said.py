@@ -37,6 +37,10 @@ WARNINGS = (
     "column 'fold' of train.csv is not used as split: it holds '0', '1'",
     "all test pictures have one label ('0'): they are taken as unlabeled",
     "2 pictures have an exact copy with another label (a/1.jpg ~ b/1.jpg)",
+    "if several pictures show one subject, dataset.group_pattern keeps them on one side",
+    "no test part: about 15 % of the training pictures were cut off, whole groups",
+    "leak: groups with pictures in more than one part: 2 in train and valid, 1 in train and valid "
+    "and test; numbers are flattered",
 )
 LEFT = {
     "hidden files": 3,
@@ -86,6 +90,15 @@ SOURCES = (
             "test": "folder test, which no table lists (dataset.test_table= leaves it out)",
             "train": "table t.csv",
         },
+    ),
+    Source(
+        "the names of the folders",
+        parts={"valid": "cut from train: about 15 % of it, whole groups"},
+        groups="3 groups of 1 to 2 pictures, by column 'c' of t.csv; 1 picture belongs to none",
+    ),
+    Source(
+        "the names of the folders",
+        groups="3 groups of 2 pictures, by dataset.group_pattern=(p[0-9]+)_",
     ),
     Source(
         "given with the set",

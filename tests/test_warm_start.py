@@ -93,5 +93,5 @@ def test_a_dry_run_lists_them(other: tuple[Path, Record], tmp_path: Path) -> Non
     study = warmed(small_study(num_trials=3, first=({"model.dropout": 0.2},)), str(folder))
     text = preview(study, None, "", tmp_path, with_search=True)
     words = " ".join(text.split())
-    assert "after the baseline 2 points of the study's own and 4 of another study" in words
+    assert "after the baseline 1 point of the study's own and 4 of another study" in words
     assert "search.num_trials=3 leaves no room for 3 more" in words

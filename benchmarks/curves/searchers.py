@@ -3,12 +3,15 @@ them.
 """
 
 import bisect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 from benchmarks.curves.clock import Piece, Searcher
+from benchmarks.curves.peers import PEERS
+from benchmarks.curves.portfolio import LENGTH, others, portfolio
 from benchmarks.curves.sets import CurveSet
 from pipeline.engine.sampler import RungSampler
+from pipeline.frozen import Scalar
 from pipeline.study.schedulers import SCHEDULERS, Scheduler
 from pipeline.study.schedulers.promotion import Promotion
 
@@ -27,7 +30,9 @@ class Rungs:
         kind: str = "tpe",
         num_rungs: int = NUM_RUNGS,
         scheduler: type[Scheduler] = Promotion,
+        first: Sequence[Mapping[str, Scalar]] = (),
     ) -> None:
+        self.first = first
         self.scheduler = scheduler(reduction=REDUCTION, num_rungs=num_rungs)
         self.epochs = self.scheduler.ladder.stops(curves.num_epochs)
         self.sampler = RungSampler(
@@ -44,7 +49,11 @@ class Rungs:
         if chosen is not None:
             return Piece(chosen[0], self.epochs[chosen[1]])
         self.num_trials += 1
-        knobs, _ = self.sampler.ask(self.num_trials)
+        if self.num_trials <= len(self.first):
+            knobs = dict(self.first[self.num_trials - 1])
+            self.sampler.replay(self.num_trials, knobs, None)
+        else:
+            knobs, _ = self.sampler.ask(self.num_trials)
         if isinstance(self.scheduler, Grouped):
             self.scheduler.groups[self.num_trials] = str(next(iter(knobs.values())))
         return Piece(
@@ -101,6 +110,11 @@ class PastChance(Promotion):
         return above <= len(standings) / 10 or super()._misleads(rung)
 
 
+def _begun(curves: CurveSet, seed: int, *, length: int) -> Rungs:
+    """Ours, beginning with what is good on the other sets."""
+    return Rungs(curves, seed, first=portfolio(others(curves.name), length))
+
+
 METHODS: dict[str, Callable[[CurveSet, int], Searcher]] = {
     "ours": Rungs,
     "random": lambda curves, seed: Rungs(curves, seed, kind="random", num_rungs=1),
@@ -116,4 +130,6 @@ METHODS: dict[str, Callable[[CurveSet, int], Searcher]] = {
         for name, kind in SCHEDULERS.items()
         if kind is not Promotion
     },
+    **{f"ours, portfolio of {length}": partial(_begun, length=length) for length in (3, LENGTH, 6)},
+    **PEERS,
 }

@@ -119,7 +119,7 @@ def read_answers(record: Record, ablation: Ablation, study: Study, home: Path | 
             )
     same = folder.split == "test" or study.baseline.split == "official"
     total = sum(len(row.complete) for row in ablation.rows)
-    why = _no_marks(ablation, folder, total)
+    why = _no_marks(record, ablation, folder, total)
     return Answers(
         names,
         folder.split,
@@ -133,11 +133,13 @@ def read_answers(record: Record, ablation: Ablation, study: Study, home: Path | 
     )
 
 
-def _no_marks(ablation: Ablation, folder: "_Folder", total: int) -> str:
+def _no_marks(record: Record, ablation: Ablation, folder: "_Folder", total: int) -> str:
     if not ablation.judged.is_acc:
         return "it is known for accuracy alone"
     if not ablation.judged.held_out:
         return "it takes labelled test pictures, the same for all runs"
+    if record.data.get("taken", {}).get("groups"):
+        return "several of the pictures show one subject, and it takes them as independent"
     if lacking := folder.lacking.total():
         return f"{lacking:,} of {plural(total, 'complete run')} left no answers picture by picture"
     return "the runs did not all judge the same pictures" if folder.differ else ""

@@ -23,6 +23,7 @@ from pipeline.counts import plural
 from pipeline.data import ward
 from pipeline.data.checks import channel_statistics, copies, fingerprint, is_food11, warn
 from pipeline.data.datasets import PictureSet
+from pipeline.data.dealt import codes
 from pipeline.data.decode import depth_of
 from pipeline.data.listing import (
     FIRST_RULES,
@@ -280,6 +281,7 @@ def _write_meta(
         "reading": asdict(dataset.reading),
         "written": listing.written or listing.classes,
         "columns": listing.columns,
+        "groups": codes([listing.groups[row] for row in rows]).tolist() if listing.groups else [],
     }
     with open(folder / META, "w", encoding="ascii") as file:
         json.dump({"sha256": checksum(meta), "meta": meta}, file)

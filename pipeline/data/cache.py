@@ -59,7 +59,8 @@ class Data:
     training pictures without a label, not counted in train; taken: what was taken, and by what
     rule; fingerprint: 16 hex digits of the content. `files` may hold any bytes a file system
     allows: show them with `printable`. reading: how its pictures were found and decoded. written,
-    columns: how labels and tables of this set are written, as of `Listing`.
+    columns: how labels and tables of this set are written, as of `Listing`. groups: int64 [N],
+    equal for pictures of one subject, None where nobody said.
     """
 
     path: Path
@@ -81,6 +82,7 @@ class Data:
     reading: Reading
     written: tuple[str, ...]
     columns: tuple[str, str] | None
+    groups: npt.NDArray[np.int64] | None = None
 
 
 class Damaged(MachineError):
@@ -224,6 +226,7 @@ def open_data(path: Path) -> Data:
         reading=reading,
         written=written,
         columns=columns,
+        groups=np.array(meta["groups"], dtype=np.int64) if meta.get("groups") else None,
     )
 
 
@@ -253,11 +256,16 @@ def _key(dataset: PictureSet, listing: Listing, *, times: bool = True) -> str:
     stamps = listing.stamps if times else tuple(stamp[:1] for stamp in listing.stamps)
     found = [
         dataset.reading.rules,
-        dataset.model_dump(mode="json"),
+        # a setting of no group, of which earlier versions knew nothing, leaves their caches valid
+        {
+            k: v
+            for k, v in dataset.model_dump(mode="json").items()
+            if v or not k.startswith("group_")
+        },
         listing.title,
         listing.classes,
         listing.warnings,
         list(zip(listing.files, listing.labels, listing.parts, stamps, strict=True)),
-        *filter(None, [source_digest(dataset)]),
+        *filter(None, [source_digest(dataset), listing.groups]),
     ]
     return hashlib.sha256(json.dumps(found).encode()).hexdigest()[:32]

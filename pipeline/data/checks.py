@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.counts import plural
+from pipeline.data.groups import warn_parted
 from pipeline.data.listing import FIRST_RULES, FULL_DEPTH, PARTS, TEST, TRAIN, VALID, Listing
 from pipeline.errors import printable
 
@@ -18,6 +19,7 @@ NUM_FOOD11 = 16_643
 CHUNK = 256
 EXAMPLES = 10  # pairs of pictures that are named
 Pair = tuple[int, int]
+GROUPABLE = ("classes", "name", "hw3", "csv")  # layouts of files, whose paths may say a subject
 
 
 def fingerprint(
@@ -34,6 +36,7 @@ def fingerprint(
     digest = hashlib.sha256(json.dumps([FIRST_RULES, *shape, listing.classes, *scale]).encode())
     for row in rows:
         line = [listing.files[row], listing.labels[row], listing.parts[row], hashes[row]]
+        line += [listing.groups[row]] if listing.groups else []
         digest.update(json.dumps(line).encode())
     return digest.hexdigest()[:16]
 
@@ -53,12 +56,14 @@ def warn(
     """
     labels, parts = [listing.labels[row] for row in rows], [listing.parts[row] for row in rows]
     files, used = [listing.files[row] for row in rows], [hashes[row] for row in rows]
+    grouped = bool(listing.groups) if listing.layout in GROUPABLE else None
     return (
         *listing.warnings,
         *_warn_title(listing),
         *_warn_classes(listing.classes, labels, parts),
         *_warn_copies(files, labels, parts, used),
-        *_warn_twins(files, labels, parts, used, alike),
+        *_warn_twins(files, labels, parts, used, alike, grouped),
+        *(warn_parted([listing.groups[row] for row in rows], parts) if listing.groups else ()),
     )
 
 
@@ -175,8 +180,11 @@ def _warn_twins(
     parts: Sequence[int],
     hashes: Sequence[str],
     pairs: Iterable[tuple[int, int]],
+    grouped: bool | None,
 ) -> list[str]:
-    """`pairs` of rows look the same; those of the same bytes have been reported already."""
+    """`pairs` of rows look the same; those of the same bytes have been reported already. `grouped`:
+    None where nobody can say what shows one subject.
+    """
     new = [(a, b) for a, b in pairs if hashes[a] != hashes[b]]
     leaking = [(a, b) for a, b in new if parts[a] != parts[b]]
     contradicting = [
@@ -192,6 +200,10 @@ def _warn_twins(
             f"leak: pictures that look the same as one in another part: {shown} "
             f"({_examples(files, leaking)})"
         )
+        if grouped is False:
+            warnings.append(
+                "if several pictures show one subject, dataset.group_pattern keeps them on one side"
+            )
     if contradicting:
         num = len({row for pair in contradicting for row in pair})
         warnings.append(

@@ -41,25 +41,27 @@ class Wanted:
     label: str = ""
     split: str = ""
     folder: str = ""
+    group: str = ""
 
 
 @dataclass(frozen=True)
 class Row:
     """One line: the file as it is written there, its label ('' = none), the number of the line, the
-    word of its split.
+    word of its split, its subject ('' = not known).
     """
 
     file: str
     label: str
     line: int
     split: str = ""
+    group: str = ""
 
 
 @dataclass(frozen=True)
 class Columns:
-    """What was read of a table. `file`, `labels`, `splits`: the columns, in words ('' = none);
-    `wanted`: the same ones, for the next table; `order`: as of `Labels`; `notes`: what is to be
-    said."""
+    """What was read of a table. `file`, `labels`, `splits`, `groups`: the columns, in words ('' =
+    none); `wanted`: the same ones, for the next table; `order`: as of `Labels`; `notes`: what is to
+    be said."""
 
     rows: tuple[Row, ...]
     file: str
@@ -68,6 +70,7 @@ class Columns:
     wanted: Wanted
     order: tuple[str, ...]
     notes: tuple[str, ...]
+    groups: str = ""
 
 
 def read_columns(
@@ -83,11 +86,11 @@ def read_columns(
         if wanted.folder
         else next(iter(folders), None)
     )
-    split, marks, notes = _split(table, wanted.split, {file, folder})
-    labels = find_labels(
-        table, wanted.label, {p for p in (file, folder, split) if p is not None}, needed=labelled
-    )
-    rows = tuple(_rows(table, file, folder, labels, marks))
+    group = table.named(wanted.group, "dataset.group_column") if wanted.group else None
+    split, marks, notes = _split(table, wanted.split, {file, folder, group})
+    taken = {p for p in (file, folder, group, split) if p is not None}
+    labels = find_labels(table, wanted.label, taken, needed=labelled)
+    rows = tuple(_rows(table, file, folder, group, labels, marks))
     broken = next((number for number, cell in enumerate(labels.cells) if cell in BROKEN), None)
     if broken is not None:
         where, cell = f"{table.where}: line {table.rows[broken][0]}", labels.cells[broken]
@@ -96,7 +99,7 @@ def read_columns(
         )
     notes += [
         *note_combinations(labels, printable(table.path.name, 60)),
-        *_unused(table, {file, folder, split, *labels.places}),
+        *_unused(table, {file, folder, group, split, *labels.places}),
     ]
     bare = labels.cells.count("")
     if labelled and bare == len(table.rows):
@@ -115,30 +118,40 @@ def read_columns(
         labels.shown,
         table.shown(split) if split is not None else "",
         Wanted(
-            names[0], ",".join(names[1:]), "none", table.head[folder] if folder is not None else ""
+            names[0],
+            ",".join(names[1:]),
+            "none",
+            table.head[folder] if folder is not None else "",
+            wanted.group,
         ),
         labels.order,
         tuple(notes),
+        table.shown(group) if group is not None else "",
     )
 
 
 def _rows(
-    table: Table, file: int, folder: int | None, labels: Labels, splits: list[str]
+    table: Table,
+    file: int,
+    folder: int | None,
+    group: int | None,
+    labels: Labels,
+    splits: list[str],
 ) -> Iterator[Row]:
-    files, folders = (
-        table.column(file),
-        table.column(folder) if folder is not None else [""] * len(table.rows),
+    folders, groups = (
+        table.column(place) if place is not None else [""] * len(table.rows)
+        for place in (folder, group)
     )
     needed = max(file, *labels.places, 0) + 1
-    for (line, cells), name, above, label, split in zip(
-        table.rows, files, folders, labels.cells, splits, strict=True
+    for (line, cells), name, above, label, split, subject in zip(
+        table.rows, table.column(file), folders, labels.cells, splits, groups, strict=True
     ):
         if not name or len(cells) < needed:
             raise UserError(
                 f"{table.where}: line {line}: {plural(len(cells), 'cell')} or no file in it "
                 f"({table.shown(file)}); expected {table.width}, as in the first line"
             )
-        yield Row(f"{above}/{name}" if above else name, label, line, split)
+        yield Row(f"{above}/{name}" if above else name, label, line, split, subject)
 
 
 def _file(table: Table, wanted: str, is_picture: Callable[[str], bool]) -> tuple[int, bool]:

@@ -13,15 +13,22 @@ NAMES = {VALID: "validation", TEST: "test"}
 
 
 def cut(
-    keys: Sequence[str], labels: Sequence[int], parts: list[int], shares: dict[int, float]
+    keys: Sequence[str],
+    labels: Sequence[int],
+    parts: list[int],
+    shares: dict[int, float],
+    groups: Sequence[str] = (),
 ) -> list[str]:
     """Move training pictures to the parts that `shares` names, class by class; changes `parts`,
     returns what was done.
 
     Chosen by a hash of the key, so the cut does not depend on the machine and hardly moves when
     pictures are added. Classes of fewer than 4 pictures stay whole; pictures without a label stay
-    where they are.
+    where they are. Where there are groups, these stay whole, and the shares are met as nearly as
+    they allow.
     """
+    if any(groups):
+        return _cut_groups(keys, labels, parts, shares, groups)
     classes: defaultdict[int, list[int]] = defaultdict(list)
     for row, (label, part) in enumerate(zip(labels, parts, strict=True)):
         if part == TRAIN and label != UNKNOWN and shares:
@@ -43,10 +50,46 @@ def cut(
     ]
 
 
-def origins(shares: dict[int, float]) -> dict[str, str]:
+def _cut_groups(
+    keys: Sequence[str],
+    labels: Sequence[int],
+    parts: list[int],
+    shares: dict[int, float],
+    groups: Sequence[str],
+) -> list[str]:
+    """The same by groups; what is in another part already keeps its group out of the cut."""
+    import numpy as np  # no command line needs it
+
+    from pipeline.data.dealt import codes, take
+
+    own = [name or f"/{key}" for name, key in zip(groups, keys, strict=True)]
+    elsewhere = {name for name, part in zip(own, parts, strict=True) if part != TRAIN}
+    rows = np.array([row for row, name in enumerate(own) if name not in elsewhere], np.int64)
+    classes = np.array(labels, np.int64)
+    num_classes = max(labels, default=UNKNOWN) + 1
+    learnt = classes[(np.array(parts) == TRAIN) & (classes != UNKNOWN)]
+    whole = np.bincount(learnt, minlength=num_classes)
+    said = []
+    for part, share in shares.items():
+        units = codes([own[row] for row in rows])
+        order = {name: place for place, name in enumerate(sorted(set(own), key=_lot))}
+        ranks = [order[own[row]] for row in rows]
+        taken = take(classes[rows], units, ranks, np.round(whole * share).astype(np.int64))
+        for row in rows[taken]:
+            parts[row] = part
+        rows = rows[~taken]
+        said.append(
+            f"no {NAMES[part]} part: about {share * 100:.0f} % of the training pictures were cut "
+            "off, whole groups"
+        )
+    return said
+
+
+def origins(shares: dict[int, float], *, whole_groups: bool = False) -> dict[str, str]:
     """Part → how it was cut, in words."""
+    about, of = ("about ", "it, whole groups") if whole_groups else ("", "each class")
     return {
-        PARTS[part]: f"cut from train: {share * 100:.0f} % of each class"
+        PARTS[part]: f"cut from train: {about}{share * 100:.0f} % of {of}"
         for part, share in shares.items()
     }
 

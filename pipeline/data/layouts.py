@@ -21,6 +21,7 @@ from pipeline.data.doubts import (
 )
 from pipeline.data.files import open_file
 from pipeline.data.folder import EXTENSIONS, Names, Tree
+from pipeline.data.groups import in_folder, told
 from pipeline.data.homes import Homes, find_homes
 from pipeline.data.listing import (
     PARTS,
@@ -68,6 +69,9 @@ class Rules:
     min_pictures: int = 0
     valid_share: float = 0.15
     test_share: float = 0.15
+    group_pattern: str = ""
+    group_table: str = ""
+    group_column: str = ""
     # as the first rules were: folders are classes whatever their names and what they hold
     trusting: bool = False
 
@@ -85,6 +89,7 @@ def list_pictures(tree: Tree, rules: Rules) -> Listing:
     style = _style(tree, homes, rules, where)
     if style == "hw3" and rules.layout == "auto" and not rules.trusting:
         doubt_numbers(tree, where)
+    subjects, by = in_folder(tree, rules.group_pattern, rules.group_table, rules.group_column)
     found = _label(tree, homes, style)
     leave_out_masks(tree, homes, found if style == "classes" and not rules.trusting else {})
     notes = _hide_dummy_class(homes, style, found)
@@ -93,33 +98,35 @@ def list_pictures(tree: Tree, rules: Rules) -> Listing:
     if style == "classes" and rules.splits == "auto" and not rules.trusting:
         notes += doubts(tree, homes.folders(TRAIN)[0], written, where, split=homes.split)
     notes += [*note_empty(tree, homes, where), *note_files(tree)] if style == "classes" else []
-    keys, order = {key: label for label, key in enumerate(written)}, sorted(found, key="/".join)
-    labels = [UNKNOWN if key is None else keys[key] for key, _ in map(found.__getitem__, order)]
+    codes, order = {key: label for label, key in enumerate(written)}, sorted(found, key="/".join)
+    labels = [UNKNOWN if key is None else codes[key] for key, _ in map(found.__getitem__, order)]
     parts = [found[path][1] for path in order]
     shares = {VALID: rules.valid_share} if not homes.folders(VALID) else {}
     shares |= {TEST: rules.test_share} if not homes.split and rules.test_share else {}
-    cuts = cut(["/".join(path[len(homes.base) :]) for path in order], labels, parts, shares)
+    files = ["/".join(path) for path in order]
+    groups = tuple(subjects.get(file, "") for file in files) if subjects else ()
+    keys = ["/".join(path[len(homes.base) :]) for path in order]
+    notes[:0] = cut(keys, labels, parts, shares, groups)
     where = f"{where}: read as layout '{style}' (left out: {describe(tree.ignored)})"
     check_counts(
         where, labels, parts, classes, few=SMALLER, hint=_hint(tree, homes, style, written)
     )
-    source = Source(
-        LABELS_FROM[style], parts=_folders(homes) | origins(shares), left_out=dict(tree.ignored)
-    )
+    origin = _folders(homes) | origins(shares, whole_groups=bool(groups))
+    source = Source(LABELS_FROM[style], "", origin, dict(tree.ignored), told(groups, by))
     taken = Taken.of(source, classes, labels, parts)
     return Listing(
         root=tree.root,
         title=printable(tree.root.name or "pictures", 80),
         layout=style,
-        files=tuple("/".join(path) for path in order),
+        files=tuple(files),
         labels=tuple(labels),
         parts=tuple(parts),
         stamps=tuple(tree.pictures[path] for path in order),
         classes=classes,
         written=tuple(written),
+        groups=groups,
         taken=taken,
         warnings=(
-            *cuts,
             *notes,
             *warn_blanks(taken, AWAY),
             *warn_left_out(tree),

@@ -53,7 +53,8 @@ class Listing:
     show them with `printable`). `labels` index `classes`, -1 = unknown. `parts`: 0 train, 1 valid,
     2 test. `stamps`: (bytes, modification time in ns). `taken`: what was taken, and by what rule.
     `written`: how the set itself writes each class as a label, where that is not its name;
-    `columns`: of its table, of the files and of the labels.
+    `columns`: of its table, of the files and of the labels. `groups`: the subject that each picture
+    shows, '' = none of which others are known; empty where nobody said.
     """
 
     root: Path | None
@@ -68,6 +69,7 @@ class Listing:
     warnings: tuple[str, ...]
     written: tuple[str, ...] = ()
     columns: tuple[str, str] | None = None
+    groups: tuple[str, ...] = ()
 
     @property
     def ignored(self) -> dict[str, int]:

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.data.cache import Data
+from pipeline.data.dealt import deal, take
 from pipeline.data.listing import TEST, TRAIN, UNKNOWN, VALID
 
 Rows = npt.NDArray[np.int64]
@@ -31,8 +32,8 @@ class Split:
 @dataclass(frozen=True)
 class Splits:
     """Disjoint splits. `test` is the same for every replicate, None where no test picture has a
-    label; `unlabeled`: the training pictures of unknown label (-1), the same for every replicate,
-    None where there are none."""
+    label; `unlabeled`: the training pictures of unknown label (-1), the same for every replicate
+    but for those of groups that validate, None where there are none."""
 
     train: Split
     val: Split
@@ -56,7 +57,8 @@ def splits(
     `folds` of the pool, each class spread evenly over the folds; after each full round the folds
     are drawn anew. Splits that differ between replicates let intervals cover the choice of the
     data, not only of the weights (Bouthillier et al. 2021, "Accounting for variance in machine
-    learning benchmarks").
+    learning benchmarks"). The pictures of a group stay together, so that a split is as near to
+    these numbers as whole groups allow.
     """
     if replicate < 0:
         raise ValueError(f"replicate must be >= 0, got {replicate}")
@@ -88,17 +90,38 @@ def splits(
 def _shuffled_classes(data: Data, key: int) -> Iterator[Rows]:
     """The rows of train and valid, class by class, each in an order drawn by `key`."""
     pool = np.flatnonzero(data.parts != TEST)
-    # Ranks of raw Philox words: the bit stream is fixed by NumPy's compatibility promise,
-    # `permutation` is not.
-    ranks = np.random.Philox(key=key).random_raw(len(pool))
+    ranks = _ranks(len(pool), key)
     for label in range(len(data.classes)):
         here = data.labels[pool] == label
         yield pool[here][np.argsort(ranks[here], kind="stable")]
 
 
+def _ranks(num: int, key: int) -> npt.NDArray[np.uint64]:
+    # Ranks of raw Philox words: the bit stream is fixed by NumPy's compatibility promise,
+    # `permutation` is not.
+    return np.random.Philox(key=key).random_raw(num)
+
+
+def _units(data: Data) -> tuple[Rows, Rows]:
+    """(rows of train and valid, of each the place among them of the first picture of its group)."""
+    assert data.groups is not None
+    pool = np.flatnonzero(data.parts != TEST)
+    _, first, whose = np.unique(data.groups[pool], return_index=True, return_inverse=True)
+    return pool, first[whose]
+
+
 def _redraw(data: Data, replicate: int, seed: int) -> Parts:
-    parts = data.parts.copy()
-    for drawn in _shuffled_classes(data, (seed << 64) + replicate):
+    parts, key = data.parts.copy(), (seed << 64) + replicate
+    if data.groups is not None:
+        pool, units = _units(data)
+        wanted = np.bincount(
+            data.labels[(data.parts == VALID) & (data.labels != UNKNOWN)],
+            minlength=len(data.classes),
+        )
+        validates = take(data.labels[pool], units, _ranks(len(pool), key), wanted)
+        parts[pool] = np.where(validates, VALID, TRAIN)
+        return parts
+    for drawn in _shuffled_classes(data, key):
         num_valid = int((data.parts[drawn] == VALID).sum())
         parts[drawn[:num_valid]] = VALID
         parts[drawn[num_valid:]] = TRAIN
@@ -108,9 +131,15 @@ def _redraw(data: Data, replicate: int, seed: int) -> Parts:
 def _fold(data: Data, replicate: int, seed: int, folds: int) -> Parts:
     parts = data.parts.copy()
     turn, fold = divmod(replicate - 1, folds)
-    dealt = 0  # like cards, on from class to class, so that the folds are of one size
+    if data.groups is not None:
+        pool, units = _units(data)
+        ranks = _ranks(len(pool), (seed << 64) + turn)
+        dealt = deal(data.labels[pool], units, ranks, folds, len(data.classes))
+        parts[pool] = np.where(dealt == fold, VALID, TRAIN)
+        return parts
+    start = 0  # like cards, on from class to class, so that the folds are of one size
     for drawn in _shuffled_classes(data, (seed << 64) + turn):
-        here = (dealt + np.arange(len(drawn))) % folds == fold
+        here = (start + np.arange(len(drawn))) % folds == fold
         parts[drawn] = np.where(here, VALID, TRAIN)
-        dealt += len(drawn)
+        start += len(drawn)
     return parts

@@ -41,12 +41,13 @@ def num_labelled(data: Mapping[str, Any], part: str) -> int:
 class Source:
     """Where a layout found what. `labels`: what says the class of a picture; `files`: what says
     where it lies ('' where it was found by its folder); `parts`: part → where it comes from;
-    `left_out`: what → how many."""
+    `left_out`: what → how many; `groups`: how many subjects, and what says them ('': nothing)."""
 
     labels: str
     files: str = ""
     parts: Mapping[str, str] = field(default_factory=dict)
     left_out: Mapping[str, int] = field(default_factory=dict)
+    groups: str = ""
 
 
 @dataclass(frozen=True)
@@ -60,6 +61,7 @@ class Taken:
     files: str
     parts: Mapping[str, str]
     left_out: Mapping[str, int]
+    groups: str = ""
 
     @classmethod
     def of(
@@ -82,6 +84,7 @@ class Taken:
             source.files,
             dict(source.parts),
             {what: number for what, number in source.left_out.items() if number},
+            source.groups,
         )
 
     @classmethod
@@ -93,7 +96,10 @@ class Taken:
 
     def dump(self) -> dict[str, Any]:
         """As plain data."""
-        return asdict(self)
+        tree = asdict(self)
+        if not self.groups:
+            del tree["groups"]  # as earlier versions wrote it
+        return tree
 
     def lines(self) -> list[tuple[str, str]]:
         """(what, in words) for every line that is shown."""
@@ -106,6 +112,7 @@ class Taken:
         )
         made = [("classes", f"{len(nums):,}: {shown}{more}"), ("labels", self.labels)]
         made += [("files", self.files)] if self.files else []
+        made += [("groups", self.groups)] if self.groups else []
         for part, name in SHOWN.items():
             total, bare = self.counts[part]
             without = f" ({bare:,} without a label)" if bare else ""

@@ -40,3 +40,53 @@ SMALL = Space(
 """The same for the embedded default's 8x8 pictures, with networks narrow enough for two CPU
 cores.
 """
+
+PORTFOLIO = tuple(
+    {"model.name": "cnn", "model.width": 16, "optimizer.name": optimizer, **point}
+    for optimizer, point in (
+        (
+            "adam",
+            {
+                "batch_size": 32,
+                "model.dropout": 0.28,
+                "augment.strength": 0.74,
+                "optimizer.lr": 3.9e-4,
+                "optimizer.weight_decay": 1e-5,
+            },
+        ),
+        (
+            "sgd",
+            {
+                "batch_size": 32,
+                "model.dropout": 0.079,
+                "augment.strength": 1.4,
+                "optimizer.lr": 9.2e-3,
+                "optimizer.weight_decay": 7.8e-4,
+                "optimizer.momentum": 0.9,
+            },
+        ),
+        (
+            "adam",
+            {
+                "batch_size": 64,
+                "model.dropout": 0.3,
+                "augment.strength": 0.18,
+                "optimizer.lr": 7.2e-4,
+                "optimizer.weight_decay": 5.8e-4,
+            },
+        ),
+        (
+            "adam",
+            {
+                "batch_size": 32,
+                "model.dropout": 0.42,
+                "augment.strength": 0.72,
+                "optimizer.lr": 2.3e-4,
+                "optimizer.weight_decay": 2e-4,
+            },
+        ),
+    )
+)
+"""Good together on digits, clothes and groceries of 8 to 24 pixels with narrow networks
+(`benchmarks/curves/portfolio.py`). What lies outside of a space is left out.
+"""

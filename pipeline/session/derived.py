@@ -75,9 +75,8 @@ def derive(record: Record, asked: Study, way: str = "path") -> Study:
         "ablation": ablation,
         "fallback": None,
     }
-    return Study.parse(tree, source=where).override(
-        {"search.num_trials": 0, "search.first": [], "search.warmed": []}, source=where
-    )
+    first = dict.fromkeys(("search.first", "search.warmed", "search.portfolio"), ())
+    return Study.parse(tree, source=where).override({"search.num_trials": 0, **first}, source=where)
 
 
 def changes(study: Study, best: Run) -> Steps:

@@ -35,7 +35,7 @@ from pipeline.session.resume import (
 from pipeline.study.around import Around
 from pipeline.study.looks import last_look, looks
 from pipeline.study.schedulers import Ladder
-from pipeline.study.study import Search, Study
+from pipeline.study.study import Study
 from pipeline.study.survey import never_drawn
 from pipeline.study.tuning import Fixed, num_trials
 
@@ -166,20 +166,27 @@ def _searched(study: Study) -> list[str]:
         f"{_rungs(search.ladder, length)}; {about}{epochs}",
         *(f"             {name}: {ranges}" for name, ranges in study.space.table()),
         *(f"             {line}" for line in never_drawn(Around(study.space, study.baseline))),
-        *_first(search),
+        *_first(study),
         *([f"race       {race}"] if search.num_trials else []),  # else there is no search to end
     ]
 
 
-def _first(search: Search) -> list[str]:
+def _first(study: Study) -> list[str]:
     """The points that are tried right after the baseline."""
-    points, room = (*search.first, *search.warmed), max(search.num_trials - 1, 0)
+    search = study.search
+    sources = (
+        (search.first, "of the study's own"),
+        (study.lying_within(search.warmed), "of another study"),
+        (study.lying_within(search.portfolio), "good on other pictures"),
+    )
+    points, room = [point for own, _ in sources for point in own], max(search.num_trials - 1, 0)
     if not points:
         return []
-    whose = "of the study's own" if search.first else "of another study"
-    if search.first and search.warmed:
-        whose += f" and {len(search.warmed)} of another study"
-    lines = [f"first      after the baseline {plural(len(points[:room]), 'point')} {whose}:"]
+    (own, words), *others = [(own, words) for own, words in sources if own]
+    said = " and ".join(
+        (f"{plural(len(own), 'point')} {words}", *(f"{len(o)} {w}" for o, w in others))
+    )
+    lines = [f"first      after the baseline {said}:"]
     lines += [f"             trial {n}: {assigned(p)}" for n, p in enumerate(points[:room], 1)]
     if left := len(points[room:]):
         lines.append(

@@ -108,6 +108,7 @@ def resolve(
     """
     study = as_recorded(record, asked.study)
     require_warm(record, options.warm_start)
+    _require_portfolio(options, asked.study, study)
     if options.warm_start and not record.begun:
         study = warmed(study, options.warm_start)
     study = _with_kept_budget(options, asked, record, study)
@@ -179,7 +180,10 @@ def as_recorded(record: Record, study: Study) -> Study:
     if not record.begun:
         return study
     old = as_today(Study, record.asked)
-    known: dict[str, Any] = {"search.warmed": list(old.search.warmed)}
+    known: dict[str, Any] = {
+        "search.warmed": list(old.search.warmed),
+        "search.portfolio": list(old.search.portfolio),  # of its version, or that it began with
+    }
     if study.baseline.precision == "auto":
         known["baseline.precision"] = old.baseline.precision
     if study.ablation.match and study.ablation.match == old.ablation.match:
@@ -187,6 +191,16 @@ def as_recorded(record: Record, study: Study) -> Study:
     if looked_for(searches(study)[0]) == looked_for(searches(old)[0]):
         known["ablation.found"] = old.ablation.found
     return study.override(known, source="ledger")
+
+
+def _require_portfolio(options: Options, asked: Study, study: Study) -> None:
+    """Raise UserError where a command wants other first points than its study began with."""
+    said = {_assignment(text)[0] for text in options.sets}
+    if "search.portfolio" in said and asked.search.portfolio != study.search.portfolio:
+        raise UserError(
+            "search.portfolio: this study has begun, and its first trials are recorded; allowed: "
+            "leave it out, or --fresh to begin anew"
+        )
 
 
 def _with_kept_budget(options: Options, asked: Chosen, record: Record, study: Study) -> Study:

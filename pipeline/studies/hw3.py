@@ -22,7 +22,7 @@ from pipeline import (
     Study,
     TrainConfig,
 )
-from pipeline.search_spaces.hw3 import SMALL, SPACE
+from pipeline.search_spaces.hw3 import PORTFOLIO, SMALL, SPACE
 
 STUDY = Study(
     name="hw3",
@@ -39,7 +39,7 @@ STUDY = Study(
         batch_size=64,
     ),
     space=SPACE,
-    search=Search(num_trials=40),
+    search=Search(num_trials=40, portfolio=PORTFOLIO),
     ablation=Ablation(
         design=Factorial(
             on={"ResNet": {"model.name": "resnet18"}, "augmentation": {"augment.strength": 1.0}}

@@ -1,6 +1,7 @@
 """A study: baseline, search space, search budget, ablation."""
 
 import re
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import Literal
 
@@ -66,6 +67,11 @@ class Search(Frozen):
     )
     warmed: tuple[Overrides, ...] = Field(
         default=(), description="points tried after these, taken from another study's record"
+    )
+    portfolio: tuple[Overrides, ...] = Field(
+        default=(),
+        description="points tried after these, which were good on other pictures; those that do "
+        "not lie in the space are left out",
     )
 
     @property
@@ -271,16 +277,21 @@ class Study(Frozen):
         self._check_tuning()
 
     def first_points(self) -> tuple[dict[str, Scalar], ...]:
-        """The points that the study's own search tries first, whole; of those of another record
-        the ones that lie in the space, which may have changed since. Raises UserError.
+        """The points that the study's own search tries first, whole; of those of other studies the
+        ones that lie in the space, which may have changed since. Raises UserError.
         """
         around, source = Around(self.space, self.baseline), f"study '{self.name}', search.first"
         own = tuple(
             around.complete(point, source=f"{source}, point {number}")
             for number, point in enumerate(self.search.first, 1)
         )
-        taken = (around.point({**self.baseline.flat(), **p}, p) for p in self.search.warmed)
-        return own + tuple(point for point in taken if point and not around.refusal(point))
+        return own + self.lying_within((*self.search.warmed, *self.search.portfolio))
+
+    def lying_within(self, points: Iterable[Overrides]) -> tuple[dict[str, Scalar], ...]:
+        """Of points of other studies those that lie in this one's space and are legal, whole."""
+        around, base = Around(self.space, self.baseline), self.baseline.flat()
+        taken = (around.point({**base, **point}, point) for point in points)
+        return tuple(point for point in taken if point and not around.refusal(point))
 
     def spaces(self) -> dict[str, tuple[TrainConfig, Space | None]]:
         """Arm → its config and the part of the space that is its to tune, where arms are tuned;

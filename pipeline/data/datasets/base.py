@@ -42,6 +42,13 @@ MaxUnreadable = Annotated[
 MinPictures = Annotated[
     int, Field(ge=0, description="classes of fewer training pictures are left out; 0: none")
 ]
+GroupPattern = Annotated[
+    str,
+    Field(
+        description="regular expression of a picture's path; what its parentheses hold, or all "
+        "that it matches, is the subject whose pictures stay on one side of every split"
+    ),
+]
 MaxMegapixels = Annotated[
     int,
     Field(

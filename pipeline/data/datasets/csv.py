@@ -13,6 +13,7 @@ from pipeline.data.columns import Columns, Row, Wanted, read_columns
 from pipeline.data.cut import cut, origins, warn_test
 from pipeline.data.datasets.base import (
     Channels,
+    GroupPattern,
     MaxMegapixels,
     MaxUnreadable,
     MinPictures,
@@ -23,6 +24,7 @@ from pipeline.data.datasets.base import (
     title_of,
 )
 from pipeline.data.folder import require_folder, walk
+from pipeline.data.groups import groups_of, told
 from pipeline.data.listing import (
     PARTS,
     TEST,
@@ -87,6 +89,11 @@ class Csv(Photos):
         default="", description="empty: a usual name such as split, of train, valid, test; none: no"
     )
     folder_column: str = Field(default="", description="empty: a usual name such as folder")
+    group_column: str = Field(
+        default="",
+        description="column of the subject, whose pictures stay on one side of every split",
+    )
+    group_pattern: GroupPattern = ""
     min_pictures: MinPictures = 0
     size: Side = 128
     channels: Channels = 3
@@ -102,7 +109,13 @@ class Csv(Photos):
         root = require_folder(root)
         path = self._table(root)
         lookup = Lookup(walk(root, self.reading.rules), self.images, f"data: {printable(path)}")
-        wanted = Wanted(self.file_column, self.label_column, self.split_column, self.folder_column)
+        wanted = Wanted(
+            self.file_column,
+            self.label_column,
+            self.split_column,
+            self.folder_column,
+            self.group_column,
+        )
         table = lookup.table(path)
         columns = read_columns(table, wanted, lookup.knows, labelled=True)
         found: Found = {}
@@ -225,28 +238,32 @@ class Csv(Photos):
         files = sorted(file for file, (row, _, _) in found.items() if row.label not in small)
         written = [found[file][0].label for file in files]
         parts = [found[file][1] for file in files]
-        there = {label for label in written if label}
-        classes = (
-            [name for name in columns.order if name in there]
-            if there <= set(columns.order)
-            else in_order(there)
-        )
+        classes = _classes(columns, {label for label in written if label})
         codes = {name: code for code, name in enumerate(classes)} | {"": UNKNOWN}
         labels = [codes[label] for label in written]
         shares = {VALID: self.valid_share} if VALID not in parts else {}
         shares |= {TEST: self.test_share} if TEST not in parts and self.test_share else {}
-        notes += [*warn_small(small, self.min_pictures), *cut(files, labels, parts, shares)]
+        groups, by = groups_of(
+            files,
+            self.group_pattern,
+            [found[file][0].group for file in files],
+            f"{columns.groups} of {printable(path.name, 60)}",
+        )
+        notes += [*warn_small(small, self.min_pictures), *cut(files, labels, parts, shares, groups)]
         check_counts(where, labels, parts, classes, few=FEW)
         left = Counter(lookup.tree.ignored) + Counter(
-            {"pictures of classes too small": len(found) - len(files)}
+            {
+                "pictures of classes too small": len(found) - len(files),
+                "pictures that no table lists": len(lookup.tree.pictures) - len(found),
+            }
         )
-        left += Counter({"pictures that no table lists": len(lookup.tree.pictures) - len(found)})
         name = printable(path.name, 60)
         source = Source(
             f"{columns.labels} of {name}",
             f"{columns.file} of {name}",
-            origin | origins(shares),
+            origin | origins(shares, whole_groups=bool(groups)),
             left,
+            told(groups, by),
         )
         taken = Taken.of(source, classes, labels, parts)
         return Listing(
@@ -260,8 +277,15 @@ class Csv(Photos):
             classes=tuple(printable(name, 100) for name in classes),
             taken=taken,
             columns=_names(columns.wanted),
+            groups=groups,
             warnings=(*notes, *warn_blanks(taken, "empty their cells"), *warn_test(labels, parts)),
         )
+
+
+def _classes(columns: Columns, there: set[str]) -> list[str]:
+    """The labels that there are, in the order of a column of numbers, else in their own."""
+    known = [name for name in columns.order if name in there]
+    return known if len(known) == len(there) else in_order(there)
 
 
 def _names(wanted: Wanted) -> tuple[str, str] | None:
@@ -290,7 +314,7 @@ def _there(table: Table, wanted: Wanted) -> Wanted:
     head = {"", *table.head}
     label = wanted.label if wanted.label in head or set(wanted.label.split(",")) <= head else ""
     file, folder = (name if name in head else "" for name in (wanted.file, wanted.folder))
-    return Wanted(file, label, "none", folder)
+    return Wanted(file, label, "none", folder, wanted.group if wanted.group in head else "")
 
 
 def _add_folder(lookup: Lookup, found: Found) -> dict[str, str]:

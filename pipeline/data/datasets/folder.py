@@ -7,6 +7,7 @@ from pydantic import Field
 
 from pipeline.data.datasets.base import (
     Channels,
+    GroupPattern,
     MaxMegapixels,
     MaxUnreadable,
     MinPictures,
@@ -36,6 +37,11 @@ class Folder(Photos):
     splits: Literal["auto", "none"] = Field(
         default="auto", description="none: no folder is a split, whatever its name; each is a class"
     )
+    group_pattern: GroupPattern = ""
+    group_table: str = Field(
+        default="", description="table (file, subject) in the folder, in place of a pattern"
+    )
+    group_column: str = Field(default="", description="of the table; empty: its other column")
     min_pictures: MinPictures = 0
     size: Side = 128
     channels: Channels = 3

@@ -1,0 +1,118 @@
+"""Groups: several pictures of one subject (a patient, a product, a video) stay on one side of every
+split, since a network knows again what it has seen of it.
+"""
+
+import re
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+
+from pipeline.counts import plural
+from pipeline.data.columns import Wanted, read_columns
+from pipeline.data.folder import Tree
+from pipeline.data.labels import SETTING as LABEL_COLUMN
+from pipeline.data.listing import PARTS
+from pipeline.data.lookup import Lookup
+from pipeline.errors import UserError, printable
+
+SETTING = "dataset.group_pattern"
+
+
+def groups_of(
+    files: Sequence[str], pattern: str, named: Sequence[str], source: str = ""
+) -> tuple[tuple[str, ...], str]:
+    """(the group of each file, by what it is known): by the pattern, else as a table has `named`
+    them. Raises UserError where both are given, or the pattern is of no use.
+    """
+    if pattern and any(named):
+        raise UserError(f"{SETTING}: got a pattern and a table of groups; allowed: one of them")
+    if pattern:
+        return by_pattern(files, pattern), f"{SETTING}={printable(pattern, 60)}"
+    return (tuple(named), source) if any(named) else ((), "")
+
+
+def in_folder(tree: Tree, pattern: str, table: str, column: str) -> tuple[dict[str, str], str]:
+    """(path of each picture in a folder → its group, by what it is known), nothing where neither a
+    pattern nor a table says so. Raises UserError.
+    """
+    files = ["/".join(path) for path in tree.pictures]
+    known = in_table(tree, table, column) if table else {}
+    named = [known.get(file, "") for file in files]
+    groups, by = groups_of(files, pattern, named, f"table {printable(table, 60)}")
+    return dict(zip(files, groups, strict=True)) if groups else {}, by
+
+
+def in_table(tree: Tree, name: str, column: str) -> dict[str, str]:
+    """Path of a picture → its group, by a table in the folder. Raises UserError where it is not
+    there, cannot be read, or names no picture.
+    """
+    path = tree.root / name
+    if not path.is_file():
+        raise UserError(f"dataset.group_table: no table {printable(path)}")
+    lookup = Lookup(tree, "", f"data: {printable(path)}")
+    table = lookup.table(path)
+    wanted = Wanted(label=column, split="none")
+    try:
+        rows = read_columns(table, wanted, lookup.knows, labelled=True).rows
+    except UserError as error:
+        raise UserError(str(error).replace(LABEL_COLUMN, "dataset.group_column")) from None
+    found = {
+        file: row.label
+        for row in rows
+        if (file := lookup.find(row.file, "train", f"{table.where}: line {row.line}"))
+    }
+    if not found:
+        raise UserError(f"{table.where}: names none of the pictures in {printable(tree.root)}")
+    return found
+
+
+def by_pattern(files: Sequence[str], pattern: str) -> tuple[str, ...]:
+    """The group of each file: what the pattern's parentheses hold, or all that it matches, '' where
+    it matches nowhere. Raises UserError where the pattern is none, or finds nothing.
+    """
+    try:
+        found = [re.search(pattern, file) for file in files]
+    except re.error as error:
+        raise UserError(
+            f"{SETTING}: got '{printable(pattern, 80)}', which is no regular expression: "
+            f"{printable(error)}"
+        ) from None
+    named = [
+        "/".join(part or "" for part in (match.groups() or (match[0],))) if match else ""
+        for match in found
+    ]
+    if files and not any(named):
+        raise UserError(
+            f"{SETTING}: '{printable(pattern, 80)}' matches in no path, as that of "
+            f"'{printable(files[0], 80)}' below the folder"
+        )
+    return tuple(named)
+
+
+def told(groups: Sequence[str], where: str) -> str:
+    """How many there are, and by what they are known; '' where there are none."""
+    if not any(groups):
+        return ""
+    alone = groups.count("")
+    more = f"; {plural(alone, 'picture belongs', 'pictures belong')} to none" if alone else ""
+    sizes = Counter(name for name in groups if name).values()
+    least = f"{min(sizes):,} to " * (min(sizes) < max(sizes))
+    most = plural(max(sizes), "picture")
+    return f"{plural(len(sizes), 'group')} of {least}{most}, by {where}{more}"
+
+
+def warn_parted(groups: Sequence[str], parts: Sequence[int]) -> list[str]:
+    """What is to be said of groups that the set itself has parted."""
+    homes: defaultdict[str, set[int]] = defaultdict(set)
+    for name, part in zip(groups, parts, strict=True):
+        if name:
+            homes[name].add(part)
+    both: Counter[tuple[int, ...]] = Counter(
+        tuple(sorted(own)) for own in homes.values() if len(own) > 1
+    )
+    if not both:
+        return []
+    shown = ", ".join(
+        f"{num:,} in {' and '.join(PARTS[part] for part in own)}"
+        for own, num in sorted(both.items())
+    )
+    return [f"leak: groups with pictures in more than one part: {shown}; numbers are flattered"]
