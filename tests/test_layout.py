@@ -52,6 +52,7 @@ LIGHT = (
     "doctor.__main__",
     "export.__main__",
     "caches",
+    "compare",
     "core.models",
     "core.optimizers",
     "core.schedules",

@@ -20,7 +20,7 @@ from rich.text import Text
 from studies import small_study
 from test_cli import COMMANDS, ROOT
 
-from pipeline import ablate, caches, new, repair, search, ui
+from pipeline import ablate, caches, compare, new, repair, search, ui
 from pipeline.doctor import __main__ as doctor
 from pipeline.doctor.environment import surroundings
 from pipeline.doctor.findings import Finding, table
@@ -46,7 +46,7 @@ MAINS = {
     "ui": ui,
     "repair": repair,
 }
-MAINS |= {"report": report, "caches": caches, "new": new}
+MAINS |= {"report": report, "caches": caches, "new": new, "compare": compare}
 
 
 @pytest.mark.parametrize("encoding", ENCODINGS)
