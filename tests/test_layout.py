@@ -233,7 +233,7 @@ def test_a_function_fits_a_screen(name):
 
 @pytest.mark.parametrize("folder", ["studies", "search_spaces"])
 def test_studies_and_spaces_are_data_alone(folder):
-    for path in (PACKAGE / folder).glob("*.py"):
+    for path in set((PACKAGE / folder).glob("*.py")) - {PACKAGE / folder / "__main__.py"}:
         tree = ast.parse(path.read_text(encoding="utf-8"))
         assert ast.get_docstring(tree)
         assert not any(

@@ -35,6 +35,7 @@ from pipeline.report import write_report
 from pipeline.screen import Steady, console, fold, folded, redraws, spelt, steadily, steady
 from pipeline.session import cli
 from pipeline.session.progress import Progress
+from pipeline.studies import __main__ as studies
 
 ENCODINGS = ("ascii", "gbk", "big5", "cp1252", "latin-1", "utf-8", "cp437", "shift_jis")
 OURS = "Δ −0.5 ± 0.1 † ² · × ≤ … 食物 ─│┌━█ é \udce9"
@@ -46,7 +47,7 @@ MAINS = {
     "ui": ui,
     "repair": repair,
 }
-MAINS |= {"report": report, "caches": caches, "new": new, "compare": compare}
+MAINS |= {"report": report, "caches": caches, "new": new, "compare": compare, "studies": studies}
 
 
 @pytest.mark.parametrize("encoding", ENCODINGS)

@@ -137,6 +137,17 @@ class Lock:
                     self._taken = printable(found)
 
 
+def holder(folder: Path) -> Owner | None:
+    """Who holds a study's lock now, as far as can be seen without touching it: a process of this
+    machine that lives, or one of another whose pulse was seen lately.
+    """
+    owner = _read(folder / FILE)
+    if owner is None or owner.here:
+        return owner if owner and owner.lives() else None
+    beat = time.time() - (folder / FILE).stat().st_mtime
+    return owner if beat < WATCH_SECONDS else None
+
+
 def in_use(folder: Path, owner: Owner | None) -> MachineError:
     """The error for a study that another process holds."""
     holder = printable(owner) if owner else "another process"

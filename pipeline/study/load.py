@@ -25,6 +25,15 @@ SHIPPED = Path(__file__).parents[1] / "studies"
 MODULE = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)+")
 
 
+def names(folder: Path = Path("studies")) -> tuple[list[str], list[str]]:
+    """(the user's own studies in `folder`, the shipped ones) by name."""
+    own, shipped = (
+        sorted(p.stem for p in place.glob("*.py") if NAME.fullmatch(p.stem))
+        for place in (folder, SHIPPED)
+    )
+    return own, shipped
+
+
 def load_study(name: str, folder: Path = Path("studies")) -> Study:
     """The study called `name`: the user's own in `folder`, else the shipped one; or at the path
     `name` (`mine.py`, or resolved JSON), or of the module `name` (`my_package.study`). Raises
@@ -34,10 +43,7 @@ def load_study(name: str, folder: Path = Path("studies")) -> Study:
     """
     if name.endswith(".json"):
         return _read_json(Path(name))
-    own, shipped = (
-        sorted(p.stem for p in place.glob("*.py") if NAME.fullmatch(p.stem))
-        for place in (folder, SHIPPED)
-    )
+    own, shipped = names(folder)
     if name in own:
         if name in shipped:
             note = f"note: --study {name}: yours, {folder}/{name}.py, not the shipped one"

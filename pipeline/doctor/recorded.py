@@ -1,0 +1,168 @@
+"""Recorded: the studies under mlruns, how far each is, and what it takes on disk."""
+
+import os
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+from pipeline.analysis.scores import Scored
+from pipeline.analysis.to_come import rows
+from pipeline.analysis.wording import Points
+from pipeline.counts import plural
+from pipeline.errors import PipelineError, printable
+from pipeline.limits import size
+from pipeline.record.ledger import FILE
+from pipeline.record.lock import holder
+from pipeline.record.record import Record
+from pipeline.session.resume import recorded_command, recorded_in
+from pipeline.study.judged import Judged
+
+
+@dataclass(frozen=True)
+class ArmFacts:
+    """An arm: its replicates with a result, and their mean in the metric's own unit, None where
+    there is none.
+    """
+
+    name: str
+    replicates: int
+    mean: float | None
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """A study's folder. state: running, complete, waiting (the same command goes on) or unreadable;
+    `by`: who runs it, or why it cannot be read; changed: of its ledger, in seconds since 1970.
+    `best`: the arm of the best mean, '' where there is none.
+    """
+
+    name: str
+    state: str
+    by: str
+    num_bytes: int
+    changed: float
+    title: str = ""
+    pictures: str = ""
+    num_trials: int = 0
+    planned_trials: int = 0
+    num_runs: int = 0
+    planned_runs: int = 0
+    judged: Judged | None = None
+    best: str = ""
+    arms: tuple[ArmFacts, ...] = ()
+    command: str = ""
+
+
+def recorded(mlruns: Path) -> list[Recorded]:
+    """All of them, those that changed last first."""
+    found = [path.parent for path in mlruns.glob(f"*/{FILE}")]
+    return sorted(map(read, found), key=lambda one: (-one.changed, one.name))
+
+
+def read(folder: Path) -> Recorded:
+    """What is recorded in a study's folder; nothing is locked or written."""
+    owner = holder(folder)
+    num_bytes, changed = _num_bytes(folder), (folder / FILE).stat().st_mtime
+    try:
+        record = recorded_in(folder)
+        if record.begun is None:
+            raise PipelineError("nothing is recorded yet")
+        return _of(folder.name, record, str(owner or ""), num_bytes, changed)
+    except (PipelineError, OSError) as error:
+        why = str(owner) if owner else printable(error, 300)
+        return Recorded(folder.name, "running" if owner else "unreadable", why, num_bytes, changed)
+
+
+def _of(name: str, record: Record, owner: str, num_bytes: int, changed: float) -> Recorded:
+    study = record.study
+    scored = Scored.of(record, study)
+    arms = record.arms()
+    means = {
+        arm.name: list(scored.column(arms.get(arm.name, ())).values())
+        for arm, _ in study.all_arms()
+    }
+    facts = tuple(
+        ArmFacts(arm, len(own), fmean(own) if own else None) for arm, own in means.items()
+    )
+    known = {one.name: one.mean for one in facts if one.mean is not None}
+    best = max(known, key=lambda arm: scored.judged.sign * known[arm], default="")
+    most = rows(record, study).most
+    ended = sum(
+        sum(not run.unfinished and run.replicate <= most.get(arm, 0) for run in own)
+        for arm, own in arms.items()
+    )
+    # the trials of the study's own search count where one was begun: `ablate` asks for none
+    num_trials = len(record.searches.get("", ()))
+    planned = study.search.num_trials if num_trials else 0
+    over = ended >= sum(most.values()) and num_trials >= planned
+    raced = not num_trials or not study.search.race or bool(record.race and record.race.winner)
+    state = "running" if owner else "complete" if over and raced else "waiting"
+    return Recorded(
+        name,
+        state,
+        owner,
+        num_bytes,
+        changed,
+        study.title,
+        f"{record.data['title']} ({sum(record.data['counts'].values()):,})",
+        num_trials,
+        planned,
+        ended,
+        sum(most.values()),
+        scored.judged,
+        best,
+        facts,
+        recorded_command(record).removeprefix("recorded by: "),
+    )
+
+
+def as_json(one: Recorded) -> dict[str, Any]:
+    """As plain data; means in the metric's own unit, shares of 1."""
+    tree = asdict(one)
+    return tree | {"judged": one.judged.column if one.judged else None}
+
+
+def lines(one: Recorded) -> Iterator[tuple[str, str]]:
+    """(what, in words): a study in a few lines."""
+    when = datetime.fromtimestamp(one.changed).astimezone().strftime("%Y-%m-%d %H:%M")
+    by = f", {one.by}" if one.by else ""
+    yield "state", f"{one.state}{by}; changed {when}, {size(one.num_bytes)}"
+    if not one.title:
+        return
+    yield "study", one.title
+    trials = f"{one.num_trials:,} of {plural(one.planned_trials, 'trial')}, " * bool(one.num_trials)
+    runs = (
+        f"{one.num_runs:,} of {plural(one.planned_runs, 'run')} of {plural(len(one.arms), 'arm')}"
+    )
+    yield "recorded", f"{trials}{runs}, on {one.pictures}"
+
+
+def mean_of(one: Recorded, arm: str) -> str:
+    """The mean of an arm, and of how many replicates."""
+    found = next(own for own in one.arms if own.name == arm)
+    if one.judged is None or found.mean is None:
+        return "no result"
+    shown = Points.of(one.judged).level(found.mean)
+    return f"{one.judged.short} {shown} ({plural(found.replicates, 'replicate')})"
+
+
+def arm_lines(one: Recorded) -> Iterator[str]:
+    """Every arm with its replicates and their mean."""
+    if one.judged is None:
+        return
+    for arm in one.arms:
+        yield f"{printable(arm.name)}: {mean_of(one, arm.name)}"
+
+
+def _num_bytes(folder: Path) -> int:
+    total = 0
+    for place, _, names in os.walk(folder):
+        for name in names:
+            try:
+                total += (Path(place) / name).lstat().st_size
+            except OSError:  # it is being replaced
+                continue
+    return total

@@ -1,0 +1,122 @@
+"""`python -m pipeline.studies`: all recorded studies, how far each is, its best arm and its size;
+and which studies can be asked.
+"""
+
+import argparse
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pipeline.errors import UserError, choices, listed, printable
+from pipeline.screen import fold, folded, steadily
+from pipeline.session.cli import Parser, folder, guarded
+from pipeline.session.options import MLRUNS
+from pipeline.study.load import names
+
+if TYPE_CHECKING:
+    from pipeline.doctor.recorded import Recorded
+
+ACTIONS = ("list", "show", "remove")
+REMOVED = "moved to {}; delete that folder to free {}, or move it back"
+
+
+@steadily
+def main(argv: Sequence[str] | None = None) -> int:
+    """0; raises UserError where there is no such record, MachineError where it is in use."""
+    flags = Parser(
+        "pipeline.studies",
+        "All recorded studies: how far each is, its best arm, its size. show NAME: one with its "
+        "arms. remove NAME: move it aside; nothing is deleted.",
+    )
+    flags.add_argument("action", nargs="?", default="list", metavar="list|show|remove")
+    flags.add_argument("name", nargs="?", default="", metavar="NAME", help="a folder in mlruns")
+    flags.add_argument(
+        "--mlruns",
+        type=folder,
+        metavar="FOLDER",
+        default=MLRUNS,
+        help="where the studies were written (default: mlruns)",
+    )
+    flags.add_argument("--json", action="store_true", help="for programs")
+    args: argparse.Namespace = flags.parse_args(argv)
+    if args.action not in ACTIONS:
+        raise UserError(choices(args.action, ACTIONS))
+    if (args.action == "list") == bool(args.name):
+        wants = "no name" if args.name else "the name of a record"
+        raise UserError(f"{args.action}: takes {wants}")
+    return _do(args)
+
+
+def _do(args: argparse.Namespace) -> int:
+    from pipeline.doctor.recorded import as_json, read, recorded
+
+    mlruns = Path(args.mlruns)
+    if args.action == "list":
+        found = recorded(mlruns)
+        if args.json:
+            print(json.dumps([as_json(one) for one in found], indent=1))
+        else:
+            print("\n".join(_list(found, mlruns)))
+        return 0
+    place = _place(mlruns, args.name)
+    one = read(place)
+    if args.action == "remove":
+        from pipeline.limits import size
+        from pipeline.record.ledger import set_aside
+
+        aside = set_aside(place)
+        told = {"moved_to": str(aside)}
+        said = f"{printable(place)}: " + REMOVED.format(printable(aside), size(one.num_bytes))
+        print(json.dumps(told) if args.json else folded(said))
+    else:
+        print(json.dumps(as_json(one), indent=1) if args.json else "\n".join(_shown(one)))
+    return 0
+
+
+def _place(mlruns: Path, name: str) -> Path:
+    from pipeline.record.ledger import FILE
+
+    known = [path.parent.name for path in sorted(mlruns.glob(f"*/{FILE}"))]
+    if name.rstrip("/") not in known:
+        raise UserError(f"records in {printable(mlruns)}: {choices(name, known)}")
+    return mlruns / name.rstrip("/")
+
+
+def _list(found: Sequence["Recorded"], mlruns: Path) -> Iterator[str]:
+    if not found:
+        yield folded(f"nothing is recorded in {printable(mlruns)}")
+    for one in found:
+        yield from _block(one)
+        yield ""
+    own, shipped = names()
+    if own:
+        yield folded(f"studies of yours: {listed(own)}")
+    yield folded(f"shipped studies: {listed(shipped)}")
+    yield folded("what one would do: python -m pipeline.search --study NAME --dry-run")
+
+
+def _block(one: "Recorded") -> Iterator[str]:
+    from pipeline.doctor.recorded import lines, mean_of
+
+    yield from fold(printable(one.name))
+    said = [*lines(one)]
+    if one.best:
+        said.append(("best mean", f"{printable(one.best)}, {mean_of(one, one.best)}"))
+    for what, text in said:
+        yield from fold(printable(text, 500), first=f"  {what:<11}", then=" " * 13)
+
+
+def _shown(one: "Recorded") -> Iterator[str]:
+    from pipeline.doctor.recorded import arm_lines
+
+    yield from _block(one)
+    yield ""
+    yield from map(folded, arm_lines(one))
+    if one.command:
+        yield ""
+        yield folded(f"recorded by: {printable(one.command, 500)}")
+
+
+if __name__ == "__main__":
+    guarded(main)
