@@ -32,7 +32,7 @@ from pipeline.study.space import Space
 
 INSTANCES = ("opda:alexnet", "tiny", "lcb:168330", "lcb:167190")
 BUDGETS = (3.0, 5.0, 10.0, 25.0)
-DEFAULT = ("random, promoted", "tpe, full runs", "ours, four rungs")
+DEFAULT = ("random, promoted", "tpe, full runs", "ours, four rungs", "ours, portfolio of 4")
 Table = np.ndarray[Any, np.dtype[np.float64]]  # [seeds, budgets]
 
 

@@ -125,6 +125,7 @@ METHODS: dict[str, Callable[[CurveSet, int], Searcher]] = {
     "ours, grouped": lambda curves, seed: Rungs(curves, seed, scheduler=Grouped),
     "ours, past chance": lambda curves, seed: Rungs(curves, seed, scheduler=PastChance),
     "evenly spread, promoted": lambda curves, seed: Rungs(curves, seed, kind="qmc"),
+    "ours, gp": lambda curves, seed: Rungs(curves, seed, kind="gp"),
     **{
         f"ours, {name}": partial(Rungs, scheduler=kind)
         for name, kind in SCHEDULERS.items()
