@@ -214,6 +214,9 @@ def main(argv: list[str] | None = None) -> int:
     except PipelineError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
+    except ImportError as error:  # of a package that a method alone needs
+        print(f"error: --methods: {error}", file=sys.stderr)
+        return 2
     print(f"\nno set lost to random search at {BUDGETS[-1]:g}x: {'met' if met else 'MISSED'}")
     return 0 if met else 1
 
