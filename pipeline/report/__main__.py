@@ -2,15 +2,20 @@
 nothing.
 """
 
+import argparse
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from pipeline.errors import printable
+from pipeline.errors import MachineError, UserError, listed, printable
 from pipeline.report.files import STRANGE
 from pipeline.report.language.catalogue import LANGUAGES
 from pipeline.screen import folded, steadily
 from pipeline.session.cli import derived, guarded, parser
 from pipeline.session.options import Options
+
+if TYPE_CHECKING:
+    from pipeline.record.record import Record
 
 
 @steadily
@@ -32,7 +37,27 @@ def main(argv: Sequence[str] | None = None) -> int:
         default="en",
         help="of the pages; zh (Chinese) goes to report-zh/",
     )
+    flags.add_argument(
+        "--tex",
+        type=Path,
+        metavar="FILE.tex",
+        help="write the table of the arms for a paper there, one tabular, and its notes to "
+        "FILE-notes.tex; nothing else",
+    )
+    flags.add_argument(
+        "--columns",
+        metavar="NAME,NAME",
+        help="of --tex, in their order: factors, arm, params, macs, speed, tuning, epoch, val, "
+        "val_loss, score, against, difference, beyond, p, verdict, look",
+    )
+    flags.add_argument(
+        "--stars", action="store_true", help="of --tex: the level of p as stars at the differences"
+    )
     args = flags.parse_args(argv)
+    if (args.columns or args.stars) and not args.tex:
+        raise UserError("--columns, --stars: they say what --tex FILE.tex writes; give it too")
+    if args.tex and args.check:
+        raise UserError("--check: the report's own files are checked, not that of --tex")
     from pipeline.report import drift, write_report
     from pipeline.session.resolve import chosen, recorded_folder
     from pipeline.session.resume import recorded_in
@@ -40,6 +65,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     asked = Options.of(flags.command, args)
     folder = recorded_folder(asked, chosen(asked))
     record = recorded_in(folder)
+    if args.tex:
+        return _paper(record, folder, args)
     pages = folder / ("report" if args.lang == "en" else f"report-{args.lang}")
     if args.check:
         found = drift(record, pages, args.lang)
@@ -48,6 +75,45 @@ def main(argv: Sequence[str] | None = None) -> int:
     report = write_report(record, pages, args.lang)
     print(report.text)
     return 0 if report.complete else 3
+
+
+def _paper(record: "Record", home: Path, args: argparse.Namespace) -> int:
+    """Write the table for a paper and its notes; raises UserError where that would replace what is
+    not such a file.
+    """
+    from pipeline.report.compose import read
+    from pipeline.report.paper import MARK, USUAL, paper
+
+    if args.tex.suffix != ".tex":
+        raise UserError(f"--tex: got {printable(args.tex)}; expected a name that ends in .tex")
+    beside = args.tex.with_name(f"{args.tex.stem}-notes.tex")
+    for path in (args.tex, beside):
+        if path.exists() and not (path.is_file() and path.read_bytes().startswith(MARK.encode())):
+            raise UserError(
+                f"--tex: {printable(path)} is there already, and was not made by --tex; give "
+                "another name"
+            )
+    names = args.columns.split(",") if args.columns else USUAL
+    made = paper(
+        read(record, home), [name.strip() for name in names], stars=args.stars, lang=args.lang
+    )
+    try:
+        args.tex.write_text(made.table, encoding="utf-8")
+        beside.write_text(made.notes, encoding="utf-8")
+    except OSError as error:
+        raise MachineError(
+            f"--tex: cannot write {printable(args.tex)}: {error.strerror}"
+        ) from error
+    said = [f"{printable(args.tex)}: one tabular; its notes are in {printable(beside)}"]
+    if args.columns and made.absent:
+        said.append(f"left out, since the study has nothing to say there: {listed(made.absent)}")
+    if made.over:
+        said.append(
+            f"it is {made.over:.0f} points wider than a line of 345, even in the smallest letters: "
+            "ask for fewer columns, or take it in across the page (table*)"
+        )
+    print(folded("\n".join(said)))
+    return 0
 
 
 def _verdict(found: Sequence[str], folder: Path) -> Iterator[str]:

@@ -19,7 +19,7 @@ from pipeline.errors import UserError
 from pipeline.frozen import digest
 from pipeline.record.published import published
 from pipeline.record.record import Record
-from pipeline.report.document import Block, Bullets, Document, Figure, Heading, Text
+from pipeline.report.document import Block, Bullets, Document, Figure, Heading, Table, Text
 from pipeline.report.figures.curves import what_is_drawn
 from pipeline.report.formats import html, latex, markdown
 from pipeline.report.language import translate
@@ -206,12 +206,28 @@ def _names(findings: Findings) -> list[str]:
 
 
 def _tex(findings: Findings, say: Translator | None) -> str:
-    ablation, record = findings.ablation, findings.record
-    efforts = tuning_efforts(record, findings.study)
-    tables, labels = [ablation_text.main_table(ablation, tuning_text.column(efforts))], ["ablation"]
-    for label, found in effects.tables(ablation):
+    tables, labels = [main_table_of(findings)], ["ablation"]
+    for label, found in effects.tables(findings.ablation):
         tables.append(found)
         labels.append(label)
+    notes = table_notes(findings)
+    if say:
+        tables, notes = (
+            [translate.table(found, say) for found in tables],
+            list(map(say.text, notes)),
+        )
+    return latex.render(tables, labels, notes, say.catalogue.lang if say else "en")
+
+
+def main_table_of(findings: Findings) -> Table:
+    """The table of the arms, with what tuning each of them took."""
+    efforts = tuning_text.column(tuning_efforts(findings.record, findings.study))
+    return ablation_text.main_table(findings.ablation, efforts)
+
+
+def table_notes(findings: Findings) -> list[str]:
+    """What must be read with the table of the arms."""
+    ablation, record = findings.ablation, findings.record
     notes = [
         text
         for text in (record.note, refusal(ablation.unequal), sentences.incomplete(ablation))
@@ -224,10 +240,4 @@ def _tex(findings: Findings, say: Translator | None) -> str:
         sentences.converged(ablation),
         optimism.warning(ablation, record),
     )
-    notes += [*filter(None, beside), *footnotes(ablation, record, findings.study)]
-    if say:
-        tables, notes = (
-            [translate.table(found, say) for found in tables],
-            list(map(say.text, notes)),
-        )
-    return latex.render(tables, labels, notes, say.catalogue.lang if say else "en")
+    return [*notes, *filter(None, beside), *footnotes(ablation, record, findings.study)]

@@ -52,11 +52,14 @@ class Cell:
 
 @dataclass(frozen=True)
 class Column:
-    """`loose`: on a narrow page it may leave the columns around it."""
+    """`loose`: on a narrow page it may leave the columns around it; `name`: what it is asked for
+    by, in every language.
+    """
 
     title: str
     align: Literal["left", "right", "center"] = "left"
     loose: bool = False
+    name: str = ""
 
 
 @dataclass(frozen=True)

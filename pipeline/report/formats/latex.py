@@ -75,6 +75,30 @@ def render(
     return "\n".join(parts)
 
 
+def tabular(block: Table, lang: str = "en") -> tuple[str, float]:
+    """(one tabular of the whole table, in the largest letters in which it fits a line; the points
+    by which it is wider than that even in the smallest ones).
+    """
+    before = WIDE.set(lang != "en")
+    columns = range(len(block.columns))
+    for size in (NORMAL, SMALL, TINY):
+        limit = math.inf if size is NORMAL else 0.93 * _limit(block, size)  # names of capitals
+        over = _wide(block, columns, size, limit) - LINE
+        if over <= 0:
+            break
+    found = _panel(block, columns, size, limit)
+    WIDE.reset(before)
+    return found + "\n", max(0.0, over)
+
+
+def noted(notes: Sequence[str], lang: str = "en") -> str:
+    """Notes of a table, to be taken in below it."""
+    before = WIDE.set(lang != "en")
+    found = _notes(notes)
+    WIDE.reset(before)
+    return found
+
+
 def _float(block: Table, label: str, notes: Sequence[str], say: Say) -> str:
     """A table that is too wide even in small letters is cut into panels that repeat the column
     which names the rows.

@@ -117,7 +117,7 @@ def main_table(ablation: Ablation, efforts: Mapping[str, str] = MappingProxyType
     answers = [asked.get(row.arm) for row in ablation.rows]
     parts = [
         *_marks(ablation),
-        _named(ablation, "arm", "left", [row.arm for row in ablation.rows], bold=True),
+        _named(ablation, "arm", "left", [row.arm for row in ablation.rows], bold=True, name="arm"),
     ]
     parts += [
         part for part in _measured(ablation, efforts) if any(cell.text != NONE for cell in part[1])
@@ -129,7 +129,15 @@ def main_table(ablation: Ablation, efforts: Mapping[str, str] = MappingProxyType
     title = f"{ablation.judged.short}{ablation.judged.unit}, {spread}"
     results = len(parts)
     parts.append(
-        _named(ablation, title, "right", texts, [row.mean for row in ablation.rows], bold=True)
+        _named(
+            ablation,
+            title,
+            "right",
+            texts,
+            [row.mean for row in ablation.rows],
+            bold=True,
+            name="score",
+        )
     )
     parts += _differences(ablation, answers, against)
     caption = f"Ablation: {plural(len(ablation.designed), 'arm')}, reference first."
@@ -166,6 +174,7 @@ def _named(
     values: Sequence[float] = (),
     *,
     bold: bool = False,
+    name: str,
 ) -> Part:
     """A column with one cell an arm; `bold` where the arms that lead are to stand out in it."""
     numbers = [None if math.isnan(value) else value for value in values] or [None] * len(texts)
@@ -173,7 +182,7 @@ def _named(
         Cell(text, bold and row.arm in ablation.bold, runs=row.keys, value=number)
         for row, text, number in zip(ablation.rows, texts, numbers, strict=True)
     ]
-    return Column(title, align), cells
+    return Column(title, align, name=name), cells
 
 
 def _marks(ablation: Ablation) -> Iterator[Part]:
@@ -185,6 +194,7 @@ def _marks(ablation: Ablation) -> Iterator[Part]:
             "center",
             ["✓" if level else "" for level in on],
             [float(level) for level in on],
+            name="factors",
         )
 
 
@@ -196,23 +206,34 @@ def _measured(ablation: Ablation, efforts: Mapping[str, str]) -> Iterator[Part]:
     speeds = [median(costs.speeds(row) or [NAN]) for row in rows]
     params = [float(row.num_params or NAN) for row in rows]
     yield _named(
-        ablation, "params (M)", "right", millions([row.num_params for row in rows]), params
+        ablation,
+        "params (M)",
+        "right",
+        millions([row.num_params for row in rows]),
+        params,
+        name="params",
     )
     yield _named(
-        ablation, f"MACs ({letter})", "right", [size(number / unit) for number in macs], macs
+        ablation,
+        f"MACs ({letter})",
+        "right",
+        [size(number / unit) for number in macs],
+        macs,
+        name="macs",
     )
-    yield _named(ablation, "images/s", "right", list(map(size, speeds)), speeds)
-    yield _named(ablation, "tuning", "right", [efforts.get(row.arm, NONE) for row in rows])
-    yield _named(
-        ablation, "best epoch", "right", list(map(_epochs, rows)), [row.best_epoch for row in rows]
-    )
+    yield _named(ablation, "images/s", "right", list(map(size, speeds)), speeds, name="speed")
+    tuned = [efforts.get(row.arm, NONE) for row in rows]
+    yield _named(ablation, "tuning", "right", tuned, name="tuning")
+    best = [row.best_epoch for row in rows]
+    yield _named(ablation, "best epoch", "right", list(map(_epochs, rows)), best, name="epoch")
     judged = ablation.judged
-    for name, title, scale in (
-        (judged.selects, f"{judged.val}†{judged.unit}", shown),
-        ("val_loss", "val loss†", None),
+    for name, column, title, scale in (
+        (judged.selects, "val", f"{judged.val}†{judged.unit}", shown),
+        ("val_loss", "val_loss", "val loss†", None),
     ):
         means = [fmean(row.metric(name) or [NAN]) for row in rows]
-        yield _named(ablation, title, "right", [_mean(row, name, scale) for row in rows], means)
+        texts = [_mean(row, name, scale) for row in rows]
+        yield _named(ablation, title, "right", texts, means, name=column)
 
 
 def _differences(
@@ -231,7 +252,7 @@ def _differences(
         cells = [
             Cell(c.against, runs=ablation.keys(c.against)) if c else Cell(NONE) for c in answers
         ]
-        yield Column("Δ is against"), cells
+        yield Column("Δ is against", name="against"), cells
     interval = " [95 % CI]" if any(c and c.n >= MIN_REPLICATES for c in answers) else ""
     title = f"Δ{interval}" if len(against) > 1 else f"Δ vs {against[0]}{interval}"
     texts = effects.differences(answers, points(ablation))
@@ -239,17 +260,17 @@ def _differences(
         Cell(text, runs=runs, value=effects.order(c))
         for text, runs, c in zip(texts, keys, answers, strict=True)
     ]
-    yield Column(title, "right"), cells
+    yield Column(title, "right", name="difference"), cells
     if others := beyond.cells(answers, keys, points(ablation)):
         yield beyond.COLUMN, others
     if any(contrast and contrast.family for contrast in answers):
         ps = zip(answers, effects.p_values(answers), keys, strict=True)
         yield (
-            Column(effects.P_VALUES, "right", loose=True),
+            Column(effects.P_VALUES, "right", loose=True, name="p"),
             [effects.p_cell(c, text, runs) for c, text, runs in ps],
         )
     yield (
-        Column("verdict"),
+        Column("verdict", name="verdict"),
         [effects.verdict(c, ablation.rope, runs) for c, runs in zip(answers, keys, strict=True)],
     )
     if settled := looks.cells(answers, keys):

@@ -11,7 +11,7 @@ from pipeline.counts import plural
 from pipeline.report.document import Cell, Column
 from pipeline.study.looks import SHARES, last_look, looks
 
-COLUMN = Column("settled at", "right")
+COLUMN = Column("settled at", "right", name="look")
 REPEATED = (
     "Intervals are repeated confidence intervals: in 95 % of studies that of a row holds the truth "
     "at every look. "
