@@ -11,7 +11,7 @@ from pipeline.errors import MachineError
 from pipeline.record.ledger import FILE, FORMAT, read_events
 from pipeline.record.record import Record
 from pipeline.study.schedulers import SCHEDULERS, Ladder
-from pipeline.study.space import Choice, Float, Space
+from pipeline.study.space import Choice, Float, Int, Space
 from pipeline.study.study import Study
 from tests.driver import Worker, drive, facts, open_plan
 from tests.records import lines
@@ -22,6 +22,7 @@ pytestmark = pytest.mark.usefixtures("quick_disk")
 FEW_POINTS = Space(
     knobs={"batch_size": Choice(options=(16, 32)), "model.dropout": Choice(options=(0.0, 0.1))}
 )
+SIZES = Space(knobs={"model.width": Int(low=2, high=32), "model.dropout": Float(low=0.0, high=0.5)})
 WAYS = pytest.mark.parametrize("scheduler", SCHEDULERS)
 
 
@@ -187,6 +188,16 @@ def telling(folder: Path, target: Path, every: int) -> list[Path]:
             for case, make in {"trouble": trouble, "early": impatient}.items()
         ),
         pytest.param(search_study(replicates=2, race=3), trouble, id="race"),
+        *(
+            pytest.param(
+                search_study(
+                    replicates=1, race=3, space=SIZES, objectives=("params", "macs"), sampler=name
+                ),
+                trouble,
+                id=f"front, {name}",
+            )
+            for name in ("tpe", "nsga2")
+        ),
         pytest.param(
             search_study(space=FEW_POINTS, num_trials=9, replicates=1), Worker, id="twins"
         ),

@@ -87,6 +87,8 @@ def outline(study: Study, data: Mapping[str, Any] | None = None) -> Prospect:
         "race": raced(study),
         "seed": study.search.seed,
     }
+    if study.search.objectives:
+        made["objectives"] = list(study.search.objectives)
     if ablation.until_answered:
         made["looks"] = list(looks(ablation.replicates))
     if ablation.match:
@@ -132,7 +134,8 @@ def lines(plan: Prospect) -> Iterator[tuple[str, str]]:
             f"{numbers or 'found once the pictures are known'}",
         )
     if plan.get("race"):
-        said = race_in_words(plan["race"], plan["replicates"], by_looks="looks" in plan)
+        objectives, by_looks = plan.get("objectives", ()), "looks" in plan
+        said = race_in_words(plan["race"], plan["replicates"], objectives, by_looks=by_looks)
         yield "race", said
     yield "a replicate", f"varies: {plan['replicate_varies']}"
     yield "split", plan["split"]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from pipeline.counts import plural
 from pipeline.engine.race import ROUNDS
 from pipeline.own.parts import short
+from pipeline.study.objectives import against
 
 if TYPE_CHECKING:
     from pipeline.analysis.stats import Contrast
@@ -180,12 +181,21 @@ def listed(items: Sequence[str], limit: int = 8) -> str:
     return ", ".join(items) if rest <= 0 else f"{', '.join(items[:limit])} and {rest:,} more"
 
 
-def race_in_words(most: int, replicates: int, epochs: int = 0, *, by_looks: bool = False) -> str:
-    """What becomes of the search's best trials; what that takes, where a run has so many epochs."""
+def race_in_words(
+    most: int,
+    replicates: int,
+    objectives: Sequence[str] = (),
+    epochs: int = 0,
+    *,
+    by_looks: bool = False,
+) -> str:
+    """What becomes of the search's best trials, with objectives of points of its front; what that
+    takes, where a run has so many epochs.
+    """
     if epochs and most:
         laps = most * ROUNDS * epochs if most > 1 else 0
         return (
-            f"{race_in_words(most, replicates, by_looks=by_looks)}; at most "
+            f"{race_in_words(most, replicates, objectives, by_looks=by_looks)}; at most "
             f"{plural(laps, 'epoch')}, and {replicates * epochs:,} for the arm"
         )
     if not most:
@@ -193,6 +203,12 @@ def race_in_words(most: int, replicates: int, epochs: int = 0, *, by_looks: bool
     arm = f"an arm, {'at most ' * by_looks}{plural(replicates, 'replicate')}"
     if most == 1:
         return f"of one: the search's best trial is {arm}"
+    if objectives:
+        return (
+            f"{most} points of the search's front against {against(objectives)}, up to {ROUNDS} "
+            f"runs each; of those that stay the one of the best mean is {arm}, tested against the "
+            "reference by itself"
+        )
     return (
         f"the search's {most} best trials, up to {ROUNDS} runs each; the one that stays is {arm}, "
         "tested against the reference by itself"

@@ -257,6 +257,7 @@ class Plan:
                 asked=asked,
                 replicate=target.replicate,
                 config=config.model_dump(mode="json"),
+                costs=trials.costs(config),
             )
             self.ledger.append(trial)
             self.searches.begin(trials, number, self.record.runs[key])

@@ -5,6 +5,9 @@ A search's best trial is one run, chosen by the very number that it shows. So th
 trained anew, on the same pictures and with chance of their own, the same for all of them: those
 that fall behind are dropped, as in O. Maron, A. Moore, "Hoeffding races", NIPS 1993. What the one
 that stays is worth is not read from these runs, which chose it: its replicates as an arm say that.
+
+With several objectives points of the front race (`engine.front`). Behind is then who is behind one
+that costs no more: several stay, and the best mean of them is the arm.
 """
 
 import math
@@ -14,11 +17,13 @@ from statistics import fmean, variance
 
 from pipeline.core.config import TrainConfig
 from pipeline.core.identity import FIRST_RACE, Keys
+from pipeline.engine.front import chosen, front, no_dearer
 from pipeline.record import events
 from pipeline.record.ledger import Ledger
 from pipeline.record.record import Record, Run
 from pipeline.study.around import Around
-from pipeline.study.study import FOUND_NAME, Study
+from pipeline.study.objectives import found_name
+from pipeline.study.study import Study
 from pipeline.study.tuning import RACE
 
 ROUNDS = 3
@@ -74,28 +79,45 @@ def stay(field: Sequence[Racer], rounds: int = ROUNDS) -> tuple[Racer, ...]:
 
     Out is who lost a run, and from the second round on who is behind the best mean by more than
     the 95 % interval of a difference of two means allows, by the spread of all that are still in.
+    Among several objectives the best mean of those that cost no more.
     """
     left = tuple(field)
     for number in range(1, rounds + 1):
         left = tuple(one for one in left if len(one.values(number)) == number)
         if number > 1 and len(left) > 1:
-            means = [one.worth(number) for one in left]
-            half = _half([one.values(number) for one in left])
+            n, noise = number, Noise.of([one.values(number) for one in left])
+            half = noise.half(n, n)
             left = tuple(
-                one for one, mean in zip(left, means, strict=True) if max(means) - mean <= half
+                one
+                for one in left
+                if not any(
+                    other.worth(n) - one.worth(n) > half and no_dearer(other.trial, one.trial)
+                    for other in left
+                )
             )
     return left
 
 
-def _half(values: Sequence[Sequence[float]]) -> float:
-    """Half the width of the 95 % interval of the difference of two means, from the pooled
-    spread.
-    """
-    from scipy.special import stdtrit
+@dataclass(frozen=True)
+class Noise:
+    """The pooled spread of runs that differ by chance alone, and its degrees of freedom."""
 
-    n = len(values[0])
-    pooled = fmean(map(variance, values))
-    return float(stdtrit(len(values) * (n - 1), LEVEL)) * math.sqrt(2 * pooled / n)
+    pooled: float
+    df: int
+
+    @classmethod
+    def of(cls, values: Sequence[Sequence[float]]) -> "Noise":
+        """Of rows of at least two runs."""
+        df = sum(len(row) - 1 for row in values)
+        return cls(sum((len(row) - 1) * variance(row) for row in values) / df, df)
+
+    def half(self, *sizes: int) -> float:
+        """Half the width of the 95 % interval of a mean of so many runs, or of the difference of
+        two such.
+        """
+        from scipy.special import stdtrit
+
+        return float(stdtrit(self.df, LEVEL)) * math.sqrt(sum(self.pooled / n for n in sizes))
 
 
 def _lap(key: str, trial: Run, number: int) -> events.Trial:
@@ -108,6 +130,7 @@ def _lap(key: str, trial: Run, number: int) -> events.Trial:
         asked=None,
         replicate=FIRST_RACE + number,
         config=trial.config,
+        costs=trial.costs,
     )
 
 
@@ -125,9 +148,13 @@ def laps(field: Sequence[Racer]) -> Iterator[tuple[Run, int]]:
 
 
 def pick(record: Record, most: int) -> list[str]:
-    """The runs of the best trials, as many as may race; of equal configurations the best trial."""
+    """The runs of the best trials, as many as may race, or of points of the front; of equal
+    configurations the best trial.
+    """
     found: dict[str, str] = {}
-    for run in record.ranked_trials() if most else ():
+    ranked = record.ranked_trials() if most else []
+    several = any(run.costs for run in ranked)
+    for run in chosen(front(record), record) if several else ranked:
         config = TrainConfig.parse(run.config, source=f"run {run.key}")
         found.setdefault(config.in_force().fingerprint(), run.key)
         if len(found) == most:
@@ -144,11 +171,12 @@ def decided(record: Record) -> events.Race | None:
     if record.race is None or not left:
         return None
     best = max(left, key=lambda one: one.worth() if one.laps else 0.0).trial
+    study = record.study
     return events.Race(
         candidates=record.race.candidates,
         winner=best.key,
-        arm=FOUND_NAME.format(best.number),
-        overrides=Around(record.study.space, record.study.baseline).overrides(best.knobs),
+        arm=found_name(study.baseline.select, study.search.objectives, best.number),
+        overrides=Around(study.space, study.baseline).overrides(best.knobs),
     )
 
 

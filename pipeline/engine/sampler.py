@@ -6,6 +6,9 @@ rung has its own Optuna study and a value is told to its rung's study alone; sug
 the highest rung that knows enough, as in BOHB (S. Falkner et al., ICML 2018). The study is made
 anew for each suggestion from what was recorded, with a sampler seeded by (seed, trial): a
 suggestion depends on nothing else, so that an interrupted search goes on as if it had not been.
+
+With several objectives a rung's study maximises the value and, of each cost, minus its logarithm:
+half the parameters are as much of a gain to a large network as to a small one.
 """
 
 import bisect
@@ -13,7 +16,7 @@ import copy
 import itertools
 import math
 import warnings
-from collections.abc import Callable, Container, Iterator, Mapping
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 
 import numpy as np
 import optuna
@@ -24,7 +27,7 @@ from optuna.distributions import (
     IntDistribution,
 )
 from optuna.exceptions import ExperimentalWarning
-from optuna.samplers import BaseSampler, GPSampler, RandomSampler, TPESampler
+from optuna.samplers import BaseSampler, GPSampler, NSGAIISampler, RandomSampler, TPESampler
 from optuna.storages import InMemoryStorage
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
@@ -34,6 +37,7 @@ from pipeline.engine.points import all_of, spread
 from pipeline.errors import UserError
 from pipeline.frozen import Scalar
 from pipeline.study.around import Around
+from pipeline.study.dominance import best
 from pipeline.study.drawn import at
 from pipeline.study.ranges import Float, Int, Range, coded
 from pipeline.study.space import Space
@@ -45,6 +49,10 @@ NUM_BEST, NUM_LATEST = 25, 225
 """What TPE looks at: all that it can count as good (it takes a tenth, at most 25) and the latest
 others, so that the cost of a suggestion does not grow with the search. Older ones would weigh least
 (TPE's weights fall with age)."""
+POPULATION = 16
+"""Parents of a genetic algorithm: searches have tens of trials where the algorithm's authors had
+thousands.
+"""
 
 MODEL_DRAWS, MOST_DRAWS = 10, 10_000
 """A model is asked so often for a legal point; so many points are drawn in all."""
@@ -55,8 +63,8 @@ optuna.logging.set_verbosity(optuna.logging.ERROR)
 class RungSampler:
     """Proposes points of `space`: `tpe` by the tree-structured Parzen estimator (multivariate, one
     group per branch, running trials counted as poor so that workers do not crowd), `gp` by a
-    Gaussian process, `random` independently of all values, `qmc` evenly spread, `grid` all points
-    that there are.
+    Gaussian process, `nsga2` by crossing the best with each other, `random` independently of all
+    values, `qmc` evenly spread, `grid` all points that there are.
 
     A suggestion depends on the set of recorded facts and not on their order, so `replay`, `tell`
     and `diverge` may come from a ledger in any order that names a trial before its values. A call
@@ -72,14 +80,17 @@ class RungSampler:
         num_rungs: int,
         config: TrainConfig | None = None,
         begins: int = 1,
+        num_costs: int = 0,
     ) -> None:
         """`config`: what the space lies around; without it every point is legal. `begins`: the
         first trial that is asked for; the points of `qmc` and `grid` are counted from it.
+        `num_costs`: what each value is told with.
         """
         self.space, self.kind, self.seed, self.num_rungs = space, kind, seed, num_rungs
-        self.around, self.begins = Around(space, config), begins
+        self.around, self.begins, self.num_costs = Around(space, config), begins, num_costs
         self._fixed = _Legal(FIXED[kind](self.around, seed), self.around) if kind in FIXED else None
         self._points: dict[int, FrozenTrial | None] = {}
+        self._seen: set[frozenset[tuple[str, Scalar]]] = set()
         self._running: list[dict[int, FrozenTrial]] = [{} for _ in range(num_rungs)]
         self._told: list[dict[int, FrozenTrial]] = [{} for _ in range(num_rungs)]
         self._ranked: list[list[tuple[float, int]]] = [
@@ -107,7 +118,8 @@ class RungSampler:
 
     def _drawn(self, trial: int, history: list[FrozenTrial] | None) -> dict[str, Scalar]:
         """The first legal point of a row of draws, each of a seed of its own: by the model of
-        `history`, where there is one, and after MODEL_DRAWS of them evenly.
+        `history`, where there is one, and after MODEL_DRAWS of them evenly. A child that is what a
+        trial was already is no new one.
         """
         for draw in range(MOST_DRAWS):
             chance = (self.seed, trial, draw) if draw else (self.seed, trial)
@@ -117,6 +129,8 @@ class RungSampler:
                 knobs = at(self.around, lambda _, unit=unit: unit())  # type: ignore[misc]
             else:
                 knobs = self._asked(int(state.generate_state(1)[0]), history)
+                if self.kind == "nsga2" and history and frozenset(knobs.items()) in self._seen:
+                    continue
             if not self.around.refusal(knobs):
                 return knobs
         raise UserError(
@@ -128,7 +142,9 @@ class RungSampler:
         """What Optuna proposes; without a history at random."""
         sampler = RandomSampler(seed) if history is None else MODELS[self.kind](seed)
         study = optuna.create_study(
-            direction="maximize", sampler=sampler, storage=_Known(history or [])
+            directions=["maximize"] * (1 + self.num_costs),
+            sampler=sampler,
+            storage=_Known(history or []),
         )
         return self.around.suggest(study.ask())
 
@@ -142,19 +158,23 @@ class RungSampler:
             raise ValueError(f"trial {trial} is known already")
         point = _point(self.space, knobs, trial)
         self._points[trial] = point
+        self._seen.add(frozenset(knobs.items()))
         if point is not None and asked is not None:
             self._running[asked][trial] = point
             bisect.insort(self._known[asked], trial)
 
-    def tell(self, trial: int, rung: int, value: float) -> None:
-        """`trial` reached `value` (higher is better) at `rung`. NaN and infinity are refused: see
-        `diverge`.
+    def tell(self, trial: int, rung: int, value: float, costs: Sequence[float] = ()) -> None:
+        """`trial` reached `value` (higher is better) at `rung` at these costs (lower is better).
+        NaN and infinity are refused: see `diverge`.
         """
         if not math.isfinite(value):
             raise ValueError(
                 f"trial {trial}, rung {rung}: a value must be finite, got {value}; use diverge()"
             )
-        if self._tell(trial, rung, TrialState.COMPLETE, value):
+        if len(costs) != self.num_costs:
+            raise ValueError(f"trial {trial}: expected {self.num_costs} costs, got {len(costs)}")
+        values = (value, *(-math.log1p(cost) for cost in costs))
+        if self._tell(trial, rung, TrialState.COMPLETE, values):
             bisect.insort(self._ranked[rung], (-value, trial))
 
     def diverge(self, trial: int, rung: int) -> None:
@@ -163,7 +183,9 @@ class RungSampler:
         """
         self._tell(trial, rung, TrialState.PRUNED, None)
 
-    def _tell(self, trial: int, rung: int, state: TrialState, value: float | None) -> bool:
+    def _tell(
+        self, trial: int, rung: int, state: TrialState, values: Sequence[float] | None
+    ) -> bool:
         if trial not in self._points or trial in self._told[rung]:
             raise ValueError(f"trial {trial} is unknown, or told twice at rung {rung}")
         point = self._points[trial]
@@ -172,22 +194,31 @@ class RungSampler:
         if trial not in self._running[rung]:
             bisect.insort(self._known[rung], trial)
         self._told[rung][trial] = told = create_trial(
-            state=state, value=value, params=point.params, distributions=point.distributions
+            state=state, values=values, params=point.params, distributions=point.distributions
         )
         told.number = point.number
         return True
 
     def _history(self, rung: int) -> list[FrozenTrial]:
         """The study of `rung`, by trial number: what was told there, and what it proposed and still
-        waits for.
+        waits for. Of a genetic algorithm the parents alone.
         """
-        best = {trial for _, trial in self._ranked[rung][:NUM_BEST]}
-        others = (trial for trial in reversed(self._known[rung]) if trial not in best)
+        if self.kind == "nsga2":
+            return [self._told[rung][trial] for trial in sorted(self._best(rung, POPULATION))]
+        top = set(self._best(rung, NUM_BEST))
+        others = (trial for trial in reversed(self._known[rung]) if trial not in top)
         latest = itertools.islice(others, NUM_LATEST)
         return [
             self._told[rung].get(trial) or self._running[rung][trial]
-            for trial in sorted({*best, *latest})
+            for trial in sorted({*top, *latest})
         ]
+
+    def _best(self, rung: int, count: int) -> list[int]:
+        """The best that were told at `rung`, as many or all."""
+        ranked = [trial for _, trial in self._ranked[rung]]
+        if not self.num_costs or len(ranked) <= count:
+            return ranked[:count]
+        return best({trial: self._told[rung][trial].values for trial in ranked}, count)
 
 
 def _tpe(seed: int) -> TPESampler:
@@ -207,7 +238,25 @@ def _gp(seed: int) -> GPSampler:
         return GPSampler(seed=seed, independent_sampler=RandomSampler(seed), n_startup_trials=0)
 
 
-MODELS: dict[str, Callable[[int], BaseSampler]] = {"tpe": _tpe, "gp": _gp}
+class _Genetic(NSGAIISampler):
+    """NSGA-II in its steady state: the parents of each child are the best that there are by then,
+    all that it is shown; so no generation has to wait for its last trial (J. Durillo et al., "On
+    the effect of the steady-state selection scheme in multi-objective genetic algorithms", EMO
+    2009). The knobs of branches are drawn at random.
+    """
+
+    def get_trial_generation(self, study: optuna.Study, trial: FrozenTrial) -> int:  # noqa: ARG002
+        return 1
+
+    def select_parent(self, study: optuna.Study, generation: int) -> list[FrozenTrial]:  # noqa: ARG002
+        return study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+
+
+def _nsga2(seed: int) -> NSGAIISampler:
+    return _Genetic(population_size=POPULATION, seed=seed)
+
+
+MODELS: dict[str, Callable[[int], BaseSampler]] = {"tpe": _tpe, "gp": _gp, "nsga2": _nsga2}
 """Samplers that learn from values; by a seed of the suggestion's own."""
 FIXED: dict[str, Callable[[Around, int], Iterator[dict[str, Scalar]]]] = {
     "qmc": spread,

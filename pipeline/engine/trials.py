@@ -5,6 +5,7 @@ the ledger's events.
 from collections import defaultdict, deque
 from collections.abc import Collection, Iterable
 
+from pipeline.core.config import TrainConfig
 from pipeline.engine.sampler import RungSampler
 from pipeline.frozen import Scalar
 from pipeline.record import events
@@ -20,13 +21,15 @@ class Trials:
     """Scheduler and sampler of a search, kept in step. `record` is kept up to date by the ledger's
     listener.
 
-    A run may have been begun for another search; here it counts as the trial that proposed it.
+    A run may have been begun for another search; here it counts as the trial that proposed it. The
+    search of an arm looks for one configuration: it has no objective but the metric.
     """
 
     def __init__(self, target: Target, search: Search, record: Record) -> None:
         self.target, self.record, self.num_trials = target, record, target.num_trials
         self._sign = target.config.sign  # scheduler and sampler are told: higher is better
-        self.around = Around(target.space, target.config)
+        self.around, self.objectives = Around(target.space, target.config), search.objectives
+        self._against = () if target.name else search.objectives
         self.scheduler = SCHEDULERS[search.scheduler](
             reduction=search.reduction, num_rungs=search.num_rungs
         )
@@ -38,6 +41,7 @@ class Trials:
             num_rungs=self.ladder.num_rungs,
             config=target.config,
             begins=1 + len(target.first),
+            num_costs=len(self._against),
         )
         self.closed = False  # no new trial is begun, for want of time
         self._former = deque(record.runs[key] for key in record.former.get(target.name, ()))
@@ -122,9 +126,22 @@ class Trials:
                 return knobs, None
         return None
 
+    def costs(self, config: TrainConfig) -> dict[str, int]:
+        """What is known of a network before it is trained, where the study has such objectives."""
+        if not self.objectives:
+            return {}
+        from pipeline.core.finished.weigh import costs  # torch takes seconds to import
+
+        data, size = self.record.data, config.dataset.size
+        return costs(config, self.objectives, data["channels"], size, len(data["classes"]))
+
     def begin(self, number: int, run: Run) -> None:
         """Trial `number` is `run`, which is new."""
         self.numbers[run.key] = number
+        self.scheduler.price(number, self._costs(run))
+
+    def _costs(self, run: Run) -> list[int]:
+        return [run.costs[name] for name in self._against]
 
     def twin(
         self,
@@ -143,10 +160,12 @@ class Trials:
         """
         known = dict(values)
         first = self.numbers.setdefault(run.key, number) == number
-        if not first:
+        if first:
+            self.scheduler.price(number, self._costs(run))
+        else:
             self._twins[run.key].append(number)
         for rung, value in sorted(known.items()):
-            self._tell(number, rung, value)
+            self._tell(number, rung, value, run)
             if first:
                 self.scheduler.record(number, rung, self._sign * value)
         if diverged:
@@ -170,10 +189,10 @@ class Trials:
         number = self.numbers[run.key]
         self.scheduler.record(number, rung, self._sign * value)
         for one in (number, *self._twins[run.key]):
-            self._tell(one, rung, value)
+            self._tell(one, rung, value, run)
 
-    def _tell(self, number: int, rung: int, value: float) -> None:
-        self.sampler.tell(number, rung, self._sign * value)
+    def _tell(self, number: int, rung: int, value: float, run: Run) -> None:
+        self.sampler.tell(number, rung, self._sign * value, self._costs(run))
 
     def diverged(self, run: Run) -> None:
         """`run` diverged on its way to the rung it was sent to."""

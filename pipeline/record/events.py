@@ -125,6 +125,9 @@ class Trial(Event):
     asked: Annotated[int | None, "rung whose values proposed it"]
     replicate: Annotated[int, "whose split it is trained on"] = 0
     config: Annotated[Tree, "the whole configuration"]
+    costs: Annotated[dict[str, int], "of the search's objectives → what its network has of it"] = (
+        field(default_factory=dict, metadata=SPARSE)
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -31,6 +31,7 @@ class Runs:
             search=event.search,
             arm=event.arm,
             replicate=event.replicate,
+            costs=event.costs,
         )
         self.runs[run.key] = run
         self.searches.setdefault(run.search, []).append(run.key)

@@ -50,6 +50,7 @@ class Run:
     num_params: int = 0
     num_macs: int = 0  # multiply-accumulates of one picture's forward pass; 0: not recorded
     num_train: int = 0  # training pictures; 0: not recorded
+    costs: dict[str, int] = field(default_factory=dict)  # a trial's, of the search's objectives
     test_loss: float | None = None
     test_acc: float | None = None
     final: dict[str, Any] = field(

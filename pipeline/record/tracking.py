@@ -257,7 +257,10 @@ class Tracker:
         tags = mlflow_views.run_tags(self._record.study, "trial", event.arm, facts)
         parent = self._arm_run(event.arm, event) if event.arm else self._known("study")
         name = mlflow_views.trial_name(event)
-        log_params(self._client, self._run_id(event.run, event, name, parent, tags), event.config)
+        run_id = self._run_id(event.run, event, name, parent, tags)
+        log_params(self._client, run_id, event.config)
+        for cost, number in event.costs.items():
+            self._point(run_id, f"cost_{cost}", number, event.time, 0)
 
     def _arm(self, event: events.Arm) -> None:
         tags = {"status": "running"} | self._replicate_tags(self._record.runs[event.run], event)

@@ -8,7 +8,7 @@ import os
 import re
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -58,6 +58,7 @@ def search(
     sets: Mapping[str, Any] | None = None,
     trials: int | None = None,
     race: int | None = None,
+    against: Sequence[str] | None = None,
     epochs: int | None = None,
     replicates: int | None = None,
     until_answered: bool | None = None,
@@ -90,6 +91,7 @@ def search(
         sets=_assignments(sets),
         trials=trials,
         race=race,
+        against=None if against is None else ",".join(against),
         epochs=epochs,
         replicates=replicates,
         until_answered=until_answered,

@@ -237,6 +237,12 @@ def _searching(flags: Parser) -> None:
         help="the same as --race 0",
     )
     flags.add_argument(
+        "--against",
+        metavar="COSTS",
+        help="search for the front of the metric against params, macs or size of the network; "
+        "several with commas between",
+    )
+    flags.add_argument(
         "--warm-start",
         metavar="FOLDER",
         default="",

@@ -33,7 +33,9 @@ from pipeline.session.resume import (
     tell_growth,
 )
 from pipeline.study.around import Around
+from pipeline.study.judged import Judged
 from pipeline.study.looks import last_look, looks
+from pipeline.study.objectives import against
 from pipeline.study.schedulers import Ladder
 from pipeline.study.study import Study
 from pipeline.study.survey import never_drawn
@@ -160,15 +162,26 @@ def _searched(study: Study) -> list[str]:
     epochs = plural(round(search.num_trials * search.ladder.expected(length)), "epoch")
     about = "about " * (search.ladder.num_rungs > 1)
     replicates, by_looks = study.ablation.replicates, study.ablation.until_answered
-    race = race_in_words(raced(study), replicates, length, by_looks=by_looks)
+    race = race_in_words(raced(study), replicates, search.objectives, length, by_looks=by_looks)
     return [
         f"search     {plural(search.num_trials, 'trial')} ({way}); "
         f"{_rungs(search.ladder, length)}; {about}{epochs}",
+        *_objectives(study),
         *(f"             {name}: {ranges}" for name, ranges in study.space.table()),
         *(f"             {line}" for line in never_drawn(Around(study.space, study.baseline))),
         *_first(study),
         *([f"race       {race}"] if search.num_trials else []),  # else there is no search to end
     ]
+
+
+def _objectives(study: Study) -> list[str]:
+    """What is kept low beside the metric."""
+    if not (names := study.search.objectives):
+        return []
+    more = "; who goes on from a rung is chosen by all of them" * (
+        study.search.ladder.num_rungs > 1
+    )
+    return [f"objectives {Judged.of(study.baseline).val} against {against(names)}{more}"]
 
 
 def _first(study: Study) -> list[str]:

@@ -35,6 +35,9 @@ if TYPE_CHECKING:
     from pipeline.data.cache import Data
 
 
+OF_SEARCH = ("trials", "race", "against")  # flags that other commands have not
+
+
 def prepare(
     options: Options, asked: Chosen, record: Record, means: Resources, console: Console
 ) -> tuple[Study, "Data"]:
@@ -140,13 +143,13 @@ def open_record(
 
 
 def _command(options: Options, asked: Chosen, study: Study, folder: Path) -> str:
-    """The command as it was given, with the budgets that stayed as they were: so it makes the study
-    anywhere. Where a program handed the study over, by the study's file.
+    """The command as it was given, with the budgets and objectives that stayed as they were: so it
+    makes the study anywhere. Where a program handed the study over, by the study's file.
     """
-    words, flat = sys.argv[1:], study.flat()
+    words, flat, given = sys.argv[1:], study.flat(), asked.study.flat()
     for flag, key in FLAGS.items():
-        kept = getattr(options, flag) is None and flat[key] != asked.budget.get(key, flat[key])
-        if kept and not (flag in ("trials", "race") and options.command != "pipeline.search"):
+        kept = getattr(options, flag) is None and flat[key] != asked.budget.get(key, given[key])
+        if kept and (flag not in OF_SEARCH or options.command == "pipeline.search"):
             words += _flag(flag, key, flat[key])
     if Path(options.study).name == HANDED_OVER:
         own = f"--study={folder / 'study.json'}"
@@ -156,6 +159,8 @@ def _command(options: Options, asked: Chosen, study: Study, folder: Path) -> str
 
 def _flag(flag: str, key: str, value: Scalar) -> list[str]:
     """The words that set a field to a value."""
+    if flag == "against":
+        return [f"--{flag}", ",".join(json.loads(str(value)))]
     if isinstance(value, bool):
         return [f"--{flag.replace('_', '-')}"] if value else ["--set", f"{key}=false"]
     return [f"--{flag}", str(value)]

@@ -28,6 +28,7 @@ class Options:
     replicates: int | None = None
     until_answered: bool | None = None
     race: int | None = None
+    against: str | None = None
     seed: int | None = None
     time: float | None = None
     warm_start: str = ""

@@ -3,14 +3,12 @@ without training.
 """
 
 from collections.abc import Callable
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-import torch
 from pydantic import BaseModel
 
 from pipeline.core.config import TrainConfig
-from pipeline.core.weights import apply
+from pipeline.core.finished.weigh import costs
 from pipeline.errors import UserError, printable
 from pipeline.frozen import flatten
 from pipeline.study.study import Study
@@ -55,20 +53,8 @@ def counts(study: Study, channels: int, size: int, num_classes: int) -> dict[str
 
 
 def num_params(config: TrainConfig, channels: int, size: int, num_classes: int) -> int:
-    """Parameters of the network as it is trained, frozen ones included; nothing is computed and no
-    weights are read.
-    """
-    model, transfer = config.model.model_dump_json(), config.transfer.model_dump_json()
-    return _count(model, transfer, channels, size, num_classes)
-
-
-@lru_cache(maxsize=4096)
-def _count(model: str, transfer: str, channels: int, size: int, num_classes: int) -> int:
-    config = TrainConfig.model_validate_json(f'{{"model": {model}, "transfer": {transfer}}}')
-    with torch.device("meta"):
-        network = config.model.build(channels, size, num_classes)
-        network = apply(config.transfer, config.model, network, num_classes=num_classes, load=False)
-    return sum(p.numel() for p in network.parameters())
+    """Parameters of the network as it is trained."""
+    return costs(config, ("params",), channels, size, num_classes)["params"]
 
 
 def _nearest(

@@ -38,6 +38,7 @@ FLAGS = {
     "replicates": "ablation.replicates",
     "race": "search.race",
     "until_answered": "ablation.until_answered",
+    "against": "search.objectives",
 }  # option → the field of the study that it sets
 
 OF_ARMS = ("ablation.replicates", "ablation.rope", "ablation.until_answered")
@@ -72,13 +73,15 @@ def chosen(options: Options) -> Chosen:
         study = study.override(overrides, source=f"study '{study.name}', fallback")
     budget = _budget(study)
     asked = {key: getattr(options, flag) for flag, key in FLAGS.items()}
+    if options.against is not None:
+        asked["search.objectives"] = [name.strip() for name in options.against.split(",")]
     given = {key: value for key, value in asked.items() if value is not None}
     if options.until_answered and not study.ablation.until_answered:
         given = {"ablation.replicates": MAXIMUM, **given}
     for flag, key in FLAGS.items():
         if asked[key] is not None and key in sets and given[key] != sets[key]:
             raise UserError(
-                f"--{flag.replace('_', '-')} {given[key]} and --set "
+                f"--{flag.replace('_', '-')} {getattr(options, flag)} and --set "
                 f"{key}={printable(sets[key], 40)} set the same field: give one of them"
             )
     study = study.override(given, source="flags")
@@ -175,7 +178,7 @@ def recorded_folder(options: Options, asked: Chosen) -> Path:
 
 def as_recorded(record: Record, study: Study) -> Study:
     """The study with what the recorded one's machine, pictures and search decided: its `auto`
-    precision, its matched arms, what was found.
+    precision, its matched arms, what was found; and its objectives, where none are asked for.
     """
     if not record.begun:
         return study
@@ -184,6 +187,8 @@ def as_recorded(record: Record, study: Study) -> Study:
         "search.warmed": list(old.search.warmed),
         "search.portfolio": list(old.search.portfolio),  # of its version, or that it began with
     }
+    if not study.search.objectives:
+        known["search.objectives"] = list(old.search.objectives)
     if study.baseline.precision == "auto":
         known["baseline.precision"] = old.baseline.precision
     if study.ablation.match and study.ablation.match == old.ablation.match:

@@ -3,9 +3,9 @@
 import re
 from collections.abc import Iterable
 from dataclasses import replace
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from pipeline.core.config import TrainConfig
 from pipeline.counts import plural
@@ -14,6 +14,7 @@ from pipeline.frozen import Frozen, Scalar, flatten
 from pipeline.study.around import Around
 from pipeline.study.designs import Arm, Design, Label, Overrides
 from pipeline.study.judged import Judged
+from pipeline.study.objectives import FOUND, Objective, each_once
 from pipeline.study.schedulers import SCHEDULERS, Ladder, SchedulerName
 from pipeline.study.space import Space
 from pipeline.study.survey import check
@@ -30,11 +31,10 @@ EQUAL = (
     "metrics",
 )  # what a comparison of arms is void without
 MOST_POINTS = 100_000  # of a grid; a search has no more trials
-FOUND_NAME = "best of search (trial {})"
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
-Sampler = Literal["tpe", "gp", "random", "qmc", "grid"]
+Sampler = Literal["tpe", "gp", "nsga2", "random", "qmc", "grid"]
 
 
 class Search(Frozen):
@@ -60,6 +60,11 @@ class Search(Frozen):
         "an arm of the ablation; 0: none",
     )
     seed: int = Field(default=0, ge=0, lt=2**31)
+    objectives: Annotated[tuple[Objective, ...], AfterValidator(each_once)] = Field(
+        default=(),
+        description="costs that the study's own search keeps low beside its metric: it looks for a "
+        "front instead of a best trial",
+    )
     first: tuple[Overrides, ...] = Field(
         default=(),
         description="points of the study's own search that are tried right after the baseline; "
@@ -240,9 +245,8 @@ class Study(Frozen):
                 f"study '{self.name}', ablation.matched: found when a study begins; set "
                 "ablation.match instead"
             )
-        taken = re.compile(re.escape(FOUND_NAME).replace(r"\{\}", r"\d+"))
         for arm in self.ablation.design.expand():
-            if taken.fullmatch(arm.name):
+            if FOUND.fullmatch(arm.name):
                 raise UserError(
                     f"study '{self.name}', arm '{arm.name}': what a search finds is called so; "
                     "give the arm another name"

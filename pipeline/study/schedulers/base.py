@@ -10,10 +10,12 @@ import itertools
 import math
 import operator
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import ClassVar
+
+from pipeline.study.dominance import Point, best
 
 GOLDEN = (math.sqrt(5) - 1) / 2
 
@@ -112,9 +114,13 @@ class Ladder:
 class Scheduler(ABC):
     """Who goes on from a rung. A new one is a module in this package (and its test).
 
-    The state is a function of the calls alone, so that replaying a ledger's `record`, `diverge` and
-    `promoted` in their order rebuilds it. A call out of place (a value that is not finite, a trial
-    recorded twice at a rung) is a bug of the caller and raises ValueError.
+    With several objectives the best are those that none beats in all of them, then those that these
+    alone beat, and so on: as many go on as by the value alone, which would leave no cheap network
+    (R. Schmucker et al., "Multi-objective asynchronous successive halving", arXiv 2106.12639).
+
+    The state is a function of the calls alone, so that replaying a ledger's `price`, `record`,
+    `diverge` and `promoted` in their order rebuilds it. A call out of place (a value that is not
+    finite, a trial recorded twice at a rung) is a bug of the caller and raises ValueError.
     """
 
     name: ClassVar[str]  # the value of `search.scheduler`; a class without one is a base
@@ -123,6 +129,7 @@ class Scheduler(ABC):
     def __init__(self, *, reduction: int, num_rungs: int) -> None:
         self.reduction, self.ladder = reduction, self.rungs(reduction, num_rungs)
         self.num_rungs = self.ladder.num_rungs
+        self.costs: dict[int, tuple[float, ...]] = {}
 
     @classmethod
     def rungs(cls, reduction: int, num_rungs: int) -> Ladder:
@@ -133,6 +140,10 @@ class Scheduler(ABC):
     @abstractmethod
     def words(cls, reduction: int) -> str:
         """What it does, for the report: `Sampler TPE, ….`"""
+
+    def price(self, trial: int, costs: Sequence[float]) -> None:
+        """What `trial` costs, told before any value of it; lower is better."""
+        self.costs[trial] = tuple(costs)
 
     def record(self, trial: int, rung: int, value: float) -> None:
         """`trial` has finished `rung` with `value`; from the rungs below it has evidently gone
@@ -202,6 +213,7 @@ class Standings(Scheduler):
         self._gone: list[set[int]] = [set() for _ in range(num_rungs)]
         self._passed: list[dict[int, None]] = [{} for _ in range(num_rungs)]
         self._diverged: set[int] = set()
+        self._best: dict[tuple[int, int], list[int]] = {}  # (rung, how many) → who, since the last
 
     def waiting(self) -> tuple[tuple[int, ...], ...]:
         return tuple(
@@ -241,6 +253,30 @@ class Standings(Scheduler):
             self._go(trial, below)
         self._losses[rung][trial] = loss
         bisect.insort(self._standings[rung], (loss, trial))
+        self._best.clear()
+
+    @property
+    def _several(self) -> bool:
+        """Whether there are objectives beside the value."""
+        return bool(next(iter(self.costs.values()), ()))
+
+    def _leaders(self, rung: int, count: int) -> Iterable[int]:
+        """The best `count` at a rung; of several objectives front after front, of the last one that
+        has room its ends and those in the sparsest places.
+        """
+        if not self._several:
+            return (trial for _, trial in itertools.islice(self._standings[rung], count))
+        if (rung, count) not in self._best:
+            self._best[rung, count] = best(self._points(rung), count)
+        return self._best[rung, count]
+
+    def _points(self, rung: int) -> dict[int, Point]:
+        """What is known of those at a rung that did not diverge; higher is better."""
+        return {
+            trial: (-loss, *(-cost for cost in self.costs[trial]))
+            for loss, trial in self._standings[rung]
+            if loss < math.inf
+        }
 
 
 class AtOnce(Standings):

@@ -28,6 +28,8 @@ class Hyperband(Scheduler):
         self._brackets = [
             Bracket(begin, reduction=reduction, num_rungs=num_rungs) for begin in range(num_rungs)
         ]
+        for bracket in self._brackets:
+            bracket.costs = self.costs
 
     @classmethod
     def rungs(cls, reduction: int, num_rungs: int) -> Ladder:

@@ -8,6 +8,7 @@ from fractions import Fraction
 from statistics import fmean, median
 from typing import ClassVar
 
+from pipeline.study.dominance import front
 from pipeline.study.schedulers.base import AtOnce, Ladder
 
 FIRST_CHECK, PARTS = 3, 9
@@ -26,6 +27,7 @@ class Median(AtOnce):
 
     A trial's running average is that of its values at its checks up to this one. Trials that were
     stopped at a check count there, and at none after it; Vizier counts those that were completed.
+    Of several objectives the rule is about the value; whom nobody there beats in all goes on too.
     """
 
     name: ClassVar[str] = "median"
@@ -52,4 +54,4 @@ class Median(AtOnce):
         earlier = self._averages[rung]
         passes = len(earlier) < MIN_EARLIER or min(own) <= median(earlier)
         bisect.insort(earlier, fmean(own))
-        return passes
+        return passes or (self._several and trial in front(self._points(rung)))

@@ -57,15 +57,8 @@ class Promotion(Standings):
 
     def _choose(self, rung: int, *, closing: bool) -> int | None:
         quota = max(len(self._standings[rung]) // self.reduction, int(closing))
-        best = (trial for _, trial in itertools.islice(self._standings[rung], quota))
-        return next(
-            (
-                trial
-                for trial in itertools.chain(self._passed[rung], best)
-                if self._waits(trial, rung)
-            ),
-            None,
-        )
+        able = itertools.chain(self._passed[rung], self._leaders(rung, quota))
+        return next((trial for trial in able if self._waits(trial, rung)), None)
 
     def _rank(self, trial: int, rung: int) -> int:
         return bisect.bisect_left(self._standings[rung], (self._losses[rung][trial], trial))

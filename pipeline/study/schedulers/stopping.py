@@ -20,5 +20,7 @@ class Stopping(AtOnce):
 
     def _passes(self, trial: int, rung: int) -> bool:
         standings = self._standings[rung]
+        if self._several:
+            return trial in self._leaders(rung, max(1, len(standings) // self.reduction))
         rank = bisect.bisect_left(standings, (self._losses[rung][trial], trial))
         return rank < max(1, len(standings) // self.reduction)
