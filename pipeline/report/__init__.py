@@ -67,6 +67,7 @@ def _draw_up(record: Record, home: Path, lang: str) -> tuple["Findings", dict[st
             findings.importance,
             findings.tuning,
             findings.answers,
+            findings.front,
         )
         drawings = {drawing.name: drawing for drawing in figures.draw_all(*shown)}
     drawn_up = frame_files.files(findings)

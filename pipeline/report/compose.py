@@ -7,6 +7,7 @@ from pathlib import Path
 from pipeline.analysis.answers import Answers, read_answers
 from pipeline.analysis.diagnosis import unconverged
 from pipeline.analysis.fairness import mismatched, post_hoc, refusal
+from pipeline.analysis.front import Front, read_front
 from pipeline.analysis.importance import Importance, measure
 from pipeline.analysis.results import Ablation, read_ablation
 from pipeline.analysis.rung_sample import Sample, choose
@@ -30,6 +31,7 @@ from pipeline.report.sections import classes as classes_text
 from pipeline.report.sections import diagnosis as diagnosis_text
 from pipeline.report.sections import (
     effects,
+    front,
     lead,
     next_steps,
     optimism,
@@ -51,6 +53,7 @@ from pipeline.study.study import Study
 FIGURES = frozenset(
     {"curves", "differences", "interaction", "search", "importance", "slices", "parallel", "tuning"}
 )
+FIGURES |= {"front"}
 FIGURES |= {
     f"{kind}_{arm}" for kind in ("confusion", "embedding") for arm in ("reference", "highest")
 }
@@ -71,6 +74,7 @@ class Findings:
     answers: Answers  # of the arms, picture by picture
     warnings: tuple[str, ...]
     fingerprints: Mapping[str, str]  # run → that of its config as it was recorded
+    front: Front | None  # None: the search has one objective
 
 
 def read(record: Record, home: Path | None = None) -> Findings:
@@ -124,6 +128,7 @@ def read(record: Record, home: Path | None = None) -> Findings:
         answers,
         warnings,
         fingerprints,
+        read_front(record, study),
     )
 
 
@@ -190,6 +195,7 @@ def _blocks(findings: Findings, dropped: frozenset[str]) -> Iterator[Block]:
     again = "" if raced else winners_curse.sentence(findings.search, findings.ablation)
     yield from search_text.blocks(findings.search, study, again=again, dropped=dropped)
     yield from raced
+    yield from front.blocks(findings.front, dropped=dropped)
     yield from importance_text.blocks(
         findings.sample, findings.importance, findings.tuning, study, dropped=dropped
     )

@@ -91,6 +91,7 @@ def _runs(
         line |= {f"factor {name}": int(on) for name, on in levels.get(run.arm, {}).items()}
         line |= {"status": run.status, **_results(run, own), "num_params": run.num_params or None}
         line |= {"num_macs": run.num_macs or None, "num_train": run.num_train or None}
+        line |= {f"cost_{name}": cost for name, cost in run.costs.items()}
         line |= {"images_per_s": median(run_speeds(run) or [np.nan]), **_seeds(run, study)}
         line |= {
             "data_fingerprint": run.data or record.data["fingerprint"],

@@ -17,6 +17,7 @@ from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
 from pipeline.analysis.answers import Answers
+from pipeline.analysis.front import Front
 from pipeline.analysis.importance import Importance
 from pipeline.analysis.results import Ablation
 from pipeline.analysis.search_results import Search
@@ -24,6 +25,7 @@ from pipeline.analysis.stats import Contrast
 from pipeline.analysis.tuning_curve import Tuning
 from pipeline.report.figures import confusions
 from pipeline.report.figures.curves import history, learning_curves
+from pipeline.report.figures.front import front_figure
 from pipeline.report.figures.knobs import importance_bars, parallel, slices
 from pipeline.report.figures.style import BAD, BAND, GOOD, INK, MUTED, STYLE, TRAIN, VAL, short
 from pipeline.report.figures.tuning_curve import tuning_curve
@@ -46,10 +48,11 @@ def draw_all(
     importance: Importance | None,
     tuning: Tuning | None,
     answers: Answers | None = None,
+    front: Front | None = None,
 ) -> Iterator[Drawing]:
     """Every figure that has something to show."""
     with mpl.rc_context(STYLE):
-        for name, figure in _figures(ablation, search, importance, tuning, answers):
+        for name, figure in _figures(ablation, search, importance, tuning, answers, front):
             yield _render(name, figure)
 
 
@@ -58,7 +61,12 @@ def figures(findings: "Findings") -> Iterator[tuple[str, Figure]]:
     found = findings
     with mpl.rc_context(STYLE):
         yield from _figures(
-            found.ablation, found.search, found.importance, found.tuning, found.answers
+            found.ablation,
+            found.search,
+            found.importance,
+            found.tuning,
+            found.answers,
+            found.front,
         )
 
 
@@ -74,6 +82,7 @@ def _figures(
     importance: Importance | None,
     tuning: Tuning | None,
     answers: Answers | None,
+    front: Front | None,
 ) -> Iterator[tuple[str, Figure]]:
     trained = [
         row for row in ablation.rows if any(run.epochs for run in (*row.complete, *row.diverged))
@@ -87,6 +96,8 @@ def _figures(
         yield "interaction", interactions(ablation)
     if any(run.rungs for run in search.trials):
         yield "search", history(search)
+    if front:
+        yield "front", front_figure(front)
     if importance:
         yield "importance", importance_bars(importance)
         yield "slices", slices(importance, search.judged)

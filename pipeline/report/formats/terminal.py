@@ -84,7 +84,8 @@ def _best(search: Search, study: Study) -> Iterator[str]:
     judged = search.judged
     value = Points.of(judged, 2).level(top[1])
     whose = f"trial {best.number}" + (", the baseline" if best.number == 0 else "")
-    said = f"Best configuration: {whose}, "
+    title = f"Configuration of the {judged.most} {judged.val}" * bool(best.costs)
+    said = f"{title or 'Best configuration'}: {whose}, "
     said += "which stayed in the race" if search.stayed else f"{judged.val} {value} {where}"
     said += "" if search.stayed else f" (selected by it, so on average too {judged.flattered})"
     yield from _wrap(said, then="  ")

@@ -183,7 +183,7 @@ def _selection(sample: Sample, study: Study) -> Iterator[str]:
             "Too few of these trials reached the rung above to say whether this importance holds "
             "on longer training."
         )
-    if study.search.sampler in ("tpe", "gp"):
+    if study.search.sampler in ("tpe", "gp", "nsga2"):
         yield (
             f"Sampler {study.search.sampler.upper()}: it crowds where values were good, so the "
             "trials do not cover the space "

@@ -4,6 +4,7 @@ import math
 import re
 from collections.abc import Iterator, Sequence
 
+from pipeline.analysis.front import read_front
 from pipeline.analysis.results import Ablation
 from pipeline.analysis.stats import MIN_REPLICATES, Contrast, replicates_to_find
 from pipeline.analysis.wording import Points, listed
@@ -14,7 +15,7 @@ MOST = 100  # replicates that anyone is told to train
 NAMING = ("--study", "--data", "--mlruns")  # flags that say which record is meant
 OTHER_RECORD = ("--path", "--around")  # and those that make another one of it
 ONCE = ("--fresh", "--resume", "--dry-run")  # --fresh would begin anew, beside what is there
-SEARCH_ONLY = ("--trials", "--race", "--warm-start")
+SEARCH_ONLY = ("--trials", "--race", "--against", "--warm-start")
 REPLICATES = ("--replicates", "--max-replicates")
 SETS = {  # flag → fields that --set may give in its place
     "--replicates": ("ablation.replicates",),
@@ -65,10 +66,16 @@ def _steps(
             "Which of the settings that the search found matter: each taken back alone.",
             _with(_ablate(command), "--around", "best"),
         )
-    if any(row.values for row in ablation.rows) and _is_the_usual_record(command):
+    export = ("python -m pipeline.export", *_kept(command[3:], NAMING))
+    usual = _is_the_usual_record(command)
+    if any(row.values for row in ablation.rows) and usual:
+        yield "The best model by validation, with its card and predictions.", " ".join(export)
+    front = read_front(record, record.study)
+    cheaper = [point.run.number for point in front.points if point.stays] if front else []
+    if usual and len(cheaper) > 1:
         yield (
-            "The best model by validation, with its card and predictions.",
-            " ".join(("python -m pipeline.export", *_kept(command[3:], NAMING))),
+            f"A cheaper point of the front that stayed in the race, as trial {cheaper[-1]}.",
+            " ".join((*export, "--trial", str(cheaper[-1]))),
         )
 
 

@@ -61,9 +61,10 @@ def curse(best: Racer, judged: Judged) -> str:
     if not fresh:
         return f"What choosing trial {number} added to its number is not measured yet."
     found, shown = winners_curse(chosen_by, fresh), Points.of(judged, DECIMALS)
+    best_of = f"the {judged.most}" if best.trial.costs else "the best"
     text = (
-        f"Winner's curse: trial {number} has {judged.val} {shown.level(found.search_val)}, the "
-        "best of the search as the race began; trained again "
+        f"Winner's curse: trial {number} has {judged.val} {shown.level(found.search_val)}, "
+        f"{best_of} of the search as the race began; trained again "
         f"{plural(len(fresh), 'time')} on the same "
         f"split it has {shown.level(found.fresh_val)}. Chosen minus fresh: "
         f"{shown.difference(found.optimism)}"
@@ -88,12 +89,21 @@ def _overview(field: tuple[Racer, ...], judged: Judged) -> str:
             f"One trial alone was to race, or could: number {field[0].trial.number}, which stays "
             "without running."
         )
+    who, behind = f"the search's {len(field)} best trials", f"the {judged.most}"
+    if _several(field):
+        who = f"{len(field)} points of the search's front"
+        behind += " of those that cost no more"
     return (
-        f"Race: the search's {len(field)} best trials are trained again in full, up to {ROUNDS} "
+        f"Race: {who} are trained again in full, up to {ROUNDS} "
         "times each, with the search's split and with weights and an order of pictures of their "
-        f"own; from the second run on a trial is dropped whose mean is behind the {judged.most} by "
+        f"own; from the second run on a trial is dropped whose mean is behind {behind} by "
         "more than the 95 % interval of their difference (pooled spread)."
     )
+
+
+def _several(field: tuple[Racer, ...]) -> bool:
+    """Whether the search had several objectives."""
+    return bool(field[0].trial.costs)
 
 
 def _outcome(field: tuple[Racer, ...], record: Record, ablation: Ablation) -> str:
@@ -108,6 +118,9 @@ def _outcome(field: tuple[Racer, ...], record: Record, ablation: Ablation) -> st
     best = next(one.trial for one in field if one.trial.key == race.winner)
     text = f"Trial {best.number} stays"
     text += f", by the {ablation.judged.most} mean" * (len(field) > 1)
+    if len(left := stay(field)) > 1 and _several(field):
+        numbers = listed([str(one.trial.number) for one in left])
+        text = f"Trials {numbers} stay. Trial {best.number} has the {ablation.judged.most} mean"
     if ablation.found:
         text += (
             f": the arm {ablation.found.row.arm}, trained with replicates of its own for the table."
@@ -149,7 +162,8 @@ def _table(field: tuple[Racer, ...], record: Record, judged: Judged) -> Table:
         Column(f"again: {judged.val}†{judged.unit}, mean ± sd (n)", "right"),
         Column("outcome"),
     )
-    caption = "Race of the search's best trials. Values of different rungs are not comparable."
+    of = "points of the search's front" if _several(field) else "the search's best trials"
+    caption = f"Race of {of}. Values of different rungs are not comparable."
     return Table(caption, columns, tuple(rows))
 
 
@@ -167,5 +181,6 @@ def _end(one: Racer, field: tuple[Racer, ...], record: Record, judged: Judged) -
         last = next((n for n in range(1, ROUNDS + 1) if one not in stay(field, n)), 0)
         if last and one.lost(last):
             return f"lost run {last}"
-        return f"dropped after run {last}" if last else f"not the {judged.most} mean"
+        left = "stays" if _several(field) else f"not the {judged.most} mean"
+        return f"dropped after run {last}" if last else left
     return "open"

@@ -9,6 +9,7 @@ from pipeline.analysis.wording import NONE, Points, value
 from pipeline.counts import duration, plural
 from pipeline.record.record import Run
 from pipeline.report.document import Block, Cell, Column, Figure, Heading, Table, Text, table
+from pipeline.study.judged import Judged
 from pipeline.study.study import Study
 
 DECIMALS = 2  # of a percent
@@ -97,8 +98,11 @@ def winner(search: Search, best: Run) -> str:
         else f"at rung {rung + 1} of {search.num_rungs}"
     )
     whose = f"number {best.number}" + (", the baseline itself" if best.number == 0 else "")
+    which = f"The trial with the {search.judged.most} {search.judged.val} is {whose}: "
+    if not best.costs:
+        which = f"The best trial is {whose}: {search.judged.val} "
     text = (
-        f"The best trial is {whose}: {search.judged.val} {shown.level(acc)} {place}. It was "
+        f"{which}{shown.level(acc)} {place}. It was "
         f"selected by this very number, among {plural(search.reached(rung), 'trial')} that "
         f"{among}, so on average it is too {search.judged.flattered}; one run, no spread, no "
         "test."
@@ -123,12 +127,17 @@ def configuration(best: Run, study: Study, *, raced: bool = False) -> Table:
         rows.append(
             (Cell(path), Cell(value(mine.get(path)), bold=not same), Cell(value(theirs.get(path))))
         )
+    judged = Judged.of(study.baseline)
+    mark = f"{judged.most} {judged.val}" if best.costs else "stayed" if raced else "best"
     columns = (
         Column("knob"),
-        Column(f"{'stayed' if raced else 'best'} (trial {best.number})", "right"),
+        Column(f"{mark} (trial {best.number})", "right"),
         Column("baseline", "right"),
     )
     what = "Configuration that stayed in the race" if raced else "Best configuration of the search"
+    if best.costs:
+        mean = f"{judged.most} mean {judged.val}" if raced else f"{judged.most} {judged.val}"
+        what = f"Configuration of the {mean} of the {'race' if raced else 'search'}"
     return Table(f"{what}; bold: differs from the baseline.", columns, tuple(rows))
 
 
