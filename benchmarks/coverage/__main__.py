@@ -14,10 +14,19 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from benchmarks.coverage import answered, intervals, judging, learners, pictures, pilots, verdicts
+from benchmarks.coverage import (
+    answered,
+    components,
+    intervals,
+    judging,
+    learners,
+    pictures,
+    pilots,
+    verdicts,
+)
 from benchmarks.coverage.rows import table
 
-SUBJECTS = (intervals, verdicts, answered, learners, judging, pictures, pilots)
+SUBJECTS = (intervals, verdicts, answered, components, learners, judging, pictures, pilots)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
