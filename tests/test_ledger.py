@@ -267,8 +267,8 @@ def test_two_ledgers_of_one_process_exclude_each_other(tmp_path):
         ({}, ""),
         ({"format": 1}, ""),
         (
-            {"format": 4, "commit": "abc123"},
-            r"by a newer version of this code \(commit abc123\), in format 4.*nothing",
+            {"format": 5, "commit": "abc123"},
+            r"by a newer version of this code \(commit abc123\), in format 5.*nothing",
         ),
         ({"format": "x"}, "in format x"),
         ({"format": True}, "in format True"),

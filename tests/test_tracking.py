@@ -299,6 +299,27 @@ def test_the_trials_of_an_arms_own_search_lie_under_the_arm(root, tmp_path):
     assert seen(root, folder.name) == view
 
 
+def test_runs_that_take_replicates_apart_are_none_of_the_arm_until_they_are(root, tmp_path):
+    folder = tmp_path / "apart-digits"
+    study = small_study(num_trials=0, replicates=2).override({"ablation.variance": 3})
+    record = whole(root, folder, study)
+    view = seen(root, folder.name)
+    own = {key: run for key, run in record.runs.items() if run.kind == "source"}
+    assert len(own) == 7
+    assert {view[key]["tags"]["kind"] for key in own} == {"source"}
+    assert {view[key]["parent"] for key in own} == {"arm:baseline"}
+    assert view["arm:baseline"]["metrics"]["val_acc_n"][-1][1] == 2
+    (third,) = (key for key, run in own.items() if run.replicate == 3)
+    whole(root, folder, study.override({"ablation.replicates": 3}))
+    view = seen(root, folder.name)
+    assert view[third]["tags"]["kind"] == "replicate"
+    assert view[third]["tags"]["mlflow.runName"] == "#3 baseline"
+    assert (view[third]["status"], view[third]["tags"]["status"]) == ("FINISHED", "complete")
+    assert view["arm:baseline"]["metrics"]["val_acc_n"][-1][1] == 3
+    assert again(root, folder) == ""
+    assert seen(root, folder.name) == view
+
+
 def test_the_line_that_invites_to_compare():
     uri = "sqlite:////somewhere/mlflow.db"
     line = mlflow_views.invitation(uri, "7", "out")

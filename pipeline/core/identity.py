@@ -19,6 +19,11 @@ FIRST_RACE = 2000
 """Run r of a race has the replicate FIRST_RACE + r: weights and an order of pictures that no other
 run has, on the split of the trials that race.
 """
+REDRAWN = 10_000
+"""Replicate n * REDRAWN + r is replicate r with its n innermost sources of chance drawn anew: the
+order of the pictures (with what augmentation and dropout draw), then the initial weights too, then
+the split too.
+"""
 
 
 def as_today(cls: type[Read], tree: Mapping[str, Any]) -> Read:
@@ -49,8 +54,8 @@ def run_key(
 
 @dataclass(frozen=True)
 class Seeds:
-    """What a run's chance is drawn by: `run` its weights and the order of its pictures, `split` and
-    the replicate's number its split, where one is drawn.
+    """What a run's chance is drawn by: `run` the order of its pictures and, unless `weights` says
+    otherwise, its weights; `split` and the number `drawn` its split, where one is drawn.
     """
 
     study: int
@@ -65,8 +70,17 @@ class Seeds:
         return self.study * 1_000_003
 
     @property
+    def weights(self) -> int:
+        """What its initial weights are drawn by."""
+        redrawn, replicate = divmod(self.replicate, REDRAWN)
+        return self.split + (replicate if redrawn == 1 else self.replicate)
+
+    @property
     def drawn(self) -> int:
         """The replicate whose split it is trained on; 0 is that of the study's own search."""
+        redrawn, replicate = divmod(self.replicate, REDRAWN)
+        if redrawn:
+            return replicate if redrawn < 3 else self.replicate
         return 0 if self.replicate > FIRST_RACE else self.replicate
 
 

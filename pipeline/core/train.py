@@ -58,6 +58,7 @@ def train(
     before_save: Callable[[], None] = lambda: None,
     device: str = "cpu",
     group: Group | None = None,
+    init: int | None = None,
 ) -> Result:
     """Train up to epoch `stop` of a schedule laid out over `config.epochs`, or until its patience
     runs out.
@@ -66,7 +67,8 @@ def train(
     leaves one per epoch. `on_epoch` gets every epoch beyond `reported` once, in order, after its
     checkpoint is on disk: epoch, train_loss, train_acc (both in eval mode, without augmentation, on
     a fixed part of the train split), val_loss, val_acc, lr (of the last step), seconds.
-    `before_save` is called before each checkpoint; what it raises ends the run. Global random state
+    `before_save` is called before each checkpoint; what it raises ends the run. `init`: the seed of
+    the initial weights, where it is not `seed`. Global random state
     is left as it was found. Every process of a `group` calls it with the same arguments; the leader
     alone evaluates, reports and writes.
 
@@ -76,7 +78,13 @@ def train(
     where = torch.device(device)
     with torch.random.fork_rng(devices=[where] if where.type == "cuda" else []):
         run = Trainer(
-            config, inputs, seed=seed, folder=folder, device=where, group=group or Group()
+            config,
+            inputs,
+            seed=seed,
+            folder=folder,
+            device=where,
+            group=group or Group(),
+            init=init,
         )
         emit = on_epoch or (lambda _: None)
         stop = config.epochs if stop is None else min(stop, config.epochs)

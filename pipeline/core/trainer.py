@@ -47,7 +47,9 @@ class Trainer:
         folder: Path | None,
         device: torch.device,
         group: Group,
+        init: int | None = None,
     ) -> None:
+        """init: the seed of the initial weights, where it is not `seed`."""
         self.config, self.inputs, self.device, self.group = config, inputs, device, group
         self.folder, self.identity = folder, identity(config, seed)
         found = (
@@ -58,7 +60,7 @@ class Trainer:
         # a run keeps the precision that it began with, wherever it goes on
         self.precision = resolve_precision(config, device) if found is None else found.precision
         self.about = describe(config, inputs)
-        torch.manual_seed(torch_seed(seed, "init"))
+        torch.manual_seed(torch_seed(seed if init is None else init, "init"))
         model = build_model(config, inputs, device, pretrained=found is None)
         self.num_params = sum(p.numel() for p in model.parameters())
         optimizer = config.optimizer.build(model)

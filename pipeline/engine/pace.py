@@ -73,7 +73,7 @@ class Pace:
                 self._epoch(record.runs[event.run], event.metrics["seconds"])
             case events.Rung() | events.End() if event.run in self._begun:
                 started, spent = self._begun.pop(event.run)
-                kind = record.runs[event.run].kind
+                kind = "trial" if record.runs[event.run].kind == "trial" else "arm"
                 self._beside[kind].append(max(0.0, event.time - started - spent))
 
     def _epoch(self, run: Run, seconds: float) -> None:

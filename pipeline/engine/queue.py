@@ -1,5 +1,5 @@
-"""What to train next: the trials of the searches rung by rung, the race of the best, then the arms'
-replicates. Rebuilt from the ledger alone.
+"""What to train next: the trials of the searches rung by rung, the race of the best, the arms'
+replicates, then what takes these apart. Rebuilt from the ledger alone.
 
 The plan deals in segments: a piece of one run, from where it stands to an epoch. A worker that dies
 loses at most the segment's epochs since its last checkpoint, and the segment is handed out again.
@@ -16,6 +16,7 @@ from pipeline.engine.race import Race
 from pipeline.engine.replicates import Ahead, Replicates, as_planned
 from pipeline.engine.searches import Searches
 from pipeline.engine.trials import Trials
+from pipeline.engine.variance import Variance
 from pipeline.errors import MachineError, PipelineError
 from pipeline.frozen import digest
 from pipeline.record import events
@@ -63,6 +64,7 @@ class Plan:
         self.searches = Searches(study, record, with_search=with_search)
         self.trials = self.searches.main
         self.race = Race(study, ledger, record, self.keys, with_search=with_search)
+        self.variance = Variance(study, ledger, record, self.keys, self.searches)
         self.look: Callable[[Plan], object] = lambda _: None  # before each segment (see timetable)
         self.past_search = False  # of its share of the time
         self.last_row = study.ablation.replicates  # beyond, none is begun for want of time
@@ -90,6 +92,7 @@ class Plan:
             self.raced_late = self.raced_late or not self.race.able()
             ways = [self._next_of_arms, self._next_of_race]
             ways += [self._next_of_search] if self.raced_late else []
+        ways.append(self._next_of_variance)
         segment = next((found for way in ways if (found := way())), None)
         return self.next() if segment is None and self.again else segment
 
@@ -105,7 +108,11 @@ class Plan:
     def outstanding(self) -> bool:
         """Whether anything planned is left to train, time limits aside; changes nothing."""
         waits = self.live or self.again or self.replicates.todo or self.replicates.ended()
-        return bool(waits) or self.trials.outstanding() or self.race.outstanding()
+        return bool(waits) or self._searching() or self.variance.outstanding()
+
+    def _searching(self) -> bool:
+        """Whether anything is left of the study's own search, time limits aside."""
+        return self.trials.outstanding() or self.race.outstanding()
 
     def epoch(self, segment: str, metrics: Mapping[str, float]) -> None:
         """A worker finished an epoch of a segment; nothing where that has ended."""
@@ -167,7 +174,7 @@ class Plan:
 
     def total_epochs(self) -> tuple[float, int]:
         """Epochs that the whole plan takes: (of the search, expected; of race, arms, searches)."""
-        arms = self.replicates.epochs() + self.race.left_epochs()
+        arms = self.replicates.epochs() + self.race.left_epochs() + self._apart()[0]
         return self.trials.expected_epochs(), arms + round(
             sum(t.expected_epochs() for t in self.searches.arms)
         )
@@ -175,15 +182,21 @@ class Plan:
     def remaining_epochs(self) -> tuple[float, int]:
         """What is left of `total_epochs`; 0 for a search where no trial can be begun or sent on."""
         arms = self.replicates.epochs() + self.race.left_epochs() - self.replicates.spent()
+        arms += self._apart()[1]
         return self.trials.left_epochs(), max(arms, 0) + round(
             sum(t.left_epochs() for t in self.searches.open)
         )
+
+    def _apart(self) -> tuple[int, int]:
+        """Epochs of what takes replicates apart: (all, left)."""
+        return self.variance.epochs(self.replicates.rows.most[self.variance.layout.arm])
 
     def _wanted(self, run: Run) -> bool:
         if run.kind == "trial":
             race = run.search == RACE
             return self.race.wanted(run) if race else self.searches.wanted(run)
-        return self.replicates.wanted(run)
+        of = self.replicates if run.kind == "arm" else self.variance
+        return of.wanted(run)
 
     def _next_of_search(self) -> Segment | None:
         return self._next_trial(self.trials) if self.trials.num_trials else None
@@ -221,9 +234,17 @@ class Plan:
             config = self.replicates.config_of(arm, replicate)
             if config is not None:
                 run = self.record.runs[self._new_arm(arm, replicate, config)]
-                if run.unfinished:  # else it is known, of what the arm was before the study grew
+                # else it is known: of what the arm was before the study grew, or by a source
+                if run.unfinished and run.key not in self.busy():
                     return self._begin(run)
         return self._next_of_arms() if self.replicates.ended() else None
+
+    def _next_of_variance(self) -> Segment | None:
+        """Once nothing else is left to begin."""
+        if self.replicates.todo or self.searches.open or self._searching():
+            return None
+        run = self.variance.next()
+        return None if run is None else self._begin(run)
 
     def _next_trial(self, trials: Trials) -> Segment | None:
         while True:
@@ -297,13 +318,13 @@ class Plan:
         ladder = self.trials.ladder
         rung = max(run.rung, self.trials.first(run)) if rung is None else rung
         stop = ladder.stop(config.epochs, rung)
-        if run.kind == "arm" or run.search == RACE:
-            rung, stop = -1 if run.kind == "arm" else ladder.num_rungs - 1, config.epochs
+        if (test := run.kind != "trial") or run.search == RACE:
+            rung, stop = -1 if test else ladder.num_rungs - 1, config.epochs
         start = self.ledger.append(events.Start(run=run.key, rung=rung, code=self._code(config)))
         self.searches.sent(run, rung)
         name = f"{self.record.header.id}.{start.seq}"
         self.live[name] = run.key
-        seeds, test = self.keys.seeds(run.replicate), run.kind == "arm"
+        seeds = self.keys.seeds(run.replicate)
         return Segment(name, run.key, config, seeds, stop, len(run.epochs), test, start.code)
 
     def _code(self, config: TrainConfig) -> str:

@@ -96,7 +96,9 @@ def clear(study_folder: Path) -> None:
 def facts(run: Run, error: str, attempt: int) -> dict[str, Any]:
     """What an entry says of the run."""
     place = (
-        {"arm": run.arm, "replicate": run.replicate} if run.kind == "arm" else {"trial": run.number}
+        {"trial": run.number}
+        if run.kind == "trial"
+        else {"arm": run.arm, "replicate": run.replicate}
     )
     return {
         **place,

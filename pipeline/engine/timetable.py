@@ -13,6 +13,7 @@ from pipeline.core.config import TrainConfig
 from pipeline.engine.pace import Pace, Work, arms_left, wall
 from pipeline.engine.race import ROUNDS, pick, racers
 from pipeline.engine.replicates import as_planned
+from pipeline.engine.variance import works
 from pipeline.record.record import Record
 from pipeline.study.looks import looks
 from pipeline.study.study import PILOT_RUNS, Study
@@ -30,10 +31,11 @@ TABLE_SHARE = 0.75  # of all time: fewer race where the table would take more
 
 @dataclass(frozen=True)
 class Left:
-    """What is left to train. works: replicates of arms; num_trials, trial_epochs: of the study's
-    search; tunings: epochs of the arms' own, with the replicate that each serves (0: all);
-    num_laps: runs of the race; found_rows: replicates of the arm that it leads to, while that is
-    not known; field: who would race, where that can be told.
+    """What is left to train. works: replicates of arms, and what takes these apart, whose numbers
+    are above them; num_trials, trial_epochs: of the study's search; tunings: epochs of the arms'
+    own, with the replicate that each serves (0: all); num_laps: runs of the race; found_rows:
+    replicates of the arm that it leads to, while that is not known; field: who would race, where
+    that can be told.
     """
 
     study: Study
@@ -61,7 +63,10 @@ class Left:
             rows = plan.study.ablation.replicates
         return cls(
             plan.study,
-            tuple(arms_left(plan.replicates.arms, plan.replicates.rows.most, plan.record)),
+            (
+                *arms_left(plan.replicates.arms, plan.replicates.rows.most, plan.record),
+                *works(plan.record, plan.study),
+            ),
             trials.num_left if trials.num_trials else 0,
             trials.left_epochs() if trials.num_trials else 0.0,
             tuple((one.target.serves, one.left_epochs()) for one in plan.searches.open),
@@ -96,7 +101,10 @@ class Left:
         over = not with_search or bool(record.race and record.race.winner)
         return cls(
             study,
-            tuple(arms_left(study.all_arms(), most or as_planned(record, study).most, record)),
+            (
+                *arms_left(study.all_arms(), most or as_planned(record, study).most, record),
+                *works(record, study),
+            ),
             num_trials,
             max(0.0, trial_epochs - sum(run.spent for run in begun)),
             tuple(tunings),

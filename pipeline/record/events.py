@@ -174,6 +174,21 @@ class Arm(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Source(Event):
+    """A run is taken up that tells apart which source of chance makes the arms' replicates
+    differ."""
+
+    kind: ClassVar[str] = "source"
+    since: ClassVar[int] = 4
+    run: Annotated[str, "key of the run"]
+    arm: Annotated[str, "whose replicate it is a variation of"]
+    replicate: Annotated[int, "its own, and what of its chance is drawn anew (see `identity`)"]
+    config: Annotated[Tree, "the whole configuration"]
+    data: Annotated[str, "fingerprint of the pictures"] = ""
+    core_version: Annotated[int, "of the training core; 0: not recorded"] = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Code(Event):
     """What runs are trained by, each version once."""
 
@@ -304,7 +319,7 @@ class Unread(Event):
 KINDS: dict[str, type[Event]] = {
     cls.kind: cls
     for cls in (
-        *(Study, Revision, Session, Plan, Pilot, Trial, Twin, Race, Arm, Code),
+        *(Study, Revision, Session, Plan, Pilot, Trial, Twin, Race, Arm, Source, Code),
         *(Start, Epoch, Rung, Fail, End, Finish, Repair, Mlflow),
     )
 }

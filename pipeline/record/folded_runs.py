@@ -1,7 +1,7 @@
 """The runs of a ledger, folded from the events that are about one run."""
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from pipeline.record import events
 from pipeline.record.runs import Run, todays
@@ -49,12 +49,21 @@ class Runs:
 
     def _arm(self, event: events.Arm) -> None:
         known = self.runs.get(event.run)
-        if known is not None:  # of an arm that was something else before the study grew
-            known.arm, known.replicate = event.arm, event.replicate
+        if known is not None:  # of an arm that was something else before the study grew, or a
+            # source of variance was told by it before the arm had so many replicates
+            known.kind, known.arm, known.replicate = "arm", event.arm, event.replicate
             return
+        self._beside_search(event, "arm")
+
+    def _source(self, event: events.Source) -> None:
+        self._beside_search(event, "source")
+
+    def _beside_search(
+        self, event: events.Arm | events.Source, kind: Literal["arm", "source"]
+    ) -> None:
         self.runs[event.run] = Run(
             event.run,
-            "arm",
+            kind,
             todays(event.config),
             arm=event.arm,
             replicate=event.replicate,

@@ -18,7 +18,7 @@ from pipeline.record.events import Event, Line, Unread
 from pipeline.record.lock import open_plain
 
 FILE = "ledger.jsonl"
-FORMAT = 3
+FORMAT = 4
 """Of what is written, in the header; 1 where that says none. 2: the header says its format, a
 repair leaves an event.
 

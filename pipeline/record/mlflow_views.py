@@ -9,11 +9,12 @@ from typing import Any
 from pipeline.core.identity import FIRST_RACE
 from pipeline.core.metrics import metric_names
 from pipeline.errors import shell_word
-from pipeline.record.events import End, Trial
+from pipeline.record.events import End, Source, Trial
 from pipeline.record.record import Record, Run
 from pipeline.study.judged import Judged
 from pipeline.study.study import Study
 from pipeline.study.tuning import RACE
+from pipeline.study.variance import in_words
 
 VIEW_TAG = "mlflow.sharedViewState.arms"  # where the UI keeps views that were saved to be shared
 
@@ -64,6 +65,14 @@ def run_tags(study: Study, kind: str, arm: str, facts: Mapping[str, object]) -> 
     return {**tags, **own, "status": "running", **factor_tags(study).get(arm, {})}
 
 
+def trial_tags(study: Study, event: Trial | Source) -> dict[str, object]:
+    """What a run is tagged with that is no replicate of an arm."""
+    facts: dict[str, object] = {"replicate": event.replicate}
+    if isinstance(event, Trial):
+        facts |= {"trial": event.trial, "search": event.search}
+    return run_tags(study, event.kind, event.arm, facts)
+
+
 def replicate_tags(study: Study, run: Run) -> dict[str, object]:
     """What a replicate is in the study as it is now: its arm's, or of a former one."""
     arms = factor_tags(study)
@@ -75,8 +84,12 @@ def replicate_tags(study: Study, run: Run) -> dict[str, object]:
     return {key: tags[key] for key in tags if key != "status"} | factors | {"mlflow.runName": name}
 
 
-def trial_name(event: Trial) -> str:
-    """What a trial is called: by its number, the arm that it tunes, its round of the race."""
+def trial_name(event: Trial | Source) -> str:
+    """What a trial is called: by its number, the arm that it tunes, its round of the race; what
+    tells sources of variance apart by the replicate that it varies.
+    """
+    if isinstance(event, Source):
+        return f"#{in_words(event.replicate)}, {event.arm}"
     if event.search == RACE:
         return f"trial {event.trial:03d} again, race {event.replicate - FIRST_RACE}"
     return f"trial {event.trial:03d}{event.search.replace('arm:', ' of ', 1)}"

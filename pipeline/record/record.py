@@ -90,6 +90,8 @@ class Record(Runs):
                 self._twin(event)
             case events.Arm():
                 self._arm(event)
+            case events.Source():
+                self._source(event)
             case events.Code():
                 self.code[event.id] = event.parts
             case events.Race():
@@ -210,11 +212,21 @@ class Record(Runs):
         used = {key for name, keys in self.searches.items() if name != RACE for key in keys}
         racing = [self.runs[key].config for key in self.race.candidates] if self.race else []
         used |= {run.key for run in self.trials(RACE) if run.config in racing}
+        used |= self._sources()
         return [
             run
             for run in self.runs.values()
             if (not run.arm if run.kind == "arm" else run.key not in used)
         ]
+
+    def _sources(self) -> set[str]:
+        """The runs that vary the reference as it is now."""
+        found = [run for run in self.runs.values() if run.kind == "source"]
+        if not found:
+            return set()
+        arm, config = self.study.arms()[0]
+        made = [run.config for run in self.arms()[arm.name]] + [config.model_dump(mode="json")]
+        return {run.key for run in found if run.config in made}
 
     def ranked_trials(self, search: str = "") -> list[Run]:
         """The trials with a value: who went furthest first, then by their worth at that rung; of

@@ -1,4 +1,6 @@
-"""A run as recorded: a trial of a search, or one replicate of an arm."""
+"""A run as recorded: a trial of a search, one replicate of an arm, or one that tells sources of
+variance apart.
+"""
 
 import functools
 import json
@@ -28,12 +30,12 @@ def _todays(config: str) -> dict[str, Any]:
 
 @dataclass
 class Run:
-    """One training run: a trial of a search, or one replicate of an arm. The trials of an arm's
-    search name the arm too.
+    """One training run: a trial of a search, one replicate of an arm, or a variation of a replicate
+    ("source"). The trials of an arm's search name the arm too.
     """
 
     key: str
-    kind: Literal["trial", "arm"]
+    kind: Literal["trial", "arm", "source"]
     config: dict[str, Any]
     number: int = -1  # trials count from 0, the baseline; arms have -1
     knobs: dict[str, Any] = field(default_factory=dict)
@@ -41,7 +43,7 @@ class Run:
     search: str = ""  # the search that a trial was begun for; "" is the study's own
     arm: str = ""  # of a replicate "" where the study, which has grown, has no such arm any more
     defined: str = ""  # what its arm was when the study last changed (see `revision`)
-    replicate: int = 0  # arms use replicates 1 … n, trials 0 or one above all of these
+    replicate: int = 0  # arms use replicates 1 … n, trials 0 or one above (see `identity`)
     status: Status = "new"
     rung: int = -1  # the rung it was last sent to
     epochs: list[dict[str, float]] = field(default_factory=list)  # epochs[i]["epoch"] == i + 1
@@ -78,7 +80,7 @@ class Run:
     def spent(self) -> int:
         """Epochs that it no longer takes: all of them once it has ended for good, however early."""
         ended = self.early or (
-            self.kind == "arm" and self.status in ("complete", "diverged", "failed")
+            self.kind != "trial" and self.status in ("complete", "diverged", "failed")
         )
         return int(self.config["epochs"]) if ended else len(self.epochs)
 

@@ -124,7 +124,7 @@ class Salvage:
                 if isinstance(event, kinds.Trial):
                     return event.run not in runs
                 return self._as_then(event, told=line.get("sent", ...))
-            case kinds.Arm():
+            case kinds.Arm() | kinds.Source():
                 tuned = event.arm in self._tuned and not self.record.arms().get(event.arm)
                 known = runs.get(event.run)
                 fresh = known is None or known.config == todays(event.config)
@@ -224,12 +224,12 @@ def _put(path: Path, beside: Path, content: bytes) -> None:
         raise
 
 
-def _asked_for(record: Record, event: kinds.Arm | kinds.Trial | kinds.Twin) -> bool:
+def _asked_for(record: Record, event: kinds.Arm | kinds.Source | kinds.Trial | kinds.Twin) -> bool:
     """Whether the study as it was then, for all that is known, asks for this run: what is lost may
     be that it had grown.
     """
     study = as_today(Study, record.asked)
-    if isinstance(event, kinds.Arm):
+    if isinstance(event, kinds.Arm | kinds.Source):
         taken = (run.key for runs in record.arms().values() for run in runs if _same(run, event))
         config = {arm.name: config for arm, config in study.all_arms()}.get(event.arm)
         if config is None or any(key != event.run for key in taken):
@@ -246,5 +246,5 @@ def _asked_for(record: Record, event: kinds.Arm | kinds.Trial | kinds.Twin) -> b
     return place(Run(event.run, "trial", tree), target.config, target.space) is not None
 
 
-def _same(run: Run, event: kinds.Arm) -> bool:
+def _same(run: Run, event: kinds.Arm | kinds.Source) -> bool:
     return (run.arm, run.replicate) == (event.arm, event.replicate)

@@ -133,7 +133,7 @@ class Tracker:
                 self._revise(event)
             case events.Session():
                 self._session(event)
-            case events.Trial():
+            case events.Trial() | events.Source():
                 self._trial(event)
             case events.Arm():
                 self._arm(event)
@@ -252,9 +252,8 @@ class Tracker:
             if isinstance(event, events.Revision) or arm == event.arm:
                 self._arm_summary(arm, event)
 
-    def _trial(self, event: events.Trial) -> None:
-        facts = {"trial": event.trial, "search": event.search, "replicate": event.replicate}
-        tags = mlflow_views.run_tags(self._record.study, "trial", event.arm, facts)
+    def _trial(self, event: events.Trial | events.Source) -> None:
+        tags = mlflow_views.trial_tags(self._record.study, event)
         parent = self._arm_run(event.arm, event) if event.arm else self._known("study")
         name = mlflow_views.trial_name(event)
         run_id = self._run_id(event.run, event, name, parent, tags)
@@ -263,9 +262,13 @@ class Tracker:
             self._point(run_id, f"cost_{cost}", number, event.time, 0)
 
     def _arm(self, event: events.Arm) -> None:
-        tags = {"status": "running"} | self._replicate_tags(self._record.runs[event.run], event)
-        parent, name = tags.pop("mlflow.parentRunId"), tags.pop("mlflow.runName")
-        log_params(self._client, self._run_id(event.run, event, name, parent, tags), event.config)
+        tags = self._replicate_tags(run := self._record.runs[event.run], event)
+        parent, name = tags["mlflow.parentRunId"], tags["mlflow.runName"]
+        known = self._run_id(event.run, event, name, parent, tags | {"status": "running"})
+        log_params(self._client, known, event.config)
+        log_tags(self._client, known, tags)  # it may have told sources of variance apart before
+        if 0 <= run.ended_seq < event.seq:
+            self._arm_summary(event.arm, event)
 
     def _replicate_tags(self, run: Run, event: Event) -> dict[str, Any]:
         """What a replicate is now, in the study as it has grown: of some arm, or of none."""

@@ -39,6 +39,7 @@ from pipeline.report.sections import (
     provenance,
     race,
     sentences,
+    variance,
     winners_curse,
 )
 from pipeline.report.sections import importance as importance_text
@@ -176,6 +177,7 @@ def _blocks(findings: Findings, dropped: frozenset[str]) -> Iterator[Block]:
     yield from next_steps.blocks(ablation, record, sentences.points(ablation))
     yield Heading("Details")
     yield from ablation_text.blocks(ablation, record, study, dropped=dropped)
+    yield from variance.blocks(record, study, ablation, sentences.points(ablation))
     if warnings:
         yield Heading("Warnings")
         yield Bullets(warnings)

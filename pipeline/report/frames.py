@@ -1,8 +1,9 @@
-"""The numbers as tidy data frames: runs, arms, contrasts, curves, importance, confusion, per_class.
+"""The numbers as tidy data frames: runs, arms, contrasts, variance, curves, importance, confusion,
+per_class.
 
-One row is one run, arm, contrast, epoch of a run, knob and measure, pair of classes, class.
-Accuracies are shares of 1. Whole numbers are Int64 and texts string, both with missing values;
-other numbers are float64.
+One row is one run, arm, contrast, source of variance, epoch of a run, knob and measure, pair of
+classes, class. Accuracies are shares of 1. Whole numbers are Int64 and texts string, both with
+missing values; other numbers are float64.
 """
 
 from bisect import bisect_right
@@ -22,6 +23,7 @@ from pipeline.analysis.results import Ablation, at_best
 from pipeline.analysis.search_results import flat_config
 from pipeline.analysis.stats import Contrast
 from pipeline.analysis.tuning_effort import efforts
+from pipeline.analysis.variance import variance_rows
 from pipeline.analysis.wording import below_margin, word
 from pipeline.core.identity import Seeds
 from pipeline.core.metrics import metric_names
@@ -56,6 +58,7 @@ def read(findings: Findings) -> dict[str, pd.DataFrame]:
             )
         ),
         "contrasts": frame(_contrasts(ablation, "; ".join(later_changes(record)))),
+        "variance": frame(variance_rows(record, study, ablation)),
         "curves": _curves(record),
         "importance": frame(_importance(findings.importance, study) if findings.importance else ()),
         "confusion": frame(_of_split(answers, confusion_rows(answers.arms, answers.names))),
@@ -138,8 +141,8 @@ def _seeds(run: Run, study: Study) -> dict[str, object]:
     """
     seeds = Seeds(study.search.seed, run.replicate)
     drawn = seeds.drawn > 0 and run.config.get("split") != NO_SPLIT
-    split = seeds.run if drawn else None
-    return {"split_seed": split, "init_seed": seeds.run, "order_seed": seeds.run}
+    split = seeds.split + seeds.drawn if drawn else None
+    return {"split_seed": split, "init_seed": seeds.weights, "order_seed": seeds.run}
 
 
 def _session(

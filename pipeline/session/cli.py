@@ -18,6 +18,7 @@ from pipeline.session.options import BEST, MLRUNS, Options
 from pipeline.study.looks import MAXIMUM
 
 ERROR = "error: "
+LEVELS = 10  # that --variance takes apart: fewer leave its intervals wide
 MANY_WORKERS, WORKERS_A_CORE = 64, 4
 
 
@@ -190,6 +191,15 @@ def _training(flags: Parser, *, searches: bool) -> None:
         const=True,
         help="look at the results as they come: arms whose questions are all settled get no more "
         f"replicates (at most {MAXIMUM}, or --max-replicates)",
+    )
+    flags.add_argument(
+        "--variance",
+        type=at_least_0,
+        nargs="?",
+        const=LEVELS,
+        metavar="N",
+        help="say where the ± comes from: N replicates of the reference are taken apart by what "
+        f"chance drew anew, with a run more for each source (default: {LEVELS}; 0: none)",
     )
     flags.add_argument(
         "--seed", type=int, metavar="N", help="seed of the search and of the replicates"

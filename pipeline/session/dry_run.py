@@ -18,6 +18,7 @@ from pipeline.analysis.to_come import rows
 from pipeline.analysis.wording import race_in_words
 from pipeline.counts import plural
 from pipeline.data.listing import FIRST_RULES, Listing, Reading
+from pipeline.engine.variance import works
 from pipeline.errors import printable
 from pipeline.record.record import Record
 from pipeline.screen import folded
@@ -40,6 +41,7 @@ from pipeline.study.schedulers import Ladder
 from pipeline.study.study import Study
 from pipeline.study.survey import never_drawn
 from pipeline.study.tuning import Fixed, num_trials
+from pipeline.study.variance import Layout
 
 
 def dry_run(options: Options, asked: Chosen, folder: Path, *, with_search: bool) -> Iterator[str]:
@@ -83,6 +85,7 @@ def _recorded(record: Record, study: Study, *, with_search: bool) -> list[str]:
     most = rows(record, study).most.values()
     at_most = "at most " * ablation.until_answered
     left, said = expected(study, record, 1)["epochs_left"], ""
+    left += sum(work.epochs for work in works(record, study))
     if with_search:
         search = study.search
         trials = {run.key for run in record.trials()} | grown
@@ -141,6 +144,7 @@ def preview(
             "             with fewer than 3 replicates values are shown and nothing is tested"
         )
     lines += [f"             {arm.name}: {assigned(arm.overrides)}" for arm, _ in arms]
+    lines += _variance(study)
     plan = outline(study)
     said = [
         line
@@ -233,6 +237,20 @@ def listed(study: Study, data: Path | None, record: Record) -> Listing | None:
     if record.begun:
         dataset = dataset.read_by(Reading(**record.data.get("reading", {"rules": FIRST_RULES})))
     return dataset.scan(data) if dataset.at_hand else None
+
+
+def _variance(study: Study) -> list[str]:
+    """The runs that tell the sources of variance apart."""
+    layout = Layout.of(study)
+    if not layout.num_levels:
+        return []
+    added = layout.num_added(study.ablation.replicates)
+    most = "at least " * study.ablation.until_answered
+    return [
+        f"variance   {plural(layout.num_levels, 'replicate')} of {layout.arm} taken apart into "
+        f"{', '.join(layout.sources[::-1])}: {most}{plural(added, 'run')} beside the arms', "
+        f"{plural(added * study.baseline.epochs, 'epoch')}"
+    ]
 
 
 def _tuning(study: Study) -> list[str]:

@@ -27,6 +27,7 @@ class Options:
     epochs: int | None = None
     replicates: int | None = None
     until_answered: bool | None = None
+    variance: int | None = None
     race: int | None = None
     against: str | None = None
     seed: int | None = None

@@ -20,6 +20,7 @@ from pipeline.record.events import Event
 from pipeline.record.record import Run
 from pipeline.screen import fold, redraws
 from pipeline.study.tuning import RACE
+from pipeline.study.variance import in_words
 
 REFRESH_SECONDS = 0.5
 MOST_LINES = 100
@@ -192,6 +193,9 @@ class Progress:
         grid.add_row(
             "ablation", Text(f"{arms['complete']} of {num_runs} · {arms['running']} running")
         )
+        if found := [run.status for run in record.runs.values() if run.kind == "source"]:
+            over, now = found.count("complete"), found.count("running")
+            grid.add_row("variance", Text(f"{plural(over, 'run')} complete · {now} running"))
         return Group(grid, *self._best())
 
     def _best(self) -> Iterator[Text]:
@@ -228,4 +232,4 @@ def label(run: Run) -> str:
             if run.search
             else f"trial {run.number}"
         )
-    return f"{printable(run.arm, 60)} · replicate {run.replicate}"
+    return f"{printable(run.arm, 60)} · replicate {in_words(run.replicate)}"

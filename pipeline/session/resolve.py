@@ -39,9 +39,15 @@ FLAGS = {
     "race": "search.race",
     "until_answered": "ablation.until_answered",
     "against": "search.objectives",
+    "variance": "ablation.variance",
 }  # option → the field of the study that it sets
 
-OF_ARMS = ("ablation.replicates", "ablation.rope", "ablation.until_answered")
+OF_ARMS = (
+    "ablation.replicates",
+    "ablation.rope",
+    "ablation.until_answered",
+    "ablation.variance",
+)
 
 
 @dataclass(frozen=True)

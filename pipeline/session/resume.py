@@ -33,6 +33,7 @@ BUDGET = (
     "ablation.rope",
     "search.race",
     "ablation.until_answered",
+    "ablation.variance",
 )  # may change from command to command
 KEPT = (*BUDGET, "baseline.epochs")
 """What stays as it was where a command does not say it."""

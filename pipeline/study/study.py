@@ -30,6 +30,7 @@ EQUAL = (
     "epochs",
     "metrics",
 )  # what a comparison of arms is void without
+LEAST_LEVELS = 3  # that variance is told apart by
 MOST_POINTS = 100_000  # of a grid; a search has no more trials
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
@@ -113,6 +114,13 @@ class Ablation(Frozen):
         allow_inf_nan=False,
         description="smallest difference of practical interest, in shares of 1; of a metric of "
         "which less is better in its own unit",
+    )
+    variance: int = Field(
+        default=0,
+        ge=0,
+        le=1000,
+        description="replicates of the reference that are taken apart by what chance drew anew: "
+        "order, initial weights, split, tuning; 0: none",
     )
     tuning: Tuning = Fixed()
     match: str = Field(
@@ -277,6 +285,7 @@ class Study(Frozen):
                 f"search.scheduler={' or '.join(users)}"
             )
         check(Around(self.space, self.baseline), source=f"study '{self.name}', space")
+        self._check_variance()
         self.first_points()
         self._check_tuning()
 
@@ -317,6 +326,19 @@ class Study(Frozen):
             replicates=self.ablation.replicates,
             seed=self.search.seed,
         )
+
+    def _check_variance(self) -> None:
+        asked, most = self.ablation.variance, self.ablation.replicates
+        where = f"study '{self.name}', ablation.variance: got {asked}"
+        if 0 < asked < LEAST_LEVELS:
+            raise UserError(
+                f"{where}; allowed: 0 (off), or at least {LEAST_LEVELS}, as fewer tell no spread"
+            )
+        if isinstance(self.ablation.tuning, Replicated) and asked > most:
+            raise UserError(
+                f"{where}; allowed with ablation.tuning=replicated: at most ablation.replicates "
+                f"({most}), as each replicate has a search of its own"
+            )
 
     def _check_tuning(self) -> None:
         source, tuning = f"study '{self.name}'", self.ablation.tuning

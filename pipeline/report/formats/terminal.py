@@ -12,7 +12,7 @@ from pipeline.analysis.search_results import Search
 from pipeline.analysis.wording import PAD, Points
 from pipeline.report.compose import Findings, document
 from pipeline.report.document import Code, Document, Heading, Table, Text, clean
-from pipeline.report.sections import effects, next_steps, race, sentences
+from pipeline.report.sections import effects, next_steps, race, sentences, variance
 from pipeline.report.sections.ablation import main_table
 from pipeline.report.sections.footnotes import bold
 from pipeline.report.sections.search import configuration
@@ -39,6 +39,10 @@ def render(findings: Findings, page: Path) -> str:
         lines += ["", *_wrap(table.caption), *_grid(table)]
         if any(row[0].bold for row in table.rows):
             lines += _wrap(bold(findings.ablation).replace("Bold: ", "* ", 1), then="  ")
+    for text in variance.said(
+        findings.record, findings.study, findings.ablation, sentences.points(findings.ablation)
+    ):
+        lines += ["", *_wrap(f"Where the ± comes from: {text}")]
     if findings.warnings:
         lines += ["", f"Warnings ({len(findings.warnings)})"]
         for warning in findings.warnings:
