@@ -228,11 +228,8 @@ class Tracker:
         run_id = self._run_id("study", event, self._folder.name, "", tags)
         log_params(self._client, run_id, header.study["baseline"])
         log_tags(self._client, run_id, {f"environment.{k}": v for k, v in event.versions.items()})
-        log_tags(
-            self._client,
-            run_id,
-            {f"budget.{k}": v for k, v in event.budget.items()} | {"status": "running"},
-        )
+        budget = {f"budget.{k}": v for k, v in event.budget.items()}
+        log_tags(self._client, run_id, budget | {"status": "running"})
         self._status(run_id, "RUNNING")
         # of a process that was killed; those that go on send their own start
         for run in self._record.runs.values():
@@ -255,10 +252,9 @@ class Tracker:
     def _trial(self, event: events.Trial | events.Source) -> None:
         tags = mlflow_views.trial_tags(self._record.study, event)
         parent = self._arm_run(event.arm, event) if event.arm else self._known("study")
-        name = mlflow_views.trial_name(event)
-        run_id = self._run_id(event.run, event, name, parent, tags)
+        run_id = self._run_id(event.run, event, mlflow_views.trial_name(event), parent, tags)
         log_params(self._client, run_id, event.config)
-        for cost, number in event.costs.items():
+        for cost, number in self._record.runs[event.run].costs.items():
             self._point(run_id, f"cost_{cost}", number, event.time, 0)
 
     def _arm(self, event: events.Arm) -> None:
