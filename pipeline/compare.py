@@ -82,7 +82,7 @@ def _recorded(name: str, mlruns: Path) -> Path | None:
 def _lines(made: "Comparison") -> Iterator[str]:
     from pipeline.analysis.wording import Points, probability
     from pipeline.counts import plural
-    from pipeline.study.study import margin_in_words
+    from pipeline.study.judged import margin_in_words
 
     halves = ((one.high - one.low) / 2 for one in made.contrasts if one.family)
     shown = Points.fit(halves, made.judged)

@@ -43,10 +43,10 @@ from pipeline.report.language.catalogue import catalogue
 from pipeline.report.language.translate import translated
 from pipeline.report.language.translator import Translator
 from pipeline.report.sections.race import curse
-from pipeline.study.judged import Judged
+from pipeline.study.judged import Judged, margin_in_words
 from pipeline.study.questions import differences
 from pipeline.study.schedulers import SCHEDULERS
-from pipeline.study.study import Study, margin_in_words
+from pipeline.study.study import Study
 from pipeline.testing import check_metric
 from tests.driver import DATA, Worker, drive, facts, open_plan
 from tests.studies import small_study

@@ -8,7 +8,7 @@ import pytest
 from pipeline.analysis.search_results import read_search
 from pipeline.errors import UserError
 from pipeline.report.sections.search import overview
-from pipeline.search_spaces.hw3 import PORTFOLIO
+from pipeline.search_spaces.hw3 import PORTFOLIO, SMALL_PORTFOLIO
 from pipeline.session.dry_run import preview
 from pipeline.session.options import Options
 from pipeline.session.resolve import as_recorded, chosen, resolve
@@ -19,7 +19,13 @@ from tests.test_plan import prefixes
 
 pytestmark = pytest.mark.usefixtures("quick_disk")
 
-POINTS = ({"model.dropout": 0.3, "unheard.of": 1}, {"model.dropout": 7.0}, {"batch_size": 16})
+POINTS = (
+    {"model.dropout": 0.3, "epochs": 3},  # as the study's own
+    {"model.dropout": 0.3, "unheard.of": 1},
+    {"model.dropout": 0.2, "model.width": 64},  # which is not searched, and 4
+    {"model.dropout": 7.0},
+    {"batch_size": 16},
+)
 
 
 def study(**fields: object) -> Study:
@@ -34,9 +40,10 @@ def test_all_of_hw3_s_lie_in_its_spaces(
     monkeypatch.chdir(tmp_path)
     asked = chosen(Options("pipeline.search", "hw3", data=None if sets else str(tmp_path))).study
     found = asked.first_points()
-    assert len(found) == len(PORTFOLIO) == 4
-    for point, given in zip(found, PORTFOLIO, strict=True):
-        assert {path: given[path] for path in point} == point
+    given = PORTFOLIO if not sets else SMALL_PORTFOLIO
+    assert len(found) == len(given) == 4
+    for point, whole in zip(found, given, strict=True):
+        assert whole == point
         asked.baseline.override(point)
 
 
@@ -56,6 +63,8 @@ def test_they_come_after_the_study_s_own_and_what_lies_outside_is_left_out(tmp_p
     said = overview(read_search(record, given), given)
     assert said.endswith("Trials 2 to 3 were chosen beforehand, as good on other pictures.")
     assert "beforehand" not in overview(read_search(record, given), small_study())
+    one = drive(open_plan(tmp_path / "one", short := study(num_trials=2)), Worker())
+    assert "beforehand" not in overview(read_search(one, short), short)
     for folder in prefixes(tmp_path / "whole", tmp_path / "killed")[:24:4]:
         assert facts(drive(open_plan(folder, given), Worker())) == facts(record)
         shutil.rmtree(folder)

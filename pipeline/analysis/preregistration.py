@@ -22,10 +22,10 @@ from pipeline.record.events import End, Event, Plan
 from pipeline.record.ledger import Ledger
 from pipeline.record.record import Record
 from pipeline.screen import fold
-from pipeline.study.judged import Judged
+from pipeline.study.judged import Judged, margin_in_words
 from pipeline.study.looks import looks, looks_in_words
 from pipeline.study.questions import Question
-from pipeline.study.study import PILOT_RUNS, Study, is_default_margin, margin_in_words
+from pipeline.study.study import PILOT_RUNS, Study, is_default_margin
 from pipeline.study.tuning import Fixed
 
 __all__ = [

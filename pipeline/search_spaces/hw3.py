@@ -42,7 +42,7 @@ cores.
 """
 
 PORTFOLIO = tuple(
-    {"model.name": "cnn", "model.width": 16, "optimizer.name": optimizer, **point}
+    {"model.name": "cnn", "optimizer.name": optimizer, **point}
     for optimizer, point in (
         (
             "adam",
@@ -90,3 +90,6 @@ PORTFOLIO = tuple(
 """Good together on digits, clothes and groceries of 8 to 24 pixels with narrow networks
 (`benchmarks/curves/portfolio.py`). What lies outside of a space is left out.
 """
+
+SMALL_PORTFOLIO = tuple({"model.width": 16, **point} for point in PORTFOLIO)
+"""The same with the width that they were found at."""

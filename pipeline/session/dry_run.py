@@ -193,8 +193,8 @@ def _first(study: Study) -> list[str]:
     search = study.search
     sources = (
         (search.first, "of the study's own"),
-        (study.lying_within(search.warmed), "of another study"),
-        (study.lying_within(search.portfolio), "good on other pictures"),
+        (Around(study.space, study.baseline).within(search.warmed), "of another study"),
+        (study.from_portfolio, "good on other pictures"),
     )
     points, room = [point for own, _ in sources for point in own], max(search.num_trials - 1, 0)
     if not points:

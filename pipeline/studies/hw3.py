@@ -22,7 +22,7 @@ from pipeline import (
     Study,
     TrainConfig,
 )
-from pipeline.search_spaces.hw3 import PORTFOLIO, SMALL, SPACE
+from pipeline.search_spaces.hw3 import PORTFOLIO, SMALL, SMALL_PORTFOLIO, SPACE
 
 STUDY = Study(
     name="hw3",
@@ -53,6 +53,7 @@ STUDY = Study(
         ),
         overrides={
             "space": SMALL.model_dump(),
+            "search.portfolio": list(SMALL_PORTFOLIO),
             "baseline.dataset.name": "digits",
             "baseline.model.width": 8,
             "baseline.epochs": 27,

@@ -2,7 +2,7 @@
 wrong.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from pipeline.core.config import TrainConfig
@@ -121,6 +121,21 @@ class Around:
             known = self._with_names(dict(names)) if names and self._flat else self._flat
             self._switched[names] = known
         return {**self._switched[names], **knobs}
+
+    def within(
+        self, points: Iterable[Mapping[str, Scalar]], *, whole: bool = False
+    ) -> tuple[dict[str, Scalar], ...]:
+        """Points of other studies that lie in this space and are legal, made complete. With
+        `whole` what one names and the space lacks must be as the configuration has it.
+        """
+        base, paths = self._flat, {*self.space.paths().values()}
+        found = []
+        for given in points:
+            other = {path for path in given if path not in paths and base.get(path) != given[path]}
+            point = None if whole and other else self.point({**base, **given}, given)
+            if point and not self.refusal(point):
+                found.append(point)
+        return tuple(found)
 
     def point(
         self, flat: Mapping[str, Scalar], drawn: Mapping[str, Scalar] | None = None

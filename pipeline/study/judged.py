@@ -111,3 +111,9 @@ class Judged:
         if isinstance(config, Mapping):
             return cls(str(config.get("select", "acc")), held_out, sign_of(config))
         return cls(config.select, held_out, config.sign)
+
+
+def margin_in_words(rope: float, judged: Judged) -> str:
+    """The margin of no practical interest: `1 point`, `0.5 points`; `0.02` of what is no share."""
+    size = f"{rope * judged.scale:g}"
+    return f"{size} point{'s' * (size != '1')}" if judged.is_share else size

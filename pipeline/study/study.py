@@ -1,7 +1,6 @@
 """A study: baseline, search space, search budget, ablation."""
 
 import re
-from collections.abc import Iterable
 from dataclasses import replace
 from typing import Annotated, Literal
 
@@ -13,7 +12,6 @@ from pipeline.errors import UserError, choices, printable
 from pipeline.frozen import Frozen, Scalar, flatten
 from pipeline.study.around import Around
 from pipeline.study.designs import Arm, Design, Label, Overrides
-from pipeline.study.judged import Judged
 from pipeline.study.objectives import FOUND, Objective, each_once
 from pipeline.study.schedulers import SCHEDULERS, Ladder, SchedulerName
 from pipeline.study.space import Space
@@ -138,12 +136,6 @@ class Ablation(Frozen):
 def is_default_margin(rope: float) -> bool:
     """Whether nobody chose the margin: it is then called the default wherever it is spoken of."""
     return bool(rope == Ablation.model_fields["rope"].default)
-
-
-def margin_in_words(rope: float, judged: Judged) -> str:
-    """The margin of no practical interest: `1 point`, `0.5 points`; `0.02` of what is no share."""
-    size = f"{rope * judged.scale:g}"
-    return f"{size} point{'s' * (size != '1')}" if judged.is_share else size
 
 
 class Fallback(Frozen):
@@ -298,13 +290,12 @@ class Study(Frozen):
             around.complete(point, source=f"{source}, point {number}")
             for number, point in enumerate(self.search.first, 1)
         )
-        return own + self.lying_within((*self.search.warmed, *self.search.portfolio))
+        return own + around.within(self.search.warmed) + self.from_portfolio
 
-    def lying_within(self, points: Iterable[Overrides]) -> tuple[dict[str, Scalar], ...]:
-        """Of points of other studies those that lie in this one's space and are legal, whole."""
-        around, base = Around(self.space, self.baseline), self.baseline.flat()
-        taken = (around.point({**base, **point}, point) for point in points)
-        return tuple(point for point in taken if point and not around.refusal(point))
+    @property
+    def from_portfolio(self) -> tuple[dict[str, Scalar], ...]:
+        """The points of the portfolio that the search can try as they are."""
+        return Around(self.space, self.baseline).within(self.search.portfolio, whole=True)
 
     def spaces(self) -> dict[str, tuple[TrainConfig, Space | None]]:
         """Arm → its config and the part of the space that is its to tune, where arms are tuned;

@@ -67,8 +67,9 @@ def overview(search: Search, study: Study) -> str:
     )
     seconds = duration(sum(run.seconds for run in search.trials))
     read = f" {READ.format(search.judged.val)}" if search.leveled else ""
-    if num := len(study.lying_within(study.search.portfolio)):
-        begun = len(study.first_points()) - num + 1
+    num = len(study.from_portfolio)
+    begun = len(study.first_points()) - num + 1
+    if num and begun < search.proposed:
         read += f" {_numbered(begun, begun + num - 1, search.proposed)}"
     return (
         f"{search.proposed} of {plural(search.planned, 'planned trial')}{again}: {ended}. Sampler "
@@ -79,7 +80,7 @@ def overview(search: Search, study: Study) -> str:
 
 def _numbered(first: int, last: int, proposed: int) -> str:
     """Which trials nobody proposed for these pictures."""
-    last = max(first, min(last, proposed - 1))
+    last = min(last, proposed - 1)
     which = f"Trial {first} was" if first == last else f"Trials {first} to {last} were"
     return f"{which} chosen beforehand, as good on other pictures."
 

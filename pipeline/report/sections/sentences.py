@@ -15,8 +15,9 @@ from pipeline.report.sections import beyond, interactions, lead
 from pipeline.report.sections.families import bound, cautions, products, setting
 from pipeline.report.sections.next_steps import MOST, to_tell
 from pipeline.report.sections.tuning import hyperparameters
+from pipeline.study.judged import margin_in_words
 from pipeline.study.questions import SCREEN
-from pipeline.study.study import is_default_margin, margin_in_words
+from pipeline.study.study import is_default_margin
 
 CHOSEN = (
     " It was chosen by the search, or by a race of its best trials, and is judged by runs of its "
