@@ -26,7 +26,8 @@ from pipeline.report import frames
 from pipeline.report.compose import FIGURES, document
 from pipeline.report.compose import read as findings
 from pipeline.session.cli import options, parser
-from pipeline.session.dry_run import preview
+from pipeline.session.dry_run import _recorded, preview
+from pipeline.session.opening import _command
 from pipeline.session.options import Options
 from pipeline.session.resolve import chosen, resolve
 from pipeline.session.resume import KEPT, require_settings
@@ -109,8 +110,7 @@ def test_an_arm_whose_question_is_settled_gets_no_more(tmp_path: Path) -> None:
 
 
 def test_without_it_everything_is_as_it_was(tmp_path: Path) -> None:
-    study = study_of(4).override({"ablation.until_answered": False}, source="test")
-    record, _ = conduct(tmp_path, study, Worker(acc=reached))
+    record, _ = conduct(tmp_path, fixed(4), Worker(acc=reached))
     assert set(numbers(record).values()) == {4}
     assert "looks" not in record.plans[0].plan
     assert "settled_at" not in frames.read(findings(record))["contrasts"]
@@ -217,20 +217,45 @@ def test_looks_are_in_the_plan_and_in_a_dry_run(tmp_path: Path) -> None:
     assert "the next is beyond 9" in told
 
 
-def test_begun_after_results_it_is_exploratory_and_it_cannot_be_taken_back(tmp_path: Path) -> None:
-    fixed = study_of(3).override({"ablation.until_answered": False}, source="test")
-    conduct(tmp_path, fixed, Worker(acc=reached))
-    record, _ = conduct(tmp_path, study_of(5), Worker(acc=reached))
+def fixed(most: int) -> Study:
+    return study_of(most).override({"ablation.until_answered": False}, source="test")
+
+
+def test_a_study_with_results_takes_looks_up_as_little_as_it_gives_them_up(tmp_path: Path) -> None:
+    """What was seen of a fixed number has spent the error that looks would divide."""
+    for number, least in ((3, "a"), (5, "b")):
+        record, _ = conduct(tmp_path / least, fixed(number), Worker(acc=reached))
+        with pytest.raises(UserError, match=r"recorded false, now true.*--fresh --seed N"):
+            require_settings(record, study_of(8), tmp_path)
+        require_settings(record, fixed(8), tmp_path)
+    few, _ = conduct(tmp_path / "c", fixed(2), Worker(acc=reached))
+    require_settings(few, study_of(8), tmp_path)  # of two nothing was tested
+    looked, _ = conduct(tmp_path / "d", study_of(4), Worker(acc=reached))
+    with pytest.raises(UserError, match="until_answered: recorded true, now false"):
+        require_settings(looked, fixed(4), tmp_path)
+    require_settings(looked, study_of(8), tmp_path)
+
+
+def test_a_record_that_took_looks_up_late_is_read_and_tells_what_was_run(tmp_path: Path) -> None:
+    """As a version did that let it: in its table are the first replicates, of what is there all."""
+    conduct(tmp_path, fixed(5), Worker(acc=reached))
+    record, _ = conduct(tmp_path, study_of(), Worker(acc=reached))
     assert later_changes(record) == ("looks on the way were begun after results existed",)
     assert "looks" in record.plans[-1].changed
     assert "what follows from the change is exploratory" in words(record)
-    with pytest.raises(UserError, match="until_answered: recorded true, now false"):
-        require_settings(record, fixed, tmp_path)
-    require_settings(record, study_of(8), tmp_path)
+    assert numbers(record)["far"] == 5 > read(record).planned_of("far")
+    last = max(numbers(record).values())
+    assert f"Seeds 1 to {last};" in words(record)
+    wanted = sum(read(record).planned_of(arm) for arm in numbers(record))
+    assert wanted < sum(numbers(record).values())
+    (said,) = _recorded(record, study_of(), with_search=False)
+    assert f"{wanted} of at most {wanted} runs of arms done; about 0 epochs are left" in said
 
 
-def test_a_command_says_it_once(tmp_path: Path) -> None:
-    """And the maximum is that of the flag, else of the record, else 20."""
+def test_a_command_says_it_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And the maximum is that of the flag, else of the record, else 20; what is recorded of it has
+    no more words than make the same study.
+    """
     path = tmp_path / "study.json"
     path.write_text(small_study(replicates=5).model_dump_json())
 
@@ -261,6 +286,16 @@ def test_a_command_says_it_once(tmp_path: Path) -> None:
     ledger.close()
     assert limits() == limits(until_answered=True) == (True, 9)
     assert limits(replicates=16) == (True, 16)
+
+    def recorded(**flags: Any) -> list[str]:
+        given = Options("pipeline.ablate", str(path), mlruns=str(tmp_path), **flags)
+        monkeypatch.setattr("sys.argv", ["pipeline.ablate"])
+        return _command(given, chosen(given), asked(**flags), tmp_path).split()[3:]
+
+    looked = ["--max-replicates", "9", "--until-answered"]
+    assert (recorded(), recorded(until_answered=True)) == (looked, looked[:2])
+    assert recorded(until_answered=True, replicates=MAXIMUM) == []
+    assert recorded(sets=(f"ablation.replicates={MAXIMUM}",)) == looked[2:]
     fixed = {**budget, "ablation.until_answered": False, "ablation.replicates": 4}
     ledger = Ledger(tmp_path / "record")
     ledger.append(events.Session(command="", budget=fixed, default=default))

@@ -189,8 +189,8 @@ def _training(flags: Parser, *, searches: bool) -> None:
         "--until-answered",
         action="store_const",
         const=True,
-        help="look at the results as they come: arms whose questions are all settled get no more "
-        f"replicates (at most {MAXIMUM}, or --max-replicates)",
+        help="look at the results as they come, from the start: arms whose questions are all "
+        f"settled get no more replicates (at most {MAXIMUM}, or --max-replicates)",
     )
     flags.add_argument(
         "--variance",

@@ -79,11 +79,10 @@ def _recorded(record: Record, study: Study, *, with_search: bool) -> list[str]:
     if not record.begun:
         return []
     grown = taken_over(record := as_grown(record, study), study)
-    ablation = study.ablation
+    most = rows(record, study).most  # an arm may have more than its questions took
     runs = [run for own in record.arms().values() for run in own if not run.unfinished]
-    done = sum(run.replicate <= ablation.replicates for run in runs)
-    most = rows(record, study).most.values()
-    at_most = "at most " * ablation.until_answered
+    done = sum(run.replicate <= most.get(run.arm, 0) for run in runs)
+    at_most = "at most " * study.ablation.until_answered
     left, said = expected(study, record, 1)["epochs_left"], ""
     left += sum(work.epochs for work in works(record, study))
     if with_search:
@@ -94,7 +93,7 @@ def _recorded(record: Record, study: Study, *, with_search: bool) -> list[str]:
         said = f"{begun:,} of {plural(search.num_trials, 'trial')} begun, "
     beside = ", beside what trials already begun may go on for, and the race" * bool(said)
     return [
-        f"recorded   {said}{done:,} of {at_most}{plural(sum(most), 'run')} of arms done; about "
+        f"recorded   {said}{done:,} of {at_most}{plural(sum(most.values()), 'run')} of arms done; about "
         f"{plural(left, 'epoch')} {'is' if left == 1 else 'are'} left of what follows{beside}"
     ]
 

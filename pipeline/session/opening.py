@@ -26,9 +26,10 @@ from pipeline.record.record import Record
 from pipeline.screen import folded, redraws
 from pipeline.session.options import HANDED_OVER, Options
 from pipeline.session.preflight import external_files, require_inputs
-from pipeline.session.resolve import FLAGS, Chosen, resolve
+from pipeline.session.resolve import FLAGS, Chosen, resolve, said_by
 from pipeline.session.resume import KEPT, describe_data, grown
 from pipeline.session.warm_start import taken_in_words
+from pipeline.study.looks import MAXIMUM
 from pipeline.study.study import Study
 
 if TYPE_CHECKING:
@@ -147,8 +148,12 @@ def _command(options: Options, asked: Chosen, study: Study, folder: Path) -> str
     makes the study anywhere. Where a program handed the study over, by the study's file.
     """
     words, flat, given = sys.argv[1:], study.flat(), asked.study.flat()
+    said, alone, looks = said_by(options), dict(asked.budget), FLAGS["until_answered"]
+    if flat[looks] and not alone.get(looks):
+        alone[FLAGS["replicates"]] = MAXIMUM  # --until-answered says so
     for flag, key in FLAGS.items():
-        kept = getattr(options, flag) is None and flat[key] != asked.budget.get(key, given[key])
+        kept = key not in said and flat[key] != alone.get(key, given[key])
+        flag = "max_replicates" if flag == "replicates" and flat[looks] else flag
         if kept and (flag not in OF_SEARCH or options.command == "pipeline.search"):
             words += _flag(flag, key, flat[key])
     if Path(options.study).name == HANDED_OVER:
@@ -163,7 +168,7 @@ def _flag(flag: str, key: str, value: Scalar) -> list[str]:
         return [f"--{flag}", ",".join(json.loads(str(value)))]
     if isinstance(value, bool):
         return [f"--{flag.replace('_', '-')}"] if value else ["--set", f"{key}=false"]
-    return [f"--{flag}", str(value)]
+    return [f"--{flag.replace('_', '-')}", str(value)]
 
 
 def _tell_matched(study: Study, data: "Data", console: Console) -> None:

@@ -143,7 +143,9 @@ class Progress:
         record = self.plan.record
         trials = record.trials()
         counts: Counter[str] = Counter(run.status for run in trials)
-        arms: Counter[str] = Counter(run.status for runs in record.arms().values() for run in runs)
+        needed = self.plan.replicates.wanted  # an arm may have more than its questions took
+        runs = (run for own in record.arms().values() for run in own if needed(run))
+        arms: Counter[str] = Counter(run.status for run in runs)
         total, done = self._planned()
         grid = Table.grid(padding=(0, 2))
         bar = max(8, min(40, self.console.width - 50))  # and the words beside it

@@ -220,8 +220,7 @@ def _with_kept_budget(options: Options, asked: Chosen, record: Record, study: St
     """
     if not record.sessions:
         return study
-    said = {_assignment(text)[0] for text in options.sets}
-    said |= {key for flag, key in FLAGS.items() if getattr(options, flag) is not None}
+    said = said_by(options)
     last, default = record.sessions[-1].budget, record.sessions[-1].default
     if study.ablation.until_answered and not last.get("ablation.until_answered"):
         said.add("ablation.replicates")  # which was a fixed number
@@ -238,6 +237,12 @@ def _with_kept_budget(options: Options, asked: Chosen, record: Record, study: St
     ):
         kept["search.race"] = 0  # it was begun by a version that had none
     return study.override(kept, source="ledger")
+
+
+def said_by(options: Options) -> set[str]:
+    """The fields of the study that a command's own flags and `--set` give."""
+    flags = {key for flag, key in FLAGS.items() if getattr(options, flag) is not None}
+    return flags | {_assignment(text)[0] for text in options.sets}
 
 
 def _with_matched(study: Study, pictures: "Data") -> Study:

@@ -199,19 +199,26 @@ def require_settings(record: Record, study: Study, folder: Path) -> None:
 
 
 def _require_looks(record: Record, study: Study) -> None:
-    """Raise UserError where a study would be judged as of a fixed number of replicates after its
-    results were looked at on the way.
+    """Raise UserError where results that were seen as of a fixed number of replicates would be
+    judged by looks, or the other way round: the error that either may make is spent by then.
     """
-    if study.ablation.until_answered or not record.study.ablation.until_answered:
-        return
+    was, now = (one.ablation.until_answered for one in (record.study, study))
     ended = ("complete", "diverged", "failed")
     numbers = (sum(run.status in ended for run in own) for own in record.arms().values())
-    if max(numbers, default=0) >= LOOKS[0]:
+    if was == now or max(numbers, default=0) < LOOKS[0]:
+        return
+    if now:
         raise UserError(
-            "ablation.until_answered: recorded true, now false: results have been looked at on the "
-            "way, and tests for a fixed number of replicates do not hold after that; take the "
-            "change back to go on (the maximum may change, --max-replicates), or add --fresh"
+            "ablation.until_answered: recorded false, now true: this study has results of a fixed "
+            "number of replicates, and looks at them would be one more test of what was seen, and "
+            "a weaker one; leave it out to go on (more replicates: --replicates N, whose verdicts "
+            "are exploratory), or begin anew with replicates of another seed: --fresh --seed N"
         )
+    raise UserError(
+        "ablation.until_answered: recorded true, now false: results have been looked at on the "
+        "way, and tests for a fixed number of replicates do not hold after that; take the "
+        "change back to go on (the maximum may change, --max-replicates), or add --fresh"
+    )
 
 
 def recorded_command(record: Record) -> str:

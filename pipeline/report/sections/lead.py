@@ -25,7 +25,9 @@ def answer(ablation: Ablation, study: Study, shown: Points) -> str:
 
 def seeds(ablation: Ablation, record: Record, study: Study) -> str:
     """By which seeds the arms were trained, and how often the test set was looked at."""
-    first, last = (Seeds(study.search.seed, number).run for number in (1, ablation.longest))
+    begun = (run.replicate for row in ablation.rows for run in row.runs)
+    last_one = max(begun, default=ablation.longest)
+    first, last = (Seeds(study.search.seed, number).run for number in (1, last_one))
     which = f"Seeds {first} to {last}" if first != last else f"Seed {first}"
     count = sum(run.test_acc is not None for run in record.runs.values())
     seen = (
