@@ -1231,6 +1231,9 @@ def test_18_replicates_raised_after_results_are_called_exploratory(tmp_path: Pat
             place
         )
         assert "read the verdicts as exploratory" in found.plain[place], place
+        assert "of reports like this name" not in found.plain[place], "what no longer holds"
+    first = found.plain["report.md"].split("## Details")[0]
+    assert "Exploratory, where results led to the change: replicates were raised" in first
 
 
 @pytest.mark.parametrize("name", ["noise", "effects", "search"])

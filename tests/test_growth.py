@@ -13,8 +13,8 @@ from pipeline.analysis.tuning_effort import efforts
 from pipeline.record.record import Record, Run
 from pipeline.record.revision import place
 from pipeline.record.salvage import mend
-from pipeline.session.dry_run import _recorded
 from pipeline.session.resume import tell_growth
+from pipeline.session.so_far import so_far
 from pipeline.study.designs import LeaveOneOut
 from pipeline.study.space import Choice, Float, Space
 from pipeline.study.study import Study
@@ -64,9 +64,10 @@ def test_what_a_growth_uses_again_and_leaves_is_said_before(tmp_path: Path) -> N
         said = " ".join(tell_growth(one, study))
         assert f"of 4 recorded runs {used} mean the same in it and can be used again" in said
         num_runs = 2 * (1 + len(arms))
-        (line,) = _recorded(one, study, with_search=True)
-        assert f"0 of 0 trials begun, {done} of {num_runs} runs of arms done" in line
-        assert f"; about {left} epochs are left" in line
+        line = so_far(one, study, with_search=True)
+        assert line == f"{done} of {num_runs} runs of arms done; " + (
+            f"about {left} epochs are left" if left else "nothing is left to train"
+        )
         folder = tmp_path / str(used)
         shutil.copytree(tmp_path, folder, ignore=shutil.ignore_patterns("[0-9]"))
         _, now = trained(folder, study)
@@ -124,8 +125,9 @@ def test_trials_that_will_be_taken_over_are_counted_before(tmp_path: Path) -> No
     wider = with_dropout(0.9, num_trials=6)
     num = len(old.runs)
     assert f"of {num} recorded runs {num} mean the same in it" in " ".join(tell_growth(old, wider))
-    (line,) = _recorded(old, wider, with_search=True)
-    assert "4 of 6 trials begun" in line
+    line = so_far(old, wider, with_search=True)
+    assert line.startswith("4 of 6 trials begun, ")
+    assert line.endswith(" left, beside what trials already begun may go on for")  # it has no race
     new, _ = trained(tmp_path, wider)
     assert set(keys(old.trials())) <= set(keys(new.trials()))
     assert len(new.apart()) == 0
@@ -254,3 +256,24 @@ def test_runs_of_a_study_that_grew_are_left_out_where_the_growth_is_lost(tmp_pat
     path.write_bytes(b"".join(lines))
     mended = mend(tmp_path)
     assert [run.config["model"]["dropout"] for run in mended.record.arms()["dropout"]] == [0.25] * 3
+
+
+def test_how_far_a_study_is_names_what_is_left_and_nothing_that_is_over(tmp_path: Path) -> None:
+    study = small_study(num_trials=4, replicates=3, race=2, epochs=3)
+    plan = open_plan(tmp_path, study)
+    worker = Worker()
+    for _ in range(2):
+        segment = plan.next()
+        assert segment is not None
+        worker.run(plan, segment)
+    plan.ledger.close()
+    said = so_far(plan.record, study, with_search=True)
+    assert said.startswith("2 of 4 trials begun, 0 of 12 runs of arms done; about ")
+    assert said.endswith(" left, beside what trials already begun may go on for, and the race")
+    record, _ = trained(tmp_path, study)
+    runs = 3 * len(record.study.all_arms())
+    over = f"{runs} of {runs} runs of arms done; nothing is left to train"
+    assert so_far(record, record.study, with_search=False) == over
+    assert so_far(record, record.study, with_search=True) == f"4 of 4 trials begun, {over}"
+    more = record.study.override({"search.race": 3}, source="test")
+    assert so_far(record, more, with_search=True).endswith("runs of arms done; the race left")

@@ -26,11 +26,12 @@ from pipeline.report import frames
 from pipeline.report.compose import FIGURES, document
 from pipeline.report.compose import read as findings
 from pipeline.session.cli import options, parser
-from pipeline.session.dry_run import _recorded, preview
+from pipeline.session.dry_run import preview
 from pipeline.session.opening import _command
 from pipeline.session.options import Options
 from pipeline.session.resolve import chosen, resolve
 from pipeline.session.resume import KEPT, require_settings
+from pipeline.session.so_far import so_far
 from pipeline.study.looks import LOOKS, MAXIMUM, SHARES, last_look, looks
 from pipeline.study.questions import Question, differences
 from pipeline.study.study import Study
@@ -248,8 +249,8 @@ def test_a_record_that_took_looks_up_late_is_read_and_tells_what_was_run(tmp_pat
     assert f"Seeds 1 to {last};" in words(record)
     wanted = sum(read(record).planned_of(arm) for arm in numbers(record))
     assert wanted < sum(numbers(record).values())
-    (said,) = _recorded(record, study_of(), with_search=False)
-    assert f"{wanted} of at most {wanted} runs of arms done; about 0 epochs are left" in said
+    said = so_far(record, study_of(), with_search=False)
+    assert said == f"{wanted} of at most {wanted} runs of arms done; nothing is left to train"
 
 
 def test_a_command_says_it_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,6 +14,7 @@ from pipeline.analysis.fairness import (
     OTHERWISE,
     REASON,
     chosen_by_the_judge,
+    later_changes,
     not_compared,
     unequal,
 )
@@ -137,6 +138,7 @@ class Ablation:
     unconverged: tuple[str, ...] = ()  # arms that were still improving when their runs ended
     found: "Found | None" = None  # what the search found, which the design does not ask about
     looked: Looked | None = None  # where arms have replicates until their questions are answered
+    changed: tuple[str, ...] = ()  # of the plan, after results existed
 
     def worth(self, row: ArmRow) -> float:
         """What the means of arms are ordered by, the higher the better."""
@@ -290,7 +292,7 @@ def read_ablation(record: Record, study: Study) -> Ablation:
     gaps, policy = holes(named, due, lost), study.ablation.tuning.name
     facts = (gaps, empty, apart, out, guess, fell, tested, policy, unlike)
     made = Ablation(judged_by, rope, planned, rows, scores, way, answers, best, *facts)
-    return _with_found(scored, replace(made, looked=looked))
+    return _with_found(scored, replace(made, looked=looked, changed=later_changes(record)))
 
 
 def _with_found(scored: Scored, made: Ablation) -> Ablation:

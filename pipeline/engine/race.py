@@ -180,6 +180,17 @@ def decided(record: Record) -> events.Race | None:
     )
 
 
+def outstanding(record: Record, asked: int) -> bool:
+    """Whether anything is left of a race of so many, the search being over."""
+    race = record.race
+    known = race.candidates if race else []
+    if not asked or pick(record, asked) != known:
+        return bool(asked)
+    if race is None:
+        return False
+    return any(laps(racers(record))) or not (race.winner or decided(record) is None)
+
+
 class Race:
     """The race as a plan goes through it; `record` is kept up to date by the ledger's listener."""
 
@@ -225,13 +236,7 @@ class Race:
 
     def outstanding(self) -> bool:
         """Whether anything is left of it, the search being over; changes nothing."""
-        race = self.record.race
-        known = race.candidates if race else []
-        if not self.asked or pick(self.record, self.asked) != known:
-            return bool(self.asked)
-        if race is None:
-            return False
-        return any(laps(racers(self.record))) or not (race.winner or decided(self.record) is None)
+        return outstanding(self.record, self.asked)
 
     def wanted(self, run: Run) -> bool:
         """Whether a new session takes up this run of the race: one that was interrupted, or that

@@ -8,17 +8,14 @@ from pipeline.analysis.preregistration import (
     assigned,
     awaited,
     column,
-    expected,
     outline,
     raced,
     runs_in_words,
 )
 from pipeline.analysis.preregistration import lines as lines_of
-from pipeline.analysis.to_come import rows
 from pipeline.analysis.wording import race_in_words
 from pipeline.counts import plural
 from pipeline.data.listing import FIRST_RULES, Listing, Reading
-from pipeline.engine.variance import works
 from pipeline.errors import printable
 from pipeline.record.record import Record
 from pipeline.screen import folded
@@ -26,13 +23,12 @@ from pipeline.session.options import Options
 from pipeline.session.preflight import external_files
 from pipeline.session.resolve import Chosen, resolve
 from pipeline.session.resume import (
-    as_grown,
     changed_since,
     recorded_in,
     require_settings,
-    taken_over,
     tell_growth,
 )
+from pipeline.session.so_far import so_far
 from pipeline.study.around import Around
 from pipeline.study.judged import Judged
 from pipeline.study.looks import last_look, looks
@@ -65,37 +61,14 @@ def dry_run(options: Options, asked: Chosen, folder: Path, *, with_search: bool)
         changed=changed,
         begun=recorded.begun is not None,
     )
-    said = (*tell_growth(recorded, study), *_recorded(recorded, study, with_search=with_search))
+    known = so_far(recorded, study, with_search=with_search)
+    said = (*tell_growth(recorded, study), *([f"recorded   {known}"] if known else ()))
     yield "\n".join((*map(folded, said), shown))
     if listing is not None and not changed:
         from pipeline.session.forecast import foreseen
 
         yield from map(folded, foreseen(study, recorded, listing, options, with_search=with_search))
     yield "dry run: nothing was trained or written"
-
-
-def _recorded(record: Record, study: Study, *, with_search: bool) -> list[str]:
-    """How much of the study is there already, and what is left of it."""
-    if not record.begun:
-        return []
-    grown = taken_over(record := as_grown(record, study), study)
-    most = rows(record, study).most  # an arm may have more than its questions took
-    runs = [run for own in record.arms().values() for run in own if not run.unfinished]
-    done = sum(run.replicate <= most.get(run.arm, 0) for run in runs)
-    at_most = "at most " * study.ablation.until_answered
-    left, said = expected(study, record, 1)["epochs_left"], ""
-    left += sum(work.epochs for work in works(record, study))
-    if with_search:
-        search = study.search
-        trials = {run.key for run in record.trials()} | grown
-        begun = min(len(trials), search.num_trials)
-        left += round((search.num_trials - begun) * search.ladder.expected(study.baseline.epochs))
-        said = f"{begun:,} of {plural(search.num_trials, 'trial')} begun, "
-    beside = ", beside what trials already begun may go on for, and the race" * bool(said)
-    return [
-        f"recorded   {said}{done:,} of {at_most}{plural(sum(most.values()), 'run')} of arms done; about "
-        f"{plural(left, 'epoch')} {'is' if left == 1 else 'are'} left of what follows{beside}"
-    ]
 
 
 def preview(

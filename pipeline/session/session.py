@@ -31,6 +31,7 @@ from pipeline.session.opening import open_record, prepare
 from pipeline.session.options import MLRUNS, Options
 from pipeline.session.preflight import external_files
 from pipeline.session.resolve import Chosen, chosen, from_search, resolve
+from pipeline.session.so_far import so_far
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -285,6 +286,8 @@ class Session:
         self.console.print(
             "\n".join(map(folded, told)), markup=False, soft_wrap=True, end="\n" * bool(told)
         )
+        known = so_far(self.record, self.study, with_search=self.with_search)
+        self._tell(f"recorded so far: {known}")
         outstanding = (lambda: True) if told else self._plan().outstanding
         resume.require_code(self.record, self.ledger.folder, outstanding)
 

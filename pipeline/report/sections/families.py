@@ -78,12 +78,29 @@ def bound(contrasts: Sequence[Contrast], ablation: Ablation) -> str:
         if any(contrast.against for contrast in contrasts)
         else "an effect"
     )
-    if whole(ablation) == "the design":
+    beside = whole(ablation) == "the design"
+    found = "; the test of what the search found is one more 5 %" * beside
+    if ablation.changed:
+        would = "the design's tests would name" if beside else "one would name"
+        return (
+            f"Had all of it been planned before any result, in at most 5 % of reports like this "
+            f"{would} {named} where there is none{found}."
+        )
+    if beside:
         return (
             f"In at most 5 % of reports like this the design's tests name {named} where there is "
-            "none; the test of what the search found is one more 5 %."
+            f"none{found}."
         )
     return f"At most 5 % of reports like this name {named} where there is none."
+
+
+def exploratory(contrasts: Sequence[Contrast], ablation: Ablation) -> str:
+    """That answers came from a plan that was changed after results existed; nothing where it was
+    not, or nothing is tested.
+    """
+    if not ablation.changed or not any(contrast.family for contrast in contrasts):
+        return ""
+    return f"Exploratory, where results led to the change: {'; '.join(ablation.changed)}."
 
 
 def products(effects: Sequence[Contrast]) -> dict[str, str]:

@@ -12,7 +12,7 @@ from pipeline.counts import plural
 from pipeline.record.record import Record
 from pipeline.report.document import Bullets, Text
 from pipeline.report.sections import beyond, interactions, lead
-from pipeline.report.sections.families import bound, cautions, products, setting
+from pipeline.report.sections.families import bound, cautions, exploratory, products, setting
 from pipeline.report.sections.next_steps import MOST, to_tell
 from pipeline.report.sections.tuning import hyperparameters
 from pipeline.study.judged import margin_in_words
@@ -64,7 +64,8 @@ def summary(ablation: Ablation, record: Record) -> tuple[Text | Bullets, ...]:
         is_open = record.race is not None and not record.race.winner
         said = _sentence(ablation.found.contrast, ablation, shown)
         answers.append(said + (EARLIER if is_open else CHOSEN))
-    what = _together(*parts, *lost(ablation), _best(ablation), converged(ablation))
+    late = exploratory(_told(ablation), ablation)
+    what = _together(*parts, *lost(ablation), _best(ablation), converged(ablation), late)
     return (first, Bullets(tuple(filter(None, answers))), what)
 
 

@@ -1,0 +1,42 @@
+"""How much of a study is recorded, and what is left of it: said by a dry run, and by a command that
+goes on.
+"""
+
+from pipeline.analysis.preregistration import expected, raced
+from pipeline.analysis.to_come import rows
+from pipeline.counts import plural
+from pipeline.engine.race import outstanding
+from pipeline.engine.variance import works
+from pipeline.record.record import Record
+from pipeline.session.resume import as_grown, taken_over
+from pipeline.study.study import Study
+
+OVER = ("complete", "stopped", "diverged", "failed")
+
+
+def so_far(record: Record, study: Study, *, with_search: bool) -> str:
+    """In words; '' where nothing is recorded. `with_search`: whether the command searches."""
+    if not record.begun:
+        return ""
+    grown = taken_over(record := as_grown(record, study), study)
+    most = rows(record, study).most  # an arm may have more than its questions took
+    runs = [run for own in record.arms().values() for run in own if not run.unfinished]
+    done = sum(run.replicate <= most.get(run.arm, 0) for run in runs)
+    at_most = "at most " * study.ablation.until_answered
+    left, said, beside = expected(study, record, 1)["epochs_left"], "", list[str]()
+    left += sum(work.epochs for work in works(record, study))
+    search = study.search
+    if with_search and search.num_trials:
+        trials = {run.key for run in record.trials()} | grown
+        begun = min(len(trials), search.num_trials)
+        left += round((search.num_trials - begun) * search.ladder.expected(study.baseline.epochs))
+        said = f"{begun:,} of {plural(search.num_trials, 'trial')} begun, "
+        over = begun == search.num_trials and all(r.status in OVER for r in record.trials())
+        beside += [] if over else ["what trials already begun may go on for"]
+        to_race = raced(study)
+        beside += ["the race"] if to_race and (not over or outstanding(record, to_race)) else []
+    more = f"about {plural(left, 'epoch')} {'is' if left == 1 else 'are'} left" if left else ""
+    also = ", and ".join(beside)
+    text = f"{more}, beside {also}" if more and also else more or (f"{also} left" if also else "")
+    arms = f"{done:,} of {at_most}{plural(sum(most.values()), 'run')} of arms done"
+    return f"{said}{arms}; {text or 'nothing is left to train'}"
