@@ -61,7 +61,7 @@ def test_what_a_growth_uses_again_and_leaves_is_said_before(tmp_path: Path) -> N
     one, _ = trained(tmp_path, with_arms({"dropout": ARMS["dropout"]}, num_trials=0))
     for arms, used, done, left in ((ARMS, 4, 4, 6), ({"strong": {"model.dropout": 0.4}}, 2, 2, 6)):
         study = with_arms(arms, num_trials=0)
-        said = " ".join(tell_growth(one, study))
+        said = " ".join(tell_growth(one, study, tmp_path))
         assert f"of 4 recorded runs {used} mean the same in it and can be used again" in said
         num_runs = 2 * (1 + len(arms))
         line = so_far(one, study, with_search=True)
@@ -124,7 +124,8 @@ def test_trials_that_will_be_taken_over_are_counted_before(tmp_path: Path) -> No
     old, _ = trained(tmp_path, with_dropout(0.5, num_trials=4))
     wider = with_dropout(0.9, num_trials=6)
     num = len(old.runs)
-    assert f"of {num} recorded runs {num} mean the same in it" in " ".join(tell_growth(old, wider))
+    told = " ".join(tell_growth(old, wider, tmp_path))
+    assert f"of {num} recorded runs {num} mean the same in it" in told
     line = so_far(old, wider, with_search=True)
     assert line.startswith("4 of 6 trials begun, ")
     assert line.endswith(" left, beside what trials already begun may go on for")  # it has no race

@@ -122,7 +122,12 @@ def test_no_byte_of_a_report_says_who_made_it_where(lang: str, tmp_path: Path) -
             rf"{USER}|{HOST}|/scratch|/srv|{re.escape(str(tmp_path))}".encode(), content
         ), name
     page = texts["report.md"].decode()
-    assert "--data food --mlruns mlruns" in page.replace("'", "")
+    commands = [line for line in page.splitlines() if "python -m pipeline.search" in line]
+    assert commands
+    assert all("--data food --mlruns …/mlruns" in line.replace("'", "") for line in commands)
+    assert "--mlruns mlruns" not in page, "which would be another folder, and is there or is made"
+    hidden = {"en": "…/ stands for a place", "zh": "…/ 代表报告不写出的位置"}[lang]
+    assert page.count(hidden) == 1 + ("pipeline.export" in page)
     assert "sqlite:///mlruns/mlflow.db" in page
     assert b"~/teachers/best.safetensors" in texts["runs.csv"]
     assert USER in (tmp_path / "study" / FILE).read_text(), "the ledger is private and keeps it"

@@ -111,6 +111,13 @@ class Cutter:
         text = FOUND.sub(self._cut, text)
         return self._names.sub("…", text) if self._names else text
 
+    def command(self, text: str) -> str:
+        """The same of a command: of the folder that `--mlruns` names from the root, the name alone
+        would be another folder.
+        """
+        places = tuple({**one, "mlruns": ""} for one in self.places)
+        return replace(self, places=places).text(text)
+
     def tree(self, value: Any) -> Any:
         """The same of every text in plain data; keys are names and stay."""
         if isinstance(value, str):
@@ -184,7 +191,10 @@ def published(record: Record) -> Record:
         record,
         begun=event(record.header),
         revisions=[event(revision) for revision in record.revisions],
-        sessions=[event(session) for session in record.sessions],
+        sessions=[
+            replace(event(session), command=cut.command(session.command))
+            for session in record.sessions
+        ],
         plans=[event(plan) for plan in record.plans],
         pilot=event(record.pilot) if record.pilot else None,
         mlflow_ids={uri(key): run for key, run in record.mlflow_ids.items()},

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeline.errors import printable
+from pipeline.record.pasted import from_here
 from pipeline.record.record import Record
 from pipeline.report import files
 
@@ -28,7 +29,8 @@ class Report:
 
 
 def write_report(record: Record, folder: Path, lang: str = "en") -> Report:
-    """Write report.html, report.md, ablation.tex, the frames and the figures into `folder`.
+    """Write report.html, report.md, ablation.tex, the frames and the figures into `folder`, which
+    lies in the study's own.
 
     All is drawn up before anything is written, and each file is replaced as a whole: a failure
     leaves the last report as it was. `lang` is that of the pages alone. Raises UserError where
@@ -37,7 +39,8 @@ def write_report(record: Record, folder: Path, lang: str = "en") -> Report:
     from pipeline.report.formats import terminal
 
     findings, drawn_up = _draw_up(record, folder.parent, lang)
-    screen = terminal.render(findings, folder / "report.html")
+    command = from_here(record.sessions[-1], folder.parent.parent) if record.sessions else ""
+    screen = terminal.render(findings, folder / "report.html", command)
     return Report(
         files.replace_all(folder, drawn_up), findings.warnings, not findings.ablation.holes, screen
     )

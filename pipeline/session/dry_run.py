@@ -62,7 +62,7 @@ def dry_run(options: Options, asked: Chosen, folder: Path, *, with_search: bool)
         begun=recorded.begun is not None,
     )
     known = so_far(recorded, study, with_search=with_search)
-    said = (*tell_growth(recorded, study), *([f"recorded   {known}"] if known else ()))
+    said = (*tell_growth(recorded, study, folder), *([f"recorded   {known}"] if known else ()))
     yield "\n".join((*map(folded, said), shown))
     if listing is not None and not changed:
         from pipeline.session.forecast import foreseen

@@ -18,6 +18,7 @@ from pipeline.errors import UserError, printable
 from pipeline.frozen import digest
 from pipeline.record.events import Revision
 from pipeline.record.ledger import FILE, read_events
+from pipeline.record.pasted import from_here
 from pipeline.record.record import Record, Run
 from pipeline.record.revision import place, searches
 from pipeline.record.sources import changed, code
@@ -42,6 +43,7 @@ GO_ON = (
     "the recorded study's folder)"
 )
 LOST = "the code of a run whose description a repair of the ledger lost: it is not today's"
+COMMAND = 4000  # characters of one that is shown, to be pasted
 IGNORED = ("data", "data_env", "title", "question", "fallback")  # change nothing that is trained
 
 
@@ -141,7 +143,7 @@ def require_same(
         lines.append(
             f"training core: recorded version {record.header.core_version}, now {CORE_VERSION}"
         )
-    _refuse(lines, folder, recorded_command(record))
+    _refuse(lines, folder, recorded_command(record, folder))
 
 
 def changed_since(record: Record, runs: Iterable[Run], part: str = "") -> list[str]:
@@ -187,7 +189,7 @@ def require_settings(record: Record, study: Study, folder: Path) -> None:
     """
     if not record.begun:
         return
-    _refuse(changed_settings(record, study), folder, recorded_command(record))
+    _refuse(changed_settings(record, study), folder, recorded_command(record, folder))
     _require_looks(record, study)
     begun = record.header.study["ablation"]["replicates"]
     if study.ablation.tuning.name == "replicated" and study.ablation.replicates != begun:
@@ -221,14 +223,18 @@ def _require_looks(record: Record, study: Study) -> None:
     )
 
 
-def recorded_command(record: Record) -> str:
-    """The line that says by what command the study was recorded last; '' where that is unknown."""
-    return f"recorded by: {record.sessions[-1].command}" if record.sessions else ""
+def recorded_command(record: Record, folder: Path) -> str:
+    """The line that says by what command the study in `folder` was recorded last; '' where that is
+    unknown.
+    """
+    if not record.sessions:
+        return ""
+    return f"recorded by: {from_here(record.sessions[-1], folder.parent)}"
 
 
-def tell_growth(record: Record, study: Study) -> list[str]:
-    """What to say where a study has grown: in what, and what becomes of the runs recorded so
-    far.
+def tell_growth(record: Record, study: Study, folder: Path) -> list[str]:
+    """What to say where the study in `folder` has grown: in what, and what becomes of the runs
+    recorded so far.
     """
     lines = [printable(line, 300) for line in grown(record, study)] if record.begun else []
     if not lines:
@@ -242,7 +248,7 @@ def tell_growth(record: Record, study: Study) -> list[str]:
         "is is kept and not mixed in:",
         *lines[:10],
         *more,
-        *filter(None, [printable(recorded_command(record), 500)]),
+        *filter(None, [printable(recorded_command(record, folder), COMMAND)]),
     ]
 
 
@@ -277,7 +283,7 @@ def taken_over(record: Record, study: Study) -> set[str]:
 def _refuse(lines: list[str], folder: Path, command: str = "") -> None:
     if lines:
         shown = "\n".join(printable(line, 300) for line in lines[:20])
-        said = f"{printable(command, 500)}\n" if command else ""
+        said = f"{printable(command, COMMAND)}\n" if command else ""
         raise UserError(
             f"{printable(folder)}: recorded with other settings, and results of both must not "
             f"mix:\n{shown}\n{said}{GO_ON}, or add --fresh to begin anew (what is recorded is "

@@ -282,7 +282,7 @@ class Session:
         resume.require_same(
             self.record, self.study, data, external_files(self.study), self.ledger.folder
         )
-        told = resume.tell_growth(self.record, self.study)
+        told = resume.tell_growth(self.record, self.study, self.ledger.folder)
         self.console.print(
             "\n".join(map(folded, told)), markup=False, soft_wrap=True, end="\n" * bool(told)
         )

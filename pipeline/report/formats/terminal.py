@@ -23,8 +23,10 @@ GAP = "  "
 NUMBERS = re.compile(r"\[[^\]]{,30}\]|\S+ ± \S+(?: \(\w+\))?|\d %")
 
 
-def render(findings: Findings, page: Path) -> str:
-    """Banners, summary, best configuration, ablation tables, warnings, where the report is."""
+def render(findings: Findings, page: Path, command: str | None = None) -> str:
+    """Banners, summary, best configuration, ablation tables, warnings, what to do next, where the
+    report is. `command`: the recorded one, as it is to be pasted here; None: as it is published.
+    """
     content = document(findings, frozenset())
     lines = [f"!! {line}" for banner in content.banners for line in _wrap(banner, width() - 3)]
     lines += ["", *_wrap(content.title), *_summary(content)]
@@ -47,14 +49,15 @@ def render(findings: Findings, page: Path) -> str:
         lines += ["", f"Warnings ({len(findings.warnings)})"]
         for warning in findings.warnings:
             lines += _wrap(warning, first="  ! ", then="    ")
-    lines += [*_next(findings), "", *_wrap(f"Report: {page}")]
+    lines += [*_next(findings, command), "", *_wrap(f"Report: {page}")]
     return "\n".join(lines).strip("\n") + "\n"
 
 
-def _next(findings: Findings) -> Iterator[str]:
+def _next(findings: Findings, command: str | None) -> Iterator[str]:
     """What to do next; commands stay whole, to be copied."""
     ablation = findings.ablation
-    for block in next_steps.blocks(ablation, findings.record, sentences.points(ablation)):
+    shown = sentences.points(ablation)
+    for block in next_steps.blocks(ablation, findings.record, shown, command):
         match block:
             case Heading(text):
                 yield from ("", text)

@@ -8,13 +8,13 @@ from pipeline.analysis.front import read_front
 from pipeline.analysis.results import Ablation
 from pipeline.analysis.stats import MIN_REPLICATES, Contrast, replicates_to_find
 from pipeline.analysis.wording import Points, listed
+from pipeline.record.pasted import ONCE
 from pipeline.record.record import Record
 from pipeline.report.document import Block, Code, Heading, Text
 
 MOST = 100  # replicates that anyone is told to train
 NAMING = ("--study", "--data", "--mlruns")  # flags that say which record is meant
 OTHER_RECORD = ("--path", "--around")  # and those that make another one of it
-ONCE = ("--fresh", "--resume", "--dry-run")  # --fresh would begin anew, beside what is there
 SEARCH_ONLY = ("--trials", "--race", "--against", "--warm-start")
 REPLICATES = ("--replicates", "--max-replicates")
 SETS = {  # flag → fields that --set may give in its place
@@ -33,10 +33,15 @@ def to_tell(contrast: Contrast, ablation: Ablation) -> tuple[float, int | None]:
     return size, replicates_to_find(contrast, size, ablation.basis.ratio, MOST)
 
 
-def blocks(ablation: Ablation, record: Record, shown: Points) -> Iterator[Block]:
-    """The section; nothing where the command is not known."""
-    command = WORD.findall(record.sessions[-1].command) if record.sessions else []
-    command = [word for word in command if word not in ONCE]
+def blocks(
+    ablation: Ablation, record: Record, shown: Points, recorded: str | None = None
+) -> Iterator[Block]:
+    """The section; nothing where the command is not known. `recorded`: that command as it is to be
+    pasted, where it is not to be handed on.
+    """
+    if recorded is None:
+        recorded = record.sessions[-1].command if record.sessions else ""
+    command = [word for word in WORD.findall(recorded) if word not in ONCE]
     if not _kept(command, ("--study",)):
         return
     found = list(_steps(ablation, record, shown, command))

@@ -21,6 +21,7 @@ from pipeline.record.events import Session
 from pipeline.record.mlflow_trouble import anonymous
 from pipeline.record.record import Record
 from pipeline.report.document import Block, Bullets, Code, Heading, Text, table
+from pipeline.report.sections.next_steps import HIDDEN
 from pipeline.report.sections.sentences import fallen
 from pipeline.study.around import Around
 from pipeline.study.study import Study
@@ -28,13 +29,8 @@ from pipeline.study.survey import pairs
 
 LIMIT = 20  # names in a list
 GOOD_REPLICATES = 5
-TAKEN = {
-    "labels": "labels from",
-    "files": "files from",
-    "train": "training part",
-    "validation": "validation part",
-}
-TAKEN |= {"test": "test part"}
+TAKEN = {"labels": "labels from", "files": "files from", "train": "training part"}
+TAKEN |= {"validation": "validation part", "test": "test part"}
 
 
 def blocks(record: Record, study: Study) -> Iterator[Block]:
@@ -191,6 +187,8 @@ def _reproduce(record: Record) -> Iterator[Block]:
         else "The recorded command:"
     )
     yield Code(((f"git checkout {shlex.quote(sha)}",) if sha else ()) + (session.command,))
+    if "…/" in session.command:
+        yield Text(HIDDEN, small=True)
     if commit != sha:
         yield Text(
             "Uncommitted changes came on top of this commit. They are not recorded: the checkout "
