@@ -7,6 +7,7 @@ import random
 import re
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -167,7 +168,7 @@ def test_what_a_study_says_fits(
     assert f"python -m pipeline.ui --mlruns {tmp_path}" in text
 
 
-def told(folder: Path, verbosity: int, num_trials: int) -> list[str]:
+def told(folder: Path, verbosity: int, num_trials: int, ends: float = float("inf")) -> list[str]:
     """The lines of a study's progress where there is no terminal."""
     out, holder = io.StringIO(), list[Progress]()
     plan = open_plan(
@@ -175,11 +176,25 @@ def told(folder: Path, verbosity: int, num_trials: int) -> list[str]:
         small_study(num_trials=num_trials, replicates=3),
         listener=lambda event: [one.event(event) for one in holder],
     )
-    with Progress(plan, Console(file=out, width=200), verbosity=verbosity) as progress:
+    quiet = Console(file=out, width=200)
+    with Progress(plan, quiet, verbosity=verbosity, ends=ends) as progress:
         holder.append(progress)
         train(plan, Worker())
     plan.ledger.close()
     return out.getvalue().splitlines()
+
+
+@pytest.mark.usefixtures("quick_disk")
+def test_no_more_is_left_than_a_limit_of_time_leaves(tmp_path: Path) -> None:
+    free, short = (
+        re.findall(
+            r" · ([^·]*?) left\b", " ".join(" ".join(told(tmp_path / name, 1, 4, ends)).split())
+        )
+        for name, ends in (("free", float("inf")), ("short", time.monotonic()))
+    )
+    assert len(free) == len(short) > 4
+    assert all(said.startswith("about ") for said in free)
+    assert set(short) == {"0 s of the limit"}
 
 
 @pytest.mark.usefixtures("quick_disk")

@@ -151,6 +151,43 @@ def test_where_there_is_no_time_for_the_table_replicates_come_row_by_row(tmp_pat
     assert sum(done) > 4
 
 
+def test_what_is_given_up_is_what_the_table_lacks(tmp_path: Path) -> None:
+    """Arm by arm, and as many runs as the report calls missing."""
+    study = small_study(num_trials=0, replicates=5)
+    for number, limit in enumerate((4.0, 9.0, 13.0, 22.0)):
+        pace = paced(study, lambda _: 0.5)
+        plan, _ = play(tmp_path / str(number), study, limit, Worker(), pace, workers=1)
+        found = read(plan.record).ablation
+        lost = f"{len(found.holes)} of {found.num_planned} runs of arms: "
+        assert given_up(plan, pace).startswith(lost if found.holes else "nothing is lacking")
+    plan = open_plan(tmp_path / "rows", study)
+    plan.by_rows = True
+    names, worker = [arm.name for arm, _ in plan.replicates.arms], Worker()
+    for _ in range(6):
+        segment = plan.next()
+        assert segment is not None
+        worker.run(plan, segment)
+    plan.ledger.close()
+    assert given_up(plan, None) == (
+        f"14 of 20 runs of arms: replicate 2 of {names[2]}, {names[3]}, "
+        "replicates 3 to 5 of every arm"
+    )
+
+
+def test_what_a_limit_left_of_looks_and_of_a_search_that_had_begun_is_said(tmp_path: Path) -> None:
+    study = small_study(num_trials=3, replicates=9, race=2)
+    study = study.override({"ablation.until_answered": True}, source="test")
+    plan = open_plan(tmp_path, study)
+    for _ in range(3):
+        segment = plan.next()
+        assert segment is not None
+        Worker().run(plan, segment)
+    said = given_up(plan, None)
+    plan.ledger.close()
+    assert said.startswith("the last epochs of trials, a race of 2, 12 of 12 runs of arms: ")
+    assert said.endswith("replicates 1 to 3 of every arm, looks beyond 3 replicates")
+
+
 def test_a_limit_in_which_nothing_was_done_is_called_too_short(tmp_path: Path) -> None:
     study = small_study(num_trials=2)
     plan = open_plan(tmp_path, study)

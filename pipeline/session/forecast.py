@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING
 
 from pipeline.analysis.preregistration import raced
 from pipeline.analysis.to_come import rows as rows_ahead
+from pipeline.analysis.wording import listed
 from pipeline.core.config import TrainConfig
 from pipeline.core.costs import Shape
 from pipeline.counts import duration, plural
 from pipeline.data.listing import TEST, TRAIN, UNKNOWN, VALID, Listing
 from pipeline.engine.measure import measured
-from pipeline.engine.pace import Pace
+from pipeline.engine.pace import Pace, arms_left
 from pipeline.engine.points import spread
 from pipeline.engine.timetable import (
     LEAST_ROWS,
@@ -55,20 +56,44 @@ def given_up(plan: "Plan", pace: Pace | None) -> str:
     """What a timetable left out of a plan, in words; '' where it is nothing."""
     if pace is not None and not pace.num_epochs:
         return "all of it: no epoch was finished in that time, so give it more"
-    asked, trials, race = plan.study.ablation.replicates, plan.trials, plan.race
+    trials, race = plan.trials, plan.race
     lost = []
     if trials.num_trials and trials.num_left:
         lost.append(f"{trials.num_left:,} of {plural(trials.num_trials, 'trial')}")
+    elif trials.outstanding() or any(run.unfinished for run in plan.record.trials()):
+        lost.append("the last epochs of trials")
     if race.most < race.asked:
         lost.append(f"a race of {race.asked} ({race.most or 'none'} instead)")
-    if max(plan.replicates.rows.most.values()) <= plan.last_row:
-        pass  # no question is open, or the maximum is reached
-    elif plan.study.ablation.until_answered:
-        lost.append(f"looks beyond {plural(plan.last_row, 'replicate')}")
-    else:
-        rows = f"{plan.last_row + 1} to {asked}" if plan.last_row + 1 < asked else str(asked)
-        lost.append(f"replicate{'s' * (plan.last_row + 1 < asked)} {rows} of every arm")
+    elif race.outstanding():
+        lost.append("the rest of the race" if plan.record.race else f"a race of {race.asked}")
+    if tuned := list(dict.fromkeys(one.target.arm for one in plan.searches.open)):
+        lost.append(f"tuning of {listed(tuned)}")
+    lost += _replicates_left(plan)
     return ", ".join(lost)
+
+
+def _replicates_left(plan: "Plan") -> Iterator[str]:
+    """The replicates that the table lacks, arm by arm; where its arms are looked at as they come,
+    those that the next look waits for.
+    """
+    known, rows = plan.replicates, plan.replicates.rows
+    arms: dict[int, list[str]] = {}
+    for work in arms_left(known.arms, rows.now, plan.record):
+        if not plan.searches.hopeless(work.arm, work.replicate):
+            arms.setdefault(work.replicate, []).append(work.arm)
+    said = []
+    # runs of replicates that the same arms lack
+    pairs = enumerate(sorted(arms.items()))
+    for _, group in itertools.groupby(pairs, key=lambda one: (one[1][0] - one[0], one[1][1])):
+        found = [pair for _, pair in group]
+        first, last, who = found[0][0], found[-1][0], found[0][1]
+        which = f"replicates {first} to {last}" if last > first else f"replicate {first}"
+        said.append(f"{which} of {'every arm' if len(who) == len(known.arms) else listed(who)}")
+    if said:
+        lost = sum(map(len, arms.values()))
+        yield f"{lost:,} of {plural(sum(rows.now.values()), 'run')} of arms: {', '.join(said)}"
+    if rows.most != rows.now:
+        yield f"looks beyond {plural(max(rows.now.values()), 'replicate')}"
 
 
 def budget_of(limit: float | None) -> float:

@@ -1,5 +1,6 @@
 """What the terminal shows while a study runs: a live block on a terminal, plain lines elsewhere."""
 
+import math
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -32,13 +33,19 @@ class Progress:
     """
 
     def __init__(
-        self, plan: Plan, console: Console, *, verbosity: int, plain: bool = False
+        self,
+        plan: Plan,
+        console: Console,
+        *,
+        verbosity: int,
+        plain: bool = False,
+        ends: float = math.inf,
     ) -> None:
         """`verbosity`: -1 nothing, 0 the block or, without a terminal, a line per result (of many
         some), 1 every result and a line per epoch. `plain`: lines on a terminal too, as a debugger
-        needs it.
+        needs it. `ends`: when a limit of time is up, in seconds of the monotonic clock.
         """
-        self.plan, self.console, self.verbosity = plan, console, verbosity
+        self.plan, self.console, self.verbosity, self.ends = plan, console, verbosity, ends
         self._live = (
             Live(console=console, auto_refresh=False, transient=True)
             if verbosity >= 0 and not plain and redraws(console)
@@ -134,10 +141,14 @@ class Progress:
 
     def _left(self) -> str:
         total, done = self._planned()
-        spent = time.monotonic() - self._first_epoch
+        now = time.monotonic()
         if self._epochs < 10 or done >= total:
             return ""
-        return f"  · about {duration((total - done) * spent / (self._epochs - 1))} left"
+        seconds = (total - done) * (now - self._first_epoch) / (self._epochs - 1)
+        limit = max(0.0, self.ends - now)
+        if seconds > limit:  # what it has no time for is given up
+            return f"  · {duration(limit)} of the limit left"
+        return f"  · about {duration(seconds)} left"
 
     def _block(self) -> Group:
         record = self.plan.record

@@ -145,7 +145,9 @@ class Session:
         listeners.append(outlook.event)
         problem: Exception | None = None
         verbosity, debug = self.options.verbosity, self.options.debug
-        with Progress(plan, self.console, verbosity=verbosity, plain=debug) as progress:
+        ends = self.begun + (self.options.time or float("inf"))
+        shown = Progress(plan, self.console, verbosity=verbosity, plain=debug, ends=ends)
+        with shown as progress:
             listeners.append(progress.event)
             try:
                 self._train(
