@@ -30,7 +30,7 @@ from pipeline.core.models.shufflenet import ShuffleNet
 from pipeline.core.models.timm_arch import Timm
 from pipeline.core.models.vgg import VGG
 from pipeline.core.models.vit import ViT
-from pipeline.core.transfer import Transfer, has_published, library_sources
+from pipeline.core.transfer import Transfer, has_published, library_sources, published_source
 from pipeline.errors import UserError
 
 NUM_CLASSES, SIZE = 5, 32
@@ -617,7 +617,10 @@ def test_published_weights_of_timm_are_taken_and_fitted_to_patches(offline: Path
     commit.mkdir(parents=True)
     (commit.parents[1] / "refs").mkdir()
     (commit.parents[1] / "refs" / "main").write_text("a" * 40)
+    source = published_source(ViT(patch_size=8))
+    assert libraries.to_download(source).startswith("model.safetensors of huggingface.co/timm/vit_")
     save_file(theirs.state_dict(), commit / "model.safetensors")
+    assert libraries.to_download(source) == ""
     model: Any = made(ViT(patch_size=8), Transfer(weights="pretrained"))
     assert torch.equal(model.blocks[3].attn.qkv.weight, theirs.blocks[3].attn.qkv.weight)
     assert model.patch_embed.proj.weight.shape == (192, 3, 8, 8)
@@ -655,6 +658,18 @@ def test_published_weights_bring_their_own_normalisation() -> None:
     assert weights.normalisation(published, CNN()) is None
     assert weights.normalisation(Transfer(), ResNet()) is None
     assert weights.normalisation(Transfer(weights="some.pth"), ResNet()) is None
+
+
+def test_what_would_be_downloaded_is_named_without_asking_for_it(offline: Path) -> None:
+    """And no more once it lies where torch keeps it."""
+    said = libraries.to_download("torchvision:resnet18")
+    address, size = said.split(" ", 1)
+    assert (address[:8], address[-4:], size) == ("https://", ".pth", "(45 MB)")
+    place = offline / "torch" / "checkpoints" / address.rpartition("/")[2]
+    place.parent.mkdir(parents=True)
+    place.touch()
+    assert libraries.to_download("torchvision:resnet18") == ""
+    assert libraries.to_download("timm:gcvit_tiny").endswith(".pth"), "of no hub"
 
 
 def test_silence_is_given_up_and_settings_are_put_back(offline: Path) -> None:

@@ -250,8 +250,12 @@ def test_a_named_set_with_other_pictures_is_decoded_anew(tmp_path):
 
 def test_a_named_set_without_a_folder_lies_in_the_cache_of_the_user(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    idx_files(tmp_path / "torchvision" / "datasets" / "KMNIST" / "raw")
-    assert len(Torchvision(set="KMNIST").scan(None).files) == 300
+    dataset, place = Torchvision(set="KMNIST"), tmp_path / "torchvision" / "datasets"
+    assert dataset.to_download(None) == f"torchvision's KMNIST, not found in {place}"
+    assert not place.exists(), "it was looked for, and nothing else"
+    idx_files(place / "KMNIST" / "raw")
+    assert dataset.to_download(None) == ""
+    assert len(dataset.scan(None).files) == 300
 
 
 def test_a_named_set_that_cannot_be_fetched(tmp_path, monkeypatch):

@@ -17,7 +17,7 @@ from pipeline.core.train import train
 from pipeline.data.cache import Data, prepare
 from pipeline.data.datasets import Digits
 from pipeline.errors import UserError
-from pipeline.session.preflight import external_files, require_inputs
+from pipeline.session.preflight import external_files, require_inputs, to_download
 from pipeline.session.resume import require_same
 from pipeline.study.study import Study
 from tests.records import Scribe, make_study, with_arms
@@ -160,3 +160,28 @@ def refusals(record: Any, study: Study, data: Any, folder: Path) -> list[str]:
         lines = str(error).splitlines()[1:-1]
         return [line.partition(",")[0] for line in lines if not line.startswith("recorded by: ")]
     return []
+
+
+def test_a_dry_run_names_what_would_be_downloaded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of arms too, each file once; without a network that is all there is to see beforehand."""
+    from pipeline.ablate import main
+
+    for name in ("TORCH_HOME", "XDG_CACHE_HOME"):
+        monkeypatch.setenv(name, str(tmp_path / "none"))
+    monkeypatch.chdir(tmp_path)
+    assert to_download(small_study(), None) == []
+    bare = {"baseline.model.name": "resnet", "baseline.model.width": 64}
+    bare |= {"baseline.model.stem": "imagenet"}
+    arms = {"fresh": {}, "begun": {"transfer.weights": "pretrained"}}
+    arms |= {"head": {"transfer.weights": "pretrained", "transfer.train": "head"}}
+    made = with_arms(small_study().override(bare, source="test"), arms)
+    (tmp_path / "mine.json").write_text(made.model_dump_json())
+    flags = ["--study", "mine.json", "--dry-run", "--set", "dataset.name=torchvision"]
+    assert main([*flags, "--set", "dataset.set=KMNIST"]) == 0
+    told = [line for line in capsys.readouterr().out.splitlines() if line.startswith("download ")]
+    assert len(told) == 2
+    assert "torchvision's KMNIST, not found in" in told[0]
+    assert "resnet18-" in told[1]
+    assert [path.name for path in tmp_path.iterdir()] == ["mine.json"], "nothing is written"

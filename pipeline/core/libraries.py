@@ -5,13 +5,14 @@ import re
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
-from urllib import request
+from urllib import parse, request
 from urllib.error import HTTPError
 
 import timm
 import torch
-from huggingface_hub import constants
+from huggingface_hub import constants, try_to_load_from_cache
 from torch import Tensor, nn
 from torch.nn import functional
 from torchvision import models, ops
@@ -20,6 +21,7 @@ from pipeline.core.blocks import find_head
 from pipeline.errors import UserError
 
 NAMES = tuple(models.list_models(module=models))  # torchvision's networks for classification
+HUB_FILES = ["model.safetensors", "pytorch_model.bin"]  # as timm looks for them, in this order
 PATIENCE = 20  # seconds until a silent server is given up
 
 
@@ -73,6 +75,29 @@ def published(source: str, channels: int, **options: Any) -> dict[str, Tensor]:
         if channels != state[first].shape[1]:
             state[first] = state[first].sum(1, keepdim=True).expand(-1, channels, -1, -1) / channels
         return state
+
+
+def to_download(source: str) -> str:
+    """The file that `published` would have to download, '' where it lies in its library's cache;
+    never asks a network for anything.
+    """
+    library, name = source.split(":")
+    if library == "timm":
+        found: Any = timm.get_pretrained_cfg(name)
+        if found.hf_hub_id:
+            hub, _, revision = found.hf_hub_id.partition("@")
+            files = [found.hf_hub_filename] if found.hf_hub_filename else HUB_FILES
+            known = (try_to_load_from_cache(hub, file, revision=revision or None) for file in files)
+            there = any(isinstance(path, str) for path in known)
+            return "" if there else f"{files[0]} of huggingface.co/{hub}"
+        address, mega = str(found.url), 0.0
+    else:
+        weights = models.get_model_weights(name).DEFAULT
+        address, mega = weights.url, weights.meta.get("_file_size", 0.0)
+    file = parse.urlparse(address).path.rpartition("/")[2]
+    if (Path(torch.hub.get_dir()) / "checkpoints" / file).is_file():
+        return ""
+    return address + (f" ({mega:.0f} MB)" if mega else "")
 
 
 def is_published(source: str) -> bool:

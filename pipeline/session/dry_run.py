@@ -20,7 +20,7 @@ from pipeline.errors import printable
 from pipeline.record.record import Record
 from pipeline.screen import folded
 from pipeline.session.options import Options
-from pipeline.session.preflight import external_files
+from pipeline.session.preflight import external_files, to_download
 from pipeline.session.resolve import Chosen, resolve
 from pipeline.session.resume import (
     changed_since,
@@ -42,7 +42,8 @@ from pipeline.study.variance import Layout
 
 def dry_run(options: Options, asked: Chosen, folder: Path, *, with_search: bool) -> Iterator[str]:
     """`preview`, after a look at what is recorded in the study's folder, at the pictures where they
-    are at hand and at the files that runs need; then how long that takes. Raises UserError.
+    are at hand and at the files that runs need, also those to be downloaded; then how long that
+    takes. Raises UserError.
     """
     recorded = Record() if options.fresh else recorded_in(folder)
     study = resolve(options, asked, recorded)
@@ -50,6 +51,10 @@ def dry_run(options: Options, asked: Chosen, folder: Path, *, with_search: bool)
     listing = listed(study, asked.data, recorded)
     taken = listing.taken.text(listing.warnings) if listing else ""
     external_files(study)
+    taken += "".join(
+        f"\ndownload   {file}; not here yet: it needs a network, once"
+        for file in to_download(study, asked.data)
+    )
     changed = changed_since(recorded, recorded.runs.values())
     shown = preview(
         study,
@@ -99,7 +104,7 @@ def preview(
         f"study      {study.name}: {study.title}",
         f"pictures   {data or study.baseline.dataset.name}",
     ]
-    lines += taken.splitlines()
+    lines += filter(None, taken.splitlines())
     lines += [f"note       {note}"] if note else []
     lines += _searched(study) if with_search else []
     lines += _tuning(study)

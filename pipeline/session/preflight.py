@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from pipeline.core.config import TrainConfig
 from pipeline.core.metrics import Measure
-from pipeline.core.transfer import PUBLISHED
+from pipeline.core.transfer import PUBLISHED, published_source
 from pipeline.counts import plural
 from pipeline.data.listing import TEST, TRAIN, UNKNOWN, VALID
 from pipeline.errors import UserError, printable
@@ -40,6 +40,21 @@ def external_files(study: Study) -> dict[str, str]:
         except UserError as error:
             raise UserError(f"study '{study.name}', {where}: {error}") from error
     return {given: _digest(path) for given, path in files.items()}
+
+
+def to_download(study: Study, data: Path | None) -> list[str]:
+    """What a command would have to download, a line each: pictures, and published weights of the
+    baseline, the arms and the networks of the space. Asks no network for anything.
+    """
+    found = [study.baseline.dataset.to_download(data)]
+    for _, config in (*_configs(study), *_variants(study)):
+        if config.transfer.weights == PUBLISHED:
+            from pipeline.core import libraries  # timm takes seconds to import
+
+            source = published_source(config.model)
+            file = libraries.to_download(source)
+            found.append(file and f"{file}, the published weights of {source}")
+    return list(dict.fromkeys(filter(None, found)))
 
 
 def require_inputs(study: Study, data: "Data", num_processes: int = 1) -> None:

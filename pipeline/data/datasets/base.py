@@ -104,6 +104,12 @@ class PictureSet(Frozen):
         """How many of `total` pictures may be unreadable before the set is refused."""
         return 0
 
+    def to_download(self, root: Path | None) -> str:  # noqa: ARG002
+        """What `scan` would have to download, and where it was looked for; '' where nothing is, or
+        where that is not known.
+        """
+        return ""
+
     def scan(self, root: Path | None) -> Listing:
         """List the pictures without decoding them; raises UserError or, where a download fails,
         MachineError.

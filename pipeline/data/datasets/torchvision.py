@@ -90,6 +90,18 @@ class Torchvision(PictureSet):
         """How many of `total` pictures may be unreadable before the set is refused."""
         return share_of(total, self.max_unreadable)
 
+    def to_download(self, root: Path | None) -> str:
+        """The set, where a part of it is not there or not whole."""
+        folder = require_folder(root) if root is not None else _cache_folder()
+        for part in SETS[self.set]:
+            try:
+                _as_it_lies(self.set, part, folder)
+            except ImportError:
+                continue  # `scan` names what it needs
+            except Exception:  # its sets say in many ways that they are not there
+                return f"torchvision's {self.set}, not found in {printable(folder)}"
+        return ""
+
     def scan(self, root: Path | None) -> Listing:
         """List the set, after a download where it is not there; raises UserError and MachineError
         (no network).
@@ -148,9 +160,13 @@ def _probe(part: Any) -> int:
     return int(digest.hexdigest()[:12], 16)
 
 
-def _cache() -> Path:
+def _cache_folder() -> Path:
     home = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
-    path = Path(home) / "torchvision" / "datasets"
+    return Path(home) / "torchvision" / "datasets"
+
+
+def _cache() -> Path:
+    path = _cache_folder()
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -161,6 +177,27 @@ def _cache() -> Path:
 @functools.lru_cache(maxsize=3)
 def _open(name: str, part: int, folder: Path) -> Any:
     """One part of a set, downloaded if need be."""
+    settings, loads = _settings(name, part)
+    if not loads:
+        return _try(name, part, folder, settings)
+    try:
+        return _as_it_lies(name, part, folder)
+    except Exception:  # not there, or not whole
+        return _try(name, part, folder, {**settings, "download": True})
+
+
+def _as_it_lies(name: str, part: int, folder: Path) -> Any:
+    """One part of a set that is there; raises what torchvision does where it is not."""
+    from torchvision import datasets
+
+    settings, loads = _settings(name, part)
+    return getattr(datasets, name)(
+        str(folder), **settings, **({"download": False} if loads else {})
+    )
+
+
+def _settings(name: str, part: int) -> tuple[dict[str, Any], bool]:
+    """(what the set is made with, whether it can be told to download itself)."""
     from torchvision import datasets
 
     settings = SETS[name][part]
@@ -169,12 +206,7 @@ def _open(name: str, part: int, folder: Path) -> Any:
         from pipeline.data.decode import load_rgb
 
         settings = settings | {"loader": load_rgb}
-    if not {"download", "kwargs"} & known:
-        return _try(name, part, folder, settings)
-    try:
-        return getattr(datasets, name)(str(folder), **settings, download=False)
-    except Exception:  # not there, or not whole
-        return _try(name, part, folder, {**settings, "download": True})
+    return settings, bool({"download", "kwargs"} & known)
 
 
 def _try(name: str, part: int, folder: Path, settings: dict[str, Any]) -> Any:
