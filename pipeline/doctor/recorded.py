@@ -70,13 +70,13 @@ def read(folder: Path) -> Recorded:
         record = recorded_in(folder)
         if record.begun is None:
             raise PipelineError("nothing is recorded yet")
-        return _of(folder.name, record, str(owner or ""), num_bytes, changed)
+        return _of(folder, record, str(owner or ""), num_bytes, changed)
     except (PipelineError, OSError) as error:
         why = str(owner) if owner else printable(error, 300)
         return Recorded(folder.name, "running" if owner else "unreadable", why, num_bytes, changed)
 
 
-def _of(name: str, record: Record, owner: str, num_bytes: int, changed: float) -> Recorded:
+def _of(folder: Path, record: Record, owner: str, num_bytes: int, changed: float) -> Recorded:
     study = record.study
     scored = Scored.of(record, study)
     arms = record.arms()
@@ -101,7 +101,7 @@ def _of(name: str, record: Record, owner: str, num_bytes: int, changed: float) -
     raced = not num_trials or not study.search.race or bool(record.race and record.race.winner)
     state = "running" if owner else "complete" if over and raced else "waiting"
     return Recorded(
-        name,
+        folder.name,
         state,
         owner,
         num_bytes,
@@ -115,7 +115,7 @@ def _of(name: str, record: Record, owner: str, num_bytes: int, changed: float) -
         scored.judged,
         best,
         facts,
-        recorded_command(record).removeprefix("recorded by: "),
+        recorded_command(record, folder).removeprefix("recorded by: "),
     )
 
 
