@@ -8,9 +8,10 @@ import runpy
 import sys
 from collections.abc import Sequence
 
-from pipeline.errors import choices
+from pipeline.errors import choices, listed
 from pipeline.screen import fold, steadily
 from pipeline.session.cli import guarded, tell_error
+from pipeline.study.names import OWN, SHIPPED, named
 
 COMMANDS = {
     "search": "search the study's space, train its arms, write the report",
@@ -45,9 +46,12 @@ def _overview() -> list[str]:
     lines = ["usage: python -m pipeline COMMAND …, or python -m pipeline.COMMAND …", ""]
     for name, about in COMMANDS.items():
         lines += fold(about, first=f"  {name:10}", then=" " * 12)
+    own = named(OWN)
+    yours = f", and yours in {OWN}/: {listed(own)}" if own else ""
     return [
         *lines,
         "",
+        *fold(f"Studies (--study NAME): {listed(named(SHIPPED))}{yours}"),
         *fold("The flags of one: python -m pipeline COMMAND --help. Which version: --version"),
     ]
 

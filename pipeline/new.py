@@ -15,11 +15,11 @@ from pipeline.counts import plural
 from pipeline.errors import MachineError, UserError, printable
 from pipeline.screen import fold, folded, steadily
 from pipeline.session.cli import Parser, guarded
+from pipeline.study import names
 
 if TYPE_CHECKING:
     from pipeline.data.listing import Listing
 
-STUDIES = Path("studies")
 TEMPLATE = Path(__file__).parent / "studies" / "_template.py"
 NAME = "my_study"
 SIDE, SMALL_SIDE = 64, 32  # px that pictures are brought to, at first
@@ -107,16 +107,14 @@ def _sizes(listing: "Listing") -> Iterator[tuple[int, int]]:
 
 def _free(name: str) -> Path:
     """Where a study of that name is to be written; raises UserError where it cannot."""
-    from pipeline.study import load, study
-
-    if not study.NAME.fullmatch(name):
+    if not names.NAME.fullmatch(name):
         raise UserError(
             f"NAME: got {printable(repr(name))}; allowed: at most 64 letters of ASCII, digits, "
             "`.`, `_` and `-`, the first a letter or digit"
         )
-    if (load.SHIPPED / f"{name}.py").exists():
+    if (names.SHIPPED / f"{name}.py").exists():
         raise UserError(f"NAME: {name} is the name of a shipped study; choose another")
-    path = STUDIES / f"{name}.py"
+    path = names.OWN / f"{name}.py"
     if path.exists() or path.is_symlink():
         raise UserError(f"{path}: it is there already; nothing was written")
     return path

@@ -11,7 +11,9 @@ from pipeline import new
 from pipeline.__main__ import COMMANDS
 from pipeline.__main__ import main as overview
 from pipeline.errors import MachineError, UserError
+from pipeline.session.cli import parser
 from pipeline.study.load import load_study
+from pipeline.study.names import SHIPPED, named
 from tests.pictures import class_folder
 from tests.test_layout import PATHS, room_of
 
@@ -24,6 +26,20 @@ def _place(tmp_path, monkeypatch):
 def test_every_command_is_listed():
     names = {name.removesuffix(".__main__") for name in PATHS if room_of(name) == "commands"}
     assert names == {*COMMANDS, "__main__"}
+
+
+def test_the_list_of_commands_and_every_help_name_the_studies(capsys):
+    def words() -> str:
+        return " ".join(capsys.readouterr().out.split())
+
+    assert overview([]) == 0
+    assert f"Studies (--study NAME): {', '.join(named(SHIPPED))} The flags" in words()
+    assert new.main(["mine"]) == 0
+    assert overview([]) == 0
+    assert "yours in studies/: mine The flags of one" in words()
+    with pytest.raises(SystemExit):
+        parser("pipeline.search", "", trains=True).parse_args(["--help"])
+    assert f"else a shipped one: {', '.join(named(SHIPPED))};" in words()
 
 
 def test_the_pictures_of_a_folder_are_said_and_used(capsys):

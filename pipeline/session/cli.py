@@ -10,12 +10,13 @@ from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
 from pipeline.counts import plural
-from pipeline.errors import PipelineError, nearest, printable
+from pipeline.errors import PipelineError, listed, nearest, printable
 from pipeline.limits import num_cores
 from pipeline.record.outbox import THREAD as OUTBOX
 from pipeline.screen import fold, steady_to_the_end
 from pipeline.session.options import BEST, MLRUNS, Options
 from pipeline.study.looks import MAXIMUM
+from pipeline.study.names import SHIPPED, named
 
 ERROR = "error: "
 LEVELS = 10  # that --variance takes apart: fewer leave its intervals wide
@@ -148,8 +149,8 @@ def parser(prog: str, about: str, *, trains: bool, searches: bool = False) -> Pa
         "--study",
         required=True,
         metavar="NAME",
-        help="yours in studies/, else a shipped one; or the path of a .py or a study.json; or a "
-        "module (package.mine)",
+        help=f"yours in studies/, else a shipped one: {listed(named(SHIPPED))}; or the path of a "
+        ".py or a study.json; or a module (package.mine)",
     )
     flags.add_argument(
         "--data", metavar="FOLDER", help="folder of pictures (default: the study's own)"

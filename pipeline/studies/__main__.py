@@ -12,7 +12,7 @@ from pipeline.errors import UserError, choices, listed, printable
 from pipeline.screen import fold, folded, steadily
 from pipeline.session.cli import Parser, folder, guarded
 from pipeline.session.options import MLRUNS
-from pipeline.study.load import names
+from pipeline.study.names import OWN, SHIPPED, named
 
 if TYPE_CHECKING:
     from pipeline.doctor.recorded import Recorded
@@ -89,7 +89,7 @@ def _list(found: Sequence["Recorded"], mlruns: Path) -> Iterator[str]:
     for one in found:
         yield from _block(one)
         yield ""
-    own, shipped = names()
+    own, shipped = named(OWN), named(SHIPPED)
     if own:
         yield folded(f"studies of yours: {listed(own)}")
     yield folded(f"shipped studies: {listed(shipped)}")

@@ -18,23 +18,14 @@ from pipeline.own.blame import blamed
 from pipeline.own.code import add_folder
 from pipeline.screen import fold
 from pipeline.study.moved import moved
-from pipeline.study.study import NAME, Study
+from pipeline.study.names import OWN, SHIPPED, named
+from pipeline.study.study import Study
 
 SHIPPED_PACKAGE = "pipeline.studies"
-SHIPPED = Path(__file__).parents[1] / "studies"
 MODULE = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)+")
 
 
-def names(folder: Path = Path("studies")) -> tuple[list[str], list[str]]:
-    """(the user's own studies in `folder`, the shipped ones) by name."""
-    own, shipped = (
-        sorted(p.stem for p in place.glob("*.py") if NAME.fullmatch(p.stem))
-        for place in (folder, SHIPPED)
-    )
-    return own, shipped
-
-
-def load_study(name: str, folder: Path = Path("studies")) -> Study:
+def load_study(name: str, folder: Path = OWN) -> Study:
     """The study called `name`: the user's own in `folder`, else the shipped one; or at the path
     `name` (`mine.py`, or resolved JSON), or of the module `name` (`my_package.study`). Raises
     UserError.
@@ -43,7 +34,7 @@ def load_study(name: str, folder: Path = Path("studies")) -> Study:
     """
     if name.endswith(".json"):
         return _read_json(Path(name))
-    own, shipped = names(folder)
+    own, shipped = named(folder), named(SHIPPED)
     if name in own:
         if name in shipped:
             note = f"note: --study {name}: yours, {folder}/{name}.py, not the shipped one"

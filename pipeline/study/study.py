@@ -1,6 +1,5 @@
 """A study: baseline, search space, search budget, ablation."""
 
-import re
 from dataclasses import replace
 from typing import Annotated, Literal
 
@@ -12,6 +11,7 @@ from pipeline.errors import UserError, choices, printable
 from pipeline.frozen import Frozen, Scalar, flatten
 from pipeline.study.around import Around
 from pipeline.study.designs import Arm, Design, Label, Overrides
+from pipeline.study.names import NAME
 from pipeline.study.objectives import FOUND, Objective, each_once
 from pipeline.study.schedulers import SCHEDULERS, Ladder, SchedulerName
 from pipeline.study.space import Space
@@ -30,7 +30,6 @@ EQUAL = (
 )  # what a comparison of arms is void without
 LEAST_LEVELS = 3  # that variance is told apart by
 MOST_POINTS = 100_000  # of a grid; a search has no more trials
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
 Sampler = Literal["tpe", "gp", "nsga2", "random", "qmc", "grid"]
