@@ -2,6 +2,7 @@
 said of such runs.
 """
 
+import math
 import re
 from pathlib import Path
 
@@ -9,7 +10,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pipeline.analysis.collapse import Guess, collapsed
+from pipeline.analysis.chance import Guess, limit
+from pipeline.analysis.collapse import collapsed
 from pipeline.report.compose import read, texts
 from tests.formats import WORDED, Told, tell
 from tests.records import Scribe, make_study, with_arms
@@ -55,9 +57,9 @@ def test_an_arm_at_chance_is_never_bold(tmp_path: Path) -> None:
     found = told(tmp_path, {"base": [0.25] * 5, "high": list(HIGH), "low": lower(0.2)})
     assert set(found.marked().values()) == {frozenset({"high"})}
     for place in WORDED:
-        assert re.search(
-            r"base: at chance in every run \(guessing gives 25\.0+ %\)\.", found.plain[place]
-        ), place
+        assert re.search(r"At chance \(guessing gives 25\.0+ %\): base\.", found.plain[place]), (
+            place
+        )
     assert {row["arm"]: row["not_best_because"] for row in found.rows["arms"]}[
         "base"
     ] == "at chance"
@@ -68,9 +70,61 @@ def test_below_the_most_frequent_class_is_no_better_than_chance(tmp_path: Path) 
     record = book.record()
     assert read(record).ablation.barred == {}
     record.data["most_frequent"] = {"test": 0.6}
+    assert read(record).ablation.barred == {"base": "not told from guessing"}, "it learned"
+    record.data["most_frequent"]["train"] = 0.6
+    assert read(record).ablation.barred == {"base": "at chance"}
+
+
+def test_guessing_explains_what_the_binomial_distribution_says() -> None:
+    """Seven of nine right are reached by guessing one of three in .8 % of cases, six in 4.2 %."""
+    one = Guess(1 / 3, 9)
+    assert one.explains([6 / 9])
+    assert not one.explains([7 / 9])
+    assert one.limit() == pytest.approx(7 / 9)
+    for num, rate, share in ((9, 1 / 3, 0.01), (997, 0.1, 0.001), (40, 0.9, 0.01), (1, 0.5, 0.01)):
+        least = round(limit(num, rate, share) * num)
+        tails = [binomial_tail(num, rate, right) for right in (least - 1, least)]
+        assert tails[0] > share >= tails[1]
+    assert one.explains([15 / 27] * 1) != one.explains([7 / 9] * 3), "three runs, 27 answers"
+    assert not Guess(1 / 3, 9).explains([6 / 9] * 3), "together they are more than guessing"
+
+
+def binomial_tail(num: int, rate: float, right: int) -> float:
+    """How often at least so many are guessed."""
+    ways = range(right, num + 1)
+    return math.fsum(math.comb(num, k) * rate**k * (1 - rate) ** (num - k) for k in ways)
+
+
+def test_runs_that_learned_have_not_collapsed_on_a_handful_of_pictures(tmp_path: Path) -> None:
+    """Nine test pictures of three classes: 89, 44 and 56 % beside train accuracies of 1."""
+    data = {
+        "classes": ["a", "b", "c"],
+        "counts": {"train": 42, "valid": 9, "test": 9},
+        "most_frequent": {"train": 1 / 3, "valid": 1 / 3, "test": 1 / 3},
+    }
+    planned = with_arms(make_study(replicates=3, num_trials=0), {"base": {}, "other": {"ema": 0.9}})
+    book = Scribe(tmp_path, planned, data=data)
+    book.session()
+    for replicate, right in enumerate((8, 4, 5), 1):
+        run = book.arm("base", replicate, 0.99, test_acc=right / 9)
+        assert run
+        book.arm("other", replicate, 0.98, test_acc=4 / 9)
+    record = book.record()
+    found = tell(record)
     ablation = read(record).ablation
-    assert ablation.barred == {"base": "at chance"}
-    assert ablation.guess.limit == pytest.approx(0.6 + 3 * np.sqrt(0.24 / 300))
+    assert (ablation.collapsed, ablation.at_chance) == ({}, frozenset())
+    assert ablation.barred == {"other": "not told from guessing"}
+    warnings = read(record).warnings
+    assert warnings[0].startswith("the test part has 9 pictures: one is worth 11 points, more than")
+    assert warnings[1].startswith("the validation part has 9 pictures")
+    for place in WORDED:
+        plain = found.plain[place]
+        assert "collapsed" not in plain.replace("late collapse", "")
+        assert not re.search(r"(is|are) at chance|not learning;", plain), place
+        assert "though training accuracy shows that they learned: other." in plain, place
+    steps = found.plain["report.md"].split("What next")[1].split("Details")[0]
+    assert "More pictures that judge, before more runs" in steps
+    assert "More replicates" not in steps
 
 
 def test_an_arm_that_lost_runs_is_not_best_on_its_survivors(tmp_path: Path) -> None:
@@ -170,7 +224,15 @@ def test_a_difference_below_the_margin_says_so_beside_its_verdict(tmp_path: Path
 )
 def test_which_runs_collapsed(values: list[float], named: tuple[int, ...]) -> None:
     scores = pd.DataFrame({"arm": values}, range(1, len(values) + 1))
-    assert collapsed(scores, Guess(0.25, 0.325)).get("arm", ()) == named
+    assert collapsed(scores, Guess(0.25, 300)).get("arm", ()) == named
+
+
+def test_runs_beside_others_that_learned_no_more_have_not_collapsed() -> None:
+    """One cause, a network that does not learn, was told as two kinds of run."""
+    scores = pd.DataFrame({"default": [0.2, 0.109, 0.196, 0.177, 0.101]}, range(1, 6))
+    assert collapsed(scores, Guess(0.102, 1197)) == {}
+    scores.loc[:4] += 0.6
+    assert collapsed(scores, Guess(0.102, 1197)) == {"default": (5,)}
 
 
 def test_ordinary_runs_are_seldom_called_collapsed() -> None:
@@ -179,7 +241,7 @@ def test_ordinary_runs_are_seldom_called_collapsed() -> None:
         scores = pd.DataFrame(
             0.7 + 0.03 * rng.standard_normal((n, 1000)), range(1, n + 1), map(str, range(1000))
         )
-        assert len(collapsed(scores, Guess(0.1, 0.15))) <= 6
+        assert len(collapsed(scores, Guess(0.1, 500))) <= 6
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,8 @@ from hypothesis import strategies as st
 from own import folder, written
 from scans import SMALL, digits
 
-from pipeline.analysis.collapse import Guess, collapsed
+from pipeline.analysis.chance import Guess
+from pipeline.analysis.collapse import collapsed
 from pipeline.analysis.pilot import sentence
 from pipeline.analysis.preregistration import lines, outline
 from pipeline.analysis.rung_sample import choose
@@ -406,7 +407,7 @@ def test_a_margin_is_in_the_unit_of_what_judges() -> None:
 
 def test_of_what_is_no_share_a_run_is_far_where_it_has_twice_the_loss() -> None:
     scores = pd.DataFrame({"a": [0.3, 0.31, 0.32, 0.66], "b": [0.3, 0.31, 0.32, 0.45]})
-    none = Guess(float("nan"), float("-inf"), is_share=False)
+    none = Guess(float("nan"), is_share=False)
     assert collapsed(-scores, none) == {"a": (3,)}
 
 

@@ -200,8 +200,9 @@ def test_a_leak_between_the_parts_and_a_broken_picture_are_shown(
     flags = [word for fault in small for word in ("--set", fault)]
     code, rows = doctor(tmp_path / "mlruns", "--data", folder, *flags)
     assert code == 0
-    assert find(rows, "warning leak")[0] == "warning"
-    assert "rice/0.jpg" in find(rows, "unreadable")[1]
+    assert find(rows, "of the pictures leak")[0] == "warning"
+    assert find(rows, "few pictures the validation part has 7")[0] == "warning"
+    assert [said for _, said in rows if "rice/0.jpg" in said] == [find(rows, "unreadable")[1]]
     assert "16x16, 3 channels" in find(rows, "found")[1]
 
 

@@ -23,7 +23,7 @@ def test_what_follows_from_chance_is_one_line_with_the_number_of_the_others(tmp_
     findings = read(report(tmp_path, [0.09] * 4), tmp_path)
     first, *others = findings.warnings
     assert re.fullmatch(
-        r"Every arm is at chance in every run \(guessing gives 25\.0+ %\): what is compared here "
+        r"Every arm is at chance \(guessing gives 25\.0+ %\): what is compared here "
         r"has learned nothing yet; "
         r"\d+ warnings that follow from it, of curves, answers and differences: see there",
         first,

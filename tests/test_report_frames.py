@@ -20,7 +20,7 @@ from pipeline.record import events
 from pipeline.record.record import Record
 from pipeline.report import columns, frame_files, frames
 from pipeline.report.compose import Findings, read
-from pipeline.report.figures import curves
+from pipeline.report.figures import curves, draw
 from tests.records import Scribe, full_record, make_study, with_arms
 
 NASTY = '=HYPERLINK(1) \x1b]0;owned\x07\r\nnext,"quoted"'
@@ -238,3 +238,28 @@ def test_the_caption_of_the_curves_says_what_was_left_out(
     assert all(len(axis.collections[0].get_segments()) == 2 for axis in axes)
     assert len({axis.get_xlim() for axis in axes}) == 1
     assert len({axis.get_ylim() for axis in axes}) == 2, "one scale for accuracies, one for losses"
+
+
+def test_a_spike_of_the_loss_leaves_no_room_below_the_curves(tmp_path: Path) -> None:
+    """The margin below was a share of the spike, which is cut: panels reached down to -1."""
+    rows = read(full_record(tmp_path, num_trials=1), tmp_path).ablation.rows
+    low, high = curves._limits(rows, "loss")
+    rows[0].complete[0].epochs[0]["val_loss"] = 60.0
+    cut_low, cut_high = curves._limits(rows, "loss")
+    assert cut_high < 10
+    assert cut_low == pytest.approx(low, abs=0.1 * (high - low))
+
+
+def test_a_heading_of_the_differences_is_whole(tmp_path: Path) -> None:
+    """It ended in "vs augmentation + falling rate + lab…"."""
+    name = "augmentation + falling rate + label smoothing + a warm start"
+    study = with_arms(make_study(num_trials=0, epochs=2), {name: {}, "b": {"ema": 0.9}})
+    book = Scribe(tmp_path, study)
+    book.session()
+    for replicate in (1, 2, 3):
+        for arm in (name, "b"):
+            book.arm(arm, replicate, 0.6 + 0.01 * replicate)
+    (axis,) = draw.differences(read(book.record()).ablation).axes
+    first, *_ = [label.get_text() for label in axis.get_yticklabels()]
+    assert first.replace("\n", " ") == f"vs {name}"
+    assert "\n" in first

@@ -4,6 +4,8 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from pipeline.analysis.chance import learned
+
 
 @dataclass(frozen=True)
 class Flag:
@@ -35,10 +37,15 @@ class Setting:
     schedule_ends_low: bool
     gap_void: str
     soft_targets: bool  # trained on something else than plain cross entropy
+    train_rate: float  # what naming the most frequent class gives on training pictures
 
     @property
     def chance_loss(self) -> float:
         return math.log(self.num_classes)
+
+    def learned(self, train_acc: float) -> bool:
+        """Whether it shows that a network has learned something."""
+        return learned(train_acc, self.num_train_subset, self.train_rate)
 
     def error(self, acc: float) -> float:
         """The standard error of an accuracy on the val pictures."""

@@ -11,7 +11,9 @@ from pipeline.analysis.curve_numbers import RULES, Curves, noise, smoothed
 
 
 def late_collapse(curves: Curves, setting: Setting) -> Iterator[Flag]:
-    """Rule 1b: what was clearly learned is gone in the last epochs, be it one."""
+    """Rule 1b: what was clearly learned is gone in the last epochs, be it one, on training pictures
+    as on val.
+    """
     chance, best = 1 / setting.num_classes, float(curves.val_acc.max())
     error = RULES.chance_errors * setting.error(chance)
     lost = curves.val_acc < max(chance + error, chance + RULES.lost * (best - chance))
@@ -19,7 +21,8 @@ def late_collapse(curves: Curves, setting: Setting) -> Iterator[Flag]:
     if len(curves) < RULES.min_tail or not 0 < num_lost < len(lost):
         return
     end = float(np.median(curves.val_acc[-num_lost:]))
-    if best - end < 2 * error:
+    kept = float(np.median(curves.train_acc[-num_lost:])) - chance
+    if best - end < 2 * error or kept > RULES.lost * (float(curves.train_acc.max()) - chance):
         return
     which = "the last epoch" if num_lost == 1 else f"the last {num_lost} epochs"
     seen = (

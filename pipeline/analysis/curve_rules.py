@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
+from pipeline.analysis.chance import best_of
 from pipeline.analysis.curve_flags import Flag, Setting, share
 from pipeline.analysis.curve_numbers import RULES, Curves, falling, smoothed
 from pipeline.analysis.curve_rises import late_collapse, train_loss_rising, val_loss_rising
@@ -31,12 +32,13 @@ def diagnose(
     schedule_ends_low: bool,
     gap_void: str = "",
     soft_targets: bool = False,
+    train_rate: float | None = None,
 ) -> tuple[Flag, ...]:
     """The flags of one run, the gravest first; none where nothing is recorded.
 
     Histories shorter than `Rules.min_epochs` are asked only what needs no tail. `gap_void`: why
     train and val do not compare; `soft_targets`: whether it was trained on another loss than plain
-    cross entropy.
+    cross entropy; `train_rate`: what naming the most frequent class gives on training pictures.
     """
     values = {name: np.array([epoch[name] for epoch in epochs], dtype=np.float64) for name in NAMES}
     if status == "diverged" or not all(np.isfinite(line).all() for line in values.values()):
@@ -55,6 +57,7 @@ def diagnose(
         schedule_ends_low,
         gap_void,
         soft_targets,
+        train_rate or 1 / num_classes,
     )
     curves = Curves(
         **values, lr=np.array([epoch.get("lr", 1.0) for epoch in epochs], dtype=np.float64)
@@ -98,31 +101,31 @@ def _over_time(curves: Curves, setting: Setting) -> list[Flag]:
 
 
 def _not_learning(curves: Curves, setting: Setting) -> Iterator[Flag]:
-    """Rule 1. Where targets are soft, a network that is right may have a train loss near chance:
+    """Rule 1. What training pictures show to have been learned is learned, whatever few val
+    pictures say. Where targets are soft, a network that is right may have a train loss near chance:
     accuracy alone decides.
     """
     advice = (
         "not learning; check learning rate, labels and normalization, and try to overfit one batch"
     )
     acc, loss = float(curves.val_acc.max()), float(curves.train_loss.min())
-    chance = 1 / setting.num_classes
-    limit, tail = (
-        chance + RULES.chance_errors * setting.error(chance),
-        float(np.median(curves.val_acc[-curves.tail :])),
-    )
+    chance, last = 1 / setting.num_classes, slice(-curves.tail, None)
+    limit = best_of(len(curves), setting.num_val, chance)
+    tail, train = (float(np.median(accs[last])) for accs in (curves.val_acc, curves.train_acc))
+    learned = setting.learned(float(curves.train_acc.max()))
     same = (
         len(curves) >= RULES.min_tail
         and np.ptp(curves.val_acc) == np.ptp(curves.train_acc) == 0
         and acc < 1
     )
-    if acc < limit:
+    if acc < limit and not learned:
         seen = (
             f"best val acc {share(acc)} cannot be told from chance, {share(chance)} of "
             f"{setting.num_classes} classes (limit {share(limit)} with "
             f"{plural(setting.num_val, 'val picture')})"
         )
         yield Flag("not_learning", seen, advice, {"val_acc": acc, "chance": chance, "limit": limit})
-    elif len(curves) >= RULES.min_epochs and tail < limit:
+    elif len(curves) >= RULES.min_epochs and tail < limit and not setting.learned(train):
         seen = (
             f"val acc was {share(acc)} (epoch {curves.best + 1}), then lost: {share(tail)} over "
             f"the last {curves.tail} epochs cannot be told from chance, {share(chance)} of "
@@ -140,7 +143,7 @@ def _not_learning(curves: Curves, setting: Setting) -> Iterator[Flag]:
             "if one class were always named"
         )
         yield Flag("not_learning", seen, advice, {"val_acc": acc, "epochs": len(curves)})
-    elif loss > RULES.chance_loss * setting.chance_loss and not setting.soft_targets:
+    elif loss > RULES.chance_loss * setting.chance_loss and not (setting.soft_targets or learned):
         seen = f"train loss never fell below {loss:.3f}, where chance is {setting.chance_loss:.3f}"
         yield Flag(
             "not_learning", seen, advice, {"train_loss": loss, "chance_loss": setting.chance_loss}

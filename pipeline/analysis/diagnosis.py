@@ -2,17 +2,17 @@
 for the best trial.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
 
 import numpy as np
 
+from pipeline.analysis.chance import best_of, learned_by, sizes, train_rate
 from pipeline.analysis.curve_flags import Flag
 from pipeline.analysis.curve_numbers import RULES, Rules, slope
 from pipeline.analysis.curve_rules import diagnose
-from pipeline.core.identity import Seeds
 from pipeline.core.transfer import PUBLISHED
 from pipeline.record.record import Record, Run
 from pipeline.study.study import Study
@@ -22,22 +22,25 @@ __all__ = [
     "ArmFlag",
     "Flag",
     "Rules",
+    "collapsing",
     "diagnose",
     "judge_arms",
     "judge_best",
-    "sizes",
     "unconverged",
     "unlike",
 ]
 
 LOW = 0.1  # of the highest learning rate: the schedule ends low
 NOT_LEARNING = ("diverged", "not_learning")  # one rule, two ends
+IMPROVING = ("still_improving", "best_at_end")  # seen in the losses, or in what selects alone
+MERGED = dict.fromkeys(NOT_LEARNING, NOT_LEARNING[1]) | dict.fromkeys(IMPROVING, IMPROVING[0])
+COLLAPSE = "late_collapse"
 
 
 @dataclass(frozen=True)
 class ArmFlag:
-    """A flag that more than half of an arm's runs have; `flag` is that of `replicate`, the first of
-    them.
+    """A flag that more than half of an arm's runs have, those of one meaning counted together;
+    `flag` is that of `replicate`, the first of them.
     """
 
     flag: Flag
@@ -66,10 +69,10 @@ def judge_arms(record: Record, study: Study) -> dict[str, tuple[ArmFlag, ...]]:
 
 
 def judge_best(record: Record, study: Study) -> tuple[Flag, ...]:
-    """The flags of the search's best trial; it is held against the arms only where it was trained
-    as long as they.
+    """The flags of the search's best trial, that which the race left where there was one; it is
+    held against the arms only where it was trained as long as they.
     """
-    best = record.best_trial()
+    best = record.stayed() or record.best_trial()
     if best is None:
         return ()
     as_long = len(best.epochs) >= study.baseline.epochs
@@ -89,54 +92,50 @@ def unlike(judged: Mapping[str, Sequence[ArmFlag]]) -> tuple[str, ...]:
     return improving if others else ()
 
 
-def unconverged(judged: Mapping[str, Sequence[ArmFlag]], record: Record) -> tuple[str, ...]:
-    """The arms that still improve at the end, by the flag or because most of their runs are best in
-    their last epoch.
-
-    Of arms that do not learn, those that are above chance all the same: after few epochs the train
-    loss is near that of chance in any case. Runs of one epoch say nothing of it.
+def unconverged(judged: Mapping[str, Sequence[ArmFlag]]) -> tuple[str, ...]:
+    """The arms that still improve at the end, by their losses or because most of their runs are
+    best in their last epoch.
     """
-    runs = {
-        arm: [run for run in own if run.status == "complete" and run.epochs]
-        for arm, own in record.arms().items()
-    }
-    late = {arm for arm, own in runs.items() if 2 * sum(map(_rises_to_the_end, own)) > len(own)}
-    able = {
-        arm
-        for arm, own in runs.items()
-        if 2 * sum(_above_chance(run, record) for run in own) > len(own)
-    }
-    return tuple(
-        arm
-        for arm, flags in judged.items()
-        if _improving(flags) or (arm in late and (arm in able or not _lost(flags)))
-    )
+    return tuple(arm for arm, flags in judged.items() if any(f.name in IMPROVING for f in flags))
+
+
+def collapsing(judged: Mapping[str, Sequence[ArmFlag]]) -> tuple[str, ...]:
+    """The arms whose best epochs come before a late collapse."""
+    return tuple(arm for arm, flags in judged.items() if any(f.name == COLLAPSE for f in flags))
 
 
 def _above_chance(run: Run, record: Record) -> bool:
     """Whether its best val accuracy can be told from chance."""
-    chance, num_val = 1 / len(record.data["classes"]), sizes(run, record)[1]
-    return (
-        run.best is not None
-        and run.best["val_acc"]
-        > chance + RULES.chance_errors * (chance * (1 - chance) / num_val) ** 0.5
+    chance, num_val = 1 / len(record.data["classes"]), sizes(run, record.data)[1]
+    return run.best is not None and (
+        run.best["val_acc"] >= best_of(len(run.epochs), num_val, chance)
+        or learned_by(run, record.data)
     )
 
 
-def _rises_to_the_end(run: Run) -> bool:
-    """Whether its best epoch is the last; where there are epochs enough for a tail, whether what
+def _best_at_end(run: Run, flags: Sequence[Flag], record: Record) -> Iterator[Flag]:
+    """That its best epoch is the last, and where there are epochs enough for a tail that what
     selects it rises there as well.
+
+    Of a run that does not learn, where it is above chance all the same: after few epochs the train
+    loss is near that of chance in any case. A run of one epoch says nothing of it.
     """
-    accs = run.sign * np.array([epoch[run.selects] for epoch in run.epochs])
-    if not run.best or not run.best["epoch"] == len(accs) > 1:
-        return False
-    tail = accs[-max(RULES.min_tail, round(RULES.tail * len(accs))) :]
-    rise = float(slope(tail)) * RULES.horizon * len(accs)
-    return len(accs) < RULES.min_epochs or rise > RULES.gain * float(accs.max() - accs[0])
+    told = any(flag.name == IMPROVING[0] for flag in flags)
+    values = run.sign * np.array([epoch[run.selects] for epoch in run.epochs])
+    if told or not run.best or not run.best["epoch"] == len(values) > 1:
+        return
+    if any(flag.name in NOT_LEARNING for flag in flags) and not _above_chance(run, record):
+        return
+    tail = values[-max(RULES.min_tail, round(RULES.tail * len(values))) :]
+    rise = float(slope(tail)) * RULES.horizon * len(values)
+    if len(values) < RULES.min_epochs or rise > RULES.gain * float(values.max() - values[0]):
+        seen = f"the best epoch is the last, {len(values)}"
+        advice = "needs more epochs, or a longer schedule; what it can reach is not known yet"
+        yield Flag(IMPROVING[1], seen, advice, {"epoch": len(values)})
 
 
 def _improving(flags: Sequence[ArmFlag]) -> bool:
-    return any(flag.name == "still_improving" for flag in flags)
+    return any(flag.name == IMPROVING[0] for flag in flags)
 
 
 def _lost(flags: Sequence[ArmFlag]) -> bool:
@@ -154,9 +153,7 @@ def _majority(judged: Sequence[tuple[Run, tuple[Flag, ...]]]) -> tuple[ArmFlag, 
     having: dict[str, list[tuple[Run, Flag]]] = {}
     for run, flags in judged:
         for flag in flags:
-            having.setdefault(
-                NOT_LEARNING[1] if flag.name in NOT_LEARNING else flag.name, []
-            ).append((run, flag))
+            having.setdefault(MERGED.get(flag.name, flag.name), []).append((run, flag))
     found = []
     for name, pairs in having.items():
         of = len(judged) if name in NOT_LEARNING else complete
@@ -169,13 +166,14 @@ def _majority(judged: Sequence[tuple[Run, tuple[Flag, ...]]]) -> tuple[ArmFlag, 
 
 
 def _flags(run: Run, record: Record, target: float | None) -> tuple[Flag, ...]:
-    num_train, num_val = sizes(run, record)
+    num_train, num_val = sizes(run, record.data)
     rates = [epoch["lr"] for epoch in run.epochs]
-    return diagnose(
+    flags = diagnose(
         run.epochs,
         num_classes=len(record.data["classes"]),
         num_val=num_val,
         num_train_subset=min(num_train, num_val),
+        train_rate=train_rate(record.data),
         planned_epochs=int(run.config["epochs"]),
         status=run.status,
         target_train_acc=target,
@@ -183,20 +181,8 @@ def _flags(run: Run, record: Record, target: float | None) -> tuple[Flag, ...]:
         gap_void=_gap_void(run.config),
         soft_targets=_soft_targets(run.config),
     )
-
-
-def sizes(run: Run, record: Record) -> tuple[int, int]:
-    """Train and val pictures of the run; `train_*` are taken on as many of the former as there are
-    of the latter.
-    """
-    counts = record.data["counts"]
-    train, val = int(counts["train"]), int(counts["valid"])
-    if run.config.get("split") == "kfold" and Seeds(0, run.replicate).drawn > 0:
-        val, train = (
-            (train + val) // int(run.config["folds"]),
-            train + val - (train + val) // int(run.config["folds"]),
-        )
-    return max(1, train), max(1, val)
+    ended = run.status == "complete"
+    return (*flags, *_best_at_end(run, flags, record)) if ended else flags
 
 
 def _gap_void(config: Mapping[str, Any]) -> str:

@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from pipeline.analysis.collapse import Guess
+from pipeline.analysis.chance import Guess
 from pipeline.analysis.missing_runs import has_numbers
 from pipeline.analysis.stats import MIN_REPLICATES, Contrast
 from pipeline.analysis.wording import Points, is_zero, listed
@@ -25,19 +25,16 @@ def explained(
     contrasts: Sequence[Contrast],
     questions: Sequence[Question],
     runs: Mapping[str, Sequence[Run]],
-    scores: Mapping[str, Sequence[float]],
-    guess: Guess,
+    levels: Mapping[str, str],
     answers: str,
 ) -> tuple[Contrast, ...]:
-    """The contrasts, those without any spread with what their runs say of it: `runs` and `scores`
-    of every arm; `answers` is what is alike (see `alike_in`)."""
+    """The contrasts, those without any spread with what their runs say of it: `runs` and `levels`
+    (see `level`) of every arm; `answers` is what is alike (see `alike_in`)."""
     found = []
     for contrast, question in zip(contrasts, questions, strict=True):
         if contrast.sd == 0 and contrast.n >= MIN_REPLICATES and not contrast.family:
             why = _why(question, runs, answers) if is_zero(contrast.delta) else ""
-            where = listed(
-                [text for arm in question.weights if (text := _level(arm, scores[arm], guess))]
-            )
+            where = listed([f"{arm} ({levels[arm]})" for arm in question.weights if levels[arm]])
             reason = "; ".join(filter(None, (contrast.reason, why, where and f"look at {where}")))
             contrast = replace(contrast, reason=reason)
         found.append(contrast)
@@ -82,12 +79,10 @@ def _trace(run: Run) -> object:
     )
 
 
-def _level(arm: str, scores: Sequence[float], guess: Guess) -> str:
-    """Where all of an arm's runs are at an end of the scale; of shares alone."""
-    if not guess.is_share:
-        return ""
-    if len(scores) and min(scores) == 1:
-        return f"{arm} (at the ceiling, 100 % in every run)"
-    if len(scores) and max(scores) <= guess.limit:
-        return f"{arm} (at chance, guessing gives {SHOWN.number(guess.rate)} %)"
-    return ""
+def level(scores: Sequence[float], guess: Guess, *, low: bool) -> str:
+    """Where all of an arm's runs are at an end of the scale, at chance where they are `low`; of
+    shares alone.
+    """
+    if guess.is_share and len(scores) and min(scores) == 1:
+        return "at the ceiling, 100 % in every run"
+    return f"at chance, guessing gives {SHOWN.number(guess.rate)} %" if low else ""

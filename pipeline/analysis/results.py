@@ -8,7 +8,8 @@ from statistics import fmean, median, stdev
 import pandas as pd
 
 from pipeline.analysis.by_looks import Looked
-from pipeline.analysis.collapse import Guess, Part, barred, collapsed
+from pipeline.analysis.chance import Guess, Part
+from pipeline.analysis.collapse import Trained, barred, collapsed, trained
 from pipeline.analysis.fairness import (
     CHOOSERS,
     OTHERWISE,
@@ -18,7 +19,7 @@ from pipeline.analysis.fairness import (
     not_compared,
     unequal,
 )
-from pipeline.analysis.identical_arms import alike_in, explained
+from pipeline.analysis.identical_arms import alike_in, explained, level
 from pipeline.analysis.missing_runs import Hole, has_numbers, holes, reasons, uncompared
 from pipeline.analysis.scores import Scored
 from pipeline.analysis.stats import MIN_REPLICATES, NAN, Basis, Contrast, Judgement, judge
@@ -126,6 +127,7 @@ class Ablation:
     collapsed: Mapping[
         str, tuple[int, ...]
     ]  # arm → its replicates at chance or far below the others
+    learned: Trained
     num_tested: int = 0  # pictures of the test set, where arms are judged by it
     policy: str = "fixed"  # how the arms came by their hyperparameters
     unequal: tuple[
@@ -136,9 +138,20 @@ class Ablation:
     )  # the best arm, where it may not be that on other pictures
     no_beyond: str = ""  # why no contrast is known for other pictures
     unconverged: tuple[str, ...] = ()  # arms that were still improving when their runs ended
+    collapsing: tuple[str, ...] = ()  # arms whose best epochs come before a late collapse
     found: "Found | None" = None  # what the search found, which the design does not ask about
     looked: Looked | None = None  # where arms have replicates until their questions are answered
     changed: tuple[str, ...] = ()  # of the plan, after results existed
+
+    @cached_property
+    def untold(self) -> frozenset[str]:
+        """Arms whose scores are explained by guessing."""
+        return frozenset(row.arm for row in self.rows if self.guess.explains(row.values))
+
+    @cached_property
+    def at_chance(self) -> frozenset[str]:
+        """Those of them that learned nothing, as their training accuracies say, too."""
+        return frozenset(arm for arm in self.untold if not any(self.learned[arm].values()))
 
     def worth(self, row: ArmRow) -> float:
         """What the means of arms are ordered by, the higher the better."""
@@ -273,7 +286,8 @@ def read_ablation(record: Record, study: Study) -> Ablation:
     compares = not unlike and any(q.kind == "delta" for q in questions)
     part: Part = "test" if held_out else "valid"
     guess = Guess.of(record.data, part, judged_by.name, is_share=judged_by.is_share)
-    out = barred(runs, worth, guess, due if looked else {}) if compares else {}
+    learned = trained(scored.complete, record.data, last=not held_out)
+    out = barred(runs, worth, guess, due if looked else {}, learned) if compares else {}
     apart = uncompared(worth, empty, way, out) if compares else {}
     judged = (
         Judgement(not_compared(questions, way))
@@ -284,14 +298,15 @@ def read_ablation(record: Record, study: Study) -> Ablation:
     )
     judges = num_labelled(record.data, part)
     answers, best = judged.contrasts, frozenset(judged.leading)
-    if not unlike:
-        values, alike = {row.arm: row.values for row in rows}, alike_in(judged_by, judges)
-        answers = explained(answers, questions, runs, values, guess, alike)
-    tested, fell = judges if held_out else 0, collapsed(worth, guess)
+    tested, fell = judges if held_out else 0, collapsed(worth, guess, learned)
     named = {arm: own for arm, own in record.arms().items() if arm in record.arm_names}
     gaps, policy = holes(named, due, lost), study.ablation.tuning.name
-    facts = (gaps, empty, apart, out, guess, fell, tested, policy, unlike)
+    facts = (gaps, empty, apart, out, guess, fell, learned, tested, policy, unlike)
     made = Ablation(judged_by, rope, planned, rows, scores, way, answers, best, *facts)
+    if not unlike:
+        ends = {row.arm: level(row.values, guess, low=row.arm in made.at_chance) for row in rows}
+        alike = explained(answers, questions, runs, ends, alike_in(judged_by, judges))
+        made = replace(made, contrasts=alike)
     return _with_found(scored, replace(made, looked=looked, changed=later_changes(record)))
 
 
@@ -302,13 +317,17 @@ def _with_found(scored: Scored, made: Ablation) -> Ablation:
     found = _found(scored, made)
     row = found.row
     scores = made.scores.join(scored.beside[[row.arm]], how="outer")
+    last = not made.judged.held_out
+    own = trained({row.arm: row.complete}, scored.record.data, last=last)
+    learned = {**made.learned, **own}
     return replace(
         made,
         found=found,
         rows=(*made.rows, row),
         scores=scores,
         empty={**made.empty, **({} if row.complete else {row.arm: reasons(row.runs)})},
-        collapsed=collapsed(made.judged.sign * scores, made.guess),
+        collapsed=collapsed(made.judged.sign * scores, made.guess, learned),
+        learned=learned,
     )
 
 

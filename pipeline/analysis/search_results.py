@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 
-from pipeline.analysis.range_ends import edges
+from pipeline.analysis.range_ends import ends
 from pipeline.frozen import Scalar, flatten
 from pipeline.record.record import LEVELS, Record, Run
 from pipeline.study.judged import Judged
@@ -51,11 +51,12 @@ STATUS = {
 
 
 def read_search(record: Record, study: Study) -> Search:
-    """The search of `record`, its best trial, and the knobs of that trial that lie at an end of
-    their range.
+    """The search of `record`, its best trial, and the knobs that lie at an end of their range: of
+    the trial that the race left, where there was one, which is its best configuration.
     """
     budget = study.search
-    best = record.best_trial()
+    best, stayed = record.best_trial(), record.stayed()
+    leads = stayed or best
     return Search(
         planned=budget.num_trials,
         proposed=len(record.trial_keys),
@@ -64,8 +65,8 @@ def read_search(record: Record, study: Study) -> Search:
         epochs_at=budget.ladder.stops(study.baseline.epochs),
         num_rungs=budget.ladder.num_rungs,
         best=best,
-        stayed=record.stayed(),
-        edges=edges(study.space, best.knobs) if best else (),
+        stayed=stayed,
+        edges=tuple(end.text for end in ends(study.space, leads.knobs)) if leads else (),
         worth=record.worth,
         judged=Judged.of(study.baseline),
         leveled=record.header.format >= LEVELS,

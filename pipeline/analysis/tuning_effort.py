@@ -5,7 +5,7 @@ comparison.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pipeline.analysis.range_ends import edges
+from pipeline.analysis.range_ends import End, ends
 from pipeline.analysis.wording import value
 from pipeline.counts import plural
 from pipeline.frozen import Scalar, flatten
@@ -28,8 +28,8 @@ class Effort:
     several arms share counts for each).
 
     `chosen`: the values that differ from the arm's definition, of several searches one after
-    another. `edges`: those at an end of their range. `planned` trials; 0: nothing of the space is
-    the arm's to tune. `failed` trials were lost.
+    another. `edges`: those at an end of their range, in words, and `ends`. `planned` trials; 0:
+    nothing of the space is the arm's to tune. `failed` trials were lost.
     """
 
     num_trials: int
@@ -40,6 +40,7 @@ class Effort:
     planned: int = 0
     failed: int = 0
     settled: bool = False
+    ends: tuple[End, ...] = ()
 
 
 def efforts(record: Record, study: Study) -> dict[str, Effort]:
@@ -83,13 +84,11 @@ def _effort(
     """`settled`: the searches that are over, each with a run that was begun with what it chose."""
     runs = {run.key: run for target in targets for run in record.trials(target.name)}
     several = len(targets) > 1
-    found = []
+    found, at = [], list[End]()
     for target, best in settled:
-        knobs = _point(record, target, best)
-        found += [
-            f"replicate {target.serves}: {edge}" if several else edge
-            for edge in edges(space, knobs)
-        ]
+        own = ends(space, _point(record, target, best))
+        at += own
+        found += [f"replicate {target.serves}: {end.text}" if several else end.text for end in own]
     return Effort(
         num_trials=sum(len(record.searches.get(target.name, ())) for target in targets),
         num_epochs=sum(len(run.epochs) for run in runs.values()),
@@ -99,6 +98,7 @@ def _effort(
         planned=sum(target.num_trials for target in targets),
         failed=sum(run.status == "failed" for run in runs.values()),
         settled=bool(settled),
+        ends=tuple(at),
     )
 
 

@@ -2,6 +2,8 @@
 networks learn?
 """
 
+import contextlib
+import io
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -51,7 +53,6 @@ def examine_study(asked: Options) -> int:
     from pipeline.machine import resources
     from pipeline.record.folders import study_folder
     from pipeline.record.record import Record
-    from pipeline.session.preflight import require_inputs
     from pipeline.session.resolve import chosen
 
     found = chosen(asked)
@@ -69,12 +70,12 @@ def examine_study(asked: Options) -> int:
     recorded = study_folder(mlruns, study, folder)
     record = _record(recorded)
     data = _pictures(study, folder, mlruns, record.data if isinstance(record, Record) else None)
-    show("pictures", _pictures_findings(data, folder, note))
+    show("pictures", _pictures_findings(data, study, folder, note))
     show(
         "caches of decoded pictures (python -m pipeline.caches --remove frees what no study uses)",
         _caches(mlruns),
     )
-    require_inputs(study, data)
+    show("inputs", _lacking(study, data))
     inputs = _inputs(study, data)
     for names, config in _networks(study):
         show(f"network of {names}", _network(config, inputs, means, study.search.seed))
@@ -132,8 +133,13 @@ def _pictures(
         )
 
 
-def _pictures_findings(data: "Data", folder: Path | None, note: str) -> "Iterator[Finding]":
+def _pictures_findings(
+    data: "Data", study: "Study", folder: Path | None, note: str
+) -> "Iterator[Finding]":
+    from pipeline.analysis.few_pictures import few_pictures, labelled
     from pipeline.doctor.findings import Finding
+    from pipeline.report.sections.provenance import UNREAD
+    from pipeline.session.resume import describe_data
 
     counts = ", ".join(f"{count:,} {name}" for name, count in data.counts.items())
     _, channels, size, _ = data.images.shape
@@ -144,6 +150,8 @@ def _pictures_findings(data: "Data", folder: Path | None, note: str) -> "Iterato
         f"{plural(channels, 'channel')}",
     )
     yield from (Finding(what, said) for what, said in data.taken.lines())
+    few = few_pictures(labelled(describe_data(data)), study)
+    yield from (Finding("few pictures", warning, "warning") for warning in few)
     if note:
         yield Finding("embedded default", note, "warning")
     for bad in data.unreadable[:10]:
@@ -151,7 +159,25 @@ def _pictures_findings(data: "Data", folder: Path | None, note: str) -> "Iterato
     if len(data.unreadable) > 10:
         yield Finding("unreadable", plural(len(data.unreadable) - 10, "more picture"), "warning")
     for warning in data.warnings:
-        yield Finding("warning", warning, "warning")
+        if not data.unreadable or UNREAD not in warning:
+            yield Finding("of the pictures", warning, "warning")
+
+
+def _lacking(study: "Study", data: "Data") -> "Iterator[Finding]":
+    """Whether weights, teachers and pictures are there that runs need; what is not is a finding,
+    and the rest is looked at all the same.
+    """
+    from pipeline.doctor.findings import Finding
+    from pipeline.errors import PipelineError
+    from pipeline.session.preflight import require_inputs
+
+    try:
+        with contextlib.redirect_stderr(io.StringIO()):  # a download says that it begins
+            require_inputs(study, data)
+    except PipelineError as error:
+        yield Finding("what runs need", str(error), "error")
+    else:
+        yield Finding("what runs need", "all there")
 
 
 def _caches(mlruns: Path) -> "Iterator[Finding]":

@@ -4,7 +4,7 @@ lines of its card.
 
 from collections.abc import Iterator
 
-from pipeline.analysis.collapse import Guess
+from pipeline.analysis.chance import Guess, learned_by
 from pipeline.analysis.results import read_ablation
 from pipeline.counts import plural
 from pipeline.data.taken import num_labelled
@@ -39,16 +39,24 @@ def _at_chance(record: Record, run: Run) -> Iterator[str]:
     value = run.metric(judged.selects) if tested is None else tested
     part = "validation" if tested is None else "test"
     guess = Guess.of(record.data, "valid" if tested is None else "test", judged.name)
-    if value is not None and value < guess.limit:
-        seen = (
-            f"{value:.1%} of the {part} pictures are right, and naming the most frequent class "
-            "gives"
-            if judged.is_acc
-            else f"its {part} {judged.noun} is {value:.1%}, and guessing gives"
-        )
+    if value is None or not guess.explains([value]):
+        return
+    judges = plural(guess.num_pictures, f"{part} picture")
+    seen = (
+        f"{value:.1%} of {judges} {'is' if guess.num_pictures == 1 else 'are'} right, and naming "
+        f"the most frequent class gives {guess.rate:.1%}"
+        if judged.is_acc
+        else f"its {part} {judged.noun} is {value:.1%} on {judges}, and guessing gives "
+        f"{guess.rate:.1%}"
+    )
+    if learned_by(run, record.data):
         yield (
-            f"This model is at chance: {seen} {guess.rate:.1%}; nothing that it learned can be "
-            "told from guessing"
+            f"What this model scores cannot be told from guessing: {seen}. Its training accuracy "
+            f"shows that it learned; the {part} pictures are too few, or of another kind"
+        )
+    else:
+        yield (
+            f"This model is at chance: {seen}; nothing that it learned can be told from guessing"
         )
 
 

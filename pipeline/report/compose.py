@@ -5,8 +5,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pipeline.analysis.answers import Answers, read_answers
-from pipeline.analysis.diagnosis import unconverged
+from pipeline.analysis.diagnosis import collapsing, unconverged
 from pipeline.analysis.fairness import mismatched, post_hoc, refusal
+from pipeline.analysis.few_pictures import few_pictures, labelled
 from pipeline.analysis.front import Front, read_front
 from pipeline.analysis.importance import Importance, measure
 from pipeline.analysis.results import Ablation, read_ablation
@@ -98,7 +99,9 @@ def read(record: Record, home: Path | None = None) -> Findings:
     sample = choose(search.trials, study)
     importance = measure(sample) if sample.enough else None
     found = diagnosis_text.read_diagnosis(record, study)
-    ablation = replace(ablation, unconverged=unconverged(found.arms, record))
+    ablation = replace(
+        ablation, unconverged=unconverged(found.arms), collapsing=collapsing(found.arms)
+    )
     answers = read_answers(record, ablation, study, home)
     ablation = with_other_pictures(ablation, answers, study)
     params = {row.arm: row.num_params for row in ablation.designed}
@@ -116,6 +119,7 @@ def read(record: Record, home: Path | None = None) -> Findings:
     warnings = folded(
         (*warnings, *filter(None, said), *answers.warnings, *tuning), ablation, found, answers
     )
+    warnings = (*few_pictures(labelled(record.data), study), *warnings)
     read = read_tuning(search, study)
     return Findings(
         record,
@@ -176,6 +180,7 @@ def _blocks(findings: Findings, dropped: frozenset[str]) -> Iterator[Block]:
     yield from ablation_text.first(ablation, record, study, forest="differences" not in dropped)
     yield from next_steps.blocks(ablation, record, sentences.points(ablation))
     yield Heading("Details")
+    yield Text("How the answer came about, what it holds for, and all else that was seen.")
     yield from ablation_text.blocks(ablation, record, study, dropped=dropped)
     yield from variance.blocks(record, study, ablation, sentences.points(ablation))
     if warnings:

@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from pipeline.analysis.few_pictures import few_pictures, listed_as
 from pipeline.analysis.preregistration import (
     assigned,
     awaited,
@@ -49,7 +50,10 @@ def dry_run(options: Options, asked: Chosen, folder: Path, *, with_search: bool)
     study = resolve(options, asked, recorded)
     require_settings(recorded, study, folder)
     listing = listed(study, asked.data, recorded)
-    taken = listing.taken.text(listing.warnings) if listing else ""
+    taken = ""
+    if listing:
+        few = few_pictures(listed_as(listing.taken), study)
+        taken = listing.taken.text((*few, *listing.warnings))
     external_files(study)
     taken += "".join(
         f"\ndownload   {file}; not here yet: it needs a network, once"

@@ -148,7 +148,7 @@ class Progress:
         limit = max(0.0, self.ends - now)
         if seconds > limit:  # what it has no time for is given up
             return f"  · {duration(limit)} of the limit left"
-        return f"  · about {duration(seconds)} left"
+        return f"  · about {duration(seconds)} left" if round(seconds) else ""
 
     def _block(self) -> Group:
         record = self.plan.record

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from rich.panel import Panel
 from rich.text import Text
 
+from pipeline.analysis.few_pictures import few_pictures, labelled
 from pipeline.analysis.preregistration import Outlook
 from pipeline.analysis.to_come import rows
 from pipeline.core import CORE_VERSION
@@ -186,7 +187,9 @@ class Session:
                 f"--{self.options.way}: the pictures are not those of the recorded search, or "
                 "their content changed"
             )
-        self.console.print(data.taken.text(data.warnings), markup=False, soft_wrap=True)
+        few = few_pictures(labelled(resume.describe_data(data)), self.study)
+        said = data.taken.text((*few, *data.warnings))
+        self.console.print(said, markup=False, soft_wrap=True)
         if not self.options.workers and not self.options.debug and (short := shortage(self.means)):
             self._tell(f"warning: {short}")
         return data

@@ -99,7 +99,9 @@ def _limits(rows: Sequence[ArmRow], kind: str) -> tuple[float, float]:
     values *= 100 if kind == "acc" else 1
     low, high = float(values.min()), float(values.max())
     margin = 0.05 * (high - low) or 0.05
-    return low - margin, min(high + margin, _highest(rows)) if kind == "loss" else high + margin
+    if kind == "acc" or high + margin <= (end := _highest(rows)):
+        return low - margin, high + margin
+    return low - 0.05 * (end - low), end
 
 
 def _trained(row: ArmRow) -> list[Run]:

@@ -4,6 +4,7 @@ import contextlib
 import io
 import itertools
 import math
+import textwrap
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ from pipeline.analysis.results import Ablation
 from pipeline.analysis.search_results import Search
 from pipeline.analysis.stats import Contrast
 from pipeline.analysis.tuning_curve import Tuning
+from pipeline.report.document import clean
 from pipeline.report.figures import confusions
 from pipeline.report.figures.curves import history, learning_curves
 from pipeline.report.figures.front import front_figure
@@ -33,6 +35,8 @@ from pipeline.study.questions import SCREEN
 
 if TYPE_CHECKING:
     from pipeline.report.compose import Findings
+
+WRAPPED, ANOTHER_LINE = 40, 0.5  # of a heading: characters a line; lines of the plot that one takes
 
 
 @dataclass(frozen=True)
@@ -111,7 +115,11 @@ def _figures(
 def differences(ablation: Ablation) -> Figure:
     """Forest plot: one group a family and kind of contrasts; the band is the margin."""
     groups = _groups(ablation)
-    lines = sum(len(contrasts) + 1 for contrasts in groups.values())
+    names = {
+        title: "\n".join(textwrap.wrap(title, WRAPPED, break_on_hyphens=False)) for title in groups
+    }
+    more = {title: ANOTHER_LINE * text.count("\n") for title, text in names.items()}
+    lines = sum(len(contrasts) + 1 + more[title] for title, contrasts in groups.items())
     figure = Figure(figsize=(8.2, 0.36 * lines + 0.8), layout="constrained")
     axis = figure.subplots()
     judged = ablation.judged
@@ -121,15 +129,16 @@ def differences(ablation: Ablation) -> Figure:
     ticks: list[tuple[float, str]] = []
     y = 0.0
     for title, contrasts in groups.items():
-        ticks.append((y, title))
-        y -= 1
+        y -= more[title] / 2
+        ticks.append((y, names[title]))
+        y -= 1 + more[title] / 2
         for contrast in contrasts:
             _estimate(axis, contrast, y, judged.scale)
             ticks.append((y, f"{short(contrast.name)} (n = {contrast.n})"))
             y -= 1
     axis.set_yticks([at for at, _ in ticks], [text for _, text in ticks])
     for label, (_, text) in zip(axis.get_yticklabels(), ticks, strict=True):
-        label.set_color(MUTED if text in groups else INK)
+        label.set_color(MUTED if text in names.values() else INK)
     axis.tick_params(axis="y", length=0)
     axis.grid(axis="y", visible=False)
     axis.spines["left"].set_visible(False)
@@ -200,7 +209,7 @@ def _groups(ablation: Ablation) -> dict[str, list[Contrast]]:
     for contrast in ablation.contrasts:
         main = "main effects (aliased)" if contrast.family_name == SCREEN else "main effects"
         title = (
-            f"vs {short(contrast.against)}"
+            f"vs {clean(contrast.against)}"
             if contrast.kind == "delta"
             else headings.get(contrast.kind, main)
         )

@@ -15,6 +15,7 @@ from pipeline.report.document import Code, Document, Heading, Table, Text, clean
 from pipeline.report.sections import effects, next_steps, race, sentences, variance
 from pipeline.report.sections.ablation import main_table
 from pipeline.report.sections.footnotes import bold
+from pipeline.report.sections.own_metrics import own_metrics
 from pipeline.report.sections.search import configuration
 from pipeline.screen import KEPT, fold, spelt, width
 from pipeline.study.study import Study
@@ -37,7 +38,7 @@ def render(findings: Findings, page: Path, command: str | None = None) -> str:
         lines += [
             line for text in race.said(findings.record, findings.ablation) for line in _wrap(text)
         ]
-    for table in _tables(findings.ablation):
+    for table in _tables(findings.ablation, findings.study):
         lines += ["", *_wrap(table.caption), *_grid(table)]
         if any(row[0].bold for row in table.rows):
             lines += _wrap(bold(findings.ablation).replace("Bold: ", "* ", 1), then="  ")
@@ -101,14 +102,16 @@ def _best(search: Search, study: Study) -> Iterator[str]:
         yield from _wrap(f"{path.text:<24} {mine.text}{differs}", first="  ", then="      ")
 
 
-def _tables(ablation: Ablation) -> Iterator[Table]:
-    """The ablation table without what a line has no room for, then the families it does not show,
-    where they are tested.
+def _tables(ablation: Ablation, study: Study) -> Iterator[Table]:
+    """The ablation table without what a line has no room for, the study's other metrics, then the
+    families that the first does not show, where they are tested.
     """
     whole = main_table(ablation)
     keep = (len(ablation.factors), *range(whole.results or 0, len(whole.columns)))
     rows = tuple(tuple(row[i] for i in keep) for row in whole.rows)
     yield Table(whole.caption, tuple(whole.columns[i] for i in keep), rows)
+    if study.baseline.metrics:
+        yield own_metrics(ablation, study)
     if any(contrast.family for contrast in ablation.effects):
         yield from (table for _, table in effects.tables(ablation))
 

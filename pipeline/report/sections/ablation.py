@@ -46,6 +46,8 @@ def first(ablation: Ablation, record: Record, study: Study, *, forest: bool) -> 
     if forest:
         yield _forest(ablation)
     yield main_table(ablation, tuning.column(efforts))
+    if study.baseline.metrics:
+        yield own_metrics(ablation, study)
 
 
 def blocks(
@@ -62,8 +64,6 @@ def blocks(
     yield from (found for _, found in effects.tables(ablation))
     if any(run.final for row in ablation.rows for run in row.complete):
         yield finished_models(ablation, record)
-    if study.baseline.metrics:
-        yield own_metrics(ablation, study)
     yield Bullets(tuple(footnotes(ablation, record, study)), small=True)
     ours = record.data.get("is_food11") and ablation.judged.is_acc
     if ours and {row.arm for row in ablation.designed} == set(NOTES):

@@ -4,7 +4,16 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from statistics import fmean
 
-from pipeline.analysis.diagnosis import RULES, ArmFlag, Flag, judge_arms, judge_best, unlike
+from pipeline.analysis.chance import GUESSING, SLIGHT
+from pipeline.analysis.diagnosis import (
+    COLLAPSE,
+    RULES,
+    ArmFlag,
+    Flag,
+    judge_arms,
+    judge_best,
+    unlike,
+)
 from pipeline.analysis.results import Ablation, ArmRow
 from pipeline.analysis.wording import NONE, listed
 from pipeline.counts import plural
@@ -23,16 +32,21 @@ REGULARIZERS = (
     ".smoothing",
 )  # fields of a configuration
 OVERFITS = {"overfit", "overfit_calibration_only", "gap", "gap_not_interpretable"}
-HARMFUL = ("not_learning", "train_loss_rising")  # of an arm: what its numbers may be due to
+HARMFUL = (
+    "not_learning",
+    "train_loss_rising",
+    COLLAPSE,
+)  # of an arm: what its numbers may be due to
 TITLES = {
     "diverged": "diverged",
     "not_learning": "not learning",
-    "late_collapse": "late collapse",
+    COLLAPSE: "late collapse",
     "train_loss_rising": "train loss rising",
     "overfit": "overfitting",
     "overfit_calibration_only": "val loss rising, accuracy unhurt",
     "val_loss_rising": "val loss rising",
     "still_improving": "still improving",
+    "best_at_end": "still improving",
     "gap": "gap",
     "underfit": "underfitting",
     "noisy_eval": "noisy evaluation",
@@ -156,14 +170,17 @@ def thumb() -> str:
         "seen is that of the first such run. Train values are of plain cross entropy, without "
         "augmentation, on a fixed part of the training pictures. Val loss is smoothed (medians of "
         f"3); the tail is the last {r.tail:.0%} of the epochs, at least {r.min_tail}. Not "
-        f"learning: val acc below chance + {r.chance_errors:g} standard errors, or train loss "
-        f"above {r.chance_loss:g} ln K. Late collapse: less than {r.lost:.0%} of the best val acc "
-        f"over chance in the last epochs, be it one. A loss rises by {r.train_rise:.0%} (train, "
-        f"and {r.train_rise_nats:g}) or {r.val_rise:.0%} (val), and by {r.noise:g} times the noise "
-        "of an epoch; it is overfitting where train loss falls meanwhile, accuracy is unhurt "
-        f"within {r.unhurt_errors:g} standard errors. Still improving: {r.horizon:.0%} more epochs "
-        f"would bring more than {r.gain:.0%} of the drop so far, over the tail or, where it is too "
-        f"noisy to tell, over up to {r.window:.0%} of the epochs. Epochs after a warm restart are "
+        f"learning: val acc that guessing reaches in more than {GUESSING:.0%} of runs (binomial, "
+        f"of the best epoch), or train loss above {r.chance_loss:g} ln K, where train acc is not "
+        f"{SLIGHT:.0%} of the way from chance to 1. Late collapse: less than {r.lost:.0%} of the "
+        "best val and train acc over chance in the last epochs, be it one. A loss rises by "
+        f"{r.train_rise:.0%} (train, and {r.train_rise_nats:g}) or {r.val_rise:.0%} (val), and by "
+        f"{r.noise:g} times the noise of an epoch; it is overfitting where train loss falls "
+        f"meanwhile, accuracy is unhurt within {r.unhurt_errors:g} standard errors. Still "
+        f"improving: {r.horizon:.0%} more epochs would bring more than {r.gain:.0%} of the drop so "
+        "far, over the tail or, where it is too noisy to tell, over up to "
+        f"{r.window:.0%} of the epochs; or the best epoch is the last and what selects it rises "
+        "there by as much. Epochs after a warm restart are "
         f"not held against those before it. Gap: above {100 * r.gap:g} points and {r.gap_errors:g} "
         f"standard errors. Underfitting: train acc {100 * r.short_of_best:g} points below that of "
         f"the arm with the best val acc. Noisy: {r.noisy:.0%} of the lowest val loss. Saturated "

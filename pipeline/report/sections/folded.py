@@ -10,9 +10,9 @@ from pipeline.report.sections.sentences import points
 
 
 def at_chance(ablation: Ablation) -> bool:
-    """Whether every run of every arm that has a result is at chance, and there are several arms."""
+    """Whether every arm that has a result is at chance, and there are several."""
     rows = [row for row in ablation.rows if row.values]
-    return len(rows) > 1 and all(max(row.values) < ablation.guess.limit for row in rows)
+    return len(rows) > 1 and all(row.arm in ablation.at_chance for row in rows)
 
 
 def folded(
@@ -31,7 +31,7 @@ def folded(
     num = len(warnings) - len(kept)
     guess = points(ablation).level(ablation.guess.rate)
     told = (
-        f"Every arm is at chance in every run (guessing gives {guess}): what is compared here "
+        f"Every arm is at chance (guessing gives {guess}): what is compared here "
         "has learned nothing yet"
     )
     follow = (

@@ -9,6 +9,7 @@ from pipeline.record.record import Record
 from pipeline.study.questions import SCREEN
 from pipeline.study.study import Study
 
+VERDICTS = ("better", "worse", "equivalent", "inconclusive", "not tested")
 PLAIN = {"inconclusive": "cannot be told yet"}
 
 
@@ -17,10 +18,11 @@ def answer(ablation: Ablation, study: Study, shown: Points) -> str:
     asked = _asked(ablation)
     if ablation.unequal or not asked:
         return study.question
-    values = ablation.rows[0].values
-    lost = ["the reference is at chance"] if values and max(values) <= ablation.guess.limit else []
+    lost = ["the reference is at chance"] if ablation.reference in ablation.at_chance else []
     found = "; ".join([*lost, *_groups(asked, shown)])
-    return f"{study.question} After {ablation.trained}, {_tuned(study)}: {found}.".strip()
+    told = f"{study.question} After {ablation.trained}, {_tuned(study)}: {found}.".strip()
+    beside = (_pairs(ablation, asked, shown), _together(ablation, shown))
+    return " ".join(filter(None, (told, *beside)))
 
 
 def seeds(ablation: Ablation, record: Record, study: Study) -> str:
@@ -52,6 +54,41 @@ def _asked(ablation: Ablation) -> list[Contrast]:
     )
 
 
+def _together(ablation: Ablation, shown: Points) -> str:
+    """That no factor alone is told apart where all of them together are; else nothing."""
+    levels = {row.arm: row.levels for row in ablation.designed}
+    alone, whole = [], []
+    for contrast in ablation.contrasts:
+        pair = (levels.get(contrast.name, {}), levels.get(contrast.against, {}))
+        apart = sum(pair[0][factor] != pair[1].get(factor) for factor in pair[0])
+        if contrast.kind == "step" or (contrast.kind == "delta" and apart == 1):
+            alone.append(contrast)
+        elif contrast.kind == "delta" and apart == len(ablation.factors) > 1:
+            whole.append(contrast)
+    told = [c for c in whole if c.verdict in ("better", "worse")]
+    if len(alone) < 2 or not told or any(c.verdict != "inconclusive" for c in alone):
+        return ""
+    sizes = listed([f"{c.name} ({_size(c, shown)})" for c in told])
+    return (
+        f"No change alone is told apart, all of them together are: {sizes}. Each is too small to "
+        "tell alone, or another stands in for it."
+    )
+
+
+def _pairs(ablation: Ablation, asked: list[Contrast], shown: Points) -> str:
+    """What the design asks of other pairs than those with the reference, by verdict."""
+    others = [c for c in ablation.deltas if c not in asked]
+    found = []
+    for verdict in VERDICTS:
+        names = [
+            f"{c.name} against {c.against} ({_size(c, shown)})"
+            for c in others
+            if c.verdict == verdict
+        ]
+        found += [f"{PLAIN.get(verdict, verdict)}: {listed(names)}"] if names else []
+    return f"Of the other pairs, {'; '.join(found)}." if found else ""
+
+
 def _groups(asked: list[Contrast], shown: Points) -> list[str]:
     against = {contrast.against for contrast in asked}
     signs = signs_of(asked[0])
@@ -65,7 +102,7 @@ def _groups(asked: list[Contrast], shown: Points) -> list[str]:
         if any(c.family for c in compared) and not any(c.verdict == "better" for c in compared)
         else []
     )
-    for verdict in ("better", "worse", "equivalent", "inconclusive", "not tested"):
+    for verdict in VERDICTS:
         names = [f"{c.name} ({_size(c, shown)})" for c in asked if c.verdict == verdict]
         title = (
             best

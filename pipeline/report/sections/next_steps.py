@@ -2,15 +2,21 @@
 
 import math
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
+from pipeline.analysis.few_pictures import judging, labelled, too_few
 from pipeline.analysis.front import read_front
+from pipeline.analysis.range_ends import End, ends
 from pipeline.analysis.results import Ablation
 from pipeline.analysis.stats import MIN_REPLICATES, Contrast, replicates_to_find
+from pipeline.analysis.tuning_effort import efforts
 from pipeline.analysis.wording import Points, listed
+from pipeline.errors import UserError
 from pipeline.record.pasted import ONCE
 from pipeline.record.record import Record
 from pipeline.report.document import Block, Code, Heading, Text
+from pipeline.study.study import Study
 
 MOST = 100  # replicates that anyone is told to train
 NAMING = ("--study", "--data", "--mlruns")  # flags that say which record is meant
@@ -22,6 +28,12 @@ SETS = {  # flag → fields that --set may give in its place
     "--epochs": ("epochs", "baseline.epochs"),
 }
 WORD = re.compile(r"(?:'[^']*'|\"[^\"]*\"|\\.|[^ '\"\\])+")  # of a command, as it is quoted
+MORE_PICTURES = (
+    "More pictures that judge, before more runs: see the first warning. With these it is another "
+    "study, which has a record of its own."
+)
+WIDER = "A wider range may hold a better value"
+ANEW = "the search begins anew in it, and takes over what it can."
 HIDDEN = "…/ stands for a place that reports do not name: put yours there."
 
 
@@ -50,22 +62,28 @@ def blocks(
     hidden = "…/" in " ".join(line for _, line in found)
     for number, (text, line) in enumerate(found):
         yield Text(f"{text} {HIDDEN}" if hidden and not number else text)
-        yield Code((line,))
+        if line:
+            yield Code((line,))
 
 
 def _steps(
     ablation: Ablation, record: Record, shown: Points, command: Sequence[str]
 ) -> Iterator[tuple[str, str]]:
-    """(why, command), what helps most first."""
+    """(why, command), what helps most first; no command where it takes another record."""
     if ablation.holes:
         yield "Runs are missing: the same command goes on.", " ".join(command)
-    yield from _more_replicates(ablation, record, shown, command)
+    num, study = labelled(record.data), record.study
+    if too_few(num, study, judging(num)):
+        yield MORE_PICTURES, ""
+    else:
+        yield from _more_replicates(ablation, record, shown, command)
     epochs = {number for row in ablation.rows for number in row.planned_epochs}
     if ablation.unconverged and len(epochs) == 1:
         yield (
             f"Longer training, as still improving at the end: {listed(ablation.unconverged)}.",
             _with(command, "--epochs", str(2 * epochs.pop())),
         )
+    yield from _wider_ranges(record, command)
     if ablation.found is not None and ablation.found.contrast.n:
         yield (
             "Which of the settings that the search found matter: each taken back alone.",
@@ -105,6 +123,58 @@ def _more_replicates(
             "studies, at the spread seen.",
             _with(command, flag, str(number)),
         )
+
+
+def _wider_ranges(record: Record, command: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """Of the search, then of the arms' own, where a best value lies at the end of a range that can
+    be wider."""
+    study = record.study
+    best = record.stayed() or record.best_trial()
+    found = ends(study.space, best.knobs) if best else ()
+    if best and (fields := _wider(found, study, best.config)):
+        said = "; ".join(end.text for end in found)
+        words = ["pipeline.search" if word == "pipeline.ablate" else word for word in command]
+        yield f"{WIDER} ({said}): {ANEW}", _with_sets(words, fields)
+    arms = {arm: own.ends for arm, own in efforts(record, study).items() if own.ends}
+    fields, configs = dict[str, float](), {arm.name: config for arm, config in study.arms()}
+    for arm, own in arms.items():
+        fields |= _wider(own, study, configs[arm].model_dump(mode="json"))
+    if fields:
+        said = "; ".join(dict.fromkeys(end.text for own in arms.values() for end in own))
+        yield f"{WIDER} for {listed(list(arms))} ({said}): {ANEW}", _with_sets(command, fields)
+
+
+def _wider(found: Sequence[End], study: Study, config: Mapping[str, Any]) -> dict[str, float]:
+    """Fields of the space → values further out, those that a study may have; `config` says of which
+    variants the knobs are.
+    """
+    fields: dict[str, float] = {}
+    for end in found:
+        part, _, field = end.name.partition(".")
+        variant = config[part]["name"] if part in study.space.branches else ""
+        field = field.removeprefix(f"{variant}.")
+        place = f"space.knobs.{end.name}"
+        if variant and field in study.space.branches[part].get(variant, {}):
+            place = f"space.branches.{part}.{variant}.{field}"
+        elif end.name not in study.space.knobs:
+            continue
+        if end.wider is None:
+            continue
+        name, bound = end.wider
+        wider = {f"{place}.{name}": bound}
+        try:
+            study.override(wider, source="wider").check()
+        except UserError:  # the configuration allows no more
+            continue
+        fields |= wider
+    return fields
+
+
+def _with_sets(words: Sequence[str], fields: Mapping[str, float]) -> str:
+    """The command with these `--set` in place of what set the same before."""
+    for field in fields:
+        words = _without_set(words, field)
+    return " ".join((*words, *(f"--set {field}={value:g}" for field, value in fields.items())))
 
 
 def _cheapest(ablation: Ablation) -> tuple[Contrast, float, int] | None:

@@ -9,8 +9,8 @@ from statistics import fmean, median
 
 import numpy as np
 
+from pipeline.analysis.chance import sizes
 from pipeline.analysis.curve_numbers import RULES, noise
-from pipeline.analysis.diagnosis import sizes
 from pipeline.analysis.results import Ablation, ArmRow
 from pipeline.analysis.wording import Points, listed
 from pipeline.counts import plural
@@ -48,7 +48,7 @@ def _measured(ablation: Ablation, record: Record) -> list[Excess]:
 def _excess(row: ArmRow, record: Record, num_tested: int) -> Excess:
     val = fmean(row.metric("val_acc"))
     test = fmean([run.test_acc for run in row.complete if run.test_acc is not None])
-    level, num_val = (val + test) / 2, min(sizes(run, record)[1] for run in row.complete)
+    level, num_val = (val + test) / 2, min(sizes(run, record.data)[1] for run in row.complete)
     error = math.sqrt(max(0.0, level * (1 - level)) * (1 / num_val + 1 / max(1, num_tested)))
     curves = [np.array([epoch["val_acc"] for epoch in run.epochs]) for run in row.complete]
     best = [

@@ -32,6 +32,25 @@ def own_metrics(ablation: Ablation, study: Study) -> Table:
     return table(caption, titles, rows, aligns="l" + "r" * len(names))
 
 
+def ranges(ablation: Ablation, study: Study) -> str:
+    """Between which arms each of the study's metrics lies, where it is not what judges them; the
+    first screen's word of them.
+    """
+    found, part = [], "test" if ablation.judged.held_out else "val"
+    names = [name for name in metric_names(study.baseline.metrics) if name.startswith(f"{part}_")]
+    for name in names:
+        means = {
+            row.arm: fmean(values)
+            for row in ablation.rows
+            if (values := [v for run in row.complete if (v := run.metric(name)) is not None])
+        }
+        if len(means) > 1 and name != ablation.judged.column:
+            low, high = min(means, key=means.__getitem__), max(means, key=means.__getitem__)
+            span = f"from {means[low]:.3g} ({low}) to {means[high]:.3g} ({high})"
+            found.append(f"{name.replace('_', ' ', 1)} {span}")
+    return f"Means beside it, not tested: {'; '.join(found)}." if found else ""
+
+
 def _said(values: list[float]) -> str:
     if not values:
         return NONE

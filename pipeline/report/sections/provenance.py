@@ -28,6 +28,7 @@ from pipeline.study.study import Study
 from pipeline.study.survey import pairs
 
 LIMIT = 20  # names in a list
+UNREAD = "could not be read and"  # of the warning with which a cache is built; others lack it
 GOOD_REPLICATES = 5
 TAKEN = {"labels": "labels from", "files": "files from", "train": "training part"}
 TAKEN |= {"validation": "validation part", "test": "test part"}
@@ -327,11 +328,11 @@ def _trials(search: Search) -> Iterator[str]:
 
 
 def _data(record: Record) -> Iterator[str]:
-    unreadable = record.data.get("unreadable", [])
-    if unreadable:
+    unreadable, said = record.data.get("unreadable", []), record.data.get("warnings", [])
+    if unreadable and not any(UNREAD in str(warning) for warning in said):
         names = listed([picture["file"] for picture in unreadable], 3)
         yield f"{plural(len(unreadable), 'picture')} could not be read and took no part: {names}"
-    yield from (str(warning) for warning in record.data.get("warnings", []))
+    yield from map(str, said)
 
 
 def _mixed(record: Record) -> Iterator[str]:

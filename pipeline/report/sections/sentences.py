@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from pipeline.analysis.collapse import Guess
+from pipeline.analysis.chance import Guess
 from pipeline.analysis.fairness import refusal
 from pipeline.analysis.missing_runs import last_rows
 from pipeline.analysis.results import Ablation, ArmRow, spread
@@ -14,6 +14,7 @@ from pipeline.report.document import Bullets, Text
 from pipeline.report.sections import beyond, interactions, lead
 from pipeline.report.sections.families import bound, cautions, exploratory, products, setting
 from pipeline.report.sections.next_steps import MOST, to_tell
+from pipeline.report.sections.own_metrics import ranges
 from pipeline.report.sections.tuning import hyperparameters
 from pipeline.study.judged import margin_in_words
 from pipeline.study.questions import SCREEN
@@ -47,7 +48,8 @@ def summary(ablation: Ablation, record: Record) -> tuple[Text | Bullets, ...]:
     first = Text(lead.answer(ablation, study, shown))
     parts = [f"{plural(len(rows), 'arm')} with {_replicates(ablation)} {judged}."]
     if rows[0].values:
-        parts.append(f"The reference, {rows[0].arm}, has {_in_words(rows[0], shown)}.")
+        has = f"The reference, {rows[0].arm}, has {_in_words(rows[0], shown)}."
+        parts.append(has + _before(rows[0].arm, ablation))
     else:
         parts.append(
             f"The reference, {rows[0].arm}, has no result ({ablation.empty[rows[0].arm]})."
@@ -58,14 +60,17 @@ def summary(ablation: Ablation, record: Record) -> tuple[Text | Bullets, ...]:
     answers = [
         (_interaction if contrast.kind == "interaction" else _sentence)(contrast, ablation, shown)
         + beyond.sentence(contrast, shown)
+        + _before(contrast.name, ablation) * (contrast.kind == "delta" and contrast.n > 0)
         for contrast in order
     ]
     if ablation.found:
         is_open = record.race is not None and not record.race.winner
-        said = _sentence(ablation.found.contrast, ablation, shown)
-        answers.append(said + (EARLIER if is_open else CHOSEN))
+        text = _sentence(ablation.found.contrast, ablation, shown)
+        fell = _before(ablation.found.row.arm, ablation)
+        answers.append(text + fell + (EARLIER if is_open else CHOSEN))
     late = exploratory(_told(ablation), ablation)
-    what = _together(*parts, *lost(ablation), _best(ablation), converged(ablation), late)
+    said = (_best(ablation), ranges(ablation, study), converged(ablation), late)
+    what = _together(*parts, *lost(ablation), *said)
     return (first, Bullets(tuple(filter(None, answers))), what)
 
 
@@ -83,6 +88,12 @@ def terms(ablation: Ablation, record: Record) -> Text | None:
         parts += [brackets, setting(told, ablation), bound(told, ablation)]
     study = record.study
     return _together(*parts, hyperparameters(study), lead.seeds(ablation, record, study))
+
+
+def _before(arm: str, ablation: Ablation) -> str:
+    """That an arm's numbers are of networks that its runs lost again."""
+    fell = arm in ablation.collapsing and ablation.judged.held_out
+    return f" {arm} collapses later: this is at its runs' best epochs, before that." * fell
 
 
 def _together(*sentences: str, small: bool = False) -> Text:
@@ -265,18 +276,31 @@ def _with_reasons(arms: Mapping[str, str]) -> str:
 
 
 def lost(ablation: Ablation) -> list[str]:
-    """Arms at chance, and the runs that count against their arm: a sentence each, to stand wherever
-    its numbers stand.
+    """Arms whose scores guessing explains, and the runs that count against their arm: a sentence
+    each, to stand wherever its numbers stand.
     """
     shown = points(ablation)
-    guess = shown.level(ablation.guess.rate)
-    texts = []
+    texts = _guessed(ablation)
     for row in ablation.rows:
-        if row.values and max(row.values) < ablation.guess.limit:
-            texts.append(f"{row.arm}: at chance in every run (guessing gives {guess}).")
         texts += [fallen(row, ablation)] if row.arm in ablation.collapsed else []
         if row.diverged or row.failed:
             texts.append(f"{row.arm}: {_counted(row, ablation.guess, shown)}.")
+    return texts
+
+
+def _guessed(ablation: Ablation) -> list[str]:
+    """The arms whose scores guessing explains, those apart that learned all the same."""
+    guess = points(ablation).level(ablation.guess.rate)
+    arms = [row.arm for row in ablation.rows if row.arm in ablation.untold]
+    low = [arm for arm in arms if arm in ablation.at_chance]
+    rest = [arm for arm in arms if arm not in low]
+    texts = [f"At chance (guessing gives {guess}): {listed(low, len(low))}."] if low else []
+    if rest:
+        judges = plural(ablation.guess.num_pictures, "picture")
+        texts.append(
+            f"Not told from guessing ({guess}) on {judges}, though training accuracy shows that "
+            f"they learned: {listed(rest, len(rest))}."
+        )
     return texts
 
 
@@ -317,6 +341,8 @@ def _replicates(ablation: Ablation) -> str:
     sizes = sorted({len(row.values) for row in ablation.rows})
     if len(sizes) == 1:
         return plural(sizes[0], "replicate") + " each"
+    if not sizes[0]:
+        return f"up to {plural(sizes[-1], 'replicate')}"
     return f"{sizes[0]} to {plural(sizes[-1], 'replicate')}"
 
 
