@@ -62,6 +62,7 @@ EXAMPLES = {
         Arms(arms={"plain": {}, **FACTORS}),
         Arms(arms={"b": {"batch_size": 2}, "a": {}}),
         Arms(arms=SQUARE),
+        Arms(arms={"plain": {}, **FACTORS}, against={"SGD": "ResNet", "mixup": "smoothing"}),
     ],
     "factorial": [*(Factorial(on=some(k)) for k in (1, 2, 3, 4)), Factorial(on=some(1), off=OFF)],
     "add_one_in": [AddOneIn(on=some(k)) for k in (1, 2, 5)],
@@ -244,6 +245,21 @@ def test_arms_stay_as_given():
         ("b", {"epochs": 2}),
         ("a", {}),
     ]
+
+
+def test_arms_are_measured_against_the_arm_that_is_named():
+    arms = {"64": {}, "same": {"batch_size": 256}, "rule": {"batch_size": 256, "epochs": 2}}
+    design = Arms(arms=arms, against={"rule": "same"})
+    asked = {(q.name, q.against): dict(q.weights) for q in design.questions()}
+    assert asked == {
+        ("same", "64"): {"same": 1.0, "64": -1.0},
+        ("rule", "same"): {"rule": 1.0, "same": -1.0},
+    }
+    assert Arms.model_validate({"arms": arms}) == Arms(arms=arms), "as earlier records have it"
+    bad = ({"64": "same"}, {"rule": "rule"}, {"rule": "ruel"}, {"ruel": "same"})
+    for against in bad:
+        with pytest.raises(ValidationError, match=r"against: '\w+' (is none of|cannot be)"):
+            Arms(arms=arms, against=against)
 
 
 def test_arms_that_are_all_combinations_are_a_factorial():

@@ -1,5 +1,6 @@
 """The report begins with the study's question and its answer, in every format."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -7,6 +8,7 @@ import pytest
 from pipeline.report.compose import read, texts
 from pipeline.report.formats.terminal import render
 from pipeline.session.resume import changed_settings
+from pipeline.study.designs import Arms, LeaveOneOut
 from pipeline.study.load import SHIPPED, load_study
 from pipeline.study.study import Study
 from tests.records import Scribe, make_study, with_arms
@@ -69,6 +71,39 @@ def test_without_a_question_it_begins_with_the_answer(tmp_path: Path) -> None:
         .split("\n\n")[2]
         .startswith("After 9 epochs, at learning rate 0.0003")
     )
+
+
+def test_pairs_that_the_design_names_are_answered_in_the_first_sentence(tmp_path: Path) -> None:
+    """Half of a question, as 'does the rule make up for it', was of pairs that nothing compared."""
+    study = asking(QUESTION)
+    arms = {"64": {}, "same": {"batch_size": 32}, "rule": {"batch_size": 32, "optimizer.lr": 0.01}}
+    design = Arms(arms=arms, against={"rule": "same"})
+    ablation = study.ablation.model_copy(update={"design": design})
+    study = study.model_copy(update={"ablation": ablation})
+    found = read(scribe(tmp_path, study, {"64": 0.6, "same": 0.5, "rule": 0.58}).record())
+    first = texts(found, {})["report.md"].split("\n\n")[2]
+    assert re.search(r"none is found better than 64; worse: same \(−[\d.]+\)\. Of the", first)
+    assert re.search(r"Of the other pairs, better: rule against same \(\+[\d.]+\)\.$", first)
+    assert "其余各对：更优：rule 相对 same" in texts(found, {}, "zh")["report.md"]
+
+
+def test_changes_that_only_all_together_are_told_apart_are_told_of(tmp_path: Path) -> None:
+    """Each taken back alone changed nothing, all of them 77 points, and no sentence said so."""
+    on = {"ema": {"ema": 0.9}, "slow": {"optimizer.lr": 1e-4}, "clip": {"clip_norm": 1.0}}
+    design = LeaveOneOut(on=on, with_none=True, by_lack=True)
+    study = asking(QUESTION)
+    ablation = study.ablation.model_copy(update={"design": design})
+    study = study.model_copy(update={"ablation": ablation})
+    alone = {"all 3": 0.7, "without ema": 0.699, "without slow": 0.701, "without clip": 0.7}
+    found = read(scribe(tmp_path / "a", study, alone | {"baseline": 0.3}).record())
+    first = texts(found, {})["report.md"].split("\n\n")[2]
+    assert re.search(
+        r"No change alone is told apart, all of them together are: baseline \(−", first
+    )
+    assert "没有任何单项改动能被单独区分" in texts(found, {}, "zh")["report.md"]
+    told = alone | {"without ema": 0.5, "baseline": 0.3}
+    other = read(scribe(tmp_path / "b", study, told).record())
+    assert "No change alone" not in texts(other, {})["report.md"]
 
 
 def test_what_was_not_tested_answers_nothing(tmp_path: Path) -> None:

@@ -12,6 +12,8 @@ from driver import DATA, Worker, drive, open_plan
 from studies import small_study
 
 from pipeline.ablate import main as ablate
+from pipeline.analysis.range_ends import ends
+from pipeline.analysis.search_results import read_search
 from pipeline.core.config import TrainConfig
 from pipeline.errors import UserError
 from pipeline.record import events
@@ -19,13 +21,14 @@ from pipeline.record.folders import study_folder
 from pipeline.record.ledger import FILE, Ledger, read_events
 from pipeline.record.record import Record
 from pipeline.report.__main__ import main as report
+from pipeline.report.sections.next_steps import _wider_ranges
 from pipeline.session import resolve
 from pipeline.session.derived import derive, derived_name
 from pipeline.session.options import Options
 from pipeline.session.resolve import from_search
 from pipeline.session.resume import BUDGET
 from pipeline.study.designs import OrderedPath
-from pipeline.study.space import Choice
+from pipeline.study.space import Choice, Float, Int, Space
 from pipeline.study.study import Study
 
 BEST = {
@@ -99,13 +102,14 @@ def test_around_the_best_each_of_its_changes_is_taken_back_alone(tmp_path: Path)
     found = from_search(options(tmp_path, around="best"), chosen(study)).study
     assert found.name == "small-around"
     assert "trial 1, the best of 2 trials" in found.title
+    assert found.question == "Which settings of the best configuration matter?"
     arms = {arm.name: config for arm, config in found.arms()}
     best = TrainConfig.parse(record.runs["t1"].config, source="test")
-    assert arms["dropout=0.5 + batch_size=16 + sgd"] == best
+    assert arms["all 3"] == best
     assert arms["baseline"] == study.baseline
-    assert arms["batch_size=16 + sgd"] == best.override({"model.dropout": 0.0})
-    assert arms["dropout=0.5 + sgd"] == best.override({"batch_size": 32})
-    back = arms["dropout=0.5 + batch_size=16"]
+    assert arms["without dropout=0.5"] == best.override({"model.dropout": 0.0})
+    assert arms["without batch_size=16"] == best.override({"batch_size": 32})
+    back = arms["without sgd"]
     assert back.optimizer == study.baseline.optimizer
     assert len(arms) == 5
     drive(open_plan(study_folder(tmp_path, found, None), found, with_search=False), Worker())
@@ -113,6 +117,53 @@ def test_around_the_best_each_of_its_changes_is_taken_back_alone(tmp_path: Path)
     assert again.arms() == found.arms()
     path = from_search(options(tmp_path, path=True), chosen(study)).study
     assert path.name == "small-path"
+
+
+def test_what_is_said_of_the_best_trial_is_of_the_one_that_the_race_left(tmp_path: Path) -> None:
+    """The warning of a range's end was of trial 1, beside 'Best configuration: trial 2'."""
+    at_end, inside = {**BEST, "optimizer.lr": 0.3}, {**BEST, "model.dropout": 0.2}
+    study = small_study(num_rungs=1)
+    searched(tmp_path, [at_end, inside], [0.5, 0.9, 0.8], study)
+    record = Record.of(read_events(tmp_path))
+    (before,) = [edge for edge in read_search(record, study).edges if "lr" in edge]
+    assert before.startswith("optimizer.sgd.lr = 0.3 at the upper end")
+    command = "python -m pipeline.ablate --study small --set space.knobs.model.dropout.high=0.5"
+    ((text, line),) = _wider_ranges(record, command.split())
+    assert text.startswith(
+        "A wider range may hold a better value (model.dropout = 0.5 at the upper"
+    )
+    wider = [word for word in line.split() if word.startswith("space.")]
+    assert line.startswith("python -m pipeline.search --study small --set ")
+    assert wider == [
+        "space.knobs.model.dropout.high=0.75",
+        "space.branches.optimizer.sgd.lr.high=0.9",
+    ]
+    fields = dict(word.split("=") for word in wider)
+    study.override({path: float(bound) for path, bound in fields.items()}).check()
+    with Ledger(tmp_path) as ledger:
+        ledger.append(events.Race(candidates=["t1", "t2"], winner="t2", arm="best", overrides={}))
+    record = Record.of(read_events(tmp_path))
+    assert record.stayed() is record.runs["t2"]
+    assert not [edge for edge in read_search(record, study).edges if "lr" in edge]
+
+
+@pytest.mark.parametrize(
+    ("knob", "value", "wider"),
+    [
+        (Float(low=0.001, high=0.3, log=True), 0.3, ("high", 0.9)),
+        (Float(low=0.001, high=0.3, log=True), 0.001, ("low", 0.00033)),
+        (Float(low=0.1, high=0.5), 0.1, ("low", 0.0)),
+        (Float(low=0.0, high=2.0), 1.99, ("high", 3.0)),
+        (Int(low=2, high=6), 6, ("high", 8)),
+        (Int(low=1, high=8, log=True), 1, None),
+        (Float(low=0.0, high=1.0, step=0.1), 1.0, None),
+    ],
+)
+def test_a_wider_range_goes_further_where_it_may(
+    knob: Float | Int, value: float, wider: tuple[str, float] | None
+) -> None:
+    (end,) = ends(Space(knobs={"epochs": knob}), {"epochs": value})
+    assert end.wider == wider
 
 
 def test_another_variant_of_a_part_is_one_step(tmp_path: Path) -> None:

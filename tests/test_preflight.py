@@ -2,12 +2,14 @@
 key.
 """
 
+import socket
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import torch
 from pictures import class_folder
 from scans import SMALL, digits
 
@@ -16,6 +18,7 @@ from pipeline.core.config import TrainConfig
 from pipeline.core.train import train
 from pipeline.data.cache import Data, prepare
 from pipeline.data.datasets import Digits
+from pipeline.doctor.__main__ import _lacking
 from pipeline.errors import UserError
 from pipeline.session.preflight import external_files, require_inputs, to_download
 from pipeline.session.resume import require_same
@@ -81,6 +84,27 @@ def test_a_batch_must_do_for_all_processes_and_parts(scans: Data) -> None:
         match="batch_size: got 16; each of its 4 parts needs 2 pictures for each of 3 processes",
     ):
         require_inputs(asked, scans, 3)
+
+
+def test_weights_that_are_not_to_be_had_are_a_finding_of_the_doctor(
+    scans: Data, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It ended there, with half of its checks not made; and no way on but a file was named."""
+
+    def refuse(*_: Any, **__: Any) -> Any:
+        raise socket.gaierror(-2, "Name or service not known")
+
+    asked = study(**{"model": {"name": "mobilenet"}, "transfer.weights": "pretrained"})
+    monkeypatch.setattr(socket, "getaddrinfo", refuse)
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: "/nonexistent")
+    (found,) = _lacking(asked, scans)
+    assert (found.what, found.level) == ("what runs need", "error")
+    assert "cannot get the published weights" in found.said
+    assert "or go on without them" in found.said
+    assert "--set transfer.weights= (fresh" in found.said
+    assert "Downloading" not in "".join(capsys.readouterr())
+    (sound,) = _lacking(study(), scans)
+    assert sound.level == "ok"
 
 
 @pytest.mark.parametrize("key", ["distill.teacher", "transfer.weights"])

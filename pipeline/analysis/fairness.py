@@ -154,7 +154,9 @@ def _grown(record: Record, first: int) -> Iterator[str]:
         if revision.seq < first:
             continue
         if old.ablation.design != new.ablation.design:
-            yield "the arms were changed after results existed"
+            same = old.ablation.design.expand() == new.ablation.design.expand()
+            what = "what the arms are measured against was" if same else "the arms were"
+            yield f"{what} changed after results existed"
         if old.space != new.space and new.ablation.tuning.name != "fixed":
             yield "the space that arms are tuned in was changed after results existed"
         before, after = old.baseline.epochs, new.baseline.epochs

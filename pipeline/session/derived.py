@@ -17,6 +17,10 @@ from pipeline.study.designs.base import Scheme
 from pipeline.study.expression import parse
 from pipeline.study.study import Study
 
+QUESTIONS = {
+    "path": "Which changes on the way from the baseline to the best configuration matter?",
+    "around": "Which settings of the best configuration matter?",
+}
 Steps = tuple[dict[str, Scalar], ...]
 
 
@@ -58,7 +62,9 @@ def derive(record: Record, asked: Study, way: str = "path") -> Study:
     design: Scheme = path
     said = f"the path from the baseline to {trial}; {order}"
     if way == "around":
-        design = LeaveOneOut(on=dict(zip(path.factors(), steps, strict=True)), with_none=True)
+        design = LeaveOneOut(
+            on=dict(zip(path.factors(), steps, strict=True)), with_none=True, by_lack=True
+        )
         said = f"{trial}, and it with each of its changes from the baseline taken back alone"
     title = f"{study.title}: {said}"
     ablation = asked.ablation.model_dump(mode="json") | {
@@ -71,6 +77,7 @@ def derive(record: Record, asked: Study, way: str = "path") -> Study:
     tree = study.model_dump(mode="json") | {
         "name": derived_name(study.name, way),
         "title": title,
+        "question": QUESTIONS[way],
         "baseline": baseline.model_dump(mode="json"),
         "ablation": ablation,
         "fallback": None,

@@ -61,6 +61,28 @@ def without_dropped_points(study: Study, sets: Mapping[str, Any]) -> Study:
     return study.override({"search.first": points}, source="--set")
 
 
+def without_idle_factors(study: Study, sets: Mapping[str, Any]) -> Study:
+    """The study without factors that the command has taken away from its baseline, so that there is
+    nothing left to take: of weights that are not to be had, the arm without them.
+    """
+    off = getattr(study.ablation.design, "off", {})
+    on = getattr(study.ablation.design, "on", {})
+    baseline = study.baseline.flat()
+    idle = [
+        factor
+        for factor, own in off.items()
+        if factor not in on
+        and any(f"baseline.{path}" in sets for path in own)
+        and all(path in baseline and baseline[path] == value for path, value in own.items())
+    ]
+    left = {factor: own for factor, own in off.items() if factor not in idle}
+    if not idle or not (left or on):
+        return study
+    note = f"note: --set: no factor any more, as nothing of it is left: {', '.join(idle)}"
+    print("\n".join(fold(printable(note, 1000))), file=sys.stderr)
+    return study.override({"ablation.design.off": left}, source="--set")
+
+
 def _fields(study: Study) -> list[str]:
     """What some variant that is searched may have beside the baseline's own fields."""
     around = Around(study.space, study.baseline)

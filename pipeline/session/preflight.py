@@ -19,6 +19,12 @@ from pipeline.study.survey import example
 if TYPE_CHECKING:
     from pipeline.data.cache import Data
 
+FRESH = (
+    "; or go on without them, and without the arm that they are left out of: --set "
+    "transfer.weights= (fresh weights want more epochs and mostly a higher rate, as --set "
+    "optimizer.lr=0.001)"
+)
+
 
 def external_files(study: Study) -> dict[str, str]:
     """SHA-256 of every teacher and weights file of the baseline and the arms, by the path as it is
@@ -183,13 +189,17 @@ def _require_weights(config: TrainConfig, data: "Data") -> None:
             )
     if config.transfer.active:
         model = config.model.build(channels, size, len(data.classes))
-        apply(
-            config.transfer,
-            config.model,
-            model,
-            num_classes=len(data.classes),
-            classes=data.classes,
-        )
+        try:
+            apply(
+                config.transfer,
+                config.model,
+                model,
+                num_classes=len(data.classes),
+                classes=data.classes,
+            )
+        except UserError as error:
+            way = FRESH if config.transfer.weights == PUBLISHED else ""
+            raise UserError(f"{error}{way}") from error
 
 
 def _weights_file(given: str) -> Path:

@@ -19,7 +19,12 @@ from pipeline.record.ledger import FILE
 from pipeline.record.record import Record
 from pipeline.record.revision import looked_for, searches
 from pipeline.screen import fold
-from pipeline.session.dropped import require_dropped, without_dropped_points, without_lost_knobs
+from pipeline.session.dropped import (
+    require_dropped,
+    without_dropped_points,
+    without_idle_factors,
+    without_lost_knobs,
+)
 from pipeline.session.options import BEST, Options
 from pipeline.session.resume import GO_ON, KEPT, changed_settings, elsewhere, grown, recorded_in
 from pipeline.session.warm_start import require_warm, warmed
@@ -95,6 +100,7 @@ def chosen(options: Options) -> Chosen:
     before, study = study, study.override(sets, source="--set")
     _tell_left(before, study, sets)
     study = without_dropped_points(without_lost_knobs(before, study), sets)
+    study = without_idle_factors(study, sets)
     if options.data is not None and study.baseline.dataset.folder == "unused":
         name = study.baseline.dataset.name
         raise UserError(

@@ -125,12 +125,24 @@ class Factors(Scheme):
         overrides: dict[str, Any] = {}
         for factor, on in levels.items():
             overrides |= (self.on if on else self.off).get(factor, {})
-        return Arm(arm_name(levels, self.reference), overrides, levels)
+        return Arm(self.called(levels), overrides, levels)
+
+    def called(self, levels: Mapping[str, bool]) -> str:
+        """The name of the arm with these levels."""
+        return arm_name(levels, self.reference)
 
     def without(self) -> tuple[Arm, ...]:
         """The arms that lack one factor each."""
         factors = self.factors()
         return tuple(self.arm(other for other in factors if other != factor) for factor in factors)
+
+
+def lacking_name(levels: Mapping[str, bool], reference: str) -> str:
+    """What an arm is called by what it lacks, however few the factors."""
+    lacking = [factor for factor, is_on in levels.items() if not is_on]
+    if len(lacking) == len(levels) or len(levels) == 1:
+        return arm_name(levels, reference)
+    return f"without {', '.join(lacking)}" if lacking else f"all {len(levels)}"
 
 
 def arm_name(levels: Mapping[str, bool], reference: str) -> str:

@@ -2,11 +2,12 @@
 factors.
 """
 
+from collections.abc import Mapping
 from typing import Literal
 
 from pydantic import Field
 
-from pipeline.study.designs.base import Arm, Factors
+from pipeline.study.designs.base import Arm, Factors, arm_name, lacking_name
 from pipeline.study.designs.factorial import Factorial
 from pipeline.study.questions import Question, differences, factorial_questions
 
@@ -32,6 +33,13 @@ class LeaveOneOut(Factors):
 
     name: Literal["leave_one_out"] = "leave_one_out"
     with_none: bool = Field(default=False, description="also train the arm with every factor off")
+    by_lack: bool = Field(
+        default=False,
+        description="call arms 'all 3' and 'without dropout' where the factors are few, too",
+    )
+
+    def called(self, levels: Mapping[str, bool]) -> str:
+        return (lacking_name if self.by_lack else arm_name)(levels, self.reference)
 
     def expand(self) -> tuple[Arm, ...]:
         arms = (self.arm(self.factors()), *self.without())
