@@ -4,6 +4,8 @@ import math
 import random
 import shutil
 import signal
+import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, get_args
 
@@ -33,6 +35,7 @@ from pipeline.report.language.catalogue import catalogue
 from pipeline.report.language.translate import translated
 from pipeline.report.language.translator import Translator
 from pipeline.session.dry_run import preview
+from pipeline.session.opening import _command
 from pipeline.session.options import Options
 from pipeline.session.resolve import chosen as asked
 from pipeline.session.resolve import resolve
@@ -402,7 +405,7 @@ def recorded(*runs: Run) -> Record:
     return record
 
 
-def numbers(runs: list[Run]) -> list[int]:
+def numbers(runs: Iterable[Run]) -> list[int]:
     return [run.number for run in runs]
 
 
@@ -442,7 +445,7 @@ def test_chosen_are_all_points_once_the_best_first(values):
     made = [trial(n, v[0], int(v[1]), int(v[2])) for n, v in enumerate(values)]
     record = recorded(*made)
     points = front(record)
-    order = chosen(points, record)
+    order = list(chosen(points, record))
     assert order[0] is points[0]
     assert sorted(numbers(order)) == sorted(numbers(points))
     covered = [(run.value[1], -run.costs["params"], -run.costs["macs"]) for run in points]
@@ -541,7 +544,7 @@ def test_without_objectives_nothing_of_it_is_recorded_or_said(tmp_path):
 # ---------------------------------------------------------------- asked for
 
 
-def test_a_command_asks_for_it_once_and_a_record_keeps_it(tmp_path):
+def test_a_command_asks_for_it_once_and_a_record_keeps_it(tmp_path, monkeypatch):
     path = tmp_path / "study.json"
     path.write_text(small_study().model_dump_json())
 
@@ -560,6 +563,11 @@ def test_a_command_asks_for_it_once_and_a_record_keeps_it(tmp_path):
     plan = open_plan(tmp_path / "record", made(Record(), against="params"))
     plan.ledger.close()
     assert made(plan.record).search.objectives == ("params",)
+    words = ["search", f"--study={path}", "--trials=6"]
+    monkeypatch.setattr(sys, "argv", words)
+    given_ = Options("pipeline.search", str(path), mlruns=str(tmp_path), trials=6)
+    said = _command(given_, asked(given_), made(plan.record), tmp_path)
+    assert said.endswith("--trials=6 --against params"), "it makes the study anywhere"
     other = made(plan.record, against="macs")
     with pytest.raises(UserError, match=r"search\.objectives: recorded"):
         require_settings(plan.record, other, tmp_path)

@@ -1,7 +1,7 @@
 """The front of a search with several objectives, and which of its points race. Pure."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from pipeline.record.record import Record, Run
 
@@ -31,7 +31,7 @@ def no_dearer(one: Run, other: Run) -> bool:
     return all(one.costs[name] <= cost for name, cost in other.costs.items())
 
 
-def chosen(points: Sequence[Run], record: Record) -> list[Run]:
+def chosen(points: Sequence[Run], record: Record) -> Iterator[Run]:
     """The points of a front in the order in which they are raced: the one that is worth most; the
     cheapest (by the first cost) that is worth no less than the baseline, of all where that did not
     come so far; the knee; then always the one farthest from those before.
@@ -40,7 +40,7 @@ def chosen(points: Sequence[Run], record: Record) -> list[Run]:
     worst to the best of the front. Costs count by their logarithms, several by their mean.
     """
     if not points:
-        return []
+        return
     places = _places(points)
     baseline = next((run for run in highest(record) if run.number == 0), None)
     enough = [run for run in points if baseline is None or not _worse(run, baseline)]
@@ -48,14 +48,14 @@ def chosen(points: Sequence[Run], record: Record) -> list[Run]:
     cheapest = min(enough or points, key=lambda run: (run.costs.get(first, 0), run.number))
     knee = max(points, key=lambda run: (sum(places[run.key]), -run.number))
     found = list({run.key: run for run in (points[0], cheapest, knee)}.values())
+    yield from found
     while left := [run for run in points if run not in found]:
-        found.append(
-            max(
-                left,
-                key=lambda run: min(math.dist(places[run.key], places[o.key]) for o in found),
-            )
-        )
-    return found
+        near = {
+            run.key: min(math.dist(places[run.key], places[one.key]) for one in found)
+            for run in left
+        }
+        found.append(max(left, key=lambda run: near[run.key]))
+        yield found[-1]
 
 
 def _worse(run: Run, other: Run) -> bool:

@@ -1,7 +1,7 @@
 """`kill -9` at 20 instants over the whole life of a command, then the same command: it ends as if
 nothing had happened.
 
-    python -m tests.faults.kill_sweep [--workers 1 2] [--instants 20]
+    python -m tests.faults.kill_sweep [--workers 1 2] [--instants 20] [--more "--against params"]
 
 Each instant has a home of its own. Looked at: runs, their configs, every number of every epoch,
 rungs, tests (with one worker, whose order is fixed, against the undisturbed twin's; with several,
@@ -11,10 +11,12 @@ processes left behind.
 
 import argparse
 import os
+import shlex
 import signal
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -33,6 +35,7 @@ STUDY = (
     "--set",
     "model.width=4",
 )
+Study = Sequence[object]
 RUNS = "SELECT count(*) FROM runs WHERE lifecycle_stage = 'active'"
 POINTS = "SELECT count(*) FROM metrics"
 RUNNING = "SELECT count(*) FROM runs WHERE status = 'RUNNING'"
@@ -83,9 +86,9 @@ def children(root: int) -> list[int]:
     return found
 
 
-def killed(home: Path, workers: int, seconds: float) -> str:
+def killed(home: Path, study: Study, workers: int, seconds: float) -> str:
     """Kill the command after so long; returns what was going on."""
-    process = commands.start("search", *STUDY, "--workers", workers, home=home)
+    process = commands.start("search", *study, "--workers", workers, home=home)
     try:
         process.wait(seconds)
         return f"had ended with {process.returncode}"
@@ -127,11 +130,11 @@ def compare(end: End, twin: End, workers: int) -> list[str]:
     return found + [f"left behind: {', '.join(end.scratch)}"] * bool(end.scratch)
 
 
-def sweep(root: Path, workers: int, instants: int) -> int:
+def sweep(root: Path, study: Study, workers: int, instants: int) -> int:
     """All instants with this many workers; returns how many ended otherwise than undisturbed."""
     calm = root / f"calm{workers}"
     begun = time.monotonic()
-    code = commands.run("search", *STUDY, "--workers", workers, home=calm)
+    code = commands.run("search", *study, "--workers", workers, home=calm)
     life = time.monotonic() - begun
     twin = End.of(calm)
     print(
@@ -143,10 +146,10 @@ def sweep(root: Path, workers: int, instants: int) -> int:
     for number in range(1, instants + 1):
         at = life * (number - 0.5) / instants
         home = root / f"killed{workers}-{number}"
-        what = killed(home, workers, at)
+        what = killed(home, study, workers, at)
         codes: list[int] = []
         while len(codes) < MOST_COMMANDS and 0 not in codes:
-            codes.append(commands.run("search", *STUDY, "--workers", workers, home=home))
+            codes.append(commands.run("search", *study, "--workers", workers, home=home))
         faults = (
             compare(End.of(home), twin, workers)
             + [f"exit {codes}"] * (codes != [0])
@@ -162,9 +165,11 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--workers", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--instants", type=int, default=20)
+    parser.add_argument("--more", type=shlex.split, default=[], help="flags of the command")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        bad = sum(sweep(Path(folder), workers, args.instants) for workers in args.workers)
+        study = (*STUDY, *args.more)
+        bad = sum(sweep(Path(folder), study, workers, args.instants) for workers in args.workers)
     print(f"{bad} of {len(args.workers) * args.instants} ended otherwise than undisturbed")
     return 1 if bad else 0
 
