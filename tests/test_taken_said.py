@@ -38,9 +38,10 @@ WARNINGS = (
     "all test pictures have one label ('0'): they are taken as unlabeled",
     "2 pictures have an exact copy with another label (a/1.jpg ~ b/1.jpg)",
     "if several pictures show one subject, dataset.group_pattern keeps them on one side",
-    "no test part: about 15 % of the training pictures were cut off, whole groups",
+    "no test part: 15 % of the training pictures were cut off, whole groups",
+    "no validation part: no whole group could be cut off",
     "leak: groups with pictures in more than one part: 2 in train and valid, 1 in train and valid "
-    "and test; numbers are flattered",
+    "and test; what is judged on these parts as they are is flattered",
 )
 LEFT = {
     "hidden files": 3,
@@ -93,7 +94,7 @@ SOURCES = (
     ),
     Source(
         "the names of the folders",
-        parts={"valid": "cut from train: about 15 % of it, whole groups"},
+        parts={"valid": "cut from train, whole groups"},
         groups="3 groups of 1 to 2 pictures, by column 'c' of t.csv; 1 picture belongs to none",
     ),
     Source(

@@ -13,6 +13,7 @@ from pipeline.data.labels import (
     ON,
     SETTING,
     Labels,
+    clean,
     find_labels,
     note_combinations,
 )
@@ -142,6 +143,7 @@ def _rows(
         table.column(place) if place is not None else [""] * len(table.rows)
         for place in (folder, group)
     )
+    groups = list(map(clean, groups))
     needed = max(file, *labels.places, 0) + 1
     for (line, cells), name, above, label, split, subject in zip(
         table.rows, table.column(file), folders, labels.cells, splits, groups, strict=True

@@ -27,7 +27,7 @@ def cut(
     where they are. Where there are groups, these stay whole, and the shares are met as nearly as
     they allow.
     """
-    if any(groups):
+    if shares and any(groups):
         return _cut_groups(keys, labels, parts, shares, groups)
     classes: defaultdict[int, list[int]] = defaultdict(list)
     for row, (label, part) in enumerate(zip(labels, parts, strict=True)):
@@ -69,27 +69,27 @@ def _cut_groups(
     num_classes = max(labels, default=UNKNOWN) + 1
     learnt = classes[(np.array(parts) == TRAIN) & (classes != UNKNOWN)]
     whole = np.bincount(learnt, minlength=num_classes)
+    order = {name: place for place, name in enumerate(sorted(set(own), key=_lot))}
+    wanted = [np.round(whole * share).astype(np.int64) for share in shares.values()]
+    names = [own[row] for row in rows]
+    taken = take(classes[rows], codes(names), [order[name] for name in names], *wanted)
     said = []
-    for part, share in shares.items():
-        units = codes([own[row] for row in rows])
-        order = {name: place for place, name in enumerate(sorted(set(own), key=_lot))}
-        ranks = [order[own[row]] for row in rows]
-        taken = take(classes[rows], units, ranks, np.round(whole * share).astype(np.int64))
-        for row in rows[taken]:
+    for number, part in enumerate(shares):
+        for row in rows[taken == number]:
             parts[row] = part
-        rows = rows[~taken]
-        said.append(
-            f"no {NAMES[part]} part: about {share * 100:.0f} % of the training pictures were cut "
-            "off, whole groups"
-        )
+        num = int(((taken == number) & (classes[rows] != UNKNOWN)).sum())
+        cut_off = f"{100 * num / max(1, len(learnt)):.0f} % of the training pictures were cut off"
+        why = f"{cut_off}, whole groups" if num else "no whole group could be cut off"
+        said.append(f"no {NAMES[part]} part: {why}")
     return said
 
 
 def origins(shares: dict[int, float], *, whole_groups: bool = False) -> dict[str, str]:
     """Part → how it was cut, in words."""
-    about, of = ("about ", "it, whole groups") if whole_groups else ("", "each class")
+    if whole_groups:
+        return {PARTS[part]: "cut from train, whole groups" for part in shares}
     return {
-        PARTS[part]: f"cut from train: {about}{share * 100:.0f} % of {of}"
+        PARTS[part]: f"cut from train: {share * 100:.0f} % of each class"
         for part, share in shares.items()
     }
 

@@ -3,66 +3,84 @@ split, since a network knows again what it has seen of it.
 """
 
 import re
+import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 
 from pipeline.counts import plural
 from pipeline.data.columns import Wanted, read_columns
 from pipeline.data.folder import Tree
+from pipeline.data.labels import GUESS
 from pipeline.data.labels import SETTING as LABEL_COLUMN
 from pipeline.data.listing import PARTS
-from pipeline.data.lookup import Lookup
+from pipeline.data.lookup import WHICH, Lookup
 from pipeline.errors import UserError, printable
 
 SETTING = "dataset.group_pattern"
 
 
 def groups_of(
-    files: Sequence[str], pattern: str, named: Sequence[str], source: str = ""
+    files: Sequence[str], pattern: str, named: Sequence[str] | None, source: str = ""
 ) -> tuple[tuple[str, ...], str]:
-    """(the group of each file, by what it is known): by the pattern, else as a table has `named`
-    them. Raises UserError where both are given, or the pattern is of no use.
+    """(the group of each file, by what it is known): by the pattern, or as a table has `named`
+    them, None where there is none. Raises UserError where both are given, or one is of no use.
     """
-    if pattern and any(named):
+    if pattern and named is not None:
         raise UserError(f"{SETTING}: got a pattern and a table of groups; allowed: one of them")
-    if pattern:
-        return by_pattern(files, pattern), f"{SETTING}={printable(pattern, 60)}"
-    return (tuple(named), source) if any(named) else ((), "")
+    if named is not None and not any(named):
+        raise UserError(f"dataset.group_column: {source} says no group of any picture")
+    found = by_pattern(files, pattern) if pattern else named or ()
+    by = f"{SETTING}={printable(pattern, 60)}" if pattern else source
+    # of the two ways to write a letter with a mark a subject may have both
+    return tuple(unicodedata.normalize("NFC", name) for name in found), by if found else ""
 
 
 def in_folder(tree: Tree, pattern: str, table: str, column: str) -> tuple[dict[str, str], str]:
     """(path of each picture in a folder → its group, by what it is known), nothing where neither a
     pattern nor a table says so. Raises UserError.
     """
+    if column and not table:
+        raise UserError(
+            f"dataset.group_column: got '{printable(column, 60)}', but no table; name it in "
+            "dataset.group_table"
+        )
     files = ["/".join(path) for path in tree.pictures]
-    known = in_table(tree, table, column) if table else {}
-    named = [known.get(file, "") for file in files]
-    groups, by = groups_of(files, pattern, named, f"table {printable(table, 60)}")
+    known, by = in_table(tree, table, column) if table else ({}, "")
+    named = [known.get(file, "") for file in files] if table else None
+    groups, by = groups_of(files, pattern, named, by)
     return dict(zip(files, groups, strict=True)) if groups else {}, by
 
 
-def in_table(tree: Tree, name: str, column: str) -> dict[str, str]:
-    """Path of a picture → its group, by a table in the folder. Raises UserError where it is not
-    there, cannot be read, or names no picture.
+def in_table(tree: Tree, name: str, column: str) -> tuple[dict[str, str], str]:
+    """(path of a picture → its group, the column that says it), by a table in the folder. Raises
+    UserError where it is not there or cannot be read, leaves open which column or picture is meant,
+    contradicts itself, or names no picture.
     """
     path = tree.root / name
     if not path.is_file():
         raise UserError(f"dataset.group_table: no table {printable(path)}")
     lookup = Lookup(tree, "", f"data: {printable(path)}")
     table = lookup.table(path)
+    if table.width > 2 and not column:
+        raise UserError(
+            f"{table.where}: which column says the subject? name it in "
+            f"dataset.group_column{table.columns()}"
+        )
     wanted = Wanted(label=column, split="none")
+    found: dict[str, str] = {}
     try:
-        rows = read_columns(table, wanted, lookup.knows, labelled=True).rows
+        columns = read_columns(table, wanted, lookup.knows, labelled=True)
+        for row in columns.rows:
+            where = f"{table.where}: line {row.line}"
+            file = lookup.find(row.file, "", where)
+            if file and found.setdefault(file, row.label) != row.label:
+                raise UserError(f"{where}: {printable(row.file)} has another subject before")
     except UserError as error:
-        raise UserError(str(error).replace(LABEL_COLUMN, "dataset.group_column")) from None
-    found = {
-        file: row.label
-        for row in rows
-        if (file := lookup.find(row.file, "train", f"{table.where}: line {row.line}"))
-    }
+        said = str(error).replace(LABEL_COLUMN, "dataset.group_column")
+        raise UserError(said.replace(WHICH, "write its path below the folder")) from None
     if not found:
         raise UserError(f"{table.where}: names none of the pictures in {printable(tree.root)}")
-    return found
+    return found, f"{columns.labels.removesuffix(GUESS)} of {printable(name, 60)}"
 
 
 def by_pattern(files: Sequence[str], pattern: str) -> tuple[str, ...]:
@@ -77,8 +95,8 @@ def by_pattern(files: Sequence[str], pattern: str) -> tuple[str, ...]:
             f"{printable(error)}"
         ) from None
     named = [
-        "/".join(part or "" for part in (match.groups() or (match[0],))) if match else ""
-        for match in found
+        "/".join(part or "" for part in parts) if any(parts) else ""
+        for parts in ((match.groups() or (match[0],)) if match else () for match in found)
     ]
     if files and not any(named):
         raise UserError(
@@ -115,4 +133,7 @@ def warn_parted(groups: Sequence[str], parts: Sequence[int]) -> list[str]:
         f"{num:,} in {' and '.join(PARTS[part] for part in own)}"
         for own, num in sorted(both.items())
     )
-    return [f"leak: groups with pictures in more than one part: {shown}; numbers are flattered"]
+    return [
+        f"leak: groups with pictures in more than one part: {shown}; what is judged on these parts "
+        "as they are is flattered"
+    ]

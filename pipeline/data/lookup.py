@@ -11,6 +11,7 @@ from pipeline.errors import UserError, printable
 
 SAME = {"pred": "test"}
 SETTING = "dataset.images"
+WHICH = f"name the folder in {SETTING}, or the ending in the table"
 
 
 class Lookup:
@@ -77,10 +78,7 @@ class Lookup:
             )
         if len(found) > 1:
             shown = " and ".join(printable("/".join(own), 80) for own in found[:2])
-            raise UserError(
-                f"{where}: {printable(file)} may be {shown}; name the folder in {SETTING}, or the "
-                "ending in the table"
-            )
+            raise UserError(f"{where}: {printable(file)} may be {shown}; {WHICH}")
         return "/".join(found[0]) if found else None
 
     def places(self) -> str:

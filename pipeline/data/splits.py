@@ -118,8 +118,8 @@ def _redraw(data: Data, replicate: int, seed: int) -> Parts:
             data.labels[(data.parts == VALID) & (data.labels != UNKNOWN)],
             minlength=len(data.classes),
         )
-        validates = take(data.labels[pool], units, _ranks(len(pool), key), wanted)
-        parts[pool] = np.where(validates, VALID, TRAIN)
+        taken = take(data.labels[pool], units, _ranks(len(pool), key), wanted)
+        parts[pool] = np.where(taken == 0, VALID, TRAIN)
         return parts
     for drawn in _shuffled_classes(data, key):
         num_valid = int((data.parts[drawn] == VALID).sum())

@@ -12,6 +12,7 @@ from pipeline.counts import plural
 from pipeline.data.listing import TEST, TRAIN, UNKNOWN, VALID
 from pipeline.errors import UserError, printable
 from pipeline.own.parts import own_parts
+from pipeline.session.whole_groups import require_whole_groups
 from pipeline.study.around import Around
 from pipeline.study.study import Study
 from pipeline.study.survey import example
@@ -78,6 +79,7 @@ def require_inputs(study: Study, data: "Data", num_processes: int = 1) -> None:
             seen.add(needs)
             try:
                 _require(config, data, num_processes)
+                require_whole_groups(config, data, study.search.seed, study.ablation.replicates)
             except UserError as error:
                 raise UserError(f"study '{study.name}', {where}: {error}") from error
     _rehearse(study, data)
@@ -126,8 +128,6 @@ def _require(config: TrainConfig, data: "Data", num_processes: int) -> None:
             f"folds: got {config.folds}, but there {'is' if labeled == 1 else 'are'} "
             f"{plural(labeled, 'labeled picture')} to train and validate on"
         )
-    if data.groups is not None and config.split == "kfold":
-        _require_groups(config, data)
     if config.batch_size < 2 * num_processes * config.accumulate:
         raise UserError(
             f"batch_size: got {config.batch_size}; each of its {plural(config.accumulate, 'part')} "
@@ -141,24 +141,6 @@ def _require(config: TrainConfig, data: "Data", num_processes: int) -> None:
     _require_classes(config, data)
     if config.distill.teacher or config.transfer.active:
         _require_weights(config, data)
-
-
-def _require_groups(config: TrainConfig, data: "Data") -> None:
-    """That whole groups make folds of which each has something, and the others every class."""
-    assert data.groups is not None
-    pool = (data.labels != UNKNOWN) & (data.parts != TEST)
-    if (num := len(set(data.groups[pool].tolist()))) < config.folds:
-        raise UserError(
-            f"folds: got {config.folds}, but the pictures to train and validate on are of "
-            f"{plural(num, 'group')}, which stay whole"
-        )
-    for label, name in enumerate(data.classes):
-        if len(set(data.groups[pool & (data.labels == label)].tolist())) == 1:
-            raise UserError(
-                f"split: kfold: all pictures of class '{printable(name, 60)}' are of one group, "
-                "which stays whole: the fold that holds it would leave none to learn it from; "
-                "allowed: split=resplit, or groups of fewer pictures"
-            )
 
 
 def _require_classes(config: TrainConfig, data: "Data") -> None:

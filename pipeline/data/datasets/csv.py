@@ -200,10 +200,11 @@ class Csv(Photos):
             )
             path = actual or row.file.replace("\\", "/")
             before = found.get(path)
-            if before is not None and (before[0].label, before[1]) != (row.label, own):
+            now = (row.label, own, row.group)
+            if before is not None and (before[0].label, before[1], before[0].group) != now:
                 raise UserError(
                     f"{where}: line {row.line}: {printable(row.file)} has been listed before with "
-                    "another label or part"
+                    "another label or part, or another subject"
                 )
             repeated += before is not None
             status = (root / actual).stat() if actual else None
@@ -246,7 +247,7 @@ class Csv(Photos):
         groups, by = groups_of(
             files,
             self.group_pattern,
-            [found[file][0].group for file in files],
+            [found[file][0].group for file in files] if self.group_column else None,
             f"{columns.groups} of {printable(path.name, 60)}",
         )
         notes += [*warn_small(small, self.min_pictures), *cut(files, labels, parts, shares, groups)]
