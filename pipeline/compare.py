@@ -13,6 +13,8 @@ from pipeline.screen import folded, steadily
 from pipeline.session.cli import Parser, folder, guarded
 from pipeline.session.options import MLRUNS
 
+LOOK = " (compare again then and not on the way: the 5 % hold for one look)"
+
 if TYPE_CHECKING:
     from pipeline.analysis.comparison import Comparison, Side
 
@@ -60,23 +62,25 @@ def _side(word: str, mlruns: Path) -> "Side":
     from pipeline.record.ledger import FILE
     from pipeline.session.resume import recorded_in
 
-    name, colon, arm = word, "", ""
-    if not _recorded(name, mlruns):
-        name, colon, arm = word.rpartition(":")
-    found = _recorded(name, mlruns) if name else None
-    if found is None:
-        known = [path.parent.name for path in sorted(mlruns.glob(f"*/{FILE}"))]
-        raise UserError(f"records in {printable(mlruns)}: {choices(word, known)}")
-    if colon and not arm:
-        raise UserError(f"{printable(word)}: an arm is named after the colon")
-    return Side.of(word.rstrip("/"), recorded_in(found), arm)
+    cuts = [len(word), *(place for place, letter in enumerate(word) if letter == ":")]
+    for cut in cuts:  # an arm's name may hold colons, too
+        if cut and (found := _recorded(word[:cut], mlruns)):
+            arm = word[cut + 1 :]
+            if cut < len(word) and not arm:
+                raise UserError(f"{printable(word)}: an arm is named after the colon")
+            return Side.of(word.rstrip("/"), recorded_in(found), arm, found)
+    known = [path.parent.name for path in sorted(mlruns.glob(f"*/{FILE}"))]
+    raise UserError(f"records in {printable(mlruns)}: {choices(word, known)}")
 
 
 def _recorded(name: str, mlruns: Path) -> Path | None:
     from pipeline.record.ledger import FILE
 
-    places = (Path(name).expanduser(), mlruns / name)
-    return next((place for place in places if (place / FILE).is_file()), None)
+    try:
+        places = (Path(name).expanduser(), mlruns / name)
+        return next((place for place in places if (place / FILE).is_file()), None)
+    except (OSError, RuntimeError, ValueError):  # no name that a disk knows, or of no user
+        return None
 
 
 def _lines(made: "Comparison") -> Iterator[str]:
@@ -89,11 +93,9 @@ def _lines(made: "Comparison") -> Iterator[str]:
     margin = margin_in_words(made.rope, made.judged)
     yield f"{made.judged.long}, {made.basis.test}, margin {margin}"
     for side in made.sides:
-        mean = sum(side.values.values()) / len(side.values)
-        lost = len(side.runs) - len(side.values)
-        less = f", {lost} without a result" if lost else ""
+        less = f" of {side.planned} planned" if side.planned > len(side.values) else ""
         yield (
-            f"{printable(side.label)}: {shown.level(mean)} "
+            f"{printable(side.label)}: {shown.level(side.mean)} "
             f"({plural(len(side.values), 'replicate')}{less}; arm {printable(side.arm)})"
         )
     for one, side in zip(made.contrasts, made.sides[1:], strict=True):
@@ -110,6 +112,9 @@ def _lines(made: "Comparison") -> Iterator[str]:
         if made.decision(one) == "undecided" and one.family:
             more = f"{plural(needed, 'replicate')} of each" if needed else "none up to 1,000"
             more = f"; replicates that would tell a difference of the margin: {more}"
+            more += LOOK if needed else ""
+        if why := made.why_open(one):
+            more = f", {why}"
         yield f"  decision: {made.decision(one)}{more}"
         differs = list(made.differing(side))
         for text in differs[:20]:

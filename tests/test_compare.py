@@ -136,10 +136,49 @@ def test_the_command_says_it_to_people_and_to_programs(
         (["narrow", "wode"], "did you mean 'wide'"),
         (["narrow", "wide:othr"], "did you mean 'other'"),
         (["narrow", "narrow"], "can be compared once"),
+        (["narrow", f"{tmp_path}/narrow:narrow"], "can be compared once"),
+        (["narrow", "~nobody_of_that_name/x"], "records in"),
+        (["narrow", "x" * 300], "records in"),
+        (["narrow", "wide", "--margin", "5"], "below 1, a share of 1"),
         (["narrow", "wide", "--margin", "-1"], "--margin: got -1.0"),
     ):
         with pytest.raises(UserError, match=said):
             command.main([*words, *where])
+
+
+def test_who_lost_runs_is_not_kept(tmp_path: Path) -> None:
+    """As in a study's own report, where such an arm is neither bold nor best."""
+    calm = recorded(tmp_path / "calm", study({"narrow": {}, "b": {"model.dropout": 0.5}}))
+    lucky = study({"wide": {}, "b": {"model.dropout": 0.5}}, **{"baseline.model.width": 8})
+    record = recorded(tmp_path / "lucky", lucky)
+    for run in record.arms()["wide"][3:]:
+        run.status = "diverged"
+    made = compare([Side.of("calm", calm), Side.of("lucky", record)])
+    assert made.contrasts[0].verdict == "better"
+    assert made.decision(made.contrasts[0]) == "undecided"
+    assert made.why_open(made.contrasts[0]) == "lucky: 2 of 5 runs diverged"
+    assert made.needed(made.contrasts[0]) is None
+
+
+def test_what_is_not_finished_is_not_decided(pair: tuple[Side, Side]) -> None:
+    for run in pair[1].runs[3:]:
+        run.status = "running"
+    made = compare(pair)
+    assert made.decision(made.contrasts[0]) == "undecided"
+    assert made.barred["wide"].startswith("2 planned replicates have not ended")
+
+
+def test_pairs_are_of_the_replicates_that_both_have(tmp_path: Path) -> None:
+    asked = study({"a": {}, "b": WIDE})
+    record = recorded(tmp_path, asked)
+    for run in record.runs.values():
+        run.test_acc = None
+    for run in record.arms()["a"][3:]:
+        run.status = "failed"
+    made = compare([Side.of("a", record), Side.of("b", record, "b")])
+    assert made.basis.test == "paired t"
+    assert [set(side.values) for side in made.sides] == [{1, 2, 3}] * 2
+    assert made.sides[1].mean - made.sides[0].mean == pytest.approx(made.contrasts[0].delta)
 
 
 def test_what_is_open_says_how_many_replicates_would_tell(tmp_path: Path) -> None:

@@ -71,6 +71,7 @@ class Answers:
         default_factory=dict
     )  # of the arms whose runs all judged the same test pictures
     no_marks: str = ""  # why there are none
+    grouped: bool = False  # whether several of the pictures show one subject
 
     @property
     def warnings(self) -> Iterator[str]:
@@ -130,7 +131,12 @@ def read_answers(record: Record, ablation: Ablation, study: Study, home: Path | 
         total,
         {} if why else marks,
         why,
+        _grouped(record),
     )
+
+
+def _grouped(record: Record) -> bool:
+    return bool(record.data.get("taken", {}).get("groups"))
 
 
 def _no_marks(record: Record, ablation: Ablation, folder: "_Folder", total: int) -> str:
@@ -138,7 +144,7 @@ def _no_marks(record: Record, ablation: Ablation, folder: "_Folder", total: int)
         return "it is known for accuracy alone"
     if not ablation.judged.held_out:
         return "it takes labelled test pictures, the same for all runs"
-    if record.data.get("taken", {}).get("groups"):
+    if _grouped(record):
         return "several of the pictures show one subject, and it takes them as independent"
     if lacking := folder.lacking.total():
         return f"{lacking:,} of {plural(total, 'complete run')} left no answers picture by picture"

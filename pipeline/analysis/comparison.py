@@ -3,16 +3,21 @@
 import dataclasses
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cached_property
+from pathlib import Path
 from typing import Any, Literal
 
 import pandas as pd
 
+from pipeline.analysis.chance import Guess, Part
+from pipeline.analysis.collapse import barred, trained
+from pipeline.analysis.fairness import CHOOSERS, chosen_by_the_judge, unequal
 from pipeline.analysis.missing_runs import has_numbers
 from pipeline.analysis.scores import Scored
 from pipeline.analysis.stats import Basis, Contrast, judge, replicates_to_find
 from pipeline.core.config import TrainConfig
+from pipeline.counts import plural
 from pipeline.errors import UserError, choices, printable
 from pipeline.frozen import flatten
 from pipeline.record.record import Record, Run
@@ -34,14 +39,20 @@ class Side:
     label: str
     record: Record
     arm: str
+    place: Path = Path()
+    only: frozenset[int] | None = None
 
     @classmethod
-    def of(cls, label: str, record: Record, arm: str = "") -> "Side":
-        """Its reference, where no arm is named. Raises UserError where there is no such arm."""
+    def of(cls, label: str, record: Record, arm: str = "", place: Path | None = None) -> "Side":
+        """Its reference, where no arm is named; `place`: the record's folder. Raises UserError
+        where there is no such arm, or nothing is recorded.
+        """
+        if record.begun is None:
+            raise UserError(f"{printable(label)}: nothing is recorded yet")
         names = [own.name for own, _ in record.study.all_arms()]
         if arm and arm not in names:
             raise UserError(f"{printable(label)}: {choices(arm, names)}")
-        return cls(label, record, arm or names[0])
+        return cls(label, record, arm or names[0], place or Path(label))
 
     @cached_property
     def runs(self) -> tuple[Run, ...]:
@@ -54,8 +65,23 @@ class Side:
 
     @cached_property
     def values(self) -> dict[int, float]:
-        """Replicate → what it is judged by."""
-        return self.scored.column(self.runs)
+        """Replicate → what it is judged by, of `only` these replicates where some are named."""
+        found = self.scored.column(self.runs)
+        return {r: value for r, value in found.items() if self.only is None or r in self.only}
+
+    @property
+    def mean(self) -> float:
+        return sum(self.values.values()) / len(self.values)
+
+    @property
+    def planned(self) -> int:
+        """Replicates that it is to have."""
+        return self.record.study.ablation.replicates
+
+    @property
+    def open(self) -> int:
+        """Those of them that have not ended."""
+        return self.planned - sum(not run.unfinished for run in self.runs[: self.planned])
 
     @cached_property
     def config(self) -> TrainConfig:
@@ -74,9 +100,20 @@ class Comparison:
     basis: Basis
     rope: float
     contrasts: tuple[Contrast, ...]
+    barred: Mapping[str, str] = field(default_factory=dict)
+
+    def why_open(self, contrast: Contrast) -> str:
+        """What forbids a decision, whatever the numbers say; '' where nothing does."""
+        names = (contrast.name, contrast.against)
+        found = (f"{printable(n)}: {self.barred[n]}" for n in names if n in self.barred)
+        return "; ".join(found)
 
     def decision(self, contrast: Contrast) -> Decision:
-        """keep: found better; discard: found worse, or not worth its while; else undecided."""
+        """keep: found better; discard: found worse, or equivalent within the margin; else
+        undecided, and where one of the two may not be judged.
+        """
+        if self.why_open(contrast):
+            return "undecided"
         verdict = contrast.verdict
         if verdict == "better":
             return "keep"
@@ -87,6 +124,8 @@ class Comparison:
         open; None: MOST would not, or it is not tested.
         """
         if self.decision(contrast) != "undecided" or not contrast.family:
+            return None
+        if self.why_open(contrast):
             return None
         return replicates_to_find(contrast, self.rope, self.basis.ratio, MOST)
 
@@ -109,21 +148,69 @@ def compare(sides: Sequence[Side], rope: float | None = None) -> Comparison:
     metric, trained for other epochs; or where a fixed number of replicates was not what ended one.
     """
     first = sides[0]
-    if len({side.label for side in sides}) < len(sides):
+    if len({(side.place.resolve(), side.arm) for side in sides}) < len(sides):
         raise UserError("each record or arm can be compared once")
     for side in sides:
-        if side.record.study.ablation.until_answered:
-            raise UserError(
-                f"{printable(side.label)}: its results were looked at until they answered its own "
-                "questions: tests for a fixed number of replicates do not hold for others"
-            )
+        _require_sound(side)
     for other in sides[1:]:
         _require_alike(first, other)
     basis, judged = first.scored.basis, first.scored.judged
     margin = first.record.study.ablation.rope if rope is None else rope
+    if judged.is_share and margin >= 1:
+        raise UserError(f"--margin: got {margin:g}; allowed: below 1, a share of 1")
+    sides = tuple(sides)
+    if basis.test != "Welch's t":
+        common = set.intersection(*(set(side.values) for side in sides))
+        sides = tuple(replace(side, only=frozenset(common)) for side in sides)
     columns = {side.label: side.values for side in sides}
     answers = _answers(columns, margin, basis, judged)
-    return Comparison(tuple(sides), judged, basis, margin, answers)
+    return Comparison(sides, judged, basis, margin, answers, _barred(sides, judged))
+
+
+def _require_sound(side: Side) -> None:
+    """That its numbers say of it what they say of the arms of one study."""
+    label, study = printable(side.label), side.record.study
+    if study.ablation.until_answered:
+        raise UserError(
+            f"{label}: its results were looked at until they answered its own questions: tests for "
+            "a fixed number of replicates do not hold for others"
+        )
+    if not side.values:
+        raise UserError(f"{label}: {side.arm} has no complete run")
+    why = list(unequal(side.record, study))
+    if not side.scored.judged.held_out:
+        why += chosen_by_the_judge(side.record, study)
+        if side.arm not in side.record.arm_names:
+            why.append(CHOOSERS)
+    if why:
+        raise UserError(f"{label}: {'; '.join(why)}")
+
+
+def _barred(sides: Sequence[Side], judged: Judged) -> dict[str, str]:
+    """Name → why it may be neither kept nor what another is held against, as in a study's own
+    report; and where replicates are still to come.
+    """
+    data = sides[0].record.data
+    part: Part = "test" if judged.held_out else "valid"
+    scores = pd.DataFrame({side.label: pd.Series(side.values, dtype=float) for side in sides})
+    learned = {
+        side.label: trained(side.scored.complete, side.record.data, last=not judged.held_out)[
+            side.arm
+        ]
+        for side in sides
+    }
+    found = barred(
+        {side.label: side.runs for side in sides},
+        judged.sign * scores,
+        Guess.of(data, part, judged.name, is_share=judged.is_share),
+        {side.label: side.planned for side in sides},
+        learned,
+    )
+    for side in sides:
+        if side.open:
+            left = f"{plural(side.open, 'planned replicate has', 'planned replicates have')}"
+            found[side.label] = f"{left} not ended: compare when they have"
+    return found
 
 
 def _answers(
@@ -137,9 +224,6 @@ def _answers(
 
 def _require_alike(first: Side, other: Side) -> None:
     names = f"{printable(first.label)} and {printable(other.label)}"
-    for side in (first, other):
-        if not side.values:
-            raise UserError(f"{printable(side.label)}: {side.arm} has no complete run")
     mine, theirs = map(_conditions, (first, other))
     for what in sorted(mine.keys() | theirs.keys()):
         one, two = mine.get(what, NONE), theirs.get(what, NONE)
@@ -159,7 +243,7 @@ def _conditions(side: Side) -> dict[str, Any]:
     found = {path: value for path, value in flat.items() if path.split(".")[0] in equal}
     found["the fingerprint of their pictures"] = side.record.data["fingerprint"]
     found["what judges them"] = scored.judged.column
-    found["how they were tuned"] = side.record.study.ablation.tuning.name
+    found["how they were tuned"] = str(side.record.study.ablation.tuning)
     found["their test"] = scored.basis.test
     if scored.basis.test != "Welch's t":  # replicates share their splits
         found["search.seed, which draws their splits"] = side.record.study.search.seed
@@ -179,7 +263,7 @@ def as_json(made: Comparison) -> dict[str, Any]:
     """What a program needs: numbers in the metric's own unit, shares of 1; None where not known."""
 
     def known(value: float) -> float | None:
-        return None if math.isnan(value) else value
+        return value if math.isfinite(value) else None
 
     return {
         "judged_by": made.judged.column,
@@ -191,8 +275,9 @@ def as_json(made: Comparison) -> dict[str, Any]:
                 "name": side.label,
                 "arm": side.arm,
                 "replicates": len(side.values),
+                "planned": side.planned,
                 "without_result": sum(not has_numbers(run) for run in side.runs),
-                "mean": sum(side.values.values()) / len(side.values),
+                "mean": known(side.mean),
             }
             for side in made.sides
         ],
@@ -208,6 +293,7 @@ def as_json(made: Comparison) -> dict[str, Any]:
                 "verdict": one.verdict,
                 "reason": one.reason,
                 "decision": made.decision(one),
+                "why_open": made.why_open(one),
                 "replicates_needed": made.needed(one),
                 "differs_in": list(made.differing(side)),
             }

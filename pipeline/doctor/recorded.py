@@ -1,5 +1,6 @@
 """Recorded: the studies under mlruns, how far each is, and what it takes on disk."""
 
+import contextlib
 import os
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -8,10 +9,13 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+from pipeline.analysis.preregistration import raced
 from pipeline.analysis.scores import Scored
 from pipeline.analysis.to_come import rows
 from pipeline.analysis.wording import Points
 from pipeline.counts import plural
+from pipeline.engine.race import outstanding
+from pipeline.engine.variance import works
 from pipeline.errors import PipelineError, printable
 from pipeline.limits import size
 from pipeline.record.ledger import FILE
@@ -58,20 +62,25 @@ class Recorded:
 
 def recorded(mlruns: Path) -> list[Recorded]:
     """All of them, those that changed last first."""
-    found = [path.parent for path in mlruns.glob(f"*/{FILE}")]
-    return sorted(map(read, found), key=lambda one: (-one.changed, one.name))
+    found = []
+    for path in mlruns.glob(f"*/{FILE}"):
+        with contextlib.suppress(FileNotFoundError):  # it was removed meanwhile
+            found.append(read(path.parent))
+    return sorted(found, key=lambda one: (-one.changed, one.name))
 
 
 def read(folder: Path) -> Recorded:
-    """What is recorded in a study's folder; nothing is locked or written."""
-    owner = holder(folder)
-    num_bytes, changed = _num_bytes(folder), (folder / FILE).stat().st_mtime
+    """What is recorded in a study's folder; nothing is locked or written. Raises FileNotFoundError
+    where there is no ledger.
+    """
+    changed = (folder / FILE).stat().st_mtime
+    owner, num_bytes = holder(folder), _num_bytes(folder)
     try:
         record = recorded_in(folder)
         if record.begun is None:
             raise PipelineError("nothing is recorded yet")
         return _of(folder, record, str(owner or ""), num_bytes, changed)
-    except (PipelineError, OSError) as error:
+    except (PipelineError, OSError, LookupError, TypeError, ValueError) as error:
         why = str(owner) if owner else printable(error, 300)
         return Recorded(folder.name, "running" if owner else "unreadable", why, num_bytes, changed)
 
@@ -98,8 +107,8 @@ def _of(folder: Path, record: Record, owner: str, num_bytes: int, changed: float
     num_trials = len(record.searches.get("", ()))
     planned = study.search.num_trials if num_trials else 0
     over = ended >= sum(most.values()) and num_trials >= planned
-    raced = not num_trials or not study.search.race or bool(record.race and record.race.winner)
-    state = "running" if owner else "complete" if over and raced else "waiting"
+    waits = (num_trials > 0 and outstanding(record, raced(study))) or any(works(record, study))
+    state = "running" if owner else "complete" if over and not waits else "waiting"
     return Recorded(
         folder.name,
         state,

@@ -144,8 +144,11 @@ def holder(folder: Path) -> Owner | None:
     owner = _read(folder / FILE)
     if owner is None or owner.here:
         return owner if owner and owner.lives() else None
-    beat = time.time() - (folder / FILE).stat().st_mtime
-    return owner if beat < WATCH_SECONDS else None
+    try:
+        beat = time.time() - (folder / FILE).stat().st_mtime
+    except OSError:
+        return None
+    return owner if abs(beat) < WATCH_SECONDS else None
 
 
 def in_use(folder: Path, owner: Owner | None) -> MachineError:

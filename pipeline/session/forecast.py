@@ -121,6 +121,17 @@ def measured_pace(
     return Pace(costs, [config.in_force().fingerprint() for config in sample])
 
 
+def unmeasured(study: Study, pace: Pace) -> Iterator[str]:
+    """The arms of which no epoch could be measured, though others could."""
+    keys = {arm.name: config.in_force().fingerprint() for arm, config in study.all_arms()}
+    lost = [name for name, key in keys.items() if pace.costs and key not in pace.costs]
+    if lost:
+        yield (
+            f"warning    not measured, and reckoned like the slowest: {listed(lost, 5)}; "
+            "python -m pipeline.doctor says what is wrong with a network"
+        )
+
+
 def _sample(study: Study) -> Iterator[TrainConfig]:
     """Legal points of the space, evenly spread; of the first ones of a row that never ends."""
     around = Around(study.space, study.baseline)
@@ -144,6 +155,7 @@ def foreseen(
     over = shape(study, listing.labels, listing.parts, len(listing.classes))
     pace = measured_pace(study, over, means, with_search=with_search, most_seconds=budget)
     forecast = Forecast(study, record, pace, means.workers, with_search)
+    yield from unmeasured(study, pace)
     found = forecast.lines(limit, limit - ending(limit) - budget if limit else 0.0)
     yield from (f"{what:<11}{said}" for what, said in found)
 

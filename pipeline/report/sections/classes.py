@@ -271,6 +271,11 @@ def _notes(answers: Answers) -> Iterator[str]:
         + ("the same pictures" if answers.same_pictures else "overlapping pictures")
         + ", so their answers are not added up to more pictures."
     )
+    if answers.grouped:
+        yield (
+            "Several of the pictures show one subject: the intervals of the classes take them as "
+            "independent and are too narrow for other subjects."
+        )
     yield (
         f"{NONE} stands for a rate of nothing: precision where no answer named the class. Its F1 "
         "is then 0. ECE: expected calibration error, the mean distance of confidence from "
