@@ -5,6 +5,7 @@ said of such runs.
 import math
 import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -12,6 +13,7 @@ import pytest
 
 from pipeline.analysis.chance import Guess, limit
 from pipeline.analysis.collapse import collapsed
+from pipeline.analysis.few_pictures import few_pictures
 from pipeline.report.compose import read, texts
 from tests.formats import WORDED, Told, tell
 from tests.records import Scribe, make_study, with_arms
@@ -259,3 +261,23 @@ def test_the_runs_beside_a_collapse_are_counted(
     for place in WORDED:
         plain = re.sub(r"(\d\.\d)0+\b", r"\1", found.plain[place])
         assert f"collapsed, {said}; guessing gives" in plain, place
+
+
+@pytest.mark.parametrize(
+    ("num", "fields", "said"),
+    [
+        ({"train": 800, "valid": 200, "test": 100}, {}, []),
+        ({"train": 800, "valid": 200, "test": 99}, {}, ["the test part has 99 pictures: one is"]),
+        ({"train": 800, "valid": 99, "test": 300}, {}, ["the validation part has 99 pictures"]),
+        ({"train": 800, "valid": 200, "test": 150}, {"ablation.rope": 0.005}, ["the test part"]),
+        ({"train": 40, "valid": 10, "test": 0}, {"baseline.split": "kfold"}, ["the folds have 50"]),
+        ({"train": 90, "valid": 20, "test": 0}, {"baseline.split": "kfold"}, []),
+        ({"train": 90, "valid": 20, "test": 0}, {}, ["the validation part has 20 pictures"]),
+    ],
+)
+def test_a_part_is_small_where_one_picture_is_worth_more_than_the_margin(
+    num: dict[str, int], fields: dict[str, Any], said: list[str]
+) -> None:
+    found = few_pictures(num, make_study().override(fields))
+    assert len(found) == len(said)
+    assert all(text.startswith(words) for text, words in zip(found, said, strict=True))

@@ -91,8 +91,11 @@ def section(page: str, title: str) -> str:
 
 
 def table(page: str) -> str:
-    """The judged table and its caption, of a markdown page."""
-    return section(page, "Ablation").split("\n\n### ")[0].split("The study's metrics")[0]
+    """The judged tables and their captions, of a markdown page: of the first screen, and what
+    follows it before the footnotes.
+    """
+    first = page.split("\nAblation: ")[1].split("The study's metrics")[0]
+    return first + section(page, "Ablation").split("\n\n### ")[0].split("\n- n counts")[0]
 
 
 @pytest.fixture(scope="module")
@@ -136,10 +139,14 @@ def test_no_format_calls_it_accuracy_where_it_judges(found: Findings) -> None:
     assert not ACCURACY.search(section(md, "Search"))
     assert "val macro\\_f1" in section(md, "Search")
     shown = render(found, Path("report.md"))
-    assert not ACCURACY.search(shown.split("Warnings")[0])
+    first, _, beside = shown.split("Warnings")[0].partition("The study's metrics")
+    assert "val acc" in beside, "it stands beside, in a table of its own"
+    assert not ACCURACY.search(first + beside.split("Main effects")[1])
     assert "以测试宏平均 F1 评判" in chinese["report.md"]
     assert "差异以测试宏平均 F1 的百分点计" in chinese["report.md"]
-    assert not ACCURACY.search(chinese["report.md"].split("消融实验")[1].split("研究的指标")[0])
+    own = chinese["report.md"].split("\n## 消融实验\n")[1].split("\n- ")[0]
+    assert "主效应" in own
+    assert not ACCURACY.search(own)
     assert not ACCURACY.search(chinese["ablation.tex"].replace("它只对准确率已知", ""))
     say = Translator(catalogue("zh"), [row.arm for row in found.ablation.rows])
     translated(document(found, FIGURES), say, title=found.study.title)

@@ -87,7 +87,7 @@ def test_a_batch_must_do_for_all_processes_and_parts(scans: Data) -> None:
 
 
 def test_weights_that_are_not_to_be_had_are_a_finding_of_the_doctor(
-    scans: Data, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    scans: Data, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     """It ended there, with half of its checks not made; and no way on but a file was named."""
 
@@ -96,7 +96,7 @@ def test_weights_that_are_not_to_be_had_are_a_finding_of_the_doctor(
 
     asked = study(**{"model": {"name": "mobilenet"}, "transfer.weights": "pretrained"})
     monkeypatch.setattr(socket, "getaddrinfo", refuse)
-    monkeypatch.setattr(torch.hub, "get_dir", lambda: "/nonexistent")
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
     (found,) = _lacking(asked, scans)
     assert (found.what, found.level) == ("what runs need", "error")
     assert "cannot get the published weights" in found.said

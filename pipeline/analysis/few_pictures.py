@@ -32,10 +32,14 @@ def few_pictures(num: Mapping[str, int], study: Study) -> tuple[str, ...]:
     for part in dict.fromkeys((judge, "valid")):
         if too_few(num, study, part):
             count = of_part(num, study, part)
-            has = f"the {SHOWN[part]} part has {count} picture{'s' * (count != 1)}"
+            who = "the folds have" if _in_turn(num, study, part) else f"the {SHOWN[part]} part has"
+            has = f"{who} {count} picture{'s' * (count != 1)}"
             why = JUDGES if part == judge else CHOOSES
-            worth = f"{100 / count:.2g} points, more than the margin of {100 * _margin(study):g}"
-            found.append(f"{has}: one is worth {worth}, so {why}; {_way(study, part)}")
+            margin = 100 * _margin(study)
+            points = f"{margin:g} point{'s' * (margin != 1)}"
+            worth = f"{100 / count:.2g} points, more than the margin of {points}"
+            way = "add pictures" if _in_turn(num, study, part) else _way(study, part)
+            found.append(f"{has}: one is worth {worth}, so {why}; {way}")
     return tuple(found)
 
 
@@ -53,8 +57,13 @@ def too_few(num: Mapping[str, int], study: Study, part: str) -> bool:
 
 def of_part(num: Mapping[str, int], study: Study, part: str) -> int:
     """Its pictures; where folds judge, one after another, all that they hold."""
-    folds = study.baseline.split == "kfold" and part == judging(num) == "valid"
-    return num["train"] + num["valid"] if folds else num.get(part, 0)
+    in_turn = _in_turn(num, study, part)
+    return num["train"] + num["valid"] if in_turn else num.get(part, 0)
+
+
+def _in_turn(num: Mapping[str, int], study: Study, part: str) -> bool:
+    """Whether folds judge, one after another."""
+    return study.baseline.split == "kfold" and part == judging(num) == "valid"
 
 
 def _margin(study: Study) -> float:

@@ -172,12 +172,20 @@ def _lacking(study: "Study", data: "Data") -> "Iterator[Finding]":
     from pipeline.session.preflight import require_inputs
 
     try:
-        with contextlib.redirect_stderr(io.StringIO()):  # a download says that it begins
+        with _hushed():
             require_inputs(study, data)
     except PipelineError as error:
         yield Finding("what runs need", str(error), "error")
     else:
         yield Finding("what runs need", "all there")
+
+
+@contextlib.contextmanager
+def _hushed() -> "Iterator[None]":
+    """Without the line in which a library says that it downloads weights."""
+    nowhere = io.StringIO()
+    with contextlib.redirect_stderr(nowhere), contextlib.redirect_stdout(nowhere):
+        yield
 
 
 def _caches(mlruns: Path) -> "Iterator[Finding]":
@@ -241,9 +249,9 @@ def _network(
 
     tune_process()
     try:
-        yield from examine(
-            Patient.of(config, inputs, torch.device(means.device), seed=seed), means.workers
-        )
+        with _hushed():
+            patient = Patient.of(config, inputs, torch.device(means.device), seed=seed)
+        yield from examine(patient, means.workers)
     except PipelineError as error:
         yield Finding("network", str(error), "error")
     except Exception as error:  # whatever a network does in training it may do here
