@@ -47,11 +47,11 @@ class ArmRow:
 
     @cached_property
     def diverged(self) -> tuple[Run, ...]:
-        return tuple(run for run in self.runs if run.status == "diverged")
+        return tuple(r for r in self.runs if r.status == "diverged")
 
     @cached_property
     def failed(self) -> tuple[Run, ...]:
-        return tuple(run for run in self.runs if run.status == "failed")
+        return tuple(r for r in self.runs if r.status == "failed")
 
     def metric(self, name: str) -> list[float]:
         return [metrics[name] for run in self.complete if (metrics := at_best(run))]
@@ -195,11 +195,8 @@ class Ablation:
         if not numbers:
             return "nothing trained yet"
         epochs = f"{' or '.join(map(str, numbers))} epoch{'s' * (numbers != [1])}"
-        return (
-            f"up to {epochs}"
-            if any(run.early for row in self.rows for run in row.complete)
-            else epochs
-        )
+        early = any(run.early for row in self.rows for run in row.complete)
+        return f"{'up to ' * early}{epochs}"
 
     @property
     def reference(self) -> str:

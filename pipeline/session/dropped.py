@@ -2,6 +2,7 @@
 puts another one in the place of.
 """
 
+import functools
 import sys
 from collections.abc import Mapping
 from typing import Any
@@ -88,3 +89,24 @@ def _fields(study: Study) -> list[str]:
     around = Around(study.space, study.baseline)
     named = [slot for slot in around.space.slots() if slot.path.endswith(".name")]
     return [f for s in named for value in s.knob.edges() for f in around.flat({s.path: value})]
+
+
+def tell_left(before: Study, after: Study, sets: Mapping[str, Any]) -> None:
+    """Say what a part that is chosen by its name does not take over of the study's own."""
+    for path in sets:
+        part, dot, name = path.rpartition(".")
+        if not dot or name != "name" or not path.startswith("baseline."):
+            continue  # an arm's own says itself what it sets
+        old, new = (functools.reduce(getattr, part.split("."), one) for one in (before, after))
+        said = [
+            f"{part.removeprefix('baseline.')}.{key}={getattr(old, key)}"
+            for key, field in type(old).model_fields.items()
+            if key != "name"
+            and f"{part}.{key}" not in sets
+            and getattr(old, key) not in (field.default, getattr(new, key, None))
+        ]
+        if said and type(old) is not type(new):
+            note = f"note: --set {path.removeprefix('baseline.')}={sets[path]}: it begins from "
+            note += f"its own defaults; the study's {', '.join(said)} "
+            note += f"{'is' if len(said) == 1 else 'are'} not taken over"
+            print("\n".join(fold(printable(note, 1000))), file=sys.stderr)

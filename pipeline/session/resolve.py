@@ -2,10 +2,8 @@
 record, the machine and the pictures. Nothing else changes a study.
 """
 
-import functools
 import json
 import os
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,9 +16,9 @@ from pipeline.record.folders import study_folder
 from pipeline.record.ledger import FILE
 from pipeline.record.record import Record
 from pipeline.record.revision import looked_for, searches
-from pipeline.screen import fold
 from pipeline.session.dropped import (
     require_dropped,
+    tell_left,
     without_dropped_points,
     without_idle_factors,
     without_lost_knobs,
@@ -98,7 +96,7 @@ def chosen(options: Options) -> Chosen:
     study = study.override(given, source="flags")
     require_dropped(study, sets)
     before, study = study, study.override(sets, source="--set")
-    _tell_left(before, study, sets)
+    tell_left(before, study, sets)
     study = without_dropped_points(without_lost_knobs(before, study), sets)
     study = without_idle_factors(study, sets)
     if options.data is not None and study.baseline.dataset.folder == "unused":
@@ -263,27 +261,6 @@ def _with_matched(study: Study, pictures: "Data") -> Study:
 def _budget(study: Study) -> dict[str, Any]:
     flat = study.flat()
     return {key: flat[key] for key in KEPT}
-
-
-def _tell_left(before: Study, after: Study, sets: Mapping[str, Any]) -> None:
-    """Say what a part that is chosen by its name does not take over of the study's own."""
-    for path in sets:
-        part, dot, name = path.rpartition(".")
-        if not dot or name != "name" or not path.startswith("baseline."):
-            continue  # an arm's own says itself what it sets
-        old, new = (functools.reduce(getattr, part.split("."), one) for one in (before, after))
-        said = [
-            f"{part.removeprefix('baseline.')}.{key}={getattr(old, key)}"
-            for key, field in type(old).model_fields.items()
-            if key != "name"
-            and f"{part}.{key}" not in sets
-            and getattr(old, key) not in (field.default, getattr(new, key, None))
-        ]
-        if said and type(old) is not type(new):
-            note = f"note: --set {path.removeprefix('baseline.')}={sets[path]}: it begins from "
-            note += f"its own defaults; the study's {', '.join(said)} "
-            note += f"{'is' if len(said) == 1 else 'are'} not taken over"
-            print("\n".join(fold(printable(note, 1000))), file=sys.stderr)
 
 
 def _assignment(text: str) -> tuple[str, Any]:

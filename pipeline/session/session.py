@@ -311,11 +311,8 @@ class Session:
         spent = time.monotonic() - self.begun
         from pipeline.record.mlflow_views import invitation
 
-        self._say(
-            invitation(
-                uri, experiment, "" if self.options.mlruns == MLRUNS else self.options.mlruns
-            )
-        )
+        place = "" if self.options.mlruns == MLRUNS else self.options.mlruns
+        self._say(invitation(uri, experiment, place))
         self._say(f"{status} after {spent:.0f} s; everything is in {folder}")
         if status != "complete":
             self._say(

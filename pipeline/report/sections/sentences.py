@@ -339,14 +339,12 @@ def fallen(row: ArmRow, ablation: Ablation) -> str:
 
 def _replicates(ablation: Ablation) -> str:
     sizes = sorted({len(row.values) for row in ablation.rows})
+    least, most = sizes[0], plural(sizes[-1], "replicate")
     if len(sizes) == 1:
-        return plural(sizes[0], "replicate") + " each"
-    if not sizes[0]:
-        return f"up to {plural(sizes[-1], 'replicate')}"
-    return f"{sizes[0]} to {plural(sizes[-1], 'replicate')}"
+        return f"{most} each"
+    return f"{least} to {most}" if least else f"up to {most}"
 
 
 def _in_words(row: ArmRow, shown: Points) -> str:
-    if row.n < MIN_REPLICATES:
-        return f"{spread_text(row.values, shown)}{shown.percent}"
-    return f"{shown.level(row.mean)} (sd {shown.number(row.sd)})"
+    each, mean = f"{spread_text(row.values, shown)}{shown.percent}", shown.level(row.mean)
+    return f"{mean} (sd {shown.number(row.sd)})" if row.n >= MIN_REPLICATES else each
