@@ -188,8 +188,6 @@ def _reproduce(record: Record) -> Iterator[Block]:
         else "The recorded command:"
     )
     yield Code(((f"git checkout {shlex.quote(sha)}",) if sha else ()) + (session.command,))
-    if "…/" in session.command:
-        yield Text(HIDDEN, small=True)
     if commit != sha:
         yield Text(
             "Uncommitted changes came on top of this commit. They are not recorded: the checkout "
@@ -210,7 +208,9 @@ def _reproduce(record: Record) -> Iterator[Block]:
     yield Text(
         "The numbers are the same only for the same pictures (fingerprint "
         f"{record.data['fingerprint']}), versions and kind of machine; on other hardware expect "
-        "differences of the size of the spread over replicates.",
+        "differences of the size of the spread over replicates."
+        + f" {HIDDEN}"
+        * ("…/" in session.command),
         small=True,
     )
 
