@@ -90,7 +90,7 @@ def test_what_is_removed_is_moved_aside_whole(
     assert f"moved to {aside}" in told
     after = {path.name: path.read_bytes() for path in aside.iterdir()}
     assert after.items() >= {k: v for k, v in before.items() if k != "lock"}.items()
-    assert read(aside).state == "complete"
+    assert read(aside).state == "moved aside"
 
 
 @pytest.mark.parametrize(

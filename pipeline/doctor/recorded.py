@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from datetime import datetime
@@ -24,6 +25,8 @@ from pipeline.record.record import Record
 from pipeline.session.resume import recorded_command, recorded_in
 from pipeline.study.judged import Judged
 
+ASIDE = re.compile(r"\.old\d+$")  # as `ledger.set_aside` calls what it moves
+
 
 @dataclass(frozen=True)
 class ArmFacts:
@@ -38,8 +41,9 @@ class ArmFacts:
 
 @dataclass(frozen=True)
 class Recorded:
-    """A study's folder. state: running, complete, waiting (the same command goes on) or unreadable;
-    `by`: who runs it, or why it cannot be read; changed: of its ledger, in seconds since 1970.
+    """A study's folder. state: running, complete, waiting (the same command goes on), moved aside
+    (by --fresh or `remove`) or unreadable; `by`: who runs it, or why it cannot be read; changed: of
+    its ledger, in seconds since 1970.
     `best`: the arm of the best mean, '' where there is none.
     """
 
@@ -109,6 +113,7 @@ def _of(folder: Path, record: Record, owner: str, num_bytes: int, changed: float
     over = ended >= sum(most.values()) and num_trials >= planned
     waits = (num_trials > 0 and outstanding(record, raced(study))) or any(works(record, study))
     state = "running" if owner else "complete" if over and not waits else "waiting"
+    state = "moved aside" if ASIDE.search(folder.name) and not owner else state
     return Recorded(
         folder.name,
         state,
