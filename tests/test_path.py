@@ -117,6 +117,8 @@ def test_around_the_best_each_of_its_changes_is_taken_back_alone(tmp_path: Path)
     assert again.arms() == found.arms()
     path = from_search(options(tmp_path, path=True), chosen(study)).study
     assert path.name == "small-path"
+    renamed = study.override({"ablation.design.reference": "as it was"})
+    assert from_search(options(tmp_path, path=True), chosen(renamed)).study.arms() == path.arms()
 
 
 def test_what_is_said_of_the_best_trial_is_of_the_one_that_the_race_left(tmp_path: Path) -> None:

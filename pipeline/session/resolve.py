@@ -154,6 +154,7 @@ def from_search(options: Options, asked: Chosen) -> Chosen:
     if searched.begun:
         same = as_recorded(searched, study)
         lines = changed_settings(searched, same) + grown(searched, same)
+        lines = [line for line in lines if not line.startswith("ablation.design.")]  # has its own
     if lines:
         shown = "\n".join(printable(line, 300) for line in lines[:20])
         raise UserError(
