@@ -42,6 +42,22 @@ def test_of_a_sound_model_that_validation_chose_nothing_is_said(tmp_path: Path) 
     assert said(written(tmp_path, SOUND)) == ""
 
 
+@pytest.mark.parametrize(("right", "said_first"), [(7, ""), (4, "What this model scores cannot")])
+def test_a_model_that_learned_is_not_called_dead_by_nine_pictures(
+    right: int, said_first: str, tmp_path: Path
+) -> None:
+    """Seven of nine are reached by guessing in .8 % of cases, and were called chance."""
+    data = {"classes": ["a", "b", "c"], "counts": {"train": 42, "valid": 9, "test": 9}}
+    book = Scribe(tmp_path, make_study(replicates=1, num_trials=0), data=data)
+    book.session()
+    for arm, _ in book.study.arms():
+        book.arm(arm.name, 1, 0.99, test_acc=right / 9)
+    told = said(book.record())
+    assert told.startswith(said_first)
+    assert "at chance" not in told
+    assert bool(told) == bool(said_first)
+
+
 def test_a_model_at_chance_says_so_first(tmp_path: Path) -> None:
     record = written(tmp_path, {arm: (0.09, 0.1, 0.09) for arm in SOUND})
     assert said(record).startswith("This model is at chance: ")

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from scipy import special
 from studies import small_study
 
+from pipeline.analysis.fairness import _redesigned
 from pipeline.analysis.stats import answer, by_family
 from pipeline.core.config import TrainConfig
 from pipeline.study.designs import (
@@ -260,6 +261,19 @@ def test_arms_are_measured_against_the_arm_that_is_named():
     for against in bad:
         with pytest.raises(ValidationError, match=r"against: '\w+' (is none of|cannot be)"):
             Arms(arms=arms, against=against)
+
+
+def test_names_alone_change_no_plan_and_other_pairs_do():
+    few = dict(itertools.islice(FACTORS.items(), 3))
+    named, short = (LeaveOneOut(off=few, by_lack=by_lack) for by_lack in (False, True))
+    assert [arm.name for arm in short.expand()][:2] == ["all 3", "without dropout"]
+    assert [arm.name for arm in named.expand()][1] == "augmentation + ResNet"
+    assert list(_redesigned(named, short)) == []
+    arms = {"plain": {}, **few}
+    pairs = _redesigned(Arms(arms=arms), Arms(arms=arms, against={"ResNet": "dropout"}))
+    assert [text.split(" was")[0] for text in pairs] == ["what the arms are measured against"]
+    (text,) = _redesigned(named, LeaveOneOut(off=few, with_none=True))
+    assert text.startswith("the arms were changed")
 
 
 def test_arms_that_are_all_combinations_are_a_factorial():

@@ -124,7 +124,7 @@ def test_around_the_best_each_of_its_changes_is_taken_back_alone(tmp_path: Path)
 def test_what_is_said_of_the_best_trial_is_of_the_one_that_the_race_left(tmp_path: Path) -> None:
     """The warning of a range's end was of trial 1, beside 'Best configuration: trial 2'."""
     at_end, inside = {**BEST, "optimizer.lr": 0.3}, {**BEST, "model.dropout": 0.2}
-    study = small_study(num_rungs=1)
+    study = small_study(num_rungs=1).override({"baseline.precision": "fp32"})
     searched(tmp_path, [at_end, inside], [0.5, 0.9, 0.8], study)
     record = Record.of(read_events(tmp_path))
     (before,) = [edge for edge in read_search(record, study).edges if "lr" in edge]
@@ -147,6 +147,9 @@ def test_what_is_said_of_the_best_trial_is_of_the_one_that_the_race_left(tmp_pat
     record = Record.of(read_events(tmp_path))
     assert record.stayed() is record.runs["t2"]
     assert not [edge for edge in read_search(record, study).edges if "lr" in edge]
+    changes = {"baseline.precision": "auto", "ablation.design.reference": "as it was"}
+    grown = resolve.as_recorded(record, study.override(changes))
+    assert grown.ablation.found == record.found != {}, "whatever precision a machine resolves to"
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from pipeline.counts import plural
 from pipeline.frozen import Scalar, flatten
 from pipeline.record.record import Record, Run
 from pipeline.record.sources import changed
+from pipeline.study.designs import Scheme
 from pipeline.study.judged import Judged
 from pipeline.study.questions import Question
 from pipeline.study.study import Study
@@ -154,14 +155,32 @@ def _grown(record: Record, first: int) -> Iterator[str]:
         if revision.seq < first:
             continue
         if old.ablation.design != new.ablation.design:
-            same = old.ablation.design.expand() == new.ablation.design.expand()
-            what = "what the arms are measured against was" if same else "the arms were"
-            yield f"{what} changed after results existed"
+            yield from _redesigned(old.ablation.design, new.ablation.design)
         if old.space != new.space and new.ablation.tuning.name != "fixed":
             yield "the space that arms are tuned in was changed after results existed"
         before, after = old.baseline.epochs, new.baseline.epochs
         if before != after:
             yield f"runs went from {before} to {plural(after, 'epoch')} after results existed"
+
+
+def _redesigned(old: Scheme, new: Scheme) -> Iterator[str]:
+    """What another design changes of the plan, whatever its arms are called."""
+    before, after = (_asked(design) for design in (old, new))
+    if before.keys() != after.keys():
+        yield "the arms were changed after results existed"
+    elif before != after:
+        yield "what the arms are measured against was changed after results existed"
+
+
+def _asked(design: Scheme) -> dict[str, set[tuple[str, ...]]]:
+    """Arm, by what it sets → what is asked of it: the other arms of each question, likewise."""
+    arms = {arm.name: repr(sorted(flatten(arm.overrides))) for arm in design.expand()}
+    found: dict[str, set[tuple[str, ...]]] = {made: set() for made in arms.values()}
+    for question in design.questions():
+        for arm in question.weights:
+            others = sorted(f"{w:g} {arms[other]}" for other, w in question.weights.items())
+            found[arms[arm]].add((question.kind, *others))
+    return found
 
 
 def post_hoc(record: Record) -> str:

@@ -204,9 +204,10 @@ def as_recorded(record: Record, study: Study) -> Study:
         known["baseline.precision"] = old.baseline.precision
     if study.ablation.match and study.ablation.match == old.ablation.match:
         known["ablation.matched"] = old.ablation.matched
-    if looked_for(searches(study)[0]) == looked_for(searches(old)[0]):
-        known["ablation.found"] = old.ablation.found
-    return study.override(known, source="ledger")
+    study = study.override(known, source="ledger")
+    if looked_for(searches(study)[0]) != looked_for(searches(old)[0]):
+        return study
+    return study.override({"ablation.found": old.ablation.found}, source="ledger")
 
 
 def _require_portfolio(options: Options, asked: Study, study: Study) -> None:
