@@ -19,6 +19,8 @@ SMALL = (
     "model.width=4",
     "--set",
     "search.num_rungs=2",
+    "--set",
+    "search.portfolio=[]",
 )
 
 

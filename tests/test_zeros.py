@@ -97,6 +97,6 @@ def test_arms_at_an_end_of_the_scale_are_said_to_be_there(
 
 def test_a_reference_at_chance_is_said_before_anything_is_called_better(tmp_path: Path) -> None:
     _, english, chinese = reported(tmp_path, lambda _: 0.25, rising)
-    assert "plain: at chance in every run" in english
+    assert "At chance (guessing gives 25.0 %): plain" in english
     assert chinese.index("参考变体处于随机水平") < chinese.index("更优")
     assert english.index("the reference is at chance") < re.search("better|Best", english).start()  # type: ignore[union-attr]

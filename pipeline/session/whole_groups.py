@@ -62,6 +62,6 @@ def _require_folds(validated: Sequence[tuple[int, ...]], folds: int) -> None:
     if max(sizes) > UNEQUAL * min(sizes):
         raise UserError(
             f"folds: got {folds}; groups stay whole, and the folds would have {min(sizes):,} to "
-            f"{max(sizes):,} pictures, which tests take for about equal; allowed: fewer folds, "
-            "split=resplit, or groups of fewer pictures"
+            f"{plural(max(sizes), 'picture')}, which tests take for about equal; allowed: fewer "
+            "folds, split=resplit, or groups of fewer pictures"
         )
