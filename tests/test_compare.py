@@ -121,7 +121,7 @@ def test_the_command_says_it_to_people_and_to_programs(
 ) -> None:
     assert pair
     where = ["--mlruns", str(tmp_path)]
-    assert command.main(["narrow", "wide", "wide:other", *where]) == 0
+    assert command.main(["narrow", "wide", *where]) == 0
     told = " ".join(capsys.readouterr().out.split())
     assert "narrow: 51." in told
     assert "wide less narrow: +9.7 points [8.3, 11.1], p <0.001: better decision: keep" in told
@@ -135,8 +135,8 @@ def test_the_command_says_it_to_people_and_to_programs(
         (["narrow"], "two or more records are compared"),
         (["narrow", "wode"], "did you mean 'wide'"),
         (["narrow", "wide:othr"], "did you mean 'other'"),
-        (["narrow", "narrow"], "can be compared once"),
-        (["narrow", f"{tmp_path}/narrow:narrow"], "can be compared once"),
+        (["narrow", "narrow"], "two of one record"),
+        (["narrow", f"{tmp_path}/narrow:other"], "two of one record"),
         (["narrow", "~nobody_of_that_name/x"], "records in"),
         (["narrow", "x" * 300], "records in"),
         (["narrow", "wide", "--margin", "5"], "below 1, a share of 1"),

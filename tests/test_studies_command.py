@@ -51,7 +51,7 @@ def test_all_of_them_are_listed_with_how_far_they_are(
     whole, half, hurt = (told[a:b] for a, b in zip(places, [*places[1:], None], strict=True))
     assert "state complete; changed 2001-09-09" in whole
     assert "3 of 3 trials, 8 of 8 runs of 4 arms, on digits (1,797)" in whole
-    assert "best mean" in whole
+    assert "highest mean" in whole
     assert "state waiting" in half
     assert "8 runs of 4 arms" in half
     assert "state unreadable" in hurt

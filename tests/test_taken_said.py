@@ -37,6 +37,7 @@ WARNINGS = (
     "column 'fold' of train.csv is not used as split: it holds '0', '1'",
     "all test pictures have one label ('0'): they are taken as unlabeled",
     "2 pictures have an exact copy with another label (a/1.jpg ~ b/1.jpg)",
+    "the test part shows 2 groups: what it says holds for these alone; add groups",
     "if several pictures show one subject, dataset.group_pattern keeps them on one side",
     "no test part: 15 % of the training pictures were cut off, whole groups",
     "no validation part: no whole group could be cut off",

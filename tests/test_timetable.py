@@ -296,7 +296,9 @@ def test_a_dry_run_says_how_long_and_how_much(
     flags = ["--study", "hw3", "--dry-run", "--workers", "2", "--epochs", "2"]
     assert main([*flags, "--time", "10h"]) == 0
     told = capsys.readouterr().out
-    assert re.search(r"^time +about .* for all that is left, 2 runs at once", told, re.M)
+    assert re.search(
+        r"^time +about .* of training for all that is left, 2 runs at once", told, re.M
+    )
     assert re.search(r"^disk +about [0-9.]+ MB", told, re.M)
     words = " ".join(told.split())
     assert re.search(
@@ -305,7 +307,9 @@ def test_a_dry_run_says_how_long_and_how_much(
     assert not list(tmp_path.iterdir())
     assert main(flags) == 0
     told = capsys.readouterr().out
-    assert re.search(r"^time +about .* for all that is left, 2 runs at once", told, re.M)
+    assert re.search(
+        r"^time +about .* of training for all that is left, 2 runs at once", told, re.M
+    )
     assert "\nlimit " not in told
     assert told.index("plan.md would say") < told.index("\nmeasuring ") < told.index("\ntime ")
     assert told.endswith("\ndry run: nothing was trained or written\n")

@@ -313,7 +313,7 @@ def test_what_was_planted_is_said(tmp_path: Path) -> None:
     assert re.search(
         r"from one run to the next: split [45]\.\d \[[34]\.\d, 6\.\d\]; order \d", text
     )
-    assert "Not told apart from 0: initial weights." in text
+    assert "Not told apart from 0: initial weights " in text
     assert "So more replicates are what helps" in text
     assert re.search(r"With one split for all \(split=official\) .* an sd of about [01]\.\d", text)
     assert "Tuning is no part of this ±" in text
@@ -329,7 +329,7 @@ def test_where_the_split_is_little_it_is_not_blamed(tmp_path: Path) -> None:
     record = trained(tmp_path, study_of(20), planted(0.0, 0.03, 0.01))
     text = section(record)
     assert re.search(r"from one run to the next: initial weights [23]\.\d \[", text)
-    assert "Not told apart from 0: split." in text
+    assert "Not told apart from 0: split " in text
     assert "More replicates are never the worse of the two." in text
     assert "With one split for all" not in text
     in_chinese(record)

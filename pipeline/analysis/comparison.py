@@ -148,8 +148,11 @@ def compare(sides: Sequence[Side], rope: float | None = None) -> Comparison:
     metric, trained for other epochs; or where a fixed number of replicates was not what ended one.
     """
     first = sides[0]
-    if len({(side.place.resolve(), side.arm) for side in sides}) < len(sides):
-        raise UserError("each record or arm can be compared once")
+    if len({side.place.resolve() for side in sides}) < len(sides):
+        raise UserError(
+            "arms of one study are compared in its own report, where all of its questions are one "
+            "family; given here: two of one record"
+        )
     for side in sides:
         _require_sound(side)
     for other in sides[1:]:

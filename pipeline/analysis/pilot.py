@@ -231,7 +231,7 @@ def sentence(pilot: Pilot, judged: Judged) -> str:
 
 
 def _points(judged: Judged, share: float) -> str:
-    return f"{judged.scale * share:.2g}"
+    return f"{float(f'{judged.scale * share:.2g}'):g}"
 
 
 def _sized(judged: Judged, share: float) -> str:

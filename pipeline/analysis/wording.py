@@ -64,6 +64,12 @@ class Points:
         """`+1.2 points`, or `+0.012`"""
         return f"{self.signed(value)}{self.points}"
 
+    def findable(self, size: float) -> str:
+        """`a true difference of 1.2 points`; of shares none is as large as 1."""
+        if self.scale == 100 and size >= 1:
+            return "no possible difference"
+        return f"a true difference of {self.number(size)}{self.points}"
+
     @property
     def percent(self) -> str:
         """What stands after values."""

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.counts import plural
-from pipeline.data.groups import warn_parted
+from pipeline.data.groups import warn_few, warn_parted
 from pipeline.data.listing import FIRST_RULES, FULL_DEPTH, PARTS, TEST, TRAIN, VALID, Listing
 from pipeline.errors import printable
 
@@ -63,8 +63,12 @@ def warn(
         *_warn_classes(listing.classes, labels, parts),
         *_warn_copies(files, labels, parts, used),
         *_warn_twins(files, labels, parts, used, alike, grouped),
-        *(warn_parted([listing.groups[row] for row in rows], parts) if listing.groups else ()),
+        *(_warn_groups([listing.groups[row] for row in rows], labels, parts) if grouped else ()),
     )
+
+
+def _warn_groups(groups: Sequence[str], labels: Sequence[int], parts: Sequence[int]) -> list[str]:
+    return [*warn_parted(groups, parts), *warn_few(groups, labels, parts)]
 
 
 def copies(parts: Sequence[int], hashes: Sequence[str], alike: Iterable[Pair]) -> dict[str, int]:

@@ -12,11 +12,12 @@ from pipeline.data.columns import Wanted, read_columns
 from pipeline.data.folder import Tree
 from pipeline.data.labels import GUESS
 from pipeline.data.labels import SETTING as LABEL_COLUMN
-from pipeline.data.listing import PARTS
+from pipeline.data.listing import PARTS, TEST, VALID
 from pipeline.data.lookup import WHICH, Lookup
 from pipeline.errors import UserError, printable
 
 SETTING = "dataset.group_pattern"
+FEW = 5  # groups: on fewer, a rate says more of them than of their kind
 
 
 def groups_of(
@@ -116,6 +117,24 @@ def told(groups: Sequence[str], where: str) -> str:
     least = f"{min(sizes):,} to " * (min(sizes) < max(sizes))
     most = plural(max(sizes), "picture")
     return f"{plural(len(sizes), 'group')} of {least}{most}, by {where}{more}"
+
+
+def warn_few(groups: Sequence[str], labels: Sequence[int], parts: Sequence[int]) -> list[str]:
+    """What is to be said of parts that judge by the pictures of few groups."""
+    found = []
+    for part, name in ((VALID, "validation"), (TEST, "test")):
+        rows = zip(groups, labels, parts, strict=True)
+        own = [
+            (group or number)
+            for number, (group, label, p) in enumerate(rows)
+            if p == part and label >= 0
+        ]
+        if any(groups) and 0 < (num := len(set(own))) < FEW:
+            found.append(
+                f"the {name} part shows {plural(num, 'group')}: what it says holds for these "
+                "alone; add groups"
+            )
+    return found
 
 
 def warn_parted(groups: Sequence[str], parts: Sequence[int]) -> list[str]:

@@ -178,6 +178,8 @@ def _blocks(findings: Findings, dropped: frozenset[str]) -> Iterator[Block]:
     study, warnings = findings.study, findings.warnings
     record, ablation = findings.record, findings.ablation
     yield from ablation_text.first(ablation, record, study, forest="differences" not in dropped)
+    if text := front.said(findings.front):
+        yield Text(text)
     yield from next_steps.blocks(ablation, record, sentences.points(ablation))
     yield Heading("Details")
     yield Text("How the answer came about, what it holds for, and all else that was seen.")

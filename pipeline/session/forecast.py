@@ -182,8 +182,8 @@ class Forecast:
             return
         yield (
             "time",
-            f"about {duration(everything)} for all that is left, "
-            f"{plural(self.workers, 'run')} at once, measured here",
+            f"about {duration(everything)} of training for all that is left, "
+            f"{plural(self.workers, 'run')} at once, measured here; start and report come to it",
         )
         yield "disk", f"about {size(self._bytes())} for the weights that its runs keep"
         if limit is None:

@@ -102,9 +102,10 @@ def _block(one: "Recorded") -> Iterator[str]:
     yield from fold(printable(one.name))
     said = [*lines(one)]
     if one.best:
-        said.append(("best mean", f"{printable(one.best)}, {mean_of(one, one.best)}"))
+        most = f"{one.judged.most} mean" if one.judged else ""
+        said.append((most, f"{printable(one.best)}, {mean_of(one, one.best)}"))
     for what, text in said:
-        yield from fold(printable(text, 500), first=f"  {what:<11}", then=" " * 13)
+        yield from fold(printable(text, 500), first=f"  {what:<13}", then=" " * 15)
 
 
 def _shown(one: "Recorded") -> Iterator[str]:

@@ -12,7 +12,7 @@ from pipeline.analysis.search_results import Search
 from pipeline.analysis.wording import PAD, Points
 from pipeline.report.compose import Findings, document
 from pipeline.report.document import Code, Document, Heading, Table, Text, clean
-from pipeline.report.sections import effects, next_steps, race, sentences, variance
+from pipeline.report.sections import effects, front, next_steps, race, sentences, variance
 from pipeline.report.sections.ablation import main_table
 from pipeline.report.sections.footnotes import bold
 from pipeline.report.sections.own_metrics import own_metrics
@@ -38,6 +38,7 @@ def render(findings: Findings, page: Path, command: str | None = None) -> str:
         lines += [
             line for text in race.said(findings.record, findings.ablation) for line in _wrap(text)
         ]
+        lines += _wrap(front.said(findings.front)) if findings.front else []
     for table in _tables(findings.ablation, findings.study):
         lines += ["", *_wrap(table.caption), *_grid(table)]
         if any(row[0].bold for row in table.rows):

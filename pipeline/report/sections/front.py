@@ -31,6 +31,11 @@ def blocks(front: Front | None, *, dropped: frozenset[str]) -> Iterator[Block]:
         yield Bullets(tuple(sentence(pair, front) for pair in front.pairs))
 
 
+def said(front: Front | None) -> str:
+    """How many are on the front, for the first screen; '' where the search has one objective."""
+    return overview(front).partition(" Each is one run")[0] if front else ""
+
+
 def overview(front: Front) -> str:
     """What the front is, and which of its points race."""
     judged, num = front.judged, len(front.points)

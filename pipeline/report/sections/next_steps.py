@@ -36,6 +36,8 @@ WIDER = "A wider range may hold a better value"
 ANEW = "the search begins anew in it, and takes over what it can."
 HIDDEN = "…/ stands for a place that reports do not name: put yours there."
 
+LATE = " That changes the plan after results: the stated error rates do not hold for it."
+
 
 def to_tell(contrast: Contrast, ablation: Ablation) -> tuple[float, int | None]:
     """(a true difference, the replicates that find it with 80 % power at the spread seen) of what
@@ -120,7 +122,7 @@ def _more_replicates(
         yield (
             f"More replicates: with {number} of each arm, a true difference of "
             f"{shown.number(size)}{shown.points} ({main}{contrast.name}) would be found in 80 % of "
-            "studies, at the spread seen.",
+            f"studies, at the spread seen.{'' if ablation.looked else LATE}",
             _with(command, flag, str(number)),
         )
 

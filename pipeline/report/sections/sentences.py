@@ -214,12 +214,11 @@ def _sentence(contrast: Contrast, ablation: Ablation, shown: Points) -> str:
 def _open(contrast: Contrast, ablation: Ablation, shown: Points) -> str:
     """What it would take to tell it."""
     size, number = to_tell(contrast, ablation)
-    now = f"{plural(contrast.n, 'replicate')} find a true difference of "
-    now += f"{shown.number(contrast.mde)}{shown.points} in 80 % of studies"
-    if size >= contrast.mde:
-        return now
+    now = (
+        f"{plural(contrast.n, 'replicate')} find {shown.findable(contrast.mde)} in 80 % of studies"
+    )
     enough = f"takes about {number}" if number else f"takes more than {MOST}"
-    return f"{now}, one of {shown.number(size)} {enough}"
+    return now if size >= contrast.mde else f"{now}, one of {shown.number(size)} {enough}"
 
 
 def _interaction(contrast: Contrast, ablation: Ablation, shown: Points) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from pipeline.analysis.results import Ablation
 from pipeline.analysis.variance import Part, Variance, read_variance
-from pipeline.analysis.wording import NONE, Points, listed
+from pipeline.analysis.wording import NONE, Points
 from pipeline.counts import plural
 from pipeline.record.record import Record
 from pipeline.report.document import Block, Cell, Column, Heading, Table, Text
@@ -28,6 +28,17 @@ METHOD = (
 )
 
 
+BELOW = (
+    "An estimate below 0 is shown as 0: the parts then do not add up to all together, and shares "
+    "are of their own sum."
+)
+OWN_SD = (
+    "The sd of all together is of these runs; verdicts rest on the sd of the arms' replicates "
+    "alone."
+)
+FEW = 10  # replicates taken apart: below, equal sources are told apart in one study of five
+
+
 def blocks(record: Record, study: Study, ablation: Ablation, shown: Points) -> Iterator[Block]:
     """The section; nothing where the study does not ask for it."""
     found = read_variance(record, study, ablation)
@@ -39,7 +50,8 @@ def blocks(record: Record, study: Study, ablation: Ablation, shown: Points) -> I
         return
     yield Text(" ".join((*_answer(found, shown), *_advice(found, study, shown))))
     yield _table(found, ablation, shown)
-    yield Text(" ".join((METHOD, *_scope(study, ablation))), small=True)
+    below = [BELOW] if any(part.estimate < 0 for part in found.parts) else []
+    yield Text(" ".join((METHOD, *below, OWN_SD, *_scope(study, ablation))), small=True)
 
 
 def said(record: Record, study: Study, ablation: Ablation, shown: Points) -> Iterator[str]:
@@ -78,7 +90,7 @@ def _trained(found: Variance) -> Iterator[str]:
 def _answer(found: Variance, shown: Points) -> Iterator[str]:
     """What is told apart from 0, the largest first, and what is not."""
     told = sorted((p for p in found.parts if p.is_told), key=lambda part: -part.estimate)
-    open_ = [part.source for part in found.parts if not part.is_told]
+    open_ = [f"{p.source} {_in_words(p, shown)}" for p in found.parts if not p.is_told]
     assert found.total is not None
     size = f"{shown.number(found.total.sd)}{shown.points}"
     if told:
@@ -87,7 +99,13 @@ def _answer(found: Variance, shown: Points) -> Iterator[str]:
     else:
         yield f"No source is told apart from 0, of an sd of {size} from one run to the next."
     if told and open_:
-        yield f"Not told apart from 0: {listed(open_)}."
+        yield f"Not told apart from 0: {'; '.join(open_)}."
+    yield (
+        f"What no other source explains counts as {found.parts[-1].source}, which is told apart "
+        "from 0 in any case."
+    )
+    if found.layout.num_levels < FEW:
+        yield "With so few replicates taken apart a source is rarely told apart from 0."
 
 
 def _advice(found: Variance, study: Study, shown: Points) -> Iterator[str]:
