@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pipeline.screen import console, steadily
-from pipeline.session.cli import Parser, folder, guarded
-from pipeline.session.options import MLRUNS
+from pipeline.session.cli import Parser, guarded
+from pipeline.session.places import add_mlruns
 
 
 @steadily
@@ -18,13 +18,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "pipeline.caches",
         "List the caches of decoded pictures, their sizes and which recorded studies use them.",
     )
-    flags.add_argument(
-        "--mlruns",
-        type=folder,
-        metavar="FOLDER",
-        default=MLRUNS,
-        help="where the studies were written (default: mlruns)",
-    )
+    add_mlruns(flags)
     flags.add_argument(
         "--remove",
         action="store_true",

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 from pipeline.errors import UserError, choices, printable
 from pipeline.screen import folded, steadily
-from pipeline.session.cli import Parser, folder, guarded
-from pipeline.session.options import MLRUNS
+from pipeline.session.cli import Parser, guarded
+from pipeline.session.places import add_mlruns
 
 LOOK = " (compare again then and not on the way: the 5 % hold for one look)"
 
@@ -33,7 +33,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         metavar="RECORD[:ARM]",
         help="a study's folder, or its name in mlruns; without an arm its reference",
     )
-    flags.add_argument("--mlruns", type=folder, metavar="FOLDER", default=MLRUNS)
+    add_mlruns(flags)
     flags.add_argument(
         "--margin",
         type=float,

@@ -10,7 +10,8 @@ from pipeline.errors import UserError, printable
 from pipeline.record.ledger import FILE
 from pipeline.record.salvage import Salvage, mend
 from pipeline.screen import folded, steadily
-from pipeline.session.cli import Parser, folder, guarded
+from pipeline.session.cli import Parser, guarded
+from pipeline.session.places import folder
 
 
 @steadily

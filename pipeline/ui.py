@@ -18,8 +18,8 @@ from pipeline.record.mlflow_places import FILE, settle, sqlite_file, store_uri
 from pipeline.record.mlflow_store import require_usable
 from pipeline.record.mlflow_trouble import redacted, refused
 from pipeline.screen import folded, steadily
-from pipeline.session.cli import Parser, folder, guarded
-from pipeline.session.options import MLRUNS
+from pipeline.session.cli import Parser, guarded
+from pipeline.session.places import add_mlruns
 
 LOOPBACK = "127.0.0.1"
 SERVABLE = re.compile(r"(sqlite|postgresql|mysql|mssql)(\+\w+)?://")
@@ -28,13 +28,7 @@ SERVABLE = re.compile(r"(sqlite|postgresql|mysql|mssql)(\+\w+)?://")
 @steadily
 def main(argv: Sequence[str] | None = None) -> int:
     flags = Parser("pipeline.ui", "Open the MLflow UI on this machine alone.")
-    flags.add_argument(
-        "--mlruns",
-        type=folder,
-        metavar="FOLDER",
-        default=MLRUNS,
-        help="where the studies were written (default: mlruns)",
-    )
+    add_mlruns(flags)
     flags.add_argument("--port", type=_port, default=5000, help="port to listen on (default: 5000)")
     flags.add_argument(
         "--host",

@@ -181,6 +181,19 @@ def test_pairs_are_of_the_replicates_that_both_have(tmp_path: Path) -> None:
     assert made.sides[1].mean - made.sides[0].mean == pytest.approx(made.contrasts[0].delta)
 
 
+def test_without_a_replicate_in_common_nothing_is_paired(tmp_path: Path) -> None:
+    sides = []
+    for name, lost in (("a", range(3)), ("b", range(3, 5))):
+        record = recorded(tmp_path / name, study({name: {}, "other": WIDE}))
+        for number, run in enumerate(record.arms()[name]):
+            run.status = "failed" if number in lost else run.status
+        for run in record.runs.values():
+            run.test_acc = None
+        sides.append(Side.of(name, record))
+    with pytest.raises(UserError, match="nothing is paired"):
+        compare(sides)
+
+
 def test_what_is_open_says_how_many_replicates_would_tell(tmp_path: Path) -> None:
     def noisy(config: TrainConfig, replicate: int) -> float:
         return 0.5 + (replicate * 37 + config.model.width * 11) % 13 / 300  # type: ignore[union-attr]

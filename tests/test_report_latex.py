@@ -156,7 +156,9 @@ def test_the_command_writes_two_files_and_replaces_no_other(
     made, mine = tmp_path / "made.tex", tmp_path / "mine.tex"
     before = sorted(tmp_path.rglob("*"))
     for _ in range(2):  # what it made itself is made anew
-        assert report([*flags, str(made), "--columns", "arm,score,tuning", "--stars"]) == 0
+        assert (
+            report([*flags, str(made), "--columns", "arm,score,tuning,difference", "--stars"]) == 0
+        )
     assert "left out, since the study has nothing to say there: tuning" in " ".join(
         capsys.readouterr().out.split()
     )
@@ -172,6 +174,11 @@ def test_the_command_writes_two_files_and_replaces_no_other(
     with pytest.raises(UserError, match=r"give it too"):
         report([*flags[:-1], "--stars"])
     assert mine.read_text() == "by hand"
+
+
+def test_stars_without_the_differences_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="add 'difference' to --columns"):
+        paper(read(recorded(four(), tmp_path)), ("arm", "score"), stars=True)
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,9 @@ import pytest
 
 from pipeline.doctor.recorded import read
 from pipeline.errors import MachineError, UserError
-from pipeline.record.ledger import FILE, Ledger
+from pipeline.record.ledger import FILE, Ledger, read_events
+from pipeline.record.record import Record
+from pipeline.session.so_far import arms_done, trials_over
 from pipeline.studies.__main__ import main
 from tests.driver import Worker, drive, open_plan
 from tests.studies import small_study
@@ -61,6 +63,15 @@ def test_all_of_them_are_listed_with_how_far_they_are(
     assert tree[0]["num_bytes"] == sum(
         path.lstat().st_size for path in (mlruns / "whole-digits").rglob("*") if path.is_file()
     )
+
+
+def test_a_search_whose_trials_may_go_on_is_not_complete(tmp_path: Path) -> None:
+    drive(open_plan(tmp_path / "x", small_study(num_trials=3)), Worker())
+    assert read(tmp_path / "x").state == "complete"
+    record = Record.of(read_events(tmp_path / "x"))
+    record.trials()[1].status = "running"
+    assert not trials_over(record)
+    assert arms_done(record, record.study) == (8, 8)
 
 
 def test_one_is_shown_with_its_arms(mlruns: Path, capsys: pytest.CaptureFixture[str]) -> None:

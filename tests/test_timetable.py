@@ -315,6 +315,19 @@ def test_a_dry_run_says_how_long_and_how_much(
     assert told.endswith("\ndry run: nothing was trained or written\n")
 
 
+def test_an_arm_of_which_nothing_is_measured_is_named() -> None:
+    study = small_study(num_trials=0)
+    arms = study.all_arms()
+    cost = Cost(1.0, 0.1, 100)
+    costs = {config.in_force().fingerprint(): cost for _, config in arms[1:]}
+    said = dict(Forecast(study, Record(), Pace(costs), 2, with_search=False).lines(None, 0.0))
+    assert f"reckoned like the slowest: {arms[0][0].name}; " in said["warning"]
+    costs[arms[0][1].in_force().fingerprint()] = cost
+    assert "warning" not in dict(
+        Forecast(study, Record(), Pace(costs), 2, with_search=False).lines(None, 0.0)
+    )
+
+
 def test_what_a_network_prints_spoils_no_measurement(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -164,6 +164,8 @@ def compare(sides: Sequence[Side], rope: float | None = None) -> Comparison:
     sides = tuple(sides)
     if basis.test != "Welch's t":
         common = set.intersection(*(set(side.values) for side in sides))
+        if not common:
+            raise UserError("no replicate has a result on every side: nothing is paired")
         sides = tuple(replace(side, only=frozenset(common)) for side in sides)
     columns = {side.label: side.values for side in sides}
     answers = _answers(columns, margin, basis, judged)

@@ -12,7 +12,6 @@ from typing import Any
 
 from pipeline.analysis.preregistration import raced
 from pipeline.analysis.scores import Scored
-from pipeline.analysis.to_come import rows
 from pipeline.analysis.wording import Points
 from pipeline.counts import plural
 from pipeline.engine.race import outstanding
@@ -23,6 +22,7 @@ from pipeline.record.ledger import FILE
 from pipeline.record.lock import holder
 from pipeline.record.record import Record
 from pipeline.session.resume import recorded_command, recorded_in
+from pipeline.session.so_far import arms_done, trials_over
 from pipeline.study.judged import Judged
 
 ASIDE = re.compile(r"\.old\d+$")  # as `ledger.set_aside` calls what it moves
@@ -102,15 +102,11 @@ def _of(folder: Path, record: Record, owner: str, num_bytes: int, changed: float
     )
     known = {one.name: one.mean for one in facts if one.mean is not None}
     best = max(known, key=lambda arm: scored.judged.sign * known[arm], default="")
-    most = rows(record, study).most
-    ended = sum(
-        sum(not run.unfinished and run.replicate <= most.get(arm, 0) for run in own)
-        for arm, own in arms.items()
-    )
+    done, most = arms_done(record, study)
     # the trials of the study's own search count where one was begun: `ablate` asks for none
     num_trials = len(record.searches.get("", ()))
     planned = study.search.num_trials if num_trials else 0
-    over = ended >= sum(most.values()) and num_trials >= planned
+    over = done >= most and num_trials >= planned and trials_over(record)
     waits = (num_trials > 0 and outstanding(record, raced(study))) or any(works(record, study))
     state = "running" if owner else "complete" if over and not waits else "waiting"
     state = "moved aside" if ASIDE.search(folder.name) and not owner else state
@@ -124,8 +120,8 @@ def _of(folder: Path, record: Record, owner: str, num_bytes: int, changed: float
         f"{record.data['title']} ({sum(record.data['counts'].values()):,})",
         num_trials,
         planned,
-        ended,
-        sum(most.values()),
+        done,
+        most,
         scored.judged,
         best,
         facts,

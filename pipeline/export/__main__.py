@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 
 from pipeline.errors import UserError
 from pipeline.screen import folded, steadily
-from pipeline.session.cli import folder, guarded, parser, positive
+from pipeline.session.cli import guarded, parser, positive
 from pipeline.session.options import Options
+from pipeline.session.places import folder
 
 if TYPE_CHECKING:
     from pipeline.data.cache import Data

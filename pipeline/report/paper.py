@@ -61,8 +61,10 @@ def paper(
             raise UserError(f"--columns: {choices(name, NAMES)}")
     if "arm" not in columns:
         raise UserError("--columns: 'arm' must be among them, since it names the rows")
+    if stars and "difference" not in columns:
+        raise UserError("--stars: they stand at the differences; add 'difference' to --columns")
     whole, notes = main_table_of(findings), table_notes(findings)
-    if stars:
+    if stars and any(one.family for one in findings.ablation.contrasts):
         tests = max((one.family for one in findings.ablation.contrasts), default=0)
         whole = _starred(whole)
         notes.append(

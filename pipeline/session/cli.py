@@ -14,7 +14,8 @@ from pipeline.errors import PipelineError, listed, nearest, printable
 from pipeline.limits import num_cores
 from pipeline.record.outbox import THREAD as OUTBOX
 from pipeline.screen import fold, steady_to_the_end
-from pipeline.session.options import BEST, MLRUNS, Options
+from pipeline.session.options import BEST, Options
+from pipeline.session.places import add_mlruns
 from pipeline.study.looks import MAXIMUM
 from pipeline.study.names import SHIPPED, named
 
@@ -126,20 +127,6 @@ def share(text: str) -> float:
     return value
 
 
-def folder(text: str) -> str:
-    """A folder's path that can be followed, to what is there or not yet."""
-    try:
-        os.stat(os.path.join(text, "."))
-    except (FileNotFoundError, NotADirectoryError):  # who needs it there says so
-        pass
-    except (OSError, ValueError) as error:  # a name too long, a folder of others, a circle of links
-        why = getattr(error, "strerror", None) or str(error)
-        raise argparse.ArgumentTypeError(
-            f"{printable(text)}: {why}; give a folder that can be reached"
-        ) from None
-    return text
-
-
 def parser(prog: str, about: str, *, trains: bool, searches: bool = False) -> Parser:
     """The flags of a command; `trains` adds those of commands that train, `searches` those of the
     search.
@@ -155,13 +142,7 @@ def parser(prog: str, about: str, *, trains: bool, searches: bool = False) -> Pa
     flags.add_argument(
         "--data", metavar="FOLDER", help="folder of pictures (default: the study's own)"
     )
-    flags.add_argument(
-        "--mlruns",
-        type=folder,
-        metavar="FOLDER",
-        default=MLRUNS,
-        help="where everything is written (default: mlruns)",
-    )
+    add_mlruns(flags, "where everything is written")
     if trains:
         _training(flags, searches=searches)
     return flags

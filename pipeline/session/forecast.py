@@ -121,14 +121,15 @@ def measured_pace(
     return Pace(costs, [config.in_force().fingerprint() for config in sample])
 
 
-def unmeasured(study: Study, pace: Pace) -> Iterator[str]:
-    """The arms of which no epoch could be measured, though others could."""
+def unmeasured(study: Study, pace: Pace) -> Iterator[tuple[str, str]]:
+    """What is to be said of arms of which no epoch could be measured, though of others one was."""
     keys = {arm.name: config.in_force().fingerprint() for arm, config in study.all_arms()}
     lost = [name for name, key in keys.items() if pace.costs and key not in pace.costs]
     if lost:
         yield (
-            f"warning    not measured, and reckoned like the slowest: {listed(lost, 5)}; "
-            "python -m pipeline.doctor says what is wrong with a network"
+            "warning",
+            f"not measured, and reckoned like the slowest: {listed(lost, 5)}; python -m "
+            "pipeline.doctor says what is wrong with a network",
         )
 
 
@@ -155,7 +156,6 @@ def foreseen(
     over = shape(study, listing.labels, listing.parts, len(listing.classes))
     pace = measured_pace(study, over, means, with_search=with_search, most_seconds=budget)
     forecast = Forecast(study, record, pace, means.workers, with_search)
-    yield from unmeasured(study, pace)
     found = forecast.lines(limit, limit - ending(limit) - budget if limit else 0.0)
     yield from (f"{what:<11}{said}" for what, said in found)
 
@@ -180,6 +180,7 @@ class Forecast:
         everything = self._shares(raced(self.study), LEAST_ROWS).total
         if not everything:
             return
+        yield from unmeasured(self.study, self.pace)
         yield (
             "time",
             f"about {duration(everything)} of training for all that is left, "

@@ -71,6 +71,8 @@ def require_inputs(study: Study, data: "Data", num_processes: int = 1) -> None:
     It may lack a teacher, weights, unlabeled pictures or stages to train; folds or batches may be
     too small.
     """
+    # arms share their splits
+    require_whole_groups(study.baseline, data, study.search.seed, study.ablation.replicates)
     seen: set[str] = set()
     for where, config in _configs(study):
         parts = (config.model, config.transfer, config.distill, config.pseudo)
@@ -79,7 +81,6 @@ def require_inputs(study: Study, data: "Data", num_processes: int = 1) -> None:
             seen.add(needs)
             try:
                 _require(config, data, num_processes)
-                require_whole_groups(config, data, study.search.seed, study.ablation.replicates)
             except UserError as error:
                 raise UserError(f"study '{study.name}', {where}: {error}") from error
     _rehearse(study, data)

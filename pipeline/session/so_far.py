@@ -19,9 +19,7 @@ def so_far(record: Record, study: Study, *, with_search: bool) -> str:
     if not record.begun:
         return ""
     grown = taken_over(record := as_grown(record, study), study)
-    most = rows(record, study).most  # an arm may have more than its questions took
-    runs = [run for own in record.arms().values() for run in own if not run.unfinished]
-    done = sum(run.replicate <= most.get(run.arm, 0) for run in runs)
+    done, most = arms_done(record, study)
     at_most = "at most " * study.ablation.until_answered
     left, said, beside = expected(study, record, 1)["epochs_left"], "", list[str]()
     left += sum(work.epochs for work in works(record, study))
@@ -31,12 +29,24 @@ def so_far(record: Record, study: Study, *, with_search: bool) -> str:
         begun = min(len(trials), search.num_trials)
         left += round((search.num_trials - begun) * search.ladder.expected(study.baseline.epochs))
         said = f"{begun:,} of {plural(search.num_trials, 'trial')} begun, "
-        over = begun == search.num_trials and all(r.status in OVER for r in record.trials())
+        over = begun == search.num_trials and trials_over(record)
         beside += [] if over else ["what trials already begun may go on for"]
         to_race = raced(study)
         beside += ["the race"] if to_race and (not over or outstanding(record, to_race)) else []
     more = f"about {plural(left, 'epoch')} {'is' if left == 1 else 'are'} left" if left else ""
     also = ", and ".join(beside)
     text = f"{more}, beside {also}" if more and also else more or (f"{also} left" if also else "")
-    arms = f"{done:,} of {at_most}{plural(sum(most.values()), 'run')} of arms done"
+    arms = f"{done:,} of {at_most}{plural(most, 'run')} of arms done"
     return f"{said}{arms}; {text or 'nothing is left to train'}"
+
+
+def arms_done(record: Record, study: Study) -> tuple[int, int]:
+    """(replicates of arms that have ended, all that there are to be, at most)."""
+    most = rows(record, study).most  # an arm may have more than its questions took
+    runs = [run for own in record.arms().values() for run in own if not run.unfinished]
+    return sum(run.replicate <= most.get(run.arm, 0) for run in runs), sum(most.values())
+
+
+def trials_over(record: Record) -> bool:
+    """Whether no trial that was begun may go on."""
+    return all(run.status in OVER for run in record.trials())

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 from pipeline.errors import UserError, choices, listed, printable
 from pipeline.screen import fold, folded, steadily
-from pipeline.session.cli import Parser, folder, guarded
-from pipeline.session.options import MLRUNS
+from pipeline.session.cli import Parser, guarded
+from pipeline.session.places import add_mlruns
 from pipeline.study.names import OWN, SHIPPED, named
 
 if TYPE_CHECKING:
@@ -31,13 +31,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     flags.add_argument("action", nargs="?", default="list", metavar="list|show|remove")
     flags.add_argument("name", nargs="?", default="", metavar="NAME", help="a folder in mlruns")
-    flags.add_argument(
-        "--mlruns",
-        type=folder,
-        metavar="FOLDER",
-        default=MLRUNS,
-        help="where the studies were written (default: mlruns)",
-    )
+    add_mlruns(flags)
     flags.add_argument("--json", action="store_true", help="for programs")
     args: argparse.Namespace = flags.parse_args(argv)
     if args.action not in ACTIONS:
