@@ -377,6 +377,13 @@ def test_missing_folder_says_which_part_and_what_is_near(tmp_path):
     assert "did you mean 'food-11'?" in message
 
 
+def test_what_is_near_is_what_people_see(tmp_path):
+    (tmp_path / ".digit").mkdir()
+    assert "did you mean" not in refusal(tmp_path / "digits")
+    (tmp_path / "digits.zip").write_bytes(b"PK")
+    assert "did you mean 'digits.zip'?" in refusal(tmp_path / "digits")
+
+
 def test_missing_relative_folder_is_shown_absolute(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert str(tmp_path / "nowhere") in refusal(Path("nowhere"))

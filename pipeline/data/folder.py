@@ -186,7 +186,8 @@ def require_folder(root: Path | None) -> Path:
             raise UserError(f"{shown}: this is a file{unpack}")
         there = next(p for p in path.parents if p.exists())
         missing = path.relative_to(there).parts[0]
-        siblings = sorted(os.listdir(there)) if there.is_dir() else []
+        seen = sorted(os.listdir(there)) if there.is_dir() else []
+        siblings = [name for name in seen if not name.startswith(".")]
     except (OSError, RuntimeError) as error:  # RuntimeError: a loop of links
         raise UserError(f"{shown}: {printable(getattr(error, 'strerror', error))}") from error
     raise UserError(
