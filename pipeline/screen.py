@@ -60,8 +60,9 @@ LIKENESS = {letter: like for like, letters in ALIKE.items() for letter in letter
 NOTEBOOKS = ("JPY_PARENT_PID", "COLAB_RELEASE_TAG", "KAGGLE_KERNEL_RUN_TYPE")  # their kernels set
 LEAST, MOST = 20, 100  # columns; longer lines are hard to read
 KEPT = "\u00a0"  # a space at which no line is broken
+VALUE = r"""(?:'[^']*'|"[^"]*"|\\.|[^\s,;'"\\]|[,;](?=\S))+"""  # as bash reads one word
 COMMAND = re.compile(
-    r"ssh -L \S+ [^\s,;]+|python -m [\w.]+(?: --?[\w-]+(?:[ =](?:'[^']*'|[^\s,;'-][^\s,;]*))?)*"
+    rf"ssh -L \S+ [^\s,;]+|python -m [\w.]+(?: --?[\w-]+(?:[ =](?!-)(?:{VALUE}))?)*"
 )
 LABEL = re.compile(
     r"  \S.{12} (?=\S)|\S+(?: \S+)* {2,}| +"

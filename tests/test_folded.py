@@ -40,8 +40,18 @@ def test_what_follows_from_chance_is_one_line_with_the_number_of_the_others(tmp_
     )
 
 
-@pytest.mark.parametrize("levels", [[0.09, 0.09, 0.09, 0.7], [0.7] * 4])
-def test_where_an_arm_learned_the_others_are_warned_of_one_by_one(
+def test_where_an_arm_learned_the_others_are_named_in_one_line(tmp_path: Path) -> None:
+    findings = read(report(tmp_path, [0.09, 0.09, 0.09, 0.7]), tmp_path)
+    first, *others = findings.warnings
+    lost = [arm.name for arm, _ in findings.study.arms()][:3]
+    assert first.startswith("3 of 4 arms are at chance (guessing gives 25")
+    assert f"learned nothing yet: {', '.join(lost)}; 4 warnings that follow from it" in first
+    assert not [warning for warning in others if "not learning" in warning]
+    assert "4个变体中有3个处于随机水平" in texts(findings, {}, "zh")["report.md"]
+
+
+@pytest.mark.parametrize("levels", [[0.09, 0.7, 0.7, 0.7], [0.7] * 4])
+def test_a_single_arm_that_learned_nothing_is_warned_of_by_itself(
     levels: list[float], tmp_path: Path
 ) -> None:
     warnings = read(report(tmp_path, levels), tmp_path).warnings

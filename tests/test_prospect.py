@@ -149,7 +149,7 @@ def test_the_pilot_goes_first_and_is_told_once(tmp_path: Path, workers: int) -> 
     assert all(len(line) <= 80 for line in said[0].splitlines())
     plan = " ".join((tmp_path / PLAN).read_text().split())
     assert text.removeprefix("pilot: ") in plan
-    assert "not measured yet" not in plan
+    assert "not known before" not in plan
     assert json.loads((tmp_path / JSON).read_text())["pilot"]["sd"] == pilot.sd
     conduct(tmp_path, study)
     assert kinds(tmp_path).count("pilot") == 1
@@ -313,7 +313,7 @@ def test_the_report_shows_the_pilot_beside_the_results(tmp_path: Path) -> None:
     assert "| family | corrected over | pilot, one alone | pilot, corrected |" in section
     assert "results, corrected" in section
     assert "Pilot: with 5 replicates you can see no difference; for 50 points use" in section
-    assert "not measured yet" not in section
+    assert "not known before" not in section
     assert said
 
 
@@ -356,7 +356,7 @@ def test_the_plan_names_the_number_that_will_judge(labelled: int, judged: str) -
 
 
 def test_a_pilot_without_spread_promises_nothing(tmp_path: Path) -> None:
-    record, said = conduct(tmp_path, small_study(replicates=3), Worker(acc=lambda *_: 0.1))
+    record, said = conduct(tmp_path, small_study(replicates=3), Worker(acc=lambda *_: 0.6))
     assert record.pilot
     assert record.pilot.sd == 0
     words = " ".join(said[0].split())

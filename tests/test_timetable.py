@@ -321,7 +321,7 @@ def test_an_arm_of_which_nothing_is_measured_is_named() -> None:
     cost = Cost(1.0, 0.1, 100)
     costs = {config.in_force().fingerprint(): cost for _, config in arms[1:]}
     said = dict(Forecast(study, Record(), Pace(costs), 2, with_search=False).lines(None, 0.0))
-    assert f"reckoned like the slowest: {arms[0][0].name}; " in said["warning"]
+    assert f"reckoned like the slowest: {arms[0][0].name}. " in said["warning"]
     costs[arms[0][1].in_force().fingerprint()] = cost
     assert "warning" not in dict(
         Forecast(study, Record(), Pace(costs), 2, with_search=False).lines(None, 0.0)

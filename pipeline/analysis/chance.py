@@ -10,8 +10,10 @@ from statistics import fmean
 from typing import Any, Literal
 
 from pipeline.core.identity import Seeds
+from pipeline.data.listing import num_kept
 from pipeline.data.taken import num_labelled
 from pipeline.record.record import Run
+from pipeline.study.judged import Judged
 
 GUESSING = 0.01
 """Guessing explains a result that it reaches in more than this share of cases."""
@@ -62,6 +64,7 @@ def sizes(run: Run, data: Mapping[str, Any]) -> tuple[int, int]:
             (train + val) // int(run.config["folds"]),
             train + val - (train + val) // int(run.config["folds"]),
         )
+    train = num_kept(train, float(run.config.get("train_share", 1)))
     return max(1, train), max(1, val)
 
 
@@ -77,6 +80,17 @@ def learned_by(run: Run, data: Mapping[str, Any], *, last: bool = False) -> bool
     epoch = run.epochs[-1] if last and run.epochs else run.best
     num = min(sizes(run, data))
     return epoch is not None and learned(epoch["train_acc"], num, train_rate(data))
+
+
+def nothing_learned(runs: Sequence[Run], data: Mapping[str, Any], judged: Judged) -> bool:
+    """Whether guessing explains what these runs are judged by, and what they reached in training,
+    too.
+    """
+    part: Part = "test" if judged.held_out else "valid"
+    guess = Guess.of(data, part, judged.name, is_share=judged.is_share)
+    values = [value for run in runs if (value := run.metric(judged.column)) is not None]
+    last = not judged.held_out
+    return guess.explains(values) and not any(learned_by(run, data, last=last) for run in runs)
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from statistics import median, stdev
 from typing import Any
 
+from pipeline.analysis.chance import nothing_learned
 from pipeline.counts import duration, plural
 from pipeline.errors import printable
 from pipeline.record.events import Pilot
@@ -184,20 +185,33 @@ def seconds_per_epoch(study: Study, record: Record) -> tuple[float | None, str]:
     return None, ""
 
 
-def sentence(pilot: Pilot, judged: Judged) -> str:
+def said(pilot: Pilot, record: Record) -> str:
+    """What the record's pilot found, in words."""
+    judged = Judged.of(record.study.baseline, held_out=pilot.metric.startswith("test_"))
+    own = record.arms().get(pilot.arm, [])
+    runs = [run for run in own if run.replicate <= pilot.runs and run.status == "complete"]
+    return sentence(pilot, judged, blind=nothing_learned(runs, record.data, judged))
+
+
+def sentence(pilot: Pilot, judged: Judged, *, blind: bool = False) -> str:
     """In words for a reader: what can be found, how many replicates to use, from what; how long the
-    rest takes.
+    rest takes. `blind`: its runs learned nothing, so that their spread is that of guesses.
     """
     arm, n = printable(pilot.arm, 60), pilot.replicates
     sized = functools.partial(_sized, judged)
     runs = f"{plural(pilot.runs, 'run')} of {arm} have sd {sized(pilot.sd)}"
     texts = []
-    if not pilot.sd:
+    if blind:
+        texts.append(
+            f"guessing explains {plural(pilot.runs, 'run')} of {arm}: what "
+            f"{plural(n, 'replicate')} can see is not known"
+        )
+    elif not pilot.sd:
         texts.append(
             f"{plural(pilot.runs, 'run')} of {arm} have the same value: what "
             f"{plural(n, 'replicate')} can see is not known"
         )
-    for first in pilot.detectable[:1] if pilot.sd else ():
+    for first in pilot.detectable[:1] if pilot.sd and not blind else ():
         over = f" after correction over {first['size']}" if first["size"] > 1 else ""
         if pilot.sd_upper is not None:
             least = _up(first["corrected"])
@@ -224,7 +238,7 @@ def sentence(pilot: Pilot, judged: Judged) -> str:
     ahead = pilot.expected
     if ahead["epochs_left"]:
         texts.append(
-            f"About {duration(ahead['hours'] * 3600)} for the "
+            f"About {duration(ahead['hours'] * 3600)} of training alone for the "
             f"{plural(ahead['epochs_left'], 'epoch')} left of the arms"
         )
     return f"pilot: {'. '.join(texts)}."

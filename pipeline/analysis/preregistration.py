@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pipeline.analysis.pilot import due, sentence
+from pipeline.analysis.pilot import due, said
 from pipeline.analysis.to_come import expected
 from pipeline.analysis.wording import race_in_words
 from pipeline.core import CORE_VERSION
@@ -238,8 +238,8 @@ class Outlook:
         if found is not None:
             found = self.ledger.append(found)
             write(self.ledger.folder, self.record)
-            said = fold(sentence(found, Judged.of(self.study.baseline)), then="  ")
-            self.say("\n".join(said))
+            told = fold(said(found, self.record), then="  ")
+            self.say("\n".join(told))
 
 
 def write(folder: Path, record: Record) -> None:
@@ -284,9 +284,9 @@ def _status(record: Record) -> Iterator[tuple[str, str]]:
     else:
         yield "written", when
     yield "time", hours(ahead(record))
-    judged, pilot = Judged.of(record.study.baseline), record.pilot
-    said = sentence(pilot, judged).removeprefix("pilot: ") if pilot else awaited(newest.plan)
-    yield from (("pilot", line) for line in textwrap.wrap(said, WIDTH - 18))
+    pilot = record.pilot
+    told = said(pilot, record).removeprefix("pilot: ") if pilot else awaited(newest.plan)
+    yield from (("pilot", line) for line in textwrap.wrap(told, WIDTH - 18))
 
 
 def ahead(record: Record) -> Mapping[str, Any]:
@@ -312,7 +312,7 @@ def awaited(plan: Prospect) -> str:
 def hours(ahead: Mapping[str, Any]) -> str:
     """How long what is left of the arms will take."""
     if ahead["hours"] is None:
-        return "not measured yet"
+        return "not known before a run has trained an epoch"
     pace = f"{ahead['seconds_per_epoch']:.3g} s an epoch ({ahead['measured_on']})"
     left = f"{plural(ahead['epochs_left'], 'epoch')} of the arms, {ahead['workers']} at once"
     return f"{duration(3600 * ahead['hours'])} for {left}, at {pace}"

@@ -10,6 +10,7 @@ from pipeline.frozen import Scalar, flatten
 from pipeline.record.record import LEVELS, Record, Run
 from pipeline.study.judged import Judged
 from pipeline.study.study import Study
+from pipeline.study.tuning import RACE
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,8 @@ def read_search(record: Record, study: Study) -> Search:
     the trial that the race left, where there was one, which is its best configuration.
     """
     budget = study.search
-    best, stayed = record.best_trial(), record.stayed()
+    # one trial alone stays without running: no race has chosen it
+    best, stayed = record.best_trial(), record.stayed() if record.trials(RACE) else None
     leads = stayed or best
     return Search(
         planned=budget.num_trials,

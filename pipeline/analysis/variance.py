@@ -48,8 +48,9 @@ class Part:
 @dataclass(frozen=True)
 class Variance:
     """`parts`: the outermost source first; none where fewer than `LEAST_LEVELS` levels are whole,
-    or `unequal`: their runs are not comparable. `num_open`, `num_lost`: levels that are not whole
-    yet, and never will be as a run of them has no result. `num_collapsed`: runs far below the rest.
+    `unequal`: their runs are not comparable, or `at_chance`: they learned nothing. `num_open`,
+    `num_lost`: levels that are not whole yet, and never will be as a run of them has no result.
+    `num_collapsed`: runs far below the rest.
     """
 
     layout: Layout
@@ -60,6 +61,7 @@ class Variance:
     num_lost: int
     num_collapsed: int
     unequal: bool
+    at_chance: bool
     parts: tuple[Part, ...] = ()
     total: Part | None = None
 
@@ -81,7 +83,8 @@ def read_variance(record: Record, study: Study, ablation: Ablation) -> Variance 
     unequal = bool(ablation.unequal) or any(len(ids) > 1 for ids in code.values())
     parts: tuple[Part, ...] = ()
     total: Part | None = None
-    if len(whole) >= LEAST_LEVELS and not unequal:
+    at_chance = layout.arm in ablation.at_chance
+    if len(whole) >= LEAST_LEVELS and not unequal and not at_chance:
         *inner, total = _parts(values, layout)
         parts = tuple(inner[::-1])
     fallen = collapsed(pd.DataFrame({layout.arm: values.ravel()}), ablation.guess)
@@ -94,6 +97,7 @@ def read_variance(record: Record, study: Study, ablation: Ablation) -> Variance 
         lost,
         len(fallen.get(layout.arm, ())),
         unequal,
+        at_chance,
         parts,
         total,
     )

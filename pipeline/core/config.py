@@ -85,6 +85,15 @@ class TrainConfig(Frozen):
         ),
     )
     folds: int = Field(default=5, ge=2, le=100, description="of split kfold")
+    train_share: float = Field(
+        default=1.0,
+        gt=0,
+        le=1,
+        description=(
+            "share of each class's training pictures that are learnt from; pseudo-labels take the "
+            "others as unlabeled"
+        ),
+    )
     allow_pretrained: bool = Field(
         default=True, description="false: weights trained on other data are refused"
     )

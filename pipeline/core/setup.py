@@ -15,7 +15,8 @@ from pipeline.core.finished.artifact import Artifact
 from pipeline.core.identity import Identity
 from pipeline.core.process import has_fast_bf16
 from pipeline.core.weights import apply, normalisation
-from pipeline.data.splits import Split
+from pipeline.data.cache import Data
+from pipeline.data.splits import Split, Splits
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,19 @@ class Inputs:
     std: tuple[float, ...]
     unlabeled: Split | None = None
     classes: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, data: Data, parts: Splits) -> "Inputs":
+        """Of the whole set and what a run sees of it."""
+        return cls(
+            parts.train,
+            parts.val,
+            len(data.classes),
+            data.mean,
+            data.std,
+            parts.unlabeled,
+            data.classes,
+        )
 
 
 def resolve_precision(config: TrainConfig, device: str | torch.device) -> Literal["fp32", "bf16"]:

@@ -17,6 +17,7 @@ from pipeline.core.parallel import Group
 from pipeline.core.pictures import Pictures
 from pipeline.core.setup import Inputs
 from pipeline.core.trainer import Trainer
+from pipeline.data.listing import num_kept
 from pipeline.data.splits import Split
 
 LEAST_SECONDS, MOST_STEPS, NUM_LOOKS = 0.3, 8, 3
@@ -31,8 +32,9 @@ def time_epoch(config: TrainConfig, shape: Shape, *, device: str, most_seconds: 
     Raises what building or training it raises.
     """
     began = time.monotonic()
-    batch = min(config.batch_size, shape.num_train)
-    most = min(MOST_STEPS, max(1, shape.num_train // batch))
+    num_train = num_kept(shape.num_train, config.train_share)
+    batch = min(config.batch_size, num_train)
+    most = min(MOST_STEPS, max(1, num_train // batch))
     inputs = _made_up(shape, batch * most)
     where = torch.device(device)
     with torch.random.fork_rng(devices=[where] if where.type == "cuda" else []):
@@ -53,10 +55,10 @@ def time_epoch(config: TrainConfig, shape: Shape, *, device: str, most_seconds: 
         if a_look < LEAST_SECONDS:  # the first is slower here, too
             a_look = min(_seconds(look, where) for _ in range(NUM_LOOKS))
         a_picture = a_look / len(inputs.val)
-    looked_at = shape.num_val + min(shape.num_train, shape.num_val)  # part of train is evaluated
+    looked_at = shape.num_val + min(num_train, shape.num_val)  # part of train is evaluated
     weights = run.evaluated.state_dict().values()
     return Cost(
-        a_step * shape.num_train / batch + a_picture * looked_at,
+        a_step * num_train / batch + a_picture * looked_at,
         a_picture * shape.num_test,
         sum(tensor.numel() * tensor.element_size() for tensor in weights),
     )

@@ -223,7 +223,7 @@ def _check_unreadable(dataset: PictureSet, listing: Listing, reasons: dict[int, 
         raise UserError(
             f"{where}: {len(reasons):,} of {plural(total, 'picture')} cannot be read; allowed by "
             f"dataset.max_unreadable={getattr(dataset, 'max_unreadable', 0):g}: "
-            f"{allowed}{shown}{more}"
+            f"{allowed} (take them out, or raise it){shown}{more}"
         )
     if reasons:
         kept = [row for row in range(total) if row not in reasons]

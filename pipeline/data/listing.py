@@ -1,5 +1,6 @@
 """Listing: names, labels and parts of a set of pictures, before anything is decoded."""
 
+import math
 import re
 import unicodedata
 from collections import Counter
@@ -227,3 +228,8 @@ def describe(ignored: dict[str, int]) -> str:
 
 def _counts(counts: Counter[tuple[int, int]], label: int) -> str:
     return ", ".join(f"{name} {counts[part, label]}" for part, name in enumerate(PARTS))
+
+
+def num_kept(num: int, share: float) -> int:
+    """How many of `num` pictures a share is; one at least, where there are any."""
+    return min(num, max(1, math.ceil(round(share * num, 9))))

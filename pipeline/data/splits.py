@@ -1,7 +1,7 @@
 """Splits of a dataset by replicate: what is trained on, selected on, and tested on."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from pipeline.data.cache import Data
 from pipeline.data.dealt import deal, take
-from pipeline.data.listing import TEST, TRAIN, UNKNOWN, VALID
+from pipeline.data.listing import TEST, TRAIN, UNKNOWN, VALID, num_kept
 
 Rows = npt.NDArray[np.int64]
 Parts = npt.NDArray[np.int8]
@@ -33,7 +33,8 @@ class Split:
 class Splits:
     """Disjoint splits. `test` is the same for every replicate, None where no test picture has a
     label; `unlabeled`: the training pictures of unknown label (-1), the same for every replicate
-    but for those of groups that validate, None where there are none."""
+    but for those of groups that validate, and those whose label a share leaves unknown; None where
+    there are none."""
 
     train: Split
     val: Split
@@ -48,6 +49,7 @@ def splits(
     *,
     seed: int = 0,
     folds: int = 5,
+    share: float = 1.0,
 ) -> Splits:
     """The splits of one replicate, the same for all arms and on every machine.
 
@@ -59,6 +61,9 @@ def splits(
     data, not only of the weights (Bouthillier et al. 2021, "Accounting for variance in machine
     learning benchmarks"). The pictures of a group stay together, so that a split is as near to
     these numbers as whole groups allow.
+
+    Of each class's training pictures `share` is kept, in an order keyed by (seed, r) alone, so that
+    a smaller share lies within a larger one; the others are unlabeled.
     """
     if replicate < 0:
         raise ValueError(f"replicate must be >= 0, got {replicate}")
@@ -78,13 +83,33 @@ def splits(
             np.flatnonzero((parts == part) & ((data.labels != UNKNOWN) == known)),
         )
 
-    test, unlabeled = split(TEST), split(TRAIN, known=False)
+    train, test, unlabeled = split(TRAIN), split(TEST), split(TRAIN, known=False)
+    if share < 1:
+        kept = _kept(data, train.index, share, seed, replicate)
+        rest = np.setdiff1d(train.index, kept)
+        train = replace(train, index=kept)
+        unlabeled = replace(unlabeled, index=np.union1d(unlabeled.index, rest))
     return Splits(
-        split(TRAIN),
+        train,
         split(VALID),
         test if len(test) else None,
         unlabeled if len(unlabeled) else None,
     )
+
+
+def _kept(data: Data, rows: Rows, share: float, seed: int, replicate: int) -> Rows:
+    """Of each class the share of these training rows, one at least; where there are groups, one
+    group after another, as fewer subjects would have been photographed.
+    """
+    key = (1 << 127) + (seed << 64) + replicate  # no key of a split
+    ranks = _ranks(len(data.labels), key)
+    units = ranks
+    if data.groups is not None:
+        _, first, whose = np.unique(data.groups, return_index=True, return_inverse=True)
+        units = ranks[first[whose]]
+    order = rows[np.lexsort((ranks[rows], units[rows]))]
+    classes = (order[data.labels[order] == label] for label in range(len(data.classes)))
+    return np.sort(np.concatenate([own[: num_kept(len(own), share)] for own in classes]))
 
 
 def _shuffled_classes(data: Data, key: int) -> Iterator[Rows]:

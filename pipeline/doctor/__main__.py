@@ -201,15 +201,11 @@ def _caches(mlruns: Path) -> "Iterator[Finding]":
 
 def _inputs(study: "Study", data: "Data", replicate: int = 0) -> "Inputs":
     from pipeline.core.identity import Seeds
+    from pipeline.core.parts import parts_of
     from pipeline.core.setup import Inputs
-    from pipeline.data.splits import splits
 
-    config = study.baseline
-    seed = Seeds(study.search.seed, replicate).split
-    parts = splits(data, replicate, config.split, seed=seed, folds=config.folds)
-    return Inputs(
-        parts.train, parts.val, len(data.classes), data.mean, data.std, classes=data.classes
-    )
+    seeds = Seeds(study.search.seed, replicate)
+    return Inputs.of(data, parts_of(study.baseline, data, seeds))
 
 
 def _networks(study: "Study") -> "list[tuple[str, TrainConfig]]":

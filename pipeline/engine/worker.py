@@ -17,10 +17,11 @@ from pipeline.core.finished import evidence
 from pipeline.core.finished.finish import Finished
 from pipeline.core.finished.gather import gather
 from pipeline.core.finished.macs import num_macs
+from pipeline.core.parts import parts_of
 from pipeline.core.setup import describe
 from pipeline.core.train import Diverged, Inputs, evaluate_best, train, tune_process
 from pipeline.data.cache import Data, open_data
-from pipeline.data.splits import Split, Splits, splits
+from pipeline.data.splits import Split, Splits
 from pipeline.engine.order import Order, Outcome
 from pipeline.engine.team import following, team
 from pipeline.errors import MachineError, UserError, printable
@@ -94,17 +95,9 @@ def _train(order: Order, on_epoch: Callable[[dict[str, float]], None], lease: Le
 
 
 def _pictures(order: Order) -> tuple[Splits, Inputs]:
-    data, config, seeds = _warm(order.data), order.config, order.seeds
-    parts = splits(data, seeds.drawn, config.split, seed=seeds.split, folds=config.folds)
-    return parts, Inputs(
-        parts.train,
-        parts.val,
-        len(data.classes),
-        data.mean,
-        data.std,
-        parts.unlabeled,
-        data.classes,
-    )
+    data = _warm(order.data)
+    parts = parts_of(order.config, data, order.seeds)
+    return parts, Inputs.of(data, parts)
 
 
 def _finished(

@@ -12,11 +12,12 @@ from pipeline.core import checkpoints
 from pipeline.core.config import TrainConfig
 from pipeline.core.finished import artifact
 from pipeline.core.identity import Identity, Seeds
+from pipeline.core.parts import parts_of
 from pipeline.core.pictures import Pictures, evenly
 from pipeline.core.setup import Inputs, build_model, build_pixels
 from pipeline.counts import plural
 from pipeline.data.cache import Data
-from pipeline.data.splits import Splits, splits
+from pipeline.data.splits import Splits
 from pipeline.engine.order import checkpoint_folder
 from pipeline.errors import UserError, printable
 from pipeline.export.caveats import caveats
@@ -117,7 +118,7 @@ class Handover:
     ) -> tuple[dict[str, int], dict[str, list[float]]]:
         """Of every picture that can be read its class and the probability of each."""
         where, parts, config = torch.device(device), self._splits(data), self.config
-        inputs = Inputs(parts.train, parts.val, len(data.classes), data.mean, data.std)
+        inputs = Inputs.of(data, parts)
         with torch.random.fork_rng(devices=[]):
             model = build_model(config, inputs, where, pretrained=False)
         try:
@@ -181,8 +182,7 @@ class Handover:
             )
 
     def _splits(self, data: Data) -> Splits:
-        config, replicate = self.config, self.selection.run.replicate
-        return splits(data, replicate, config.split, seed=self.seeds.split, folds=config.folds)
+        return parts_of(self.config, data, self.seeds)
 
     def _checkpoint(self) -> checkpoints.Checkpoint:
         run = self.selection.run

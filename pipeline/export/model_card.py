@@ -21,6 +21,7 @@ from pipeline.record.events import Session
 from pipeline.record.record import Record, Run
 from pipeline.report.formats.markdown import escape
 from pipeline.study.judged import Judged
+from pipeline.study.tuning import RACE
 
 MODEL, CONFIG, CARD, PREDICTIONS = (
     "model.safetensors",
@@ -234,10 +235,10 @@ def _metrics(facts: Facts) -> str:
         ),
     ]
     if run.kind == "arm" and run.arm in (facts.record.found or {}):
+        raced = ", chosen once more by a race of fresh runs" * bool(facts.record.trials(RACE))
         notes.append(
-            "This arm is what a search found: the best of its trials by validation, chosen once "
-            "more by a race of fresh runs. Its replicates chose nothing; the other arms were not "
-            "tuned so."
+            f"This arm is what a search found: the best of its trials by validation{raced}. Its "
+            "replicates chose nothing; the other arms were not tuned so."
         )
     if run.kind == "trial":
         notes[0] = (

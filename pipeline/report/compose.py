@@ -29,8 +29,8 @@ from pipeline.report.language.catalogue import catalogue
 from pipeline.report.language.translator import Translator
 from pipeline.report.sections import ablation as ablation_text
 from pipeline.report.sections import classes as classes_text
-from pipeline.report.sections import diagnosis as diagnosis_text
 from pipeline.report.sections import (
+    data_share,
     effects,
     front,
     lead,
@@ -43,6 +43,7 @@ from pipeline.report.sections import (
     variance,
     winners_curse,
 )
+from pipeline.report.sections import diagnosis as diagnosis_text
 from pipeline.report.sections import importance as importance_text
 from pipeline.report.sections import search as search_text
 from pipeline.report.sections import tuning as tuning_text
@@ -184,7 +185,8 @@ def _blocks(findings: Findings, dropped: frozenset[str]) -> Iterator[Block]:
     yield Heading("Details")
     yield Text("How the answer came about, what it holds for, and all else that was seen.")
     yield from ablation_text.blocks(ablation, record, study, dropped=dropped)
-    yield from variance.blocks(record, study, ablation, sentences.points(ablation))
+    for section in (data_share, variance):
+        yield from section.blocks(record, study, ablation, sentences.points(ablation))
     if warnings:
         yield Heading("Warnings")
         yield Bullets(warnings)

@@ -187,17 +187,14 @@ def load_inputs(
     with this seed is. Raises UserError.
     """
     from pipeline.core.identity import Seeds
+    from pipeline.core.parts import parts_of
     from pipeline.core.setup import Inputs
     from pipeline.data.cache import prepare
-    from pipeline.data.splits import splits
 
     folder = None if data is None else Path(data).expanduser()
     found = prepare(config.dataset, folder, Path(cache))
-    parts = splits(
-        found, replicate, config.split, seed=Seeds(seed, replicate).split, folds=config.folds
-    )
-    num_classes = len(found.classes)
-    return Inputs(parts.train, parts.val, num_classes, found.mean, found.std, classes=found.classes)
+    parts = parts_of(config, found, Seeds(seed, replicate))
+    return Inputs.of(found, parts)
 
 
 def _run(options: Options, study: Study | str, say: Say | None) -> Outcome:

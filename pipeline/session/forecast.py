@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 MOST_SECONDS, SHARE = 60.0, 0.05  # for measuring; of the limit
 DRY_SECONDS = 10.0  # for measuring where nothing limits the time: a dry run
 ENDING_SECONDS, ENDING_SHARE = 6.0, 0.1
+SLOWER = 1.5  # epochs than measured: that is said where something is given up
 NUM_SAMPLES, MOST_POINTS = 6, 64  # points of the space that stand for its trials
 
 
@@ -69,6 +70,8 @@ def given_up(plan: "Plan", pace: Pace | None) -> str:
     if tuned := list(dict.fromkeys(one.target.arm for one in plan.searches.open)):
         lost.append(f"tuning of {listed(tuned)}")
     lost += _replicates_left(plan)
+    if lost and pace is not None and pace.drift > SLOWER:
+        lost.append(f"as epochs took {pace.drift:.1f} times as long as was measured beforehand")
     return ", ".join(lost)
 
 
@@ -128,8 +131,8 @@ def unmeasured(study: Study, pace: Pace) -> Iterator[tuple[str, str]]:
     if lost:
         yield (
             "warning",
-            f"not measured, and reckoned like the slowest: {listed(lost, 5)}; python -m "
-            "pipeline.doctor says what is wrong with a network",
+            f"not measured, and reckoned like the slowest: {listed(lost, 5)}. The time for "
+            "measuring was up, or it cannot be trained, which python -m pipeline.doctor would say",
         )
 
 

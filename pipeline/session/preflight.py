@@ -76,7 +76,8 @@ def require_inputs(study: Study, data: "Data", num_processes: int = 1) -> None:
     seen: set[str] = set()
     for where, config in _configs(study):
         parts = (config.model, config.transfer, config.distill, config.pseudo)
-        needs = "".join(part.model_dump_json() for part in parts) + str(config.batch_size)
+        needs = "".join(part.model_dump_json() for part in parts)
+        needs += f"{config.batch_size} {config.train_share < 1}"
         if needs not in seen:
             seen.add(needs)
             try:
@@ -134,10 +135,12 @@ def _require(config: TrainConfig, data: "Data", num_processes: int) -> None:
             f"batch_size: got {config.batch_size}; each of its {plural(config.accumulate, 'part')} "
             f"needs 2 pictures for each of {plural(num_processes, 'process', 'processes')}"
         )
-    if config.pseudo.threshold and not ((data.labels == UNKNOWN) & (data.parts == TRAIN)).any():
+    unlabeled = (data.labels == UNKNOWN) & (data.parts == TRAIN)
+    if config.pseudo.threshold and config.train_share == 1 and not unlabeled.any():
         raise UserError(
             "pseudo.threshold: pseudo-labels need unlabeled training pictures, and there are none: "
-            "put them into a folder 'unlabeled' beside the classes, or set pseudo.threshold=0"
+            "put them into a folder 'unlabeled' beside the classes, leave labels out by "
+            "train_share, or set pseudo.threshold=0"
         )
     _require_classes(config, data)
     if config.distill.teacher or config.transfer.active:

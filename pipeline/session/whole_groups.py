@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from pipeline.core.config import TrainConfig
 from pipeline.core.identity import Seeds
+from pipeline.core.parts import parts_of
 from pipeline.counts import plural
 from pipeline.data.listing import TEST, UNKNOWN
 from pipeline.errors import UserError, printable
@@ -29,12 +30,9 @@ def require_whole_groups(config: TrainConfig, data: "Data", seed: int, replicate
             f"folds: got {config.folds}, but the pictures to train and validate on are of "
             f"{plural(num, 'group')}, which stay whole"
         )
-    from pipeline.data.splits import splits
-
     validated = list[tuple[int, ...]]()
     for replicate in range(1, replicates + 1):
-        seeds = Seeds(seed, replicate)
-        found = splits(data, seeds.drawn, config.split, seed=seeds.split, folds=config.folds)
+        found = parts_of(config, data, Seeds(seed, replicate))
         where = f"split: {config.split}: groups stay whole, and replicate {replicate} would"
         if not len(found.val):
             raise UserError(f"{where} have nothing to validate on; {GO_ON}")

@@ -12,7 +12,15 @@ from pipeline.analysis.search_results import Search
 from pipeline.analysis.wording import PAD, Points
 from pipeline.report.compose import Findings, document
 from pipeline.report.document import Code, Document, Heading, Table, Text, clean
-from pipeline.report.sections import effects, front, next_steps, race, sentences, variance
+from pipeline.report.sections import (
+    data_share,
+    effects,
+    front,
+    next_steps,
+    race,
+    sentences,
+    variance,
+)
 from pipeline.report.sections.ablation import main_table
 from pipeline.report.sections.footnotes import bold
 from pipeline.report.sections.own_metrics import own_metrics
@@ -43,10 +51,15 @@ def render(findings: Findings, page: Path, command: str | None = None) -> str:
         lines += ["", *_wrap(table.caption), *_grid(table)]
         if any(row[0].bold for row in table.rows):
             lines += _wrap(bold(findings.ablation).replace("Bold: ", "* ", 1), then="  ")
-    for text in variance.said(
-        findings.record, findings.study, findings.ablation, sentences.points(findings.ablation)
-    ):
-        lines += ["", *_wrap(f"Where the ± comes from: {text}")]
+    known = (
+        findings.record,
+        findings.study,
+        findings.ablation,
+        sentences.points(findings.ablation),
+    )
+    for title, section in (("More pictures", data_share), ("Where the ± comes from", variance)):
+        for text in section.said(*known):
+            lines += ["", *_wrap(f"{title}: {text}")]
     if findings.warnings:
         lines += ["", f"Warnings ({len(findings.warnings)})"]
         for warning in findings.warnings:

@@ -32,6 +32,11 @@ MORE_PICTURES = (
     "More pictures that judge, before more runs: see the first warning. With these it is another "
     "study, which has a record of its own."
 )
+NOTHING_LEARNED = (
+    "The reference learned nothing, so there is nothing to compare with: another learning rate "
+    "(optimizer.lr) or more epochs, before more replicates. Its first steps are looked at by the "
+    "doctor."
+)
 WIDER = "A wider range may hold a better value"
 ANEW = "the search begins anew in it, and takes over what it can."
 HIDDEN = "…/ stands for a place that reports do not name: put yours there."
@@ -73,9 +78,11 @@ def _steps(
 ) -> Iterator[tuple[str, str]]:
     """(why, command), what helps most first; no command where it takes another record."""
     if ablation.holes:
-        yield "Runs are missing: the same command goes on.", " ".join(command)
+        yield _go_on(record, command)
     num, study = labelled(record.data), record.study
-    if too_few(num, study, judging(num)):
+    if ablation.rows[0].arm in ablation.at_chance:
+        yield NOTHING_LEARNED, _doctor(command)
+    elif too_few(num, study, judging(num)):
         yield MORE_PICTURES, ""
     else:
         yield from _more_replicates(ablation, record, shown, command)
@@ -102,6 +109,22 @@ def _steps(
             f"A cheaper point of the front that stayed in the race, as trial {cheaper[-1]}.",
             " ".join((*export, "--trial", str(cheaper[-1]))),
         )
+
+
+def _go_on(record: Record, command: Sequence[str]) -> tuple[str, str]:
+    if "--time" in command and not any(run.epochs for run in record.runs.values()):
+        return (
+            "Runs are missing, and the limit of time was too short for the first epoch: the same "
+            "command without it.",
+            " ".join(_without(command, ("--time",))),
+        )
+    return "Runs are missing: the same command goes on.", " ".join(command)
+
+
+def _doctor(command: Sequence[str]) -> str:
+    """Of the study as this command has it."""
+    sets = _kept(command, ("--set", *NAMING))
+    return " ".join(("python -m pipeline.doctor", *sets))
 
 
 def _more_replicates(

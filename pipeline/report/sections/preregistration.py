@@ -4,7 +4,7 @@ say.
 
 from collections.abc import Iterator
 
-from pipeline.analysis.pilot import sentence
+from pipeline.analysis.pilot import said
 from pipeline.analysis.preregistration import ahead, hours, lines
 from pipeline.analysis.results import Ablation
 from pipeline.analysis.stats import by_family
@@ -32,7 +32,7 @@ def blocks(record: Record, ablation: Ablation) -> Iterator[Block]:
     ]
     yield table("The plan, as last written down.", ("", ""), shown)
     if record.pilot:
-        yield Text(f"P{sentence(record.pilot, ablation.judged)[1:]}")
+        yield Text(f"P{said(record.pilot, record)[1:]}")
         yield _sizes(record.pilot, ablation)
 
 

@@ -47,7 +47,8 @@ def said(record: Record, ablation: Ablation) -> Iterator[str]:
     field = racers(record)
     if field:
         ended = _outcome(field, record, ablation)
-        yield f"Race of {plural(len(field), 'trial')}: {ended}{_fewer(field, record)}"
+        said = _overview(field, ablation.judged) if len(field) == 1 else f"Race of {len(field)}:"
+        yield f"{said} {ended}{_fewer(field, record)}"
         if any(one.laps for one in field):
             yield curse(field[0], ablation.judged)
 

@@ -50,8 +50,7 @@ def blocks(record: Record, study: Study, ablation: Ablation, shown: Points) -> I
         return
     yield Text(" ".join((*_answer(found, shown), *_advice(found, study, shown))))
     yield _table(found, ablation, shown)
-    below = [BELOW] if any(part.estimate < 0 for part in found.parts) else []
-    yield Text(" ".join((METHOD, *below, OWN_SD, *_scope(study, ablation))), small=True)
+    yield Text(" ".join((METHOD, OWN_SD, *_scope(study, ablation))), small=True)
 
 
 def said(record: Record, study: Study, ablation: Ablation, shown: Points) -> Iterator[str]:
@@ -75,6 +74,8 @@ def _trained(found: Variance) -> Iterator[str]:
         yield f"{plural(found.num_lost, 'replicate')} left out, as a run diverged or failed."
     if found.unequal:
         yield "Nothing is estimated: the runs differ in code or setting, and are not comparable."
+    elif found.at_chance:
+        yield "Nothing is estimated: guessing explains what these runs reached."
     elif found.total is None:
         yield (
             f"Nothing is estimated yet: {plural(found.num_levels, 'replicate')} whole, at least "
@@ -100,10 +101,13 @@ def _answer(found: Variance, shown: Points) -> Iterator[str]:
         yield f"No source is told apart from 0, of an sd of {size} from one run to the next."
     if told and open_:
         yield f"Not told apart from 0: {'; '.join(open_)}."
-    yield (
-        f"What no other source explains counts as {found.parts[-1].source}, which is told apart "
-        "from 0 in any case."
-    )
+    if found.parts[-1].is_told:
+        yield (
+            f"What no other source explains counts as {found.parts[-1].source}, which is told "
+            "apart from 0 in any case."
+        )
+    if any(part.estimate < 0 for part in found.parts):
+        yield BELOW
     if found.layout.num_levels < FEW:
         yield "With so few replicates taken apart a source is rarely told apart from 0."
 
