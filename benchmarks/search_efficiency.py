@@ -24,7 +24,8 @@ from typing import Any
 import numpy as np
 
 from benchmarks.curves.clock import Piece, play
-from benchmarks.curves.searchers import METHODS, Rungs
+from benchmarks.curves.past import METHODS
+from benchmarks.curves.searchers import Rungs
 from benchmarks.curves.sets import CurveSet, names
 from pipeline.errors import PipelineError, UserError
 from pipeline.study.ranges import Choice, Float, Int, Knob

@@ -31,8 +31,9 @@ class Rungs:
         num_rungs: int = NUM_RUNGS,
         scheduler: type[Scheduler] = Promotion,
         first: Sequence[Mapping[str, Scalar]] = (),
+        past: Sequence[Mapping[str, Scalar]] = (),
     ) -> None:
-        self.first = first
+        self.first, self.points = first, list[Mapping[str, Scalar]]()
         self.scheduler = scheduler(reduction=REDUCTION, num_rungs=num_rungs)
         self.epochs = self.scheduler.ladder.stops(curves.num_epochs)
         self.sampler = RungSampler(
@@ -40,6 +41,7 @@ class Rungs:
             kind=kind,  # type: ignore[arg-type]
             seed=seed,
             num_rungs=len(self.epochs),
+            past=past,
         )
         self.num_trials = 0
         self.values: dict[int, tuple[int, float]] = {}
@@ -54,6 +56,7 @@ class Rungs:
             self.sampler.replay(self.num_trials, knobs, None)
         else:
             knobs, _ = self.sampler.ask(self.num_trials)
+        self.points.append(knobs)
         if isinstance(self.scheduler, Grouped):
             self.scheduler.groups[self.num_trials] = str(next(iter(knobs.values())))
         return Piece(

@@ -2,7 +2,6 @@
 
 import contextlib
 import os
-import re
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from datetime import datetime
@@ -18,14 +17,12 @@ from pipeline.engine.race import outstanding
 from pipeline.engine.variance import works
 from pipeline.errors import PipelineError, printable
 from pipeline.limits import size
-from pipeline.record.ledger import FILE
+from pipeline.record.ledger import ASIDE, FILE
 from pipeline.record.lock import holder
 from pipeline.record.record import Record
 from pipeline.session.resume import recorded_command, recorded_in
 from pipeline.session.so_far import arms_done, trials_over
 from pipeline.study.judged import Judged
-
-ASIDE = re.compile(r"\.old\d+$")  # as `ledger.set_aside` calls what it moves
 
 
 @dataclass(frozen=True)

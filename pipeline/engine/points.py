@@ -2,6 +2,7 @@
 is a function of the space, what it lies around, and the seed.
 """
 
+import itertools
 import math
 from collections.abc import Iterator
 
@@ -10,6 +11,9 @@ import numpy as np
 from pipeline.frozen import Scalar
 from pipeline.study.around import Around
 from pipeline.study.drawn import at, grid
+
+MOST_DRAWS = 10_000
+"""So many points are drawn in all for a legal one."""
 
 
 def spread(around: Around, seed: int) -> Iterator[dict[str, Scalar]]:
@@ -32,3 +36,24 @@ def all_of(around: Around, seed: int) -> Iterator[dict[str, Scalar]]:
     points = list(grid(around))
     for place in np.random.default_rng(seed).permutation(len(points)):
         yield points[place]
+
+
+class Legal:
+    """The legal ones of a row of points, in its order."""
+
+    def __init__(self, points: Iterator[dict[str, Scalar]], around: Around) -> None:
+        self._points, self._around = points, around
+        self._found: list[dict[str, Scalar]] = []
+
+    def get(self, number: int) -> dict[str, Scalar] | None:
+        """Number `number` of them, from 1; None beyond the last, and where too many in a row are
+        none.
+        """
+        while len(self._found) < number:
+            row = itertools.islice(self._points, MOST_DRAWS)
+            point = next((one for one in row if not self._around.refusal(one)), None)
+            if point is None:
+                self._points = iter(())
+                return None
+            self._found.append(point)
+        return dict(self._found[number - 1])

@@ -33,7 +33,8 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from pipeline.core.config import TrainConfig
 from pipeline.counts import plural
-from pipeline.engine.points import all_of, spread
+from pipeline.engine.past import NUM_DRAWS, Past
+from pipeline.engine.points import MOST_DRAWS, Legal, all_of, spread
 from pipeline.errors import UserError
 from pipeline.frozen import Scalar
 from pipeline.study.around import Around
@@ -54,8 +55,8 @@ POPULATION = 16
 thousands.
 """
 
-MODEL_DRAWS, MOST_DRAWS = 10, 10_000
-"""A model is asked so often for a legal point; so many points are drawn in all."""
+MODEL_DRAWS = 10
+"""A model is asked so often for a legal point, before they are drawn evenly."""
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 
@@ -81,15 +82,18 @@ class RungSampler:
         config: TrainConfig | None = None,
         begins: int = 1,
         num_costs: int = 0,
+        past: Sequence[Mapping[str, Scalar]] = (),
     ) -> None:
         """`config`: what the space lies around; without it every point is legal. `begins`: the
         first trial that is asked for; the points of `qmc` and `grid` are counted from it.
-        `num_costs`: what each value is told with.
+        `num_costs`: what each value is told with. `past`: another study's points, best first.
         """
         self.space, self.kind, self.seed, self.num_rungs = space, kind, seed, num_rungs
         self.around, self.begins, self.num_costs = Around(space, config), begins, num_costs
-        self._fixed = _Legal(FIXED[kind](self.around, seed), self.around) if kind in FIXED else None
+        self._fixed = Legal(FIXED[kind](self.around, seed), self.around) if kind in FIXED else None
+        self.past = Past(space, past) if past else None
         self._points: dict[int, FrozenTrial | None] = {}
+        self._knobs: dict[int, Mapping[str, Scalar]] = {}
         self._seen: set[frozenset[tuple[str, Scalar]]] = set()
         self._running: list[dict[int, FrozenTrial]] = [{} for _ in range(num_rungs)]
         self._told: list[dict[int, FrozenTrial]] = [{} for _ in range(num_rungs)]
@@ -112,17 +116,34 @@ class RungSampler:
         asked = max(informed, default=0)
         knobs = self._fixed.get(trial - self.begins + 1) if self._fixed else None
         if knobs is None:
-            knobs = self._drawn(trial, self._history(asked) if informed else None)
+            knobs = self._advised(trial, self._history(asked) if informed else None)
         self.replay(trial, knobs, asked)
         return knobs, asked
 
-    def _drawn(self, trial: int, history: list[FrozenTrial] | None) -> dict[str, Scalar]:
+    def _advised(self, trial: int, history: list[FrozenTrial] | None) -> dict[str, Scalar]:
+        """A point that is drawn; while the past is heard, that of several which it ranks first."""
+        heard = self.past is not None and self.past.heard(*self._compared())
+        points = [self._drawn(trial, history, n) for n in range(NUM_DRAWS if heard else 1)]
+        return points[int(self.past.rank(points).argmax())] if self.past and heard else points[0]
+
+    def _compared(self) -> tuple[list[Mapping[str, Scalar]], list[float]]:
+        """The own trials that a past is tried on, and their values: of the rung that most have
+        reached.
+        """
+        told = max(self._told, key=len)
+        values = {n: told[n].value if told[n].values else -math.inf for n in sorted(told)}
+        return [self._knobs[n] for n in values], list(values.values())
+
+    def _drawn(
+        self, trial: int, history: list[FrozenTrial] | None, number: int = 0
+    ) -> dict[str, Scalar]:
         """The first legal point of a row of draws, each of a seed of its own: by the model of
         `history`, where there is one, and after MODEL_DRAWS of them evenly. A child that is what a
-        trial was already is no new one.
+        trial was already is no new one. `number`: of the row.
         """
         for draw in range(MOST_DRAWS):
-            chance = (self.seed, trial, draw) if draw else (self.seed, trial)
+            chance = (self.seed, trial, draw, number) if number else (self.seed, trial, draw)
+            chance = chance if any(chance[2:]) else (self.seed, trial)
             state = np.random.SeedSequence(chance)
             if draw and (history is None or draw >= MODEL_DRAWS):
                 unit = np.random.default_rng(state).random
@@ -157,7 +178,7 @@ class RungSampler:
         if trial in self._points:
             raise ValueError(f"trial {trial} is known already")
         point = _point(self.space, knobs, trial)
-        self._points[trial] = point
+        self._points[trial], self._knobs[trial] = point, knobs
         self._seen.add(frozenset(knobs.items()))
         if point is not None and asked is not None:
             self._running[asked][trial] = point
@@ -264,27 +285,6 @@ FIXED: dict[str, Callable[[Around, int], Iterator[dict[str, Scalar]]]] = {
 }
 """Those that do not: all their points, by the space and the search's seed. After the last one what
 is left is drawn at random."""
-
-
-class _Legal:
-    """The legal ones of a row of points, in its order."""
-
-    def __init__(self, points: Iterator[dict[str, Scalar]], around: Around) -> None:
-        self._points, self._around = points, around
-        self._found: list[dict[str, Scalar]] = []
-
-    def get(self, number: int) -> dict[str, Scalar] | None:
-        """Number `number` of them, from 1; None beyond the last, and where too many in a row are
-        none.
-        """
-        while len(self._found) < number:
-            row = itertools.islice(self._points, MOST_DRAWS)
-            point = next((one for one in row if not self._around.refusal(one)), None)
-            if point is None:
-                self._points = iter(())
-                return None
-            self._found.append(point)
-        return dict(self._found[number - 1])
 
 
 class _Known(InMemoryStorage):

@@ -33,6 +33,7 @@ class Searches:
             study.search.num_trials if with_search else 0,
             study.search.seed,
             first=study.first_points() if with_search else (),
+            past=study.from_past if with_search and study.search.listens else (),
         )
         self.main = Trials(own, study.search, record)
         self.arms = tuple(Trials(target, study.search, record) for target in study.targets())

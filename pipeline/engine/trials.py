@@ -42,6 +42,7 @@ class Trials:
             config=target.config,
             begins=1 + len(target.first),
             num_costs=len(self._against),
+            past=target.past,
         )
         self.closed = False  # no new trial is begun, for want of time
         self._former = deque(record.runs[key] for key in record.former.get(target.name, ()))

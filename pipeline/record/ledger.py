@@ -9,6 +9,7 @@ cut off on opening and kept beside; damage anywhere else is refused, never skipp
 import contextlib
 import errno
 import os
+import re
 import shutil
 import sys
 import threading
@@ -29,6 +30,7 @@ from pipeline.record.lock import Lock, free, open_plain
 
 __all__ = ["FILE", "FORMAT", "Event", "Ledger", "read_events", "set_aside"]
 
+ASIDE = re.compile(r"\.old\d+$")  # as `set_aside` calls what it moves
 LOOK_SECONDS = 2.0
 Happened = TypeVar("Happened", bound=Event)
 

@@ -238,8 +238,9 @@ def _searching(flags: Parser) -> None:
         "--warm-start",
         metavar="FOLDER",
         default="",
-        help="begin the search with the best configurations that are recorded in the folder of "
-        "another study (mlruns/OTHER)",
+        help="begin with what another study's record (mlruns/OTHER) says is good: its best "
+        "configuration early, then the order of its trials while it agrees with the search's own; "
+        "auto: the most similar record under --mlruns",
     )
 
 

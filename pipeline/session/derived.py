@@ -82,7 +82,8 @@ def derive(record: Record, asked: Study, way: str = "path") -> Study:
         "ablation": ablation,
         "fallback": None,
     }
-    first = dict.fromkeys(("search.first", "search.warmed", "search.portfolio"), ())
+    lists = ("search.first", "search.warmed", "search.portfolio", "search.past")
+    first: dict[str, Any] = {**dict.fromkeys(lists, ()), "search.past_of": ""}
     return Study.parse(tree, source=where).override({"search.num_trials": 0, **first}, source=where)
 
 

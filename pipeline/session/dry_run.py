@@ -29,12 +29,14 @@ from pipeline.session.resume import (
     require_settings,
     tell_growth,
 )
+from pipeline.session.similar import warm_start
 from pipeline.session.so_far import so_far
 from pipeline.study.around import Around
 from pipeline.study.judged import Judged
 from pipeline.study.looks import last_look, looks
 from pipeline.study.objectives import against
 from pipeline.study.schedulers import Ladder
+from pipeline.study.search import NUM_FIRST
 from pipeline.study.study import Study
 from pipeline.study.survey import never_drawn
 from pipeline.study.tuning import Fixed, num_trials
@@ -50,6 +52,9 @@ def dry_run(options: Options, asked: Chosen, folder: Path, *, with_search: bool)
     study = resolve(options, asked, recorded)
     require_settings(recorded, study, folder)
     listing = listed(study, asked.data, recorded)
+    found = listing.taken if listing else None
+    options, warm = warm_start(options, asked, study, recorded, found)
+    study = resolve(options, asked, recorded)
     taken = ""
     if listing:
         few = few_pictures(listed_as(listing.taken), study)
@@ -72,6 +77,7 @@ def dry_run(options: Options, asked: Chosen, folder: Path, *, with_search: bool)
     )
     known = so_far(recorded, study, with_search=with_search)
     said = (*tell_growth(recorded, study, folder), *([f"recorded   {known}"] if known else ()))
+    said += tuple(warm.splitlines())
     yield "\n".join((*map(folded, said), shown))
     if listing is not None and not changed:
         from pipeline.session.forecast import foreseen
@@ -176,6 +182,7 @@ def _first(study: Study) -> list[str]:
         (search.first, "of the study's own"),
         (Around(study.space, study.baseline).within(search.warmed), "of another study"),
         (study.from_portfolio, "good on other pictures"),
+        (study.from_past[:NUM_FIRST], f"the best of {search.past_of}"),
     )
     points, room = [point for own, _ in sources for point in own], max(search.num_trials - 1, 0)
     if not points:

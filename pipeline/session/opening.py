@@ -28,7 +28,7 @@ from pipeline.session.options import HANDED_OVER, Options
 from pipeline.session.preflight import external_files, require_inputs
 from pipeline.session.resolve import FLAGS, Chosen, resolve, said_by
 from pipeline.session.resume import KEPT, describe_data, grown
-from pipeline.session.warm_start import taken_in_words
+from pipeline.session.similar import warm_start
 from pipeline.study.looks import MAXIMUM
 from pipeline.study.study import Study
 
@@ -49,8 +49,6 @@ def prepare(
     from pipeline.data.cache import prepare as decode
 
     study = resolve(options, asked, record, means.device)
-    if options.warm_start and not record.begun:
-        console.print(folded(taken_in_words(asked.study, options.warm_start)), soft_wrap=True)
     began, decoded = time.monotonic(), False
     with Bar(console=console, transient=True, disable=not redraws(console)) as bar:
         task = bar.add_task("decoding the pictures once", visible=False)
@@ -73,6 +71,9 @@ def prepare(
             f"{time.monotonic() - began:.0f} s"
         )
     _tell_rules(data, console)
+    options, said = warm_start(options, asked, study, record, data.taken)
+    if said:
+        console.print(folded(said), markup=False, soft_wrap=True)
     study = resolve(options, asked, record, means.device, data)
     if study.ablation.match and not record.begun:
         _tell_matched(study, data, console)

@@ -5,6 +5,7 @@ from dataclasses import dataclass, fields
 
 MLRUNS = "mlruns"
 BEST = "best"  # the trial that --around is about
+AUTO = "auto"  # the record that --warm-start is to choose itself
 HANDED_OVER = "handed-over.json"  # the file of a study that another program made, for a moment
 
 

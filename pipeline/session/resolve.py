@@ -23,7 +23,7 @@ from pipeline.session.dropped import (
     without_idle_factors,
     without_lost_knobs,
 )
-from pipeline.session.options import BEST, Options
+from pipeline.session.options import AUTO, BEST, Options
 from pipeline.session.resume import GO_ON, KEPT, changed_settings, elsewhere, grown, recorded_in
 from pipeline.session.warm_start import require_warm, warmed
 from pipeline.study.load import load_study
@@ -74,7 +74,7 @@ def chosen(options: Options) -> Chosen:
     whole. Raises UserError.
     """
     study = load_study(options.study)
-    alone: dict[str, Any] = {"ablation.found": {}, "search.warmed": []}  # a record's
+    alone = {"ablation.found": {}, "search.warmed": [], "search.past": [], "search.past_of": ""}
     study = study.override(alone, source="study")
     sets = dict(_assignment(text) for text in options.sets)
     data, note, overrides = _data_folder(study, options.data, sets)
@@ -122,7 +122,7 @@ def resolve(
     study = as_recorded(record, asked.study)
     require_warm(record, options.warm_start)
     _require_portfolio(options, asked.study, study)
-    if options.warm_start and not record.begun:
+    if options.warm_start not in ("", AUTO) and not record.begun:
         study = warmed(study, options.warm_start)
     study = _with_kept_budget(options, asked, record, study)
     if study.baseline.precision == "auto" and device is not None:
@@ -196,6 +196,8 @@ def as_recorded(record: Record, study: Study) -> Study:
     old = as_today(Study, record.asked)
     known: dict[str, Any] = {
         "search.warmed": list(old.search.warmed),
+        "search.past": list(old.search.past),
+        "search.past_of": old.search.past_of,
         "search.portfolio": list(old.search.portfolio),  # of its version, or that it began with
     }
     if not study.search.objectives:

@@ -1,25 +1,27 @@
-"""`--warm-start`: a search begins with the best configurations of another study's record."""
+"""`--warm-start`: a search begins with what another study's record says is good."""
 
 import functools
 from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.counts import plural
-from pipeline.errors import UserError, printable
+from pipeline.errors import UserError, choices, printable
 from pipeline.frozen import Scalar, flatten
 from pipeline.record.ledger import FILE
 from pipeline.record.record import Record
-from pipeline.session.resume import elsewhere, recorded_in
+from pipeline.session.options import AUTO
+from pipeline.session.resume import recorded_in
 from pipeline.study.around import Around
 from pipeline.study.study import Study
 
-MOST_POINTS = 4
-"""More would cost a small search a part of its trials where the other study misleads."""
+MOST_POINTS = 200
+"""Of another study; of more as many are taken, evenly by their ranks."""
 
 
 def require_warm(record: Record, folder: str) -> None:
     """Raise UserError where a study has begun without the points that it now is to begin with."""
-    if folder and record.begun and not record.study.search.warmed:
+    search = record.study.search if record.begun else None
+    if folder not in ("", AUTO) and search and not (search.warmed or search.past):
         raise UserError(
             f"--warm-start: got {printable(folder)}, but this study has begun, and its first "
             "trials are recorded; allowed: leave it out, or --fresh to begin anew"
@@ -27,7 +29,7 @@ def require_warm(record: Record, folder: str) -> None:
 
 
 def warmed(study: Study, folder: str) -> Study:
-    """The study, which has not begun, with the other one's best points as the first of its search.
+    """The study, which has not begun, with the other one's points as its past.
 
     Raises UserError where nothing is recorded there, or nothing of it lies in this study's space.
     """
@@ -38,29 +40,52 @@ def warmed(study: Study, folder: str) -> Study:
             f"--warm-start: {printable(folder)}: none of {others} lies in the space of this study, "
             "or is another than its baseline"
         )
-    return study.override({"search.warmed": list(taken.points)}, source="--warm-start")
+    past = {"search.past": list(taken.points), "search.past_of": Path(folder).resolve().name}
+    return study.override(past, source="--warm-start")
 
 
 def taken_in_words(study: Study, folder: str) -> str:
     """What a study that has not begun takes of the other one."""
     taken = _taken(study, folder)
-    numbers = ", ".join(map(str, taken.trials))
-    said = f"warm start: trials {numbers} of {printable(folder)} are tried first, best first"
+    said = f"warm start: trial {taken.trials[0]} of {printable(folder)} is tried early"
+    if study.search.listens:
+        said += (
+            f"; the order of its {plural(len(taken.points), 'trial')} is heard while it agrees "
+            "with that of the search's own"
+        )
     if taken.passed_over:
-        better = plural(taken.passed_over, "better one is", "better ones are")
-        said += f"; {better} outside of this study's space, or its baseline"
+        others = plural(taken.passed_over, "trial is", "trials are")
+        said += f"; {others} outside of this study's space, or its baseline"
     return said
 
 
 @dataclass(frozen=True)
-class _Taken:
-    """The best trials' points in this study's space, their numbers there, and how many better ones
-    have none.
+class Taken:
+    """The trials' points in this study's space, best first, their numbers there, and how many have
+    none.
     """
 
     points: tuple[dict[str, Scalar], ...]
     trials: tuple[int, ...]
     passed_over: int
+
+
+def taken_of(study: Study, record: Record) -> Taken:
+    """What a study can take of another one's record."""
+    around = Around(study.space, study.baseline)
+    baseline = around.point(study.baseline.flat())
+    found: list[tuple[dict[str, Scalar], int]] = []
+    seen: list[dict[str, Scalar]] = []
+    passed_over = 0
+    for run in record.ranked_trials():
+        point = around.point(dict(flatten(run.config)), run.knobs)
+        if point is None or point == baseline or around.refusal(point):
+            passed_over += 1
+        elif point not in seen:
+            seen.append(point)
+            found.append((point, run.number))
+    found = found[:: -(-len(found) // MOST_POINTS) or 1]
+    return Taken(tuple(p for p, _ in found), tuple(n for _, n in found), passed_over)
 
 
 @functools.lru_cache(maxsize=1)
@@ -69,26 +94,13 @@ def _other(place: Path, _: tuple[int, int]) -> Record:
     return recorded_in(place)
 
 
-def _taken(study: Study, folder: str) -> _Taken:
+def _taken(study: Study, folder: str) -> Taken:
     place = Path(folder).expanduser()
     if not (place / FILE).exists():
+        known = sorted(path.parent.name for path in place.parent.glob(f"*/{FILE}"))
         raise UserError(
-            f"--warm-start: nothing is recorded in {printable(folder)}; give the folder of a study "
-            f"({elsewhere(place.parent)})"
+            f"--warm-start: nothing is recorded in {printable(folder)}; give the folder of a "
+            f"study: {choices(place.name, (AUTO, *known))}"
         )
-    around = Around(study.space, study.baseline)
-    baseline = around.point(study.baseline.flat())
-    points: list[dict[str, Scalar]] = []
-    trials: list[int] = []
-    passed_over = 0
     found = (place / FILE).stat()
-    for run in _other(place, (found.st_mtime_ns, found.st_size)).ranked_trials():
-        point = around.point(dict(flatten(run.config)), run.knobs)
-        if point is None or point == baseline or around.refusal(point):
-            passed_over += 1
-        elif point not in points:
-            points.append(point)
-            trials.append(run.number)
-        if len(points) == MOST_POINTS:
-            break
-    return _Taken(tuple(points), tuple(trials), passed_over)
+    return taken_of(study, _other(place, (found.st_mtime_ns, found.st_size)))

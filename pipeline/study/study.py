@@ -1,9 +1,8 @@
 """A study: baseline, search space, search budget, ablation."""
 
 from dataclasses import replace
-from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import Field
 
 from pipeline.core.config import TrainConfig
 from pipeline.counts import plural
@@ -12,8 +11,11 @@ from pipeline.frozen import Frozen, Scalar, flatten
 from pipeline.study.around import Around
 from pipeline.study.designs import Arm, Design, Label, Overrides
 from pipeline.study.names import NAME
-from pipeline.study.objectives import FOUND, Objective, each_once
-from pipeline.study.schedulers import SCHEDULERS, Ladder, SchedulerName
+from pipeline.study.objectives import FOUND
+from pipeline.study.schedulers import SCHEDULERS
+from pipeline.study.search import NUM_FIRST
+from pipeline.study.search import Sampler as Sampler
+from pipeline.study.search import Search as Search
 from pipeline.study.space import Space
 from pipeline.study.survey import check
 from pipeline.study.tuning import Fixed, Replicated, Target, Tuning, nuisance, num_trials, targets
@@ -30,69 +32,6 @@ EQUAL = (
 )  # what a comparison of arms is void without
 LEAST_LEVELS = 3  # that variance is told apart by
 MOST_POINTS = 100_000  # of a grid; a search has no more trials
-
-
-Sampler = Literal["tpe", "gp", "nsga2", "random", "qmc", "grid"]
-
-
-class Search(Frozen):
-    """The budget and the way of the search. `num_trials` is the total, whatever was done before."""
-
-    num_trials: int = Field(default=40, ge=0, le=100_000)
-    sampler: Sampler = "tpe"
-    scheduler: SchedulerName = "promotion"
-    reduction: int = Field(
-        default=3, ge=2, le=10, description="eta: one in eta goes on from a rung"
-    )
-    num_rungs: int = Field(
-        default=3,
-        ge=1,
-        le=6,
-        description="rungs at R/eta^(k-1), …, R/eta, R of a trial's own epochs",
-    )
-    race: int = Field(
-        default=3,
-        ge=0,
-        le=100,
-        description="best trials that are trained again on fresh replicates; the one that stays is "
-        "an arm of the ablation; 0: none",
-    )
-    seed: int = Field(default=0, ge=0, lt=2**31)
-    objectives: Annotated[tuple[Objective, ...], AfterValidator(each_once)] = Field(
-        default=(),
-        description="costs that the study's own search keeps low beside its metric: it looks for a "
-        "front instead of a best trial",
-    )
-    first: tuple[Overrides, ...] = Field(
-        default=(),
-        description="points of the study's own search that are tried right after the baseline; "
-        "knobs that one does not name have the baseline's values",
-    )
-    warmed: tuple[Overrides, ...] = Field(
-        default=(), description="points tried after these, taken from another study's record"
-    )
-    portfolio: tuple[Overrides, ...] = Field(
-        default=(),
-        description="points tried after these, which were good on other pictures; those that do "
-        "not lie in the space are left out",
-    )
-
-    @property
-    def ladder(self) -> Ladder:
-        """Where trials are judged."""
-        return SCHEDULERS[self.scheduler].rungs(self.reduction, self.num_rungs)
-
-    @property
-    def way(self) -> str:
-        """What the scheduler does, in words."""
-        return SCHEDULERS[self.scheduler].words(self.reduction)
-
-    def unused(self) -> str:
-        """A field that was set and that the scheduler does not use; '' where there is none."""
-        theirs = frozenset[str]().union(*(kind.uses for kind in SCHEDULERS.values()))
-        idle = theirs - SCHEDULERS[self.scheduler].uses
-        defaults = type(self).model_fields
-        return next((f for f in sorted(idle) if getattr(self, f) != defaults[f].default), "")
 
 
 class Ablation(Frozen):
@@ -289,12 +228,18 @@ class Study(Frozen):
             around.complete(point, source=f"{source}, point {number}")
             for number, point in enumerate(self.search.first, 1)
         )
-        return own + around.within(self.search.warmed) + self.from_portfolio
+        warmed = around.within(self.search.warmed)
+        return own + warmed + self.from_portfolio + self.from_past[:NUM_FIRST]
 
     @property
     def from_portfolio(self) -> tuple[dict[str, Scalar], ...]:
         """The points of the portfolio that the search can try as they are."""
         return Around(self.space, self.baseline).within(self.search.portfolio, whole=True)
+
+    @property
+    def from_past(self) -> tuple[dict[str, Scalar], ...]:
+        """The points of another study that lie in the space, best first."""
+        return Around(self.space, self.baseline).within(self.search.past)
 
     def spaces(self) -> dict[str, tuple[TrainConfig, Space | None]]:
         """Arm → its config and the part of the space that is its to tune, where arms are tuned;

@@ -67,7 +67,7 @@ class Target:
 
     `name` is "" for the study's own search, "arm:NAME" or "arm:NAME#r" for an arm's. `replicate` is
     that of its trials, `serves` the replicate of the arm that it is for (0: all of them).
-    `first`: points that are tried before a sampler is asked.
+    `first`: points that are tried before a sampler is asked. `past`: another study's, best first.
     """
 
     name: str
@@ -79,6 +79,7 @@ class Target:
     replicate: int = 0
     serves: int = 0
     first: tuple[Mapping[str, Scalar], ...] = ()
+    past: tuple[Mapping[str, Scalar], ...] = ()
 
 
 def targets(

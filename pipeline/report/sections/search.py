@@ -2,14 +2,19 @@
 reached.
 """
 
+import math
 from collections.abc import Iterator
 
 from pipeline.analysis.search_results import STATUS, Search, flat_config
 from pipeline.analysis.wording import NONE, Points, value
 from pipeline.counts import duration, plural
+from pipeline.errors import printable
+from pipeline.frozen import Scalar, flatten
 from pipeline.record.record import Run
 from pipeline.report.document import Block, Cell, Column, Figure, Heading, Table, Text, table
+from pipeline.study.around import Around
 from pipeline.study.judged import Judged
+from pipeline.study.search import NUM_FIRST
 from pipeline.study.study import Study
 
 DECIMALS = 2  # of a percent
@@ -67,10 +72,11 @@ def overview(search: Search, study: Study) -> str:
     )
     seconds = duration(sum(run.seconds for run in search.trials))
     read = f" {READ.format(search.judged.val)}" if search.leveled else ""
-    num = len(study.from_portfolio)
-    begun = len(study.first_points()) - num + 1
+    num, past = len(study.from_portfolio), len(study.from_past[:NUM_FIRST])
+    begun = len(study.first_points()) - num - past + 1
     if num and begun < search.proposed:
         read += f" {_numbered(begun, begun + num - 1, search.proposed)}"
+    read += heard_of(search, study)
     return (
         f"{search.proposed} of {plural(search.planned, 'planned trial')}{again}: {ended}. Sampler "
         f"{study.search.sampler}, {study.search.way}. Training time of the trials, summed: "
@@ -83,6 +89,53 @@ def _numbered(first: int, last: int, proposed: int) -> str:
     last = min(last, proposed - 1)
     which = f"Trial {first} was" if first == last else f"Trials {first} to {last} were"
     return f"{which} chosen beforehand, as good on other pictures."
+
+
+def heard_of(search: Search, study: Study) -> str:
+    """What another study said to this search, and how long that was heard; '' where none did."""
+    from pipeline.engine.past import LEAST_TRIALS, Past  # numpy, for few reports
+
+    if not (points := study.from_past):
+        return ""
+    number = len(study.first_points())
+    said = f" Trial {number} was the best of {printable(study.search.past_of, 60)}."
+    said *= number < search.proposed
+    if not study.search.listens:
+        return said
+    agreed = Past(study.space, points).history(*_own(search, study))
+    said += (
+        f" The order of its {plural(len(points), 'trial')} chooses among points that are drawn, "
+        "while it agrees with that of the search's own trials."
+    )
+    if not agreed:
+        few = f"fewer than {LEAST_TRIALS} own trials to compare it with"
+        return f"{said} It was never heard: {few}."
+    last = max((n for n, one in enumerate(agreed, LEAST_TRIALS) if one > 0), default=0)
+    num = len(agreed) + LEAST_TRIALS - 1
+    how = (
+        "It agreed to the end"
+        if last == num
+        else f"After {plural(last, 'trial')} it was no longer heard"
+        if last
+        else "It was never heard"
+    )
+    return f"{said} {how}: rank correlation {agreed[-1]:.2f} over {plural(num, 'own trial')}."
+
+
+def _own(search: Search, study: Study) -> tuple[list[dict[str, Scalar]], list[float]]:
+    """The points of the search's trials by number, and what they are worth at the rung that most
+    have reached, more being better; of one that diverged on its way there minus infinity.
+    """
+    told = [
+        run.rungs if run.status != "diverged" else {**run.rungs, run.rung: -math.inf * run.sign}
+        for run in search.trials
+    ]
+    rung = max(range(search.num_rungs), key=lambda rung: sum(rung in rungs for rungs in told))
+    around, found = Around(study.space, study.baseline), []
+    for run, rungs in zip(search.trials, told, strict=True):
+        point = around.point(dict(flatten(run.config)), run.knobs) if rung in rungs else None
+        found += [(point, run.sign * rungs[rung])] if point else []
+    return [point for point, _ in found], [value for _, value in found]
 
 
 def winner(search: Search, best: Run) -> str:
