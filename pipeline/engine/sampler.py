@@ -131,8 +131,8 @@ class RungSampler:
         reached.
         """
         told = max(self._told, key=len)
-        values = {n: told[n].value if told[n].values else -math.inf for n in sorted(told)}
-        return [self._knobs[n] for n in values], list(values.values())
+        values = [(told[n].values or [-math.inf])[0] for n in sorted(told)]
+        return [self._knobs[n] for n in sorted(told)], values
 
     def _drawn(
         self, trial: int, history: list[FrozenTrial] | None, number: int = 0
@@ -142,8 +142,8 @@ class RungSampler:
         trial was already is no new one. `number`: of the row.
         """
         for draw in range(MOST_DRAWS):
-            chance = (self.seed, trial, draw, number) if number else (self.seed, trial, draw)
-            chance = chance if any(chance[2:]) else (self.seed, trial)
+            own = (draw, number) if number else (draw,) if draw else ()
+            chance = (self.seed, trial, *own)
             state = np.random.SeedSequence(chance)
             if draw and (history is None or draw >= MODEL_DRAWS):
                 unit = np.random.default_rng(state).random
