@@ -1,5 +1,6 @@
 """A search that begins with what another study's record says is good."""
 
+import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +17,8 @@ from pipeline.errors import UserError
 from pipeline.record.ledger import FILE
 from pipeline.record.lines import seal, unseal
 from pipeline.record.record import Record
+from pipeline.report.language.catalogue import catalogue
+from pipeline.report.language.translator import Translator
 from pipeline.report.sections.search import heard_of, overview
 from pipeline.session.cli import parser
 from pipeline.session.dry_run import preview
@@ -308,8 +311,12 @@ def test_the_report_says_what_was_heard(other: tuple[Path, Record], tmp_path: Pa
     assert "It agreed to the end: rank correlation " in right
     wrong = said("wrong", lambda config, _: 0.3 + config.model.dropout)
     assert "heard: rank correlation -" in wrong
-    short = study(3).override({"search.past": list(given.search.past)}, source="test")
+    past = {"search.past": list(given.search.past), "search.past_of": "other"}
+    short = study(3).override(past, source="test")
     assert "never heard: fewer than 6 own trials" in said("short", dropped_out, short)
+    say = Translator(catalogue("zh"), ["other"])
+    for text in (right, wrong, said("few", dropped_out, short)):
+        assert not re.search("[a-z]{3}", say.text(text.strip()).replace("other", "")), text
     record = drive(open_plan(tmp_path / "plain", study(4)), Worker())
     assert heard_of(read_search(record, study(4)), study(4)) == ""
     assert "Trial" not in overview(read_search(record, study(4)), study(4))
