@@ -1,4 +1,4 @@
-"""Parts of the training pictures: which are kept, what is said of more, and the studies that ask."""
+"""Parts of the training pictures: which are kept, what is said of more, the studies that ask."""
 
 import dataclasses
 import re

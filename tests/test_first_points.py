@@ -10,8 +10,9 @@ from pipeline.session.cli import options, parser
 from pipeline.session.dry_run import preview
 from pipeline.session.resolve import chosen
 from pipeline.session.resume import changed_settings, grown
+from pipeline.study.samplers import Sampler
 from pipeline.study.space import Choice, Int, Space
-from pipeline.study.study import Sampler, Search
+from pipeline.study.study import Search
 from tests.driver import Worker, drive, facts, open_plan
 from tests.studies import small_study
 from tests.test_plan import prefixes

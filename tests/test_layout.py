@@ -38,6 +38,7 @@ DOORS = {
     "ray": ("engine.ray_node", "engine.ray_tune"),
     "optuna": ("engine.sampler", "analysis.optuna_importance"),
     "mlflow": ("record.mlflow_store", "record.tracking"),
+    "cmaes": ("engine.evolution",),
 }
 LIGHT = (
     "core.config",
@@ -75,6 +76,7 @@ HEAVY = {
     "matplotlib",
     "ray",
     "optuna",
+    "cmaes",
     "mlflow",
     "timm",
     "pyDOE3",

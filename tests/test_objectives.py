@@ -42,10 +42,11 @@ from pipeline.session.resolve import resolve
 from pipeline.session.resume import require_settings
 from pipeline.study.dominance import best, crowding, dominates
 from pipeline.study.dominance import front as undominated
+from pipeline.study.samplers import Sampler
 from pipeline.study.schedulers import SCHEDULERS, Scheduler
 from pipeline.study.schedulers.base import AtOnce
 from pipeline.study.space import Float, Int, Space
-from pipeline.study.study import Sampler, Study
+from pipeline.study.study import Study
 from pipeline.study.tuning import RACE
 from tests import commands
 from tests.driver import Worker, drive, facts, open_plan, quality

@@ -13,11 +13,12 @@ import pytest
 from hypothesis import strategies as st
 
 from pipeline.engine import sampler as module
-from pipeline.engine.sampler import MIN_VALUES, MODELS, NUM_BEST, NUM_LATEST, RungSampler
+from pipeline.engine.sampler import MIN_VALUES, NUM_BEST, NUM_LATEST, RungSampler
 from pipeline.errors import UserError
-from pipeline.study.drawn import Endless, at, grid
+from pipeline.study.drawn import Endless, at, grid, share
+from pipeline.study.ranges import coded
+from pipeline.study.samplers import LEARNING, Sampler
 from pipeline.study.space import Choice, Float, Int, Space
-from pipeline.study.study import Sampler
 from tests.studies import small_study
 
 FLAT = Space(
@@ -115,7 +116,7 @@ def test_proposals_lie_in_the_space_and_name_the_rung_that_made_them(space, kind
     for knobs, asked in proposals:
         assert all(knob.contains(value) for knob, value in space.active(knobs).values())
         assert space.point(knobs) == knobs
-        assert asked in ((0, 1) if kind in MODELS else (0,))
+        assert asked in ((0, 1) if kind in LEARNING else (0,))
     assert len({str(knobs) for knobs, _ in proposals}) > (5 if space is BRANCHED else number - 10)
 
 
@@ -395,10 +396,88 @@ def test_the_evenly_spread_points_cover_the_space():
 
 
 @hypothesis.given(st.floats(0, 1, exclude_max=True))
-def test_a_share_of_a_range_is_a_value_of_it(share):
-    for space in (FLAT, BRANCHED, STEPPED, FINITE):
-        point = at(space, lambda _: share)
+def test_a_share_of_a_range_is_a_value_of_it_and_is_found_again(place):
+    for space in (FLAT, BRANCHED, STEPPED, FINITE, SIZES):
+        point = at(space, lambda _: place)
         assert space.point(point) == point
+        active = space.active(point)
+
+        def again(name: str, active=active) -> float:
+            knob, value = active[name]
+            return min(share(knob, coded(knob, value)), math.nextafter(1, 0))
+
+        assert at(space, again) == pytest.approx(point)
+
+
+SIZES = Space(
+    knobs={
+        "model.shortcut": Choice(options=("C", "B", "A"), ordered=True),
+        "batch_size": Choice(options=(32, 64, 128)),
+        "epochs": Int(low=3, high=30, log=True),
+    }
+)
+
+
+def test_numbers_are_what_has_neighbours_and_fields_of_variants_are_told_apart():
+    assert [slot.name for slot in FLAT.numbers()] == [
+        "optimizer.lr",
+        "model.dropout",
+        "epochs",
+        "batch_size",
+    ]
+    assert [slot.path for slot in BRANCHED.numbers()] == [
+        "model.width",
+        "optimizer.lr",
+        "optimizer.momentum",
+        "optimizer.lr",
+    ]
+    assert len(SIZES.numbers()) == 3
+
+
+def test_cmaes_learns_of_numbers_wherever_they_are_and_of_variants_together():
+    """Good are wide networks whose learning rate lies high in its optimizer's own range."""
+    made = make(BRANCHED, "cmaes", num_rungs=1)
+    found = []
+    for trial in range(120):
+        knobs, _ = made.ask(trial)
+        rates = {s.name: s.knob for s in BRANCHED.numbers() if s.path == "optimizer.lr"}
+        name = f"optimizer.{knobs['optimizer.name']}.lr"
+        place = share(rates[name], knobs["optimizer.lr"]) if name in rates else None
+        found.append((knobs["optimizer.name"], place, knobs["model.width"]))
+        made.tell(trial, 0, knobs["model.width"] / 64 + (place or 0.0))
+    late = found[60:]
+    for name in ("sgd", "adam"):
+        places = [place for optimizer, place, _ in late if optimizer == name]
+        assert len(places) >= 10, "options stay at random"
+        assert np.mean(places) > 0.8
+    assert np.mean([width for *_, width in late]) > 50
+
+
+def test_cmaes_ranks_who_came_farther_first_and_what_diverged_last():
+    """Small networks alone reach the rung above, with the lower values; large ones diverge."""
+    space = Space(knobs={"model.width": Int(low=1, high=64), "epochs": Int(low=1, high=64)})
+    made = make(space, "cmaes")
+    for trial in range(40):
+        knobs, _ = made.ask(trial)
+        width = knobs["model.width"]
+        if width > 42:
+            made.diverge(trial, 0)
+        else:
+            made.tell(trial, 0, width / 100)
+            if width <= 21:
+                made.tell(trial, 1, 0.01)
+    widths = [made.ask(trial)[0]["model.width"] for trial in range(100, 130)]
+    assert sum(width <= 21 for width in widths) > 20
+    assert sum(width > 42 for width in widths) < 3
+
+
+def test_what_cmaes_is_not_for_is_refused_with_what_is():
+    options = Space(knobs={"model.plain": Choice(options=(True, False))})
+    with pytest.raises(UserError, match=r"search.sampler: cmaes moves numbers, .* as tpe"):
+        small_study(space=options, sampler="cmaes").check()
+    two = small_study(space=FLAT, sampler="cmaes").override({"search.objectives": ["params"]})
+    with pytest.raises(UserError, match=r"cmaes learns from one objective, .* allowed: tpe, gp or"):
+        two.check()
 
 
 def test_a_gaussian_process_goes_where_the_values_are_good():

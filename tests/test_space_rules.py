@@ -16,8 +16,8 @@ from pipeline.session.dry_run import preview
 from pipeline.study.around import Around
 from pipeline.study.drawn import grid
 from pipeline.study.expression import parse
+from pipeline.study.samplers import Sampler
 from pipeline.study.space import Choice, Float, Int, Space
-from pipeline.study.study import Sampler
 from pipeline.study.survey import check, example, never_drawn
 from tests.driver import Worker, drive, open_plan
 from tests.studies import small_study

@@ -113,9 +113,9 @@ class PastChance(Promotion):
         return above <= len(standings) / 10 or super()._misleads(rung)
 
 
-def _begun(curves: CurveSet, seed: int, *, length: int) -> Rungs:
+def _begun(curves: CurveSet, seed: int, *, length: int, kind: str = "tpe") -> Rungs:
     """Ours, beginning with what is good on the other sets."""
-    return Rungs(curves, seed, first=portfolio(others(curves.name), length))
+    return Rungs(curves, seed, kind=kind, first=portfolio(others(curves.name), length))
 
 
 METHODS: dict[str, Callable[[CurveSet, int], Searcher]] = {
@@ -128,7 +128,10 @@ METHODS: dict[str, Callable[[CurveSet, int], Searcher]] = {
     "ours, grouped": lambda curves, seed: Rungs(curves, seed, scheduler=Grouped),
     "ours, past chance": lambda curves, seed: Rungs(curves, seed, scheduler=PastChance),
     "evenly spread, promoted": lambda curves, seed: Rungs(curves, seed, kind="qmc"),
-    "ours, gp": lambda curves, seed: Rungs(curves, seed, kind="gp"),
+    "ours, gp": partial(Rungs, kind="gp"),
+    "ours, gp, portfolio of 4": partial(_begun, length=LENGTH, kind="gp"),
+    "ours, cmaes": partial(Rungs, kind="cmaes"),
+    "ours, cmaes, portfolio of 4": partial(_begun, length=LENGTH, kind="cmaes"),
     **{
         f"ours, {name}": partial(Rungs, scheduler=kind)
         for name, kind in SCHEDULERS.items()

@@ -33,6 +33,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from pipeline.core.config import TrainConfig
 from pipeline.counts import plural
+from pipeline.engine.evolution import Evolution, Ranked
 from pipeline.engine.past import NUM_DRAWS, Past
 from pipeline.engine.points import MOST_DRAWS, Legal, all_of, spread
 from pipeline.errors import UserError
@@ -41,8 +42,8 @@ from pipeline.study.around import Around
 from pipeline.study.dominance import best
 from pipeline.study.drawn import at
 from pipeline.study.ranges import Float, Int, Range, coded
+from pipeline.study.samplers import LEARNING, Sampler
 from pipeline.study.space import Space
-from pipeline.study.study import Sampler
 
 MIN_VALUES = 8
 """A rung is asked for suggestions once it has this many finite values."""
@@ -55,6 +56,7 @@ POPULATION = 16
 thousands.
 """
 
+History = list[FrozenTrial] | Evolution
 MODEL_DRAWS = 10
 """A model is asked so often for a legal point, before they are drawn evenly."""
 
@@ -64,8 +66,8 @@ optuna.logging.set_verbosity(optuna.logging.ERROR)
 class RungSampler:
     """Proposes points of `space`: `tpe` by the tree-structured Parzen estimator (multivariate, one
     group per branch, running trials counted as poor so that workers do not crowd), `gp` by a
-    Gaussian process, `nsga2` by crossing the best with each other, `random` independently of all
-    values, `qmc` evenly spread, `grid` all points that there are.
+    Gaussian process, `nsga2` by crossing the best with each other, `cmaes` by CMA-ES over its
+    numbers, `random` independently of all values, `qmc` evenly spread, `grid` all points.
 
     A suggestion depends on the set of recorded facts and not on their order, so `replay`, `tell`
     and `diverge` may come from a ledger in any order that names a trial before its values. A call
@@ -112,7 +114,7 @@ class RungSampler:
         What the configuration refuses is never proposed.
         """
         known = [r for r, ranked in enumerate(self._ranked) if len(ranked) >= MIN_VALUES]
-        informed = known if self.kind in MODELS else []
+        informed = known if self.kind in LEARNING else []
         asked = max(informed, default=0)
         knobs = self._fixed.get(trial - self.begins + 1) if self._fixed else None
         if knobs is None:
@@ -120,7 +122,7 @@ class RungSampler:
         self.replay(trial, knobs, asked)
         return knobs, asked
 
-    def _advised(self, trial: int, history: list[FrozenTrial] | None) -> dict[str, Scalar]:
+    def _advised(self, trial: int, history: History | None) -> dict[str, Scalar]:
         """A point that is drawn; while the past is heard, that of several which it ranks first."""
         heard = self.past is not None and self.past.heard(*self._compared())
         points = [self._drawn(trial, history, n) for n in range(NUM_DRAWS if heard else 1)]
@@ -134,9 +136,7 @@ class RungSampler:
         values = [(told[n].values or [-math.inf])[0] for n in sorted(told)]
         return [self._knobs[n] for n in sorted(told)], values
 
-    def _drawn(
-        self, trial: int, history: list[FrozenTrial] | None, number: int = 0
-    ) -> dict[str, Scalar]:
+    def _drawn(self, trial: int, history: History | None, number: int = 0) -> dict[str, Scalar]:
         """The first legal point of a row of draws, each of a seed of its own: by the model of
         `history`, where there is one, and after MODEL_DRAWS of them evenly. A child that is what a
         trial was already is no new one. `number`: of the row.
@@ -150,7 +150,7 @@ class RungSampler:
                 knobs = at(self.around, lambda _, unit=unit: unit())  # type: ignore[misc]
             else:
                 knobs = self._asked(int(state.generate_state(1)[0]), history)
-                if self.kind == "nsga2" and history and frozenset(knobs.items()) in self._seen:
+                if self.kind in BREEDING and history and frozenset(knobs.items()) in self._seen:
                     continue
             if not self.around.refusal(knobs):
                 return knobs
@@ -159,8 +159,10 @@ class RungSampler:
             f"the last one: {self.around.refusal(knobs)}"
         )
 
-    def _asked(self, seed: int, history: list[FrozenTrial] | None) -> dict[str, Scalar]:
-        """What Optuna proposes; without a history at random."""
+    def _asked(self, seed: int, history: History | None) -> dict[str, Scalar]:
+        """What Optuna or CMA-ES proposes; without a history at random."""
+        if isinstance(history, Evolution):
+            return history.draw(seed)
         sampler = RandomSampler(seed) if history is None else MODELS[self.kind](seed)
         study = optuna.create_study(
             directions=["maximize"] * (1 + self.num_costs),
@@ -220,10 +222,12 @@ class RungSampler:
         told.number = point.number
         return True
 
-    def _history(self, rung: int) -> list[FrozenTrial]:
+    def _history(self, rung: int) -> History:
         """The study of `rung`, by trial number: what was told there, and what it proposed and still
-        waits for. Of a genetic algorithm the parents alone.
+        waits for. Of a genetic algorithm the parents alone; CMA-ES has learned from all rungs.
         """
+        if self.kind == "cmaes":
+            return Evolution(self.around, self._ranking(), self.seed)
         if self.kind == "nsga2":
             return [self._told[rung][trial] for trial in sorted(self._best(rung, POPULATION))]
         top = set(self._best(rung, NUM_BEST))
@@ -233,6 +237,16 @@ class RungSampler:
             self._told[rung].get(trial) or self._running[rung][trial]
             for trial in sorted({*top, *latest})
         ]
+
+    def _ranking(self) -> list[Ranked]:
+        """All that was told, by trial number: who came farther is ahead, then the higher value
+        there; what diverged is last.
+        """
+        found: dict[int, Ranked] = {}
+        for rung, told in enumerate(self._told):
+            for number, trial in told.items():
+                found[number] = (trial.params, (1, rung, *trial.values[:1]) if trial.values else ())
+        return [found[number] for number in sorted(found)]
 
     def _best(self, rung: int, count: int) -> list[int]:
         """The best that were told at `rung`, as many or all."""
@@ -279,6 +293,7 @@ def _nsga2(seed: int) -> NSGAIISampler:
 
 MODELS: dict[str, Callable[[int], BaseSampler]] = {"tpe": _tpe, "gp": _gp, "nsga2": _nsga2}
 """Samplers that learn from values; by a seed of the suggestion's own."""
+BREEDING = ("nsga2", "cmaes")  # whose children may be what a trial was already
 FIXED: dict[str, Callable[[Around, int], Iterator[dict[str, Scalar]]]] = {
     "qmc": spread,
     "grid": all_of,

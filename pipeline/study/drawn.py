@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Protocol, cast
 
 from pipeline.frozen import Scalar
-from pipeline.study.ranges import Suggests
+from pipeline.study.ranges import Choice, Int, Range, Suggests
 
 Unit = Callable[[str], float]
 
@@ -58,6 +58,21 @@ def at(space: Asked, unit: Unit, held: Mapping[str, Scalar] | None = None) -> di
     value; both by qualified names.
     """
     return space.suggest(_Drawn(unit, held or {}))
+
+
+def share(knob: Range, value: Scalar) -> float:
+    """Where a value, as `coded` has it, lies in its range, in [0, 1]; `at` makes it of that."""
+    if isinstance(knob, Choice):
+        place = cast(int, value) if knob.ordered else knob.options.index(cast(float, value))
+        return (place + 0.5) / len(knob.options)
+    number, low, high = float(cast(float, value)), float(knob.low), float(knob.high)
+    if isinstance(knob, Int) and knob.log:
+        low, high = low - 0.5, high + 0.5
+    if knob.log:
+        return math.log(number / low) / math.log(high / low)
+    if knob.step is None:
+        return (number - low) / (high - low)
+    return (round((number - low) / knob.step) + 0.5) / (round((high - low) / knob.step) + 1)
 
 
 class Endless(ValueError):

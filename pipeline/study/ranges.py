@@ -170,5 +170,13 @@ def coded(knob: "Range", value: Scalar) -> Scalar:
     return knob.coded(value) if isinstance(knob, Choice) else value
 
 
+def is_number(knob: "Range") -> bool:
+    """Whether neighbouring values are alike, by the order in which they stand."""
+    if not isinstance(knob, Choice) or knob.ordered:
+        return True
+    numbers = [o for o in knob.options if isinstance(o, (int, float)) and not isinstance(o, bool)]
+    return len(numbers) == len(knob.options) > 1 and numbers == sorted(numbers)
+
+
 Knob = Annotated[Float | Int | Choice, Field(discriminator="kind")]
 Range = Float | Int | Choice

@@ -1,19 +1,19 @@
 """The search of a study: what proposes, who goes on, what is tried first."""
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import AfterValidator, Field
 
 from pipeline.frozen import Frozen
 from pipeline.study.designs import Overrides
 from pipeline.study.objectives import Objective, each_once
+from pipeline.study.samplers import Sampler
 from pipeline.study.schedulers import SCHEDULERS, Ladder, SchedulerName
 
 NUM_FIRST = 1  # of another study's points; more of them cost more where it misleads
 
-Sampler = Literal["tpe", "gp", "nsga2", "random", "qmc", "grid"]
-
-LEARN = ("tpe", "gp", "nsga2")  # from values
+LISTENING = ("tpe", "gp", "nsga2")
+"""The samplers that hear another study's order; of `cmaes` it was not measured."""
 
 
 class Search(Frozen):
@@ -73,10 +73,10 @@ class Search(Frozen):
 
     @property
     def listens(self) -> bool:
-        """Whether the order of another study's points is heard: by a sampler that learns from
-        values, of the metric alone.
+        """Whether the order of another study's points is heard: by a sampler that hears it,
+        of the metric alone.
         """
-        return self.sampler in LEARN and not self.objectives
+        return self.sampler in LISTENING and not self.objectives
 
     @property
     def way(self) -> str:

@@ -12,7 +12,7 @@ from pydantic import Field, model_validator
 from pipeline.errors import choices
 from pipeline.frozen import Frozen, Scalar
 from pipeline.study.expression import ExpressionError, parse
-from pipeline.study.ranges import GRID_ERROR, Knob, Range, Suggests
+from pipeline.study.ranges import GRID_ERROR, Knob, Range, Suggests, is_number
 from pipeline.study.ranges import Choice as Choice
 from pipeline.study.ranges import Float as Float
 from pipeline.study.ranges import Int as Int
@@ -241,6 +241,12 @@ class Space(Frozen):
         """Qualified names of the knobs that have no list of values."""
         ranges = [(slot.name, slot.knob) for slot in self.slots()]
         return [n for n, knob in ranges if isinstance(knob, Float) and knob.step is None]
+
+    def numbers(self) -> list[Slot]:
+        """The knobs whose neighbouring values are alike: of choices the ordered ones, and numbers
+        that rise.
+        """
+        return [slot for slot in self.slots() if is_number(slot.knob)]
 
     def num_points(self) -> int:
         """Points of a space whose knobs all have a list of values (see `endless`)."""

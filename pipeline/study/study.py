@@ -12,9 +12,9 @@ from pipeline.study.around import Around
 from pipeline.study.designs import Arm, Design, Label, Overrides
 from pipeline.study.names import NAME
 from pipeline.study.objectives import FOUND
+from pipeline.study.samplers import unfit
 from pipeline.study.schedulers import SCHEDULERS
 from pipeline.study.search import NUM_FIRST
-from pipeline.study.search import Sampler as Sampler
 from pipeline.study.search import Search as Search
 from pipeline.study.space import Space
 from pipeline.study.survey import check
@@ -31,7 +31,6 @@ EQUAL = (
     "metrics",
 )  # what a comparison of arms is void without
 LEAST_LEVELS = 3  # that variance is told apart by
-MOST_POINTS = 100_000  # of a grid; a search has no more trials
 
 
 class Ablation(Frozen):
@@ -196,17 +195,8 @@ class Study(Frozen):
                 raise UserError(
                     f"study '{self.name}', space: {path}: it must be the same for all trials"
                 )
-        if self.search.sampler == "grid" and (endless := self.space.endless()):
-            raise UserError(
-                f"study '{self.name}', search.sampler: grid tries every value, and "
-                f"{', '.join(endless)} {'has' if len(endless) == 1 else 'have'} no list of them; "
-                "allowed: a step, options, or another sampler"
-            )
-        if self.search.sampler == "grid" and (size := self.space.num_points()) > MOST_POINTS:
-            raise UserError(
-                f"study '{self.name}', search.sampler: grid: the space has {size:,} points; "
-                f"allowed: at most {MOST_POINTS:,}, or another sampler, as qmc"
-            )
+        if refused := unfit(self.search.sampler, self.space, self.search.objectives):
+            raise UserError(f"study '{self.name}', search.sampler: {refused}")
         if field := self.search.unused():
             users = [name for name, kind in SCHEDULERS.items() if field in kind.uses]
             raise UserError(

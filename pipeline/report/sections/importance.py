@@ -19,6 +19,7 @@ from pipeline.counts import plural
 from pipeline.report.document import Block, Bullets, Cell, Column, Figure, Heading, Table, Text
 from pipeline.report.figures.tuning_curve import caption
 from pipeline.study.judged import Judged
+from pipeline.study.samplers import LEARNING
 from pipeline.study.study import Study
 
 NOISE = "not distinguishable from noise"
@@ -183,7 +184,7 @@ def _selection(sample: Sample, study: Study) -> Iterator[str]:
             "Too few of these trials reached the rung above to say whether this importance holds "
             "on longer training."
         )
-    if study.search.sampler in ("tpe", "gp", "nsga2"):
+    if study.search.sampler in LEARNING:
         yield (
             f"Sampler {study.search.sampler.upper()}: it crowds where values were good, so the "
             "trials do not cover the space "
