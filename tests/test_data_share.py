@@ -113,7 +113,9 @@ def test_a_power_law_says_what_twice_the_pictures_would_give(tmp_path: Path) -> 
     assert found.points[-1].doubling is None
     page = texts(read(book.record(), tmp_path), {})["report.md"]
     assert "Would more pictures help?" in page
-    assert re.search(r"would give \+[45]\.\d+ points", page), page[page.index("Would more") :][:900]
+    assert re.search(r"1,600 pictures would give \+[45]\.\d+ points", page), page[
+        page.index("Would more") :
+    ][:900]
     assert "fewer pictures were fewer steps, too" in page
     chinese = texts(read(book.record(), tmp_path), {}, "zh")["report.md"]
     assert "更多图像会有帮助吗" in chinese

@@ -22,7 +22,7 @@ SILENT = {
 METHOD = (
     "A class's pictures are drawn anew in each replicate, a smaller share lies within a larger "
     "one. A doubling: the slope of each replicate's values against the logarithm of the number of "
-    "pictures. More than there are: a line through the logarithms of its errors, a power law "
+    "pictures. Twice as many: a line through the logarithms of its errors, a power law "
     "(Hestness and others 2017). The 95 % intervals are those of replicates, each on its own; they "
     "do not know whether the law goes on."
 )
@@ -56,8 +56,8 @@ def _answer(curve: Curve, shown: Points) -> Iterator[str]:
         )
     if curve.more is not None:
         yield (
-            "If errors go on falling like that, twice as many as there are would give "
-            f"{_worth(curve.more, shown)}: a guess beyond what was seen."
+            f"If errors go on falling like that, {2 * most.num_train:,.0f} pictures would give "
+            f"{_worth(curve.more, shown)} more: a guess beyond what was seen."
         )
     else:
         yield f"{most.arm}: what more pictures would give is not said: {SILENT[curve.silence]}."
