@@ -47,7 +47,7 @@ def test_where_an_arm_learned_the_others_are_named_in_one_line(tmp_path: Path) -
     assert first.startswith("3 of 4 arms are at chance (guessing gives 25")
     assert f"learned nothing yet: {', '.join(lost)}; 4 warnings that follow from it" in first
     assert not [warning for warning in others if "not learning" in warning]
-    assert "4个变体中有3个处于随机水平" in texts(findings, {}, "zh")["report.md"]
+    assert "4 个变体中有 3 个处于随机水平" in texts(findings, {}, "zh")["report.md"]
 
 
 @pytest.mark.parametrize("levels", [[0.09, 0.7, 0.7, 0.7], [0.7] * 4])

@@ -64,7 +64,8 @@ def sizes(run: Run, data: Mapping[str, Any]) -> tuple[int, int]:
             (train + val) // int(run.config["folds"]),
             train + val - (train + val) // int(run.config["folds"]),
         )
-    train = num_kept(train, float(run.config.get("train_share", 1)))
+    if (share := float(run.config.get("train_share", 1))) < 1:
+        train = run.num_train or max(num_kept(train, share), len(data["classes"]))
     return max(1, train), max(1, val)
 
 

@@ -187,10 +187,18 @@ def seconds_per_epoch(study: Study, record: Record) -> tuple[float | None, str]:
 
 def said(pilot: Pilot, record: Record) -> str:
     """What the record's pilot found, in words."""
-    judged = Judged.of(record.study.baseline, held_out=pilot.metric.startswith("test_"))
+    return sentence(pilot, _judged(pilot, record), blind=is_blind(pilot, record))
+
+
+def is_blind(pilot: Pilot, record: Record) -> bool:
+    """Whether its runs learned nothing, so that their spread is that of guesses."""
     own = record.arms().get(pilot.arm, [])
     runs = [run for run in own if run.replicate <= pilot.runs and run.status == "complete"]
-    return sentence(pilot, judged, blind=nothing_learned(runs, record.data, judged))
+    return nothing_learned(runs, record.data, _judged(pilot, record))
+
+
+def _judged(pilot: Pilot, record: Record) -> Judged:
+    return Judged.of(record.study.baseline, held_out=pilot.metric.startswith("test_"))
 
 
 def sentence(pilot: Pilot, judged: Judged, *, blind: bool = False) -> str:

@@ -62,8 +62,9 @@ def splits(
     learning benchmarks"). The pictures of a group stay together, so that a split is as near to
     these numbers as whole groups allow.
 
-    Of each class's training pictures `share` is kept, in an order keyed by (seed, r) alone, so that
-    a smaller share lies within a larger one; the others are unlabeled.
+    Of each class's training pictures `share` is kept, in an order keyed by (seed, r) alone
+    (`official`: by the seed), so that a smaller share lies within a larger one; the others are
+    unlabeled.
     """
     if replicate < 0:
         raise ValueError(f"replicate must be >= 0, got {replicate}")
@@ -85,7 +86,7 @@ def splits(
 
     train, test, unlabeled = split(TRAIN), split(TEST), split(TRAIN, known=False)
     if share < 1:
-        kept = _kept(data, train.index, share, seed, replicate)
+        kept = _kept(data, train.index, share, seed, 0 if scheme == "official" else replicate)
         rest = np.setdiff1d(train.index, kept)
         train = replace(train, index=kept)
         unlabeled = replace(unlabeled, index=np.union1d(unlabeled.index, rest))

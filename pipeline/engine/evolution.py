@@ -58,7 +58,7 @@ class Evolution:
         return at(self.around, unit)
 
     def _played(self, told: Sequence[Ranked], seed: int) -> "CMA":
-        from cmaes import CMA  # here: no other sampler needs it
+        from cmaes import CMA  # here: no other sampler needs it; `unfit` has looked
 
         strategy = CMA(mean=np.full(len(self.paths), 0.5), sigma=SIGMA, seed=seed)
         size = strategy.population_size

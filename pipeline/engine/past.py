@@ -53,13 +53,6 @@ class Past:
         """
         return _correlation(self.rank(points), np.asarray(values, dtype=float))
 
-    def history(self, points: Sequence[Point], values: Sequence[float]) -> list[float]:
-        """`agreement` with the first LEAST_TRIALS of them, and with each one more."""
-        if len(points) < LEAST_TRIALS:
-            return []
-        ranks, known = self.rank(points), np.asarray(values, dtype=float)
-        return [_correlation(ranks[:n], known[:n]) for n in range(LEAST_TRIALS, len(points) + 1)]
-
     @cached_property
     def _forest(self) -> Any:
         from sklearn.ensemble import ExtraTreesRegressor  # slow to import, and few searches need it

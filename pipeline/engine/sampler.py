@@ -129,12 +129,14 @@ class RungSampler:
         return points[int(self.past.rank(points).argmax())] if self.past and heard else points[0]
 
     def _compared(self) -> tuple[list[Mapping[str, Scalar]], list[float]]:
-        """The own trials that a past is tried on, and their values: of the rung that most have
-        reached.
+        """The own points that a past is tried on, each once, and their values: of the rung that
+        most have reached.
         """
         told = max(self._told, key=len)
-        values = [(told[n].values or [-math.inf])[0] for n in sorted(told)]
-        return [self._knobs[n] for n in sorted(told)], values
+        first = {repr(sorted(self._knobs[n].items())): n for n in sorted(told, reverse=True)}
+        numbers = sorted(first.values())
+        values = [(told[n].values or [-math.inf])[0] for n in numbers]
+        return [self._knobs[n] for n in numbers], values
 
     def _drawn(self, trial: int, history: History | None, number: int = 0) -> dict[str, Scalar]:
         """The first legal point of a row of draws, each of a seed of its own: by the model of

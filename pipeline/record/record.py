@@ -44,6 +44,7 @@ class Record(Runs):
     forms: list[Study] = field(default_factory=list)  # as begun, and each time that it had changed
     code: dict[str, Code] = field(default_factory=dict)
     repairs: list[events.Repair] = field(default_factory=list)  # what was lost of a damaged ledger
+    ended: str = ""  # how the last command did
     mlflow_experiments: dict[str, str] = field(default_factory=dict)  # uri → the study's there
     # search → trials from before it began anew, and the number of the event with which it did
     former: dict[str, list[str]] = field(default_factory=dict)
@@ -127,7 +128,7 @@ class Record(Runs):
             case events.Repair():
                 self.repairs.append(event)
             case events.Finish():
-                pass  # nothing about the runs
+                self.ended = event.status
             case _:
                 raise TypeError(f"an event of kind {type(event).__name__}")
 

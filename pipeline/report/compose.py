@@ -250,7 +250,9 @@ def table_notes(findings: Findings) -> list[str]:
         for text in (record.note, refusal(ablation.unequal), sentences.incomplete(ablation))
         if text
     ]
-    first = lead.answer(ablation, findings.study, sentences.points(ablation))
+    first = ""
+    if any(row.values for row in ablation.rows):
+        first = lead.answer(ablation, findings.study, sentences.points(ablation))
     beside = (
         first,
         *sentences.lost(ablation),

@@ -22,7 +22,10 @@ LEAST_KNOBS = 0.5
 """Share of the space's knobs that a record must have searched too."""
 LEAST_FULL = 3
 """Trials that a record must have at its top rung: the best of fewer is a matter of luck."""
-UNREADABLE = (PipelineError, OSError, LookupError, TypeError, ValueError)
+UNREADABLE = (
+    *(PipelineError, OSError, LookupError, TypeError, ValueError),
+    *(ArithmeticError, AttributeError, RecursionError),
+)
 
 
 @dataclass(frozen=True)
@@ -109,19 +112,20 @@ def most_similar(study: Study, pictures: Pictures, root: Path, own: Path) -> Cho
     What was moved aside is passed over, and so is what cannot be read, which is counted.
     """
     found: list[_Like] = []
-    num_records, unreadable = 0, 0
+    num_read, unreadable = 0, 0
     knobs = {slot.name for slot in study.space.slots()}
     for folder in _others(root, own):
         try:
             record = recorded_in(folder)
             if record.begun is None:  # as of a command that is just beginning
                 continue
-            num_records += 1
             like = _like(study, knobs, pictures, folder.name, record)
         except UNREADABLE:
-            num_records, unreadable = num_records + 1, unreadable + 1
-            continue
-        found += [like] if like is not None else []
+            unreadable += 1
+        else:
+            num_read += 1
+            found += [like] if like is not None else []
+    num_records = num_read + unreadable
     lost = f"; {unreadable} of them cannot be read (python -m pipeline.studies says why)"
     said = f"of {plural(num_records, 'record')} in {printable(root)}"
     if not found:
@@ -142,8 +146,11 @@ def most_similar(study: Study, pictures: Pictures, root: Path, own: Path) -> Cho
 
 
 def _others(root: Path, own: Path) -> Iterator[Path]:
-    for path in sorted(root.glob(f"*/{FILE}")):
-        if path.parent.name != own.name and not ASIDE.search(path.parent.name):
+    seen = {own.resolve()}
+    for path in sorted(root.glob(f"*/{FILE}"), key=lambda path: (path.parent.is_symlink(), path)):
+        real = path.parent.resolve()
+        if real not in seen and not ASIDE.search(path.parent.name):
+            seen.add(real)
             yield path.parent
 
 

@@ -11,7 +11,7 @@ somewhere: Viering & Loog 2021 (arXiv 2103.10948).
 Expected reading: "Would more pictures help?" in the report: what a doubling was worth over these
 shares, and what the next one would be worth if that goes on. Augmentation helps small shares most,
 where the epochs are enough for it: where half of the pictures with it reach all without, it was
-worth as many pictures as there are. Each arm trains as many epochs, so that a share of the pictures
+worth a doubling. Each arm trains as many epochs, so that a share of the pictures
 is a share of the steps, too: more `--epochs` give small shares the steps that they lack, and the
 difference then is that of the pictures alone. Hyperparameters are the baseline's in all arms.
 

@@ -1,6 +1,7 @@
 """The samplers of a search by name, and which spaces they are not for."""
 
 from collections.abc import Sequence
+from importlib.util import find_spec
 from typing import Literal
 
 from pipeline.study.space import Space
@@ -24,6 +25,11 @@ def unfit(sampler: Sampler, space: Space, objectives: Sequence[str]) -> str:
         return (
             f"grid: the space has {size:,} points; allowed: at most {MOST_POINTS:,}, or another "
             "sampler, as qmc"
+        )
+    if sampler == "cmaes" and find_spec("cmaes") is None:
+        return (
+            "cmaes needs the package cmaes, which is not installed: pip install cmaes; allowed "
+            "without it: tpe, gp, nsga2, random, qmc, grid"
         )
     if sampler == "cmaes" and not space.numbers():
         return (

@@ -13,18 +13,21 @@ from pipeline.study.study import Study
 
 SILENT = {
     "replicates": f"fewer than {MIN_REPLICATES} replicates have all of these arms",
-    "shares": f"that takes {MIN_SHARES} shares or more",
+    "shares": f"that takes {MIN_SHARES} shares or more, of unlike numbers of pictures",
+    "level": "errors are not found to fall with more of them",
+    "part": "no arm of these learns from all that there are",
     "errors": "a run made no error, so there is no line through their logarithms",
     "chance": "an arm did no better than guessing, or runs of it were lost",
     "flat": "with all of them the error is higher than a line through the others says: the curve "
     "is flattening",
 }
 METHOD = (
-    "A class's pictures are drawn anew in each replicate, a smaller share lies within a larger "
-    "one. A doubling: the slope of each replicate's values against the logarithm of the number of "
-    "pictures. Twice as many: a line through the logarithms of its errors, a power law "
-    "(Hestness and others 2017). The 95 % intervals are those of replicates, each on its own; they "
-    "do not know whether the law goes on."
+    "A class's pictures are drawn by chance, anew where replicates have splits of their own, and a "
+    "smaller share lies within a larger one. Pixels are normalised by all of them. A doubling: the "
+    "slope of each replicate's values against the logarithm of the number of pictures; 95 % "
+    "intervals of replicates that have all of these arms, each on its own. Twice as many: a line "
+    "through the logarithms of each replicate's errors, a power law (Hestness and others 2017). It "
+    "has no floor, errors have one, and few shares do not show it: so there is no interval."
 )
 
 
@@ -49,15 +52,21 @@ def said(record: Record, study: Study, ablation: Ablation, shown: Points) -> Ite
 def _answer(curve: Curve, shown: Points) -> Iterator[str]:
     most, least = curve.points[0], curve.points[-1]
     if curve.doubling is not None:
+        what, steps = "training pictures", ", so that fewer pictures were fewer steps, too"
+        if curve.guessed:
+            what, steps = "labels", ", the other pictures guessed at"
+        low, high = _ends(curve.doubling)
+        open_ = " (not told apart from 0)" * (low <= 0 <= high)
         yield (
-            f"{most.arm}: from {least.num_train:,.0f} to {most.num_train:,.0f} training pictures "
-            f"each doubling was worth {_worth(curve.doubling, shown)}, at "
-            f"{plural(curve.epochs, 'epoch')} each, so that fewer pictures were fewer steps, too."
+            f"{most.arm}: from {least.num_train:,.0f} to {most.num_train:,.0f} {what} "
+            f"each doubling was worth {_worth(curve.doubling, shown)}{open_}, at "
+            f"{plural(curve.epochs, 'epoch')} each{steps}."
         )
     if curve.more is not None:
+        twice = f"{2 * most.num_train:,.0f}"
         yield (
-            f"If errors go on falling like that, {2 * most.num_train:,.0f} pictures would give "
-            f"{_worth(curve.more, shown)} more: a guess beyond what was seen."
+            f"At best, if errors go on falling like that, {twice} of them would change it by "
+            f"{shown.difference(curve.more)}; by less, the nearer errors are to a floor."
         )
     else:
         yield f"{most.arm}: what more pictures would give is not said: {SILENT[curve.silence]}."
@@ -93,16 +102,19 @@ def _value(point: Point, shown: Points) -> str:
     if not point.values:
         return NONE
     mean = shown.number(sum(point.values) / len(point.values))
-    return f"{mean} ± {shown.number(point.sd)}" if len(point.values) > 1 else mean
+    spread = f" ± {shown.number(point.sd)}" if len(point.values) > 1 else ""
+    return f"{mean}{spread} ({len(point.values)})"
 
 
 def _worth(found: Fit, shown: Points) -> str:
     """`+1.9 points [0.4, 3.1]`"""
-    low, high = found.delta - found.half(), found.delta + found.half()
-    return f"{shown.difference(float(found.delta))} {shown.interval(float(low), float(high))}"
+    return f"{shown.difference(float(found.delta))} {shown.interval(*_ends(found))}"
 
 
 def _change(found: Fit, shown: Points) -> str:
     """`+1.9 [0.4, 3.1]`"""
-    low, high = found.delta - found.half(), found.delta + found.half()
-    return f"{shown.signed(float(found.delta))} {shown.interval(float(low), float(high))}"
+    return f"{shown.signed(float(found.delta))} {shown.interval(*_ends(found))}"
+
+
+def _ends(found: Fit) -> tuple[float, float]:
+    return float(found.delta - found.half()), float(found.delta + found.half())

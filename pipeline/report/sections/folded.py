@@ -26,7 +26,7 @@ def folded(
     every = len(lost) == len(rows)
     of_arms = (*diagnosis.not_learning(found), *answers.warnings)
     implied = {text for text in of_arms if every or text.startswith(tuple(f"{a}: " for a in lost))}
-    implied |= {*provenance.level(ablation)}
+    implied |= {*provenance.level(ablation, None if every else frozenset(lost))}
     kept = tuple(warning for warning in warnings if warning not in implied)
     num = len(warnings) - len(kept)
     guess = points(ablation).level(ablation.guess.rate)

@@ -112,7 +112,8 @@ def _steps(
 
 
 def _go_on(record: Record, command: Sequence[str]) -> tuple[str, str]:
-    if "--time" in command and not any(run.epochs for run in record.runs.values()):
+    begun = any(run.epochs for run in record.runs.values())
+    if record.ended == "time limit" and not begun and _kept(command, ("--time",)):
         return (
             "Runs are missing, and the limit of time was too short for the first epoch: the same "
             "command without it.",

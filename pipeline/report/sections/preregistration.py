@@ -4,7 +4,7 @@ say.
 
 from collections.abc import Iterator
 
-from pipeline.analysis.pilot import said
+from pipeline.analysis.pilot import is_blind, said
 from pipeline.analysis.preregistration import ahead, hours, lines
 from pipeline.analysis.results import Ablation
 from pipeline.analysis.stats import by_family
@@ -33,7 +33,8 @@ def blocks(record: Record, ablation: Ablation) -> Iterator[Block]:
     yield table("The plan, as last written down.", ("", ""), shown)
     if record.pilot:
         yield Text(f"P{said(record.pilot, record)[1:]}")
-        yield _sizes(record.pilot, ablation)
+        if not is_blind(record.pilot, record):
+            yield _sizes(record.pilot, ablation)
 
 
 def told(record: Record) -> Iterator[str]:

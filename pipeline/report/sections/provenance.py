@@ -77,11 +77,13 @@ def warnings(record: Record, ablation: Ablation, search: Search) -> tuple[str, .
     return tuple(found)
 
 
-def level(ablation: Ablation) -> Iterator[str]:
+def level(ablation: Ablation, among: frozenset[str] | None) -> Iterator[str]:
     """The warnings of `warnings` of differences without any spread, those aside that a wiring
-    mistake explains.
+    mistake explains; where `among` is given, of one of these arms.
     """
-    yield from (_not_tested(c) for c in _untested(ablation) if c.sd == 0 and WIRING not in c.reason)
+    for c in _untested(ablation):
+        if c.sd == 0 and WIRING not in c.reason and (among is None or {c.name, c.against} & among):
+            yield _not_tested(c)
 
 
 def _not_tested(contrast: Contrast) -> str:

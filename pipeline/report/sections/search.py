@@ -102,24 +102,16 @@ def heard_of(search: Search, study: Study) -> str:
     said *= number < search.proposed
     if not study.search.listens:
         return said
-    agreed = Past(study.space, points).history(*_own(search, study))
+    own, values = _own(search, study)
     said += (
         f" The order of its {plural(len(points), 'trial')} chooses among points that are drawn, "
-        "while it agrees with that of the search's own trials."
+        f"while it agrees with that of the search's own trials, {LEAST_TRIALS} or more."
     )
-    if not agreed:
-        few = f"fewer than {LEAST_TRIALS} own trials to compare it with"
-        return f"{said} It was never heard: {few}."
-    last = max((n for n, one in enumerate(agreed, LEAST_TRIALS) if one > 0), default=0)
-    num = len(agreed) + LEAST_TRIALS - 1
-    how = (
-        "It agreed to the end"
-        if last == num
-        else f"After {plural(last, 'trial')} it was no longer heard"
-        if last
-        else "It was never heard"
-    )
-    return f"{said} {how}: rank correlation {agreed[-1]:.2f} over {plural(num, 'own trial')}."
+    if len(own) < LEAST_TRIALS:
+        return f"{said} There are fewer, so it was not heard."
+    agreed = Past(study.space, points).agreement(own, values)
+    how = "would be heard for the next one" if agreed > 0 else "is not heard any more"
+    return f"{said} Over all {len(own)} the rank correlation is {agreed:.2f}: it {how}."
 
 
 def _own(search: Search, study: Study) -> tuple[list[dict[str, Scalar]], list[float]]:
