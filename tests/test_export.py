@@ -355,9 +355,10 @@ def test_every_network_answers_alike_in_onnx(member: Any) -> None:
     own = Artifact(config, channels, size, 5, (0.4,) * channels, (0.2,) * channels)
     torch.manual_seed(3)
     model = own.build().eval()
-    content = onnx.to_onnx(own, model, ["a", "b", "c", "d", "é"])
+    graph = onnx.Graph(own, model)
+    content = onnx.to_onnx(own, graph, ["a", "b", "c", "d", "é"])
     images = np.random.default_rng(0).integers(0, 256, (3, channels, size, size), dtype=np.uint8)
-    found = onnx.compare(content, own, model, images)
+    found = onnx.compare(content, graph, images)
     assert found.holds, found
     session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
     assert json.loads(session.get_modelmeta().custom_metadata_map["classes"])[4] == "é"
@@ -371,12 +372,12 @@ def test_an_onnx_file_that_disagrees_is_not_written(
 ) -> None:
     right = onnx.to_onnx
 
-    def wrong(own: Artifact, model: torch.nn.Module, classes: Any) -> bytes:
+    def wrong(own: Artifact, graph: onnx.Graph, classes: Any) -> bytes:
         with torch.no_grad():
-            for parameter in model.parameters():
+            for parameter in graph.model.parameters():
                 parameter.add_(0.01 * torch.randn_like(parameter))
-        content = right(own, model, classes)
-        model.load_state_dict(
+        content = right(own, graph, classes)
+        graph.model.load_state_dict(
             load(str(model_file), key="x", device=torch.device("cpu"))[1].state_dict()
         )
         return content
@@ -399,7 +400,7 @@ def test_an_operation_without_a_counterpart_is_said() -> None:
 
     own = Artifact(narrow(MODELS[0]), 1, 8, 8, (0.4,), (0.2,))
     with pytest.raises(onnx.Unexportable, match="linalg_eigvals"):
-        onnx.to_onnx(own, Odd().eval(), ["x"] * 8)
+        onnx.to_onnx(own, onnx.Graph(own, Odd()), ["x"] * 8)
 
 
 def test_missing_packages_are_named(photos: Trained, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from pipeline.errors import UserError
 from pipeline.screen import folded, steadily
-from pipeline.session.cli import guarded, parser, positive
+from pipeline.session.cli import Parser, guarded, parser, positive
 from pipeline.session.options import Options
 from pipeline.session.places import folder
 
@@ -25,6 +25,7 @@ class Wanted:
     arm: str | None
     trial: str | None
     replicate: int | None
+    ensemble: int | None
     to: str | None
     predict: str | None
     names: bool
@@ -38,6 +39,20 @@ WANTED = tuple(field.name for field in fields(Wanted))
 @steadily
 def main(argv: Sequence[str] | None = None) -> int:
     """0 where everything is written; 3 where the ONNX file is not, though it was wanted."""
+    flags = _flags()
+    args = flags.parse_args(argv)
+    if args.replicate is not None and args.arm is None and args.ensemble is None:
+        raise UserError("--replicate: of which arm? give it with --arm NAME")
+    for other in ("replicate", "trial"):
+        if args.ensemble is not None and getattr(args, other) is not None:
+            raise UserError(
+                f"--ensemble: averages replicates of an arm; got --{other}, which names one run: "
+                "leave one of the two out"
+            )
+    return export(Options.of(flags.command, args), Wanted(**{k: getattr(args, k) for k in WANTED}))
+
+
+def _flags() -> Parser:
     flags = parser(
         "pipeline.export",
         "Write the best model of a recorded study with its model card, and predictions of a test "
@@ -58,6 +73,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         type=positive,
         metavar="N",
         help="of --arm (default: the best on validation)",
+    )
+    flags.add_argument(
+        "--ensemble",
+        type=positive,
+        nargs="?",
+        const=0,
+        metavar="N",
+        help="the mean of the probabilities of the first N complete replicates of the arm "
+        "(default: of all) instead of one model",
     )
     flags.add_argument(
         "--to",
@@ -82,37 +106,43 @@ def main(argv: Sequence[str] | None = None) -> int:
         help="a column more in the predictions for every class",
     )
     flags.add_argument("--no-onnx", action="store_true", help="leave model.onnx out")
-    args = flags.parse_args(argv)
-    if args.replicate is not None and args.arm is None:
-        raise UserError("--replicate: of which arm? give it with --arm NAME")
-    return export(Options.of(flags.command, args), Wanted(**{k: getattr(args, k) for k in WANTED}))
+    return flags
 
 
 def export(asked: Options, wanted: Wanted) -> int:
     """Choose, verify, write; returns the exit code. Raises PipelineError where nothing is
     written.
     """
-    from pipeline.export.selection import select
+    from pipeline.export.selection import Selection, members, select
     from pipeline.session.resolve import chosen, recorded_folder
     from pipeline.session.resume import recorded_in
 
     found = chosen(asked)
     folder = recorded_folder(asked, found)
     record = recorded_in(folder)
-    selection = select(record, arm=wanted.arm, replicate=wanted.replicate, trial=wanted.trial)
+    selection = (
+        select(record, arm=wanted.arm, replicate=wanted.replicate, trial=wanted.trial)
+        if wanted.ensemble is None
+        else members(record, arm=wanted.arm, num=wanted.ensemble)
+    )
     from pipeline.export.delivery import require_ours
+    from pipeline.export.ensemble import Ensemble
     from pipeline.export.files import Handover
     from pipeline.export.onnx import require_packages
+    from pipeline.machine import resources
 
     if not wanted.no_onnx:
         require_packages()
     target = Path(wanted.to).expanduser() if wanted.to else folder / "export"
     require_ours(target)
-    handover = Handover(
-        record, selection, folder
-    )  # the model is looked for before pictures are decoded
+    device = resources(None, None).device
+    handover = (  # models are looked for before pictures are decoded
+        Handover(record, selection, folder)
+        if isinstance(selection, Selection)
+        else Ensemble(record, selection, folder, device=device)
+    )
     data = _pictures(handover, found.data, Path(asked.mlruns))
-    return _write(wanted, handover, data, found.data, target)
+    return _write(wanted, handover, data, found.data, target, device)
 
 
 def _pictures(handover: "Handover", data_folder: Path | None, root: Path) -> "Data":
@@ -136,14 +166,12 @@ def _write(
     data: "Data",
     data_folder: Path | None,
     target: Path,
+    device: str,
 ) -> int:
     from pipeline.core.process import tune_process
-    from pipeline.export.delivery import replace_folder
-    from pipeline.export.model_card import PREDICTIONS
+    from pipeline.export.delivery import PREDICTIONS, replace_folder
     from pipeline.export.predictions import form_of, in_folder, in_study
-    from pipeline.machine import resources
 
-    means = resources(None, None)
     tune_process()
     if wanted.predict is None:
         pictures = in_study(data, handover.config.dataset, data_folder)
@@ -167,7 +195,7 @@ def _write(
             data,
             pictures,
             form,
-            device=means.device,
+            device=device,
             names=wanted.names,
             probabilities=wanted.probabilities,
         )

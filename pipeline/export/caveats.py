@@ -2,14 +2,14 @@
 lines of its card.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from pipeline.analysis.chance import Guess, learned_by
 from pipeline.analysis.results import read_ablation
 from pipeline.counts import plural
 from pipeline.data.taken import num_labelled
 from pipeline.errors import printable
-from pipeline.export.selection import Selection, noun
+from pipeline.export.selection import Members, Selection, noun
 from pipeline.record.record import Record, Run
 from pipeline.study.judged import Judged
 
@@ -19,18 +19,40 @@ def caveats(record: Record, selection: Selection) -> tuple[str, ...]:
     run = selection.run
     found = [*_at_chance(record, run)]
     found += _of_the_arm(record, run) if run.kind == "arm" else ()
-    if selection.asked:
-        found.append(
-            f"This model was asked for by name ({printable(selection.asked, 100)}), not chosen by "
-            f"validation: if that was after its test {noun(run)} was seen, the test pictures "
-            "chose it and that number is too good"
-        )
+    found += _asked(run, selection.asked, "model")
     if not num_labelled(record.data, "test"):
         found.append(
             f"No test picture has a label: every {noun(run)} here is of pictures that chose the "
             "epoch or the run"
         )
     return tuple(found)
+
+
+def of_members(record: Record, members: Members) -> tuple[str, ...]:
+    """A sentence each of an ensemble of replicates, as of a run."""
+    runs = members.runs
+    found = [
+        f"Replicate {run.replicate}: {text}" for run in runs for text in _at_chance(record, run)
+    ]
+    low = read_ablation(record, record.study).collapsed.get(members.arm, ())
+    if fallen := [run.replicate for run in runs if run.replicate in low]:
+        found.append(
+            f"{len(fallen)} of {plural(len(runs), 'member')} collapsed "
+            f"({', '.join(map(str, fallen))}), and what it answers is averaged like the others'"
+        )
+    found += [*_lost(record.arms()[members.arm]), *_asked(runs[0], members.asked, "ensemble")]
+    if not num_labelled(record.data, "test"):
+        found.append("No test picture has a label: nothing is known of how good this ensemble is")
+    return tuple(found)
+
+
+def _asked(run: Run, asked: str, what: str) -> Iterator[str]:
+    if asked:
+        yield (
+            f"This {what} was asked for by name ({printable(asked, 100)}), not chosen by "
+            f"validation: if that was after its test {noun(run)} was seen, the test pictures "
+            "chose it and that number is too good"
+        )
 
 
 def _at_chance(record: Record, run: Run) -> Iterator[str]:
@@ -75,6 +97,10 @@ def _of_the_arm(record: Record, run: Run) -> Iterator[str]:
             f"{len(others)} of {plural(len(own), 'replicate')} of its arm collapsed ({shown}): "
             "training this way is unsure"
         )
+    yield from _lost(own)
+
+
+def _lost(own: Sequence[Run]) -> Iterator[str]:
     for status in ("diverged", "failed"):
         if lost := [other for other in own if other.status == status]:
             shown = ", ".join(str(other.replicate) for other in lost)

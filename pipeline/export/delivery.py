@@ -2,13 +2,33 @@
 
 import json
 import os
+import re
 import secrets
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
 from pipeline.errors import MachineError, UserError, printable
-from pipeline.export.model_card import CONFIG, OURS
+from pipeline.export.loading import ONNX
+
+MODEL, CONFIG, CARD, PREDICTIONS = (
+    "model.safetensors",
+    "config.json",
+    "README.md",
+    "predictions.csv",
+)
+OURS = (MODEL, CONFIG, ONNX, CARD, PREDICTIONS)
+MEMBER = re.compile(r"model-[0-9]+\.safetensors")
+
+
+def member_file(replicate: int) -> str:
+    """The name of the model file of an ensemble's member."""
+    return f"model-{replicate}.safetensors"
+
+
+def place_of(name: str) -> tuple[int, int, str]:
+    """Where one of our files stands in a list of them; a key to sort by."""
+    return OURS.index(MODEL if MEMBER.fullmatch(name) else name), len(name), name
 
 
 def require_ours(target: Path) -> None:
@@ -21,7 +41,7 @@ def require_ours(target: Path) -> None:
         raise UserError(
             f"--to: {printable(target)}: {error.strerror}; give a new or an empty folder"
         ) from error
-    foreign = [name for name in names if name not in OURS]
+    foreign = [name for name in names if name not in OURS and not MEMBER.fullmatch(name)]
     if foreign or (names and not _has_our_config(target / CONFIG)):
         shown = ", ".join(printable(name, 60) for name in (foreign or names)[:5])
         raise UserError(

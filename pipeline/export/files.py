@@ -2,29 +2,34 @@
 
 import dataclasses
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import torch
+from torch import nn
 
 from pipeline.core import checkpoints
 from pipeline.core.config import TrainConfig
 from pipeline.core.finished import artifact
+from pipeline.core.finished.final import Final
 from pipeline.core.identity import Identity, Seeds
 from pipeline.core.parts import parts_of
 from pipeline.core.pictures import Pictures, evenly
 from pipeline.core.setup import Inputs, build_model, build_pixels
 from pipeline.counts import plural
 from pipeline.data.cache import Data
-from pipeline.data.splits import Splits
+from pipeline.data.splits import Split, Splits
 from pipeline.engine.order import checkpoint_folder
 from pipeline.errors import UserError, printable
 from pipeline.export.caveats import caveats
 from pipeline.export.classify import classify
+from pipeline.export.delivery import CARD, CONFIG, MODEL, place_of
 from pipeline.export.loading import ONNX
-from pipeline.export.model_card import CARD, CONFIG, MODEL, OURS, Facts, card, config_json
-from pipeline.export.onnx import TOLERANCE, Unexportable, compare, to_onnx
+from pipeline.export.model_card import Facts, card, config_json
+from pipeline.export.onnx import TOLERANCE, Graph, Unexportable, compare, to_onnx
 from pipeline.export.predictions import Form, Unlabeled, said, table
 from pipeline.export.selection import Selection
 from pipeline.record.published import Cutter, cutter, published
@@ -53,30 +58,53 @@ class Handover:
         self.artifact, _ = artifact.read(str(self.model_file), key="export")
         self.problem = ""
         self.lines: list[str] = []
-        self.caveats = caveats(record, selection)
         self.warnings: list[str] = []
         self._require_code()
 
+    @cached_property
+    def caveats(self) -> tuple[str, ...]:
+        """What is to be said first."""
+        return caveats(self.record, self.selection)
+
     def files(self, data: Data, *, with_onnx: bool) -> dict[str, bytes]:
         """Name → content, without the predictions."""
-        parts = self._splits(data)
-        cut = cutter(self.record)
+        files = self.model_files()
+        if with_onnx:
+            content, told = checked(self.artifact, self.graph(), self.record, self.splits(data))
+            if content is not None:
+                files[ONNX] = content
+                self.lines.append(told)
+            else:
+                self.problem = told
+        return files | self.described(data, with_onnx=ONNX in files)
+
+    def model_files(self) -> dict[str, bytes]:
+        """The weights, as they may be published."""
+        return {MODEL: anonymous(self.model_file.read_bytes(), cutter(self.record))}
+
+    def described(self, data: Data, *, with_onnx: bool) -> dict[str, bytes]:
+        """The card and the configuration."""
+        facts = self.facts(data, self.caveats, with_onnx=with_onnx)
+        return {
+            CONFIG: config_json(facts).encode(),
+            CARD: card(facts).encode("utf-8", "replace"),
+        }
+
+    def graph(self) -> nn.Module:
+        """The model as the files hold it, from pictures as decoded, on the CPU."""
+        key, device = "export", torch.device("cpu")
+        return Graph(*artifact.load(str(self.model_file), key=key, device=device))
+
+    def facts(self, data: Data, caveats: Iterable[str], *, with_onnx: bool) -> Facts:
+        """What the card says, as it may be published."""
+        parts, cut = self.splits(data), cutter(self.record)
         config = TrainConfig.parse(
             cut.tree(self.artifact.config.model_dump(mode="json")),
             source=printable(self.model_file),
         )
-        files = {MODEL: anonymous(self.model_file.read_bytes(), cut)}
-        if with_onnx:
-            content = self._onnx(parts)
-            if content is not None:
-                files[ONNX] = content
         own = dataclasses.replace(self.artifact, config=config)
-        sizes, cautions = (len(parts.train), len(parts.val)), tuple(map(cut.text, self.caveats))
-        facts = Facts(published(self.record), self.selection, own, *sizes, ONNX in files, cautions)
-        return files | {
-            CONFIG: config_json(facts).encode(),
-            CARD: card(facts).encode("utf-8", "replace"),
-        }
+        sizes, cautions = (len(parts.train), len(parts.val)), tuple(map(cut.text, caveats))
+        return Facts(published(self.record), self.selection, own, *sizes, with_onnx, cautions)
 
     def predictions(
         self,
@@ -91,11 +119,11 @@ class Handover:
         """The CSV, by the model as it was judged; unreadable pictures get the most frequent class
         of the training part.
         """
-        classes, scores = self._classify(data, wanted, device)
+        found, scores = self.classify(data, wanted.split, device)
         labels = [printable(name) for name in (data.classes if names else data.written)]
-        bad = wanted.unreadable
-        if bad:
-            train = self._splits(data).train
+        classes = dict(zip(wanted.files, found.tolist(), strict=True))
+        if bad := wanted.unreadable:
+            train = self.splits(data).train
             usual = int(np.bincount(train.labels[train.index]).argmax())
             classes |= dict.fromkeys(bad, usual)
             shown = [f"{printable(file)} ({reason})" for file, reason in list(bad.items())[:SHOWN]]
@@ -111,13 +139,18 @@ class Handover:
         )
         self.lines.append(said(form, data, names=names))
         by_file = {file: labels[label] for file, label in classes.items()}
-        return table(form, by_file, scores if probabilities else {}, labels)
+        by_class = dict(zip(wanted.files, scores.tolist(), strict=True)) if probabilities else {}
+        return table(form, by_file, by_class, labels)
 
-    def _classify(
-        self, data: Data, wanted: Unlabeled, device: str
-    ) -> tuple[dict[str, int], dict[str, list[float]]]:
-        """Of every picture that can be read its class and the probability of each."""
-        where, parts, config = torch.device(device), self._splits(data), self.config
+    def classify(
+        self, data: Data, split: Split, device: str, *, plain: bool = False
+    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]:
+        """The class [N] of every picture of `split` and each one's probability [N, K], by the model
+        as it was judged; `plain`: as the files hold it.
+        """
+        where, parts, config = torch.device(device), self.splits(data), self.config
+        if plain:
+            config = config.model_copy(update={"final": Final()})
         inputs = Inputs.of(data, parts)
         with torch.random.fork_rng(devices=[]):
             model = build_model(config, inputs, where, pretrained=False)
@@ -129,25 +162,26 @@ class Handover:
                 f"({printable(error)})"
             ) from error
         pixels = build_pixels(config, inputs, where, torch.float32)
-        found, scores = classify(
-            config, model, wanted.split, Pictures(parts.train, where), pixels, seed=self.seeds.run
-        )
-        return dict(zip(wanted.files, found.tolist(), strict=True)), dict(
-            zip(wanted.files, scores.tolist(), strict=True)
+        return classify(
+            config, model, split, Pictures(parts.train, where), pixels, seed=self.seeds.run
         )
 
-    def summary(self, target: Path, files: Mapping[str, bytes]) -> list[str]:
-        """What was done, for the screen."""
+    def headline(self) -> list[str]:
+        """What is handed on, and why it."""
         run = self.selection.run
         values = [
             f"{name} {value:.4f}"
             for name in (run.selects, run.selects.replace("val_", "test_", 1))
             if (value := run.metric(name)) is not None
         ]
-        lines = [
+        return [
             f"{self.selection.title}: {', '.join(values)} (of its best epoch)",
             f"chosen thus: {self.selection.why}",
         ]
+
+    def summary(self, target: Path, files: Mapping[str, bytes]) -> list[str]:
+        """What was done, for the screen."""
+        lines = self.headline()
         if not self.config.final.is_plain:
             lines.append(
                 "model files: the weights as trained, in fp32; predictions: as judged, compressed "
@@ -161,8 +195,7 @@ class Handover:
             *lines,
             *(
                 f"{printable(target / name, 1000)}  ({len(files[name]):,} bytes)"
-                for name in OURS
-                if name in files
+                for name in sorted(files, key=place_of)
             ),
         ]
 
@@ -181,7 +214,7 @@ class Handover:
                 f"code changed since the model was trained, so predictions may differ: {shown}"
             )
 
-    def _splits(self, data: Data) -> Splits:
+    def splits(self, data: Data) -> Splits:
         return parts_of(self.config, data, self.seeds)
 
     def _checkpoint(self) -> checkpoints.Checkpoint:
@@ -214,31 +247,26 @@ class Handover:
             f"or train the study anew with --fresh; there are files of: {others or 'no run'}"
         )
 
-    def _onnx(self, parts: Splits) -> bytes | None:
-        """The file, where it agrees with torch on pictures of the test part (of validation without
-        one).
-        """
-        own, model = artifact.load(str(self.model_file), key="export", device=torch.device("cpu"))
-        split = parts.val if parts.test is None else parts.test
-        rows = split.index[evenly(len(split), CHECKED)]
-        try:
-            content = to_onnx(
-                own, model, [printable(name, 200) for name in self.record.data["classes"]]
-            )
-            found = compare(content, own, model, np.asarray(split.images[rows]))
-        except Unexportable as error:
-            self.problem = f"model.onnx is not written: {error}"
-            return None
-        num = plural(found.num_pictures, "picture")
-        close = f"on {num} its probabilities differ from torch's by at most {found.difference:.1e}"
-        if not found.holds:
-            others = plural(found.num_flipped, "answer is another", "answers are others")
-            self.problem = (
-                f"model.onnx is not written: {close} (allowed: {TOLERANCE:g}), and {others}"
-            )
-            return None
-        self.lines.append(f"model.onnx: {close}")
-        return content
+
+def checked(
+    own: artifact.Artifact, graph: nn.Module, record: Record, parts: Splits
+) -> tuple[bytes | None, str]:
+    """(the ONNX file, how near it is to torch), where it agrees with torch on pictures of the test
+    part (of validation without one); else (None, why there is none).
+    """
+    split = parts.val if parts.test is None else parts.test
+    rows = split.index[evenly(len(split), CHECKED)]
+    try:
+        content = to_onnx(own, graph, [printable(name, 200) for name in record.data["classes"]])
+        found = compare(content, graph, np.asarray(split.images[rows]))
+    except Unexportable as error:
+        return None, f"model.onnx is not written: {error}"
+    num = plural(found.num_pictures, "picture")
+    close = f"on {num} its probabilities differ from torch's by at most {found.difference:.1e}"
+    if found.holds:
+        return content, f"model.onnx: {close}"
+    others = plural(found.num_flipped, "answer is another", "answers are others")
+    return None, f"model.onnx is not written: {close} (allowed: {TOLERANCE:g}), and {others}"
 
 
 def anonymous(content: bytes, cut: Cutter) -> bytes:

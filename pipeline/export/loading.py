@@ -1,5 +1,7 @@
 """Loading: the code that makes a model that was handed on answer, as its card shows it."""
 
+from collections.abc import Sequence
+
 from pipeline.core.finished.artifact import Artifact
 from pipeline.data.listing import FULL_DEPTH
 from pipeline.export.onnx import TOLERANCE
@@ -20,6 +22,23 @@ pixels = Pixels(artifact.mean, artifact.std, device=torch.device("cpu"))
 with torch.inference_mode():
     probs = model(pixels(torch.from_numpy(picture)[None])).softmax(1)[0]
 print(int(probs.argmax()))"""
+AVERAGED = """from pathlib import Path
+
+import torch
+
+from pipeline.core.finished.artifact import load
+from pipeline.core.augmentation.pixels import Pixels
+from pipeline.data.decode import read_picture{imports}
+
+answers = []
+for path in sorted(Path().glob("model-*.safetensors")):
+    artifact, model = load(str(path), key="model", device=torch.device("cpu"))
+    picture = read_picture(Path("picture.jpg"), artifact.size, artifact.channels{reading}).pixels
+    pixels = Pixels(artifact.mean, artifact.std, device=torch.device("cpu"))
+    with torch.inference_mode():
+        answers.append(model(pixels(torch.from_numpy(picture)[None])).softmax(1)[0])
+probs = torch.stack(answers).mean(0)
+print(int(probs.argmax()))"""
 WITH_ONNX = """import json
 
 import numpy as np
@@ -36,31 +55,38 @@ logits = session.run(["logits"], {{"pixels": pixels}})[0][0]
 print(about["classes"][int(logits.argmax())])"""
 
 
-def loading(artifact: Artifact, white: int, *, with_onnx: bool) -> str:
-    """A section of the card; `white`: the value that pictures of 16 bits have white at."""
+def loading(artifacts: Sequence[Artifact], white: int, *, with_onnx: bool) -> str:
+    """A section of the card, of one model or of several that are averaged; `white`: the value that
+    pictures of 16 bits have white at.
+    """
+    artifact, averaged = artifacts[0], len(artifacts) > 1
     reading = f", reading=Reading(top={white})" if white < FULL_DEPTH else ""
     imports = "\nfrom pipeline.data.listing import Reading" if reading else ""
-    code = WITH_PIPELINE.format(reading=reading, imports=imports)
-    needed = [
+    code = (AVERAGED if averaged else WITH_PIPELINE).format(reading=reading, imports=imports)
+    needed = dict.fromkeys(
         f"`{type(part).__part__}` ({file_of(part)})"  # type: ignore[attr-defined]
-        for path, part in own_parts(artifact.config)
+        for one in artifacts
+        for path, part in own_parts(one.config)
         if path != "dataset"
-    ]
+    )
     blocks = [
         f"With this project's code (`pipeline`), from within this folder:\n\n```python\n{code}\n```"
     ]
     if needed:
         blocks.append(
-            "`model.safetensors` names parts that are not this project's own, and cannot be loaded "
-            "without their code, whose folder must be on the import path (`PYTHONPATH`): "
+            ("Each model file" if averaged else "`model.safetensors`")
+            + " names parts that are not this project's own, and cannot be loaded without their "
+            "code, whose folder must be on the import path (`PYTHONPATH`): "
             f"{', '.join(needed)}."
         )
     if with_onnx:
+        of_mean = ", whose softmax is the mean of the members' probabilities" * averaged
         mode = "L" if artifact.channels == 1 else "RGB"
         code = WITH_ONNX.format(mode=mode)
         blocks.append(
             f"Without it: `{ONNX}` takes uint8 pictures [batch, {artifact.channels}, "
-            f"{artifact.size}, {artifact.size}] and gives logits; its probabilities were within "
-            f"{TOLERANCE:g} of torch's on pictures of the study.\n\n```python\n{code}\n```"
+            f"{artifact.size}, {artifact.size}] and gives logits{of_mean}; its "
+            f"probabilities were within {TOLERANCE:g} of torch's on pictures of the study.\n\n"
+            f"```python\n{code}\n```"
         )
     return "\n\n".join(blocks)

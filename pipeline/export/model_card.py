@@ -3,17 +3,19 @@ config.json.
 """
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean, stdev
 from typing import Any
 
 from pipeline.analysis.stats import MIN_REPLICATES
+from pipeline.core.config import TrainConfig
 from pipeline.core.finished.artifact import Artifact
 from pipeline.core.metrics import metric_names
 from pipeline.counts import plural
 from pipeline.data.listing import FULL_DEPTH
 from pipeline.errors import printable
+from pipeline.export.delivery import CONFIG, MODEL
 from pipeline.export.loading import ONNX, loading
 from pipeline.export.onnx import INPUT, OPSET, OUTPUT, TOLERANCE
 from pipeline.export.selection import Selection
@@ -23,13 +25,6 @@ from pipeline.report.formats.markdown import escape
 from pipeline.study.judged import Judged
 from pipeline.study.tuning import RACE
 
-MODEL, CONFIG, CARD, PREDICTIONS = (
-    "model.safetensors",
-    "config.json",
-    "README.md",
-    "predictions.csv",
-)
-OURS = (MODEL, CONFIG, ONNX, CARD, PREDICTIONS)
 SPLITS = {
     "resplit": (
         "train and validation drawn anew for every replicate from the two official parts together"
@@ -66,6 +61,16 @@ class Facts:
 
 def config_json(facts: Facts) -> str:
     """The model's facts for programs."""
+    return json_text(config_tree(facts))
+
+
+def json_text(tree: Mapping[str, Any]) -> str:
+    """As `config.json` is written."""
+    return json.dumps(tree, indent=1, ensure_ascii=True) + "\n"
+
+
+def config_tree(facts: Facts) -> dict[str, Any]:
+    """What `config.json` holds."""
     record, run, artifact = facts.record, facts.selection.run, facts.artifact
     judged = _judged(facts)
     session = record.sessions[-1] if record.sessions else Session(command="")
@@ -121,16 +126,20 @@ def config_json(facts: Facts) -> str:
             "output": OUTPUT,
             "tolerance": TOLERANCE,
         }
-    return json.dumps(tree, indent=1, ensure_ascii=True) + "\n"
+    return tree
 
 
 def card(facts: Facts) -> str:
     """README.md; every name from outside is escaped."""
+    return page(facts, {title: section(facts) for title, section in SECTIONS})
+
+
+def page(facts: Facts, sections: Mapping[str, str]) -> str:
+    """A card of these sections by their titles, caveats first."""
     parts = [_front(facts), f"# {escape(facts.record.study.title or facts.record.study.name)}"]
     said = [facts.record.note] if facts.record.note else []
     parts += [f"> **{escape(text)}**" for text in (*said, *facts.caveats)]
-    for title, section in SECTIONS:
-        parts.append(f"## {title}\n\n{section(facts)}")
+    parts += [f"## {title}\n\n{text}" for title, text in sections.items()]
     return "\n\n".join(parts) + "\n"
 
 
@@ -153,33 +162,46 @@ def _upper(text: str) -> str:
 
 
 def _what(facts: Facts) -> str:
-    artifact, run = facts.artifact, facts.selection.run
-    classes = "\n".join(f"- `{number}` {escape(name)}" for number, name in enumerate(facts.classes))
-    kind = "grey" if artifact.channels == 1 else "RGB"
+    run = facts.selection.run
     blind = (
         ""
         if facts.selection.asked
         else f" {_upper(_judged(facts).long)} had no part in the choice."
     )
     params = f", {plural(run.num_params, 'parameter')}" if run.num_params else ""
+    return what_it_does(
+        facts,
+        f"a network `{facts.artifact.config.model.model_dump()['name']}`{params}. It is "
+        f"{escape(facts.selection.title)} of the study `{facts.record.study.name}` (run "
+        f"`{run.key}`), chosen thus: {escape(facts.selection.why)}.{blind}",
+    )
+
+
+def what_it_does(facts: Facts, by_what: str) -> str:
+    """A section of the card: what is classified, into which classes, by what."""
+    artifact = facts.artifact
+    classes = "\n".join(f"- `{number}` {escape(name)}" for number, name in enumerate(facts.classes))
+    kind = "grey" if artifact.channels == 1 else "RGB"
     return (
         f"A classifier of {kind} pictures, brought to {artifact.size} x {artifact.size} pixels, "
-        f"into {artifact.num_classes} classes: a network "
-        f"`{artifact.config.model.model_dump()['name']}`{params}. It is "
-        f"{escape(facts.selection.title)} of the study `{facts.record.study.name}` (run "
-        f"`{run.key}`), chosen thus: {escape(facts.selection.why)}.{blind}\n\nClasses, by the "
-        f"index of the output:\n\n{classes}"
+        f"into {artifact.num_classes} classes: {by_what}\n\nClasses, by the index of the output:"
+        f"\n\n{classes}"
     )
 
 
 def _data(facts: Facts) -> str:
+    sizes = f"this run trained on {facts.num_train:,} and validated on {facts.num_val:,}"
+    return of_data(facts, sizes)
+
+
+def of_data(facts: Facts, sizes: str) -> str:
+    """A section of the card; `sizes` in words: how many pictures taught, how many validated."""
     data, config = facts.record.data, facts.artifact.config
     counts = ", ".join(f"{count:,} {name}" for name, count in data["counts"].items())
     lines = [
         f"Set: {escape(data['title'])}; pictures: {counts}; fingerprint of the content: "
         f"`{data['fingerprint']}`",
-        f"Split: `{config.split}`: {SPLITS[config.split]}; this run trained on {facts.num_train:,} "
-        f"and validated on {facts.num_val:,}",
+        f"Split: `{config.split}`: {SPLITS[config.split]}; {sizes}",
     ]
     if data["unreadable"]:
         lines.append(
@@ -195,20 +217,22 @@ def _data(facts: Facts) -> str:
 
 def _training(facts: Facts) -> str:
     config, run = facts.artifact.config, facts.selection.run
-    parts = {
-        name: getattr(config, name).model_dump()["name"]
-        for name in ("optimizer", "schedule", "loss", "augment")
-    }
     best = run.best or {}
     lines = [
         f"{len(run.epochs)} of {plural(config.epochs, 'epoch')}, batches of {config.batch_size}; "
         f"the weights are those of epoch {int(best.get('epoch', 0))}, the best on validation",
-        ", ".join(f"{part}: `{name}`" for part, name in parts.items()),
+        parts_in_words(config),
     ]
     if config.transfer.weights:
         lines.append(f"Begun from other weights: {escape(config.transfer.weights)}")
     lines.append(f"The whole configuration is in `{CONFIG}` and in the header of `{MODEL}`")
     return "\n".join(f"- {line}" for line in lines)
+
+
+def parts_in_words(config: TrainConfig) -> str:
+    """`optimizer: `sgd`, schedule: …`."""
+    names = ("optimizer", "schedule", "loss", "augment")
+    return ", ".join(f"{name}: `{getattr(config, name).model_dump()['name']}`" for name in names)
 
 
 def _metrics(facts: Facts) -> str:
@@ -219,7 +243,7 @@ def _metrics(facts: Facts) -> str:
     first = (judged.column, "test_loss", judged.selects, "val_loss", "test_acc", "val_acc")
     for name in dict.fromkeys((*first, *own)):
         found = [value for peer in peers if (value := peer.metric(name)) is not None]
-        rows.append(f"| {name} | {_moments(found)} | {_number(run.metric(name))} |")
+        rows.append(f"| {name} | {moments(found)} | {number(run.metric(name))} |")
     spread = "mean ± sd (n)" if len(peers) >= MIN_REPLICATES else "mean (n)"
     head = f"| metric | arm: {spread} | this file: {escape(facts.selection.title)} |\n|---|--:|--:|"
     notes = [
@@ -234,12 +258,7 @@ def _metrics(facts: Facts) -> str:
             "optimistic."
         ),
     ]
-    if run.kind == "arm" and run.arm in (facts.record.found or {}):
-        raced = ", chosen once more by a race of fresh runs" * bool(facts.record.trials(RACE))
-        notes.append(
-            f"This arm is what a search found: the best of its trials by validation{raced}. Its "
-            "replicates chose nothing; the other arms were not tuned so."
-        )
+    notes += of_a_search(facts)
     if run.kind == "trial":
         notes[0] = (
             "A trial of a search has no replicates, and of many trials the best by validation is "
@@ -247,7 +266,7 @@ def _metrics(facts: Facts) -> str:
         )
     if run.kind == "trial" and run.value is not None:
         notes.append(
-            f"The search ranks this trial by {run.selects} {_number(run.value[1])}, that at its "
+            f"The search ranks this trial by {run.selects} {number(run.value[1])}, that at its "
             "highest rung; the numbers above are those of its best epoch, whose weights these are."
         )
     if run.test_acc is None:
@@ -256,7 +275,7 @@ def _metrics(facts: Facts) -> str:
             "not tested."
         )
     if run.final:
-        kept = ", ".join(f"{name} {_number(value)}" for name, value in _as_trained(run).items())
+        kept = ", ".join(f"{name} {number(value)}" for name, value in _as_trained(run).items())
         notes.append(
             "These numbers are of the model as it was judged "
             f"(`{json.dumps(facts.artifact.config.final.model_dump())}`); the files hold the "
@@ -265,7 +284,20 @@ def _metrics(facts: Facts) -> str:
     return "\n".join([head, *rows]) + "\n\n" + "\n".join(f"- {note}" for note in notes)
 
 
-def _limits(facts: Facts) -> str:
+def of_a_search(facts: Facts) -> list[str]:
+    """What is to be said of an arm that a search found; of others nothing."""
+    run = facts.selection.run
+    if run.kind != "arm" or run.arm not in (facts.record.found or {}):
+        return []
+    raced = ", chosen once more by a race of fresh runs" * bool(facts.record.trials(RACE))
+    return [
+        f"This arm is what a search found: the best of its trials by validation{raced}. Its "
+        "replicates chose nothing; the other arms were not tuned so."
+    ]
+
+
+def limits(facts: Facts) -> str:
+    """A section of the card."""
     lines = [
         "Trained and measured on one set of pictures; nothing here says how it does on others.",
         "It knows its classes alone: a picture of anything else gets one of them too, perhaps with "
@@ -279,7 +311,7 @@ def _limits(facts: Facts) -> str:
 
 
 def _loading(facts: Facts) -> str:
-    return loading(facts.artifact, facts.white, with_onnx=facts.with_onnx)
+    return loading([facts.artifact], facts.white, with_onnx=facts.with_onnx)
 
 
 SECTIONS: Sequence[tuple[str, Callable[[Facts], str]]] = (
@@ -287,7 +319,7 @@ SECTIONS: Sequence[tuple[str, Callable[[Facts], str]]] = (
     ("Data", _data),
     ("Training", _training),
     ("Metrics", _metrics),
-    ("Limits", _limits),
+    ("Limits", limits),
     ("How to load it", _loading),
 )
 
@@ -303,12 +335,14 @@ def _as_trained(run: Run) -> dict[str, float]:
     }
 
 
-def _moments(values: Sequence[float]) -> str:
+def moments(values: Sequence[float]) -> str:
+    """`0.9312 ± 0.0041 (5)`."""
     if not values:
         return "–"
     sd = f" ± {stdev(values):.4f}" if len(values) >= MIN_REPLICATES else ""
     return f"{fmean(values):.4f}{sd} ({len(values)})"
 
 
-def _number(value: float | None) -> str:
+def number(value: float | None) -> str:
+    """Of four places; a dash where there is none."""
     return "–" if value is None else f"{value:.4f}"

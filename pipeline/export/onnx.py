@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from pipeline.core.augmentation.pixels import Pixels
 from pipeline.core.finished.artifact import Artifact
+from pipeline.core.finished.finish import log_mean
 from pipeline.errors import UserError, printable
 
 OPSET = 17
@@ -62,6 +63,19 @@ class Graph(nn.Module):
         return logits
 
 
+class Mean(nn.Module):
+    """Several graphs as one: of the same pictures the logits whose softmax is the mean of their
+    probabilities.
+    """
+
+    def __init__(self, graphs: Sequence[nn.Module]) -> None:
+        super().__init__()
+        self.members = nn.ModuleList(graphs)
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        return log_mean([member(pixels) for member in self.members])
+
+
 def require_packages() -> None:
     """Raise UserError where what writes and checks ONNX files is not installed."""
     missing = [name for name in NEEDED if importlib.util.find_spec(name) is None]
@@ -72,13 +86,13 @@ def require_packages() -> None:
         )
 
 
-def to_onnx(artifact: Artifact, model: nn.Module, classes: Sequence[str]) -> bytes:
+def to_onnx(artifact: Artifact, graph: nn.Module, classes: Sequence[str]) -> bytes:
     """The file: input "pixels" uint8 [batch, C, S, S], output "logits" [batch, K], any batch;
     `classes` in its metadata.
 
-    `model` is on the CPU in eval mode, with fp32 weights. Written by torch's tracing exporter,
-    which needs no package beside onnx. Raises Unexportable where an operation has no counterpart in
-    ONNX or the file would exceed its 2 GiB.
+    `graph`, of pictures as `artifact` says, is on the CPU in eval mode, with fp32 weights. Written
+    by torch's tracing exporter, which needs no package beside onnx. Raises Unexportable where an
+    operation has no counterpart in ONNX or the file would exceed its 2 GiB.
     """
     import onnx
 
@@ -88,7 +102,7 @@ def to_onnx(artifact: Artifact, model: nn.Module, classes: Sequence[str]) -> byt
         warnings.simplefilter("ignore")  # that it traces, and that newer ways need another package
         try:
             torch.onnx.export(
-                Graph(artifact, model).eval(),
+                graph.eval(),
                 (torch.zeros(shape, dtype=torch.uint8),),
                 buffer,  # type: ignore[arg-type]  # a path only in the annotation
                 dynamo=False,
@@ -107,9 +121,7 @@ def to_onnx(artifact: Artifact, model: nn.Module, classes: Sequence[str]) -> byt
     return content
 
 
-def compare(
-    content: bytes, artifact: Artifact, model: nn.Module, images: npt.NDArray[np.uint8]
-) -> Agreement:
+def compare(content: bytes, graph: nn.Module, images: npt.NDArray[np.uint8]) -> Agreement:
     """Both run on the CPU on the same uint8 `images` [N, C, S, S], batch by batch."""
     import onnxruntime
 
@@ -117,7 +129,6 @@ def compare(
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.log_severity_level = 3
     session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
-    graph = Graph(artifact, model).eval()
     difference, num_flipped = 0.0, 0
     for batch in _batches(images):
         with torch.inference_mode():

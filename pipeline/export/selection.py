@@ -12,6 +12,8 @@ from pipeline.errors import UserError, choices, printable
 from pipeline.record.record import Record, Run
 from pipeline.study.judged import Judged
 
+MIN_MEMBERS = 2  # of one nothing is averaged
+
 
 @dataclass(frozen=True)
 class Selection:
@@ -32,6 +34,17 @@ class Selection:
         return f"arm '{printable(self.run.arm, 80)}', replicate {self.run.replicate}"
 
 
+@dataclass(frozen=True)
+class Members:
+    """Complete replicates of an arm that are averaged, in order of their numbers; `why` these in
+    words; `asked`: as of `Selection`."""
+
+    arm: str
+    runs: tuple[Run, ...]
+    why: str
+    asked: str = ""
+
+
 def select(
     record: Record,
     *,
@@ -48,6 +61,47 @@ def select(
     """
     if trial is not None:
         return _trial(record, trial)
+    chosen = _arm(record, arm)
+    if chosen is None:
+        return _best_trial(record)
+    name, runs, why = chosen
+    found = _replicate(name, runs, replicate, why=why)
+    if arm is None:
+        return found
+    return replace(found, asked="--arm" if replicate is None else "--arm and --replicate")
+
+
+def members(record: Record, *, arm: str | None = None, num: int = 0) -> Members:
+    """The first `num` complete replicates of the arm (0: all); the arm as `select` chooses it.
+
+    Raises UserError where there are not so many, or fewer than two.
+    """
+    name, runs, why = _arm(record, arm) or ("", (), "")
+    if len(runs) < MIN_MEMBERS:
+        of = f"'{printable(name)}' has {len(runs)}" if name else "no arm has one"
+        raise UserError(
+            f"--ensemble: averages complete replicates of an arm, {MIN_MEMBERS} at least; {of}: go "
+            "on with the study first"
+        )
+    if num and not MIN_MEMBERS <= num <= len(runs):
+        raise UserError(
+            f"--ensemble: got {num}; allowed: {MIN_MEMBERS} to {len(runs)}, the complete "
+            f"replicates of arm '{printable(name)}', or no number for all of them"
+        )
+    which = f"the first {num} by number of" if num else "all"
+    asked = ["--arm"] * (arm is not None) + [f"--ensemble {num}"] * bool(num)
+    return Members(
+        name,
+        runs[: num or None],
+        f"{why}; {which} its {plural(len(runs), 'complete replicate')}",
+        " and ".join(asked),
+    )
+
+
+def _arm(record: Record, arm: str | None) -> tuple[str, tuple[Run, ...], str] | None:
+    """(an arm, its complete replicates, why it): the one asked for, else the best; None where no
+    arm has one.
+    """
     complete = {
         name: tuple(r for r in runs if r.status == "complete" and r.best)
         for name, runs in record.arms().items()
@@ -55,13 +109,10 @@ def select(
     if arm is not None:
         if arm not in complete:
             raise UserError(f"--arm: no such arm; {choices(arm, complete)}")
-        found = _replicate(
-            arm, complete[arm], replicate, why=f"the arm '{printable(arm, 80)}' was asked for"
-        )
-        return replace(found, asked="--arm" if replicate is None else "--arm and --replicate")
+        return arm, complete[arm], f"the arm '{printable(arm, 80)}' was asked for"
     most = max(map(len, complete.values()), default=0)
     if most == 0:
-        return _best_trial(record)
+        return None
     full = {name: runs for name, runs in complete.items() if len(runs) == most}
     among = f"of {plural(len(full), 'arm')} with {plural(most, 'complete replicate')} each"
     if record.study.ablation.until_answered:
@@ -75,7 +126,7 @@ def select(
         f"{among} this one has the {most_of(full[best][0])} mean validation {noun(full[best][0])}"
         f"{_shared(list(means.values()))}"
     )
-    return _replicate(best, full[best], None, why=why)
+    return best, full[best], why
 
 
 def _replicate(arm: str, runs: tuple[Run, ...], number: int | None, *, why: str) -> Selection:
