@@ -30,6 +30,7 @@ from pyarrow import parquet
 
 from pipeline.core.finished import evidence
 from pipeline.core.finished.artifact import Artifact
+from pipeline.export.ensemble_card import Ensembled, ensemble_card, ensemble_json
 from pipeline.export.model_card import Facts, card, config_json
 from pipeline.export.predictions import form_of, table
 from pipeline.export.selection import select
@@ -438,17 +439,33 @@ def handed_over(found: Written) -> Facts:
     return Facts(found.record, chosen, artifact, 800, 200, with_onnx=True)
 
 
+def of_two(facts: Facts) -> Ensembled:
+    """An ensemble of the run and itself."""
+    return Ensembled((facts, facts), None, None, independent=True)
+
+
+WRITERS = {
+    "one": (card, config_json),
+    "ensemble": (
+        lambda facts: ensemble_card(of_two(facts)),
+        lambda facts: ensemble_json(of_two(facts)),
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", WRITERS)
 def test_the_model_card_has_our_front_matter_and_no_markup_of_others(
-    hostile: Written, tame: Written
+    hostile: Written, tame: Written, kind: str
 ) -> None:
-    texts = [card(handed_over(found)) for found in (hostile, tame)]
+    in_words, in_json = WRITERS[kind]
+    texts = [in_words(handed_over(found)) for found in (hostile, tame)]
     parts = [re.fullmatch(r"---\n(.*?)\n---\n(.*)", text, re.DOTALL) for text in texts]
     assert parts[0] is not None
     assert parts[1] is not None
     assert yaml.safe_load(parts[0][1]) == yaml.safe_load(parts[1][1])
     check_markdown(parts[0][2], parts[1][2], images="(?!)", links="(?!)", raw="(?!)")
     assert not CONTROL.search(texts[0])
-    text = config_json(handed_over(hostile))
+    text = in_json(handed_over(hostile))
     assert not CONTROL.search(text)
     assert len(json.loads(text)["classes"]) == len(hostile.names)
 

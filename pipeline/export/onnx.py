@@ -14,7 +14,6 @@ from torch import Tensor, nn
 
 from pipeline.core.augmentation.pixels import Pixels
 from pipeline.core.finished.artifact import Artifact
-from pipeline.core.finished.finish import log_mean
 from pipeline.errors import UserError, printable
 
 OPSET = 17
@@ -73,7 +72,8 @@ class Mean(nn.Module):
         self.members = nn.ModuleList(graphs)
 
     def forward(self, pixels: Tensor) -> Tensor:
-        return log_mean([member(pixels) for member in self.members])
+        mean = torch.stack([member(pixels).softmax(1) for member in self.members]).mean(0)
+        return mean.clamp_min(torch.finfo(mean.dtype).tiny).log()
 
 
 def require_packages() -> None:

@@ -3,7 +3,7 @@
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -113,8 +113,9 @@ def evaluate_views(
         totals = torch.zeros(2, dtype=torch.float64, device=pictures.device)
         cuts = cut(num, BATCH.get(pictures.device.type, 512))
         for positions, images, labels in pictures.batches(np.arange(num), cuts):
-            rows: list[Draws | None] = [None, *(view.rows(positions) for view in drawn)]
-            scores = log_mean([model(pixels(images, view)) for view in rows])
+            scores = _log_mean(
+                model, pixels, images, [None, *(view.rows(positions) for view in drawn)]
+            )
             totals[0] -= scores.gather(1, labels[:, None]).sum()
             totals[1] += (scores.argmax(1) == labels).sum()
             if answers is not None:
@@ -133,11 +134,13 @@ def has_views(augment: Augmentation, size: int) -> bool:
     )
 
 
-def log_mean(logits: Sequence[Tensor]) -> Tensor:
-    """Logarithms [B, K] of the mean probabilities of answers [B, K]; in logarithms, so that small
-    ones are not lost.
+def _log_mean(
+    model: nn.Module, pixels: Pixels, images: Tensor, views: list[Draws | None]
+) -> Tensor:
+    """Logarithms [B, K] of the mean probabilities; in logarithms, so that small ones are not
+    lost.
     """
-    logs = [torch.log_softmax(one.float(), 1) for one in logits]
+    logs = [torch.log_softmax(model(pixels(images, view)).float(), 1) for view in views]
     return torch.logsumexp(torch.stack(logs), 0) - math.log(len(logs))
 
 
