@@ -397,7 +397,7 @@ def test_too_few_pictures_that_differ_give_no_interval() -> None:
 
 
 def test_the_interval_of_the_gain_covers_it() -> None:
-    """Pictures drawn anew, members fixed: 94 % and more of the intervals hold the true gain."""
+    """Pictures drawn anew, members fixed: about 95 % of the intervals hold the true gain."""
     rng = np.random.default_rng(1)
     kinds = np.array([(1, 3), (1, 2), (1, 1), (0, 0), (0, 1), (0, 2)])
     shares = np.array([0.7, 0.1, 0.03, 0.1, 0.05, 0.02])
