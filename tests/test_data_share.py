@@ -18,9 +18,12 @@ from pipeline.data.cache import Data, prepare
 from pipeline.data.datasets import Digits
 from pipeline.data.listing import num_kept
 from pipeline.data.splits import splits
+from pipeline.errors import UserError
 from pipeline.report.compose import read, texts
+from pipeline.session.preflight import require_inputs
 from pipeline.study.load import load_study
 from tests.records import Scribe, make_study, with_arms
+from tests.studies import small_study
 
 SHARES = (1.0, 0.5, 0.25, 0.125)
 
@@ -183,3 +186,38 @@ def test_the_studies_compare_shares_of_the_same_pictures(name: str) -> None:
         same = other.model_copy(update={"train_share": plain.train_share})
         by_share = same.fingerprint() == plain.fingerprint()
         assert by_share or other.train_share == plain.train_share, "one thing differs at a time"
+
+
+def test_guesses_need_pictures_to_guess_at(digits: Data) -> None:
+    made = {"dataset": {"name": "digits", "num_train": 300, "num_valid": 200}, "epochs": 2}
+    asked = TrainConfig.parse(made | {"pseudo": {"threshold": 0.5, "start": 2}}, source="test")
+    for share, fits in ((1.0, False), (0.99, False), (0.5, True)):
+        study = small_study().override({"baseline.train_share": share}, source="test")
+        base = asked.model_copy(update={"train_share": share})
+        study = study.model_copy(update={"baseline": base})
+        if fits:
+            require_inputs(study, digits)
+        else:
+            with pytest.raises(UserError, match="unlabeled training pictures"):
+                require_inputs(study, digits)
+
+
+def test_labels_are_counted_where_the_rest_is_guessed(tmp_path: Path) -> None:
+    folder = tmp_path / "guessed"
+    arms: dict[str, dict[str, Any]] = {
+        f"{share:g} guessed": {"train_share": share, "pseudo.threshold": 0.9}
+        for share in (0.5, 0.25, 0.125)
+    }
+    book = Scribe(folder / "study", with_arms(make_study(replicates=3, num_trials=0), arms))
+    book.session()
+    for replicate in (1, 2, 3):
+        for number, (arm, acc) in enumerate(zip(arms, (0.9, 0.8, 0.6), strict=True)):
+            wiggle = 0.004 * ((replicate + number) % 3)
+            book.arm(arm, replicate, acc + wiggle, num_train=400 >> number)
+    (found,) = curves(book, folder)
+    assert (found.guessed, found.silence) == (True, "part")
+    page = texts(read(book.record(), folder), {})["report.md"]
+    assert "from 100 to 400 labels each doubling was worth" in page
+    assert "the other pictures guessed at" in page
+    assert "fewer steps" not in page
+    assert "guessed at" not in texts(read(book.record(), folder), {}, "zh")["report.md"]

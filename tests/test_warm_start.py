@@ -125,7 +125,8 @@ def test_refusals_name_the_flag_and_what_is_near(
     asked = chosen(Options("pipeline.search", "hw3", sets=("dataset.name=digits",)))
     with pytest.raises(UserError, match="this study has begun, and its first trials are recorded"):
         resolve(Options("pipeline.search", "hw3", warm_start=str(folder)), asked, begun)
-    given = small_study().override({"search.past": [{"model.dropout": 0.1}]}, source="test")
+    past = {"search.past": [{"model.dropout": 0.1}], "search.past_of": "other"}
+    given = small_study().override(past, source="test")
     path = tmp_path / "mine.json"
     path.write_text(given.model_dump_json())
     assert chosen(Options("pipeline.search", str(path))).study.search.past == (), (
@@ -317,3 +318,8 @@ def test_the_report_says_what_was_heard(other: tuple[Path, Record], tmp_path: Pa
     record = drive(open_plan(tmp_path / "plain", study(4)), Worker())
     assert heard_of(read_search(record, study(4)), study(4)) == ""
     assert "Trial" not in overview(read_search(record, study(4)), study(4))
+
+
+def test_points_of_no_study_are_refused() -> None:
+    with pytest.raises(UserError, match="past: got 1 point of no study; allowed: --warm-start"):
+        study(4).override({"search.past": [{"model.dropout": 0.1}]}, source="test")

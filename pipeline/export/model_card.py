@@ -203,6 +203,12 @@ def of_data(facts: Facts, sizes: str) -> str:
         f"`{data['fingerprint']}`",
         f"Split: `{config.split}`: {SPLITS[config.split]}; {sizes}",
     ]
+    if config.train_share < 1:
+        rest = "; the others, guessed at, from epoch {}" if config.pseudo.threshold else ""
+        lines.append(
+            f"Of each class {config.train_share:.3g} of the training pictures were learnt from"
+            + rest.format(config.pseudo.start)
+        )
     if data["unreadable"]:
         lines.append(
             plural(

@@ -6,7 +6,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeline.core.config import TrainConfig
+from pipeline.core.identity import Seeds
 from pipeline.core.metrics import Measure
+from pipeline.core.parts import parts_of
 from pipeline.core.transfer import PUBLISHED, published_source
 from pipeline.counts import plural
 from pipeline.data.listing import TEST, TRAIN, UNKNOWN, VALID
@@ -135,8 +137,7 @@ def _require(config: TrainConfig, data: "Data", num_processes: int) -> None:
             f"batch_size: got {config.batch_size}; each of its {plural(config.accumulate, 'part')} "
             f"needs 2 pictures for each of {plural(num_processes, 'process', 'processes')}"
         )
-    unlabeled = (data.labels == UNKNOWN) & (data.parts == TRAIN)
-    if config.pseudo.threshold and config.train_share == 1 and not unlabeled.any():
+    if config.pseudo.threshold and parts_of(config, data, Seeds(0, 0)).unlabeled is None:
         raise UserError(
             "pseudo.threshold: pseudo-labels need unlabeled training pictures, and there are none: "
             "put them into a folder 'unlabeled' beside the classes, leave labels out by "

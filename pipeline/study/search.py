@@ -2,8 +2,9 @@
 
 from typing import Annotated
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, model_validator
 
+from pipeline.counts import plural
 from pipeline.frozen import Frozen
 from pipeline.study.designs import Overrides
 from pipeline.study.objectives import Objective, each_once
@@ -65,6 +66,15 @@ class Search(Frozen):
         "and a sampler that learns hears their order while it agrees with the search's own trials",
     )
     past_of: str = Field(default="", description="the folder of that study")
+
+    @model_validator(mode="after")
+    def _of_a_study(self) -> "Search":
+        if self.past and not self.past_of:
+            raise ValueError(
+                f"past: got {plural(len(self.past), 'point')} of no study; allowed: --warm-start "
+                "FOLDER, which sets past and past_of"
+            )
+        return self
 
     @property
     def ladder(self) -> Ladder:
