@@ -316,9 +316,9 @@ def test_later_replicates_and_trials(order: Order, tmp_path: Path) -> None:
 def test_without_a_labelled_test_picture_val_is_judged(
     order: Order, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = worker.splits
+    real = worker.parts_of
     monkeypatch.setattr(
-        worker, "splits", lambda *args, **rest: replace(real(*args, **rest), test=None)
+        worker, "parts_of", lambda *args, **rest: replace(real(*args, **rest), test=None)
     )
     outcome, found = finished_run(order, seeds=Seeds(0, 2))
     assert found is not None
