@@ -10,7 +10,6 @@ from pipeline.frozen import Scalar, flatten
 from pipeline.record.record import LEVELS, Record, Run
 from pipeline.study.judged import Judged
 from pipeline.study.study import Study
-from pipeline.study.tuning import RACE
 
 
 @dataclass(frozen=True)
@@ -57,7 +56,8 @@ def read_search(record: Record, study: Study) -> Search:
     """
     budget = study.search
     # one trial alone stays without running: no race has chosen it
-    best, stayed = record.best_trial(), record.stayed() if record.trials(RACE) else None
+    raced = record.race is not None and len(record.race.candidates) > 1
+    best, stayed = record.best_trial(), record.stayed() if raced else None
     leads = stayed or best
     return Search(
         planned=budget.num_trials,
