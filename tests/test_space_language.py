@@ -15,8 +15,9 @@ from pipeline.record.revision import definitions, looked_for, place, searches
 from pipeline.session.derived import derive
 from pipeline.session.dry_run import preview
 from pipeline.study.around import Around
+from pipeline.study.samplers import Sampler
 from pipeline.study.space import Choice, Float, Int, Space
-from pipeline.study.study import Sampler, Study
+from pipeline.study.study import Study
 from pipeline.study.survey import check
 from pipeline.study.tuning import PerArm, nuisance
 from tests.driver import Worker, drive, facts, open_plan

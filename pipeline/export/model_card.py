@@ -23,7 +23,6 @@ from pipeline.record.events import Session
 from pipeline.record.record import Record, Run
 from pipeline.report.formats.markdown import escape
 from pipeline.study.judged import Judged
-from pipeline.study.tuning import RACE
 
 SPLITS = {
     "resplit": (
@@ -295,7 +294,9 @@ def of_a_search(facts: Facts) -> list[str]:
     run = facts.selection.run
     if run.kind != "arm" or run.arm not in (facts.record.found or {}):
         return []
-    raced = ", chosen once more by a race of fresh runs" * bool(facts.record.trials(RACE))
+    race = facts.record.race
+    several = race is not None and len(race.candidates) > 1
+    raced = ", chosen once more by a race of fresh runs" * several
     return [
         f"This arm is what a search found: the best of its trials by validation{raced}. Its "
         "replicates chose nothing; the other arms were not tuned so."
