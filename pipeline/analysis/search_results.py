@@ -55,9 +55,7 @@ def read_search(record: Record, study: Study) -> Search:
     the trial that the race left, where there was one, which is its best configuration.
     """
     budget = study.search
-    # one trial alone stays without running: no race has chosen it
-    raced = record.race is not None and len(record.race.candidates) > 1
-    best, stayed = record.best_trial(), record.stayed() if raced else None
+    best, stayed = record.best_trial(), record.stayed() if record.has_raced else None
     leads = stayed or best
     return Search(
         planned=budget.num_trials,

@@ -202,21 +202,15 @@ def of_data(facts: Facts, sizes: str) -> str:
         f"`{data['fingerprint']}`",
         f"Split: `{config.split}`: {SPLITS[config.split]}; {sizes}",
     ]
-    if config.train_share < 1:
-        rest = "; the others, guessed at, from epoch {}" if config.pseudo.threshold else ""
-        lines.append(
-            f"Of each class {config.train_share:.3g} of the training pictures were learnt from"
-            + rest.format(config.pseudo.start)
+    if (share := config.train_share) < 1:
+        rest = f"; the others, guessed at, from epoch {config.pseudo.start}"
+        lines.append(f"Of each class {share:.3g} of the training pictures were learnt from")
+        lines[-1] += rest * bool(config.pseudo.threshold)
+    if bad := len(data["unreadable"]):
+        lost = plural(
+            bad, "picture could not be read and was", "pictures could not be read and were"
         )
-    if data["unreadable"]:
-        lines.append(
-            plural(
-                len(data["unreadable"]),
-                "picture could not be read and was",
-                "pictures could not be read and were",
-            )
-            + " left out"
-        )
+        lines.append(f"{lost} left out")
     return "\n".join(f"- {line}" for line in lines)
 
 
@@ -294,9 +288,7 @@ def of_a_search(facts: Facts) -> list[str]:
     run = facts.selection.run
     if run.kind != "arm" or run.arm not in (facts.record.found or {}):
         return []
-    race = facts.record.race
-    several = race is not None and len(race.candidates) > 1
-    raced = ", chosen once more by a race of fresh runs" * several
+    raced = ", chosen once more by a race of fresh runs" * facts.record.has_raced
     return [
         f"This arm is what a search found: the best of its trials by validation{raced}. Its "
         "replicates chose nothing; the other arms were not tuned so."

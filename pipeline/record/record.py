@@ -188,6 +188,11 @@ class Record(Runs):
         """The runs of the study's own search by number."""
         return self.searches[""]
 
+    @property
+    def has_raced(self) -> bool:
+        """Whether several trials raced: one alone stays without running."""
+        return self.race is not None and len(self.race.candidates) > 1
+
     def trials(self, search: str = "") -> list[Run]:
         """The trials of a search in order of their numbers.
 
