@@ -50,6 +50,28 @@ def test_where_an_arm_learned_the_others_are_named_in_one_line(tmp_path: Path) -
     assert "4 个变体中有 3 个处于随机水平" in texts(findings, {}, "zh")["report.md"]
 
 
+def test_what_is_said_of_arms_that_learned_stays(tmp_path: Path) -> None:
+    """The reference and both factors together learned; every replicate has the same difference."""
+    warnings = read(report(tmp_path, [0.7, 0.09, 0.09, 0.79]), tmp_path).warnings
+    first = next(one for one in warnings if one.startswith("2 of 4 arms are at chance"))
+    assert "ResNet, augmentation" in first
+    of_both = [one for one in warnings if one.startswith("ResNet + augmentation (")]
+    alone = read(report(tmp_path / "alone", [0.7, 0.7, 0.7, 0.79]), tmp_path).warnings
+    assert of_both, "not tested, as it has no variance"
+    assert of_both == [one for one in alone if one.startswith("ResNet + augmentation (")]
+
+
+def test_what_next_begins_with_the_doctor_where_the_reference_learned_nothing(
+    tmp_path: Path,
+) -> None:
+    page = texts(read(report(tmp_path, [0.09] * 4), tmp_path), {})["report.md"]
+    ahead = page[page.index("## What next") : page.index("## Details")]
+    assert ahead.index("The reference learned nothing") < ahead.index("python -m pipeline.doctor")
+    assert "More replicates" not in ahead
+    page = texts(read(report(tmp_path / "learned", [0.7] * 4), tmp_path), {})["report.md"]
+    assert "pipeline.doctor" not in page[page.index("## What next") : page.index("## Details")]
+
+
 @pytest.mark.parametrize("levels", [[0.09, 0.7, 0.7, 0.7], [0.7] * 4])
 def test_a_single_arm_that_learned_nothing_is_warned_of_by_itself(
     levels: list[float], tmp_path: Path

@@ -17,7 +17,7 @@ from pipeline.engine.sampler import MIN_VALUES, NUM_BEST, NUM_LATEST, RungSample
 from pipeline.errors import UserError
 from pipeline.study.drawn import Endless, at, grid, share
 from pipeline.study.ranges import coded
-from pipeline.study.samplers import LEARNING, Sampler
+from pipeline.study.samplers import LEARNING, Sampler, unfit
 from pipeline.study.space import Choice, Float, Int, Space
 from tests.studies import small_study
 
@@ -118,6 +118,12 @@ def test_proposals_lie_in_the_space_and_name_the_rung_that_made_them(space, kind
         assert space.point(knobs) == knobs
         assert asked in ((0, 1) if kind in LEARNING else (0,))
     assert len({str(knobs) for knobs, _ in proposals}) > (5 if space is BRANCHED else number - 10)
+
+
+def test_cmaes_without_its_package_is_refused_with_what_to_install(monkeypatch):
+    monkeypatch.setattr("pipeline.study.samplers.find_spec", lambda _: None)
+    assert "pip install cmaes; allowed without it: tpe" in unfit("cmaes", FLAT, ())
+    assert unfit("tpe", FLAT, ()) == ""
 
 
 @SPACES

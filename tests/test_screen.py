@@ -406,3 +406,18 @@ def test_a_plain_terminal_is_sent_no_escape_sequence(
     os.close(leader)
     assert b"disk" in shown
     assert b"\x1b" not in shown
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "--against params,macs --variance 3 --race 2 --mlruns /tmp/somewhere/m2 --replicates 27",
+        "--tex table.tex --columns arm,score,difference --stars --mlruns /tmp/somewhere/else",
+        "--set 'a=[1, 2]' --set \"b=x, y\" --set c=d\\ e --mlruns /tmp/somewhere/else",
+    ],
+)
+def test_a_command_stays_whole_whatever_its_values(words: str) -> None:
+    command = f"python -m pipeline.search --study mine {words}"
+    lines = fold(f"What to do next, as was asked for above: {command}, then look again.", 40)
+    assert [line for line in lines if command in line], lines
+    assert lines[-1].endswith("again.")

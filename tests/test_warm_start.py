@@ -320,6 +320,21 @@ def test_the_report_says_what_was_heard(other: tuple[Path, Record], tmp_path: Pa
     assert "Trial" not in overview(read_search(record, study(4)), study(4))
 
 
+def test_a_point_that_is_proposed_again_is_compared_once() -> None:
+    told = points(7, 2)
+    once, twice = (
+        RungSampler(LINE, kind="tpe", seed=3, num_rungs=1, past=BEST_FIRST) for _ in range(2)
+    )
+    for number, point in enumerate(told, 1):
+        for sampler in (once, twice):
+            sampler.replay(number, point, 0)
+            sampler.tell(number, 0, worth(point))
+    for number in (8, 9, 10):
+        twice.replay(number, told[0], 0)
+        twice.tell(number, 0, worth(told[0]))
+    assert twice._compared() == once._compared()
+
+
 def test_points_of_no_study_are_refused() -> None:
     with pytest.raises(UserError, match="past: got 1 point of no study; allowed: --warm-start"):
         study(4).override({"search.past": [{"model.dropout": 0.1}]}, source="test")

@@ -89,9 +89,8 @@ def _numbers(knob: Range, value: Scalar) -> list[float]:
 
 
 def _correlation(one: Floats, other: Floats) -> float:
-    from scipy.stats import rankdata
+    from scipy.stats import spearmanr
 
-    ranks = [rankdata(values) for values in (one, other)]
-    if any(np.ptp(found) == 0 for found in ranks):
+    if min(len(np.unique(one)), len(np.unique(other))) < 2:
         return 0.0
-    return float(np.corrcoef(*ranks)[0, 1])
+    return float(spearmanr(one, other).statistic)

@@ -9,11 +9,11 @@ number of examples: Hestness et al. 2017 (arXiv 1712.00409), Rosenfeld et al. 20
 somewhere: Viering & Loog 2021 (arXiv 2103.10948).
 
 Expected reading: "Would more pictures help?" in the report: what a doubling was worth over these
-shares, and what the next one would be worth if that goes on. Augmentation helps small shares most,
-where the epochs are enough for it: where half of the pictures with it reach all without, it was
-worth a doubling. Each arm trains as many epochs, so that a share of the pictures
-is a share of the steps, too: more epochs give small shares the steps that they lack, and the
-difference then is that of the pictures alone. Hyperparameters are the baseline's in all arms.
+shares, and what the next one would be worth at best, if that goes on. Augmentation helps small
+shares most, where the epochs are enough for it: where half of the pictures with it reach all
+without, it was worth a doubling. Each arm trains as many epochs, so that a share of the pictures is
+a share of the steps, too: more epochs give small shares the steps that they lack, and the
+difference is more that of the pictures. Hyperparameters are the baseline's in all arms.
 
 Cost: about 1,270 epochs, those of parts being shorter: worth some 630 of all pictures, the race
 aside. On 9,866 photos of 128x128 a CPU core takes 200 s for such a one; cut it down: `--set
