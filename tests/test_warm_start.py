@@ -308,7 +308,7 @@ def test_the_report_says_what_was_heard(other: tuple[Path, Record], tmp_path: Pa
     assert right.startswith(" Trial 1 was the best of other. The order of its ")
     assert ": it would be heard for the next one." in right
     wrong = said("wrong", lambda config, _: 0.3 + config.model.dropout)
-    assert re.search(r"the rank correlation is -\d\.\d\d: it is not heard any more", wrong)
+    assert re.search(r"the rank correlation is -\d\.\d\d: it would not be heard", wrong)
     past = {"search.past": list(given.search.past), "search.past_of": "other"}
     short = study(3).override(past, source="test")
     assert "There are fewer, so it was not heard." in said("short", dropped_out, short)

@@ -92,7 +92,7 @@ def _numbered(first: int, last: int, proposed: int) -> str:
 
 
 def heard_of(search: Search, study: Study) -> str:
-    """What another study said to this search, and how long that was heard; '' where none did."""
+    """What another study said to this search, and whether it agrees; '' where none did."""
     from pipeline.engine.past import LEAST_TRIALS, Past  # numpy, for few reports
 
     if not (points := study.from_past):
@@ -110,7 +110,7 @@ def heard_of(search: Search, study: Study) -> str:
     if len(own) < LEAST_TRIALS:
         return f"{said} There are fewer, so it was not heard."
     agreed = Past(study.space, points).agreement(own, values)
-    how = "would be heard for the next one" if agreed > 0 else "is not heard any more"
+    how = "would be heard for the next one" if agreed > 0 else "would not be heard"
     return f"{said} Over all {len(own)} the rank correlation is {agreed:.2f}: it {how}."
 
 
