@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from pipeline.core.config import TrainConfig
 from pipeline.core.costs import Cost, Shape
+from pipeline.counts import duration
 from pipeline.engine.measure import measured
 from pipeline.engine.pace import Pace, Work, wall
 from pipeline.engine.queue import Plan
@@ -86,7 +87,7 @@ def test_what_is_short_of_time_is_given_up_in_order_and_said(tmp_path: Path) -> 
     """Trials and replicates beyond three before the race, the race before the table."""
     study = small_study(num_trials=60, replicates=9, race=3)
     seen = []
-    for number, limit in enumerate((150.0, 60.0, 40.0)):
+    for number, limit in enumerate((150.0, 110.0, 40.0)):
         pace, worker = paced(study, lambda _: 1.0), Worker(seconds=lambda _: 1.0)
         plan, end = play(tmp_path / str(number), study, limit, worker, pace, workers=1)
         assert end <= limit
@@ -232,6 +233,23 @@ def test_a_forecast_says_what_fits() -> None:
     assert [*done.lines(60, 60)] == [("time", "not known: no epoch could be measured beforehand")]
 
 
+def test_the_start_of_workers_takes_its_part_of_a_limit(tmp_path: Path) -> None:
+    """As long as a process was seen to start, some times over, until there is a first epoch."""
+    study = small_study(num_trials=40, replicates=5, race=3)
+    costs, keys = paced(study, lambda _: 1.0).costs, [key(study.baseline)]
+    pace = Pace(costs, keys, start_seconds=10.0)
+    said = dict(Forecast(study, Record(), pace, 1, True).lines(300.0, 300.0))["limit"]
+    assert said.startswith(f"5 min 00 s, {duration(300 - pace.starting())} of it for training")
+    begun = {}
+    for start in (0.0, 10.0):
+        pace = Pace(costs, keys, start)
+        plan = open_plan(tmp_path / str(start), study)
+        Timetable(pace, workers=1, deadline=110.0, clock=lambda: 0.0).look(plan)
+        begun[start] = plan.past_search
+        plan.ledger.close()
+    assert begun == {0.0: False, 10.0: True}, "what is left after the start is the table's"
+
+
 def test_what_is_seen_counts_for_more_than_what_was_measured(tmp_path: Path) -> None:
     """Drift of one configuration is taken for that of all; a process's first epoch says nothing."""
     study = small_study(num_trials=0, replicates=1)
@@ -250,7 +268,7 @@ def test_what_is_seen_counts_for_more_than_what_was_measured(tmp_path: Path) -> 
     assert pace.epoch(base) == 3.0
     assert pace.drift == 3.0
     assert pace.epoch(other) == 3.0
-    assert pace.run(Work("other", 1, other, 2)) == pytest.approx(6.0 + pace.beside("arm"))
+    assert pace.run(Work("other", 2, other, 2)) == pytest.approx(6.0 + pace.beside("arm"))
 
 
 def test_runs_at_once_take_no_longer_than_is_reckoned() -> None:
@@ -270,8 +288,9 @@ def test_what_cannot_be_built_is_not_measured_and_spoils_nothing(
     good = TrainConfig.model_validate({**small, "model": {"name": "cnn", "width": 4}})
     bad = TrainConfig.model_validate({**small, "model": {"name": "never_built:Net"}})
     found = measured((bad, good), DIGITS, Resources(1, 0.0), most_seconds=2.0)
-    assert found.keys() == {key(good)}
-    cost = found[key(good)]
+    assert found.costs.keys() == {key(good)}
+    assert found.start_seconds > 0
+    cost = found.costs[key(good)]
     assert cost.epoch_seconds > 0
     assert cost.final_seconds > 0
     assert cost.num_bytes > 4 * 1000
@@ -342,7 +361,8 @@ def test_what_a_network_prints_spoils_no_measurement(
     monkeypatch.syspath_prepend(str(tmp_path))
     tree = {"dataset": {"name": "digits"}, "model": {"name": "chatty_net:Chatty"}}
     config = TrainConfig.model_validate(tree)
-    assert measured([config], DIGITS, Resources(1, 0.0), most_seconds=2.0).keys() == {key(config)}
+    found = measured([config], DIGITS, Resources(1, 0.0), most_seconds=2.0)
+    assert found.costs.keys() == {key(config)}
 
 
 def test_a_race_that_was_cut_for_time_is_no_complete_study(tmp_path: Path) -> None:

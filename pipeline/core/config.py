@@ -139,7 +139,7 @@ class TrainConfig(Frozen):
         if self.transfer.weights and not self.allow_pretrained:
             raise ValueError(
                 f"transfer.weights='{self.transfer.weights}' is refused, because allow_pretrained "
-                "is false"
+                "is false; leave the weights out as well: transfer.weights="
             )
         if self.transfer.weights == PUBLISHED:
             try:

@@ -8,9 +8,9 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from pipeline.core.config import TrainConfig
@@ -22,11 +22,32 @@ SERVE = "from pipeline.engine.measure import serve; serve()"
 START_SECONDS = 60.0  # of a process, torch's import included, on a machine that is busy
 
 
+@dataclass
+class Measured:
+    """Fingerprint of a config → what it costs; seconds from the call for a process until it could
+    train, 0 where none got so far.
+    """
+
+    costs: dict[str, Cost] = field(default_factory=dict)
+    start_seconds: float = 0.0
+
+    def read(self, text: str) -> None:
+        """Take in what a process said, but for a line that was cut off."""
+        for line in text.splitlines():
+            with suppress(ValueError, TypeError, LookupError):
+                tree: dict[str, Any] = dict(json.loads(line))
+                if "start_seconds" in tree:
+                    self.start_seconds = max(self.start_seconds, float(tree["start_seconds"]))
+                else:
+                    key = tree.pop("config")
+                    self.costs[key] = Cost(**tree)
+
+
 def measured(
     configs: Iterable[TrainConfig], shape: Shape, means: Resources, *, most_seconds: float
-) -> dict[str, Cost]:
-    """Fingerprint of a config → what it costs. Of those that cannot be built, and that were not
-    reached in about `most_seconds`, nothing.
+) -> Measured:
+    """What the configs cost. Of those that cannot be built, and that were not reached in about
+    `most_seconds`, nothing.
     """
     distinct = {config.in_force().fingerprint(): config for config in configs}
     shares = [
@@ -36,7 +57,7 @@ def measured(
         _start(share, shape, means, most_seconds / max(1, len(share))) for share in shares if share
     ]
     deadline = time.monotonic() + START_SECONDS + most_seconds
-    found: dict[str, Cost] = {}
+    found = Measured()
     try:
         for process in processes:
             try:
@@ -44,7 +65,7 @@ def measured(
             except subprocess.TimeoutExpired:
                 process.kill()
                 text, _ = process.communicate()
-            found |= dict(_read(text))
+            found.read(text)
     finally:
         for process in processes:
             process.kill()
@@ -60,6 +81,7 @@ def _start(
         "shape": asdict(shape),
         "device": means.device,
         "most_seconds": most_seconds,
+        "called": time.time(),
     }
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
     pipe = subprocess.PIPE
@@ -80,15 +102,9 @@ def _start(
     return process
 
 
-def _read(text: str) -> Iterator[tuple[str, Cost]]:
-    for line in text.splitlines():
-        with suppress(ValueError, TypeError, LookupError):  # a line that was cut off
-            tree: dict[str, Any] = dict(json.loads(line))
-            yield tree.pop("config"), Cost(**tree)
-
-
 def serve() -> None:
-    """In a process of its own: measure what comes in, say what each costs in a line.
+    """In a process of its own: say how long it took to start, measure what comes in, and say what
+    each costs in a line.
 
     What networks and their libraries print goes elsewhere than those lines.
     """
@@ -101,6 +117,8 @@ def serve() -> None:
 
     shape = Shape(**order["shape"])
     tune_process()
+    started = {"start_seconds": max(0.0, time.time() - order["called"])}
+    print(json.dumps(started), file=told, flush=True)
     configs = list(order["configs"].items())
     for key, tree in (*configs[:1], *configs):  # a process's first steps are no measure of others
         try:

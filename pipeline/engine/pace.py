@@ -4,6 +4,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from statistics import fmean, median
+from typing import Literal
 
 from pipeline.core.config import TrainConfig
 from pipeline.core.costs import Cost
@@ -12,10 +13,16 @@ from pipeline.record.events import Event
 from pipeline.record.record import Record, Run
 from pipeline.study.designs import Arm
 
-ARM_SECONDS, SEGMENT_SECONDS = 1.5, 0.3
-"""What a run of an arm (its test, its evidence), and a segment of a trial, take beside the epochs,
-until it is seen.
+Kind = Literal["first", "arm", "trial"]
+BESIDE: Mapping[Kind, float] = {"first": 1.5, "arm": 0.375, "trial": 0.075}
+"""What an arm's first replicate (its test, its evidence, what is drawn of it), a later one, and a
+segment of a trial take beside the epochs, in starts of a process, until it is seen.
 """
+NODE_STARTS, WORKER_STARTS = 1.5, 2.0
+"""From a plan to workers that are asked for, and from there to their first epoch, in starts of a
+process.
+"""
+USUAL_START_SECONDS = 4.0  # of a process, where that is not known
 MIN_TRIALS = 4  # that say what a trial's epoch takes
 MIN_SEEN = 5
 
@@ -48,13 +55,17 @@ class Pace:
     cost.
     """
 
-    def __init__(self, costs: Mapping[str, Cost], sample: Iterable[str] = ()) -> None:
-        """sample: the fingerprints of the costs that stand for the search's trials."""
-        self.costs = costs
+    def __init__(
+        self, costs: Mapping[str, Cost], sample: Iterable[str] = (), start_seconds: float = 0.0
+    ) -> None:
+        """sample: the fingerprints of the costs that stand for the search's trials; start_seconds:
+        of a process as it was measured, 0 where it was not.
+        """
+        self.costs, self._start = costs, start_seconds
         self._sample = [costs[key].epoch_seconds for key in sample if key in costs]
         self._seen: dict[str, list[float]] = defaultdict(list)  # fingerprint → epochs' seconds
         self._trials: dict[str, list[float]] = defaultdict(list)  # run → epochs' seconds
-        self._beside: dict[str, list[float]] = {"arm": [], "trial": []}
+        self._beside: dict[Kind, list[float]] = {kind: [] for kind in BESIDE}
         self._begun: dict[
             str, tuple[float, float]
         ] = {}  # run → (its segment's start, epochs since)
@@ -73,7 +84,8 @@ class Pace:
                 self._epoch(record.runs[event.run], event.metrics["seconds"])
             case events.Rung() | events.End() if event.run in self._begun:
                 started, spent = self._begun.pop(event.run)
-                kind = "trial" if record.runs[event.run].kind == "trial" else "arm"
+                run = record.runs[event.run]
+                kind = "trial" if run.kind == "trial" else _kind(run.replicate)
                 self._beside[kind].append(max(0.0, event.time - started - spent))
 
     def _epoch(self, run: Run, seconds: float) -> None:
@@ -127,19 +139,30 @@ class Pace:
             return fmean(map(median, self._trials.values()))
         return fmean(self._sample) * self.drift if self._sample else None
 
-    def beside(self, kind: str) -> float:
+    def starting(self, *, asked: bool = False) -> float:
+        """Seconds from a plan to its first epoch, or from where workers were asked for; 0 once
+        there is one, and where it is not known.
+        """
+        starts = WORKER_STARTS + NODE_STARTS * (not asked)
+        return 0.0 if self.num_epochs else starts * self._start
+
+    def beside(self, kind: Kind) -> float:
         """Seconds of a run of an arm, or of a trial's segment, beside its epochs."""
         seen = self._beside[kind][-20:]
         if len(seen) >= MIN_SEEN:  # the first ones are those of workers that start
             return median(seen)
-        return ARM_SECONDS if kind == "arm" else SEGMENT_SECONDS
+        return BESIDE[kind] * (self._start or USUAL_START_SECONDS)
 
     def run(self, work: Work) -> float:
         """Seconds of what is left of a replicate."""
         key = self._key(work.config)
         final = self.costs[key].final_seconds if key in self.costs else 0.0
-        beside = max(final * self.drift, self.beside("arm"))
+        beside = max(final * self.drift, self.beside(_kind(work.replicate)))
         return work.epochs * (self.epoch(work.config) or 0.0) + beside
+
+
+def _kind(replicate: int) -> Kind:
+    return "first" if replicate == 1 else "arm"
 
 
 def wall(seconds: Iterable[float], workers: int) -> float:

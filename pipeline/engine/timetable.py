@@ -57,7 +57,9 @@ class Left:
         """Of a plan as it stands."""
         trials, race, rows = plan.trials, plan.race, 0
         num_laps = 0
-        if race.most and not (plan.record.race and plan.record.race.winner and not race.due()):
+        raced = plan.record.race and plan.record.race.winner and not race.due()
+        nobody = plan.past_search and not pick(plan.record, 1)
+        if race.most and not raced and not nobody:
             over = sum(one.ended(r) for one in racers(plan.record) for r in range(1, ROUNDS + 1))
             num_laps = max(0, laps_of(race.most) - over)
             rows = plan.study.ablation.replicates
@@ -185,7 +187,7 @@ class Timetable:
         """deadline: when the last run must be over, in the clock's seconds."""
         self.pace, self.workers, self.deadline, self.clock = pace, workers, deadline, clock
         self._looked, self._every = float("-inf"), EVERY_SECONDS
-        self._begin = self._search_end = -1.0
+        self._begin = self._search_end = self._called = -1.0
 
     def look(self, plan: "Plan") -> None:
         """Set the plan's limits by what is known now."""
@@ -194,6 +196,9 @@ class Timetable:
         if now - self._looked < self._every or known is None:
             return
         self._looked, began = now, time.monotonic()
+        if self._called < 0:
+            self._called = now
+        now = max(now, self._called + self.pace.starting(asked=True))  # nothing is trained before that
         over = plan.past_search or plan.trials.over(plan.busy())
         searching = plan.trials.num_trials > 0 and not over
         left = self._with_racers(plan, now, searching=searching)

@@ -61,7 +61,7 @@ def dry_run(options: Options, asked: Chosen, folder: Path, *, with_search: bool)
         taken = listing.taken.text((*few, *listing.warnings))
     external_files(study)
     taken += "".join(
-        f"\ndownload   {file}; not here yet: it needs a network, once"
+        f"\ndownload   not here yet, needs a network once: {file}"
         for file in to_download(study, asked.data)
     )
     changed = changed_since(recorded, recorded.runs.values())

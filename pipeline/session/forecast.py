@@ -120,8 +120,9 @@ def measured_pace(
     """What the arms' epochs take, and those of some trials of the search."""
     arms = [config for _, config in study.all_arms()]
     sample = list(_sample(study)) if with_search and study.search.num_trials else []
-    costs = measured((*arms, *sample), of, means, most_seconds=most_seconds)
-    return Pace(costs, [config.in_force().fingerprint() for config in sample])
+    found = measured((*arms, *sample), of, means, most_seconds=most_seconds)
+    keys = [config.in_force().fingerprint() for config in sample]
+    return Pace(found.costs, keys, found.start_seconds)
 
 
 def unmeasured(study: Study, pace: Pace) -> Iterator[tuple[str, str]]:
@@ -192,6 +193,7 @@ class Forecast:
         yield "disk", f"about {size(self._bytes())} for the weights that its runs keep"
         if limit is None:
             return
+        time_left -= self.pace.starting()
         what, asked = "limit", self.study.ablation.replicates
         rows = min(LEAST_ROWS, asked)
         said = f"{duration(limit)}, {duration(max(0.0, time_left))} of it for training"

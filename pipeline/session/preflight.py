@@ -62,7 +62,7 @@ def to_download(study: Study, data: Path | None) -> list[str]:
 
             source = published_source(config.model)
             file = libraries.to_download(source)
-            found.append(file and f"{file}, the published weights of {source}")
+            found.append(file and f"{file}, the published weights of {source}{FRESH}")
     return list(dict.fromkeys(filter(None, found)))
 
 
