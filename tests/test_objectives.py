@@ -523,6 +523,8 @@ def test_a_front_of_one_rung_of_a_loss_and_of_no_race_are_said_in_chinese(tmp_pa
             ({"race": 6, "num_trials": 20}, {}, Worker(acc=acc)),
             ({}, loss, less),
             ({"race": 0}, loss, less),
+            ({"num_trials": 1}, {}, Worker(acc=acc)),
+            ({"num_trials": 1, "scheduler": "none", "reduction": 3}, {}, Worker(acc=acc)),
         )
     ):
         study = wide_study("macs", replicates=3, **fields).override(sets)
@@ -531,6 +533,8 @@ def test_a_front_of_one_rung_of_a_loss_and_of_no_race_are_said_in_chinese(tmp_pa
         say = Translator(catalogue("zh"), [row.arm for row in made.ablation.rows])
         translated(document(made, FIGURES), say, title=made.study.title)
         assert say.missed == []
+        alone = "Only one trial " in repr(document(made, FIGURES))
+        assert alone == (fields.get("num_trials") == 1)
 
 
 def test_without_objectives_nothing_of_it_is_recorded_or_said(tmp_path):

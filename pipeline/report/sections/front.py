@@ -39,15 +39,20 @@ def said(front: Front | None) -> str:
 def overview(front: Front) -> str:
     """What the front is, and which of its points race."""
     judged, num = front.judged, len(front.points)
-    among = plural(num + len(front.others), "trial")
-    where = "were trained in full"
+    among, alone = plural(num + len(front.others), "trial"), num == 1 and not front.others
+    where = f"{'was' if alone else 'were'} trained in full"
     if front.num_rungs > 1:
         where = f"reached rung {front.rung + 1} of {front.num_rungs}"
+    found = (
+        f"On the front {'is' if num == 1 else 'are'} {num} of the {among} that {where}: no other "
+        f"is as good by {judged.val} at no more of every cost."
+    )
+    if alone:
+        found = f"Only one trial {where}: it is the front, beside nothing that it could beat."
     text = (
-        f"The search keeps {against(front.objectives)} low beside {judged.val}. On the front "
-        f"{'is' if num == 1 else 'are'} {num} of the {among} that {where}: no other is as good by "
-        f"{judged.val} at no more of every cost. Each is one run, chosen by the very number that "
-        f"it shows, so on average it is too {judged.flattered}."
+        f"The search keeps {against(front.objectives)} low beside {judged.val}. {found} Each is "
+        "one run, chosen by the very number that it shows, so on average it is too "
+        f"{judged.flattered}."
     )
     if not any(point.values for point in front.points):
         return text
