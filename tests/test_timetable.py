@@ -23,6 +23,7 @@ from pipeline.machine import Resources
 from pipeline.record.record import Record
 from pipeline.report.compose import document, read
 from pipeline.session.forecast import Forecast, given_up, shape
+from pipeline.study.load import load_study
 from pipeline.study.study import Study
 from pipeline.study.tuning import RACE, Replicated
 from tests.driver import Worker, drive, open_plan
@@ -231,6 +232,25 @@ def test_a_forecast_says_what_fits() -> None:
     assert "--epochs 1 would fit" in none
     done = Forecast(study, Record(), Pace({}), 1, True)
     assert [*done.lines(60, 60)] == [("time", "not known: no epoch could be measured beforehand")]
+
+
+def test_smaller_pictures_are_named_where_few_epochs_would_fit() -> None:
+    """They cost by their area."""
+    study = load_study("hw3")
+    forecast = Forecast(study, Record(), paced(study, lambda _: 200.0), 2, False)
+    table = Shares.of(
+        Left.of_study(study, Record(), with_search=False, num_racers=0), forecast.pace, 2
+    ).table
+
+    def fit(times: float) -> str:
+        """What is said where the table takes so many times what there is."""
+        told = dict(forecast.lines(table / times, table / times))["limit"]
+        return told.partition("has gone on for longer")[2]
+
+    assert fit(1.5) == "; --epochs 15 would fit"
+    assert fit(6) == "; --set dataset.size=64 --epochs 15 may fit: try it with --dry-run"
+    assert fit(40) == "; --set dataset.size=32 --epochs 9 may fit: try it with --dry-run"
+    assert fit(1e5) == ""
 
 
 def test_the_start_of_workers_takes_its_part_of_a_limit(tmp_path: Path) -> None:

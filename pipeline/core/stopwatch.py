@@ -21,15 +21,17 @@ from pipeline.data.listing import num_kept
 from pipeline.data.splits import Split
 
 LEAST_SECONDS, MOST_STEPS, NUM_LOOKS = 0.3, 8, 3
+FEW, PART = 8, 0.4  # pictures at least, for a batch that would take more of the time than this
 LITTLE = 1e-7  # a learning rate
 
 
 def time_epoch(config: TrainConfig, shape: Shape, *, device: str, most_seconds: float) -> Cost:
     """Train some steps of `config`, evaluate a batch, and reckon what an epoch takes.
 
-    Begins nothing more after `most_seconds`, but for one step and one evaluation. Neither weights
-    of others are read (they cost what fresh ones do) nor a teacher, whose answers are not counted.
-    Raises what building or training it raises.
+    Begins nothing more after `most_seconds`, but for a step and an evaluation of a few pictures,
+    which stand for a batch where that takes long. Neither weights of others are read (they cost
+    what fresh ones do) nor a teacher, whose answers are not counted. Raises what building or
+    training it raises.
     """
     began = time.monotonic()
     least = min(shape.num_train, shape.num_classes)  # of each class one is kept
@@ -40,22 +42,32 @@ def time_epoch(config: TrainConfig, shape: Shape, *, device: str, most_seconds: 
     where = torch.device(device)
     with torch.random.fork_rng(devices=[where] if where.type == "cuda" else []):
         run = Trainer(_plain(config), inputs, seed=0, folder=None, device=where, group=Group())
-        one = Pictures(replace(inputs.train, index=inputs.train.index[:batch]), where)
-        a_step = _seconds(lambda: run.loop.run_epoch(1, one, 1, []), where)
-        steps, spent = 0, 0.0  # beyond the first, which is slower than the others
-        while spent < LEAST_SECONDS and time.monotonic() - began < most_seconds:
+
+        def first(num: int) -> Pictures:
+            return Pictures(replace(inputs.train, index=inputs.train.index[:num]), where)
+
+        def train(pictures: Pictures, steps: int = 1) -> float:
+            return _seconds(lambda: run.loop.run_epoch(1, pictures, steps, []), where)
+
+        few = first(min(FEW, batch))
+        train(few)  # the first is slower than the others
+        num = int(PART * most_seconds * len(few) / train(few))
+        one, short = first(min(batch, max(len(few), num))), num >= batch
+        a_step = train(one) * batch / len(one)
+        steps, spent = 0, 0.0
+        while short and spent < LEAST_SECONDS and time.monotonic() - began < most_seconds:
             several = most if (a_step * most < LEAST_SECONDS) else 1
-            pictures = run.train if several > 1 else one
-            spent += _seconds(
-                functools.partial(run.loop.run_epoch, 1, pictures, several, []), where
-            )
+            spent += train(run.train if several > 1 else one, several)
             steps += several
             a_step = spent / steps
-        look = functools.partial(evaluate, run.evaluated, run.val, run.pixels, bf16=run.bf16)
+        rows = np.arange(len(inputs.val) if short else min(len(one), len(inputs.val)))
+        look = functools.partial(
+            evaluate, run.evaluated, run.val, run.pixels, bf16=run.bf16, positions=rows
+        )
         a_look = _seconds(look, where)
         if a_look < LEAST_SECONDS:  # the first is slower here, too
             a_look = min(_seconds(look, where) for _ in range(NUM_LOOKS))
-        a_picture = a_look / len(inputs.val)
+        a_picture = a_look / len(rows)
     looked_at = shape.num_val + min(num_train, shape.num_val)  # part of train is evaluated
     weights = run.evaluated.state_dict().values()
     return Cost(

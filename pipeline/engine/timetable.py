@@ -198,7 +198,8 @@ class Timetable:
         self._looked, began = now, time.monotonic()
         if self._called < 0:
             self._called = now
-        now = max(now, self._called + self.pace.starting(asked=True))  # nothing is trained before that
+        # nothing is trained before that
+        now = max(now, self._called + self.pace.starting(asked=True))
         over = plan.past_search or plan.trials.over(plan.busy())
         searching = plan.trials.num_trials > 0 and not over
         left = self._with_racers(plan, now, searching=searching)

@@ -26,6 +26,7 @@ from pipeline.engine.timetable import (
     Timetable,
     stops,
 )
+from pipeline.errors import UserError
 from pipeline.limits import size
 from pipeline.machine import Resources, resources
 from pipeline.record.record import Record
@@ -40,6 +41,7 @@ MOST_SECONDS, SHARE = 60.0, 0.05  # for measuring; of the limit
 DRY_SECONDS = 10.0  # for measuring where nothing limits the time: a dry run
 ENDING_SECONDS, ENDING_SHARE = 6.0, 0.1
 SLOWER = 1.5  # epochs than measured: that is said where something is given up
+SIZES, LEAST_EPOCHS = (96, 64, 48, 32), 9  # of pictures; smaller ones where fewer would fit
 NUM_SAMPLES, MOST_POINTS = 6, 64  # points of the space that stand for its trials
 
 
@@ -201,16 +203,39 @@ class Forecast:
         if everything <= time_left:
             yield what, f"{said}: enough for all of it"
         elif table > time_left:
-            epochs = int(self.study.baseline.epochs * time_left / table * TABLE_SHARE)
+            fit = self._would_fit(table / (TABLE_SHARE * max(1.0, time_left)))
             yield (
                 what,
                 f"{said}: not enough for {plural(rows, 'replicate')} of every arm, about "
                 f"{duration(table)}: the table will have holes, until the same command has gone on "
-                "for longer" + (f"; --epochs {epochs} would fit" if epochs > 0 else ""),
+                "for longer" + (f"; {fit}" if fit else ""),
             )
         else:
             fits = ", ".join(self._fits(time_left, rows, asked))
             yield what, f"{said}: enough for {fits}"
+
+    def _would_fit(self, over: float) -> str:
+        """The flags by which a table fits that takes so many times what there is; '' where none do.
+
+        Fewer epochs, and where few would be left smaller pictures, which cost by their area.
+        """
+        base = self.study.baseline
+        whole, size = base.epochs, base.dataset.size
+        epochs = int(whole / over)
+        for less in (each for each in SIZES if each < size):
+            if epochs >= min(whole, LEAST_EPOCHS):
+                break
+            try:
+                self.study.override({"baseline.dataset.size": less}, source="limit")
+            except UserError:
+                continue
+            size, epochs = less, min(whole, int(whole / over * (base.dataset.size / less) ** 2))
+        if not epochs:
+            return ""
+        fewer = f"--epochs {epochs}" if epochs < whole else ""
+        if size == base.dataset.size:
+            return f"{fewer} would fit"
+        return f"--set dataset.size={size} {fewer}".rstrip() + " may fit: try it with --dry-run"
 
     def _fits(self, time_left: float, rows: int, asked: int) -> Iterator[str]:
         racers = raced(self.study)
