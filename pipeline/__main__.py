@@ -17,6 +17,7 @@ COMMANDS = {
     "search": "search the study's space, train its arms, write the report",
     "ablate": "the arms alone, or the path from the baseline to the best trial",
     "report": "the report again, from what is recorded",
+    "status": "how one study is going, from another terminal while it runs",
     "studies": "all recorded studies: how far each is, its best arm, its size",
     "compare": "arms of several recorded studies, judged as the arms of one",
     "export": "the best model with its card, predictions for Kaggle",

@@ -54,6 +54,7 @@ LIGHT = (
     "export.__main__",
     "caches",
     "compare",
+    "status",
     "core.models",
     "core.optimizers",
     "core.schedules",

@@ -2,8 +2,9 @@
 
 import argparse
 import os
+from pathlib import Path
 
-from pipeline.errors import printable
+from pipeline.errors import UserError, choices, printable
 from pipeline.session.options import MLRUNS
 
 
@@ -32,3 +33,13 @@ def add_mlruns(
         default=MLRUNS,
         help=f"{what} (default: mlruns)",
     )
+
+
+def record_in(mlruns: Path, name: str) -> Path:
+    """The folder of the record of that name; raises UserError, with those there are."""
+    from pipeline.record.ledger import FILE
+
+    known = [path.parent.name for path in sorted(mlruns.glob(f"*/{FILE}"))]
+    if name.rstrip("/") not in known:
+        raise UserError(f"records in {printable(mlruns)}: {choices(name, known)}")
+    return mlruns / name.rstrip("/")

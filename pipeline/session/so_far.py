@@ -2,6 +2,8 @@
 goes on.
 """
 
+from collections.abc import Set
+
 from pipeline.analysis.preregistration import expected, raced
 from pipeline.analysis.to_come import rows
 from pipeline.counts import plural
@@ -21,13 +23,10 @@ def so_far(record: Record, study: Study, *, with_search: bool) -> str:
     grown = taken_over(record := as_grown(record, study), study)
     done, most = arms_done(record, study)
     at_most = "at most " * study.ablation.until_answered
-    left, said, beside = expected(study, record, 1)["epochs_left"], "", list[str]()
-    left += sum(work.epochs for work in works(record, study))
+    left, said, beside = epochs_left(record, study, grown, with_search=with_search), "", list[str]()
     search = study.search
     if with_search and search.num_trials:
-        trials = {run.key for run in record.trials()} | grown
-        begun = min(len(trials), search.num_trials)
-        left += round((search.num_trials - begun) * search.ladder.expected(study.baseline.epochs))
+        begun = trials_begun(record, study, grown)
         said = f"{begun:,} of {plural(search.num_trials, 'trial')} begun, "
         over = begun == search.num_trials and trials_over(record)
         beside += [] if over else ["what trials already begun may go on for"]
@@ -38,6 +37,25 @@ def so_far(record: Record, study: Study, *, with_search: bool) -> str:
     text = f"{more}, beside {also}" if more and also else more or (f"{also} left" if also else "")
     arms = f"{done:,} of {at_most}{plural(most, 'run')} of arms done"
     return f"{said}{arms}; {text or 'nothing is left to train'}"
+
+
+def epochs_left(
+    record: Record, study: Study, grown: Set[str] = frozenset(), *, with_search: bool
+) -> int:
+    """About how many, but for what trials already begun, and the race, may take; `grown`: trials of
+    a search that goes on in this one.
+    """
+    left: int = expected(study, record, 1)["epochs_left"]
+    left += sum(work.epochs for work in works(record, study))
+    if with_search:
+        more = study.search.num_trials - trials_begun(record, study, grown)
+        left += round(more * study.search.ladder.expected(study.baseline.epochs))
+    return left
+
+
+def trials_begun(record: Record, study: Study, grown: Set[str] = frozenset()) -> int:
+    """Of those that are planned."""
+    return min(len({run.key for run in record.trials()} | grown), study.search.num_trials)
 
 
 def arms_done(record: Record, study: Study) -> tuple[int, int]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from pipeline.errors import UserError, choices, listed, printable
 from pipeline.screen import fold, folded, steadily
 from pipeline.session.cli import Parser, guarded
-from pipeline.session.places import add_mlruns
+from pipeline.session.places import add_mlruns, record_in
 from pipeline.study.names import OWN, SHIPPED, named
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ def _do(args: argparse.Namespace) -> int:
         else:
             print("\n".join(_list(found, mlruns)))
         return 0
-    place = _place(mlruns, args.name)
+    place = record_in(mlruns, args.name)
     one = read(place)
     if args.action == "remove":
         from pipeline.limits import size
@@ -66,15 +66,6 @@ def _do(args: argparse.Namespace) -> int:
     else:
         print(json.dumps(as_json(one), indent=1) if args.json else "\n".join(_shown(one)))
     return 0
-
-
-def _place(mlruns: Path, name: str) -> Path:
-    from pipeline.record.ledger import FILE
-
-    known = [path.parent.name for path in sorted(mlruns.glob(f"*/{FILE}"))]
-    if name.rstrip("/") not in known:
-        raise UserError(f"records in {printable(mlruns)}: {choices(name, known)}")
-    return mlruns / name.rstrip("/")
 
 
 def _list(found: Sequence["Recorded"], mlruns: Path) -> Iterator[str]:
