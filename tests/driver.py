@@ -95,8 +95,13 @@ class Worker:
 def quality(config: TrainConfig, replicate: int) -> float:
     """What the run reaches in the end, in [0.3, 0.9]."""
     tree = config.model_dump(mode="json")
-    if tree["train_share"] == 1:  # a field that came later: what tests were written on stays
+    # fields that came later: what tests were written on stays
+    if tree["train_share"] == 1:
         del tree["train_share"]
+    if tree["attack"]["epsilon"] == 0:
+        del tree["attack"]
+    if tree["adversary"]["clean_share"] == 0:
+        del tree["adversary"]["clean_share"]
     drawn = hashlib.sha256(f"{digest(tree)} {replicate}".encode()).digest()
     return round(0.3 + 0.6 * int.from_bytes(drawn[:4]) / 2**32, 6)
 

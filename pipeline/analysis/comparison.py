@@ -243,8 +243,8 @@ def _conditions(side: Side) -> dict[str, Any]:
     """What must be the same."""
     flat = dict(flatten(side.config.model_dump(mode="json")))
     scored = side.scored
-    # metrics that are shown beside accuracy decide nothing
-    equal = {*EQUAL} - ({"metrics"} if scored.judged.is_acc else set())
+    # what is shown beside accuracy decides nothing
+    equal = {*EQUAL} - {"attack"} - ({"metrics"} if scored.judged.is_acc else set())
     found = {path: value for path, value in flat.items() if path.split(".")[0] in equal}
     found["the fingerprint of their pictures"] = side.record.data["fingerprint"]
     found["what judges them"] = scored.judged.column

@@ -1,5 +1,5 @@
-"""Adversarial examples for training, by projected gradient descent (Madry et al. 2017, arXiv
-1706.06083).
+"""Adversarial examples, to train on and to judge by: projected gradient descent (Madry et al. 2017,
+arXiv 1706.06083).
 """
 
 import torch
@@ -7,11 +7,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from pipeline.core.augmentation.pixels import Pixels
-from pipeline.core.regularize import Adversary
+from pipeline.core.regularize import Attack
 
 
 def attack(
-    adversary: Adversary,
+    how: Attack,
     model: nn.Module,
     x: Tensor,
     targets: Tensor,
@@ -25,19 +25,20 @@ def attack(
     Starts at a random place in the epsilon box. The network attacks in eval mode: its running
     statistics stay those of the pictures that it trains on. Parameters get no gradients.
     """
-    epsilon = adversary.epsilon * 255 * pixels.scale
+    epsilon = how.epsilon * 255 * pixels.scale
     clean = x.detach().float()
     low = torch.maximum(clean - epsilon, pixels.shift)
     high = torch.minimum(clean + epsilon, 255 * pixels.scale + pixels.shift)
-    step = adversary.alpha * 255 * pixels.scale
+    step = how.alpha * 255 * pixels.scale
     changed = (clean + (2 * torch.rand_like(clean) - 1) * epsilon).clamp(low, high)
+    training = model.training
     model.eval()
-    for _ in range(adversary.steps):
+    for _ in range(how.steps):
         changed.requires_grad_()
         with torch.autocast(x.device.type, torch.bfloat16, enabled=bf16):
             logits = model(changed.to(x.dtype))
         loss = functional.cross_entropy(logits.float(), targets, reduction="sum")
         (gradient,) = torch.autograd.grad(loss, changed)
         changed = (changed.detach() + step * gradient.sign()).clamp(low, high)
-    model.train()
+    model.train(training)
     return changed.to(x.dtype, memory_format=torch.preserve_format)

@@ -8,16 +8,18 @@ from pydantic import Field, field_validator, model_validator
 from pipeline.core.augmentation.config import Augment, Notes
 from pipeline.core.finished.final import Final
 from pipeline.core.losses import CrossEntropy, Loss
-from pipeline.core.metrics import Metric, called, sign_of
+from pipeline.core.metrics import Metric, called, metric_names, sign_of
 from pipeline.core.models import CNN, Model
 from pipeline.core.optimizers import Adam, Optimizer
 from pipeline.core.penalty import NoPenalty, Penalty
-from pipeline.core.regularize import Adversary, Distill, Pseudo
+from pipeline.core.regularize import Adversary, Attack, Distill, Pseudo
 from pipeline.core.schedules import Constant, Schedule
 from pipeline.core.transfer import PUBLISHED, Transfer, refuse_unpublished
 from pipeline.data.datasets import Dataset, Folder
 from pipeline.errors import UserError, choices
 from pipeline.frozen import Frozen
+
+ROBUST = "robust_acc"
 
 
 class TrainConfig(Frozen):
@@ -40,6 +42,7 @@ class TrainConfig(Frozen):
     metrics: tuple[Metric, ...] = Field(
         default=(), description="beside accuracy and loss; see select"
     )
+    attack: Attack = Attack()
     select: str = Field(
         default="acc",
         description=(
@@ -104,6 +107,12 @@ class TrainConfig(Frozen):
         return f"val_{self.select}"
 
     @property
+    def further(self) -> tuple[str, ...]:
+        """What runs record beside accuracies and losses: of val, of test."""
+        robust = (f"val_{ROBUST}", f"test_{ROBUST}") if self.attack.epsilon else ()
+        return metric_names(self.metrics) + robust
+
+    @property
     def sign(self) -> int:
         """-1 where less of what selects is better (see `metrics.sign_of`)."""
         metrics = [metric.model_dump() for metric in self.metrics]
@@ -117,6 +126,7 @@ class TrainConfig(Frozen):
             "augment": self.augment.strength,
             "distill": self.distill.teacher,
             "adversary": self.adversary.epsilon,
+            "attack": self.attack.epsilon,
             "pseudo": self.pseudo.threshold,
         }
         plain = TrainConfig()
@@ -147,9 +157,10 @@ class TrainConfig(Frozen):
             except UserError as error:
                 raise ValueError(str(error)) from error
         names = [called(metric) for metric in self.metrics]
-        if len({*names, "acc", "loss"}) < len(names) + 2:
+        if len({*names, "acc", "loss", ROBUST}) < len(names) + 3:
             raise ValueError(
-                f"metrics: names must differ, also from acc and loss (got {', '.join(names)})"
+                f"metrics: names must differ, also from acc, loss and {ROBUST} (got "
+                f"{', '.join(names)})"
             )
         if self.select not in (allowed := ("acc", *names)):
             why = "another must be one of metrics"

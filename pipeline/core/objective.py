@@ -52,11 +52,23 @@ class Objective:
         """x: normalised [B, C, S, S]; targets: labels int64 [B] or probabilities [B, K]; returns a
         scalar.
         """
-        if self.config.adversary.epsilon > 0:
-            x = attack(self.config.adversary, self.model, x, targets, self.pixels, bf16=self.bf16)
+        adversary, clean = self.config.adversary, x
+        if adversary.epsilon > 0:
+            x = attack(adversary, self.model, x, targets, self.pixels, bf16=self.bf16)
+        both = adversary.epsilon > 0 and adversary.clean_share > 0
         with torch.autocast(x.device.type, torch.bfloat16, enabled=self.bf16):
-            logits = self.network(x)
+            logits = self.network(torch.cat([clean, x]) if both else x)
         logits = logits.float()
+        if not both:
+            return self._loss(x, logits, targets)
+        losses = [
+            self._loss(part, own, targets)
+            for part, own in zip((clean, x), logits.chunk(2), strict=True)
+        ]
+        return adversary.clean_share * losses[0] + (1 - adversary.clean_share) * losses[1]
+
+    def _loss(self, x: Tensor, logits: Tensor, targets: Tensor) -> Tensor:
+        """What the logits [B, K] of these pictures cost."""
         loss = self.config.loss.value(logits, targets, self.class_weights)
         loss = self.config.penalty.added(loss, self.model, x, logits, targets)
         if self.teacher is None:

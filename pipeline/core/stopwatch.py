@@ -23,6 +23,7 @@ from pipeline.data.splits import Split
 LEAST_SECONDS, MOST_STEPS, NUM_LOOKS = 0.3, 8, 3
 FEW, PART = 8, 0.4  # pictures at least, for a batch that would take more of the time than this
 LITTLE = 1e-7  # a learning rate
+STEP = 3  # what a step of an attack takes, forward passes: one, and one back to the picture
 
 
 def time_epoch(config: TrainConfig, shape: Shape, *, device: str, most_seconds: float) -> Cost:
@@ -69,10 +70,12 @@ def time_epoch(config: TrainConfig, shape: Shape, *, device: str, most_seconds: 
             a_look = min(_seconds(look, where) for _ in range(NUM_LOOKS))
         a_picture = a_look / len(rows)
     looked_at = shape.num_val + min(num_train, shape.num_val)  # part of train is evaluated
+    attacked = (2 + STEP * config.attack.steps) * (shape.num_val + shape.num_test)
+    attacked = attacked if config.attack.epsilon else 0
     weights = run.evaluated.state_dict().values()
     return Cost(
         a_step * num_train / batch + a_picture * looked_at,
-        a_picture * shape.num_test,
+        a_picture * (shape.num_test + attacked),
         sum(tensor.numel() * tensor.element_size() for tensor in weights),
     )
 

@@ -6,8 +6,15 @@ from typing import Literal
 
 import numpy as np
 
-Purpose = Literal["init", "order", "augment", "dropout", "subset"]
-PURPOSES: dict[Purpose, int] = {"init": 0, "order": 1, "augment": 2, "dropout": 3, "subset": 4}
+Purpose = Literal["init", "order", "augment", "dropout", "subset", "attack"]
+PURPOSES: dict[Purpose, int] = {
+    "init": 0,
+    "order": 1,
+    "augment": 2,
+    "dropout": 3,
+    "subset": 4,
+    "attack": 5,
+}
 
 
 def stream(seed: int, purpose: Purpose, epoch: int = 0) -> np.random.Generator:

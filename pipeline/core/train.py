@@ -7,10 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from torch import nn
 
 from pipeline.core import checkpoints
+from pipeline.core.augmentation.pixels import Pixels
 from pipeline.core.config import TrainConfig
 from pipeline.core.finished.finish import Finished, finish
+from pipeline.core.finished.robust import robust_acc
 from pipeline.core.history import Epoch, best_epoch, exhausted
 from pipeline.core.loop import Diverged
 from pipeline.core.parallel import Group
@@ -26,6 +29,7 @@ __all__ = [
     "Result",
     "evaluate_best",
     "resolve_precision",
+    "robust_acc_of_best",
     "train",
     "tune_process",
 ]
@@ -118,14 +122,38 @@ def evaluate_best(
     """What `finish` makes of the best epoch's weights on `split`, in fp32; raises FileNotFoundError
     without a checkpoint.
     """
-    found = checkpoints.latest(folder, identity(config, seed))
-    if found is None:
-        raise FileNotFoundError(f"no valid checkpoint in {folder}")
     where = torch.device(device)
     with torch.random.fork_rng(devices=[]):
-        model = build_model(config, inputs, where, pretrained=False)
-        model.load_state_dict(found.best())
-        pixels = build_pixels(config, inputs, where, torch.float32)
+        model, pixels = _best(config, inputs, seed=seed, folder=folder, device=where)
         return finish(
             config, model, Pictures(split, where), Pictures(inputs.train, where), pixels, seed=seed
         )
+
+
+def robust_acc_of_best(
+    config: TrainConfig,
+    split: Split,
+    inputs: Inputs,
+    *,
+    seed: int,
+    folder: Path,
+    device: str = "cpu",
+) -> float:
+    """The accuracy of the best epoch's weights on `split`, as trained, under the config's attack
+    (see `robust_acc`); raises FileNotFoundError without a checkpoint.
+    """
+    where = torch.device(device)
+    with torch.random.fork_rng(devices=[where] if where.type == "cuda" else []):
+        model, pixels = _best(config, inputs, seed=seed, folder=folder, device=where)
+        return robust_acc(config.attack, model, Pictures(split, where), pixels, seed=seed)
+
+
+def _best(
+    config: TrainConfig, inputs: Inputs, *, seed: int, folder: Path, device: torch.device
+) -> tuple[nn.Module, Pixels]:
+    found = checkpoints.latest(folder, identity(config, seed))
+    if found is None:
+        raise FileNotFoundError(f"no valid checkpoint in {folder}")
+    model = build_model(config, inputs, device, pretrained=False)
+    model.load_state_dict(found.best())
+    return model, build_pixels(config, inputs, device, torch.float32)

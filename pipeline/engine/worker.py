@@ -12,14 +12,21 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.core.checkpoints import settle
-from pipeline.core.config import TrainConfig
+from pipeline.core.config import ROBUST, TrainConfig
 from pipeline.core.finished import evidence
 from pipeline.core.finished.finish import Finished
 from pipeline.core.finished.gather import gather
 from pipeline.core.finished.macs import num_macs
 from pipeline.core.parts import parts_of
 from pipeline.core.setup import describe
-from pipeline.core.train import Diverged, Inputs, evaluate_best, train, tune_process
+from pipeline.core.train import (
+    Diverged,
+    Inputs,
+    evaluate_best,
+    robust_acc_of_best,
+    train,
+    tune_process,
+)
 from pipeline.data.cache import Data, open_data
 from pipeline.data.splits import Split, Splits
 from pipeline.engine.order import Order, Outcome
@@ -129,9 +136,11 @@ def _finished(
             fact.replace("plain_acc", f"plain_{name}_acc"): value for fact, value in facts.items()
         }
     final.pop("plain_loss", None)
+    robust = _robust(order, parts, inputs)
     return replace(
         outcome,
         final=final,
+        metrics=outcome.metrics | robust,
         num_train=len(parts.train),
         num_macs=_macs(order.config, inputs),
         evidence=_evidence(order, parts, inputs, judged, lease),
@@ -141,6 +150,20 @@ def _finished(
 def _judge(order: Order, split: Split, inputs: Inputs) -> Finished:
     seed, folder, device = order.seeds.run, order.folder, order.device
     return evaluate_best(order.config, split, inputs, seed=seed, folder=folder, device=device)
+
+
+def _robust(order: Order, parts: Splits, inputs: Inputs) -> dict[str, float]:
+    """Accuracies under the config's attack, where it has one."""
+    if not order.config.attack.epsilon:
+        return {}
+    seed, folder, device = order.seeds.run, order.folder, order.device
+    return {
+        f"{name}_{ROBUST}": robust_acc_of_best(
+            order.config, split, inputs, seed=seed, folder=folder, device=device
+        )
+        for name, split in (("val", parts.val), ("test", parts.test))
+        if split is not None
+    }
 
 
 def _macs(config: TrainConfig, inputs: Inputs) -> int:

@@ -11,7 +11,6 @@ from typing import Any
 from pipeline.analysis.stats import MIN_REPLICATES
 from pipeline.core.config import TrainConfig
 from pipeline.core.finished.artifact import Artifact
-from pipeline.core.metrics import metric_names
 from pipeline.counts import plural
 from pipeline.data.listing import FULL_DEPTH
 from pipeline.errors import printable
@@ -237,7 +236,7 @@ def parts_in_words(config: TrainConfig) -> str:
 def _metrics(facts: Facts) -> str:
     run, peers = facts.selection.run, facts.selection.peers
     rows = []
-    own = metric_names(facts.artifact.config.metrics)
+    own = facts.artifact.config.further
     judged = _judged(facts)
     first = (judged.column, "test_loss", judged.selects, "val_loss", "test_acc", "val_acc")
     for name in dict.fromkeys((*first, *own)):

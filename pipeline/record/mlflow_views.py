@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from pipeline.core.identity import FIRST_RACE
-from pipeline.core.metrics import metric_names
 from pipeline.errors import shell_word
 from pipeline.record.events import End, Source, Trial
 from pipeline.record.record import Record, Run
@@ -98,7 +97,7 @@ def trial_name(event: Trial | Source) -> str:
 def arm_metrics(study: Study) -> tuple[str, ...]:
     """Of what an arm has mean and spread."""
     names = ("val_acc", "val_loss", "last_val_acc", "test_acc", "test_loss")
-    own = (*metric_names(study.baseline.metrics), f"last_{study.baseline.selects}")
+    own = (*study.baseline.further, f"last_{study.baseline.selects}")
     return tuple(dict.fromkeys((*names, *own)))
 
 

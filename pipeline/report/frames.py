@@ -26,7 +26,6 @@ from pipeline.analysis.tuning_effort import efforts
 from pipeline.analysis.variance import variance_rows
 from pipeline.analysis.wording import below_margin, word
 from pipeline.core.identity import Seeds
-from pipeline.core.metrics import metric_names
 from pipeline.record.events import Session
 from pipeline.record.record import Record, Run
 from pipeline.report.columns import METRICS, columns, frame
@@ -74,7 +73,7 @@ def _runs(
     configuration.
     """
     levels = {arm.name: arm.levels for arm in study.ablation.design.expand()}
-    own = metric_names(study.baseline.metrics)
+    own = study.baseline.further
     begun = (
         [session.seq for session in record.sessions],
         [session.time for session in record.sessions],
@@ -185,7 +184,7 @@ def _arms(
         }
         for name in ("val_acc", "val_loss"):
             line |= _moments(name, row.metric(name), study)
-        own = metric_names(study.baseline.metrics)
+        own = study.baseline.further
         last = f"last_{ablation.judged.selects}"
         for name in dict.fromkeys(("last_val_acc", "test_acc", "test_loss", *own, last)):
             found = [run.metric(name) for run in row.complete]

@@ -29,6 +29,7 @@ EQUAL = (
     "select",
     "epochs",
     "metrics",
+    "attack",
 )  # what a comparison of arms is void without
 LEAST_LEVELS = 3  # that variance is told apart by
 

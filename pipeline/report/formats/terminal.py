@@ -124,7 +124,7 @@ def _tables(ablation: Ablation, study: Study) -> Iterator[Table]:
     keep = (len(ablation.factors), *range(whole.results or 0, len(whole.columns)))
     rows = tuple(tuple(row[i] for i in keep) for row in whole.rows)
     yield Table(whole.caption, tuple(whole.columns[i] for i in keep), rows)
-    if study.baseline.metrics:
+    if study.baseline.further:
         yield own_metrics(ablation, study)
     if any(contrast.family for contrast in ablation.effects):
         yield from (table for _, table in effects.tables(ablation))

@@ -46,7 +46,7 @@ def first(ablation: Ablation, record: Record, study: Study, *, forest: bool) -> 
     if forest:
         yield _forest(ablation)
     yield main_table(ablation, tuning.column(efforts))
-    if study.baseline.metrics:
+    if study.baseline.further:
         yield own_metrics(ablation, study)
 
 

@@ -5,7 +5,6 @@ from statistics import fmean, stdev
 from pipeline.analysis.results import Ablation
 from pipeline.analysis.stats import MIN_REPLICATES
 from pipeline.analysis.wording import NONE
-from pipeline.core.metrics import metric_names
 from pipeline.report.document import Table, table
 from pipeline.study.study import Study
 
@@ -13,7 +12,7 @@ from pipeline.study.study import Study
 def own_metrics(ablation: Ablation, study: Study) -> Table:
     """Each arm's mean of its replicates, from three on with the standard deviation."""
     judged = ablation.judged
-    names = metric_names(study.baseline.metrics)
+    names = study.baseline.further
     names = names if judged.is_acc else ("val_acc", "test_acc", *names)
     rows = []
     for row in ablation.rows:
@@ -27,9 +26,23 @@ def own_metrics(ablation: Ablation, study: Study) -> Table:
             if judged.is_acc
             else f"Nothing is selected or tested by any but {judged.name}."
         )
+        + _attack(study)
     )
     titles = ("arm", *(name.replace("_", " ", 1) for name in names))
     return table(caption, titles, rows, aligns="l" + "r" * len(names))
+
+
+def _attack(study: Study) -> str:
+    """What robust accuracies are of."""
+    how = study.baseline.attack
+    if not how.epsilon:
+        return ""
+    epsilon, alpha = (f"{255 * value:.3g}/255" for value in (how.epsilon, how.alpha))
+    return (
+        " Robust acc: the share of pictures that the model as trained answers rightly as they are "
+        f"and as projected gradient descent changed them, each pixel by at most {epsilon} (steps: "
+        f"{how.steps}, each of {alpha}); another attack may find more."
+    )
 
 
 def ranges(ablation: Ablation, study: Study) -> str:
@@ -37,7 +50,7 @@ def ranges(ablation: Ablation, study: Study) -> str:
     first screen's word of them.
     """
     found, part = [], "test" if ablation.judged.held_out else "val"
-    names = [name for name in metric_names(study.baseline.metrics) if name.startswith(f"{part}_")]
+    names = [name for name in study.baseline.further if name.startswith(f"{part}_")]
     for name in names:
         means = {
             row.arm: fmean(values)

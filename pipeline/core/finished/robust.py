@@ -1,0 +1,34 @@
+"""How many pictures a finished model answers rightly whatever an attack makes of them."""
+
+import numpy as np
+import torch
+from torch import nn
+
+from pipeline.core.adversary import attack
+from pipeline.core.augmentation.pixels import Pixels
+from pipeline.core.evaluate import BATCH
+from pipeline.core.pictures import Pictures, cut
+from pipeline.core.regularize import Attack
+from pipeline.core.streams import torch_seed
+
+
+def robust_acc(
+    how: Attack, model: nn.Module, pictures: Pictures, pixels: Pixels, *, seed: int
+) -> float:
+    """Share of the pictures that are right as they are and as the attack changed them, in [0, 1].
+
+    The attack finds no more than an upper bound of the share that nothing within epsilon makes
+    wrong. It takes the gradient of the model itself (white box), in fp32; leaves `model` in eval
+    mode and moves torch's global random state.
+    """
+    device, model = pictures.device, model.eval()
+    torch.manual_seed(torch_seed(seed, "attack"))
+    right = torch.zeros((), dtype=torch.int64, device=device)
+    cuts = cut(len(pictures), BATCH.get(device.type, 512))
+    for _, images, labels in pictures.batches(np.arange(len(pictures)), cuts):
+        x = pixels(images)
+        changed = attack(how, model, x, labels, pixels, bf16=False)
+        with torch.inference_mode():
+            held = [model(one).argmax(1) == labels for one in (x, changed)]
+            right += (held[0] & held[1]).sum()
+    return right.item() / len(pictures)
