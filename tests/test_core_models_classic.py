@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from torchvision.models import vgg as torchvision_vgg
 
-from pipeline.core.blocks import Branches
+from pipeline.core.blocks import Branches, ScaledSigmoid
 from pipeline.core.models.alexnet import AlexNet
 from pipeline.core.models.base import Own
 from pipeline.core.models.googlenet import GoogLeNet
@@ -276,6 +276,7 @@ def test_every_convolution_has_its_norm(config: Any, norm: Any) -> None:
         ("leaky_relu", nn.LeakyReLU),
         ("silu", nn.SiLU),
         ("gelu", nn.GELU),
+        ("scaled_sigmoid", ScaledSigmoid),
     ],
 )
 def test_the_activation_follows_every_layer_but_the_last(
@@ -284,7 +285,8 @@ def test_the_activation_follows_every_layer_but_the_last(
     model = on_meta(config(activation=name), 96).model
     count = sum(isinstance(m, (nn.Conv2d, nn.Linear)) for m in model.modules())
     assert sum(isinstance(m, kind) for m in model.modules()) == count - 1
-    others = {nn.Sigmoid, nn.Tanh, nn.ReLU, nn.LeakyReLU, nn.SiLU, nn.GELU} - {kind}
+    known = {nn.Sigmoid, nn.Tanh, nn.ReLU, nn.LeakyReLU, nn.SiLU, nn.GELU, ScaledSigmoid}
+    others = known - {kind}
     assert not kinds(model) & others
 
 

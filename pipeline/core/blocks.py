@@ -79,11 +79,21 @@ class Instance(Groups):
     """
 
 
+class ScaledSigmoid(nn.Module):
+    """4 sigmoid(x) - 2: like tanh it has slope 1 at 0 and goes through it (Xu, Huang & Li 2016,
+    arXiv 1602.05980).
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        return 4 * x.sigmoid() - 2
+
+
 def activation(name: str) -> nn.Module:
     """The activation of that name, in place where that is allowed."""
     made: dict[str, Any] = {
         "sigmoid": nn.Sigmoid,
         "tanh": nn.Tanh,
+        "scaled_sigmoid": ScaledSigmoid,
         "relu": functools.partial(nn.ReLU, inplace=True),
         "leaky_relu": functools.partial(nn.LeakyReLU, 0.01, inplace=True),
         "silu": nn.SiLU,
@@ -114,12 +124,18 @@ def dropout2d(p: float) -> nn.Module:
 
 
 def initialise(model: nn.Module, how: str) -> nn.Module:
-    """Convolutions and linear layers by Xavier (Glorot & Bengio 2010) or He (2015, arXiv
-    1502.01852), their biases 0.
+    """Convolutions and linear layers, their biases 0: by Xavier (Glorot & Bengio 2010), He (2015,
+    arXiv 1502.01852), LeCun (1998, "Efficient BackProp", section 4.6: variance 1 / inputs),
+    orthogonal (Saxe, McClelland & Ganguli 2013, arXiv 1312.6120; each kernel one matrix with a row
+    an output, times He's root of 2), or a normal of deviation 0.02 that is cut at two of them, as
+    BERT's code has it.
     """
     fill: Any = {
         "xavier": init.xavier_uniform_,
         "he": functools.partial(init.kaiming_normal_, nonlinearity="relu"),
+        "lecun": functools.partial(init.kaiming_normal_, nonlinearity="linear"),
+        "orthogonal": functools.partial(init.orthogonal_, gain=2**0.5),
+        "trunc_normal": functools.partial(init.trunc_normal_, std=0.02, a=-0.04, b=0.04),
     }.get(how)
     if fill is not None:
         for module in model.modules():

@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from torch import nn
 
 NormKind = Literal["batch", "layer", "group", "instance", "none"]
-ActivationKind = Literal["sigmoid", "tanh", "relu", "leaky_relu", "silu", "gelu"]
+ActivationKind = Literal["sigmoid", "tanh", "scaled_sigmoid", "relu", "leaky_relu", "silu", "gelu"]
+InitKind = Literal["default", "xavier", "he", "lecun", "orthogonal", "trunc_normal"]
 
 
 class Network(Frozen):
@@ -55,9 +56,7 @@ class Own(Network):
     width: int = Field(default=64, ge=2, le=1024, description="channels of the first stage")
     norm: NormKind = "batch"
     activation: ActivationKind = "relu"
-    init: Literal["default", "xavier", "he"] = Field(
-        default="default", description="default: torch's own"
-    )
+    init: InitKind = Field(default="default", description="default: torch's own")
     dropout_place: Literal["head", "stages", "both"] = Field(
         default="head",
         description="head: before the last linear layers; stages: whole channels after each stage",

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
+from pipeline.core.models.base import InitKind
 from pipeline.core.models.classic import Classic
 
 if TYPE_CHECKING:
@@ -38,9 +39,7 @@ class GoogLeNet(Classic):
     dropout: float = Field(
         default=0.4, ge=0, lt=1, description="probability of dropping a unit; 0 = off"
     )
-    init: Literal["default", "xavier", "he"] = Field(
-        default="he", description="default: torch's own"
-    )
+    init: InitKind = Field(default="he", description="default: torch's own")
 
     def assemble(self, channels: int, size: int, num_classes: int) -> "nn.Module":  # noqa: ARG002
         from torch import nn

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from pipeline.core.models.base import ActivationKind
+from pipeline.core.models.base import ActivationKind, InitKind
 from pipeline.core.models.classic import Classic
 
 if TYPE_CHECKING:
@@ -29,9 +29,7 @@ class LeNet(Classic):
     name: Literal["lenet"] = "lenet"
     width: int = Field(default=6, ge=2, le=1024, description="channels of the first stage")
     activation: ActivationKind = "sigmoid"
-    init: Literal["default", "xavier", "he"] = Field(
-        default="xavier", description="default: torch's own"
-    )
+    init: InitKind = Field(default="xavier", description="default: torch's own")
     pool: Literal["avg", "max"] = "avg"
     padding: Literal[0, 2] = Field(default=2, description="of the first convolution")
     hidden_norm: bool = Field(default=False, description="batch norm behind the hidden layers too")

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field
 
+from pipeline.core.models.base import InitKind
 from pipeline.core.models.classic import Classic
 
 if TYPE_CHECKING:
@@ -33,9 +34,7 @@ class NiN(Classic):
     dropout: float = Field(
         default=0.5, ge=0, lt=1, description="probability of dropping a unit; 0 = off"
     )
-    init: Literal["default", "xavier", "he"] = Field(
-        default="xavier", description="default: torch's own"
-    )
+    init: InitKind = Field(default="xavier", description="default: torch's own")
 
     last: Literal["wide", "classes"] = Field(
         default="wide", description="maps of the last block: 1024, or one a class throughout"

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field
 
+from pipeline.core.models.base import InitKind
 from pipeline.core.models.classic import Classic
 
 if TYPE_CHECKING:
@@ -30,9 +31,7 @@ class VGG(Classic):
     dropout: float = Field(
         default=0.5, ge=0, lt=1, description="probability of dropping a unit; 0 = off"
     )
-    init: Literal["default", "xavier", "he"] = Field(
-        default="he", description="default: torch's own"
-    )
+    init: InitKind = Field(default="he", description="default: torch's own")
 
     def assemble(self, channels: int, size: int, num_classes: int) -> "nn.Module":
         from torch import nn
