@@ -48,7 +48,7 @@ class Run:
     def vector(self) -> torch.Tensor:
         return parameters_to_vector(self.loop.params).detach().clone()
 
-    def epoch(self, number: int) -> float:
+    def epoch(self, number: int) -> dict[str, float]:
         num_steps = len(self.loop.cuts(len(self.pictures)))
         return self.loop.run_epoch(number, self.pictures, num_steps, [])
 
@@ -98,6 +98,26 @@ def test_a_gradient_that_is_not_finite_ends_the_epoch_at_its_step() -> None:
     with pytest.raises(Diverged) as error:
         run.epoch(4)
     assert (error.value.epoch, error.value.step, error.value.what) == (4, 1, "gradient norm")
+
+
+@pytest.mark.parametrize("clip", [1e-3, 0.5, 1e6])
+def test_the_gradient_norm_of_an_epoch_is_the_mean_of_its_steps_before_clipping(
+    clip: float,
+) -> None:
+    run = loop(SMALL.override({"clip_norm": clip}), digits())
+    seen: list[float] = []
+    norm = run.loop._clip
+
+    def watched() -> torch.Tensor:
+        squares = [p.grad.double().square().sum() for p in run.loop.params if p.grad is not None]
+        seen.append(torch.stack(squares).sum().sqrt().item())
+        return norm()
+
+    run.loop._clip = watched  # type: ignore[method-assign]
+    told = run.epoch(1)
+    assert len(seen) == 4
+    assert told["grad_norm"] == pytest.approx(sum(seen) / 4, rel=1e-5)
+    assert loop(SMALL.override({"clip_norm": 0.0}), digits()).epoch(1).keys() == {"lr"}
 
 
 def test_values_kept_on_the_device_are_checked_at_the_end_of_the_epoch() -> None:

@@ -22,7 +22,8 @@ def test_history_has_the_agreed_keys_and_ranges() -> None:
     config = SMALL.override({"schedule.name": "cosine", "epochs": 2})
     inputs = digits()
     result = train(config, inputs, seed=0)
-    keys = {"epoch", "train_loss", "train_acc", "val_loss", "val_acc", "lr", "seconds"}
+    keys = {"epoch", "train_loss", "train_acc", "val_loss", "val_acc", "lr", "grad_norm"}
+    keys.add("seconds")
     assert [set(epoch) for epoch in result.history] == [keys, keys]
     assert [epoch["epoch"] for epoch in result.history] == [1, 2]
     assert all(0 <= epoch[key] <= 1 for epoch in result.history for key in ("train_acc", "val_acc"))

@@ -16,10 +16,13 @@ from torch.optim.swa_utils import AveragedModel
 from pipeline.core.augmentation.mixing import mix
 from pipeline.core.augmentation.pixels import Draws, Pixels, draw
 from pipeline.core.config import TrainConfig
+from pipeline.core.history import Epoch
 from pipeline.core.objective import Objective
 from pipeline.core.parallel import Group
 from pipeline.core.pictures import Pictures, cut
 from pipeline.core.streams import stream, torch_seed
+
+NORM = "gradient norm"
 
 
 class Diverged(Exception):
@@ -57,9 +60,10 @@ class Loop:
 
     def run_epoch(
         self, epoch: int, pictures: Pictures, num_steps: int, val_losses: Sequence[float]
-    ) -> float:
-        """Train through epoch `epoch` (from 1) of `pictures`; returns the last step's learning
-        rate.
+    ) -> Epoch:
+        """Train through epoch `epoch` (from 1) of `pictures`; returns `lr`, the last step's
+        learning rate, and where gradients are clipped `grad_norm`, the mean over steps of their
+        norm before that.
 
         `num_steps` are those of a usual epoch, which the schedule is laid out over; `val_losses` of
         the epochs before. Raises Diverged at a non-finite loss or gradient norm: at that step on a
@@ -83,13 +87,14 @@ class Loop:
                 self._backward(images, labels, None if draws is None else draws.rows(rows)),
             )
             if self.config.clip_norm > 0:
-                watch.see("gradient norm", step, self._clip())
+                watch.see(NORM, step, self._clip())
             self.optimizer.step()
             self.optimizer.zero_grad(set_to_none=True)
             if self.average is not None:
                 self.average.update_parameters(self.model)
         watch.check()
-        return rate
+        told = {"lr": rate}
+        return told | {"grad_norm": watch.mean(NORM)} if self.config.clip_norm > 0 else told
 
     def cuts(self, num_samples: int) -> list[slice]:
         """Batches; where the last is too small for every process to get two samples it joins the
@@ -162,7 +167,7 @@ def shares(num_samples: int, accumulate: int, group: Group) -> list[slice]:
 
 
 class Watch:
-    """Watches an epoch's numbers for NaN and infinity; on a GPU they are kept there and read once,
+    """Watches an epoch's numbers for NaN and infinity, and keeps them; on a GPU they are read once,
     at the end.
     """
 
@@ -173,13 +178,15 @@ class Watch:
         self.seen: dict[str, Tensor] = {}
 
     def see(self, what: str, step: int, value: Tensor) -> None:
-        if self.device.type == "cpu":
-            if not math.isfinite(value.item()):
-                raise Diverged(self.epoch, step + 1, what)
-        else:
-            self.seen.setdefault(what, torch.zeros(self.num_steps, device=self.device))[step] = (
-                value
-            )
+        if self.device.type == "cpu" and not math.isfinite(value.item()):
+            raise Diverged(self.epoch, step + 1, what)
+        if what not in self.seen:
+            self.seen[what] = torch.zeros(self.num_steps, device=self.device)
+        self.seen[what][step] = value
+
+    def mean(self, what: str) -> float:
+        """Over the steps; waits for the device."""
+        return self.seen[what].double().mean().item()
 
     def check(self) -> None:
         """Raise Diverged for the first number that was not finite."""

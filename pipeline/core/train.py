@@ -70,7 +70,8 @@ def train(
     With `folder` it goes on from the newest valid checkpoint there, on a CPU bit for bit, and
     leaves one per epoch. `on_epoch` gets every epoch beyond `reported` once, in order, after its
     checkpoint is on disk: epoch, train_loss, train_acc (both in eval mode, without augmentation, on
-    a fixed part of the train split), val_loss, val_acc, lr (of the last step), seconds.
+    a fixed part of the train split), val_loss, val_acc, lr (of the last step), grad_norm (see
+    `Loop.run_epoch`), seconds.
     `before_save` is called before each checkpoint; what it raises ends the run. `init`: the seed of
     the initial weights, where it is not `seed`. Global random state
     is left as it was found. Every process of a `group` calls it with the same arguments; the leader

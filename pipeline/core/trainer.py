@@ -102,8 +102,8 @@ class Trainer:
         """
         start, number = time.monotonic(), len(self.history) + 1
         val_losses = [epoch["val_loss"] for epoch in self.history]
-        lr = self.loop.run_epoch(number, self._pictures(number), self.num_steps, val_losses)
-        epoch = self.group.share(self._evaluate(number, lr, start) if self.group.leads else None)
+        told = self.loop.run_epoch(number, self._pictures(number), self.num_steps, val_losses)
+        epoch = self.group.share(self._evaluate(number, told, start) if self.group.leads else None)
         for name in ("train_loss", "val_loss"):
             if not math.isfinite(epoch[name]):
                 raise Diverged(number, 0, name)
@@ -123,7 +123,7 @@ class Trainer:
             )
         return epoch
 
-    def _evaluate(self, number: int, lr: float, start: float) -> Epoch:
+    def _evaluate(self, number: int, told: Epoch, start: float) -> Epoch:
         model, pixels, bf16 = self.evaluated, self.pixels, self.bf16
         train_loss, train_acc = evaluate(
             model, self.train, pixels, bf16=bf16, positions=self.subset
@@ -138,7 +138,7 @@ class Trainer:
             "val_loss": val_loss,
             "val_acc": val_acc,
             **{f"val_{name}": value for name, value in own.items()},
-            "lr": lr,
+            **told,
             "seconds": time.monotonic() - start,
         }
 

@@ -213,7 +213,11 @@ class Epoch(Event):
 
     kind: ClassVar[str] = "epoch"
     run: Annotated[str, "key of the run"]
-    metrics: Annotated[dict[str, float], "epoch, losses, accuracies, lr, seconds"]
+    metrics: Annotated[
+        dict[str, float],
+        "epoch, losses, accuracies, lr, seconds; where gradients are clipped grad_norm, the mean "
+        "of the steps before that",
+    ]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

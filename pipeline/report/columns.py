@@ -35,7 +35,7 @@ NUMBERS = {
         "precision",
         "f1",
     ],
-    *["best_epoch_median", "seconds", "time"],
+    *["best_epoch_median", "grad_norm", "seconds", "time"],
     *(
         f"{name}_{part}"
         for name in ("val_acc", "val_loss", "last_val_acc", "test_acc", "test_loss")
