@@ -203,3 +203,6 @@ def test_a_report_shows_robust_accuracies_and_tests_nothing_by_them(tmp_path: Pa
     assert "each pixel by at most 8/255 (steps: 20, each of 2/255)" in page
     assert r"test robust\_acc" in page
     assert "Nothing is selected or tested by them." in page
+    other = texts(found, {}, "zh")["report.md"]
+    assert "每个像素至多改动8/255" in other.replace(" ", "")
+    assert "Robust acc" not in other
