@@ -65,6 +65,7 @@ if TYPE_CHECKING:  # what type checkers and editors see; HOMES is what Python se
     from pipeline.core.optimizers import RAdam as RAdam
     from pipeline.core.optimizers import RMSprop as RMSprop
     from pipeline.core.regularize import Adversary as Adversary
+    from pipeline.core.regularize import Attack as Attack
     from pipeline.core.regularize import Distill as Distill
     from pipeline.core.regularize import Pseudo as Pseudo
     from pipeline.core.schedules import Constant as Constant
@@ -146,7 +147,7 @@ HOMES = {
     "pipeline.core.models.vgg": "VGG",
     "pipeline.core.models.vit": "ViT",
     "pipeline.core.optimizers": "Adagrad Adam AdamW LAMB Lion NAdam RAdam RMSprop SGD",
-    "pipeline.core.regularize": "Adversary Distill Pseudo",
+    "pipeline.core.regularize": "Adversary Attack Distill Pseudo",
     "pipeline.core.schedules": "Constant Cosine Exponential OneCycle Plateau Step WarmRestarts",
     "pipeline.core.setup": "Inputs",
     "pipeline.core.train": "Result train",
