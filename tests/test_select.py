@@ -99,6 +99,10 @@ def test_it_is_the_same_for_all_arms_and_trials() -> None:
     tree = study.model_dump(mode="json")
     tree["space"]["knobs"]["select"] = knob
     with pytest.raises(UserError, match="space: select: it must be the same for all trials"):
+        Study.parse(tree, source="x").check()
+    del tree["space"]["knobs"]["select"]  # trials are never attacked
+    tree["space"]["knobs"]["attack.epsilon"] = {"kind": "float", "low": 0.01, "high": 0.1}
+    with pytest.raises(UserError, match=r"space: attack.epsilon: it must be the same for all"):
         Study.parse(tree, source="test").check()
 
 

@@ -192,7 +192,7 @@ class Study(Frozen):
         space = self.space
         knobs = [*space.knobs, *(f"{part}.name" for part in space.branches), *space.derived]
         for path in knobs:
-            if path.split(".")[0] in EQUAL[:5]:
+            if path.split(".")[0] in {*EQUAL} - {"epochs"}:
                 raise UserError(
                     f"study '{self.name}', space: {path}: it must be the same for all trials"
                 )
