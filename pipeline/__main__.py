@@ -21,6 +21,7 @@ COMMANDS = {
     "studies": "all recorded studies: how far each is, its best arm, its size",
     "compare": "arms of several recorded studies, judged as the arms of one",
     "export": "the best model with its card, predictions for Kaggle",
+    "labels": "pictures that look mislabelled, by runs that did not learn from them",
     "doctor": "machine, data and networks, looked at before hours are spent",
     "new": "write a study of your own to start from",
     "ui": "the MLflow UI",

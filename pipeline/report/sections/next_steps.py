@@ -217,6 +217,23 @@ def _cheapest(ablation: Ablation) -> tuple[Contrast, float, int] | None:
     return min(wanted, key=lambda one: (one[0].kind not in ("delta", "step"), one[2]), default=None)
 
 
+def cross_validated(recorded: str, study: Study) -> str:
+    """The command changed so that each picture of train and validation validates a replicate of
+    every arm; '' where it is not known what it is of. Another split is another record: the one that
+    is there is moved aside.
+    """
+    command = [word for word in WORD.findall(recorded) if word not in ONCE]
+    if not _kept(command, ("--study",)):
+        return ""
+    folds = max(study.baseline.folds, study.ablation.replicates)
+    flag = "--max-replicates" if study.ablation.until_answered else "--replicates"
+    command = _ablate(command)
+    if study.baseline.split == "kfold":
+        return _with(command, flag, str(folds))
+    words = _without_set(_without_set(command, "split"), "baseline.split")
+    return f"{_with(words, flag, str(folds))} --set split=kfold --fresh"
+
+
 def _is_the_usual_record(command: Sequence[str]) -> bool:
     """Whether study and pictures alone say which record it is."""
     sets = _kept(command, ("--set",))

@@ -1,0 +1,143 @@
+"""`python -m pipeline.labels --study hw3`: which pictures look mislabelled, by runs that did not
+learn from them; trains nothing.
+"""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pipeline.counts import plural
+from pipeline.errors import UserError, printable
+from pipeline.report.language.catalogue import LANGUAGES
+from pipeline.screen import folded, steadily
+from pipeline.session.cli import guarded, parser
+from pipeline.session.options import Options
+
+if TYPE_CHECKING:
+    from pipeline.data.cache import Data
+    from pipeline.record.record import Record
+    from pipeline.report.labels import Doubts
+
+
+@steadily
+def main(argv: Sequence[str] | None = None) -> int:
+    """0 where the list is written, however long; raises PipelineError where nothing is."""
+    flags = parser(
+        "pipeline.labels",
+        "List the pictures of a recorded study that look mislabelled, with thumbnails: by the "
+        "replicates that did not learn from them. Nothing is trained.",
+        trains=False,
+    )
+    flags.add_argument(
+        "--lang", choices=LANGUAGES, default="en", help="of the page; zh goes to labels-zh/"
+    )
+    args = flags.parse_args(argv)
+    from pipeline.data.cache import prepare
+    from pipeline.report import files, labels
+    from pipeline.session.resolve import chosen, recorded_folder
+    from pipeline.session.resume import recorded_in
+
+    asked = Options.of(flags.command, args)
+    found = chosen(asked)
+    folder = recorded_folder(asked, found)
+    record = recorded_in(folder)
+    data = prepare(
+        record.study.baseline.dataset,
+        found.data,
+        Path(asked.mlruns) / "cache",
+        recorded=record.data,
+    )
+    if data.fingerprint != record.data["fingerprint"]:
+        raise UserError(
+            f"data: these are not the pictures of the study (recorded {record.data['fingerprint']},"
+            f" now {data.fingerprint}): were some moved, or labels changed since? Put them back as "
+            "they were, or train a study of them as they are now"
+        )
+    doubts = read(record, data, folder)
+    target = folder / ("labels" if args.lang == "en" else f"labels-{args.lang}")
+    written = files.replace_all(target, files.listed(labels.files(doubts, args.lang)))
+    print(folded("\n".join(_lines(doubts, written))))
+    return 0
+
+
+def read(record: "Record", data: "Data", folder: Path) -> "Doubts":
+    """What the complete replicates of all arms make doubtful. Raises UserError where there are
+    none.
+    """
+    import numpy as np
+
+    from pipeline.analysis.mislabels import contradicting, side
+    from pipeline.core.process import tune_process
+    from pipeline.data.listing import TEST, UNKNOWN
+    from pipeline.export.out_of_sample import answers
+    from pipeline.machine import resources
+    from pipeline.report.labels import Doubts
+
+    runs = [
+        run
+        for own in record.arms().values()
+        for run in own
+        if run.status == "complete" and run.best
+    ]
+    if not runs:
+        raise UserError(
+            "labels: no arm of the study has a complete replicate, which would answer for its "
+            "pictures: go on with the study first"
+        )
+    tune_process()
+    found = answers(record, runs, data, folder, device=resources(None, None).device)
+    known = data.labels != UNKNOWN
+    pool, test = (np.flatnonzero(known & of) for of in (data.parts != TEST, data.parts == TEST))
+    own = side(pool, found.probs, found.runs, data.labels)
+    return Doubts(
+        study=record.study.name,
+        title=data.title,
+        classes=data.classes,
+        files=data.files,
+        labels=data.labels.tolist(),
+        parts=data.parts.tolist(),
+        images=data.images,
+        runs=found.asked,
+        lacking=found.lacking,
+        pool=own,
+        test=side(test, found.probs, found.runs, data.labels) if len(test) else None,
+        copies=tuple(contradicting(data.images, data.labels.tolist())),
+        command=_command(record, folder) if own.answered < own.num else "",
+    )
+
+
+def _command(record: "Record", folder: Path) -> str:
+    """The recorded command, so that each picture validates once; '' where that is not known."""
+    from pipeline.record.pasted import from_here
+    from pipeline.report.sections.next_steps import cross_validated
+
+    if not record.sessions:
+        return ""
+    recorded = from_here(record.sessions[-1], folder.parent)
+    return cross_validated(recorded, record.study)
+
+
+def _lines(doubts: "Doubts", written: Sequence[Path]) -> Iterator[str]:
+    """What is said on the screen."""
+    from pipeline.report.document import Bullets, Code, Text
+    from pipeline.report.labels import UNANSWERED, document
+
+    page = document(doubts)
+    for first in page.summary:
+        yield from first.items if isinstance(first, Bullets) else (first.text,)
+    if doubts.copies:
+        yield f"copies of a picture that have another label: of {len(doubts.copies):,}"
+    if doubts.pool.answered < doubts.pool.num:
+        at = next(i for i, b in enumerate(page.blocks) if getattr(b, "text", "") == UNANSWERED)
+        for block in page.blocks[at + 1 : at + 3]:
+            if isinstance(block, Text):
+                yield block.text
+            elif isinstance(block, Code):
+                yield from block.lines
+    for text in doubts.lacking[:5]:
+        yield f"warning: left out: {text}"
+    yield from (printable(path, 1000) for path in written if path.suffix in (".csv", ".html"))
+
+
+if __name__ == "__main__":
+    guarded(main)
