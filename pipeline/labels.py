@@ -6,7 +6,6 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipeline.counts import plural
 from pipeline.errors import UserError, printable
 from pipeline.report.language.catalogue import LANGUAGES
 from pipeline.screen import folded, steadily

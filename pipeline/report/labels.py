@@ -226,9 +226,9 @@ def _copies(doubts: Doubts) -> Iterator[Block]:
         for n, group in enumerate(doubts.copies[:NUM_COPIES], 1)
         for row in group
     ]
-    groups = plural(len(doubts.copies), "picture")
     yield table(
-        f"{groups} with copies that have another label; at least one label of each is wrong. "
+        f"Of {plural(len(doubts.copies), 'picture')} there are copies that have another label; at "
+        "least one label of each is wrong. "
         f"Shown are at most {NUM_COPIES}, all are in labels.csv.",
         ("group", "file", "class"),
         shown,
