@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pipeline.counts import plural
 from pipeline.errors import UserError, printable
 from pipeline.report.language.catalogue import LANGUAGES
 from pipeline.screen import folded, steadily
@@ -125,7 +126,8 @@ def _lines(doubts: "Doubts", written: Sequence[Path]) -> Iterator[str]:
     for first in page.summary:
         yield from first.items if isinstance(first, Bullets) else (first.text,)
     if doubts.copies:
-        yield f"copies of a picture that have another label: of {len(doubts.copies):,}"
+        num = len(doubts.copies)
+        yield f"{plural(num, 'picture')} {'has' if num == 1 else 'have'} copies with another label"
     if doubts.pool.answered < doubts.pool.num:
         at = next(i for i, b in enumerate(page.blocks) if getattr(b, "text", "") == UNANSWERED)
         for block in page.blocks[at + 1 : at + 3]:

@@ -88,7 +88,7 @@ def test_what_is_short_of_time_is_given_up_in_order_and_said(tmp_path: Path) -> 
     """Trials and replicates beyond three before the race, the race before the table."""
     study = small_study(num_trials=60, replicates=9, race=3)
     seen = []
-    for number, limit in enumerate((150.0, 110.0, 40.0)):
+    for number, limit in enumerate((150.0, 80.0, 40.0)):
         pace, worker = paced(study, lambda _: 1.0), Worker(seconds=lambda _: 1.0)
         plan, end = play(tmp_path / str(number), study, limit, worker, pace, workers=1)
         assert end <= limit

@@ -14,11 +14,11 @@ from pipeline.record.record import Record, Run
 from pipeline.study.designs import Arm
 
 Kind = Literal["first", "arm", "trial"]
-BESIDE: Mapping[Kind, float] = {"first": 1.5, "arm": 0.375, "trial": 0.075}
+BESIDE: Mapping[Kind, float] = {"first": 1.3, "arm": 0.32, "trial": 0.05}
 """What an arm's first replicate (its test, its evidence, what is drawn of it), a later one, and a
 segment of a trial take beside the epochs, in starts of a process, until it is seen.
 """
-NODE_STARTS, WORKER_STARTS = 1.5, 2.0
+NODE_STARTS, WORKER_STARTS = 2.5, 2.5
 """From a plan to workers that are asked for, and from there to their first epoch, in starts of a
 process.
 """
