@@ -126,8 +126,7 @@ def _lines(doubts: "Doubts", written: Sequence[Path]) -> Iterator[str]:
     for first in page.summary:
         yield from first.items if isinstance(first, Bullets) else (first.text,)
     if doubts.copies:
-        num = len(doubts.copies)
-        yield f"{plural(num, 'picture')} {'has' if num == 1 else 'have'} copies with another label"
+        yield f"the same picture under two labels: {plural(len(doubts.copies), 'picture')}"
     if doubts.pool.answered < doubts.pool.num:
         at = next(i for i, b in enumerate(page.blocks) if getattr(b, "text", "") == UNANSWERED)
         for block in page.blocks[at + 1 : at + 3]:

@@ -49,7 +49,7 @@ def test_one_that_runs_says_what_is_left_and_how_long_it_takes(
     assert f"epochs {found.num_epochs} trained, about {found.epochs_left} left, " in said
     best = record.best_trial()
     assert best is not None
-    assert f"best trial trial {best.number}, val_acc " in said
+    assert f"best trial number {best.number}, val_acc " in said
     assert "last event" in said
     plan.ledger.close()
     said = told(capsys, "half-digits", "--mlruns", str(tmp_path))

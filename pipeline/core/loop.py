@@ -108,7 +108,7 @@ class Loop:
     def _set_rate(self, done: float, total: int, val_losses: Sequence[float]) -> float:
         rate = self.config.optimizer.lr * self.config.schedule.factor(done, total, val_losses)
         for group in self.optimizer.param_groups:
-            group["lr"] = rate
+            group["lr"] = rate * group.get("lr_scale", 1.0)
         return rate
 
     def _backward(self, images: Tensor, labels: Tensor, draws: Draws | None) -> Tensor:

@@ -31,6 +31,7 @@ from pipeline.core.setup import (
     resolve_precision,
 )
 from pipeline.core.streams import stream, torch_seed
+from pipeline.core.weights import set_apart
 
 
 class Trainer:
@@ -63,7 +64,12 @@ class Trainer:
         torch.manual_seed(torch_seed(seed if init is None else init, "init"))
         model = build_model(config, inputs, device, pretrained=found is None)
         self.num_params = sum(p.numel() for p in model.parameters())
-        optimizer = config.optimizer.build(model)
+        optimizer = set_apart(
+            config.optimizer.build(model),
+            config.transfer,
+            model,
+            num_classes=inputs.num_classes,
+        )
         average = averaged(model, config.ema) if config.ema > 0 else None
         if found is not None and not found.settled:
             found.restore(model, optimizer, average)

@@ -63,6 +63,12 @@ class Transfer(Frozen):
     hidden: int = Field(
         default=0, ge=0, le=65_536, description="units of an extra layer in a new head; 0 = none"
     )
+    head_lr: float = Field(
+        default=1.0,
+        gt=0,
+        le=1000,
+        description="the head's learning rate, in multiples of the other layers'",
+    )
 
     @field_validator("weights")
     @classmethod
@@ -78,7 +84,7 @@ class Transfer(Frozen):
     @property
     def active(self) -> bool:
         """Whether anything differs from a network with fresh weights, all of them trained."""
-        return bool(self.weights or self.hidden) or self.train != "all"
+        return bool(self.weights or self.hidden) or self.train != "all" or self.head_lr != 1
 
 
 def published_source(network: Network) -> str:

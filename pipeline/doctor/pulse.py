@@ -101,7 +101,7 @@ def _said(best: Run, record: Record, found: Recorded) -> str:
     rungs = record.study.search.ladder.num_rungs
     where = f" at rung {rung + 1} of {rungs}" if rungs > 1 else ""
     level = f"{value:.4f}" if found.judged is None else Points.of(found.judged).level(value)
-    return f"trial {best.number}, {best.selects} {level}{where}, one run"
+    return f"number {best.number}, {best.selects} {level}{where}, one run"
 
 
 def pulse_lines(one: Pulse, now: float) -> Iterator[tuple[str, str]]:
