@@ -55,6 +55,17 @@ def test_every_command_is_the_recorded_one_with_what_changes(tmp_path: Path) -> 
     assert said["The"] == "python -m pipeline.export --study 'my study' --data=~/food-11"
 
 
+def test_a_limit_that_cut_training_short_is_not_set_to_longer_training(tmp_path: Path) -> None:
+    record = full_record(tmp_path)
+    record.sessions[-1] = replace(record.sessions[-1], command=f"{LONG} --time 20m")
+    assert told(record)["Longer"] == f"{LONG} --time 20m --epochs 18", "it was no hindrance"
+    record.ended = "time limit"
+    assert told(record)["Longer"] == f"{LONG} --epochs 18"
+    ablation = read(record).ablation
+    said = " ".join(str(block) for block in next_steps.blocks(ablation, record, points(ablation)))
+    assert "The limit of time, which cut this short, is left out." in said
+
+
 def test_what_it_says_is_accepted_by_the_command_line(tmp_path: Path) -> None:
     for line in told(full_record(tmp_path)).values():
         _, _, command, *words = line.split(" ")

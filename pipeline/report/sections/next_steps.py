@@ -88,9 +88,15 @@ def _steps(
         yield from _more_replicates(ablation, record, shown, command)
     epochs = {number for row in ablation.rows for number in row.planned_epochs}
     if ablation.unconverged and len(epochs) == 1:
+        cut = record.ended == "time limit" and bool(_kept(command, ("--time",)))
         yield (
-            f"Longer training, as still improving at the end: {listed(ablation.unconverged)}.",
-            _with(command, "--epochs", str(2 * epochs.pop())),
+            f"Longer training, as still improving at the end: {listed(ablation.unconverged)}."
+            + " The limit of time, which cut this short, is left out." * cut,
+            _with(
+                _without(command, ("--time",)) if cut else command,
+                "--epochs",
+                str(2 * epochs.pop()),
+            ),
         )
     yield from _wider_ranges(record, command)
     if ablation.found is not None and ablation.found.contrast.n:
