@@ -53,7 +53,7 @@ def test_one_that_runs_says_what_is_left_and_how_long_it_takes(
     assert "last event" in said
     plan.ledger.close()
     said = told(capsys, "half-digits", "--mlruns", str(tmp_path))
-    assert "state waiting" in said
+    assert "state waiting for its command to go on (the last one: ended without a word)" in said
     assert "at the pace of" not in said, "nobody runs it"
     assert "last event" not in said
 
@@ -111,5 +111,10 @@ def test_a_damaged_record_and_a_wrong_name_are_said(
     (tmp_path / "hurt").mkdir()
     (tmp_path / "hurt" / FILE).write_bytes(b"no ledger\n" * 3)
     assert "state unreadable" in told(capsys, "hurt", "--mlruns", str(tmp_path))
+    assert "state unreadable" in told(capsys, f"{tmp_path / 'hurt'}/"), (
+        "a path, as commands end with"
+    )
     with pytest.raises(UserError, match="did you mean 'hurt'"):
         main(["hrt", "--mlruns", str(tmp_path)])
+    with pytest.raises(UserError, match="nothing is recorded there yet"):
+        main(["hurt", "--mlruns", str(tmp_path / "hurt")])

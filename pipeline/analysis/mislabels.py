@@ -36,9 +36,9 @@ class Suspect:
 @dataclass(frozen=True)
 class Side:
     """What was found in a part of the pictures, the most doubtful first, of which the first
-    `num_clear` are below CLEAR; num: its pictures with a
-    label; answered: those that a run answered which had not learned from them; acc: the share of
-    these that the mean answer got right; learned: whether that is more than guessing gives, else
+    `num_clear` are below CLEAR. num: its pictures with a label; answered: those that a run answered
+    which had not learned from them; acc: the share of these that the mean answer got right; guess:
+    that of their most frequent class; learned: whether `acc` is more than guessing gives, else
     nothing is listed; confused: (given, believed) → the share of a class's pictures, where so many
     are suspects that the classes are rather alike than the labels wrong.
     """
@@ -46,6 +46,7 @@ class Side:
     num: int
     answered: int = 0
     acc: float = 0.0
+    guess: float = 0.0
     learned: bool = False
     suspects: tuple[Suspect, ...] = ()
     num_clear: int = 0
@@ -81,7 +82,8 @@ def doubted(probs: Floats, labels: Ints) -> tuple[Ints, Ints, Floats]:
     """(rows of the suspects, the most doubtful first; the class [S] that each is believed to be;
     the probability of its label as a share of what is usual for that class [S]).
 
-    Suspects are those of `confident`, and pictures whose label is all but ruled out (a share below
+    Suspects are those of `confident` that are likelier in another class than in their own, and
+    pictures whose label is all but ruled out (a share below
     CLEAR) for a likelier class, though that does not reach its threshold: where networks are sure
     thresholds are near 1, and half of what is right does not reach them. The order is by that
     share; of equals the first row.
@@ -89,7 +91,8 @@ def doubted(probs: Floats, labels: Ints) -> tuple[Ints, Ints, Floats]:
     usual, here = thresholds(probs, labels), np.arange(len(labels))
     shares = probs[here, labels] / np.maximum(usual[labels], np.finfo(np.float64).tiny)
     counted, likeliest = confident(probs, labels), probs.argmax(1)
-    off = (counted >= 0) & (counted != labels)
+    # a label that misses its own threshold may still be likelier than a class that reaches its
+    off = (counted >= 0) & (probs[here, counted] > probs[here, labels])
     rows = np.flatnonzero(off | ((shares < CLEAR) & (likeliest != labels)))
     rows = rows[np.argsort(shares[rows], kind="stable")]
     return rows, np.where(off, counted, likeliest)[rows], shares[rows]
@@ -107,8 +110,9 @@ def side(rows: Ints, probs: Floats, runs: Ints, labels: Ints) -> Side:
     given, answers = labels[seen], probs[seen]
     counts = np.bincount(given, minlength=probs.shape[1])
     acc = float((answers.argmax(1) == given).mean())
-    if not learned(acc, len(seen), counts.max() / len(seen)):
-        return Side(len(rows), len(seen), acc)
+    guess = float(counts.max() / len(seen))
+    if not learned(acc, len(seen), guess):
+        return Side(len(rows), len(seen), acc, guess)
     found, believed, shares = doubted(answers, given)
     suspects = tuple(
         Suspect(
@@ -127,7 +131,8 @@ def side(rows: Ints, probs: Floats, runs: Ints, labels: Ints) -> Side:
         for (a, b), num in zip(pairs.T.tolist(), nums.tolist(), strict=True)
     }
     confused = {pair: share for pair, share in often.items() if share > CONFUSED}
-    return Side(len(rows), len(seen), acc, True, suspects, int((shares < CLEAR).sum()), confused)
+    clear = int((shares < CLEAR).sum())
+    return Side(len(rows), len(seen), acc, guess, True, suspects, clear, confused)
 
 
 def contradicting(images: npt.NDArray[np.uint8], labels: Sequence[int]) -> list[tuple[int, ...]]:

@@ -41,7 +41,8 @@ class Recorded:
     """A study's folder. state: running, complete, waiting (the same command goes on), moved aside
     (by --fresh or `remove`) or unreadable; `by`: who runs it, or why it cannot be read; changed: of
     its ledger, in seconds since 1970.
-    `best`: the arm of the best mean, '' where there is none.
+    `best`: the arm of the best mean, '' where there is none; ended: how its last command did (see
+    `events.Finish`), '' where it said nothing.
     """
 
     name: str
@@ -59,6 +60,7 @@ class Recorded:
     best: str = ""
     arms: tuple[ArmFacts, ...] = ()
     command: str = ""
+    ended: str = ""
 
 
 def recorded(mlruns: Path) -> list[Recorded]:
@@ -123,6 +125,7 @@ def _of(folder: Path, record: Record, owner: str, num_bytes: int, changed: float
         best,
         facts,
         recorded_command(record, folder).removeprefix("recorded by: "),
+        record.ended,
     )
 
 
@@ -136,6 +139,8 @@ def lines(one: Recorded) -> Iterator[tuple[str, str]]:
     """(what, in words): a study in a few lines."""
     when = datetime.fromtimestamp(one.changed).astimezone().strftime("%Y-%m-%d %H:%M")
     by = f", {one.by}" if one.by else ""
+    if one.state == "waiting":
+        by = f" for its command to go on (the last one: {one.ended or 'ended without a word'})"
     yield "state", f"{one.state}{by}; changed {when}, {size(one.num_bytes)}"
     if not one.title:
         return

@@ -44,7 +44,7 @@ class Record(Runs):
     forms: list[Study] = field(default_factory=list)  # as begun, and each time that it had changed
     code: dict[str, Code] = field(default_factory=dict)
     repairs: list[events.Repair] = field(default_factory=list)  # what was lost of a damaged ledger
-    ended: str = ""  # how the last command did
+    ended: str = ""  # how the last command did; of one that was killed nothing is known
     mlflow_experiments: dict[str, str] = field(default_factory=dict)  # uri → the study's there
     # search → trials from before it began anew, and the number of the event with which it did
     former: dict[str, list[str]] = field(default_factory=dict)
@@ -121,6 +121,7 @@ class Record(Runs):
                 self._revise(event)
             case events.Session():
                 self.sessions.append(event)
+                self.ended = ""
             case events.Plan():
                 self.plans.append(event)
             case events.Pilot():

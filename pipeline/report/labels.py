@@ -135,14 +135,15 @@ def _share(where: str, side: Side) -> Iterator[str]:
         )
         if side.acc < WRONG_TOO:
             yield (
-                f"The runs get {100 * side.acc:.1f} % of {where} right: of networks that err so "
-                "often most suspects may be their own mistakes, so begin at the top and stop where "
-                "the labels are right."
+                f"Their mean answer is right for {100 * side.acc:.1f} % of {where}: of networks "
+                "that err so often most suspects may be their own mistakes, so begin at the top "
+                "and stop where the labels are right."
             )
     elif side.answered:
         yield (
-            f"Of {where} nothing is listed: the runs get {100 * side.acc:.1f} % right, which is "
-            "hardly more than guessing."
+            f"Of {where} nothing is listed: the runs' mean answer is right for "
+            f"{100 * side.acc:.1f} %, where naming the most frequent class is for "
+            f"{100 * side.guess:.1f} %: too little to doubt labels by."
         )
     else:
         yield f"Of {where} nothing is listed: no run answered a picture it had not learned from."

@@ -36,10 +36,18 @@ def add_mlruns(
 
 
 def record_in(mlruns: Path, name: str) -> Path:
-    """The folder of the record of that name; raises UserError, with those there are."""
+    """The folder of the record of that name, or of that path; raises UserError, with those there
+    are.
+    """
     from pipeline.record.ledger import FILE
 
+    if os.sep in name and (Path(name) / FILE).exists():
+        return Path(name)
     known = [path.parent.name for path in sorted(mlruns.glob(f"*/{FILE}"))]
+    if not known:
+        raise UserError(
+            f"{printable(mlruns)}: nothing is recorded there yet; --mlruns names another place"
+        )
     if name.rstrip("/") not in known:
         raise UserError(f"records in {printable(mlruns)}: {choices(name, known)}")
     return mlruns / name.rstrip("/")

@@ -261,7 +261,7 @@ class Session:
 
         limit = self.options.time
         deadline = float("inf") if limit is None else self.begun + limit - ending(limit) / 2
-        if plan.outstanding() and not interrupts.signal:
+        if plan.outstanding() and not interrupts.signal and time.monotonic() < deadline:
             _executor(self.options).run(
                 plan,
                 means,
