@@ -20,12 +20,15 @@ from pipeline.engine.pace import Pace, Work, wall
 from pipeline.engine.queue import Plan
 from pipeline.engine.timetable import LEAST_ROWS, Left, Shares, Timetable
 from pipeline.machine import Resources
+from pipeline.record import events
+from pipeline.record.ledger import read_events
 from pipeline.record.record import Record
 from pipeline.report.compose import document, read
 from pipeline.session.forecast import Forecast, given_up, shape
 from pipeline.study.load import load_study
 from pipeline.study.study import Study
 from pipeline.study.tuning import RACE, Replicated
+from tests import commands
 from tests.driver import Worker, drive, open_plan
 from tests.studies import small_study
 from tests.test_tuning import tuned_study
@@ -417,3 +420,13 @@ def test_searches_of_replicates_that_have_no_time_are_not_begun(tmp_path: Path) 
     }
     assert rows(plan) == {1}
     plan.ledger.close()
+
+
+def test_a_limit_that_is_over_before_anything_is_trained_is_kept(tmp_path: Path) -> None:
+    study = tmp_path / "study.json"
+    study.write_text(small_study(num_trials=2).model_dump_json())
+    code = commands.run("search", "--study", study, "--debug", "--time", "1s", home=tmp_path / "m")
+    assert code == 3, "not whole"
+    told = list(read_events(tmp_path / "m" / "small-digits"))
+    assert not [event for event in told if event.kind in ("start", "epoch")]
+    assert [e.status for e in told if isinstance(e, events.Finish)] == ["time limit"]
