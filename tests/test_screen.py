@@ -22,7 +22,7 @@ from rich.text import Text
 from studies import small_study
 from test_cli import COMMANDS, ROOT
 
-from pipeline import ablate, caches, compare, labels, new, repair, search, ui
+from pipeline import ablate, caches, compare, labels, new, repair, search, status, ui
 from pipeline.doctor import __main__ as doctor
 from pipeline.doctor.environment import surroundings
 from pipeline.doctor.findings import Finding, table
@@ -50,7 +50,7 @@ MAINS = {
     "repair": repair,
 }
 MAINS |= {"report": report, "caches": caches, "new": new, "compare": compare, "studies": studies}
-MAINS |= {"labels": labels}
+MAINS |= {"labels": labels, "status": status}
 
 
 @pytest.mark.parametrize("encoding", ENCODINGS)
