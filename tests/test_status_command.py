@@ -50,6 +50,7 @@ def test_one_that_runs_says_what_is_left_and_how_long_it_takes(
     best = record.best_trial()
     assert best is not None
     assert f"best trial number {best.number}, val_acc " in said
+    assert "not counted: what trials already begun, and a race, may take" in said
     assert "last event" in said
     plan.ledger.close()
     said = told(capsys, "half-digits", "--mlruns", str(tmp_path))
@@ -74,6 +75,7 @@ def test_a_complete_one_has_nothing_left(
 ) -> None:
     drive(open_plan(tmp_path / "x", small_study(num_trials=3)), Worker())
     tree = json.loads(told(capsys, "x", "--json", "--mlruns", str(tmp_path)))
+    assert "not counted" not in told(capsys, "x", "--mlruns", str(tmp_path))
     assert (tree["state"], tree["epochs_left"], tree["seconds_left"]) == ("complete", 0, None)
     assert tree["event"] == list(read_events(tmp_path / "x"))[-1].time
 

@@ -83,10 +83,9 @@ def doubted(probs: Floats, labels: Ints) -> tuple[Ints, Ints, Floats]:
     the probability of its label as a share of what is usual for that class [S]).
 
     Suspects are those of `confident` that are likelier in another class than in their own, and
-    pictures whose label is all but ruled out (a share below
-    CLEAR) for a likelier class, though that does not reach its threshold: where networks are sure
-    thresholds are near 1, and half of what is right does not reach them. The order is by that
-    share; of equals the first row.
+    pictures whose label is all but ruled out (a share below CLEAR) for a likelier class, though
+    that does not reach its threshold: where networks are sure thresholds are near 1, and half of
+    what is right does not reach them. The order is by that share; of equals the first row.
     """
     usual, here = thresholds(probs, labels), np.arange(len(labels))
     shares = probs[here, labels] / np.maximum(usual[labels], np.finfo(np.float64).tiny)

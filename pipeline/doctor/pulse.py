@@ -115,6 +115,8 @@ def pulse_lines(one: Pulse, now: float) -> Iterator[tuple[str, str]]:
         left += f", about {one.epochs_left:,} left"
     if one.seconds_left:
         left += f", {duration(one.seconds_left)} at the pace of the last ones"
+    if found.num_trials and found.state != "complete":
+        left += "; not counted: what trials already begun, and a race, may take"
     yield "epochs", left
     if one.best_trial:
         yield "best trial", one.best_trial

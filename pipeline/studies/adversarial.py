@@ -11,11 +11,12 @@ Expected reading: accuracy is tested, and trained against attacks it is lower, b
 half of the pictures unchanged by fewer. Robust accuracy (`test_robust_acc`) is shown and not
 tested: near 0 without adversarial training, far above with it. One step (`one step`) costs a
 quarter of seven and may hide the gradient rather than withstand: then it is high against its own
-attack and falls against that of 20 steps. What withstands this attack may fall to another.
+attack and falls against that of 20 steps. What withstands this attack may fall to another. All of
+this is from the papers, not yet seen here.
 
 Cost: about 180 epochs of 51,000 pictures, those of seven steps eight times as long as clean ones; a
-CPU core takes some 10 s for a clean one, so two take an hour and a half. Cut it down: `--epochs 3
---replicates 3`, a quarter of that.
+CPU core takes some 10 s for a clean one, so two take an hour and a half, as reckoned from these and
+not run. Cut it down: `--epochs 3 --replicates 3`, a quarter of that.
 """
 
 from pipeline import (
