@@ -203,13 +203,13 @@ def _learning_rate(lr: float, test: sanity.RangeTest, num_steps: int, *, failed:
         return Finding(
             "learning rate", f"{said}: it is so low that little will be learned", "warning"
         )
-    if (times := max(lr / test.suggestion, test.suggestion / lr)) > FAR:
-        way = "above" if lr > test.suggestion else "below"
-        return Finding(
-            "learning rate",
-            f"{said}: it is {times:.0f} times {way} that; try rates between the two",
-            "warning",
-        )
+    # The suggestion is a tenth of what helped most, and far lower for batches of a few pictures: a
+    # rate at which the loss still fell is not too high, however far above it is.
+    rose = test.lowest is not None and lr > test.lowest
+    for times, way in ((test.suggestion / lr, "below"), (lr / test.suggestion, "above")):
+        if times > FAR and (way == "below" or rose):
+            far = f"it is {times:.0f} times {way} that; try rates between the two"
+            return Finding("learning rate", f"{said}: {far}", "warning")
     return Finding("learning rate", said)
 
 

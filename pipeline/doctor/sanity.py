@@ -33,7 +33,7 @@ def initial_loss(model: nn.Module, x: Tensor, labels: Tensor) -> float:
     recipe for training neural networks").
     """
     with torch.no_grad():
-        return functional.cross_entropy(_ready(model)(x).float(), labels).item()
+        return _loss(_ready(model), x, labels).item()
 
 
 def overfit_one_batch(
@@ -91,10 +91,15 @@ def lr_range_test(
     (Smith 2017, "Cyclical learning rates for training neural networks", arXiv 1506.01186, section
     3.3).
 
-    Losses are smoothed by an exponential mean without bias. Where `max_seconds` cuts the test
-    short, what was seen counts.
+    Losses are smoothed by an exponential mean without bias, after what made each batch harder or
+    easier than the others before the first step is taken off: between batches of a few pictures it
+    is more than learning is worth. Where `max_seconds` cuts the test short, what was seen counts.
     """
     model, begin = _ready(model), time.monotonic()
+    with torch.no_grad():
+        at_first = [_loss(model, *batch).item() for batch in batches[:num_steps]]
+    usual = sum(at_first) / len(at_first)
+    harder = [loss - usual if math.isfinite(usual) else 0.0 for loss in at_first]
     stepper = optimizer(model)
     rates: list[float] = []
     losses: list[float] = []
@@ -107,7 +112,7 @@ def lr_range_test(
         if not math.isfinite(loss):
             blows_up = rate
             break
-        mean = SMOOTHING * mean + (1 - SMOOTHING) * loss
+        mean = SMOOTHING * mean + (1 - SMOOTHING) * (loss - harder[step % len(batches)])
         rates.append(rate)
         losses.append(mean / (1 - SMOOTHING ** (step + 1)))
         if losses[-1] > BLOWN_UP * losses[0]:
@@ -157,7 +162,7 @@ def gradient_norms(model: nn.Module, x: Tensor, labels: Tensor) -> list[Gradient
     gradient arrives.
     """
     model = _ready(model)
-    functional.cross_entropy(model(x).float(), labels).backward()  # type: ignore[no-untyped-call]
+    _loss(model, x, labels).backward()  # type: ignore[no-untyped-call]
     weights = [(name, p) for name, p in model.named_parameters() if p.requires_grad and p.ndim >= 2]
     sizes = [
         p.grad.float().square().mean().sqrt().item() if p.grad is not None else 0.0
@@ -206,8 +211,12 @@ def _ready(model: nn.Module) -> nn.Module:
     return model
 
 
+def _loss(model: nn.Module, x: Tensor, labels: Tensor) -> Tensor:
+    return functional.cross_entropy(model(x).float(), labels)
+
+
 def _step(model: nn.Module, x: Tensor, labels: Tensor, optimizer: Optimizer) -> float:
-    loss = functional.cross_entropy(model(x).float(), labels)
+    loss = _loss(model, x, labels)
     optimizer.zero_grad(set_to_none=True)
     loss.backward()  # type: ignore[no-untyped-call]
     optimizer.step()
