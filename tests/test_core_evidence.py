@@ -265,7 +265,8 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def order(cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Order:
-    monkeypatch.setattr(worker, "tune_process", lambda: None)
+    for setting in ("tune_process", "tune_thread"):
+        monkeypatch.setattr(worker, setting, lambda: None)
     monkeypatch.setattr(embed, "ITERATIONS", 250)
     worker._warm.cache_clear()
     return order_of(SMALL.override({"epochs": 2}), tmp_path, cache)

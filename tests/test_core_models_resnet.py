@@ -3,7 +3,11 @@ out.
 """
 
 import itertools
+import os
+import subprocess
+import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -22,6 +26,7 @@ from pipeline.core.models.resnext import ResNeXt
 from pipeline.core.residual import CBAM, Block, Hierarchy, Pad, SqueezeExcitation
 from pipeline.errors import UserError
 
+ROOT = Path(__file__).parents[1]
 FAMILY = (ResNet, ResNeXt, Res2Net, SEResNet, CBAMResNet)
 NORMS = (nn.BatchNorm2d, nn.GroupNorm)
 EACH = pytest.mark.parametrize("config", FAMILY)
@@ -507,3 +512,48 @@ def test_a_relative_keeps_the_knobs_of_the_family() -> None:
         {"model.name": "resnext", "model.depth": 101, "model.base_width": 8}
     )
     assert grouped.override({"model.name": "res2net"}).model == Res2Net(depth=101)
+
+
+NARROW = """
+import numpy as np, torch
+from torch.nn import functional
+from pipeline.core.config import TrainConfig
+from pipeline.core.setup import Inputs, build_model
+from pipeline.data.splits import Split
+
+torch.set_num_threads(1)
+split = Split(np.zeros((1, 3, 32, 32), np.uint8), np.zeros(1, np.int64), np.arange(1))
+inputs = Inputs(split, split, 5, (0.5,) * 3, (0.5,) * 3)
+x, labels = torch.randn(16, 3, 32, 32), torch.arange(16) % 5
+last = x.contiguous(memory_format=torch.channels_last)
+for width in (2, 4, 7):
+    config = TrainConfig().override({"model.name": "resnet18", "model.width": width})
+    model = build_model(config, inputs, torch.device("cpu"), pretrained=False)
+    plain = config.model.build(3, 32, 5)
+    plain.load_state_dict(model.state_dict())
+    kept = []
+    for step in range(60):
+        model.zero_grad()
+        loss = functional.cross_entropy(model(last), labels)
+        loss.backward()
+        kept = [*kept[-40:], torch.randn(step % 97 + 1)]
+    functional.cross_entropy(plain(x), labels).backward()
+    for (name, ours), theirs in zip(model.named_parameters(), plain.parameters(), strict=True):
+        torch.testing.assert_close(ours.grad, theirs.grad, atol=1e-5, rtol=1e-3, msg=name)
+print("sound")
+"""
+
+
+def test_a_narrow_networks_shortcuts_do_not_write_past_their_memory() -> None:
+    """In a process of its own, whose memory is checked at each release: it died of the second or
+    third step.
+    """
+    found = subprocess.run(
+        [sys.executable, "-c", NARROW],
+        env=os.environ | {"MALLOC_CHECK_": "3", "OMP_NUM_THREADS": "1"},
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert (found.returncode, found.stdout.split()) == (0, ["sound"]), found.stderr

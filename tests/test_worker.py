@@ -6,6 +6,7 @@ import json
 import os
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -83,6 +84,19 @@ def test_a_segment_reaches_its_stop_and_the_last_one_is_tested_and_settled(order
     assert work(replace(order, reported=3), refuse) == last, (
         "a driver that lost the answer asks again"
     )
+
+
+def test_each_segment_takes_the_smallest_numbers_for_nothing_in_whichever_thread(order):
+    """A worker's segments each have a thread of their own, and the setting is a thread's."""
+    seen: list[bool] = []
+
+    def look(_: dict[str, float]) -> None:
+        seen.append(bool(torch.full((8,), 1e-39).mul(0.5).eq(0).all()))
+
+    for segment in (replace(order, stop=1, test=False), replace(order, reported=1)):
+        with ThreadPoolExecutor(1) as thread:
+            assert thread.submit(work, segment, look).result().status == "reached"
+    assert seen == [True] * 3
 
 
 def own_splits(order: Order, seed: int) -> Splits:

@@ -19,7 +19,7 @@ def tune_process(num_threads: int = 1) -> None:
     each step.
     """
     torch.set_num_threads(num_threads)
-    torch.set_flush_denormal(True)
+    tune_thread()
     torch.backends.cudnn.benchmark = True  # pictures of one size: its trials pay at once
     if sys.platform.startswith("linux"):
         mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
@@ -27,6 +27,13 @@ def tune_process(num_threads: int = 1) -> None:
             mallopt(M_MMAP_MAX, 0)
             mallopt(M_TRIM_THRESHOLD, -1)
             mallopt(M_TOP_PAD, 1 << 28)
+
+
+def tune_thread() -> None:
+    """Call in each thread that trains: that the smallest numbers are taken for 0 holds for the
+    thread that asked, and a worker's segments each have a thread of their own.
+    """
+    torch.set_flush_denormal(True)
 
 
 def has_fast_bf16(device: torch.device) -> bool:

@@ -18,7 +18,7 @@ from pipeline.core.history import Epoch, best_epoch, exhausted
 from pipeline.core.loop import Diverged
 from pipeline.core.parallel import Group
 from pipeline.core.pictures import Pictures
-from pipeline.core.process import tune_process
+from pipeline.core.process import tune_process, tune_thread
 from pipeline.core.setup import Inputs, build_model, build_pixels, identity, resolve_precision
 from pipeline.core.trainer import Trainer
 from pipeline.data.splits import Split
@@ -32,6 +32,7 @@ __all__ = [
     "robust_acc_of_best",
     "train",
     "tune_process",
+    "tune_thread",
 ]
 
 

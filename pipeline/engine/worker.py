@@ -26,6 +26,7 @@ from pipeline.core.train import (
     robust_acc_of_best,
     train,
     tune_process,
+    tune_thread,
 )
 from pipeline.data.cache import Data, open_data
 from pipeline.data.splits import Split, Splits
@@ -103,6 +104,7 @@ def _train(order: Order, on_epoch: Callable[[dict[str, float]], None], lease: Le
 
 def _pictures(order: Order) -> tuple[Splits, Inputs]:
     data = _warm(order.data)
+    tune_thread()
     parts = parts_of(order.config, data, order.seeds)
     return parts, Inputs.of(data, parts)
 
