@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 from pictures import class_folder, save
-from sklearn.datasets import load_digits
 
 from pipeline.data.datasets import PictureSet
+from pipeline.data.datasets.digits import scans_of_digits
 
 Made = tuple[dict[str, Any], Path | None]
 
@@ -24,8 +24,8 @@ def made(member: type[PictureSet], root: Path, **settings: Any) -> tuple[Picture
 
 def scans(num: int) -> tuple[np.ndarray, np.ndarray]:
     """uint8 [num, 8, 8] and int64 [num] of handwritten digits."""
-    source = load_digits()
-    return (source.images[:num] * 15.9375).astype(np.uint8), source.target[:num].astype(np.int64)
+    images, classes = scans_of_digits()
+    return (images[:num] * 15.9375).astype(np.uint8), classes[:num].astype(np.int64)
 
 
 def write_idx(path: Path, values: np.ndarray) -> Path:

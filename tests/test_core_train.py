@@ -6,6 +6,7 @@ import pytest
 import torch
 from scans import SMALL, digits, numbers, weights
 
+from pipeline.core import precision
 from pipeline.core.history import best_epoch
 from pipeline.core.models import CNN
 from pipeline.core.train import Diverged, evaluate_best, resolve_precision, train
@@ -139,6 +140,28 @@ def test_auto_precision_is_fp32_on_small_pictures_and_explicit_wins() -> None:
     large = SMALL.override({"dataset.size": 32})
     fast = torch.cpu._is_avx512_bf16_supported()
     assert resolve_precision(large, "cpu") == ("bf16" if fast else "fp32")
+
+
+@pytest.mark.parametrize(
+    ("told", "asks"),
+    [
+        ("processor : 0\nflags : fpu avx2\n", False),
+        ("processor : 0\nflags : fpu avx2 avx512_bf16\n", True),
+        ("processor : 0\nFeatures : fp asimd bf16\n", True),
+        (None, True),
+    ],
+)
+def test_torch_is_asked_for_bf16_where_linux_does_not_rule_it_out(
+    told: str | None, asks: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[bool] = []
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: not asked.append(True))
+    monkeypatch.setattr(precision, "CPUINFO", tmp_path / "cpuinfo")
+    if told is not None:
+        (tmp_path / "cpuinfo").write_text(told)
+    large = SMALL.override({"dataset.size": 32})
+    assert resolve_precision(large, "cpu") == ("bf16" if asks else "fp32")
+    assert bool(asked) == asks
 
 
 def test_a_batch_size_beyond_the_train_split_is_the_whole_split() -> None:

@@ -1,5 +1,5 @@
-"""Ray's start: a second try without what the first one left, and none without the token. Ray itself
-is not started here.
+"""Ray's start: a second try without what the first one left, none without the token, and only the
+processes that are of use.
 """
 
 import os
@@ -131,3 +131,50 @@ def _runs(pid: str, program: str) -> bool:
         return Path(f"/proc/{pid}/cmdline").read_bytes().startswith(program.encode() + b"\0")
     except OSError:  # it has ended
         return False
+
+
+SPARING = """
+import shutil, sys, time
+from pathlib import Path
+import psutil
+from pipeline.engine import ray_node as node
+from pipeline.engine import ray_tune
+from pipeline.engine.interrupts import Interrupts
+from pipeline.machine import make_anew, temp_folder
+
+temp = temp_folder(Path(sys.argv[1]))
+make_anew(temp)
+
+def told():
+    return {p.pid: " ".join(p.cmdline()) for p in psutil.Process().children(recursive=True)}
+
+class Worker:
+    def pid(self):
+        import os
+        return os.getpid()
+
+with node.running(2, temp, Interrupts()):
+    deadline = time.monotonic() + 120
+    while len(begun := {p for p, words in told().items() if words.startswith("ray::IDLE")}) < 2:
+        assert time.monotonic() < deadline, told()
+        time.sleep(0.1)
+    actor = ray_tune.class_cache._ActorClassCache().get(Worker).options(num_cpus=1).remote()
+    print(node.ray.get(actor.pid.remote()) in begun)
+    print([words for words in told().values() if "monitor.py" in words or "dashboard.py" in words])
+shutil.rmtree(temp)
+"""
+
+
+def test_a_worker_that_ray_has_begun_is_used_and_nobody_watches_what_nobody_reads(
+    tmp_path: Path,
+) -> None:
+    environment = os.environ | {"PYTHONPATH": str(commands.ROOT)}
+    found = subprocess.run(
+        (sys.executable, "-c", SPARING, str(tmp_path)),
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=commands.HANGS,
+    )
+    assert found.stdout.splitlines() == ["True", "[]"], found.stderr

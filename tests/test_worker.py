@@ -4,6 +4,8 @@ end.
 
 import json
 import os
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -314,3 +316,34 @@ def test_a_worker_that_does_not_let_go_fails_the_segment_for_now(order, monkeypa
         outcome = work(order, refuse)
     assert (outcome.status, outcome.retry) == ("failed", True)
     assert "another process still writes in" in outcome.error
+
+
+COMPILER = """
+import sys, torch
+from pipeline.core.process import tune_process
+tune_process()
+from pipeline.testing.scans import SMALL, digits
+from pipeline.core.finished.macs import num_macs
+from pipeline.core.setup import describe
+from pipeline.core.train import train
+train(SMALL.override({"epochs": 1}), digits(), seed=0)
+assert num_macs(describe(SMALL, digits())) > 0
+print("torch._dynamo.convert_frame" in sys.modules)
+layer = torch.nn.Linear(4, 2)
+x = torch.ones(3, 4)
+print(bool(torch.compile(layer, backend="eager")(x).equal(layer(x))))
+import torch._dynamo.config
+print("torch._dynamo.convert_frame" in sys.modules, type(sys.modules["torch._dynamo"]).__name__)
+"""
+
+
+def test_torchs_compiler_is_loaded_by_those_alone_who_compile() -> None:
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])}
+    found = subprocess.run(
+        (sys.executable, "-c", COMPILER),
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert found.stdout.splitlines() == ["False", "True", "True module"], found.stderr

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from pipeline.core.process import has_fast_bf16
+from pipeline.core.precision import has_fast_bf16
 
 Facts = Mapping[str, object]
 

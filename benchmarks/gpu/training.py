@@ -22,7 +22,7 @@ from pipeline.core.losses import LOSSES
 from pipeline.core.models import MODELS
 from pipeline.core.optimizers import OPTIMIZERS
 from pipeline.core.pictures import Pictures
-from pipeline.core.process import has_fast_bf16
+from pipeline.core.precision import has_fast_bf16
 from pipeline.core.schedules import SCHEDULES
 from pipeline.core.setup import Inputs
 from pipeline.errors import printable

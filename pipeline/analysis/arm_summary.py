@@ -5,7 +5,6 @@ from statistics import fmean
 
 import numpy as np
 
-from pipeline.analysis.stats import MIN_REPLICATES, basis, fit
 from pipeline.study.study import Study
 
 
@@ -16,6 +15,9 @@ def summary(name: str, values: Sequence[float], study: Study) -> dict[str, float
     The interval is that of the arm by itself: arms are compared by the contrasts of the report, not
     by whether two of these overlap.
     """
+    # scipy, a second to load, is not in the way of a command's first epoch
+    from pipeline.analysis.stats import MIN_REPLICATES, basis, fit
+
     facts = {f"{name}_mean": fmean(values), f"{name}_n": float(len(values))}
     if len(values) >= MIN_REPLICATES:
         base = study.baseline

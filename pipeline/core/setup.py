@@ -1,10 +1,7 @@
-"""From a config and its pictures to what is trained: the network, its normalisation, its precision,
-its identity.
-"""
+"""From a config and its pictures to what is trained: network, normalisation, identity."""
 
 import functools
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from torch import nn
@@ -14,7 +11,6 @@ from pipeline.core.augmentation.pixels import Pixels, imagenet
 from pipeline.core.config import TrainConfig
 from pipeline.core.finished.artifact import Artifact
 from pipeline.core.identity import Identity
-from pipeline.core.process import has_fast_bf16
 from pipeline.core.weights import apply, normalisation
 from pipeline.data.cache import Data
 from pipeline.data.splits import Split, Splits
@@ -46,17 +42,6 @@ class Inputs:
             parts.unlabeled,
             data.classes,
         )
-
-
-def resolve_precision(config: TrainConfig, device: str | torch.device) -> Literal["fp32", "bf16"]:
-    """What "auto" means here: bf16 where the device is fast at it; on a CPU from 32 px on (below,
-    casts cost more).
-    """
-    if config.precision != "auto":
-        return config.precision
-    device = torch.device(device)
-    pays = device.type == "cuda" or config.dataset.size >= 32
-    return "bf16" if pays and has_fast_bf16(device) else "fp32"
 
 
 def identity(config: TrainConfig, seed: int) -> Identity:

@@ -18,8 +18,9 @@ from pipeline.core.history import Epoch, best_epoch, exhausted
 from pipeline.core.loop import Diverged
 from pipeline.core.parallel import Group
 from pipeline.core.pictures import Pictures
+from pipeline.core.precision import resolve_precision
 from pipeline.core.process import tune_process, tune_thread
-from pipeline.core.setup import Inputs, build_model, build_pixels, identity, resolve_precision
+from pipeline.core.setup import Inputs, build_model, build_pixels, identity
 from pipeline.core.trainer import Trainer
 from pipeline.data.splits import Split
 

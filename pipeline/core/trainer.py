@@ -21,15 +21,9 @@ from pipeline.core.loop import Diverged, Loop
 from pipeline.core.objective import Objective, Teacher
 from pipeline.core.parallel import Group
 from pipeline.core.pictures import Pictures, Rows
+from pipeline.core.precision import resolve_precision
 from pipeline.core.pseudo import pseudo_labels, with_pseudo_labels
-from pipeline.core.setup import (
-    Inputs,
-    build_model,
-    build_pixels,
-    describe,
-    identity,
-    resolve_precision,
-)
+from pipeline.core.setup import Inputs, build_model, build_pixels, describe, identity
 from pipeline.core.streams import stream, torch_seed
 from pipeline.core.weights import set_apart
 

@@ -177,7 +177,7 @@ def _decode_all(
             if not over
         ]
 
-    with decoding() as pool:
+    with decoding(resized=dataset.resized) as pool:
         try:
             for results in pool.map(decode, range(0, len(rows), CHUNK)):
                 done.update(zip(rows[len(done) :], results, strict=False))
@@ -307,22 +307,30 @@ def _sync_folder(path: Path) -> None:
 
 
 @contextlib.contextmanager
-def decoding() -> Iterator[ThreadPoolExecutor]:
+def decoding(*, resized: bool = True) -> Iterator[ThreadPoolExecutor]:
     """Threads to read pictures in: one a core is all there is to gain, others within an operation
-    get in their way.
+    get in their way; torch has none unless pictures are `resized`.
     """
+    with (
+        _one_thread() if resized else contextlib.nullcontext(),
+        warnings.catch_warnings(),
+        ward.dismissed(),
+        ThreadPoolExecutor(num_cores()) as pool,
+    ):
+        # our own cap is lower and names the file
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+        # of damaged meta data; whether the pixels can be read decides
+        warnings.filterwarnings("ignore", module="PIL")
+        yield pool
+
+
+@contextlib.contextmanager
+def _one_thread() -> Iterator[None]:
     import torch  # slow to import, and a cache that is there does not need it
 
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        with warnings.catch_warnings(), ward.dismissed(), ThreadPoolExecutor(num_cores()) as pool:
-            warnings.simplefilter(
-                "ignore", Image.DecompressionBombWarning
-            )  # our own cap is lower and names the file
-            warnings.filterwarnings(
-                "ignore", module="PIL"
-            )  # of damaged meta data; whether the pixels can be read decides
-            yield pool
+        yield
     finally:
         torch.set_num_threads(before)

@@ -172,7 +172,7 @@ def _holds(data: Data, dataset: PictureSet, listing: Listing) -> bool:
         except BadPicture as error:
             return str(error)
 
-    with build.decoding() as pool:
+    with build.decoding(resized=dataset.resized) as pool:
         try:
             found = list(pool.map(look, range(len(listing.files))))
         finally:

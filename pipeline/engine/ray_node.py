@@ -21,6 +21,11 @@ if "ray" not in sys.modules:  # in its workers it is, and has given them their e
 import ray
 
 WATCH_SECONDS = 2.0
+NEEDLESS = (  # a Python process each, a second of a core: nobody reads what they would show
+    "start_api_server",  # the dashboard's; without it telemetry alone, which is off
+    "start_log_monitor",  # hands the workers' output to the driver, which does not ask for it
+    "start_monitor",  # the autoscaler's
+)
 OBJECT_STORE_BYTES = 80 * 2**20  # only dicts travel; pictures are memory-mapped
 
 
@@ -54,6 +59,8 @@ def _start(workers: int, temp: Path, interrupts: Interrupts) -> None:
     ray._private.worker.print_to_stdstream = lambda *_, **__: (
         None
     )  # how a worker died is told by the plan, in a line
+    for needless in NEEDLESS:
+        setattr(ray._private.node.Node, needless, lambda *_, **__: None)
     for last in (False, True):
         # a signal to the whole group (a closed terminal, Slurm) is the driver's to hear: without
         # Ray it could not end cleanly. And of a Ray whose driver was killed, two agents would look

@@ -28,9 +28,15 @@ from pipeline.record import lease
 
 # isort: split
 from ray import tune
+from ray.tune.execution import class_cache
 from ray.tune.experiment import Trial
 from ray.tune.schedulers import FIFOScheduler
 from ray.tune.search import Searcher
+
+# Tune would hand each worker a few variables that all inherit from here: an environment of its own,
+# for which the workers that Ray has begun meanwhile are of no use, and others are begun.
+class_cache.DEFAULT_ENV_VARS.clear()
+class_cache.ENV_VARS_TO_PROPAGATE.clear()
 
 MOST_TRIALS = 1000
 """Tune's trials in one go: it keeps folders and state of each, and writes them all down at the

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline.core.config import TrainConfig
 from pipeline.core.identity import as_today
+from pipeline.core.precision import resolve_precision
 from pipeline.errors import UserError, choices, printable
 from pipeline.record.folders import study_folder
 from pipeline.record.ledger import FILE
@@ -126,8 +127,6 @@ def resolve(
         study = warmed(study, options.warm_start)
     study = _with_kept_budget(options, asked, record, study)
     if study.baseline.precision == "auto" and device is not None:
-        from pipeline.core.train import resolve_precision  # torch takes seconds to import
-
         precision = resolve_precision(study.baseline, device)
         study = study.override({"baseline.precision": precision}, source="machine")
     if study.ablation.match and pictures is not None and not record.begun:

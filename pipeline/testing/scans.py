@@ -6,6 +6,7 @@ import numpy as np
 
 from pipeline.core.config import TrainConfig
 from pipeline.core.train import Inputs, Result
+from pipeline.data.datasets.digits import scans_of_digits
 from pipeline.data.splits import Split
 
 SMALL = TrainConfig().override(
@@ -21,17 +22,15 @@ SMALL = TrainConfig().override(
 
 def digits(*, num_train: int = 100, num_val: int = 60, channels: int = 1, size: int = 8) -> Inputs:
     """Real scans of handwritten digits, read-only as a memory map is."""
-    from sklearn.datasets import load_digits
-
-    source = load_digits()
-    images = (source.images * 15.9375).astype(np.uint8)[:, None]
+    scans, classes = scans_of_digits()
+    images = (scans * 15.9375).astype(np.uint8)[:, None]
     images = (
         images.repeat(size // 8, 2).repeat(size // 8, 3).repeat(channels, 1)[: num_train + num_val]
     )
     images.setflags(write=False)
     rows = np.arange(num_train + num_val)
     order = np.random.default_rng(0).permutation(rows)
-    labels = source.target.astype(np.int64)
+    labels = classes.astype(np.int64)
     own, val = (
         Split(images, labels, np.sort(part)) for part in (order[:num_train], order[num_train:])
     )

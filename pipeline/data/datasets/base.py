@@ -96,6 +96,11 @@ class PictureSet(Frozen):
         """Whether `scan` begins no download."""
         return self.folder == "needed"
 
+    @property
+    def resized(self) -> bool:
+        """Whether pictures may have to be brought to `size`, for which torch is loaded."""
+        return True
+
     def slug(self, root: Path | None) -> str:
         """What a study on these pictures is filed under."""
         return root.resolve().name if root else str(short(self.name))

@@ -2,6 +2,7 @@
 
 import functools
 import hashlib
+import importlib.util
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -14,7 +15,8 @@ from pipeline.data.taken import Source, Taken
 if TYPE_CHECKING:
     from pipeline.data.decode import Picture
 
-NUM_DIGITS = 1797
+NUM_DIGITS, SIDE = 1797, 8
+IN_PACKAGE = ("datasets", "data", "digits.csv.gz")
 
 
 class Digits(PictureSet):
@@ -27,7 +29,7 @@ class Digits(PictureSet):
     """
 
     name: Literal["digits"] = "digits"
-    size: Side = 8
+    size: Side = SIDE
     channels: Channels = 1
     num_train: int = Field(default=300, ge=20, le=1200)
     num_valid: int = Field(default=500, ge=20, le=1200)
@@ -52,9 +54,14 @@ class Digits(PictureSet):
         """They come with a package."""
         return True
 
+    @property
+    def resized(self) -> bool:
+        """Not at the size that they have."""
+        return self.size != SIDE
+
     def scan(self, root: Path | None) -> Listing:  # noqa: ARG002  (the same call for every dataset)
         """List the scans; `root` is not used."""
-        labels = [int(label) for label in _digits().target]
+        labels = [int(label) for label in scans_of_digits()[1]]
         classes = tuple(str(c) for c in range(10))
         parts = [TEST] * len(labels)
         rows = sorted(
@@ -90,7 +97,7 @@ class Digits(PictureSet):
         """One scan, brought to `channels` and `size`."""
         from pipeline.data.decode import Picture, fit
 
-        scan = _digits().images[row]  # float64 [8, 8], whole numbers 0 … 16
+        scan = scans_of_digits()[0][row]  # float64 [8, 8], whole numbers 0 … 16
         pixels = (scan * (255 / 16)).round().astype("uint8")
         return Picture(
             fit(pixels[None], self.size, self.channels),
@@ -99,10 +106,21 @@ class Digits(PictureSet):
 
 
 @functools.cache
-def _digits() -> Any:
-    from sklearn.datasets import load_digits
+def scans_of_digits() -> tuple[Any, Any]:
+    """(float64 [1797, 8, 8] of whole numbers 0 … 16, int64 [1797] of classes), read without loading
+    scikit-learn, which takes seconds.
+    """
+    import numpy as np
 
-    return load_digits()
+    found = importlib.util.find_spec("sklearn")
+    for place in found.submodule_search_locations or [] if found else []:
+        if (file := Path(place, *IN_PACKAGE)).exists():
+            rows = np.loadtxt(file, delimiter=",")
+            return rows[:, :-1].reshape(-1, 8, 8), rows[:, -1].astype(int)
+    from sklearn.datasets import load_digits  # a version that keeps them elsewhere
+
+    digits = load_digits()
+    return digits.images, digits.target
 
 
 def _apportion(total: int, sizes: list[int]) -> list[int]:
