@@ -32,7 +32,9 @@ def printable(text: object, limit: int = 200) -> str:
     """`text` on one line without control characters, so that a hostile file name cannot drive a
     terminal.
     """
-    line = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in str(text))
+    line = str(text)
+    if not line.isprintable():
+        line = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in line)
     return line if len(line) <= limit else line[: limit - 1] + "…"
 
 

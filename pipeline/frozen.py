@@ -2,6 +2,7 @@
 identity.
 """
 
+import functools
 import hashlib
 import importlib
 import json
@@ -267,6 +268,7 @@ def _locate(cls: type[BaseModel], loc: tuple[int | str, ...]) -> tuple[str, type
     return printable(".".join(path)), owner
 
 
+@functools.cache
 def _tags(cls: type[BaseModel]) -> list[Any]:
     """What a tagged union knows a class by."""
     return [

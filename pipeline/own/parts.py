@@ -99,10 +99,10 @@ class Kind(Open):
         if isinstance(value, str) and TAG.fullmatch(value):
             value = {"name": value}
         name = value.get("name") if isinstance(value, Mapping) else None
-        if not isinstance(name, str) or name in self._names():
+        if not isinstance(name, str) or name in self._listed:
             return handler(value)
         if ":" not in name and name not in offered():
-            known = ", ".join(f"'{one}'" for one in (*self._names(), *offered()))
+            known = ", ".join(f"'{one}'" for one in (*self._listed, *offered()))
             raise PydanticKnownError(
                 "union_tag_invalid",
                 {"discriminator": "'name'", "tag": name, "expected_tags": known},
@@ -120,13 +120,15 @@ class Kind(Open):
             raise ValueError(f"'{_name_of(type(value))}' is no {self.noun}")
         return value
 
-    def _names(self) -> tuple[str, ...]:
-        return tuple(str(_name_of(member)) for member in self.members)
+    @functools.cached_property
+    def _listed(self) -> dict[str, type[Frozen]]:
+        """The members by name; asked for at every validation of a part."""
+        return {_name_of(member): member for member in self.members}
 
     def member(self, tag: str) -> type[Frozen]:
         """The config class of the part called `tag`; raises ValueError where there is none."""
-        if tag in self._names():
-            return self.members[self._names().index(tag)]
+        if tag in self._listed:
+            return self._listed[tag]
         part = load(tag)
         made = _made.get((self.noun, tag))
         if made is None or made[0] is not part:
