@@ -70,7 +70,7 @@ def read(record: "Record", data: "Data", folder: Path) -> "Doubts":
     from pipeline.core.process import tune_process
     from pipeline.data.listing import TEST, UNKNOWN
     from pipeline.export.out_of_sample import answers
-    from pipeline.machine import resources
+    from pipeline.machine import at_hand
     from pipeline.report.labels import Doubts
 
     runs = [
@@ -85,7 +85,7 @@ def read(record: "Record", data: "Data", folder: Path) -> "Doubts":
             "pictures: go on with the study first"
         )
     tune_process()
-    found = answers(record, runs, data, folder, device=resources(None, None).device)
+    found = answers(record, runs, data, folder, device=at_hand()[0].device)
     known = data.labels != UNKNOWN
     pool, test = (np.flatnonzero(known & of) for of in (data.parts != TEST, data.parts == TEST))
     own = side(pool, found.probs, found.runs, data.labels)

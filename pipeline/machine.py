@@ -26,6 +26,11 @@ GPU_DEVICES = (
     "/dev/dxg",
     "/dev/kfd",
 )  # NVIDIA, Jetson, WSL, ROCm
+NVIDIA = GPU_DEVICES[:3]
+INSTALL = (
+    "install a torch that is built for this GPU and its driver (README, `On a GPU`), or ask for "
+    "the CPU: --gpus-per-trial 0"
+)
 WORKER_BYTES = (
     700 * 2**20
 )  # what a worker process takes before its first picture: Python, torch, Ray
@@ -42,11 +47,12 @@ RAY_SOCKET = (
 @dataclass(frozen=True)
 class Resources:
     """What runs may use: `workers` at once, each with a share of a GPU, with whole GPUs, or with
-    one CPU core.
+    one CPU core. num_gpus: those that torch sees, of which Ray is told: it counts by another way.
     """
 
     workers: int
     gpus_per_trial: float
+    num_gpus: int = 0
 
     @property
     def device(self) -> str:
@@ -65,7 +71,7 @@ def resources(workers: int | None, gpus_per_trial: float | None) -> Resources:
     Several GPUs for a run must be whole ones. Raises UserError where they are not, and where more
     is asked for than there is.
     """
-    num_gpus = _count_gpus()
+    num_gpus = 0 if gpus_per_trial == 0 else _count_gpus()
     share = gpus_per_trial if gpus_per_trial is not None else float(num_gpus > 0)
     if share > num_gpus:
         raise UserError(
@@ -85,7 +91,17 @@ def resources(workers: int | None, gpus_per_trial: float | None) -> Resources:
             f"--workers: got {workers}, but at {share:g} a run "
             f"{plural(num_gpus, 'GPU holds', 'GPUs hold')} {plural(most, 'run')}"
         )
-    return Resources(workers or most, share)
+    return Resources(workers or most, share, num_gpus if share else 0)
+
+
+def at_hand() -> tuple[Resources, str]:
+    """All that works here, and what is wrong with a GPU that does not, '' where nothing is: for
+    what takes a moment and trains nothing.
+    """
+    try:
+        return resources(None, None), ""
+    except UserError as error:
+        return resources(None, 0), str(error)
 
 
 def shortage(means: Resources) -> str:
@@ -160,11 +176,64 @@ def _require_own(folder: Path) -> None:
 
 
 def _count_gpus() -> int:
-    if not any(Path(device).exists() for device in GPU_DEVICES):
+    """Those that torch can use. Raises UserError where there is one of NVIDIA's that it cannot: a
+    search of hours on the CPU instead is nothing to begin in silence.
+    """
+    device = next((one for one in GPU_DEVICES if Path(one).exists()), "")
+    hidden = os.environ.get("CUDA_VISIBLE_DEVICES", "0").strip() in ("", "-1")
+    if not device or hidden:
         return 0  # without waiting for torch
     import torch
 
-    return torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if torch.cuda.is_available():
+        _require_kernels()
+        return torch.cuda.device_count()
+    if device not in NVIDIA:
+        return 0  # of other makers, or WSL's for any
+    try:
+        torch.cuda.init()  # type: ignore[no-untyped-call]
+        why = "none is free"
+    except (RuntimeError, AssertionError) as error:
+        why = printable(str(error).strip().partition("\n")[0].rstrip("."), 300)
+    raise UserError(
+        f"--gpus-per-trial: {device} is a driver of NVIDIA's, but torch {torch.__version__} can "
+        f"use no GPU ({why}); {INSTALL}"
+    )
+
+
+def _require_kernels() -> None:
+    """Raise UserError where torch was built for none of a GPU's kind: its first step would fail."""
+    import torch
+
+    built = torch.cuda.get_arch_list()
+    if torch.version.cuda is None or not built:
+        return
+    for index in range(torch.cuda.device_count()):
+        capability = torch.cuda.get_device_capability(index)
+        if not has_kernels(capability, built):
+            name = torch.cuda.get_device_name(index)
+            raise UserError(
+                f"--gpus-per-trial: {name} is of compute capability "
+                f"{capability[0]}.{capability[1]}, but torch {torch.__version__} was built for "
+                f"{', '.join(built)}; {INSTALL}; CUDA_VISIBLE_DEVICES leaves a GPU out"
+            )
+
+
+def has_kernels(capability: tuple[int, int], built: list[str]) -> bool:
+    """Whether code built for these (`sm_86`: for 8.6 and later ones of 8; `compute_90`: for 9.0 and
+    all later, compiled at first use) runs on a GPU of this capability (CUDA C++ programming guide,
+    "Binary compatibility" and "PTX compatibility").
+    """
+    for one in built:
+        kind, _, digits = one.partition("_")
+        number = digits.rstrip("af")  # sm_90a: for 9.0 alone
+        if not number.isdigit():
+            continue
+        has = divmod(int(number), 10)
+        later = number == digits and has < capability
+        if has == capability or (later and (kind == "compute" or has[0] == capability[0])):
+            return True
+    return False
 
 
 def versions() -> dict[str, str]:

@@ -8,8 +8,10 @@ import tempfile
 from pathlib import Path
 
 import pytest
+import torch
 
 from pipeline import machine
+from pipeline.doctor.environment import surroundings
 from pipeline.errors import MachineError, UserError
 from pipeline.machine import RAY_SOCKET, SOCKET_PATH_BYTES, num_cores, resources, temp_folder
 
@@ -211,3 +213,61 @@ def test_no_more_workers_than_the_memory_that_is_left_holds_and_it_is_said(
     assert machine.resources(None, None).workers == 1
     monkeypatch.setattr(machine, "available_bytes", lambda: 640 * 2**30)
     assert machine.shortage(machine.resources(None, None)) == ""
+
+
+@pytest.mark.parametrize(
+    ("capability", "built", "runs"),
+    [
+        ((8, 6), ["sm_80"], True),
+        ((8, 9), ["sm_75", "sm_86"], True),
+        ((8, 0), ["sm_86"], False),
+        ((7, 0), ["sm_75", "sm_80"], False),
+        ((9, 0), ["sm_80"], False),
+        ((9, 0), ["sm_90a"], True),
+        ((10, 3), ["sm_90a", "sm_100a"], False),
+        ((10, 3), ["sm_100"], True),
+        ((12, 0), ["compute_90"], True),
+        ((7, 5), ["compute_90"], False),
+        ((9, 0), ["gfx90a"], False),
+    ],
+)
+def test_what_a_gpu_runs_is_what_was_built_for_its_kind_or_for_all_later_ones(
+    capability: tuple[int, int], built: list[str], runs: bool
+) -> None:
+    assert machine.has_kernels(capability, built) == runs
+
+
+def test_a_gpu_that_torch_cannot_use_is_refused_and_never_silently_a_cpu(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the real torch, which finds no GPU here: the driver's file alone is planted."""
+    device = tmp_path / "nvidiactl"
+    device.touch()
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(machine, "GPU_DEVICES", (str(device),))
+    monkeypatch.setattr(machine, "NVIDIA", (str(device),))
+    with pytest.raises(UserError, match=r"^--gpus-per-trial: .* can use no GPU \(.+\); install"):
+        machine.resources(None, None)
+    assert machine.resources(2, 0).num_gpus == 0
+    means, wrong = machine.at_hand()
+    assert (means.device, "install a torch" in wrong) == ("cpu", True)
+    found = next(one for one in surroundings(tmp_path, means, wrong) if one.what == "processors")
+    assert (found.level, wrong in found.said) == ("error", True)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    assert machine.resources(2, None).device == "cpu", "its owner has hidden it"
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
+    monkeypatch.setattr(machine, "NVIDIA", ())
+    assert machine.resources(2, None).device == "cpu", "WSL has its file without one of NVIDIA's"
+
+
+def test_a_gpu_that_torch_has_no_code_for_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "get_arch_list", lambda: ["sm_75", "sm_80"])
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda index: f"card {index}")
+    monkeypatch.setattr(torch.version, "cuda", "13.2")
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda index: (8, 6 * index))
+    machine._require_kernels()
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda index: (8 - index, 0))
+    with pytest.raises(UserError, match=r"card 1 is of compute capability 7\.0, but .* sm_75, "):
+        machine._require_kernels()

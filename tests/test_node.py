@@ -153,7 +153,8 @@ class Worker:
         import os
         return os.getpid()
 
-with node.running(2, temp, Interrupts()):
+with node.running(2, temp, Interrupts(), num_gpus=2):
+    print(node.ray.cluster_resources()["GPU"])
     deadline = time.monotonic() + 120
     while len(begun := {p for p, words in told().items() if words.startswith("ray::IDLE")}) < 2:
         assert time.monotonic() < deadline, told()
@@ -165,7 +166,7 @@ shutil.rmtree(temp)
 """
 
 
-def test_a_worker_that_ray_has_begun_is_used_and_nobody_watches_what_nobody_reads(
+def test_ray_has_the_gpus_it_is_told_of_and_the_workers_that_it_began_are_used(
     tmp_path: Path,
 ) -> None:
     environment = os.environ | {"PYTHONPATH": str(commands.ROOT)}
@@ -177,4 +178,4 @@ def test_a_worker_that_ray_has_begun_is_used_and_nobody_watches_what_nobody_read
         check=False,
         timeout=commands.HANGS,
     )
-    assert found.stdout.splitlines() == ["True", "[]"], found.stderr
+    assert found.stdout.splitlines() == ["2.0", "True", "[]"], found.stderr

@@ -6,6 +6,7 @@ import copy
 import shutil
 from collections import Counter
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -312,3 +313,23 @@ def test_tune_has_so_many_trials_and_then_begins_again(tmp_path: Path, monkeypat
     assert not found.segments.names
     found.begin()
     assert not [event for event in lines(tmp_path) if event["type"] == "fail"]
+
+
+def test_a_ray_that_gives_no_worker_ends_the_command_and_one_that_gave_one_never_does(
+    tmp_path: Path, monkeypatch
+) -> None:
+    pending = SimpleNamespace(status="PENDING", trial_id="0", is_finished=lambda: False)
+    running = SimpleNamespace(status="RUNNING", trial_id="0", is_finished=lambda: False)
+    found = Tune(tmp_path)
+    found.begin()
+    beat = Heartbeat(found.segments, lambda: None)
+    beat.on_step_end(trials=[pending])
+    assert found.segments.error is None, "it has minutes"
+    monkeypatch.setattr(ray_tune, "ANSWER_SECONDS", -1.0)
+    beat.on_step_end(trials=[running])
+    beat.on_step_end(trials=[pending])
+    assert found.segments.error is None
+    with pytest.raises(Ended):
+        Heartbeat(found.segments, lambda: None).on_step_end(trials=[pending])
+    assert isinstance(found.segments.error, MachineError)
+    assert "has given no worker" in str(found.segments.error)

@@ -50,7 +50,7 @@ def examine_study(asked: Options) -> int:
     """All checks, each section shown as soon as it is done; returns the exit code."""
     from pipeline.doctor.environment import surroundings
     from pipeline.doctor.findings import Finding, table
-    from pipeline.machine import resources
+    from pipeline.machine import at_hand
     from pipeline.record.folders import study_folder
     from pipeline.record.record import Record
     from pipeline.session.resolve import chosen
@@ -65,8 +65,8 @@ def examine_study(asked: Options) -> int:
         out.print(table(title, part), soft_wrap=True)
         out.print()
 
-    means = resources(None, None)
-    show("machine", surroundings(mlruns, means))
+    means, wrong = at_hand()
+    show("machine", surroundings(mlruns, means, wrong))
     recorded = study_folder(mlruns, study, folder)
     record = _record(recorded)
     data = _pictures(study, folder, mlruns, record.data if isinstance(record, Record) else None)

@@ -30,10 +30,12 @@ SHARED_BYTES = 80 * MiB  # Ray's object store here
 UI_PORT = 5000
 
 
-def surroundings(mlruns: Path, means: Resources) -> Iterator[Finding]:
-    """Look at everything that a study needs of the machine; nothing is left behind."""
+def surroundings(mlruns: Path, means: Resources, wrong: str = "") -> Iterator[Finding]:
+    """Look at everything that a study needs of the machine; nothing is left behind. `wrong`: why a
+    GPU of it cannot be used.
+    """
     yield _versions()
-    yield _processors(means)
+    yield _processors(means, wrong)
     yield _memory(means)
     yield _writable(mlruns)
     yield _disk(mlruns)
@@ -54,12 +56,14 @@ def _versions() -> Finding:
         )
 
 
-def _processors(means: Resources) -> Finding:
+def _processors(means: Resources, wrong: str) -> Finding:
     facts = describe(means.device)
     said = (
         f"{facts['name']}, {plural(facts['cpus'], 'CPU core')}; {plural(means.workers, 'run')} at "
         f"the same time on {means.device}"
     )
+    if wrong:
+        return Finding("processors", f"{said}; {wrong}", "error")
     if means.device == "cpu" and any(Path(device).exists() for device in GPU_DEVICES):
         return Finding("processors", f"{said}; there is a GPU, but torch cannot use it", "warning")
     return Finding("processors", said)

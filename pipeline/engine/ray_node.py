@@ -30,13 +30,13 @@ OBJECT_STORE_BYTES = 80 * 2**20  # only dicts travel; pictures are memory-mapped
 
 
 @contextlib.contextmanager
-def running(workers: int, temp: Path, interrupts: Interrupts) -> Iterator[None]:
-    """Ray with so many workers, in `temp`, which is this user's own; none of its processes outlives
-    the block.
+def running(workers: int, temp: Path, interrupts: Interrupts, num_gpus: int = 0) -> Iterator[None]:
+    """Ray with so many workers and GPUs, in `temp`, which is this user's own; none of its processes
+    outlives the block.
     """
     over = threading.Event()
     try:
-        _start(workers, temp, interrupts)
+        _start(workers, num_gpus, temp, interrupts)
         threading.Thread(
             target=_watch, args=(over, interrupts), name="ray watch", daemon=True
         ).start()
@@ -46,7 +46,7 @@ def running(workers: int, temp: Path, interrupts: Interrupts) -> Iterator[None]:
         _end()
 
 
-def _start(workers: int, temp: Path, interrupts: Interrupts) -> None:
+def _start(workers: int, num_gpus: int, temp: Path, interrupts: Interrupts) -> None:
     """Start Ray; where it does not come up (on a busy machine it waits half a minute for itself in
     vain), once more.
     """
@@ -70,6 +70,7 @@ def _start(workers: int, temp: Path, interrupts: Interrupts) -> None:
             ray.init(
                 address="local",
                 num_cpus=workers,
+                num_gpus=num_gpus,
                 include_dashboard=False,
                 logging_level=logging.CRITICAL,  # what goes wrong is told in our words
                 log_to_driver=False,

@@ -38,6 +38,7 @@ from ray.tune.search import Searcher
 class_cache.DEFAULT_ENV_VARS.clear()
 class_cache.ENV_VARS_TO_PROPAGATE.clear()
 
+ANSWER_SECONDS = 300.0  # a worker's packages may lie on a slow disk that many read at once
 MOST_TRIALS = 1000
 """Tune's trials in one go: it keeps folders and state of each, and writes them all down at the
 end.
@@ -203,12 +204,29 @@ class Heartbeat(tune.Callback):
 
     def __init__(self, segments: Segments, on_step: Callable[[], None]) -> None:
         self.segments, self.on_step = segments, on_step
+        self.begun, self.answered = time.monotonic(), False
 
     def on_step_end(self, *, trials: list[Any], **_: Any) -> None:
         self.segments.settle(trials)
+        self.segments._guarded(lambda: self._require_an_answer(trials))
         self.segments._guarded(self.on_step)
         if self.segments.stopping:
             raise Ended
+
+    def _require_an_answer(self, trials: list[Any]) -> None:
+        """Raise MachineError where Ray, asked for workers, gives none: it would wait for ever."""
+        self.answered = self.answered or any(trial.status != Trial.PENDING for trial in trials)
+        if not self.answered and trials and time.monotonic() - self.begun > ANSWER_SECONDS:
+            asked = self.segments.resources
+            what = (
+                f"{asked.gpus_per_trial:g} of {plural(asked.num_gpus, 'GPU')}"
+                if asked.gpus_per_trial
+                else "one core"
+            )
+            raise MachineError(
+                f"Ray has given no worker in {ANSWER_SECONDS:g} s; each run asks for {what}; "
+                "nothing is lost, the same command goes on"
+            )
 
     def __getstate__(self) -> dict[str, Any]:
         return {}
@@ -230,7 +248,8 @@ def run(
         make_anew(temp)
         run_log.clear(segments.folder)
         try:
-            with ray_node.running(resources.workers, temp, interrupts), contextlib.suppress(Ended):
+            node = ray_node.running(resources.workers, temp, interrupts, resources.num_gpus)
+            with node, contextlib.suppress(Ended):
                 _tuner(segments, temp, Heartbeat(segments, on_step)).fit()
                 while segments.full and not segments.stopping:
                     shutil.rmtree(temp / "tune", ignore_errors=True)

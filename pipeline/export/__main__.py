@@ -129,13 +129,13 @@ def export(asked: Options, wanted: Wanted) -> int:
     from pipeline.export.ensemble import Ensemble
     from pipeline.export.files import Handover
     from pipeline.export.onnx import require_packages
-    from pipeline.machine import resources
+    from pipeline.machine import at_hand
 
     if not wanted.no_onnx:
         require_packages()
     target = Path(wanted.to).expanduser() if wanted.to else folder / "export"
     require_ours(target)
-    device = resources(None, None).device
+    device = at_hand()[0].device
     handover = (  # models are looked for before pictures are decoded
         Handover(record, selection, folder)
         if isinstance(selection, Selection)
