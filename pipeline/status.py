@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from pipeline.doctor.pulse import Pulse
 
 EVERY_SECONDS = 2.0
+NEWS = ("epochs", "best trial", "lost")  # of a look, where all of it is not said again
 RESTS = 10  # looking takes one part in so many of all time, at most
 
 
@@ -77,12 +78,29 @@ def _watch(place: Path) -> None:
 
     console = Console(highlight=False)
     if not redraws(console):
+        last = None
         for found in _changes(_looks(place)):
-            print("\n".join((*_block(found), "")), flush=True)
+            news = _block(found) if last is None else _news(found, last)
+            if said := "\n".join(news):
+                print(said, flush=True)
+            last = found
         return
     with Live(console=console, auto_refresh=False) as live:
         for found in _looks(place):
             live.update(Text("\n".join(_block(found))), refresh=True)
+
+
+def _news(found: "Pulse", last: "Pulse") -> Iterator[str]:
+    """What has changed since the last look, for a file or a pipe: a line or two, not all again."""
+    from pipeline.doctor.pulse import pulse_lines
+
+    now, then = (dict(pulse_lines(one, time.time())) for one in (found, last))
+    told = [text for what, text in now.items() if what in NEWS and text != then.get(what)]
+    if found.recorded.state != last.recorded.state:
+        told.insert(0, now["state"])
+    if told:
+        line = f"{time.strftime('%H:%M:%S')}  {'; '.join(told)}"
+        yield from fold(printable(line, 1000), then=" " * 10)
 
 
 def _block(found: "Pulse") -> Iterator[str]:

@@ -1,33 +1,36 @@
 """Pulse: how a study that may be running is going, as its ledger shows it from outside."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+from pipeline.analysis.preregistration import raced
 from pipeline.analysis.wording import Points
 from pipeline.counts import duration, plural
-from pipeline.doctor.recorded import Recorded, as_json, lines, mean_of, read
-from pipeline.errors import PipelineError, printable
+from pipeline.doctor.recorded import Recorded, as_json, best_line, lines, seen
+from pipeline.engine.race import outstanding
+from pipeline.errors import MachineError, PipelineError, printable
 from pipeline.record import events
-from pipeline.record.ledger import read_events
 from pipeline.record.record import Record, Run
-from pipeline.session.so_far import epochs_left
+from pipeline.session.so_far import epochs_left, trials_over
 
 MIN_EPOCHS, MOST_EPOCHS = 6, 200  # of the command that runs, by which the pace is reckoned
 
 
 @dataclass(frozen=True)
 class Pulse:
-    """`recorded`: as `pipeline.studies` shows it. epochs_left: about, but for what trials already
-    begun, and the race, may take; seconds_left: of them at the pace of the command that runs, None
-    where nobody runs it or its pace is not known yet. best_trial: '' where there is none; its
-    number is one run's, and chose it. event: seconds since 1970 of the last one. error: the last.
+    """`recorded`: as `pipeline.studies` shows it. epochs_left: about, but for what `uncounted`
+    names; seconds_left: of them at the pace of the command that runs, None where nobody runs it or
+    its pace is not known yet. best_trial: '' where there is none; its number is one run's, and
+    chose it. event: seconds since 1970 of the last one. error: the last.
     """
 
     recorded: Recorded
     num_epochs: int = 0
     epochs_left: int = 0
+    uncounted: tuple[str, ...] = ()
     seconds_left: float | None = None
     best_trial: str = ""
     event: float = 0.0
@@ -40,28 +43,31 @@ class Pulse:
         return self.recorded.state == "running"
 
     def as_json(self) -> dict[str, Any]:
-        """As plain data."""
+        """As plain data, null for what there is not."""
         own = asdict(self)
         del own["recorded"]
-        return as_json(self.recorded) | own
+        missing = {key: own[key] or None for key in ("best_trial", "event", "error")}
+        return as_json(self.recorded) | own | missing
 
 
 def pulse(folder: Path) -> Pulse:
-    """Of a study's folder; nothing is locked or written. Raises FileNotFoundError where there is no
-    ledger.
+    """Of a study's folder; nothing is locked or written. Raises MachineError where there is no
+    ledger (any more).
     """
-    found = read(folder)
     try:
-        told = list(read_events(folder))
-        record = Record.of(told)
-        if record.begun is None:
-            return Pulse(found)
-        return _of(found, told, record)
+        found, told = seen(folder)
+    except FileNotFoundError:
+        raise MachineError(
+            f"{printable(folder)}: its record is not there any more: it was moved or removed; "
+            "python -m pipeline.studies lists those there are"
+        ) from None
+    try:
+        return _of(found, told, Record.of(told)) if told else Pulse(found)
     except (PipelineError, OSError, LookupError, TypeError, ValueError):
-        return Pulse(found)  # which says why it cannot be read
+        return Pulse(found)
 
 
-def _of(found: Recorded, told: list[events.Event], record: Record) -> Pulse:
+def _of(found: Recorded, told: Sequence[events.Event], record: Record) -> Pulse:
     study, runs = record.study, record.runs.values()
     with_search = bool(record.searches.get(""))
     left = epochs_left(record, study, with_search=with_search)
@@ -72,6 +78,7 @@ def _of(found: Recorded, told: list[events.Event], record: Record) -> Pulse:
         found,
         sum(len(run.epochs) for run in runs),
         left,
+        tuple(_uncounted(record)) if found.state != "complete" else (),
         None if pace is None else left * pace,
         "" if best is None else _said(best, record, found),
         told[-1].time,
@@ -81,8 +88,22 @@ def _of(found: Recorded, told: list[events.Event], record: Record) -> Pulse:
     )
 
 
-def _pace(told: list[events.Event]) -> float | None:
-    """Seconds from one epoch to the next, of all runs at once, in the last session."""
+def _uncounted(record: Record) -> Iterator[str]:
+    """What may take epochs that nobody can foresee."""
+    if not record.searches.get(""):
+        return
+    over = len(record.searches[""]) >= record.study.search.num_trials and trials_over(record)
+    if not over:
+        yield "trials already begun"
+    if (most := raced(record.study)) and (not over or outstanding(record, most)):
+        yield "a race"
+
+
+def _pace(told: Sequence[events.Event]) -> float | None:
+    """Seconds from one epoch to the next, of all runs at once, in the last session. A time between
+    two that is longer than all others together is none of the pace: a machine that slept, a clock
+    that was set; one that was set back counts for 0.
+    """
     times: list[float] = []
     for event in told:
         if isinstance(event, events.Session):
@@ -92,7 +113,10 @@ def _pace(told: list[events.Event]) -> float | None:
     times = times[-MOST_EPOCHS:]
     if len(times) < MIN_EPOCHS:
         return None
-    return max(0.0, times[-1] - times[0]) / (len(times) - 1)
+    gaps = [max(0.0, later - sooner) for sooner, later in pairwise(times)]
+    if max(gaps) > sum(gaps) / 2:
+        gaps.remove(max(gaps))
+    return sum(gaps) / len(gaps)
 
 
 def _said(best: Run, record: Record, found: Recorded) -> str:
@@ -115,13 +139,12 @@ def pulse_lines(one: Pulse, now: float) -> Iterator[tuple[str, str]]:
         left += f", about {one.epochs_left:,} left"
     if one.seconds_left:
         left += f", {duration(one.seconds_left)} at the pace of the last ones"
-    if found.num_trials and found.state != "complete":
-        left += "; not counted: what trials already begun, and a race, may take"
+    if one.uncounted:
+        left += f"; not counted: what {' and '.join(one.uncounted)} may take"
     yield "epochs", left
     if one.best_trial:
         yield "best trial", one.best_trial
-    if found.best and found.judged:
-        yield f"{found.judged.most} mean", f"{printable(found.best)}, {mean_of(found, found.best)}"
+    yield from best_line(found)
     lost = [
         f"{plural(num, 'run')} {how}"
         for num, how in ((one.num_diverged, "diverged"), (one.num_failed, "failed"))

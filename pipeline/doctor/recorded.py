@@ -17,10 +17,10 @@ from pipeline.engine.race import outstanding
 from pipeline.engine.variance import works
 from pipeline.errors import PipelineError, printable
 from pipeline.limits import size
-from pipeline.record.ledger import ASIDE, FILE
+from pipeline.record.ledger import ASIDE, FILE, Event, read_events
 from pipeline.record.lock import holder
 from pipeline.record.record import Record
-from pipeline.session.resume import recorded_command, recorded_in
+from pipeline.session.resume import recorded_command
 from pipeline.session.so_far import arms_done, trials_over
 from pipeline.study.judged import Judged
 
@@ -76,16 +76,25 @@ def read(folder: Path) -> Recorded:
     """What is recorded in a study's folder; nothing is locked or written. Raises FileNotFoundError
     where there is no ledger.
     """
+    return seen(folder)[0]
+
+
+def seen(folder: Path) -> tuple[Recorded, tuple[Event, ...]]:
+    """The same, and the events that say so: none where they cannot be read, or no study has begun
+    in them.
+    """
     changed = (folder / FILE).stat().st_mtime
     owner, num_bytes = holder(folder), _num_bytes(folder)
     try:
-        record = recorded_in(folder)
+        events = tuple(read_events(folder))
+        record = Record.of(events)
         if record.begun is None:
             raise PipelineError("nothing is recorded yet")
-        return _of(folder, record, str(owner or ""), num_bytes, changed)
+        return _of(folder, record, str(owner or ""), num_bytes, changed), events
     except (PipelineError, OSError, LookupError, TypeError, ValueError) as error:
         why = str(owner) if owner else printable(error, 300)
-        return Recorded(folder.name, "running" if owner else "unreadable", why, num_bytes, changed)
+        state = "running" if owner else "unreadable"
+        return Recorded(folder.name, state, why, num_bytes, changed), ()
 
 
 def _of(folder: Path, record: Record, owner: str, num_bytes: int, changed: float) -> Recorded:
@@ -130,9 +139,9 @@ def _of(folder: Path, record: Record, owner: str, num_bytes: int, changed: float
 
 
 def as_json(one: Recorded) -> dict[str, Any]:
-    """As plain data; means in the metric's own unit, shares of 1."""
-    tree = asdict(one)
-    return tree | {"judged": one.judged.column if one.judged else None}
+    """As plain data, null for what there is not; means in the metric's own unit, shares of 1."""
+    judged = one.judged.column if one.judged else None
+    return asdict(one) | {"judged": judged, "best": one.best or None}
 
 
 def lines(one: Recorded) -> Iterator[tuple[str, str]]:
@@ -159,6 +168,18 @@ def mean_of(one: Recorded, arm: str) -> str:
         return "no result"
     shown = Points.of(one.judged).level(found.mean)
     return f"{one.judged.short} {shown} ({plural(found.replicates, 'replicate')})"
+
+
+def best_line(one: Recorded) -> Iterator[tuple[str, str]]:
+    """(what, in words): the arm of the best mean, and how many share it; nothing where there is
+    none.
+    """
+    if not one.best or one.judged is None:
+        return
+    means = {arm.name: arm.mean for arm in one.arms}
+    others = sum(mean == means[one.best] for mean in means.values()) - 1
+    also = f"; {plural(others, 'other arm has', 'other arms have')} the same" if others else ""
+    yield f"{one.judged.most} mean", f"{printable(one.best)}, {mean_of(one, one.best)}{also}"
 
 
 def arm_lines(one: Recorded) -> Iterator[str]:

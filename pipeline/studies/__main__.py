@@ -82,14 +82,10 @@ def _list(found: Sequence["Recorded"], mlruns: Path) -> Iterator[str]:
 
 
 def _block(one: "Recorded") -> Iterator[str]:
-    from pipeline.doctor.recorded import lines, mean_of
+    from pipeline.doctor.recorded import best_line, lines
 
     yield from fold(printable(one.name))
-    said = [*lines(one)]
-    if one.best:
-        most = f"{one.judged.most} mean" if one.judged else ""
-        said.append((most, f"{printable(one.best)}, {mean_of(one, one.best)}"))
-    for what, text in said:
+    for what, text in (*lines(one), *best_line(one)):
         yield from fold(printable(text, 500), first=f"  {what:<13}", then=" " * 15)
 
 
