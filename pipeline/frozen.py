@@ -165,7 +165,10 @@ def _set(tree: dict[str, Any], path: str, value: Any, kept: set[str]) -> str:
                     del node[field]
             node[rest] = value
             return ""
-        if key is None or not isinstance(node[key], dict):
+        if key is not None and not isinstance(node[key], dict):
+            whole = path[: len(path) - len(rest) + len(key)]
+            return f"'{printable(key)}' is a value, no part; did you mean '{printable(whole)}'?"
+        if key is None:
             parts = [k for k, v in node.items() if isinstance(v, dict)]
             return (
                 f"no part '{printable(rest.split('.')[0])}' there; "

@@ -226,7 +226,9 @@ def test_keys_that_hold_dots_are_found():
         ("baseline.epochs", 1.5, ["baseline.epochs", "a whole number is expected, got 1.5"]),
         ("baseline.epochs", "many", ["baseline.epochs", "a whole number is expected, got 'many'"]),
         ("baseline.epochs", None, ["baseline.epochs", "None"]),
-        ("baseline.epochs.x", 1, ["baseline.epochs.x", "no part 'epochs'"]),
+        ("baseline.epochs.x", 1, ["baseline.epochs.x", "did you mean 'baseline.epochs'?"]),
+        ("baseline.split.name", "kfold", ["'split' is a value", "did you mean 'baseline.split'?"]),
+        ("baseline.optimizer.lr.name", 1, ["did you mean 'baseline.optimizer.lr'?"]),
         ("baseline.optimizer.lr", float("nan"), ["baseline.optimizer.lr", "finite", "nan"]),
         ("baseline.optimizer.lr", float("inf"), ["baseline.optimizer.lr", "finite"]),
         (

@@ -127,6 +127,8 @@ def test_a_setting_keeps_its_value_and_its_signs(value: Any, word: str, space: s
         "baseline.optimizer.lr",
         value,
     )
+    assert _assignment("attack.epsilon=8/255") == ("baseline.attack.epsilon", 8 / 255)
+    assert _assignment("name=8/255") == ("name", "8/255")
     assert _assignment(f"search.seed={json.dumps(value)}") == ("search.seed", value)
     assert _assignment(f"transfer.weights=w{word}") == (
         "baseline.transfer.weights",

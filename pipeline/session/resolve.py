@@ -4,6 +4,7 @@ record, the machine and the pictures. Nothing else changes a study.
 
 import json
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -45,6 +46,11 @@ FLAGS = {
     "against": "search.objectives",
     "variance": "ablation.variance",
 }  # option → the field of the study that it sets
+
+IN_255 = tuple(
+    f"baseline.{part}.{field}" for part in ("attack", "adversary") for field in ("epsilon", "alpha")
+)  # fields that reports show, and papers give, as 8/255
+FRACTION = re.compile(r"(\d+(?:\.\d+)?)\s*/\s*255")
 
 OF_ARMS = (
     "ablation.replicates",
@@ -268,7 +274,7 @@ def _budget(study: Study) -> dict[str, Any]:
 
 def _assignment(text: str) -> tuple[str, Any]:
     """(path in the study, value) of `KEY=VALUE`; a field of the training configuration means the
-    baseline's.
+    baseline's. An attack's `8/255` is that number.
     """
     key, equals, value = (part.strip() for part in text.partition("="))
     if not equals or not key:
@@ -285,6 +291,8 @@ def _assignment(text: str) -> tuple[str, Any]:
             f"--set: {printable(key)}: unknown; "
             f"{choices(head, (*TrainConfig.model_fields, *Study.model_fields))}"
         )
+    if key in IN_255 and (found := FRACTION.fullmatch(value)):
+        return key, float(found[1]) / 255
     try:
         return key, json.loads(value)
     except (ValueError, RecursionError):
