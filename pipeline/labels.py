@@ -3,6 +3,7 @@ learn from them; trains nothing.
 """
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from pipeline.data.cache import Data
     from pipeline.record.record import Record
     from pipeline.report.labels import Doubts
+
+SHOWN = 5  # runs that are named as left out
 
 
 @steadily
@@ -55,18 +58,33 @@ def main(argv: Sequence[str] | None = None) -> int:
         )
     doubts = read(record, data, folder)
     target = folder / ("labels" if args.lang == "en" else f"labels-{args.lang}")
-    written = files.replace_all(target, files.listed(labels.files(doubts, args.lang)))
+    kept = files.keep_changed(target, labels.TABLE)
+    written = files.replace_all(
+        target, files.listed(labels.files(_published(doubts, record), args.lang))
+    )
     print(folded("\n".join(_lines(doubts, written))))
+    if kept:
+        said = f"warning: {labels.TABLE} had been changed since it was written, and is kept as "
+        print(folded(f"{said}{printable(kept, 1000)}"))
     return 0
+
+
+def _published(doubts: "Doubts", record: "Record") -> "Doubts":
+    """For the page, which is handed on, without the places of this machine."""
+    from pipeline.record.published import cutter
+
+    cut = cutter(record)
+    lacking = tuple(map(cut.text, doubts.lacking))
+    return replace(doubts, command=cut.command(doubts.command), lacking=lacking)
 
 
 def read(record: "Record", data: "Data", folder: Path) -> "Doubts":
     """What the complete replicates of all arms make doubtful. Raises UserError where there are
-    none.
+    none, or none can answer.
     """
     import numpy as np
 
-    from pipeline.analysis.mislabels import contradicting, side
+    from pipeline.analysis.mislabels import alike, contradicting, side
     from pipeline.core.process import tune_process
     from pipeline.data.listing import TEST, UNKNOWN
     from pipeline.export.out_of_sample import answers
@@ -85,7 +103,13 @@ def read(record: "Record", data: "Data", folder: Path) -> "Doubts":
             "pictures: go on with the study first"
         )
     tune_process()
-    found = answers(record, runs, data, folder, device=at_hand()[0].device)
+    same, device = alike(data.images), at_hand()[0].device
+    found = answers(record, runs, data, folder, same=same, device=device)
+    if not found.asked:
+        why = "; ".join(found.lacking[:2])
+        raise UserError(
+            f"labels: none of {plural(len(runs), 'complete replicate')} can answer: {why}"
+        )
     known = data.labels != UNKNOWN
     pool, test = (np.flatnonzero(known & of) for of in (data.parts != TEST, data.parts == TEST))
     own = side(pool, found.probs, found.runs, data.labels)
@@ -101,17 +125,21 @@ def read(record: "Record", data: "Data", folder: Path) -> "Doubts":
         lacking=found.lacking,
         pool=own,
         test=side(test, found.probs, found.runs, data.labels) if len(test) else None,
-        copies=tuple(contradicting(data.images, data.labels.tolist())),
+        copies=tuple(contradicting(same, data.labels.tolist())),
         command=_command(record, folder) if own.answered < own.num else "",
     )
 
 
 def _command(record: "Record", folder: Path) -> str:
-    """The recorded command, so that each picture validates once; '' where that is not known."""
+    """The recorded command, so that each picture validates once; '' where that is not known, or
+    each does already.
+    """
     from pipeline.record.pasted import from_here
     from pipeline.report.sections.next_steps import cross_validated
 
-    if not record.sessions:
+    base = record.study.baseline
+    done = (sum(run.status == "complete" for run in own) for own in record.arms().values())
+    if not record.sessions or (base.split == "kfold" and min(done) >= base.folds):
         return ""
     recorded = from_here(record.sessions[-1], folder.parent)
     return cross_validated(recorded, record.study)
@@ -120,7 +148,7 @@ def _command(record: "Record", folder: Path) -> str:
 def _lines(doubts: "Doubts", written: Sequence[Path]) -> Iterator[str]:
     """What is said on the screen."""
     from pipeline.report.document import Bullets, Code, Text
-    from pipeline.report.labels import UNANSWERED, document
+    from pipeline.report.labels import UNANSWERED, document, untested
 
     page = document(doubts)
     for first in page.summary:
@@ -129,13 +157,17 @@ def _lines(doubts: "Doubts", written: Sequence[Path]) -> Iterator[str]:
         yield f"the same picture under two labels: {plural(len(doubts.copies), 'picture')}"
     if doubts.pool.answered < doubts.pool.num:
         at = next(i for i, b in enumerate(page.blocks) if getattr(b, "text", "") == UNANSWERED)
-        for block in page.blocks[at + 1 : at + 3]:
-            if isinstance(block, Text):
-                yield block.text
-            elif isinstance(block, Code):
-                yield from block.lines
-    for text in doubts.lacking[:5]:
+        said, below = page.blocks[at + 1 : at + 3]
+        if isinstance(said, Text):
+            yield said.text
+        if isinstance(below, Code):
+            yield from below.lines
+    if doubts.test is not None and doubts.test.answered < doubts.test.num:
+        yield untested(doubts.test)
+    for text in doubts.lacking[:SHOWN]:
         yield f"warning: left out: {text}"
+    if (more := len(doubts.lacking) - SHOWN) > 0:
+        yield f"warning: left out: {plural(more, 'run')} more"
     yield from (printable(path, 1000) for path in written if path.suffix in (".csv", ".html"))
 
 

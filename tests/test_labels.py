@@ -17,6 +17,7 @@ from test_export import Trained, trained
 from pipeline import labels
 from pipeline.analysis.mislabels import (
     CLEAR,
+    alike,
     confident,
     contradicting,
     doubted,
@@ -24,8 +25,12 @@ from pipeline.analysis.mislabels import (
     thresholds,
 )
 from pipeline.core.checkpoints import BEST
+from pipeline.core.identity import Seeds
+from pipeline.core.parts import parts_of
 from pipeline.data.datasets import Folder
+from pipeline.data.listing import TEST
 from pipeline.errors import UserError
+from pipeline.export.out_of_sample import answers
 from pipeline.report import labels as page
 from pipeline.report.language.catalogue import catalogue
 from pipeline.report.language.translate import translated
@@ -143,8 +148,10 @@ def test_copies_are_pictures_of_the_same_pixels_with_two_known_labels() -> None:
     images = np.zeros((6, 1, 2, 2), np.uint8)
     images[2:] += np.arange(1, 5, dtype=np.uint8)[:, None, None, None]
     images[5] = images[4]
-    assert contradicting(images, [0, 1, 0, 1, 0, -1]) == [(0, 1)]
-    assert contradicting(images, [0, 0, 0, 1, 0, 1]) == [(4, 5)]
+    same = alike(images)
+    assert same.tolist() == [0, 0, 2, 3, 4, 4]
+    assert contradicting(same, [0, 1, 0, 1, 0, -1]) == [(0, 1)]
+    assert contradicting(same, [0, 0, 0, 1, 0, 1]) == [(4, 5)]
 
 
 def test_planted_labels_are_found_and_nothing_is_a_formula(
@@ -175,8 +182,8 @@ def test_the_page_in_chinese_misses_no_sentence(photos: Trained) -> None:
     doubts = labels.read(photos.record, photos.data, photos.folder)
     suspect = doubts.pool.suspects[0]
     weak = replace(doubts.pool, acc=0.5, confused={(0, 1): 0.3}, answered=doubts.pool.num - 1)
-    test = replace(doubts.pool, suspects=(suspect,), num_clear=1)
-    command = "python -m pipeline.ablate --study x"
+    test = replace(weak, confused={}, suspects=(suspect,), num_clear=1)
+    command = "python -m pipeline.ablate --study x --fresh"
     forms = [
         doubts,
         replace(doubts, pool=weak, test=test, command=command, lacking=("gone",), runs=1),
@@ -211,7 +218,7 @@ def test_what_no_run_left_out_has_no_answer_and_the_command_is_said(photos: Trai
     assert 0.4 < doubts.pool.answered / doubts.pool.num < 0.6
     assert doubts.command == ""  # its session has none
     shown = page.document(doubts)
-    assert any("every run learned from them" in getattr(b, "text", "") for b in shown.blocks)
+    assert any("no run kept them" in getattr(b, "text", "") for b in shown.blocks)
 
 
 def test_the_command_that_has_each_picture_judged() -> None:
@@ -248,5 +255,46 @@ def test_a_run_without_its_weights_is_left_out_and_said(photos: Trained, tmp_pat
     doubts = labels.read(photos.record, photos.data, folder)
     total = sum(len(runs) for runs in photos.record.arms().values())
     assert doubts.runs == total - 1
+    shutil.rmtree(folder / "checkpoints")
+    with pytest.raises(UserError, match=r"none of \d complete replicates? can answer: arm 'base"):
+        labels.read(photos.record, photos.data, folder)
     assert len(doubts.lacking) == 1
     assert re.search("no sound model file", doubts.lacking[0])
+
+
+def test_a_run_that_learned_from_a_copy_does_not_answer(photos: Trained) -> None:
+    """In two folds each picture validates where the other half is learned from."""
+    runs = [run for own in photos.record.arms().values() for run in own]
+    apart = np.arange(len(photos.data.labels))
+
+    def asked(same: np.ndarray[Any, Any]) -> Any:
+        data, folder = photos.data, photos.folder
+        return answers(photos.record, runs, data, folder, same=same, device="cpu").runs
+
+    usual, all_alike = asked(apart), asked(np.zeros_like(apart))
+    assert usual.sum() > 0
+    assert all_alike.sum() == 0
+    study = photos.record.study
+    seeds = Seeds(study.search.seed, runs[0].replicate)
+    val = parts_of(study.baseline, photos.data, seeds).val.index
+    pool = np.flatnonzero(photos.data.parts != TEST)
+    inside, outside = val[0], np.setdiff1d(pool, val)[0]
+    same = apart.copy()
+    same[outside] = same[inside]
+    assert np.flatnonzero(usual != asked(same)).tolist() == sorted((inside, outside))
+
+
+def test_notes_in_the_table_are_kept(photos: Trained, capsys: pytest.CaptureFixture[str]) -> None:
+    assert labels.main(list(photos.flags)) == 0
+    table = photos.folder / "labels" / "labels.csv"
+    written = table.read_bytes()
+    table.write_bytes(written + b"mine,checked\n")
+    for kept in ("labels.changed1.csv", "labels.changed2.csv"):
+        assert labels.main(list(photos.flags)) == 0
+        assert kept in capsys.readouterr().out
+        assert table.with_name(kept).read_bytes() == written + b"mine,checked\n"
+        assert table.read_bytes() == written
+        table.write_bytes(written + b"mine,checked\n")
+    table.write_bytes(written)
+    assert labels.main(list(photos.flags)) == 0
+    assert "had been changed" not in capsys.readouterr().out

@@ -134,15 +134,25 @@ def side(rows: Ints, probs: Floats, runs: Ints, labels: Ints) -> Side:
     return Side(len(rows), len(seen), acc, guess, True, suspects, clear, confused)
 
 
-def contradicting(images: npt.NDArray[np.uint8], labels: Sequence[int]) -> list[tuple[int, ...]]:
-    """Rows of pictures that are the same pixel by pixel, as the networks see them, and have two
-    labels or more; of each such group all that have a label.
+def alike(images: npt.NDArray[np.uint8]) -> Ints:
+    """int64 [N]: the first row that holds the same picture, pixel by pixel, as networks see them.
 
     images: uint8 [N, C, S, S].
     """
-    groups: dict[bytes, list[int]] = {}
-    for row, label in enumerate(labels):
+    first: dict[bytes, int] = {}
+    digests = (
+        hashlib.blake2b(np.ascontiguousarray(image).data, digest_size=16).digest()
+        for image in images
+    )
+    return np.array([first.setdefault(one, row) for row, one in enumerate(digests)], np.int64)
+
+
+def contradicting(same: Ints, labels: Sequence[int]) -> list[tuple[int, ...]]:
+    """Rows of pictures that are `alike`, and have two labels or more; of each such group all that
+    have a label.
+    """
+    groups: dict[int, list[int]] = {}
+    for row, (picture, label) in enumerate(zip(same.tolist(), labels, strict=True)):
         if label != UNKNOWN:
-            digest = hashlib.blake2b(np.ascontiguousarray(images[row]).data, digest_size=16)
-            groups.setdefault(digest.digest(), []).append(row)
+            groups.setdefault(picture, []).append(row)
     return [tuple(rows) for rows in groups.values() if len({labels[row] for row in rows}) > 1]

@@ -7,6 +7,7 @@ listed is somebody else's and never touched.
 
 import contextlib
 import hashlib
+import itertools
 import os
 import re
 import secrets
@@ -53,6 +54,22 @@ def replace_all(folder: Path, files: Files) -> tuple[Path, ...]:
             with contextlib.suppress(OSError):
                 ready.unlink()
     return tuple(target for _, target in waiting)
+
+
+def keep_changed(folder: Path, name: str) -> Path | None:
+    """Where a file of the list was changed since it was written, as somebody's notes in a table
+    are: move it beside its place, and say where; else None.
+    """
+    here = folder / name
+    if not here.is_file() or _checksum(here) == _recorded(folder).get(name):
+        return None
+    numbers = (here.with_name(f"{here.stem}.changed{n}{here.suffix}") for n in itertools.count(1))
+    beside = next(place for place in numbers if not os.path.lexists(place))
+    try:
+        here.rename(beside)
+    except OSError as error:
+        raise MachineError(f"{folder}: cannot write the report: {error.strerror}") from error
+    return beside
 
 
 def differences(folder: Path, files: Files) -> Iterator[tuple[str, str]]:

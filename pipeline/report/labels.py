@@ -32,6 +32,7 @@ from pipeline.report.language.translator import Translator
 
 SHOWN, NUM_COPIES, SIDE = 12, 20, 96  # thumbnails of a side; groups of copies; pixels
 HEAD = ("file", "part", "given", "doubt", "believed", "p_given", "p_believed", "runs")
+TABLE = "labels.csv"
 UNANSWERED = "Not looked at"
 COPIES = "same_picture_as"  # the column of copies that have another label
 WRONG_TOO = 0.8  # right answers below which most suspects may be the network's own mistakes
@@ -73,7 +74,7 @@ def files(doubts: Doubts, lang: str = "en") -> dict[str, bytes]:
     if lang != "en":
         say = Translator(catalogue(lang), doubts.classes)
         page = translated(page, say, title=doubts.title)
-    texts = {"labels.csv": rows(doubts), "labels.html": html.render(page, {})}
+    texts = {TABLE: rows(doubts), "labels.html": html.render(page, {})}
     return {name: text.encode("utf-8", "replace") for name, text in texts.items()}
 
 
@@ -200,22 +201,34 @@ def _png(pixels: npt.NDArray[np.uint8]) -> bytes:
 def _unanswered(doubts: Doubts) -> Iterator[Block]:
     """What nobody has judged, and how it would be."""
     left = doubts.pool.num - doubts.pool.answered
-    if left:
+    untold = doubts.test is not None and doubts.test.answered < doubts.test.num
+    if left or untold or doubts.lacking:
         yield Heading(UNANSWERED)
+    if left:
         yield Text(
             f"{left:,} of {plural(doubts.pool.num, 'picture')} of train and validation "
-            f"{'has' if left == 1 else 'have'} no answer: every run learned from them."
-            + (
-                " This command has each picture judged by a run that did not."
-                * bool(doubts.command)
-            )
+            f"{'has' if left == 1 else 'have'} no answer: no run kept them, and all exact copies "
+            "of them, for validation."
+            + " This command has each picture validate a run of every arm." * bool(doubts.command)
+            + " What is recorded now is moved aside." * ("--fresh" in doubts.command)
         )
         if doubts.command:
             yield Code((doubts.command,))
+    if doubts.test is not None and untold:
+        yield Text(untested(doubts.test))
     if doubts.lacking:
         num = plural(len(doubts.lacking), "run is", "runs are")
         yield Text(f"{num} left out, for these reasons.", small=True)
         yield Code(tuple(map(clean, doubts.lacking[:NUM_COPIES])))
+
+
+def untested(test: Side) -> str:
+    """Which pictures of the test part nobody has judged."""
+    left = test.num - test.answered
+    return (
+        f"{left:,} of {plural(test.num, 'picture')} of test {'has' if left == 1 else 'have'} no "
+        "answer: every run learned from exact copies."
+    )
 
 
 def _copies(doubts: Doubts) -> Iterator[Block]:
@@ -228,8 +241,9 @@ def _copies(doubts: Doubts) -> Iterator[Block]:
         for row in group
     ]
     yield table(
-        f"Of {plural(len(doubts.copies), 'picture')} there are copies that have another label; at "
-        "least one label of each is wrong. "
+        f"Of {plural(len(doubts.copies), 'picture')} there are copies that have another label, the "
+        "same pixel by pixel as the networks see them; at least one label of each is wrong, unless "
+        "it shows two things, or so few pixels hide what tells the files apart. "
         f"Shown are at most {NUM_COPIES}, all are in labels.csv.",
         ("group", "file", "class"),
         shown,
@@ -239,11 +253,11 @@ def _copies(doubts: Doubts) -> Iterator[Block]:
 
 def _read() -> Iterator[Block]:
     yield Text(
-        "A picture is listed where the mean answer of the runs that did not learn from it reaches "
-        "the usual confidence in another class and prefers it (confident learning, Northcutt et "
-        "al. 2021). It is clear where its own class gets less than a tenth of what is usual and "
-        "another is likelier. These are suspicions, not errors: a picture may be hard, show two "
-        "things, or be of a class that all networks confuse. The best epoch of each run was chosen "
-        "on the pictures that it validates. When labels are corrected the pictures are others, and "
-        "the study has a record of its own."
+        "A picture is listed where the mean answer of the runs that learned neither from it nor "
+        "from an exact copy of it reaches the usual confidence in another class and prefers it "
+        "(confident learning, Northcutt et al. 2021). It is clear where its own class gets less "
+        "than a tenth of what is usual and another is likelier. These are suspicions, not errors: "
+        "a picture may be hard, show two things, or be of a class that all networks confuse. The "
+        "best epoch of each run was chosen on the pictures that it validates. When labels are "
+        "corrected the pictures are others, and the study has a record of its own."
     )

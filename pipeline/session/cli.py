@@ -58,6 +58,8 @@ class Parser(argparse.ArgumentParser):
         hint = nearest(flag, flags) if unknown else ""
         if flag == "--set":
             hint = "; the configuration is the recorded one here, leave it out"
+            if any(word.removeprefix("--set=").startswith("name=") for word in self.words):
+                hint += ", and give --study mlruns/NAME-DATA/study.json of the record of that name"
         tell_error(f"{printable(message, 500)}{hint}")
         self.exit(2, f"usage: {self.prog} --help\n")
 
