@@ -11,6 +11,7 @@ from pipeline.core.optimizers import OPTIMIZERS
 from pipeline.core.parallel import Group
 from pipeline.core.train import train
 from pipeline.core.trainer import Trainer
+from pipeline.doctor.network import Patient
 from pipeline.errors import UserError
 
 PLAIN = {
@@ -95,3 +96,13 @@ def test_a_network_without_a_head_is_refused(
     tree["transfer"]["head_lr"] = 2.0
     with pytest.raises(UserError, match="transfer: needs a network with a head"):
         trainer(TrainConfig.parse(tree, source="test"))
+
+
+def test_the_doctor_looks_at_the_rates_that_a_run_begins_with() -> None:
+    config = SMALL.override({**PLAIN, "transfer.head_lr": 5.0})
+    patient = Patient.of(config, digits(), torch.device("cpu"), seed=1)
+    made = {
+        group.get("lr_scale", 1.0): group["lr"]
+        for group in patient.optimizer(patient.model).param_groups
+    }
+    assert made == {1.0: config.optimizer.lr, 5.0: 5 * config.optimizer.lr}

@@ -119,6 +119,17 @@ def test_a_range_test_on_pictures(batches: list[tuple[Tensor, Tensor]]) -> None:
     assert len(lr_range_test(network(), batches, adam, max_seconds=0.0).rates) == 1
 
 
+def test_a_range_test_keeps_what_a_group_has_more(batches: list[tuple[Tensor, Tensor]]) -> None:
+    def eightfold(model: nn.Module) -> optim.Optimizer:
+        return optim.Adam([{"params": [*model.parameters()], "lr_scale": 8.0}], lr=1.0)
+
+    low = 2.0**-18
+    own = lr_range_test(network(), batches, eightfold, low=low, high=1.0, num_steps=30)
+    same = lr_range_test(network(), batches, adam, low=8 * low, high=8.0, num_steps=30)
+    assert own.losses == same.losses
+    assert [8 * rate for rate in own.rates] == list(same.rates)
+
+
 def test_a_rate_that_never_lowers_the_loss_is_not_suggested(
     batches: list[tuple[Tensor, Tensor]],
 ) -> None:

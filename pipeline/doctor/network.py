@@ -13,6 +13,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.optim import Optimizer
 
 from pipeline.core import checkpoints
 from pipeline.core.config import TrainConfig
@@ -21,6 +22,7 @@ from pipeline.core.finished.finish import has_views
 from pipeline.core.pictures import Pictures, cut
 from pipeline.core.setup import Inputs, build_model, build_pixels, identity
 from pipeline.core.streams import stream, torch_seed
+from pipeline.core.weights import set_apart
 from pipeline.counts import plural
 from pipeline.doctor import sanity
 from pipeline.doctor.curvature import curvature
@@ -85,6 +87,16 @@ class Patient:
             num *= 2
         return cls(config, model, batches(num, NUM_BATCHES), inputs.num_classes, seconds)
 
+    def optimizer(self, model: nn.Module) -> Optimizer:
+        """As a run would begin with it, the head's learning rate of its own included."""
+        config = self.config
+        made = set_apart(
+            config.optimizer.build(model), config.transfer, model, num_classes=self.num_classes
+        )
+        for group in made.param_groups:
+            group["lr"] = config.optimizer.lr * group.get("lr_scale", 1.0)
+        return made
+
     def steps(self, most: int) -> int:
         """How many steps of training a check may take."""
         return max(20, min(most, int(CHECK_SECONDS / self.step_seconds)))
@@ -144,7 +156,7 @@ def _learning(patient: Patient) -> Iterator[Finding]:
     """One batch by heart, and the learning rate beside what a range test suggests; the two together
     decide.
     """
-    build, lr = patient.config.optimizer.build, patient.config.optimizer.lr
+    build, lr = patient.optimizer, patient.config.optimizer.lr
     losses = sanity.overfit_one_batch(
         patient.model,
         *patient.batches[0],
@@ -163,6 +175,8 @@ def _learning(patient: Patient) -> Iterator[Finding]:
         "ok" if learned or not told else "warning" if math.isfinite(losses[-1]) else "error"
     )
     said = f"loss {losses[0]:.3f} to {losses[-1]:.3f} in {plural(len(losses), 'step')} at lr {lr:g}"
+    if (scale := patient.config.transfer.head_lr) != 1:
+        said += f", the head's {lr * scale:g}"
     if not told:
         said += (
             f": this machine is too slow to tell by {OVERFIT_STEPS} steps in {CHECK_SECONDS:g} s"

@@ -91,9 +91,10 @@ def lr_range_test(
     (Smith 2017, "Cyclical learning rates for training neural networks", arXiv 1506.01186, section
     3.3).
 
-    Losses are smoothed by an exponential mean without bias, after what made each batch harder or
-    easier than the others before the first step is taken off: between batches of a few pictures it
-    is more than learning is worth. Where `max_seconds` cuts the test short, what was seen counts.
+    A group with an `lr_scale` gets that multiple of the rate. Losses are smoothed by an exponential
+    mean without bias, after what made each batch harder or easier than the others before the first
+    step is taken off: between batches of a few pictures it is more than learning is worth. Where
+    `max_seconds` cuts the test short, what was seen counts.
     """
     model, begin = _ready(model), time.monotonic()
     with torch.no_grad():
@@ -107,7 +108,7 @@ def lr_range_test(
     for step in range(num_steps):
         rate = low * (high / low) ** (step / max(1, num_steps - 1))
         for group in stepper.param_groups:
-            group["lr"] = rate
+            group["lr"] = rate * group.get("lr_scale", 1.0)
         loss = _step(model, *batches[step % len(batches)], stepper)
         if not math.isfinite(loss):
             blows_up = rate
