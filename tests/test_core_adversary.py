@@ -27,6 +27,7 @@ from pipeline.data.datasets import Digits
 from pipeline.data.splits import Split, splits
 from pipeline.errors import UserError
 from pipeline.report.compose import read, texts
+from pipeline.report.sections.own_metrics import own_metrics
 from tests import commands
 
 CPU = torch.device("cpu")
@@ -201,7 +202,11 @@ def test_a_report_shows_robust_accuracies_and_tests_nothing_by_them(tmp_path: Pa
     found = read(book.record(), tmp_path / "study")
     page = texts(found, {})["report.md"]
     assert "each pixel by at most 8/255 (steps: 20, each of 2/255)" in page
-    assert r"test robust\_acc" in page
+    assert r"test robust\_acc (%)" in page
+    assert "20.47 ± 0.4" in page
+    assert "steps together are shorter" not in page
+    weak = study.override({"baseline.attack.steps": 3})
+    assert "steps together are shorter" in own_metrics(found.ablation, weak).caption
     assert "Nothing is selected or tested by them." in page
     other = texts(found, {}, "zh")["report.md"]
     assert "每个像素至多改动8/255" in other.replace(" ", "")

@@ -5,6 +5,7 @@ from statistics import fmean, stdev
 from pipeline.analysis.results import Ablation
 from pipeline.analysis.stats import MIN_REPLICATES
 from pipeline.analysis.wording import NONE
+from pipeline.core.config import ROBUST
 from pipeline.report.document import Table, table
 from pipeline.study.study import Study
 
@@ -14,10 +15,15 @@ def own_metrics(ablation: Ablation, study: Study) -> Table:
     judged = ablation.judged
     names = study.baseline.further
     names = names if judged.is_acc else ("val_acc", "test_acc", *names)
+    shown = _in_percent(study)
     rows = []
     for row in ablation.rows:
         found = [[run.metric(name) for run in row.complete] for name in names]
-        rows.append((row.arm, *(_said([v for v in values if v is not None]) for values in found)))
+        scales = [100.0 if name in shown else 1.0 for name in names]
+        told = zip(found, scales, strict=True)
+        rows.append(
+            (row.arm, *(_said([s * v for v in values if v is not None]) for values, s in told))
+        )
     caption = (
         "The study's metrics, mean ± sd (n) over replicates, val of each run's best epoch by "
         f"validation {judged.noun}. "
@@ -28,8 +34,19 @@ def own_metrics(ablation: Ablation, study: Study) -> Table:
         )
         + _attack(study)
     )
-    titles = ("arm", *(name.replace("_", " ", 1) for name in names))
+    titles = ("arm", *(_title(name) + " (%)" * (name in shown) for name in names))
     return table(caption, titles, rows, aligns="l" + "r" * len(names))
+
+
+def _title(name: str) -> str:
+    return name.replace("_", " ", 1)
+
+
+def _in_percent(study: Study) -> tuple[str, ...]:
+    """Accuracies, where robust ones stand beside them."""
+    if not study.baseline.attack.epsilon:
+        return ()
+    return tuple(f"{part}_{name}" for part in ("val", "test") for name in ("acc", ROBUST))
 
 
 def _attack(study: Study) -> str:
@@ -42,6 +59,8 @@ def _attack(study: Study) -> str:
         " Robust acc: the share of pictures that the model as trained answers rightly as they are "
         f"and as projected gradient descent changed them, each pixel by at most {epsilon} (steps: "
         f"{how.steps}, each of {alpha}); another attack may find more."
+        + " Its steps together are shorter than that: more of them, or longer ones, may find more."
+        * (how.steps * how.alpha < 0.999 * how.epsilon)
     )
 
 
@@ -49,6 +68,7 @@ def ranges(ablation: Ablation, study: Study) -> str:
     """Between which arms each of the study's metrics lies, where it is not what judges them; the
     first screen's word of them.
     """
+    shown = _in_percent(study)
     found, part = [], "test" if ablation.judged.held_out else "val"
     names = [name for name in study.baseline.further if name.startswith(f"{part}_")]
     for name in names:
@@ -59,8 +79,12 @@ def ranges(ablation: Ablation, study: Study) -> str:
         }
         if len(means) > 1 and name != ablation.judged.column:
             low, high = min(means, key=means.__getitem__), max(means, key=means.__getitem__)
-            span = f"from {means[low]:.3g} ({low}) to {means[high]:.3g} ({high})"
-            found.append(f"{name.replace('_', ' ', 1)} {span}")
+            ends = (
+                f"{100 * means[arm]:.3g} %" if name in shown else f"{means[arm]:.3g}"
+                for arm in (low, high)
+            )
+            least, most = ends
+            found.append(f"{_title(name)} from {least} ({low}) to {most} ({high})")
     return f"Means beside it, not tested: {'; '.join(found)}." if found else ""
 
 
