@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import subprocess
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from pipeline.errors import MachineError
 from pipeline.record import lock as locks
 from pipeline.record.ledger import FILE, Ledger, read_events, set_aside
 from pipeline.record.lines import seal
+from pipeline.record.lock import Lock, holder
 from tests.records import Note
 from tests.records import lines as json_lines
 from tests.test_ledger import ENVIRONMENT, HOLDER, filled, script
@@ -169,6 +171,7 @@ def test_what_is_no_plain_file_is_refused_in_words_and_left_alone(tmp_path, name
 
 ELSEWHERE = """
 import fcntl, sys
+from dataclasses import asdict
 from pathlib import Path
 from pipeline.record import lock
 lock.BEAT_SECONDS = 0.05
@@ -262,3 +265,18 @@ def test_a_ledger_without_an_event_is_taken_back_and_what_others_put_there_stays
     filled(tmp_path / "study", 1)
     assert not Ledger(tmp_path / "study").withdraw()
     assert len(list(read_events(tmp_path / "study"))) == 1
+
+
+def test_a_holder_in_another_container_is_known_by_its_pulse(tmp_path: Path) -> None:
+    """Its number says nothing here; a killed one's pulse has stopped."""
+    with Lock(tmp_path):
+        mine = holder(tmp_path)
+        assert mine is not None
+        file = tmp_path / "lock"
+        file.write_text(json.dumps({**asdict(mine), "space": "pid:[1]", "pid": 1}))
+        other = holder(tmp_path)
+        assert other is not None
+        assert other.pid == 1
+    file.write_text(json.dumps({**asdict(mine), "space": "pid:[1]", "pid": 1}))
+    os.utime(file, (1, 1))
+    assert holder(tmp_path) is None

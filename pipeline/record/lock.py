@@ -138,11 +138,11 @@ class Lock:
 
 
 def holder(folder: Path) -> Owner | None:
-    """Who holds a study's lock now, as far as can be seen without touching it: a process of this
-    machine that lives, or one of another whose pulse was seen lately.
+    """Who holds a study's lock now, as far as can be seen without touching it: a process that can
+    be seen from here and lives, or one of another machine or container whose pulse was seen lately.
     """
     owner = _read(folder / FILE)
-    if owner is None or owner.here:
+    if owner is None or (owner.here and owner.space == _space() != ""):
         return owner if owner and owner.lives() else None
     try:
         beat = time.time() - (folder / FILE).stat().st_mtime
