@@ -211,3 +211,5 @@ def test_a_report_shows_robust_accuracies_and_tests_nothing_by_them(tmp_path: Pa
     other = texts(found, {}, "zh")["report.md"]
     assert "每个像素至多改动8/255" in other.replace(" ", "")
     assert "Robust acc" not in other
+    assert " % (" in page
+    assert " % (" not in other.replace("(%)", "")
