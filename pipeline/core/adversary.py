@@ -18,19 +18,22 @@ def attack(
     pixels: Pixels,
     *,
     bf16: bool,
+    noise: Tensor | None = None,
 ) -> Tensor:
     """Normalised pictures [B, C, S, S] -> the same, changed within bounds so that their cross
     entropy rises.
 
-    Starts at a random place in the epsilon box. The network attacks in eval mode: its running
-    statistics stay those of the pictures that it trains on. Parameters get no gradients.
+    Starts at a random place in the epsilon box, where `noise`, of [0, 1), says. The network attacks
+    in eval mode: its running statistics stay those of the pictures that it trains on. Parameters
+    get no gradients.
     """
     epsilon = how.epsilon * 255 * pixels.scale
     clean = x.detach().float()
     low = torch.maximum(clean - epsilon, pixels.shift)
     high = torch.minimum(clean + epsilon, 255 * pixels.scale + pixels.shift)
     step = how.alpha * 255 * pixels.scale
-    changed = (clean + (2 * torch.rand_like(clean) - 1) * epsilon).clamp(low, high)
+    noise = torch.rand_like(clean) if noise is None else noise
+    changed = (clean + (2 * noise - 1) * epsilon).clamp(low, high)
     training = model.training
     model.eval()
     for _ in range(how.steps):

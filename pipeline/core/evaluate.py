@@ -11,13 +11,14 @@ from torch.nn import functional
 from pipeline.core.augmentation.pixels import Pixels
 from pipeline.core.config import TrainConfig
 from pipeline.core.finished.evidence import Judged
+from pipeline.core.memory import in_parts, joined
 from pipeline.core.metrics import values
 from pipeline.core.pictures import Pictures, Rows, cut
 
 BATCH = {
     "cpu": 64,
     "cuda": 512,
-}  # of our own choice: a result must not depend on the config's batch size
+}  # of our own choice: a result must not depend on the config's batch size, nor on what fits
 
 
 class Answers:
@@ -109,7 +110,11 @@ def _logits(
     """Batch by batch: (logits float32 [B, K], labels [B])."""
     model.eval()
     device = pictures.device.type
-    for _, images, labels in pictures.batches(order, cut(len(order), BATCH.get(device, 512))):
+
+    def logits(images: Tensor) -> Tensor:
         with torch.autocast(device, torch.bfloat16, enabled=bf16):
-            logits = model(pixels(images))
-        yield logits.float(), labels
+            found: Tensor = model(pixels(images))
+        return found.float()
+
+    for _, images, labels in pictures.batches(order, cut(len(order), BATCH.get(device, 512))):
+        yield joined(in_parts(logits, images)), labels

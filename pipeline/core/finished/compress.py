@@ -26,6 +26,7 @@ from pipeline.core.finished.final import (
     Prune,
 )
 from pipeline.core.finished.int8 import Conv8, Linear8, has_int8
+from pipeline.core.memory import in_parts
 
 log = logging.getLogger(__name__)
 
@@ -199,7 +200,7 @@ def _ranges(model: nn.Module, batches: Iterable[Tensor]) -> Ranges:
     hooks = [module.register_forward_pre_hook(look) for module in plain]
     with torch.inference_mode():
         for batch in batches:
-            model(batch)
+            in_parts(model, batch)  # a range is the same, seen twice
     for hook in hooks:
         hook.remove()
     return seen

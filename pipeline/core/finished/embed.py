@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from pipeline.core.augmentation.pixels import Pixels
 from pipeline.core.evaluate import BATCH
 from pipeline.core.finished.evidence import MAX_POINTS, Embedding
+from pipeline.core.memory import in_parts
 from pipeline.core.pictures import Pictures, cut, evenly
 
 log = logging.getLogger(__name__)
@@ -75,10 +76,16 @@ def activations(
     collected: dict[tuple[str, str], list[Tensor]] = {}
     targets: dict[tuple[str, int, bool], tuple[str, str]] = {}
 
-    def keep(path: str, number: int, entering: bool, value: Any) -> None:
-        layer = targets.get((path, number, entering))
-        if layer is not None:
-            collected.setdefault(layer, []).append(pooled(value))
+    def layers(x: Tensor) -> dict[tuple[str, str], Tensor]:
+        seen: dict[tuple[str, str], Tensor] = {}
+
+        def keep(path: str, number: int, entering: bool, value: Any) -> None:
+            layer = targets.get((path, number, entering))
+            if layer is not None:
+                seen[layer] = pooled(value)
+
+        watched(model, x, keep)
+        return seen
 
     with torch.inference_mode():
         for _, images, _ in pictures.batches(
@@ -93,7 +100,9 @@ def activations(
                 )
                 targets |= {(half.path, half.number, False): ("middle", half.path)} if half else {}
                 targets |= {(top.path, top.number, True): ("top", top.path)} if top else {}
-            watched(model, x, keep)
+            for seen in in_parts(layers, x):
+                for layer, values in seen.items():
+                    collected.setdefault(layer, []).append(values)
     return {layer: torch.cat(collected[layer]).cpu().numpy() for layer in targets.values()}
 
 

@@ -17,6 +17,7 @@ from pipeline.core.evaluate import BATCH, Answers, Scores, evaluate
 from pipeline.core.finished.compress import compress, measure
 from pipeline.core.finished.evidence import Judged
 from pipeline.core.finished.final import Int8Static
+from pipeline.core.memory import in_parts, joined
 from pipeline.core.pictures import Pictures, cut, evenly
 
 VIEWS = 1 << 31  # where the views' random streams begin: no epoch of training has such a number
@@ -109,13 +110,15 @@ def evaluate_views(
     ]
     drawn = [view.to(pictures.device) for view in views if view is not None]
     model.eval()
+
+    def judge(positions: Tensor, images: Tensor) -> Tensor:
+        return _log_mean(model, pixels, images, [None, *(view.rows(positions) for view in drawn)])
+
     with torch.inference_mode():
         totals = torch.zeros(2, dtype=torch.float64, device=pictures.device)
         cuts = cut(num, BATCH.get(pictures.device.type, 512))
         for positions, images, labels in pictures.batches(np.arange(num), cuts):
-            scores = _log_mean(
-                model, pixels, images, [None, *(view.rows(positions) for view in drawn)]
-            )
+            scores = joined(in_parts(judge, positions, images))
             totals[0] -= scores.gather(1, labels[:, None]).sum()
             totals[1] += (scores.argmax(1) == labels).sum()
             if answers is not None:

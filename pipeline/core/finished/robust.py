@@ -2,11 +2,12 @@
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from pipeline.core.adversary import attack
 from pipeline.core.augmentation.pixels import Pixels
 from pipeline.core.evaluate import BATCH
+from pipeline.core.memory import in_parts
 from pipeline.core.pictures import Pictures, cut
 from pipeline.core.regularize import Attack
 from pipeline.core.streams import torch_seed
@@ -24,11 +25,17 @@ def robust_acc(
     device, model = pictures.device, model.eval()
     torch.manual_seed(torch_seed(seed, "attack"))
     right = torch.zeros((), dtype=torch.int64, device=device)
+
+    def held(x: Tensor, labels: Tensor, noise: Tensor) -> Tensor:
+        changed = attack(how, model, x, labels, pixels, bf16=False, noise=noise)
+        with torch.inference_mode():
+            both = [model(one).argmax(1) == labels for one in (x, changed)]
+            return (both[0] & both[1]).sum()
+
     cuts = cut(len(pictures), BATCH.get(device.type, 512))
     for _, images, labels in pictures.batches(np.arange(len(pictures)), cuts):
         x = pixels(images)
-        changed = attack(how, model, x, labels, pixels, bf16=False)
-        with torch.inference_mode():
-            held = [model(one).argmax(1) == labels for one in (x, changed)]
-            right += (held[0] & held[1]).sum()
+        # drawn for the whole batch: a picture's place does not depend on how much fits at once
+        for num in in_parts(held, x, labels, torch.rand_like(x)):
+            right += num
     return right.item() / len(pictures)
