@@ -46,7 +46,8 @@ class Worker:
     segment's second epoch, the other in the run's, which such a run never gets beyond.
     `patience(config)` is the epoch after which a run stops early, or
     0. `acc(config, replicate)` is what a run reaches; drawn from both where it is left out.
-    `seconds(config)`: what an epoch takes, as it says."""
+    `seconds(config)`: what an epoch takes, as it says. `needs(config)`: in how many parts a batch
+    must be computed to fit; where it does not, that shows in a segment's second epoch."""
 
     fails: Callable[[TrainConfig, int], bool] = never
     diverges: Callable[[TrainConfig], bool] = never
@@ -54,6 +55,7 @@ class Worker:
     retry: bool = True
     acc: Callable[[TrainConfig, int], float] = lambda config, replicate: quality(config, replicate)
     seconds: Callable[[TrainConfig], float] = lambda _: 0.5
+    needs: Callable[[TrainConfig], int] = lambda _: 0
     trained: list[tuple[str, int]] = field(default_factory=list)
 
     def run(self, plan: Plan, segment: Segment) -> None:
@@ -71,7 +73,12 @@ class Worker:
         last = segment.stop
         if 0 < self.patience(segment.config) <= segment.stop:
             outcome, last = replace(outcome, early=True), self.patience(segment.config)
-        if self.fails(segment.config, plan.record.runs[key].attempts):
+        parts = max(segment.parts, segment.config.accumulate)
+        if self.needs(segment.config) > parts:
+            outcome, last = Outcome(status="failed", error="no memory"), segment.reported + 1
+            small = 4 * parts > segment.config.batch_size
+            outcome = replace(outcome, parts=0 if small else 2 * parts, infeasible=small)
+        elif self.fails(segment.config, plan.record.runs[key].attempts):
             outcome = Outcome(status="failed", error="the worker process died", retry=self.retry)
             last = (
                 1 if self.diverges(segment.config) else segment.reported + 1

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from pipeline.core.identity import run_key
+from pipeline.engine.failures import MAX_ATTEMPTS, TooManyFailures
 from pipeline.engine.order import Outcome
-from pipeline.engine.queue import MAX_ATTEMPTS, TooManyFailures
 from pipeline.errors import MachineError
 from pipeline.record.ledger import FILE, FORMAT, read_events
 from pipeline.record.record import Record
@@ -51,6 +51,16 @@ def impatient() -> Worker:
         return 2 * (int(config.fingerprint(), 16) % 2 if drawn else config.augment.strength > 0)
 
     return Worker(patience=patience)
+
+
+def short_of_memory() -> Worker:
+    """Some runs take four parts of a batch, some trials do not fit at all."""
+
+    def needs(config):
+        drawn = config.model.dropout not in (0.0, 0.25)
+        return {0: 4, 1: 1000 * drawn}.get(int(config.fingerprint(), 16) % 4, 0)
+
+    return Worker(needs=needs)
 
 
 def by_run(folder: Path, kind: str) -> Counter[str]:
@@ -187,6 +197,7 @@ def telling(folder: Path, target: Path, every: int) -> list[Path]:
             for name in ("promotion", "hyperband", "median")
             for case, make in {"trouble": trouble, "early": impatient}.items()
         ),
+        pytest.param(search_study(replicates=1), short_of_memory, id="short of memory"),
         pytest.param(search_study(replicates=2, race=3), trouble, id="race"),
         *(
             pytest.param(
@@ -200,6 +211,11 @@ def telling(folder: Path, target: Path, every: int) -> list[Path]:
         ),
         pytest.param(
             search_study(space=FEW_POINTS, num_trials=9, replicates=1), Worker, id="twins"
+        ),
+        pytest.param(
+            search_study(space=FEW_POINTS, num_trials=9, replicates=1),
+            short_of_memory,
+            id="twins, short of memory",
         ),
     ],
 )
@@ -428,6 +444,67 @@ def test_a_run_that_keeps_failing_is_given_up_and_the_others_go_on(tmp_path, ret
     assert failed.attempts == attempts
     assert failed.error == "the worker process died"
     assert by_run(tmp_path, "start")[failed.key] == attempts
+
+
+def test_a_run_that_does_not_fit_goes_on_in_more_parts_of_a_batch(tmp_path):
+    """It knows what fits from there on, in the next session too, and no attempt is counted."""
+    study = search_study(num_trials=5)
+    worker = Worker(needs=lambda config: 4 if config.optimizer.name == "adam" else 0)
+    record = drive(open_plan(tmp_path, study), worker)
+    check_whole(tmp_path, record, study)
+    assert Counter(run.status for run in record.trials()).keys() <= {"complete", "stopped"}
+    assert by_run(tmp_path, "fail") == {}
+    assert len(set(worker.trained)) == len(worker.trained)
+    parts = {}
+    for event in lines(tmp_path):
+        if event["type"] == "start":
+            parts.setdefault(event["run"], []).append(event.get("parts", 0))
+    for key, run in record.runs.items():
+        small = run.config["optimizer"]["name"] != "adam"
+        assert run.parts == (0 if small else 4)
+        assert small or parts[key][:3] == [0, 2, 4]
+        assert set(parts[key][3:]) <= ({0} if small else {4}), "what is learnt holds"
+        assert run.config["accumulate"] == 1, "what was asked for stays"
+    assert any(len(found) > 3 and found[-1] == 4 for found in parts.values())
+    plan = open_plan(tmp_path, search_study(num_trials=5, replicates=3))
+    plan.ledger.close()
+    (some,) = [run for run in plan.record.trials() if run.number == 0]
+    assert plan.failures.parts(some) == 4
+
+
+def test_what_fits_nowhere_is_infeasible_and_says_nothing_of_the_machine(tmp_path):
+    """More of them in a row than may fail, arms too; the search takes them for what diverged."""
+    study = search_study(num_trials=12)
+    whole = {"adam": 1000, "sgd": 0}
+    worker = Worker(needs=lambda config: whole[config.optimizer.name])
+    record = drive(open_plan(tmp_path / "short", study), worker)
+    lost = [run for run in record.runs.values() if run.infeasible]
+    assert len(lost) > 3
+    assert {run.config["optimizer"]["name"] for run in lost} == {"adam"}
+    assert {(run.status, run.error, run.attempts) for run in lost} == {("failed", "no memory", 1)}
+    assert all(run.worst for run in lost)
+    starts = by_run(tmp_path / "short", "start")
+    assert all(starts[run.key] == (4 if run.config["batch_size"] == 16 else 5) for run in lost)
+    assert any(run.status == "complete" for run in record.trials())
+    diverging = Worker(diverges=lambda config: whole[config.optimizer.name] > 0)
+    other = drive(open_plan(tmp_path / "diverging", study), diverging)
+    assert [run.knobs for run in record.trials()] == [run.knobs for run in other.trials()]
+
+
+def test_the_next_command_tries_an_arm_that_did_not_fit_once_more_and_no_trial(
+    tmp_path,
+):
+    """A search was told of the trial; the arm may be on a larger device now."""
+    study = search_study(num_trials=4)
+    drive(open_plan(tmp_path, study), Worker(needs=lambda _: 1000))
+    worker = Worker()
+    record = drive(open_plan(tmp_path, study), worker)
+    assert {run.status for run in record.trials()} == {"failed"}
+    assert all(run.infeasible and run.given_up for run in record.trials())
+    arms = [run for runs in record.arms().values() for run in runs]
+    assert {(run.status, run.infeasible, run.parts) for run in arms} == {("complete", False, 16)}
+    assert Record.of(read_events(tmp_path)) == record
+    assert open_plan(tmp_path, study).done()
 
 
 def test_different_runs_failing_one_after_another_end_the_study(tmp_path):

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from pipeline.analysis.results import read_ablation
 from pipeline.analysis.stats import judge
 from pipeline.core.identity import FIRST_RACE, Seeds
-from pipeline.engine.queue import TooManyFailures
+from pipeline.engine.failures import TooManyFailures
 from pipeline.engine.race import ROUNDS, Racer, decided, laps, pick, racers, stay
 from pipeline.errors import UserError
 from pipeline.record.record import Record, Run

@@ -12,8 +12,8 @@ import pytest
 
 from pipeline.analysis.missing_runs import reasons
 from pipeline.engine import ray_tune, run_log, worker
+from pipeline.engine.failures import MAX_ATTEMPTS
 from pipeline.engine.order import Order, Outcome, Report, Segment
-from pipeline.engine.queue import MAX_ATTEMPTS
 from pipeline.machine import Resources
 from pipeline.record.events import Fail
 from pipeline.record.ledger import read_events

@@ -14,9 +14,10 @@ from driver import Worker, metrics, open_plan
 from studies import small_study
 
 from pipeline.engine import ray_tune
+from pipeline.engine.failures import MAX_ATTEMPTS
 from pipeline.engine.interrupts import Interrupts
 from pipeline.engine.order import Order, Outcome, Report
-from pipeline.engine.queue import MAX_ATTEMPTS, Plan
+from pipeline.engine.queue import Plan
 from pipeline.engine.ray_tune import Ended, Heartbeat, Searcher, Segments
 from pipeline.errors import MachineError
 from pipeline.machine import Resources
@@ -291,12 +292,12 @@ def test_workers_that_are_killed_for_memory_are_counted_out_and_no_run_is_blamed
         "the worker process died",
     ]
     assert found.segments.resources.workers == 1
-    assert sorted(found.plan.attempts.values()) == [0, 0, 1]
+    assert sorted(found.plan.failures.attempts.values()) == [0, 0, 1]
     last = found.begin()
     found.complete(last, error=True)
     assert found.segments.resources.workers == 1
     assert "no other was at work" in lines(tmp_path)[-1]["error"]
-    assert sum(found.plan.attempts.values()) == 2
+    assert sum(found.plan.failures.attempts.values()) == 2
 
 
 def test_tune_has_so_many_trials_and_then_begins_again(tmp_path: Path, monkeypatch) -> None:

@@ -9,6 +9,7 @@ import sys
 import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +46,8 @@ def team(bench: Bench) -> Facts:
 
 
 def oom(bench: Bench) -> Facts:
-    """A run that does not fit is tried again, and leaves the memory to the next one in its process.
+    """A run that does not fit leaves the memory to the next one in its process, and fits in more
+    parts of a batch.
 
     It may take ROOM; its first layer alone gives more.
     """
@@ -63,16 +65,23 @@ def oom(bench: Bench) -> Facts:
         total = torch.cuda.get_device_properties(bench.where).total_memory
         torch.cuda.set_per_process_memory_fraction((torch.cuda.memory_reserved() + ROOM) / total)
         try:
-            outcome = work(order_of(bench, big, Path(temp) / "1", data))
+            order = order_of(bench, big, Path(temp) / "1", data)
+            outcome = short = work(order)
             held = torch.cuda.memory_allocated() - before
             cached = torch.cuda.memory_reserved()
+            parts = 0
+            while outcome.parts:
+                parts = outcome.parts
+                outcome = work(replace(order, parts=parts))
         finally:
             torch.cuda.set_per_process_memory_fraction(1.0)
-    if outcome.status != "failed" or not outcome.retry:
-        raise Wrong(f"{outcome.status}, retry {outcome.retry}: {outcome.error or 'it fits'}")
+    if not short.parts:
+        raise Wrong(f"{short.status}: {short.error or 'it fits'}")
+    if outcome.status != "reached":
+        raise Wrong(f"in {parts} parts: {outcome.status}: {outcome.error}")
     if held >= KEPT:
         raise Wrong(f"the failed run still holds {held / 2**20:.0f} MB")
-    return {"held_mb": held / 2**20, "cached_mb": cached / 2**20}
+    return {"parts": parts, "held_mb": held / 2**20, "cached_mb": cached / 2**20}
 
 
 def starts(bench: Bench) -> Facts:

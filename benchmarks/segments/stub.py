@@ -210,7 +210,7 @@ class Late(ray_tune.Segments):
         if (
             run
             and '"outcome"' not in result["report"]
-            and not self.plan.attempts[run]
+            and not self.plan.failures.attempts[run]
             and self._errs(name, result["report"])
         ):
             Diary(self.folder, name).note("taken for dead")

@@ -2,6 +2,7 @@
 `AveragedModel`.
 """
 
+import weakref
 from collections.abc import Sequence
 
 import torch
@@ -18,9 +19,8 @@ def averaged(model: nn.Module, decay: float) -> AveragedModel:
     """
 
     def follow(averages: Sequence[Tensor], values: Sequence[Tensor], _: Tensor | int) -> None:
-        n = int(
-            average.n_averaged
-        )  # the module's own counter stays on the CPU: reading it waits for no device
+        # the module's own counter stays on the CPU: reading it waits for no device
+        n = int(own().n_averaged)  # type: ignore[union-attr]
         share = 1 - min(decay, (1 + n) / (10 + n))
         if torch.is_floating_point(averages[0]):
             torch._foreach_lerp_(list(averages), list(values), share)
@@ -29,4 +29,5 @@ def averaged(model: nn.Module, decay: float) -> AveragedModel:
                 mean.copy_(value)
 
     average = AveragedModel(model, multi_avg_fn=follow, use_buffers=True)
+    own = weakref.ref(average)  # no circle, in which a device's memory would outlive the run
     return average

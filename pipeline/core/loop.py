@@ -54,6 +54,7 @@ class Loop:
     seed: int
     average: AveragedModel | None = None
     group: Group = field(default_factory=Group)
+    parts: int = 0  # of a batch, where memory asks for more than `accumulate`
 
     def __post_init__(self) -> None:
         self.params = [p for p in self.model.parameters() if p.requires_grad]
@@ -116,7 +117,7 @@ class Loop:
 
         Mixing pairs pictures, and a loss of the hardest ones picks them, within a part.
         """
-        parts = shares(len(images), self.config.accumulate, self.group)
+        parts = shares(len(images), max(self.config.accumulate, self.parts), self.group)
         total = torch.zeros((), device=images.device)
         for number, part in enumerate(parts):
             x, targets = (
@@ -164,6 +165,14 @@ def shares(num_samples: int, accumulate: int, group: Group) -> list[slice]:
     parts = [slice(a, b) for a, b in itertools.pairwise(edges)]
     each = num_parts // group.size
     return parts[group.rank * each : (group.rank + 1) * each]
+
+
+def finer(config: TrainConfig, parts: int, num_processes: int) -> int:
+    """Twice as many parts of a batch as were too large, of two pictures or more; 0 where these were
+    that small.
+    """
+    tried, most = max(config.accumulate, parts), config.batch_size // (2 * num_processes)
+    return min(2 * tried, most) if tried < most else 0
 
 
 class Watch:

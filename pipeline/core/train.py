@@ -65,6 +65,7 @@ def train(
     device: str = "cpu",
     group: Group | None = None,
     init: int | None = None,
+    parts: int = 0,
 ) -> Result:
     """Train up to epoch `stop` of a schedule laid out over `config.epochs`, or until its patience
     runs out.
@@ -75,9 +76,9 @@ def train(
     a fixed part of the train split), val_loss, val_acc, lr (of the last step), grad_norm (see
     `Loop.run_epoch`), seconds.
     `before_save` is called before each checkpoint; what it raises ends the run. `init`: the seed of
-    the initial weights, where it is not `seed`. Global random state
-    is left as it was found. Every process of a `group` calls it with the same arguments; the leader
-    alone evaluates, reports and writes.
+    the initial weights, where it is not `seed`. `parts` of a batch: where memory asks for more than
+    the config does. Global random state is left as it was found. Every process of a `group` calls
+    it with the same arguments; the leader alone evaluates, reports and writes.
 
     Raises Diverged, UserError (a teacher or weights that do not fit), MachineError where a
     checkpoint cannot be written.
@@ -92,6 +93,7 @@ def train(
             device=where,
             group=group or Group(),
             init=init,
+            parts=parts,
         )
         emit = on_epoch or (lambda _: None)
         stop = config.epochs if stop is None else min(stop, config.epochs)
@@ -104,13 +106,8 @@ def train(
                 emit(epoch)
     history = tuple(run.history[:stop])
     complete = len(history) == config.epochs or exhausted(history, config.patience, *by)
-    return Result(
-        history,
-        best_epoch(history, *by),
-        run.num_params,
-        sum(epoch["seconds"] for epoch in history),
-        complete,
-    )
+    seconds = sum(epoch["seconds"] for epoch in history)
+    return Result(history, best_epoch(history, *by), run.num_params, seconds, complete)
 
 
 def evaluate_best(

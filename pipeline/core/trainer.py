@@ -43,8 +43,9 @@ class Trainer:
         device: torch.device,
         group: Group,
         init: int | None = None,
+        parts: int = 0,
     ) -> None:
-        """init: the seed of the initial weights, where it is not `seed`."""
+        """init: the seed of the initial weights, where it is not `seed`. parts: see `Loop`."""
         self.config, self.inputs, self.device, self.group = config, inputs, device, group
         self.folder, self.identity = folder, identity(config, seed)
         found = (
@@ -83,6 +84,7 @@ class Trainer:
             seed,
             average=average,
             group=group,
+            parts=parts,
         )
         self.num_steps = len(self.loop.cuts(len(self.train)))
 

@@ -21,7 +21,8 @@ class Order:
     """What a worker process is told: train `config` in `folder` up to epoch `stop`, report the
     epochs after `reported`, evaluate the finished model where `test`.
 
-    code: what stands for the code to train it by (see `sources`); "" is not compared. evidence:
+    parts: of a batch, where memory asks for more than the config's `accumulate`. code: what stands
+    for the code to train it by (see `sources`); "" is not compared. evidence:
     the file to leave for the report; output: that for what the worker prints; data: the folder of
     the decoded pictures.
     """
@@ -38,6 +39,7 @@ class Order:
     output: Path
     data: Path
     device: str
+    parts: int = 0
     num_processes: int = 1
 
     def to_json(self) -> str:
@@ -58,14 +60,17 @@ class Outcome:
     """How a segment ended. reached: its last epoch, or its patience's end (`early`); machine: the
     disk refuses.
 
-    retry: another attempt may go better; blameless: the failure is not the run's. The other facts
-    are those of the run's end (see `End`).
+    retry: another attempt may go better; blameless: the failure is not the run's; parts: memory ran
+    out, go on in so many parts of a batch; infeasible: it did, and there is nothing left to cut.
+    The other facts are those of the run's end (see `End`).
     """
 
     status: Literal["reached", "diverged", "failed", "machine"]
     error: str = ""
     retry: bool = False
     blameless: bool = False
+    parts: int = 0
+    infeasible: bool = False
     best_epoch: int = 0
     num_params: int = 0
     num_macs: int = 0
@@ -77,7 +82,7 @@ class Outcome:
     early: bool = False
     evidence: str = ""
 
-    def end(self, run: str, status: Literal["complete", "diverged"]) -> End:
+    def end(self, run: str, status: Literal["complete", "diverged", "failed"]) -> End:
         """The event that ends the run with it."""
         return End(
             run=run,
@@ -92,6 +97,7 @@ class Outcome:
             final=self.final,
             metrics=self.metrics,
             early=self.early,
+            infeasible=self.infeasible,
             evidence=self.evidence,
         )
 
@@ -135,6 +141,7 @@ class Segment:
     reported: int
     test: bool
     code: str = ""
+    parts: int = 0
 
     def order(self, study_folder: Path, data: Path, resources: Resources) -> Order:
         """What a worker is told; `data` is the folder of the decoded pictures."""
@@ -151,6 +158,7 @@ class Segment:
             output=output_path(study_folder, self.name),
             data=data,
             device=resources.device,
+            parts=self.parts,
             num_processes=resources.processes,
         )
 

@@ -5,19 +5,19 @@ The plan deals in segments: a piece of one run, from where it stands to an epoch
 loses at most the segment's epochs since its last checkpoint, and the segment is handed out again.
 """
 
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable, Mapping
 
 from pipeline.core.config import TrainConfig
 from pipeline.core.identity import Keys
-from pipeline.engine import run_log
+from pipeline.engine.failures import Failures
 from pipeline.engine.order import Outcome, Segment
 from pipeline.engine.race import Race
 from pipeline.engine.replicates import Ahead, Replicates, as_planned
 from pipeline.engine.searches import Searches
 from pipeline.engine.trials import Trials
 from pipeline.engine.variance import Variance
-from pipeline.errors import MachineError, PipelineError
+from pipeline.errors import MachineError
 from pipeline.frozen import digest
 from pipeline.record import events
 from pipeline.record.ledger import Ledger
@@ -25,15 +25,6 @@ from pipeline.record.record import Record, Run
 from pipeline.record.sources import code
 from pipeline.study.study import Study
 from pipeline.study.tuning import RACE
-
-MAX_ATTEMPTS = 3
-MAX_FAILED_IN_A_ROW = 3
-
-
-class TooManyFailures(PipelineError):
-    """Different runs failed one after another: the fault is not one configuration's."""
-
-    exit_code = 3
 
 
 class Plan:
@@ -70,9 +61,8 @@ class Plan:
         self.last_row = study.ablation.replicates  # beyond, none is begun for want of time
         self.raced_late = self.by_rows = False  # by_rows: no pilot before the others' replicates
         self.live: dict[str, str] = {}  # segment that has not ended → its run
-        self.failed_in_a_row: list[str] = []
+        self.failures = Failures(ledger)
         self.searches.replay(ledger.events)
-        self.attempts: Counter[str] = Counter()
         self.replicates = Replicates(study, record, self.searches, ahead)
         self.again = deque(r.key for r in record.runs.values() if r.unfinished and self._wanted(r))
         self.searches.settle(self.again)
@@ -133,11 +123,12 @@ class Plan:
             raise MachineError(outcome.error)
         run = self.record.runs[key]
         if outcome.status == "failed":
-            self.attempts[key] += not outcome.blameless
-            self._fail(run, segment, outcome.error, retry=outcome.retry)
+            if self.failures.again(run, segment, outcome):
+                self.again.append(key)
+            elif run.worst and run.kind == "trial":
+                self.searches.diverged(run)
             return
-        self.failed_in_a_row.clear()
-        del self.attempts[key]  # what comes next is another segment's
+        self.failures.over(key)
         if outcome.status == "diverged":
             self.ledger.append(outcome.end(key, "diverged"))
             if run.kind == "trial":
@@ -291,11 +282,12 @@ class Plan:
             knobs=knobs,
             asked=asked,
             values=sorted(twin.rungs.items()),
-            diverged=twin.status == "diverged",
+            diverged=twin.worst,
             sent=None if twin.rung in twin.rungs else twin.rung,
         )
         self.searches.twin(trials, self.ledger.append(event), twin)
-        if twin.unfinished and key not in self.busy() and not self.attempts[key]:
+        left = twin.unfinished and key not in self.busy() and not twin.worst
+        if left and not self.failures.attempts[key]:
             self.again.append(key)  # of a search that has no part in this session
         return None
 
@@ -320,12 +312,13 @@ class Plan:
         stop = ladder.stop(config.epochs, rung)
         if (test := run.kind != "trial") or run.search == RACE:
             rung, stop = -1 if test else ladder.num_rungs - 1, config.epochs
-        start = self.ledger.append(events.Start(run=run.key, rung=rung, code=self._code(config)))
+        code, parts = self._code(config), self.failures.parts(run)
+        start = self.ledger.append(events.Start(run=run.key, rung=rung, code=code, parts=parts))
         self.searches.sent(run, rung)
         name = f"{self.record.header.id}.{start.seq}"
         self.live[name] = run.key
         seeds = self.keys.seeds(run.replicate)
-        return Segment(name, run.key, config, seeds, stop, len(run.epochs), test, start.code)
+        return Segment(name, run.key, config, seeds, stop, len(run.epochs), test, code, parts)
 
     def _code(self, config: TrainConfig) -> str:
         """What stands for the code that the run is trained by, which is recorded once."""
@@ -333,18 +326,3 @@ class Plan:
         if digest(found) not in self.record.code:
             self.ledger.append(events.Code(id=digest(found), parts=found))
         return digest(found)
-
-    def _fail(self, run: Run, segment: str, error: str, *, retry: bool) -> None:
-        facts = run_log.facts(run, error, self.attempts[run.key])
-        log = run_log.write(self.ledger.folder, run.key, segment, facts)
-        self.ledger.append(events.Fail(run=run.key, error=error, log=log))
-        if retry and self.attempts[run.key] < MAX_ATTEMPTS:
-            self.again.append(run.key)
-            return
-        self.ledger.append(events.End(run=run.key, status="failed", error=error))
-        self.failed_in_a_row.append(run.key)
-        if len(self.failed_in_a_row) >= MAX_FAILED_IN_A_ROW:
-            raise TooManyFailures(
-                f"{MAX_FAILED_IN_A_ROW} different runs failed one after another, the last one "
-                f"with: {error}; what is done is kept, the same command goes on from here"
-            )

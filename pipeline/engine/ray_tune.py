@@ -310,6 +310,6 @@ def carry_out(
 
     with run_log.captured(order.output):
         outcome = work(order, report)
-    if outcome.status != "failed":
+    if outcome.status != "failed" or outcome.parts:
         run_log.discard(order.output)
     report(outcome)

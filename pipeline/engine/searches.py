@@ -123,7 +123,7 @@ class Searches:
             trials.reached(run, rung, value)
 
     def diverged(self, run: Run) -> None:
-        """`run` diverged."""
+        """`run` diverged, or cannot be trained here."""
         for trials in self._of(run):
             trials.diverged(run)
 

@@ -196,7 +196,7 @@ class Trials:
         self.sampler.tell(number, rung, self._sign * value, self._costs(run))
 
     def diverged(self, run: Run) -> None:
-        """`run` diverged on its way to the rung it was sent to."""
+        """`run` diverged on its way to the rung it was sent to, or cannot be trained here."""
         number = self.numbers[run.key]
         self.scheduler.diverge(number, run.rung)
         for one in (number, *self._twins[run.key]):
@@ -212,4 +212,6 @@ class Trials:
             case events.Start():
                 self.sent(run, event.rung)
             case events.End(status="diverged"):
+                self.diverged(run)
+            case events.End(infeasible=True) if run.kind == "trial":
                 self.diverged(run)

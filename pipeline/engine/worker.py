@@ -17,6 +17,8 @@ from pipeline.core.finished import evidence
 from pipeline.core.finished.finish import Finished
 from pipeline.core.finished.gather import gather
 from pipeline.core.finished.macs import num_macs
+from pipeline.core.loop import finer
+from pipeline.core.memory import DoesNotFit, free, out_of_memory
 from pipeline.core.parts import parts_of
 from pipeline.core.setup import describe
 from pipeline.core.train import (
@@ -45,7 +47,16 @@ RETRIED = (
 
 
 def work(order: Order, on_epoch: Callable[[dict[str, float]], None]) -> Outcome:
-    """Train one segment; never raises for what a configuration can cause."""
+    """Train one segment; never raises for what a configuration can cause. Where memory ran out,
+    nothing of the attempt is left.
+    """
+    outcome = _worked(order, on_epoch)
+    if outcome.parts or outcome.infeasible:
+        free()
+    return outcome
+
+
+def _worked(order: Order, on_epoch: Callable[[dict[str, float]], None]) -> Outcome:
     try:
         if order.code and order.code != digest(code(order.config)):
             raise UserError(
@@ -65,8 +76,26 @@ def work(order: Order, on_epoch: Callable[[dict[str, float]], None]) -> Outcome:
     except Exception as error:
         traceback.print_exc()
         text = printable(f"{type(error).__name__}: {error}", 500)
-        retry = isinstance(error, RETRIED) or "out of memory" in text
-        return Outcome(status="failed", error=text, retry=retry)
+        if isinstance(error, DoesNotFit) or out_of_memory(error):
+            return _too_large(order, error, text)
+        return Outcome(status="failed", error=text, retry=isinstance(error, RETRIED))
+
+
+def _too_large(order: Order, error: Exception, text: str) -> Outcome:
+    """The device's memory is too small: the same batch in more parts may fit, a picture alone that
+    could not be judged never does.
+    """
+    if isinstance(error, DoesNotFit):
+        least, parts = "one picture at a time", 0
+    else:
+        least, parts = (
+            "in parts of 2 pictures",
+            finer(order.config, order.parts, order.num_processes),
+        )
+    if parts:
+        return Outcome(status="failed", error=text, parts=parts)
+    said = f"does not fit this device's memory even {least}: {text}"
+    return Outcome(status="failed", error=said, infeasible=True)
 
 
 def _train(order: Order, on_epoch: Callable[[dict[str, float]], None], lease: Lease) -> Outcome:
@@ -83,6 +112,7 @@ def _train(order: Order, on_epoch: Callable[[dict[str, float]], None], lease: Le
             init=order.seeds.weights,
             folder=order.folder,
             stop=order.stop,
+            parts=order.parts,
             reported=order.reported,
             on_epoch=tell,
             before_save=lease.check,
@@ -219,6 +249,7 @@ def follow(text: str, rank: str, meeting: str) -> None:
             init=order.seeds.weights,
             folder=order.folder,
             stop=order.stop,
+            parts=order.parts,
             device=order.device,
             group=group,
         )

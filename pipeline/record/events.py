@@ -144,7 +144,7 @@ class Twin(Event):
     values: Annotated[list[Pair], "rung, value that the run had by then"] = field(
         default_factory=list
     )
-    diverged: Annotated[bool, "whether the run had by then"] = False
+    diverged: Annotated[bool, "whether the run had by then, or was infeasible"] = False
     sent: Annotated[int | None, "rung that the run was on its way to"] = None
 
 
@@ -205,6 +205,9 @@ class Start(Event):
     run: Annotated[str, "key of the run"]
     rung: Annotated[int, "that it is sent to; -1 for an arm"]
     code: Annotated[str, "id of the code that it is trained by; '': not recorded"] = ""
+    parts: Annotated[int, "of a batch, where memory asked for more than `accumulate`"] = field(
+        default=0, metadata=SPARSE
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -268,6 +271,9 @@ class End(Event):
         default_factory=dict, metadata=SPARSE
     )
     early: Annotated[bool, "whether its patience ran out"] = field(default=False, metadata=SPARSE)
+    infeasible: Annotated[bool, "whether it failed as it does not fit the device's memory"] = field(
+        default=False, metadata=SPARSE
+    )
     evidence: Annotated[str, "SHA-256 of the file that it left for the report"] = field(
         default="", metadata=SPARSE
     )

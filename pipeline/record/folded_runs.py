@@ -76,6 +76,7 @@ class Runs:
         if event.code not in ("", *run.code):
             run.code.append(event.code)
         run.status, run.rung, run.error = "running", event.rung, ""
+        run.parts, run.infeasible = event.parts or run.parts, False
 
     def _epoch(self, event: events.Epoch) -> None:
         run, metrics = self.runs[event.run], event.metrics
@@ -94,4 +95,5 @@ class Runs:
             setattr(run, name, getattr(event, name) or getattr(run, name))
         run.test_loss, run.test_acc = event.test_loss, event.test_acc
         run.final, run.early = event.final, event.early or run.early
+        run.infeasible = event.infeasible
         run.metrics = event.metrics

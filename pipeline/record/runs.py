@@ -60,6 +60,8 @@ class Run:
     )  # of a finished model that was compressed or averaged over views
     metrics: dict[str, float] = field(default_factory=dict)  # of the user's own, beside test_acc
     early: bool = False  # its patience ran out
+    parts: int = 0  # of a batch, where memory asked for more than `accumulate`
+    infeasible: bool = False  # it has failed, as it does not fit its device's memory
     attempts: int = 0  # failures so far
     error: str = ""
     log: str = ""  # what a failure left, relative to the study's folder
@@ -109,13 +111,24 @@ class Run:
         return (max(self.rungs), self.rungs[max(self.rungs)]) if self.rungs else None
 
     @property
+    def worst(self) -> bool:
+        """Whether searches take it for worse than any value: it diverged, or is infeasible."""
+        return self.status == "diverged" or self.infeasible
+
+    @property
+    def given_up(self) -> bool:
+        """Whether it has ended for good without a result: what a search was told stays."""
+        return self.status == "diverged" or (self.infeasible and self.kind == "trial")
+
+    @property
     def unfinished(self) -> bool:
-        """Whether a new session takes it up: interrupted, failed (the cause may be mended), or a
-        trial that has reached the top rung but was killed before that was written."""
+        """Whether a new session takes it up: interrupted, failed (the cause may be mended) and not
+        given up, or a trial that has reached the top rung but was killed before that was written.
+        """
         at_top = self.status == "paused" and (
             self.early or len(self.epochs) >= self.config["epochs"]
         )
-        return self.status in ("new", "running", "failed") or at_top
+        return (self.status in ("new", "running", "failed") and not self.given_up) or at_top
 
     def metric(self, name: str) -> float | None:
         """A result under the common vocabulary: test_* as recorded, last_* at the last epoch, the

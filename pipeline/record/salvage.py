@@ -100,7 +100,7 @@ class Salvage:
 
     def _lose(self) -> None:
         runs = self.record.runs.values()
-        self._cut |= {run.key for run in runs if run.status not in ("complete", "diverged")}
+        self._cut |= {run.key for run in runs if run.status != "complete" and not run.given_up}
         self._gap = True
 
     def _stands(self, event: Event, line: Line) -> bool:
@@ -138,7 +138,7 @@ class Salvage:
         run = self.record.runs[twin.run]
         sent = None if run.rung in run.rungs else run.rung
         then = (dict(twin.values), twin.diverged)
-        return then == (run.rungs, run.status == "diverged") and told in (sent, ...)
+        return then == (run.rungs, run.worst) and told in (sent, ...)
 
     def _keeps(self, line: Line) -> bool:
         """Renumber and fold an event whose ground is kept; one that is sealed and no event of a

@@ -54,6 +54,7 @@ class Progress:
         self._every, self._results = _thinned(plan), 0
         self._begun = self._last = time.monotonic()
         self._before = sum(len(run.epochs) for run in plan.record.runs.values())
+        self._parts = {key: run.parts for key, run in plan.record.runs.items()}
         self._epochs = 0
         self._first_epoch = 0.0
 
@@ -76,7 +77,7 @@ class Progress:
             self._first_epoch = self._first_epoch or time.monotonic()
         line = self._line(event) if self.verbosity >= 0 else ""
         bad = isinstance(event, events.End) and event.status in ("diverged", "failed")
-        loud = self.verbosity > 0 or isinstance(event, events.Fail) or bad
+        loud = self.verbosity > 0 or isinstance(event, events.Fail | events.Start) or bad
         if line and not loud and self._live is None:
             self._results += 1
             loud = self._results % self._every == 0
@@ -102,6 +103,10 @@ class Progress:
                     f"{run.selects} {metrics[run.selects]:.4f}  val_loss {metrics['val_loss']:.4f}"
                 )
                 return f"{label(run)}  {place}  {values}"
+            case events.Start() if event.parts > self._parts.get(event.run, 0):
+                self._parts[event.run] = event.parts
+                now = f"a batch is computed in {event.parts} parts"
+                return f"{label(runs[event.run])}  out of memory: from here on {now}"
             case events.Rung():
                 run = runs[event.run]
                 ranks = self._rung(event.rung)

@@ -8,7 +8,7 @@ from pipeline.analysis.stats import MIN_REPLICATES
 from pipeline.analysis.wording import listed
 from pipeline.counts import duration, plural
 from pipeline.record.record import Record
-from pipeline.report.sections import beyond, costs, effects, looks
+from pipeline.report.sections import beyond, costs, effects, looks, memory
 from pipeline.report.sections.tuning import hyperparameters
 from pipeline.study.study import Study
 
@@ -63,6 +63,7 @@ def footnotes(ablation: Ablation, record: Record, study: Study) -> Iterator[str]
     yield from costs.measured(ablation, record)
     num_params = {row.arm: row.num_params for row in ablation.rows}
     yield from filter(None, (matched_note(study, num_params), post_hoc(record)))
+    yield from memory.notes(ablation, record)
     yield "Runs: " + _tally(ablation)
     yield f"Scope: {_scope(ablation, record)}"
 

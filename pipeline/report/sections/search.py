@@ -119,7 +119,7 @@ def _own(search: Search, study: Study) -> tuple[list[dict[str, Scalar]], list[fl
     have reached, more being better; of one that diverged on its way there minus infinity.
     """
     told = [
-        run.rungs if run.status != "diverged" else {**run.rungs, run.rung: -math.inf * run.sign}
+        run.rungs if not run.worst else {**run.rungs, run.rung: -math.inf * run.sign}
         for run in search.trials
     ]
     rung = max(range(search.num_rungs), key=lambda rung: sum(rung in rungs for rungs in told))
