@@ -13,7 +13,7 @@ import numpy.typing as npt
 from pipeline.analysis.chance import learned
 from pipeline.data.listing import UNKNOWN
 
-CLEAR = 0.1  # of the usual confidence in a label: below it the label is all but ruled out
+CLEAR = 0.05  # of the usual confidence in a label: below it the label is all but ruled out
 CONFUSED = 0.2  # of a class's pictures: where more are taken for one other, it is the classes
 
 Ints = npt.NDArray[np.int64]

@@ -256,8 +256,8 @@ def _read() -> Iterator[Block]:
         "A picture is listed where the mean answer of the runs that learned neither from it nor "
         "from an exact copy of it reaches the usual confidence in another class and prefers it "
         "(confident learning, Northcutt et al. 2021). It is clear where its own class gets less "
-        "than a tenth of what is usual and another is likelier. These are suspicions, not errors: "
-        "a picture may be hard, show two things, or be of a class that all networks confuse. The "
-        "best epoch of each run was chosen on the pictures that it validates. When labels are "
-        "corrected the pictures are others, and the study has a record of its own."
+        "than a twentieth of what is usual and another is likelier. These are suspicions, not "
+        "errors: a picture may be hard, show two things, or be of a class that all networks "
+        "confuse. The best epoch of each run was chosen on the pictures that it validates. When "
+        "labels are corrected the pictures are others, and the study has a record of its own."
     )
