@@ -61,8 +61,9 @@ class Outcome:
     disk refuses.
 
     retry: another attempt may go better; blameless: the failure is not the run's; parts: memory ran
-    out, go on in so many parts of a batch; infeasible: it did, and there is nothing left to cut.
-    The other facts are those of the run's end (see `End`).
+    out, go on in so many parts of a batch; infeasible: it did, and there is nothing left to cut;
+    broken: its process can train nothing any more. The other facts are those of the run's end (see
+    `End`).
     """
 
     status: Literal["reached", "diverged", "failed", "machine"]
@@ -71,6 +72,7 @@ class Outcome:
     blameless: bool = False
     parts: int = 0
     infeasible: bool = False
+    broken: bool = False
     best_epoch: int = 0
     num_params: int = 0
     num_macs: int = 0

@@ -302,7 +302,9 @@ def train_segment(config: dict[str, str]) -> None:
 def carry_out(
     order: Order, work: Callable[[Order, Callable[[dict[str, float]], None]], Outcome]
 ) -> None:
-    """Do the order's work; every epoch and, last, the outcome are reported."""
+    """Do the order's work; every epoch and, last, the outcome are reported. Raises RuntimeError
+    after that where the process is broken: Tune ends one that fails, and begins another.
+    """
 
     def report(told: dict[str, float] | Outcome) -> None:
         run_log.bound(order.output)
@@ -313,3 +315,5 @@ def carry_out(
     if outcome.status != "failed" or outcome.parts:
         run_log.discard(order.output)
     report(outcome)
+    if outcome.broken:
+        raise RuntimeError(outcome.error)

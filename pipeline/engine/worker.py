@@ -44,6 +44,8 @@ RETRIED = (
     ConnectionError,
     MemoryError,
 )  # deterministic errors (a wrong shape) are not worth a second try
+# what a GPU could not compute, or lost: all that its process asks of it from there on fails as well
+BROKEN = "CUDA error: "
 
 
 def work(order: Order, on_epoch: Callable[[dict[str, float]], None]) -> Outcome:
@@ -78,7 +80,9 @@ def _worked(order: Order, on_epoch: Callable[[dict[str, float]], None]) -> Outco
         text = printable(f"{type(error).__name__}: {error}", 500)
         if isinstance(error, DoesNotFit) or out_of_memory(error):
             return _too_large(order, error, text)
-        return Outcome(status="failed", error=text, retry=isinstance(error, RETRIED))
+        broken = isinstance(error, RuntimeError) and BROKEN in str(error)
+        retry = broken or isinstance(error, RETRIED)
+        return Outcome(status="failed", error=text, retry=retry, broken=broken)
 
 
 def _too_large(order: Order, error: Exception, text: str) -> Outcome:
