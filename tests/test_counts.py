@@ -52,6 +52,8 @@ SEVERAL = {  # never one of them, or no number
     ),
     *(
         "num_lost",
+        "max(cut)",
+        "event.parts",
         "curves.tail",
         "len(curves)",
         "more",

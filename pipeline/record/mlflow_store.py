@@ -36,6 +36,8 @@ def connect(uri: str, root: Path, scratch: Path) -> Any:
     one without asking.
     """
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    # a server's client prints each run's address, with the password in it
+    os.environ["MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT"] = "true"
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
     store = root / FILE
