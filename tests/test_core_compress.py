@@ -26,6 +26,7 @@ from pipeline.core.finished.finish import _batches, evaluate_views, finish, has_
 from pipeline.core.finished.int8 import Conv8, Linear8, has_int8
 from pipeline.core.models import CNN, MODELS
 from pipeline.core.pictures import Pictures
+from pipeline.core.setup import build_model
 
 CPU = torch.device("cpu")
 
@@ -248,6 +249,19 @@ def test_ranges_come_from_as_many_pictures_as_asked() -> None:
     batches[1][2:] = 50.0
     small = compress(Int8Static(num_calibration=6), model, iter(batches))
     assert small[1].range[0] == pytest.approx(2 / 255)  # type: ignore[index, union-attr]
+
+
+@pytest.mark.parametrize("how", [how for how in COMPRESSIONS if how is not NoCompression])
+def test_narrow_shortcuts_are_compressed_as_they_were_made(how: Any) -> None:
+    """On a CPU they are trained on pictures in which what they skip is left out already."""
+    config = SMALL.override({"model.name": "resnet18", "model.width": 4})
+    trained = build_model(config, digits(channels=3, size=32), CPU, pretrained=False)
+    plain = config.model.build(3, 32, 10)
+    plain.load_state_dict(trained.state_dict())
+    x = torch.randn(8, 3, 32, 32)
+    last = x.contiguous(memory_format=torch.channels_last)
+    found = compress(how(), trained, [last])(last)
+    torch.testing.assert_close(found, compress(how(), plain, [x])(x), atol=1e-3, rtol=1e-2)
 
 
 def test_compressed_digits_are_still_read(learned: Any) -> None:

@@ -1,6 +1,5 @@
 """From a config and its pictures to what is trained: network, normalisation, identity."""
 
-import functools
 from dataclasses import dataclass
 
 import torch
@@ -11,6 +10,7 @@ from pipeline.core.augmentation.pixels import Pixels, imagenet
 from pipeline.core.config import TrainConfig
 from pipeline.core.finished.artifact import Artifact
 from pipeline.core.identity import Identity
+from pipeline.core.skips import skip_before
 from pipeline.core.weights import apply, normalisation
 from pipeline.data.cache import Data
 from pipeline.data.splits import Split, Splits
@@ -64,35 +64,8 @@ def build_model(
     if _channels_last(inputs):
         model = model.to(memory_format=torch.channels_last)
         if device.type == "cpu":
-            _skip_before(model)
+            skip_before(model)
     return model
-
-
-def _skip_before(model: nn.Module) -> None:
-    """Convolutions of one pixel that skip pixels, as a ResNet's shortcuts, get a picture in which
-    those are left out already: the same function.
-
-    In channels_last fp32 their backward writes past its memory for 2 to 7 channels (torch 2.15 on
-    CPUs), which kills the process or changes what lies there.
-    """
-    for layer in model.modules():
-        if (
-            isinstance(layer, nn.Conv2d)
-            and layer.kernel_size == (1, 1)
-            and layer.stride != (1, 1)
-            and layer.padding in ((0, 0), "valid")
-            and layer.groups == 1
-            and layer.in_channels < 8
-        ):
-            layer.register_forward_pre_hook(functools.partial(_skip, layer.stride))
-            layer.stride = (1, 1)
-
-
-def _skip(
-    stride: tuple[int, ...], _layer: nn.Module, given: tuple[torch.Tensor, ...]
-) -> tuple[torch.Tensor, ...]:
-    down, right = stride
-    return (given[0][..., ::down, ::right], *given[1:])
 
 
 def describe(config: TrainConfig, inputs: Inputs) -> Artifact:

@@ -27,6 +27,7 @@ from pipeline.core.finished.final import (
 )
 from pipeline.core.finished.int8 import Conv8, Linear8, has_int8
 from pipeline.core.memory import in_parts
+from pipeline.core.skips import skip_within
 
 log = logging.getLogger(__name__)
 
@@ -55,6 +56,7 @@ def compress(config: Compress, model: nn.Module, calibration: Iterable[Tensor]) 
     `calibration`: batches of normalised training pictures [B, C, S, S], as the model takes them.
     """
     small = copy.deepcopy(model).eval().requires_grad_(False)
+    skip_within(small)
     match config:
         case Prune():
             _prune(small, config.amount)
