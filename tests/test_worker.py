@@ -327,10 +327,14 @@ from pipeline.core.setup import describe
 from pipeline.core.train import train
 train(SMALL.override({"epochs": 1}), digits(), seed=0)
 assert num_macs(describe(SMALL, digits())) > 0
+looked_through = [hasattr(module, "__wrapped__") for module in [*sys.modules.values()]]
 print("torch._dynamo.convert_frame" in sys.modules)
-layer = torch.nn.Linear(4, 2)
-x = torch.ones(3, 4)
-print(bool(torch.compile(layer, backend="eager")(x).equal(layer(x))))
+standing_in = torch._dynamo
+from torch._dynamo.eval_frame import OptimizedModule
+assert standing_in.disable(recursive=False)(len)([1]) == standing_in.disable()(len)([1]) == 1
+layer, x = torch.nn.Linear(4, 2), torch.ones(3, 4)
+compiled = torch.compile(layer, backend="eager")
+print(isinstance(compiled, OptimizedModule) and bool(compiled(x).equal(layer(x))))
 import torch._dynamo.config
 print("torch._dynamo.convert_frame" in sys.modules, type(sys.modules["torch._dynamo"]).__name__)
 """
