@@ -184,6 +184,12 @@ def test_nothing_of_a_run_that_did_not_fit_is_left(
     assert alive == [0]
 
 
+def test_a_smaller_network_is_not_judged_in_the_parts_of_the_one_before(order: Order) -> None:
+    memory._fits["cpu"] = 1
+    assert work(order, lambda _: None).status == "reached"
+    assert not memory._fits
+
+
 def test_a_judge_that_takes_no_single_picture_is_infeasible_at_once(
     order: Order, monkeypatch: pytest.MonkeyPatch
 ) -> None:

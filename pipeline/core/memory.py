@@ -15,8 +15,8 @@ WORDS = ("out of memory", "can't allocate memory", "ALLOC_FAILED")
 """What torch's allocators say, and cuDNN and cuBLAS, which take memory of their own."""
 
 _fits: dict[str, int] = {}
-"""Kind of device → rows that are computed at once there from now on, for as long as the process
-lives; none where all that was asked for has fitted."""
+"""Kind of device → rows that are computed at once there from now on, until that is forgotten; none
+where all that was asked for has fitted."""
 
 
 class DoesNotFit(Exception):
@@ -39,6 +39,13 @@ def free() -> None:
         torch.cuda.empty_cache()
 
 
+def forget() -> None:
+    """Try all rows at once again: another network may be smaller than the one before, and what
+    else filled the memory may be gone.
+    """
+    _fits.clear()
+
+
 def in_parts(compute: Callable[..., Found], *batch: Tensor) -> list[Found]:
     """What `compute` makes of the tensors' rows, in their order: of all at once, or, where memory
     runs out, of half as many, and so on.
@@ -59,6 +66,7 @@ def in_parts(compute: Callable[..., Found], *batch: Tensor) -> list[Found]:
             if not out_of_memory(error):
                 raise
             if size == 1:
+                forget()
                 raise DoesNotFit(str(error)) from error
         free()
         _fits[device] = size // 2

@@ -18,7 +18,7 @@ from pipeline.core.finished.finish import Finished
 from pipeline.core.finished.gather import gather
 from pipeline.core.finished.macs import num_macs
 from pipeline.core.loop import finer
-from pipeline.core.memory import DoesNotFit, free, out_of_memory
+from pipeline.core.memory import DoesNotFit, forget, free, out_of_memory
 from pipeline.core.parts import parts_of
 from pipeline.core.setup import describe
 from pipeline.core.train import (
@@ -52,6 +52,7 @@ def work(order: Order, on_epoch: Callable[[dict[str, float]], None]) -> Outcome:
     """Train one segment; never raises for what a configuration can cause. Where memory ran out,
     nothing of the attempt is left.
     """
+    forget()
     outcome = _worked(order, on_epoch)
     if outcome.parts or outcome.infeasible:
         free()
