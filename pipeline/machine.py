@@ -3,6 +3,7 @@
 import importlib.metadata
 import os
 import platform
+import re
 import shutil
 import stat
 import subprocess
@@ -180,8 +181,7 @@ def _count_gpus() -> int:
     search of hours on the CPU instead is nothing to begin in silence.
     """
     device = next((one for one in GPU_DEVICES if Path(one).exists()), "")
-    hidden = os.environ.get("CUDA_VISIBLE_DEVICES", "0").strip() in ("", "-1")
-    if not device or hidden:
+    if not device or _hidden(os.environ.get("CUDA_VISIBLE_DEVICES")):
         return 0  # without waiting for torch
     import torch
 
@@ -199,6 +199,13 @@ def _count_gpus() -> int:
         f"--gpus-per-trial: {device} is a driver of NVIDIA's, but torch {torch.__version__} can "
         f"use no GPU ({why}); {INSTALL}"
     )
+
+
+def _hidden(visible: str | None) -> bool:
+    """Whether CUDA_VISIBLE_DEVICES leaves no GPU: what comes before the first that is neither an
+    index nor a UUID is all that counts (`-1`, Slurm's `NoDevFiles`).
+    """
+    return visible is not None and not re.match(r"\s*(\d|GPU-|MIG-)", visible)
 
 
 def _require_kernels() -> None:

@@ -254,8 +254,13 @@ def test_a_gpu_that_torch_cannot_use_is_refused_and_never_silently_a_cpu(
     assert (means.device, "install a torch" in wrong) == ("cpu", True)
     found = next(one for one in surroundings(tmp_path, means, wrong) if one.what == "processors")
     assert (found.level, wrong in found.said) == ("error", True)
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
-    assert machine.resources(2, None).device == "cpu", "its owner has hidden it"
+    for hidden in ("", " ", "-1", "-1,0", "NoDevFiles", "none"):
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", hidden)
+        assert machine.resources(2, None).device == "cpu", "its owner has hidden it"
+    for visible in ("0", " 1,0", "GPU-8932f937", "MIG-GPU-8932f937/1/2", "0,-1"):
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+        with pytest.raises(UserError, match="can use no GPU"):
+            machine.resources(2, None)
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
     monkeypatch.setattr(machine, "NVIDIA", ())
     assert machine.resources(2, None).device == "cpu", "WSL has its file without one of NVIDIA's"
