@@ -204,7 +204,7 @@ class Heartbeat(tune.Callback):
 
     def __init__(self, segments: Segments, on_step: Callable[[], None]) -> None:
         self.segments, self.on_step = segments, on_step
-        self.begun, self.answered = time.monotonic(), False
+        self.asked, self.answered = float("inf"), False  # asked: since when a worker is waited for
 
     def on_step_end(self, *, trials: list[Any], **_: Any) -> None:
         self.segments.settle(trials)
@@ -216,7 +216,9 @@ class Heartbeat(tune.Callback):
     def _require_an_answer(self, trials: list[Any]) -> None:
         """Raise MachineError where Ray, asked for workers, gives none: it would wait for ever."""
         self.answered = self.answered or any(trial.status != Trial.PENDING for trial in trials)
-        if not self.answered and trials and time.monotonic() - self.begun > ANSWER_SECONDS:
+        if trials:
+            self.asked = min(self.asked, time.monotonic())
+        if not self.answered and time.monotonic() - self.asked > ANSWER_SECONDS:
             asked = self.segments.resources
             what = (
                 f"{asked.gpus_per_trial:g} of {plural(asked.num_gpus, 'GPU')}"
