@@ -507,6 +507,23 @@ def test_the_next_command_tries_an_arm_that_did_not_fit_once_more_and_no_trial(
     assert open_plan(tmp_path, study).done()
 
 
+def test_what_never_fitted_is_tried_as_it_was_asked_for_by_the_next_command(tmp_path):
+    """A larger device needs no parts; what has epochs already goes on in those of their last."""
+    plan = open_plan(tmp_path, search_study(), with_search=False)
+    for outcome in (
+        Outcome(status="failed", error="no memory", parts=16),
+        Outcome(status="failed", error="no memory", infeasible=True),
+    ):
+        segment = plan.next()
+        plan.finish(segment.name, outcome)
+    assert (segment.parts, plan.record.runs[segment.run].parts) == (16, 0)
+    plan.ledger.close()
+    again = open_plan(tmp_path, search_study(), with_search=False)
+    first = again.next()
+    assert (first.run, first.parts) == (segment.run, 0)
+    again.ledger.close()
+
+
 def test_different_runs_failing_one_after_another_end_the_study(tmp_path):
     study = search_study()
     with pytest.raises(TooManyFailures, match="the worker process died") as caught:

@@ -96,4 +96,6 @@ class Runs:
         run.test_loss, run.test_acc = event.test_loss, event.test_acc
         run.final, run.early = event.final, event.early or run.early
         run.infeasible = event.infeasible
+        if event.infeasible and not run.epochs:
+            run.parts = 0  # nothing was learned in them, and a larger device asks for none
         run.metrics = event.metrics
