@@ -174,7 +174,8 @@ class Session:
         if interrupts.signal:
             return 128 + interrupts.signal
         apart = {run.key for run in self.record.apart()}
-        failed = any(r.status == "failed" for r in self.record.runs.values() if r.key not in apart)
+        mine = (run for run in self.record.runs.values() if run.key not in apart)
+        failed = any(run.status == "failed" and not run.given_up for run in mine)
         return 0 if status == "complete" and complete and not failed else 3
 
     def _prepare(self) -> "Data":
