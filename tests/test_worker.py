@@ -4,8 +4,6 @@ end.
 
 import json
 import os
-import subprocess
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -315,38 +313,3 @@ def test_a_worker_that_does_not_let_go_fails_the_segment_for_now(order, monkeypa
         outcome = work(order, refuse)
     assert (outcome.status, outcome.retry) == ("failed", True)
     assert "another process still writes in" in outcome.error
-
-
-COMPILER = """
-import sys, torch
-from pipeline.core.process import tune_process
-tune_process()
-from pipeline.testing.scans import SMALL, digits
-from pipeline.core.finished.macs import num_macs
-from pipeline.core.setup import describe
-from pipeline.core.train import train
-train(SMALL.override({"epochs": 1}), digits(), seed=0)
-assert num_macs(describe(SMALL, digits())) > 0
-looked_through = [hasattr(module, "__wrapped__") for module in [*sys.modules.values()]]
-print("torch._dynamo.convert_frame" in sys.modules)
-standing_in = torch._dynamo
-from torch._dynamo.eval_frame import OptimizedModule
-assert standing_in.disable(recursive=False)(len)([1]) == standing_in.disable()(len)([1]) == 1
-layer, x = torch.nn.Linear(4, 2), torch.ones(3, 4)
-compiled = torch.compile(layer, backend="eager")
-print(isinstance(compiled, OptimizedModule) and bool(compiled(x).equal(layer(x))))
-import torch._dynamo.config
-print("torch._dynamo.convert_frame" in sys.modules, type(sys.modules["torch._dynamo"]).__name__)
-"""
-
-
-def test_torchs_compiler_is_loaded_by_those_alone_who_compile() -> None:
-    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])}
-    found = subprocess.run(
-        (sys.executable, "-c", COMPILER),
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert found.stdout.splitlines() == ["False", "True", "True module"], found.stderr

@@ -211,3 +211,34 @@ def test_orders_and_outcomes_carry_it(order: Order) -> None:
     outcome = Outcome(status="failed", error="no", parts=8)
     assert Report.from_json(Report("feed.1", outcome).to_json()).told == outcome
     assert Outcome(status="failed", infeasible=True).end("r", "failed").infeasible
+
+
+@pytest.mark.parametrize(
+    ("share", "left", "own", "verdict"),
+    [
+        (1.0, 70, 5, "infeasible"),
+        (1.0, 10, 60, "infeasible"),
+        (1.0, 10, 5, "another time"),
+        (0.25, 10, 20, "infeasible"),
+        (2.0, 40, 5, "another time"),
+    ],
+)
+def test_what_other_processes_hold_is_no_fault_of_the_configuration(
+    order: Order,
+    share: float,
+    left: int,
+    own: int,
+    verdict: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A GPU of 80 GB: what is free, and what this process holds."""
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda: (left * 2**30, 80 * 2**30))
+    monkeypatch.setattr(torch.cuda, "memory_reserved", lambda: own * 2**30)
+    order = replace(order, device="cuda", share=share)
+    found = worker._too_large(order, memory.DoesNotFit("none left"), "none left")
+    assert (found.infeasible, found.retry) == (verdict == "infeasible", verdict == "another time")
+    if found.retry:
+        assert found.error == (
+            f"other processes hold {80 - left - own}.0 of the GPU's 80.0 GB: none left"
+        )
+    assert worker._too_large(replace(order, device="cpu"), memory.DoesNotFit(), "").infeasible

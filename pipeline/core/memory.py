@@ -13,6 +13,7 @@ Found = TypeVar("Found")
 
 WORDS = ("out of memory", "can't allocate memory", "ALLOC_FAILED")
 """What torch's allocators say, and cuDNN and cuBLAS, which take memory of their own."""
+OTHERS = 0.25  # of a GPU: a screen and other processes' bare contexts
 
 _fits: dict[str, int] = {}
 """Kind of device → rows that are computed at once there from now on, until that is forgotten; none
@@ -37,6 +38,19 @@ def free() -> None:
     gc.collect()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
+
+
+def crowded(device: str, share: float) -> str:
+    """How much of a GPU other processes hold, where that is far more than the rest of a run's
+    `share` of it: then a network that does not fit may fit another time. '' where not.
+    """
+    if device != "cuda":
+        return ""
+    left, total = torch.cuda.mem_get_info()
+    others = total - left - torch.cuda.memory_reserved()
+    if others <= (1 + OTHERS - min(share, 1.0)) * total:
+        return ""
+    return f"other processes hold {others / 2**30:.1f} of the GPU's {total / 2**30:.1f} GB"
 
 
 def forget() -> None:

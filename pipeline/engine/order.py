@@ -21,10 +21,10 @@ class Order:
     """What a worker process is told: train `config` in `folder` up to epoch `stop`, report the
     epochs after `reported`, evaluate the finished model where `test`.
 
-    parts: of a batch, where memory asks for more than the config's `accumulate`. code: what stands
-    for the code to train it by (see `sources`); "" is not compared. evidence:
-    the file to leave for the report; output: that for what the worker prints; data: the folder of
-    the decoded pictures.
+    parts: of a batch, where memory asks for more than the config's `accumulate`. share: of a GPU, 1
+    and more for whole ones. code: what stands for the code to train it by (see `sources`); "" is
+    not compared. evidence: the file to leave for the report; output: that for what the worker
+    prints; data: the folder of the decoded pictures.
     """
 
     segment: str
@@ -41,6 +41,7 @@ class Order:
     device: str
     parts: int = 0
     num_processes: int = 1
+    share: float = 1.0
 
     def to_json(self) -> str:
         config = self.config.model_dump(mode="json")
@@ -162,6 +163,7 @@ class Segment:
             device=resources.device,
             parts=self.parts,
             num_processes=resources.processes,
+            share=resources.gpus_per_trial or 1.0,
         )
 
 

@@ -18,7 +18,7 @@ from pipeline.core.finished.finish import Finished
 from pipeline.core.finished.gather import gather
 from pipeline.core.finished.macs import num_macs
 from pipeline.core.loop import finer
-from pipeline.core.memory import DoesNotFit, forget, free, out_of_memory
+from pipeline.core.memory import DoesNotFit, crowded, forget, free, out_of_memory
 from pipeline.core.parts import parts_of
 from pipeline.core.setup import describe
 from pipeline.core.train import (
@@ -88,7 +88,7 @@ def _worked(order: Order, on_epoch: Callable[[dict[str, float]], None]) -> Outco
 
 def _too_large(order: Order, error: Exception, text: str) -> Outcome:
     """The device's memory is too small: the same batch in more parts may fit, a picture alone that
-    could not be judged never does.
+    could not be judged never does. What others hold of a GPU is no fault of the configuration's.
     """
     if isinstance(error, DoesNotFit):
         least, parts = "one picture at a time", 0
@@ -99,6 +99,8 @@ def _too_large(order: Order, error: Exception, text: str) -> Outcome:
         )
     if parts:
         return Outcome(status="failed", error=text, parts=parts)
+    if others := crowded(order.device, order.share):
+        return Outcome(status="failed", error=f"{others}: {text}", retry=True)
     said = f"does not fit this device's memory even {least}: {text}"
     return Outcome(status="failed", error=said, infeasible=True)
 
