@@ -103,8 +103,11 @@ def read(record: "Record", data: "Data", folder: Path) -> "Doubts":
             "pictures: go on with the study first"
         )
     tune_process()
-    same, device = alike(data.images), at_hand()[0].device
-    found = answers(record, runs, data, folder, same=same, device=device)
+    means, wrong = at_hand()
+    if wrong:
+        print(folded(f"warning: answers are computed on the CPU: {printable(wrong, 1000)}"))
+    same = alike(data.images)
+    found = answers(record, runs, data, folder, same=same, device=means.device)
     if not found.asked:
         why = "; ".join(found.lacking[:2])
         raise UserError(

@@ -28,10 +28,7 @@ GPU_DEVICES = (
     "/dev/kfd",
 )  # NVIDIA, Jetson, WSL, ROCm
 NVIDIA = GPU_DEVICES[:3]
-INSTALL = (
-    "install a torch that is built for this GPU and its driver (README, `On a GPU`), or ask for "
-    "the CPU: --gpus-per-trial 0"
-)
+INSTALL = "install a torch that is built for this GPU and its driver (README, `On a GPU`)"
 WORKER_BYTES = (
     700 * 2**20
 )  # what a worker process takes before its first picture: Python, torch, Ray
@@ -72,7 +69,12 @@ def resources(workers: int | None, gpus_per_trial: float | None) -> Resources:
     Several GPUs for a run must be whole ones. Raises UserError where they are not, and where more
     is asked for than there is.
     """
-    num_gpus = 0 if gpus_per_trial == 0 else _count_gpus()
+    try:
+        num_gpus = 0 if gpus_per_trial == 0 else _count_gpus()
+    except UserError as error:
+        raise UserError(
+            f"--gpus-per-trial: {error}, or ask for the CPU: --gpus-per-trial 0"
+        ) from None
     share = gpus_per_trial if gpus_per_trial is not None else float(num_gpus > 0)
     if share > num_gpus:
         raise UserError(
@@ -100,9 +102,10 @@ def at_hand() -> tuple[Resources, str]:
     what takes a moment and trains nothing.
     """
     try:
-        return resources(None, None), ""
+        _count_gpus()
     except UserError as error:
         return resources(None, 0), str(error)
+    return resources(None, None), ""
 
 
 def shortage(means: Resources) -> str:
@@ -196,7 +199,7 @@ def _count_gpus() -> int:
     except (RuntimeError, AssertionError) as error:
         why = printable(str(error).strip().partition("\n")[0].rstrip("."), 300)
     raise UserError(
-        f"--gpus-per-trial: {device} is a driver of NVIDIA's, but torch {torch.__version__} can "
+        f"{device} is a driver of NVIDIA's, but torch {torch.__version__} can "
         f"use no GPU ({why}); {INSTALL}"
     )
 
@@ -220,9 +223,9 @@ def _require_kernels() -> None:
         if not has_kernels(capability, built):
             name = torch.cuda.get_device_name(index)
             raise UserError(
-                f"--gpus-per-trial: {name} is of compute capability "
+                f"{name} is of compute capability "
                 f"{capability[0]}.{capability[1]}, but torch {torch.__version__} was built for "
-                f"{', '.join(built)}; {INSTALL}; CUDA_VISIBLE_DEVICES leaves a GPU out"
+                f"{', '.join(built)}; CUDA_VISIBLE_DEVICES leaves a GPU out; {INSTALL}"
             )
 
 

@@ -252,6 +252,7 @@ def test_a_gpu_that_torch_cannot_use_is_refused_and_never_silently_a_cpu(
     assert machine.resources(2, 0).num_gpus == 0
     means, wrong = machine.at_hand()
     assert (means.device, "install a torch" in wrong) == ("cpu", True)
+    assert "--gpus-per-trial" not in wrong, "a flag that not all commands have"
     found = next(one for one in surroundings(tmp_path, means, wrong) if one.what == "processors")
     assert (found.level, wrong in found.said) == ("error", True)
     for hidden in ("", " ", "-1", "-1,0", "NoDevFiles", "none"):

@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import commands
 import numpy as np
 import pytest
 import torch
@@ -38,13 +39,8 @@ from pipeline.record.sources import code
 @pytest.fixture(autouse=True)
 def _own_process() -> Iterator[None]:
     """A worker sets its process up for itself; other tests keep theirs."""
-    threads, benchmark = torch.get_num_threads(), torch.backends.cudnn.benchmark
-    worker._warm.cache_clear()
-    yield
-    worker._warm.cache_clear()
-    torch.set_num_threads(threads)
-    torch.set_flush_denormal(False)
-    torch.backends.cudnn.benchmark = benchmark
+    with commands.as_it_was():
+        yield
 
 
 @pytest.fixture(scope="module")

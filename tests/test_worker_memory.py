@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import commands
 import pytest
 import torch
 from scans import SMALL, weights
@@ -30,17 +31,12 @@ BATCH = 32
 @pytest.fixture(autouse=True)
 def _own_process() -> Iterator[None]:
     """A worker sets its process up for itself; with little garbage to look through."""
-    threads, benchmark = torch.get_num_threads(), torch.backends.cudnn.benchmark
-    worker._warm.cache_clear()
-    memory._fits.clear()
+    memory.forget()
     gc.freeze()
-    yield
+    with commands.as_it_was():
+        yield
     gc.unfreeze()
-    memory._fits.clear()
-    worker._warm.cache_clear()
-    torch.set_num_threads(threads)
-    torch.set_flush_denormal(False)
-    torch.backends.cudnn.benchmark = benchmark
+    memory.forget()
 
 
 @pytest.fixture(scope="module")

@@ -97,8 +97,12 @@ def lr_range_test(
     `max_seconds` cuts the test short, what was seen counts.
     """
     model, begin = _ready(model), time.monotonic()
-    with torch.no_grad():
-        at_first = [_loss(model, *batch).item() for batch in batches[:num_steps]]
+    at_first: list[float] = []
+    for batch in batches[:num_steps]:
+        with torch.no_grad():
+            at_first.append(_loss(model, *batch).item())
+        if time.monotonic() - begin > max_seconds / 4:
+            break  # fewer batches, each more often: the test itself wants the time
     usual = sum(at_first) / len(at_first)
     harder = [loss - usual if math.isfinite(usual) else 0.0 for loss in at_first]
     stepper = optimizer(model)
@@ -109,11 +113,11 @@ def lr_range_test(
         rate = low * (high / low) ** (step / max(1, num_steps - 1))
         for group in stepper.param_groups:
             group["lr"] = rate * group.get("lr_scale", 1.0)
-        loss = _step(model, *batches[step % len(batches)], stepper)
+        loss = _step(model, *batches[step % len(harder)], stepper)
         if not math.isfinite(loss):
             blows_up = rate
             break
-        mean = SMOOTHING * mean + (1 - SMOOTHING) * (loss - harder[step % len(batches)])
+        mean = SMOOTHING * mean + (1 - SMOOTHING) * (loss - harder[step % len(harder)])
         rates.append(rate)
         losses.append(mean / (1 - SMOOTHING ** (step + 1)))
         if losses[-1] > BLOWN_UP * losses[0]:

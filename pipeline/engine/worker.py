@@ -45,7 +45,7 @@ RETRIED = (
     MemoryError,
 )  # deterministic errors (a wrong shape) are not worth a second try
 # what a GPU could not compute, or lost: all that its process asks of it from there on fails as well
-BROKEN = "CUDA error: "
+BROKEN = ("CUDA error: ", "HIP error: ", "_STATUS_EXECUTION_FAILED", "_STATUS_INTERNAL_ERROR")
 
 
 def work(order: Order, on_epoch: Callable[[dict[str, float]], None]) -> Outcome:
@@ -81,7 +81,7 @@ def _worked(order: Order, on_epoch: Callable[[dict[str, float]], None]) -> Outco
         text = printable(f"{type(error).__name__}: {error}", 500)
         if isinstance(error, DoesNotFit) or out_of_memory(error):
             return _too_large(order, error, text)
-        broken = isinstance(error, RuntimeError) and BROKEN in str(error)
+        broken = isinstance(error, RuntimeError) and any(words in str(error) for words in BROKEN)
         retry = broken or isinstance(error, RETRIED)
         return Outcome(status="failed", error=text, retry=retry, broken=broken)
 

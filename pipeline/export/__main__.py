@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipeline.errors import UserError
+from pipeline.errors import UserError, printable
 from pipeline.screen import folded, steadily
 from pipeline.session.cli import Parser, guarded, parser, positive
 from pipeline.session.options import Options
@@ -135,7 +135,10 @@ def export(asked: Options, wanted: Wanted) -> int:
         require_packages()
     target = Path(wanted.to).expanduser() if wanted.to else folder / "export"
     require_ours(target)
-    device = at_hand()[0].device
+    means, wrong = at_hand()
+    device = means.device
+    if wrong:
+        print(folded(f"warning: what is measured is computed on the CPU: {printable(wrong, 1000)}"))
     handover = (  # models are looked for before pictures are decoded
         Handover(record, selection, folder)
         if isinstance(selection, Selection)
