@@ -9,7 +9,8 @@ import stat
 import subprocess
 import tempfile
 import time
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -46,11 +47,16 @@ RAY_SOCKET = (
 class Resources:
     """What runs may use: `workers` at once, each with a share of a GPU, with whole GPUs, or with
     one CPU core. num_gpus: those that torch sees, of which Ray is told: it counts by another way.
+
+    machine, fast_bf16: what trains, as `describe` has it, and whether it is fast at bfloat16, where
+    that is not this machine.
     """
 
     workers: int
     gpus_per_trial: float
     num_gpus: int = 0
+    machine: Mapping[str, Any] = field(default_factory=dict)
+    fast_bf16: bool | None = None
 
     @property
     def device(self) -> str:
@@ -70,7 +76,7 @@ def resources(workers: int | None, gpus_per_trial: float | None) -> Resources:
     is asked for than there is.
     """
     try:
-        num_gpus = 0 if gpus_per_trial == 0 else _count_gpus()
+        num_gpus = 0 if gpus_per_trial == 0 else count_gpus()
     except UserError as error:
         raise UserError(
             f"--gpus-per-trial: {error}, or ask for the CPU: --gpus-per-trial 0"
@@ -81,11 +87,9 @@ def resources(workers: int | None, gpus_per_trial: float | None) -> Resources:
             f"--gpus-per-trial: got {share:g}, but this machine has "
             f"{plural(num_gpus, 'usable GPU')}"
         )
-    if 0 < share < 1 / GPU_PARTS or (share > 1 and share != int(share)):
-        allowed = f"0, {1 / GPU_PARTS:g} to 1, or several whole GPUs"
-        raise UserError(f"--gpus-per-trial: got {share:g}; allowed: {allowed}")
+    require_share(share)
     most = (
-        _places(num_gpus, share)
+        places(num_gpus, share)
         if share
         else max(1, min(num_cores(), available_bytes() // WORKER_BYTES))
     )
@@ -102,7 +106,7 @@ def at_hand() -> tuple[Resources, str]:
     what takes a moment and trains nothing.
     """
     try:
-        _count_gpus()
+        count_gpus()
     except UserError as error:
         return resources(None, 0), str(error)
     return resources(None, None), ""
@@ -120,7 +124,14 @@ def shortage(means: Resources) -> str:
     )
 
 
-def _places(num_gpus: int, share: float) -> int:
+def require_share(share: float) -> None:
+    """Raise UserError where no run can have this share of a GPU, or this many."""
+    if 0 < share < 1 / GPU_PARTS or (share > 1 and share != int(share)):
+        allowed = f"0, {1 / GPU_PARTS:g} to 1, or several whole GPUs"
+        raise UserError(f"--gpus-per-trial: got {share:g}; allowed: {allowed}")
+
+
+def places(num_gpus: int, share: float) -> int:
     """Runs at once on the GPUs; a run does not lie across two that it shares with others."""
     return (
         int(num_gpus // share) if share >= 1 else num_gpus * (GPU_PARTS // int(share * GPU_PARTS))
@@ -179,7 +190,7 @@ def _require_own(folder: Path) -> None:
     )
 
 
-def _count_gpus() -> int:
+def count_gpus() -> int:
     """Those that torch can use. Raises UserError where there is one of NVIDIA's that it cannot: a
     search of hours on the CPU instead is nothing to begin in silence.
     """

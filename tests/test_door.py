@@ -165,6 +165,7 @@ def test_every_option_is_a_word_of_the_command_and_back() -> None:
         time=5400.0,
         workers=1,
         gpus_per_trial=0.0,
+        address="10.0.0.1:6379",
         fresh=True,
         verbosity=-1,
     )

@@ -32,7 +32,7 @@ def test_the_commit_is_that_of_this_code_and_not_of_whoever_installed_it(
 
 @pytest.fixture
 def gpus(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> int:
-    monkeypatch.setattr(machine, "_count_gpus", lambda: request.param)
+    monkeypatch.setattr(machine, "count_gpus", lambda: request.param)
     return request.param
 
 
@@ -203,7 +203,7 @@ def test_what_another_user_put_in_the_temporary_folders_place_is_refused_and_lef
 def test_no_more_workers_than_the_memory_that_is_left_holds_and_it_is_said(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(machine, "_count_gpus", lambda: 0)
+    monkeypatch.setattr(machine, "count_gpus", lambda: 0)
     monkeypatch.setattr(machine, "num_cores", lambda: 64)
     monkeypatch.setattr(machine, "available_bytes", lambda: 4 * 2**30)
     assert machine.resources(None, None).workers == 5

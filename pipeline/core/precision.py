@@ -14,12 +14,16 @@ CPUINFO = Path("/proc/cpuinfo")
 SMALL = 32  # pixels; below, casts cost a CPU more than they spare
 
 
-def resolve_precision(config: TrainConfig, device: "str | torch.device") -> Literal["fp32", "bf16"]:
-    """What "auto" means here: bf16 where the device is fast at it; on a CPU from 32 px on."""
+def resolve_precision(
+    config: TrainConfig, device: "str | torch.device", fast: bool | None = None
+) -> Literal["fp32", "bf16"]:
+    """What "auto" means here: bf16 where the device is fast at it, which `fast` says of a device of
+    another machine; on a CPU from 32 px on.
+    """
     if config.precision != "auto":
         return config.precision
     pays = config.dataset.size >= SMALL or not str(device).startswith("cpu")
-    return "bf16" if pays and has_fast_bf16(device) else "fp32"
+    return "bf16" if pays and (has_fast_bf16(device) if fast is None else fast) else "fp32"
 
 
 def has_fast_bf16(device: "str | torch.device") -> bool:

@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 from pipeline.core.config import TrainConfig
 from pipeline.core.costs import Cost, Shape
@@ -41,6 +41,19 @@ class Measured:
                 else:
                     key = tree.pop("config")
                     self.costs[key] = Cost(**tree)
+
+
+class Measure(Protocol):
+    """`measured`, or what does the same elsewhere."""
+
+    def __call__(
+        self,
+        configs: Iterable[TrainConfig],
+        shape: Shape,
+        means: Resources,
+        *,
+        most_seconds: float,
+    ) -> Measured: ...
 
 
 def measured(

@@ -8,20 +8,21 @@ import contextlib
 import os
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from pipeline.counts import plural
 from pipeline.engine import (
+    ray_environment,
     ray_node,
     run_log,
 )  # ray_node before ray: it makes the environment that ray reads on import
 from pipeline.engine.interrupts import Interrupts, debugged
 from pipeline.engine.order import Order, Outcome, Report, Segment, checkpoint_folder
 from pipeline.engine.queue import Plan
-from pipeline.errors import MachineError, printable
+from pipeline.errors import MachineError, PipelineError, printable
 from pipeline.limits import num_killed_for_memory
 from pipeline.machine import Resources, make_anew, temp_folder
 from pipeline.record import lease
@@ -112,7 +113,7 @@ class Segments(Searcher):
         name = self.names.pop(trial_id, "")
         # where all stops it is to be continued, not failed; and it may have told its end itself
         if not self.stopping and name in self.plan.live:
-            self._guarded(lambda: self.plan.finish(name, self._death()))
+            self._guarded(lambda: self.plan.finish(name, self._death(trial_id)))
 
     def renew(self) -> None:
         """Be ready for a new set of Tune's trials: of a segment whose end was not told, the worker
@@ -154,7 +155,7 @@ class Segments(Searcher):
                 self.error = error
         return None
 
-    def _death(self) -> Outcome:
+    def _death(self, trial_id: str) -> Outcome:  # noqa: ARG002
         """The outcome of a segment whose worker is gone. Where memory was short, fewer work from
         here on.
         """
@@ -246,24 +247,43 @@ def run(
     """See `Executor`."""
     segments = Segments(plan, data, resources, interrupts, deadline)
     temp = temp_folder(segments.folder)
-    try:
+    with explained(segments):
         make_anew(temp)
         run_log.clear(segments.folder)
         try:
-            node = ray_node.running(resources.workers, temp, interrupts, resources.num_gpus)
-            with node, contextlib.suppress(Ended):
-                _tuner(segments, temp, Heartbeat(segments, on_step)).fit()
-                while segments.full and not segments.stopping:
-                    shutil.rmtree(temp / "tune", ignore_errors=True)
-                    segments.renew()
-                    if plan.outstanding():
-                        _tuner(segments, temp, Heartbeat(segments, on_step)).fit()
+            with ray_node.running(resources.workers, temp, interrupts, resources.num_gpus):
+                train(segments, temp / "tune", Heartbeat(segments, on_step))
         finally:
             shutil.rmtree(temp, ignore_errors=True)
-    except MachineError:
+
+
+def train(
+    segments: Segments,
+    storage: Path,
+    heartbeat: Heartbeat,
+    request: Callable[[dict[str, float]], Any] = lambda share: share,
+) -> None:
+    """Train all segments on the Ray that is joined. `storage`, which Tune writes in, must be seen
+    by its workers; `request`: what is asked of Ray for a run, of its share.
+    """
+    with contextlib.suppress(Ended):
+        _tuner(segments, storage, heartbeat, request).fit()
+        while segments.full and not segments.stopping:
+            shutil.rmtree(storage, ignore_errors=True)
+            segments.renew()
+            if segments.plan.outstanding():
+                _tuner(segments, storage, heartbeat, request).fit()
+
+
+@contextlib.contextmanager
+def explained(segments: Segments) -> Iterator[None]:
+    """Raises what `segments` kept from Tune, and MachineError for what Ray raises by itself."""
+    try:
+        yield
+    except PipelineError:
         raise
     except Exception as error:
-        if segments.error is None and not interrupts.signal:
+        if segments.error is None and not segments.interrupts.signal:
             said = printable(str(error).strip().partition("\n")[0].rstrip("."), 300)
             raise MachineError(
                 f"Ray stopped: {type(error).__name__}: {said}; the same command goes on"
@@ -272,19 +292,24 @@ def run(
         raise segments.error
 
 
-def _tuner(segments: Segments, temp: Path, heartbeat: Heartbeat) -> tune.Tuner:
+def _tuner(
+    segments: Segments,
+    storage: Path,
+    heartbeat: Heartbeat,
+    request: Callable[[dict[str, float]], Any],
+) -> tune.Tuner:
     # without it Tune, which knows nothing of the searcher's own limit, prepares one worker at a
     # time
     os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(segments.resources.workers)
     gpus = segments.resources.gpus_per_trial
     share = {"cpu": 1.0} | ({"gpu": gpus} if gpus else {})
     return tune.Tuner(
-        tune.with_resources(train_segment, share),
+        tune.with_resources(train_segment, request(share)),
         tune_config=tune.TuneConfig(
             search_alg=segments, scheduler=InTurn(), num_samples=-1, reuse_actors=True
         ),
         run_config=tune.RunConfig(
-            name="segments", storage_path=str(temp / "tune"), verbose=0, callbacks=[heartbeat]
+            name="segments", storage_path=str(storage), verbose=0, callbacks=[heartbeat]
         ),
     )
 
@@ -297,6 +322,7 @@ def train_segment(config: dict[str, str]) -> None:
         work,
     )  # in the worker alone: the driver needs no training core
 
+    ray_environment.go_home()
     with debugged(False):
         carry_out(Order.from_json(config["order"]), work)
 

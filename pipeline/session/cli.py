@@ -67,6 +67,16 @@ class Parser(argparse.ArgumentParser):
 def options(flags: Parser, argv: Sequence[str] | None = None) -> Options:
     """What the command line asks for, of a command that has no flags of its own."""
     found = Options.of(flags.command, flags.parse_args(argv))
+    most = max(MANY_WORKERS, WORKERS_A_CORE * num_cores())
+    if found.workers and found.workers > most and not found.address:
+        flags.error(
+            f"--workers: expected at most {most} on {plural(num_cores(), 'core')}, got "
+            f"{found.workers}"
+        )
+    if found.debug and found.address:
+        flags.error(
+            f"--debug: trains in this very process; got --address {found.address}, leave one out"
+        )
     if found.debug and found.workers not in (None, 1):
         flags.error(
             f"--debug: trains one run after another; got --workers {found.workers}, leave it out"
@@ -105,16 +115,6 @@ def at_least_0(text: str) -> int:
     """A whole number that may be 0."""
     if not re.fullmatch(r"[0-9]{1,9}", text):
         raise argparse.ArgumentTypeError(f"expected a whole number of at least 0, got {text!r}")
-    return int(text)
-
-
-def workers(text: str) -> int:
-    """A number of runs at the same time that a machine could do something with."""
-    most = max(MANY_WORKERS, WORKERS_A_CORE * num_cores())
-    if positive(text) > most:
-        raise argparse.ArgumentTypeError(
-            f"expected at most {most} on {plural(num_cores(), 'core')}, got {text!r}"
-        )
     return int(text)
 
 
@@ -195,9 +195,15 @@ def _training(flags: Parser, *, searches: bool) -> None:
         help="plan for this long, so that the table is whole by then: 6h, 90m, 1h30m, 45s or 45 "
         "(seconds); the same command goes on",
     )
+    _where(flags)
+    _ways(flags)
+
+
+def _where(flags: Parser) -> None:
+    """What a command that trains does it on."""
     flags.add_argument(
         "--workers",
-        type=workers,
+        type=positive,
         metavar="N",
         help="runs at the same time (default: all GPUs or cores)",
     )
@@ -207,7 +213,13 @@ def _training(flags: Parser, *, searches: bool) -> None:
         metavar="X",
         help="share of a GPU for each run; 0 = CPU cores",
     )
-    _ways(flags)
+    flags.add_argument(
+        "--address",
+        metavar="HOST:PORT",
+        default="",
+        help="train on the nodes of this Ray cluster (auto: the one that this machine is a node "
+        "of); --mlruns must lie on a disk that they share",
+    )
 
 
 def _searching(flags: Parser) -> None:

@@ -1,7 +1,8 @@
 """What a command would do, in words and numbers, without doing it (`--dry-run`)."""
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 from pipeline.analysis.few_pictures import few_pictures, listed_as
@@ -20,6 +21,7 @@ from pipeline.data.listing import FIRST_RULES, Listing, Reading
 from pipeline.errors import printable
 from pipeline.record.record import Record
 from pipeline.screen import folded
+from pipeline.session.crew import Crew
 from pipeline.session.options import Options
 from pipeline.session.preflight import external_files, to_download
 from pipeline.session.resolve import Chosen, resolve
@@ -43,7 +45,14 @@ from pipeline.study.tuning import Fixed, num_trials
 from pipeline.study.variance import Layout
 
 
-def dry_run(options: Options, asked: Chosen, folder: Path, *, with_search: bool) -> Iterator[str]:
+def dry_run(
+    options: Options,
+    asked: Chosen,
+    folder: Path,
+    hire: Callable[[], AbstractContextManager[Crew]],
+    *,
+    with_search: bool,
+) -> Iterator[str]:
     """`preview`, after a look at what is recorded in the study's folder, at the pictures where they
     are at hand and at the files that runs need, also those to be downloaded; then how long that
     takes. Raises UserError.
@@ -82,7 +91,9 @@ def dry_run(options: Options, asked: Chosen, folder: Path, *, with_search: bool)
     if listing is not None and not changed:
         from pipeline.session.forecast import foreseen
 
-        yield from map(folded, foreseen(study, recorded, listing, options, with_search=with_search))
+        with hire() as crew:
+            lines = foreseen(study, recorded, listing, options, crew, with_search=with_search)
+            yield from map(folded, lines)
     yield "dry run: nothing was trained or written"
 
 

@@ -15,7 +15,6 @@ from pipeline.core.config import TrainConfig
 from pipeline.core.costs import Shape
 from pipeline.counts import duration, plural
 from pipeline.data.listing import TEST, TRAIN, UNKNOWN, VALID, Listing
-from pipeline.engine.measure import measured
 from pipeline.engine.pace import Pace, arms_left
 from pipeline.engine.points import spread
 from pipeline.engine.timetable import (
@@ -28,8 +27,9 @@ from pipeline.engine.timetable import (
 )
 from pipeline.errors import UserError
 from pipeline.limits import size
-from pipeline.machine import Resources, resources
+from pipeline.machine import Resources
 from pipeline.record.record import Record
+from pipeline.session.crew import Crew
 from pipeline.session.options import Options
 from pipeline.study.around import Around
 from pipeline.study.study import Study
@@ -117,12 +117,12 @@ def shape(study: Study, labels: Sequence[int], parts: Sequence[int], num_classes
 
 
 def measured_pace(
-    study: Study, of: Shape, means: Resources, *, with_search: bool, most_seconds: float
+    study: Study, of: Shape, crew: Crew, *, with_search: bool, most_seconds: float
 ) -> Pace:
     """What the arms' epochs take, and those of some trials of the search."""
     arms = [config for _, config in study.all_arms()]
     sample = list(_sample(study)) if with_search and study.search.num_trials else []
-    found = measured((*arms, *sample), of, means, most_seconds=most_seconds)
+    found = crew.measured((*arms, *sample), of, crew.means, most_seconds=most_seconds)
     keys = [config.in_force().fingerprint() for config in sample]
     return Pace(found.costs, keys, found.start_seconds)
 
@@ -148,7 +148,13 @@ def _sample(study: Study) -> Iterator[TrainConfig]:
 
 
 def foreseen(
-    study: Study, record: Record, listing: Listing, options: Options, *, with_search: bool
+    study: Study,
+    record: Record,
+    listing: Listing,
+    options: Options,
+    crew: Crew,
+    *,
+    with_search: bool,
 ) -> Iterator[str]:
     """The lines of a command that has begun nothing yet, under the limit of its options, if any;
     the first one is said before anything is measured.
@@ -158,10 +164,9 @@ def foreseen(
     if not left or not (budget := budget_of(limit)):
         return
     yield f"measuring  how long an epoch takes here (at most about {duration(budget)})"
-    means = resources(1 if options.debug else options.workers, options.gpus_per_trial)
     over = shape(study, listing.labels, listing.parts, len(listing.classes))
-    pace = measured_pace(study, over, means, with_search=with_search, most_seconds=budget)
-    forecast = Forecast(study, record, pace, means.workers, with_search)
+    pace = measured_pace(study, over, crew, with_search=with_search, most_seconds=budget)
+    forecast = Forecast(study, record, pace, crew.means.workers, with_search)
     found = forecast.lines(limit, limit - ending(limit) - budget if limit else 0.0)
     yield from (f"{what:<11}{said}" for what, said in found)
 

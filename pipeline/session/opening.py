@@ -48,7 +48,7 @@ def prepare(
     """
     from pipeline.data.cache import prepare as decode
 
-    study = resolve(options, asked, record, means.device)
+    study = resolve(options, asked, record, means)
     began, decoded = time.monotonic(), False
     with Bar(console=console, transient=True, disable=not redraws(console)) as bar:
         task = bar.add_task("decoding the pictures once", visible=False)
@@ -74,7 +74,7 @@ def prepare(
     options, said = warm_start(options, asked, study, record, data.taken)
     if said:
         console.print(folded(said), markup=False, soft_wrap=True)
-    study = resolve(options, asked, record, means.device, data)
+    study = resolve(options, asked, record, means, data)
     if study.ablation.match and not record.begun:
         _tell_matched(study, data, console)
     require_inputs(study, data, means.processes)
@@ -127,7 +127,7 @@ def open_record(
         versions=versions(),
         commit=commit(),
         place=place(ledger.folder.parent, asked.data),
-        machine=describe(means.device),
+        machine=dict(means.machine) or describe(means.device),
         workers=means.workers,
         budget={key: flat[key] for key in KEPT},
         default=dict(asked.budget),

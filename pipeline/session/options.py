@@ -15,8 +15,8 @@ class Options:
     default.
 
     `command` is the module after `python -m`; `sets` are `KEY=VALUE` as they were typed; `time` is
-    in seconds, `gpus_per_trial` a share of one or whole ones (0: CPU cores), `verbosity` -1, 0
-    or 1.
+    in seconds, `gpus_per_trial` a share of one or whole ones (0: CPU cores), `address` that of a
+    cluster ("": this machine alone), `verbosity` -1, 0 or 1.
     """
 
     command: str
@@ -36,6 +36,7 @@ class Options:
     warm_start: str = ""
     workers: int | None = None
     gpus_per_trial: float | None = None
+    address: str = ""
     resume: bool = False
     fresh: bool = False
     dry_run: bool = False

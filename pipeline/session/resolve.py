@@ -14,6 +14,7 @@ from pipeline.core.config import TrainConfig
 from pipeline.core.identity import as_today
 from pipeline.core.precision import resolve_precision
 from pipeline.errors import UserError, choices, printable
+from pipeline.machine import Resources
 from pipeline.record.folders import study_folder
 from pipeline.record.ledger import FILE
 from pipeline.record.record import Record
@@ -120,7 +121,7 @@ def resolve(
     options: Options,
     asked: Chosen,
     record: Record,
-    device: str | None = None,
+    means: Resources | None = None,
     pictures: "Data | None" = None,
 ) -> Study:
     """The study that is trained, from all that has a say in it; what is not known yet, as the
@@ -132,8 +133,8 @@ def resolve(
     if options.warm_start not in ("", AUTO) and not record.begun:
         study = warmed(study, options.warm_start)
     study = _with_kept_budget(options, asked, record, study)
-    if study.baseline.precision == "auto" and device is not None:
-        precision = resolve_precision(study.baseline, device)
+    if study.baseline.precision == "auto" and means is not None:
+        precision = resolve_precision(study.baseline, means.device, means.fast_bf16)
         study = study.override({"baseline.precision": precision}, source="machine")
     if study.ablation.match and pictures is not None and not record.begun:
         study = _with_matched(study, pictures)

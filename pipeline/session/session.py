@@ -19,7 +19,7 @@ from pipeline.counts import duration
 from pipeline.data.folder import require_folder
 from pipeline.engine.interrupts import Interrupts, debugged
 from pipeline.errors import PipelineError, UserError, printable
-from pipeline.machine import Resources, resources, shortage
+from pipeline.machine import Resources, shortage
 from pipeline.record.events import Event, Finish
 from pipeline.record.folders import digest, study_folder, usual_folder
 from pipeline.record.ledger import FILE, Ledger, set_aside
@@ -27,6 +27,7 @@ from pipeline.record.record import Record
 from pipeline.screen import console as on_screen
 from pipeline.screen import folded
 from pipeline.session import resume
+from pipeline.session.crew import Crew, hired
 from pipeline.session.dry_run import dry_run
 from pipeline.session.opening import open_record, prepare
 from pipeline.session.options import MLRUNS, Options
@@ -38,7 +39,6 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from pipeline.data.cache import Data
-    from pipeline.engine.executor import Executor
     from pipeline.engine.pace import Pace
     from pipeline.engine.queue import Plan
     from pipeline.record.tracking import Tracker
@@ -64,8 +64,13 @@ def _conduct(options: Options, interrupts: Interrupts, *, with_search: bool) -> 
         require_folder(data)  # before the lock of a folder that is called like this one
     folder = study_folder(Path(options.mlruns), study, data)
     console = on_screen(quiet=options.verbosity < 0)
+
+    def tell(text: str) -> None:
+        console.print(folded(text), markup=False, soft_wrap=True)
+
+    hire = functools.partial(hired, options, interrupts, tell)
     if options.dry_run:
-        for said in dry_run(options, asked, folder, with_search=with_search):
+        for said in dry_run(options, asked, folder, hire, with_search=with_search):
             console.print(said, markup=False, soft_wrap=True)
         return 0
     if options.resume and not (folder / FILE).exists():
@@ -77,20 +82,20 @@ def _conduct(options: Options, interrupts: Interrupts, *, with_search: bool) -> 
         # a wrong folder of pictures must leave everything as it was
         listing = digest(study.baseline.dataset.scan(data))
     _tell_other_folder(asked, folder, console)
-    means = resources(1 if options.debug else options.workers, options.gpus_per_trial)
-    aside = set_aside(folder) if options.fresh and folder.exists() else None
-    ledger = Ledger(folder)
-    try:
-        return Session(
-            options, asked, listing, ledger, console, means, with_search=with_search
-        ).run(interrupts)
-    except OSError:
-        ledger.check()  # a folder that was taken away explains it
-        raise
-    finally:
-        gone = ledger.withdraw()  # where nothing was begun: leave everything as it was
-        if aside is not None and gone:
-            aside.rename(folder)
+    with hire() as crew:
+        aside = set_aside(folder) if options.fresh and folder.exists() else None
+        ledger = Ledger(folder)
+        try:
+            return Session(
+                options, asked, listing, ledger, console, crew, with_search=with_search
+            ).run(interrupts)
+        except OSError:
+            ledger.check()  # a folder that was taken away explains it
+            raise
+        finally:
+            gone = ledger.withdraw()  # where nothing was begun: leave everything as it was
+            if aside is not None and gone:
+                aside.rename(folder)
 
 
 def _tell_other_folder(asked: Chosen, folder: Path, console: "Console") -> None:
@@ -111,12 +116,12 @@ class Session:
         listing: str,
         ledger: Ledger,
         console: "Console",
-        means: Resources,
+        crew: Crew,
         *,
         with_search: bool,
     ) -> None:
         self.options, self.asked, self.listing = options, asked, listing
-        self.ledger, self.console, self.means = ledger, console, means
+        self.ledger, self.console, self.crew, self.means = ledger, console, crew, crew.means
         self.with_search, self.begun = with_search, time.monotonic()
         self.record = Record.of(ledger.events)
         self.study = resolve(options, asked, self.record)
@@ -191,7 +196,8 @@ class Session:
         few = few_pictures(labelled(resume.describe_data(data)), self.study)
         said = data.taken.text((*few, *data.warnings))
         self.console.print(said, markup=False, soft_wrap=True)
-        if not self.options.workers and not self.options.debug and (short := shortage(self.means)):
+        here = not (self.options.workers or self.options.debug or self.options.address)
+        if here and (short := shortage(self.means)):
             self._tell(f"warning: {short}")
         return data
 
@@ -201,14 +207,14 @@ class Session:
         """
         from pipeline.session.forecast import Forecast, budget_of, ending, measured_pace, shape
 
-        limit, with_search, means = self.options.time, self.with_search, self.means
+        limit, with_search, crew = self.options.time, self.with_search, self.crew
         if limit is None or (self.record.begun and not self._plan().outstanding()):
             return None
         most = budget_of(limit)
         self._tell(f"measuring how long an epoch takes (at most about {duration(most)})")
         over = shape(self.study, data.labels.tolist(), data.parts.tolist(), len(data.classes))
-        pace = measured_pace(self.study, over, means, with_search=with_search, most_seconds=most)
-        forecast = Forecast(self.study, self.record, pace, means.workers, with_search)
+        pace = measured_pace(self.study, over, crew, with_search=with_search, most_seconds=most)
+        forecast = Forecast(self.study, self.record, pace, crew.means.workers, with_search)
         left = self.begun + limit - ending(limit) - time.monotonic()
         for what, said in forecast.lines(limit, left):
             self._tell(f"{what}: {said}")
@@ -263,7 +269,7 @@ class Session:
         limit = self.options.time
         deadline = float("inf") if limit is None else self.begun + limit - ending(limit) / 2
         if plan.outstanding() and not interrupts.signal and time.monotonic() < deadline:
-            _executor(self.options).run(
+            self.crew.executor().run(
                 plan,
                 means,
                 data.path.resolve(),
@@ -326,16 +332,6 @@ class Session:
 
     def _say(self, text: str) -> None:
         self.screen.print(folded(text), markup=False, soft_wrap=True)
-
-
-def _executor(options: Options) -> "Executor":
-    if options.debug:
-        from pipeline.engine import in_process
-
-        return in_process
-    from pipeline.engine import ray_tune
-
-    return ray_tune
 
 
 def _tell_all(listeners: list[Callable[[Event], None]], event: Event) -> None:

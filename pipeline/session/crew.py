@@ -1,0 +1,67 @@
+"""Who trains a command's runs: on this machine or a cluster, with what, by which executor."""
+
+import contextlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pipeline.engine import measure
+from pipeline.engine.interrupts import Interrupts
+from pipeline.errors import UserError
+from pipeline.machine import Resources, resources
+from pipeline.session.options import Options
+
+if TYPE_CHECKING:
+    from pipeline.engine.executor import Executor
+
+CLIENT = "ray://"  # of Ray's client: what it joins is driven from another process
+
+
+@dataclass(frozen=True)
+class Crew:
+    """What runs may use, what executes them, asked for when they begin, and how their cost is
+    measured beforehand.
+    """
+
+    means: Resources
+    executor: "Callable[[], Executor]"
+    measured: measure.Measure = measure.measured
+
+
+@contextlib.contextmanager
+def hired(options: Options, interrupts: Interrupts, tell: Callable[[str], None]) -> Iterator[Crew]:
+    """Those that the options ask for; a cluster is joined for the block, and `tell` says of it what
+    the user should know. Raises UserError where there is not what is asked for.
+    """
+    if not options.address:
+        workers = 1 if options.debug else options.workers
+        means = resources(workers, options.gpus_per_trial)
+        yield Crew(means, _in_process if options.debug else _ray_tune)
+        return
+    if options.address.startswith(CLIENT):
+        raise UserError(
+            f"--address: got {options.address}, Ray's client, whose driver is another process; run "
+            "the command on a node of the cluster (by ray job submit, say) and give HOST:PORT, or "
+            "auto"
+        )
+    from pipeline.engine.ray_cluster import Cluster
+
+    cluster = Cluster(options.address, Path(options.mlruns), interrupts, tell)
+    try:
+        means = cluster.resources(options.workers, options.gpus_per_trial)
+        yield Crew(means, lambda: cluster, cluster.measured)
+    finally:
+        cluster.close()
+
+
+def _in_process() -> "Executor":
+    from pipeline.engine import in_process
+
+    return in_process
+
+
+def _ray_tune() -> "Executor":
+    from pipeline.engine import ray_tune
+
+    return ray_tune

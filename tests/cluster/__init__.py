@@ -1,0 +1,1 @@
+"""A real cluster of several nodes, and commands on it."""

@@ -1,0 +1,197 @@
+"""Commands on a real cluster: what they train is what one machine trains, whatever happens to its
+nodes.
+"""
+
+import contextlib
+import os
+import re
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests import commands
+from tests.cluster.nodes import SETTINGS, Nodes, nodes
+
+WORDS = ("search", *commands.SHORT, "--trials", 2, "--no-race", "--set", "search.sampler=random")
+REPORTED = 2  # epochs, before something is done to the cluster
+BUSY = """
+import ray, sys, time
+ray.init(address=sys.argv[1], log_to_driver=False, logging_level=50)
+@ray.remote(num_cpus=1)
+def idle(): time.sleep(3600)
+tasks = [idle.remote() for _ in range(int(sys.argv[2]))]
+print("asked", flush=True)
+ray.get(tasks)
+"""
+
+
+@pytest.fixture(scope="module")
+def calm(tmp_path_factory) -> Path:
+    """The study, trained on this machine alone."""
+    home = tmp_path_factory.mktemp("calm") / "mlruns"
+    assert commands.here(*WORDS, "--debug", home=home) == 0, commands.output(home)
+    return home
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory) -> Iterator[Nodes]:
+    shared = tmp_path_factory.mktemp("shared")
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in SETTINGS.items():
+            patch.setenv(name, value)
+        with nodes(shared) as found:
+            yield found
+
+
+def test_a_node_dies_another_joins_a_third_sees_nothing_and_nothing_is_lost(
+    cluster: Nodes, calm: Path
+) -> None:
+    home = cluster.hidden / "deaths"
+    cluster.start(2)
+    blind = cluster.start(3, blind=True) if cluster.apart else ""
+    process = commands.start(*WORDS, "--address", cluster.address, home=home)
+    commands.await_epochs(process, home, REPORTED)
+    cluster.kill(2)
+    joined = cluster.start(4, cores=2)
+    assert process.wait(commands.HANGS) == 0, commands.output(home)
+    said = " ".join(commands.output(home).split())
+    assert f"node {cluster.subnet}.2 of the cluster is gone" in said
+    assert f"node {joined} has joined the cluster: 2 runs more at once" in said
+    if blind:
+        assert f"warning: node {blind} of the cluster is left out" in said
+        cluster.kill(3)
+    assert commands.results(home) == commands.results(calm)
+    assert commands.repeated_epochs(home) <= 1
+    (session,) = commands.record(home).sessions
+    assert session.machine["name"].startswith("1 node of ")
+    assert not [*home.glob("*/tune"), *home.parent.rglob(".seen-*")]
+    _await_idle(cluster)
+
+
+def test_a_full_cluster_is_waited_for_and_a_killed_command_leaves_it_free(
+    cluster: Nodes, calm: Path
+) -> None:
+    home = cluster.hidden / "waits"
+    with _busy(cluster, 2):
+        process = commands.start(*WORDS, "--address", cluster.address, home=home)
+        _await_word(process, home, "no run has begun on the cluster yet: others may fill it")
+        assert commands.num_epochs(home) == 0
+    commands.await_epochs(process, home, REPORTED)
+    process.kill()
+    process.wait()
+    _await_idle(cluster)
+    words = (*WORDS, "--address", cluster.address)
+    assert commands.start(*words, home=home).wait(commands.HANGS) == 0, commands.output(home)
+    assert commands.results(home) == commands.results(calm)
+    _await_idle(cluster)
+
+
+def test_a_cluster_whose_head_is_gone_ends_the_command_which_goes_on_without(
+    cluster: Nodes, calm: Path
+) -> None:
+    home = cluster.hidden / "headless"
+    process = commands.start(*WORDS, "--address", cluster.address, home=home)
+    commands.await_epochs(process, home, REPORTED)
+    cluster.kill(1)
+    assert process.wait(commands.HANGS) == 4, commands.output(home)
+    said = " ".join(commands.output(home).split())
+    assert "nothing is lost, the same command goes on from here" in said
+    assert commands.here(*WORDS, "--debug", home=home) == 0, commands.output(home)
+    assert commands.results(home) == commands.results(calm)
+
+
+@pytest.mark.parametrize(
+    ("address", "said"),
+    [
+        ("ray://127.0.0.1:10001", "--address: got ray://127.0.0.1:10001, Ray's client"),
+        ("127.0.0.1:1", "--address: got 127.0.0.1:1, which cannot be joined"),
+        ("local", "--address: got local, which cannot be joined (no HOST:PORT)"),
+    ],
+)
+def test_an_address_that_leads_nowhere_is_an_error_and_leaves_nothing(
+    address: str, said: str, tmp_path: Path
+) -> None:
+    home = tmp_path / "nowhere"
+    process = commands.start(*WORDS, "--address", address, home=home)
+    assert process.wait(commands.HANGS) == 2, commands.output(home)
+    assert said in " ".join(commands.output(home).split())
+    assert "Traceback" not in commands.output(home)
+    assert not home.exists()
+
+
+@contextlib.contextmanager
+def _busy(cluster: Nodes, cores: int) -> Iterator[None]:
+    """Somebody else's work on all cores."""
+    words = [sys.executable, "-c", BUSY, cluster.address, str(cores)]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, env=os.environ | SETTINGS) as other:
+        assert other.stdout
+        assert other.stdout.readline() == b"asked\n"
+        time.sleep(3)  # until they are there: Ray tells nobody
+        yield
+        other.send_signal(signal.SIGKILL)
+
+
+def _await_word(process: "subprocess.Popen[str]", home: Path, word: str) -> None:
+    deadline = time.monotonic() + commands.HANGS
+    while word not in " ".join(commands.output(home).split()):
+        assert process.poll() is None, commands.output(home)
+        assert time.monotonic() < deadline, commands.output(home)
+        time.sleep(0.2)
+
+
+def _await_idle(cluster: Nodes) -> None:
+    """Ray's own account, which it renews every few seconds: nothing of a command is left."""
+    deadline = time.monotonic() + commands.HANGS
+    while not cluster.idle():
+        assert time.monotonic() < deadline, cluster.status()
+        time.sleep(1)
+
+
+SRUN = """#!/bin/bash
+# The job's nodes are all this machine: what is to run on N of them is begun N times, in the end
+# all at once, and ended with the job.
+num=1
+while [ "${1#--}" != "$1" ]; do
+  case $1 in --ntasks=*) num=${1#--ntasks=};; esac
+  shift
+done
+trap 'kill $(jobs -p)' TERM
+for _ in $(seq "$num"); do "$@" & done
+wait
+"""
+
+
+def test_the_script_for_slurm_runs_a_study_on_the_nodes_of_a_job(
+    calm: Path, tmp_path: Path
+) -> None:
+    text = (commands.ROOT / "docs" / "cluster.md").read_text(encoding="utf-8")
+    (script,) = re.findall(r"```bash\n(#!/bin/bash\n#SBATCH.*?)```", text, re.DOTALL)
+    words = " ".join(map(shlex.quote, map(str, WORDS[1:])))
+    assert "--study hw3" in script
+    script = script.replace("--study hw3", words).replace("--time 7h30m", "--time 1h")
+    (tmp_path / "job.sh").write_text(script)
+    (tmp_path / "srun").write_text(SRUN)
+    (tmp_path / "srun").chmod(0o755)
+    home, programs = tmp_path / "mlruns", f"{tmp_path}:{Path(sys.executable).parent}"
+    job = {"SLURM_JOB_ID": str(os.getpid()), "SLURM_NNODES": "3", "SLURM_CPUS_PER_TASK": "1"}
+    job |= {"MLRUNS": str(home), "PATH": f"{programs}:{os.environ['PATH']}"}
+    job |= {"PYTHONPATH": str(commands.ROOT)}
+    done = subprocess.run(
+        ["bash", str(tmp_path / "job.sh")],
+        cwd=tmp_path,
+        env=os.environ | SETTINGS | job,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert commands.results(home) == commands.results(calm)
+    (session,) = commands.record(home).sessions
+    assert session.workers in (1, 2, 3)  # as many of the nodes as had joined when it began
+    assert session.machine["device"] == "cpu"
