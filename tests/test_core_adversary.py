@@ -203,7 +203,8 @@ def test_a_report_shows_robust_accuracies_and_tests_nothing_by_them(tmp_path: Pa
     page = texts(found, {})["report.md"]
     assert "each pixel by at most 8/255 (steps: 20, each of 2/255)" in page
     assert r"test robust\_acc (%)" in page
-    assert "20.47 ± 0.4" in page
+    assert "| 30.5 ± 0.4 (3) | 20.5 ± 0.4 (3) |" in page, "written as accuracies are"
+    assert "test robust_acc from 20.5 % (baseline) to 26.5 %" in page.replace("\\", "")
     assert "steps together are shorter" not in page
     weak = study.override({"baseline.attack.steps": 3})
     assert "steps together are shorter" in own_metrics(found.ablation, weak).caption

@@ -552,6 +552,27 @@ def test_an_arm_has_a_flag_where_more_than_half_of_its_runs_have_it(tmp_path: Pa
     assert judged["half"] == judged["none"] == ()
 
 
+def test_the_few_runs_of_an_arm_that_end_at_chance_are_named(tmp_path: Path) -> None:
+    """A run that stood at 19.6 % in its first epoch and at chance in all others was in the mean,
+    and nothing said so. A train loss near chance alone is no such run, nor a late collapse, whose
+    best epoch is judged.
+    """
+    accs = [0.39, *[0.1] * 19]
+    lost = history(2.3, 0.3, 2.3, accs)
+    slow = history(1.37, 0.3, 1.37, np.linspace(0.35, 0.45, 20))
+    late = history(0.5, [*[0.9] * 10, *[0.25] * 10], 0.5, [*[0.9] * 10, *[0.25] * 10])
+    arms = {"one": [sound(), sound(), lost], "most": [sound(), lost, lost]}
+    arms |= {"slow": [sound(), sound(), slow], "late": [sound(), sound(), late]}
+    record = study_of(tmp_path, arms)
+    found = read(record, tmp_path)
+    assert set(found.diagnosis.few) == {"one"}
+    (said,) = [text for text in found.warnings if text.startswith("one: 1 of 3 runs, replicate 3")]
+    assert "val acc was 39.0 % (epoch 1)" in said
+    assert said.endswith("the mean describes neither kind of run")
+    page = texts(found, {}, "zh")["report.md"]
+    assert "没有学到东西，与其余运行不同" in page
+
+
 def test_diverged_runs_count_with_those_that_do_not_learn(tmp_path: Path) -> None:
     lost = history(2.3, 0.1, 2.3, 0.1 + np.zeros(20))
     ends = {

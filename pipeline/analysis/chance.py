@@ -75,6 +75,14 @@ def train_rate(data: Mapping[str, Any]) -> float:
 
 
 def learned_by(run: Run, data: Mapping[str, Any], *, last: bool = False) -> bool:
+    """Whether its accuracy on training pictures shows that the model that is judged has learned. Of
+    one that was compressed after its training it shows nothing.
+    """
+    compress = run.config.get("final", {}).get("compress", {}).get("name", "none")
+    return compress == "none" and trained_by(run, data, last=last)
+
+
+def trained_by(run: Run, data: Mapping[str, Any], *, last: bool = False) -> bool:
     """Whether its accuracy on training pictures shows that the run learned: that of its best epoch,
     or of its `last`, as it is judged.
     """

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.analysis.chance import best_of, learned_by, sizes, train_rate
+from pipeline.analysis.chance import best_of, sizes, train_rate, trained_by
 from pipeline.analysis.curve_flags import Flag
 from pipeline.analysis.curve_numbers import RULES, Rules, slope
 from pipeline.analysis.curve_rules import diagnose
@@ -68,6 +68,30 @@ def judge_arms(record: Record, study: Study) -> dict[str, tuple[ArmFlag, ...]]:
     }
 
 
+def judge_few(record: Record, study: Study) -> dict[str, ArmFlag]:
+    """Arm → that some of its complete runs, and not most, learned nothing that would have lasted to
+    the end or made a best epoch: their mean describes neither kind. A train loss near chance alone
+    does not tell them apart.
+    """
+    names = {arm.name for arm, _ in study.all_arms()}
+    found = {}
+    for arm, runs in record.arms().items():
+        complete = [run for run in runs if run.status == "complete"] if arm in names else []
+        low = [
+            (run, flag)
+            for run in complete
+            for flag in _flags(run, record, None)
+            if flag.name in (NOT_LEARNING[1], COLLAPSE)
+            and "val_acc" in flag.numbers
+            and not trained_by(run, record.data)
+        ]
+        if 0 < 2 * len(low) <= len(complete):
+            run, flag = low[0]
+            keys = tuple(run.key for run, _ in low)
+            found[arm] = ArmFlag(flag, run.replicate, len(low), len(complete), keys)
+    return found
+
+
 def judge_best(record: Record, study: Study) -> tuple[Flag, ...]:
     """The flags of the search's best trial, that which the race left where there was one; it is
     held against the arms only where it was trained as long as they.
@@ -109,7 +133,7 @@ def _above_chance(run: Run, record: Record) -> bool:
     chance, num_val = 1 / len(record.data["classes"]), sizes(run, record.data)[1]
     return run.best is not None and (
         run.best["val_acc"] >= best_of(len(run.epochs), num_val, chance)
-        or learned_by(run, record.data)
+        or trained_by(run, record.data)
     )
 
 

@@ -246,8 +246,8 @@ def sentence(pilot: Pilot, judged: Judged, *, blind: bool = False) -> str:
     ahead = pilot.expected
     if ahead["epochs_left"]:
         texts.append(
-            f"About {duration(ahead['hours'] * 3600)} of training alone for the "
-            f"{plural(ahead['epochs_left'], 'epoch')} left of the arms"
+            f"About {duration(ahead['hours'] * 3600)} of training alone, at the pace so far, for "
+            f"the {plural(ahead['epochs_left'], 'epoch')} left of the arms"
         )
     return f"pilot: {'. '.join(texts)}."
 

@@ -1,7 +1,7 @@
 """The diagnosis in the report: what the curves of every arm and of the best trial show."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from statistics import fmean
 
 from pipeline.analysis.chance import GUESSING, SLIGHT
@@ -12,6 +12,7 @@ from pipeline.analysis.diagnosis import (
     Flag,
     judge_arms,
     judge_best,
+    judge_few,
     unlike,
 )
 from pipeline.analysis.results import Ablation, ArmRow
@@ -61,12 +62,14 @@ class Diagnosis:
     """Flags of the arms that have a run to its end, and of the best trial (None: there is no
     trial).
 
-    `regularized` are the arms that differ from the reference in regularization alone.
+    `regularized` are the arms that differ from the reference in regularization alone, `few` those
+    of which fewer runs learned nothing than would make it a flag of the arm.
     """
 
     arms: Mapping[str, tuple[ArmFlag, ...]]
     best: tuple[Flag, ...] | None
     regularized: tuple[str, ...] = ()
+    few: Mapping[str, ArmFlag] = field(default_factory=dict)
 
     def in_cells(self) -> dict[str, str]:
         """Arm → `gap 4/5; still_improving 3/5`, for the tidy frames."""
@@ -80,7 +83,8 @@ class Diagnosis:
 def read_diagnosis(record: Record, study: Study) -> Diagnosis:
     """What the record's curves show."""
     best = judge_best(record, study) if record.best_trial() else None
-    return Diagnosis(judge_arms(record, study), best, _regularized(study))
+    few = judge_few(record, study)
+    return Diagnosis(judge_arms(record, study), best, _regularized(study), few)
 
 
 def blocks(found: Diagnosis, ablation: Ablation) -> Iterator[Block]:
@@ -122,6 +126,12 @@ def warnings(found: Diagnosis, ablation: Ablation) -> Iterator[str]:
             for flag in flags
             if flag.flag.name in HARMFUL
         )
+    for arm, flag in found.few.items():
+        if flag.replicate not in ablation.collapsed.get(arm, ()):  # else it is named already
+            yield (
+                f"{arm}: {_count(flag)}, replicate {flag.replicate} first: {flag.flag.seen}: not "
+                "learning, unlike the others, so that the mean describes neither kind of run"
+            )
     if apart := _apart(found):
         yield apart
     improving = [

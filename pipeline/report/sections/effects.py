@@ -2,6 +2,7 @@
 they were judged.
 """
 
+import json
 import math
 from collections.abc import Iterator, Sequence
 
@@ -140,6 +141,29 @@ def testing(ablation: Ablation) -> Iterator[str]:
             "is not evidence of no effect. p is that of one comparison alone, Holm's p in brackets "
             "is the one that the verdict follows."
         )
+        yield from _trained_alike(ablation)
+
+
+def _trained_alike(ablation: Ablation) -> Iterator[str]:
+    """Where the unpaired test's reason does not hold: arms of the same training, whose runs of a
+    replicate differ in what was done to the finished model alone.
+    """
+    if ablation.basis.test != "Welch's t":
+        return
+    groups: dict[str, list[str]] = {}
+    for row in ablation.rows:
+        if row.complete:
+            trained = {**row.complete[0].config, "final": None}
+            groups.setdefault(json.dumps(trained, sort_keys=True), []).append(row.arm)
+    for arms in groups.values():
+        if len(arms) > 1:
+            yield (
+                f"Trained alike: {listed(arms)}. They differ in what is done to the finished model "
+                "alone, and a replicate trains the same network for all of them, so that their "
+                "results rise and fall together. This test takes them for independent: among them "
+                "it errs towards inconclusive. What was done to a model costs it the distance of "
+                "the two accuracies in the table of finished models."
+            )
 
 
 def _even(ablation: Ablation) -> str:

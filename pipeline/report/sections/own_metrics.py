@@ -1,13 +1,18 @@
 """Metrics beside the one that arms are judged by, ours and the user's own."""
 
+import math
 from statistics import fmean, stdev
 
-from pipeline.analysis.results import Ablation
+from pipeline.analysis.results import Ablation, ArmRow
 from pipeline.analysis.stats import MIN_REPLICATES
-from pipeline.analysis.wording import NONE
+from pipeline.analysis.wording import NONE, Points
 from pipeline.core.config import ROBUST
 from pipeline.report.document import Table, table
 from pipeline.study.study import Study
+
+PERCENT = Points()
+MOST_DECIMALS = 5
+TINY = 1e-12  # what varies less varies by rounding alone
 
 
 def own_metrics(ablation: Ablation, study: Study) -> Table:
@@ -15,15 +20,10 @@ def own_metrics(ablation: Ablation, study: Study) -> Table:
     judged = ablation.judged
     names = study.baseline.further
     names = names if judged.is_acc else ("val_acc", "test_acc", *names)
-    shown = _in_percent(study)
-    rows = []
+    shown, rows = _in_percent(study), []
+    forms = {name: PERCENT if name in shown else _form(ablation, name) for name in names}
     for row in ablation.rows:
-        found = [[run.metric(name) for run in row.complete] for name in names]
-        scales = [100.0 if name in shown else 1.0 for name in names]
-        told = zip(found, scales, strict=True)
-        rows.append(
-            (row.arm, *(_said([s * v for v in values if v is not None]) for values, s in told))
-        )
+        rows.append((row.arm, *(_said(_values(row, name), forms[name]) for name in names)))
     caption = (
         "The study's metrics, mean ± sd (n) over replicates, val of each run's best epoch by "
         f"validation {judged.noun}. "
@@ -72,15 +72,11 @@ def ranges(ablation: Ablation, study: Study) -> str:
     found, part = [], "test" if ablation.judged.held_out else "val"
     names = [name for name in study.baseline.further if name.startswith(f"{part}_")]
     for name in names:
-        means = {
-            row.arm: fmean(values)
-            for row in ablation.rows
-            if (values := [v for run in row.complete if (v := run.metric(name)) is not None])
-        }
+        means = {row.arm: fmean(values) for row in ablation.rows if (values := _values(row, name))}
         if len(means) > 1 and name != ablation.judged.column:
             low, high = min(means, key=means.__getitem__), max(means, key=means.__getitem__)
             ends = (
-                f"{100 * means[arm]:.3g} %" if name in shown else f"{means[arm]:.3g}"
+                PERCENT.level(means[arm]) if name in shown else f"{means[arm]:.3g}"
                 for arm in (low, high)
             )
             least, most = ends
@@ -88,9 +84,27 @@ def ranges(ablation: Ablation, study: Study) -> str:
     return f"Means beside it, not tested: {'; '.join(found)}." if found else ""
 
 
-def _said(values: list[float]) -> str:
+def _values(row: ArmRow, name: str) -> list[float]:
+    return [value for run in row.complete if (value := run.metric(name)) is not None]
+
+
+def _form(ablation: Ablation, name: str) -> Points | None:
+    """Two digits of the smallest standard deviation, so that a column has one number of decimals;
+    None where no arm has one: four digits of each value.
+    """
+    known = [_values(row, name) for row in ablation.rows]
+    spreads = [sd for own in known if len(own) >= MIN_REPLICATES and (sd := stdev(own)) > TINY]
+    if not spreads:
+        return None
+    return Points(min(max(1 - math.floor(math.log10(min(spreads))), 0), MOST_DECIMALS), scale=1)
+
+
+def _said(values: list[float], form: Points | None) -> str:
     if not values:
         return NONE
     if len(values) < MIN_REPLICATES:
-        return ", ".join(f"{value:.4g}" for value in values)
-    return f"{fmean(values):.4g} ± {stdev(values):.2g} ({len(values)})"
+        return ", ".join(form.number(value) if form else f"{value:.4g}" for value in values)
+    mean, sd = fmean(values), stdev(values)
+    if form is None:
+        return f"{mean:.4g} ± {sd:.2g} ({len(values)})"
+    return f"{form.number(mean)} ± {form.number(sd)} ({len(values)})"

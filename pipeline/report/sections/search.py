@@ -16,6 +16,7 @@ from pipeline.study.around import Around
 from pipeline.study.judged import Judged
 from pipeline.study.search import NUM_FIRST
 from pipeline.study.study import Study
+from pipeline.study.tuning import Fixed
 
 DECIMALS = 2  # of a percent
 NUM_TOP = 10
@@ -31,7 +32,7 @@ def blocks(search: Search, study: Study, *, again: str, dropped: frozenset[str])
     """
     yield Heading("Search")
     if not search.trials:
-        yield Text("No trial has been recorded.")
+        yield Text(_none(study))
         return
     yield Text(overview(search, study))
     if search.best:
@@ -56,6 +57,15 @@ def blocks(search: Search, study: Study, *, again: str, dropped: frozenset[str])
         yield rung_table(search)
     if search.ranked:
         yield top_table(search)
+
+
+def _none(study: Study) -> str:
+    """Why there is no trial."""
+    if study.search.num_trials:
+        return "No trial has been recorded."
+    if isinstance(study.ablation.tuning, Fixed):
+        return "This study searches nothing."
+    return "This study has no search but those of its arms, which stand with their tuning."
 
 
 def overview(search: Search, study: Study) -> str:
