@@ -8,9 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.core.finished.final import Final
 from pipeline.errors import UserError
 from pipeline.session.cli import options, parser
 from pipeline.session.dropped import without_idle_factors
+from pipeline.session.parameter_matching import counts, matched
 from pipeline.session.resolve import chosen
 from pipeline.study.around import own_knobs
 from pipeline.study.designs import LeaveOneOut
@@ -229,7 +231,10 @@ def test_photos_leaves_transfer_out():
     ]
 
 
-@pytest.mark.parametrize("name", ["activations", "losses", "norms", "optimizers", "schedules"])
+@pytest.mark.parametrize(
+    "name",
+    ["activations", "hw3_report", "losses", "norms", "optimizers", "schedules", "transfer"],
+)
 def test_each_arm_is_tuned_at_a_rate_of_its_own(name):
     """As many trials each, and the learning rate alone."""
     for study in (load_study(name), fallen(name)):
@@ -247,3 +252,66 @@ def test_batch_size_keeps_the_linear_rule():
         assert shares == pytest.approx([shares[0]] * 4)
         rate = study.space.derived["optimizer.lr"]
         assert parse(rate).value({"lr_per_64": 0.64, "batch_size": 100}) == pytest.approx(1)
+
+
+def digits(study: Study) -> Study:
+    """With the widths that match the reference's parameters on 8x8 grey pictures of ten classes."""
+    return study.override({"ablation.matched": matched(study, 1, 8, 10)})
+
+
+@pytest.mark.parametrize("name", ["cardinality", "hw3_report"])
+def test_arms_have_the_references_parameters_as_nearly_as_nobody_is_warned(name):
+    whole = load_study(name)
+    size = whole.baseline.dataset.size
+    real = whole.override({"ablation.matched": matched(whole, 3, size, 11)})
+    for study, shape in ((real, (3, size, 11)), (digits(fallen(name)), (1, 8, 10))):
+        goal, *others = counts(study, *shape).values()
+        assert all(0.9 * goal <= number <= 1.1 * goal for number in others)
+
+
+def test_cardinality_changes_the_block_alone():
+    for study in (load_study("cardinality"), fallen("cardinality")):
+        models = [config.model.model_dump() for _, config in study.arms()]
+        own = {"name", "cardinality", "base_width", "scale", "reduction"}
+        kept = [{key: model[key] for key in model.keys() - own} for model in models]
+        shared = set.intersection(*({*one} for one in kept))
+        assert {model["name"] for model in models} == {
+            *("resnet", "resnext", "res2net", "se_resnet", "cbam_resnet")
+        }
+        assert all(one["depth"] == 50 for one in kept)
+        assert len({tuple(sorted((k, str(one[k])) for k in shared)) for one in kept}) == 1
+
+
+def test_hw3s_report_halves_the_depth():
+    depths = [
+        config.model.depth
+        for arm, config in load_study("hw3_report").arms()
+        if config.model.name == "cnn"
+    ]
+    assert depths == [5, 2]
+
+
+def test_transfer_without_weights_trains_the_same_layers_of_fresh_ones():
+    study = load_study("transfer")
+    parts = {arm.name: config.transfer for arm, config in study.arms()}
+    assert {name for name, part in parts.items() if not part.weights} == {
+        "fresh weights",
+        "head alone, fresh weights",
+    }
+    assert {part.train for part in parts.values()} == {"all", "last", "head"}
+    fresh = {arm.name: config.transfer for arm, config in fallen("transfer").arms()}
+    assert list(fresh) == list(parts)[:4]
+    assert not any(part.weights for part in fresh.values())
+    assert [part.train for part in fresh.values()] == [parts[name].train for name in fresh]
+    assert "chance" in fallen("transfer").title, "what it asks then is something else"
+
+
+def test_compression_compares_the_same_trained_networks():
+    for study in (load_study("compression"), fallen("compression")):
+        configs = {arm.name: config for arm, config in study.arms()}
+        narrow = configs.pop("half as wide")
+        assert 2 * narrow.model.width == configs["as trained"].model.width
+        plain = {"final": Final().model_dump()}
+        assert len({config.override(plain).fingerprint() for config in configs.values()}) == 1
+        kinds = [config.final.compress.name for config in configs.values()]
+        assert kinds == ["none", "prune", "prune", "int8_dynamic", "int8_static", "half"]
