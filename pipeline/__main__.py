@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pipeline.errors import choices, listed
 from pipeline.screen import fold, steadily
 from pipeline.session.cli import guarded, tell_error
-from pipeline.study.names import OWN, SHIPPED, named
+from pipeline.study.names import OWN, every_shipped, named
 
 COMMANDS = {
     "search": "search the study's space, train its arms, write the report",
@@ -53,7 +53,7 @@ def _overview() -> list[str]:
     return [
         *lines,
         "",
-        *fold(f"Studies (--study NAME): {listed(named(SHIPPED))}{yours}"),
+        *fold(f"Studies (--study NAME): {every_shipped()}{yours}"),
         *fold("The flags of one: python -m pipeline COMMAND --help. Which version: --version"),
     ]
 

@@ -76,8 +76,6 @@ def choices(value: object, allowed: Iterable[object]) -> str:
     )
 
 
-def listed(names: Sequence[str]) -> str:
-    """`a, b, c`, of many the first 20."""
-    return ", ".join(printable(name, 60) for name in names[:20]) + (
-        ", …" if len(names) > 20 else ""
-    )
+def listed(names: Sequence[str], most: int = 20) -> str:
+    """`a, b, c`, of many the first `most`."""
+    return ", ".join(printable(name, 60) for name in names[:most]) + ", …" * (len(names) > most)

@@ -20,8 +20,9 @@ from pipeline.data.cache import Data, prepare
 from pipeline.data.datasets import Digits
 from pipeline.doctor.__main__ import _lacking
 from pipeline.errors import UserError
-from pipeline.session.preflight import external_files, require_inputs, to_download
+from pipeline.session.preflight import _fresh, external_files, require_inputs, to_download
 from pipeline.session.resume import require_same
+from pipeline.study.load import load_study
 from pipeline.study.study import Study
 from tests.records import Scribe, make_study, with_arms
 from tests.studies import small_study
@@ -105,6 +106,13 @@ def test_weights_that_are_not_to_be_had_are_a_finding_of_the_doctor(
     assert "Downloading" not in "".join(capsys.readouterr())
     (sound,) = _lacking(study(), scans)
     assert sound.level == "ok"
+
+
+def test_going_on_without_weights_is_offered_only_where_arms_still_differ() -> None:
+    """Of `transfer` the offered flag was refused: two arms differ by the weights alone."""
+    assert _fresh(load_study("transfer")) == ""
+    for name in ("photos", "leaves"):
+        assert "or go on without them" in _fresh(load_study(name))
 
 
 @pytest.mark.parametrize("key", ["distill.teacher", "transfer.weights"])

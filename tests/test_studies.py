@@ -296,7 +296,7 @@ def test_transfer_without_weights_trains_the_same_layers_of_fresh_ones():
     parts = {arm.name: config.transfer for arm, config in study.arms()}
     assert {name for name, part in parts.items() if not part.weights} == {
         "fresh weights",
-        "head alone, fresh weights",
+        "head alone on fresh weights",
     }
     assert {part.train for part in parts.values()} == {"all", "last", "head"}
     fresh = {arm.name: config.transfer for arm, config in fallen("transfer").arms()}
@@ -304,6 +304,19 @@ def test_transfer_without_weights_trains_the_same_layers_of_fresh_ones():
     assert not any(part.weights for part in fresh.values())
     assert [part.train for part in fresh.values()] == [parts[name].train for name in fresh]
     assert "chance" in fallen("transfer").title, "what it asks then is something else"
+
+
+def test_compression_takes_a_teacher_as_its_note_says(monkeypatch):
+    """No arm by default, as no shipped file can be one."""
+    monkeypatch.chdir(ROOT)
+    (words,) = commands(note("compression"), '"distill.teacher"')
+    study, _, _ = asked("--study", "compression", "--data", "pictures", *words)
+    taught = {arm.name: config for arm, config in study.arms()}
+    assert {name: config.distill.teacher for name, config in taught.items()} == {
+        "half as wide": "",
+        "taught": "model.safetensors",
+    }
+    assert len({config.model.width for config in taught.values()}) == 1
 
 
 def test_compression_compares_the_same_trained_networks():

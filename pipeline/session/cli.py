@@ -10,14 +10,14 @@ from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
 from pipeline.counts import plural
-from pipeline.errors import PipelineError, listed, nearest, printable
+from pipeline.errors import PipelineError, nearest, printable
 from pipeline.limits import num_cores
 from pipeline.record.outbox import THREAD as OUTBOX
 from pipeline.screen import fold, steady_to_the_end
 from pipeline.session.options import BEST, Options
 from pipeline.session.places import add_mlruns
 from pipeline.study.looks import MAXIMUM
-from pipeline.study.names import SHIPPED, named
+from pipeline.study.names import every_shipped
 
 ERROR = "error: "
 LEVELS = 10  # that --variance takes apart: fewer leave its intervals wide
@@ -138,7 +138,7 @@ def parser(prog: str, about: str, *, trains: bool, searches: bool = False) -> Pa
         "--study",
         required=True,
         metavar="NAME",
-        help=f"yours in studies/, else a shipped one: {listed(named(SHIPPED))}; or the path of a "
+        help=f"yours in studies/, else a shipped one: {every_shipped()}; or the path of a "
         ".py or a study.json; or a module (package.mine)",
     )
     flags.add_argument(

@@ -62,7 +62,7 @@ def to_download(study: Study, data: Path | None) -> list[str]:
 
             source = published_source(config.model)
             file = libraries.to_download(source)
-            found.append(file and f"{file}, the published weights of {source}{FRESH}")
+            found.append(file and f"{file}, the published weights of {source}{_fresh(study)}")
     return list(dict.fromkeys(filter(None, found)))
 
 
@@ -83,7 +83,7 @@ def require_inputs(study: Study, data: "Data", num_processes: int = 1) -> None:
         if needs not in seen:
             seen.add(needs)
             try:
-                _require(config, data, num_processes)
+                _require(config, data, num_processes, _fresh(study))
             except UserError as error:
                 raise UserError(f"study '{study.name}', {where}: {error}") from error
     _rehearse(study, data)
@@ -125,7 +125,20 @@ def _configs(study: Study) -> Iterator[tuple[str, TrainConfig]]:
         yield f"arm '{printable(arm.name)}'", config
 
 
-def _require(config: TrainConfig, data: "Data", num_processes: int) -> None:
+def _fresh(study: Study) -> str:
+    """How to go on without published weights; nothing where some arms differ by them alone, which
+    would then be the same.
+    """
+    off = getattr(study.ablation.design, "off", {})  # a factor of which nothing is left then goes
+    if not any("transfer.weights" in own for own in off.values()):
+        try:
+            study.override({"baseline.transfer.weights": ""}).arms()
+        except UserError:
+            return ""
+    return FRESH
+
+
+def _require(config: TrainConfig, data: "Data", num_processes: int, fresh: str) -> None:
     labeled = int(((data.labels != UNKNOWN) & (data.parts != TEST)).sum())
     if config.split == "kfold" and config.folds > labeled:
         raise UserError(
@@ -145,7 +158,7 @@ def _require(config: TrainConfig, data: "Data", num_processes: int) -> None:
         )
     _require_classes(config, data)
     if config.distill.teacher or config.transfer.active:
-        _require_weights(config, data)
+        _require_weights(config, data, fresh)
 
 
 def _require_classes(config: TrainConfig, data: "Data") -> None:
@@ -159,7 +172,7 @@ def _require_classes(config: TrainConfig, data: "Data") -> None:
                     raise UserError(f"metrics.{number} '{metric.name}': {problem}")
 
 
-def _require_weights(config: TrainConfig, data: "Data") -> None:
+def _require_weights(config: TrainConfig, data: "Data", fresh: str) -> None:
     from pipeline.core.finished.artifact import Artifact, read  # torch takes seconds to import
     from pipeline.core.weights import apply
 
@@ -185,7 +198,7 @@ def _require_weights(config: TrainConfig, data: "Data") -> None:
                 classes=data.classes,
             )
         except UserError as error:
-            way = FRESH if config.transfer.weights == PUBLISHED else ""
+            way = fresh if config.transfer.weights == PUBLISHED else ""
             raise UserError(f"{error}{way}") from error
 
 

@@ -12,7 +12,7 @@ from pipeline.errors import UserError, choices, listed, printable
 from pipeline.screen import fold, folded, steadily
 from pipeline.session.cli import Parser, guarded
 from pipeline.session.places import add_mlruns, record_in
-from pipeline.study.names import OWN, SHIPPED, named
+from pipeline.study.names import OWN, every_shipped, named
 
 if TYPE_CHECKING:
     from pipeline.doctor.recorded import Recorded
@@ -74,10 +74,10 @@ def _list(found: Sequence["Recorded"], mlruns: Path) -> Iterator[str]:
     for one in found:
         yield from _block(one)
         yield ""
-    own, shipped = named(OWN), named(SHIPPED)
+    own = named(OWN)
     if own:
         yield folded(f"studies of yours: {listed(own)}")
-    yield folded(f"shipped studies: {listed(shipped)}")
+    yield folded(f"shipped studies: {every_shipped()}")
     yield folded("what one would do: python -m pipeline.search --study NAME --dry-run")
 
 

@@ -67,8 +67,8 @@ STUDY = Study(
         design=Arms(
             arms={
                 "ResNet-50": {},
-                "ResNeXt, 4 groups": RESNEXT | {"model.cardinality": 4, "model.base_width": 24},
-                "ResNeXt, 32 groups": RESNEXT,
+                "ResNeXt of 4 groups": RESNEXT | {"model.cardinality": 4, "model.base_width": 24},
+                "ResNeXt of 32 groups": RESNEXT,
                 "Res2Net": {"model.name": "res2net"},
                 "SE": SE,
                 "CBAM": CBAM,
@@ -94,7 +94,7 @@ STUDY = Study(
             "ablation.replicates": 3,
             "ablation.design.arms": {
                 "narrow ResNet-50": {},
-                "ResNeXt, 16 groups": RESNEXT | {"model.cardinality": 16, "model.base_width": 8},
+                "ResNeXt of 16 groups": RESNEXT | {"model.cardinality": 16, "model.base_width": 8},
                 "Res2Net": {"model.name": "res2net"},
                 "SE": SE | {"model.reduction": 32},
                 "CBAM": CBAM | {"model.reduction": 32},

@@ -14,13 +14,18 @@ of these two columns, with nothing else in it. The table's test takes arms as in
 allows for luck that these share: it errs towards "inconclusive". 16 and 8 bits should cost next to
 nothing, half of the weights little, nine tenths without retraining most of the accuracy. Time gains
 are this CPU's, and pruning brings none, since zeros are multiplied too. A size is that of a file
-which stores zeros as one bit each.
+which stores zeros as one bit each; of networks that nothing was done to it is 4 bytes a parameter.
+On the embedded digits, 5 replicates: 97.0 % as trained, 94.3 half pruned, chance with nine tenths
+pruned, 97.1 and 97.0 in 8 and in 16 bits, 94.9 with the narrow network; integers and 16 bits were
+slower there than 32, as tiny networks are.
 
 Distillation (Hinton et al. 2015, arXiv 1503.02531) needs a finished teacher, so it is no arm here.
-With one, such as the `model.safetensors` of `python -m pipeline.export --study compression --arm
-"as trained"`, a study of its own asks it: `--set 'ablation.design.arms={"half as wide":
+With one, such as the `export/model.safetensors` of `python -m pipeline.export --study compression
+--arm "as trained"`, a study of its own asks it: `--set 'ablation.design.arms={"half as wide":
 {"model.width": 32}, "taught": {"model.width": 32, "distill.teacher": "model.safetensors"}}'`,
-with `--mlruns` of another folder, since arms of a recorded study stay as they are.
+with `--mlruns` of another folder, since arms of a recorded study stay as they are. The teacher has
+seen val pictures of its pupils, so their val accuracy is too good; test pictures it has not. On the
+digits, with widths of 16 and 8: 94.9 % alone, 95.8 taught, inconclusive.
 
 Cost: about 1,050 epochs of 9,866 pictures, since each arm trains anew. On a CPU core the CNN trains
 about 50 pictures of 128x128 a second, some 200 s an epoch: without a GPU cut it down, e.g. `--set
@@ -55,9 +60,9 @@ STUDY = Study(
                     "final.compress.name": "prune",
                     "final.compress.amount": 0.9,
                 },
-                "8 bits, linear layers": {"final.compress.name": "int8_dynamic"},
-                "8 bits, all layers": {"final.compress.name": "int8_static"},
-                "16 bits": {"final.compress.name": "half"},
+                "8-bit linear layers": {"final.compress.name": "int8_dynamic"},
+                "8-bit network": {"final.compress.name": "int8_static"},
+                "16-bit network": {"final.compress.name": "half"},
                 "half as wide": {"model.width": 32},
             }
         ),

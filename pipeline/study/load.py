@@ -18,7 +18,7 @@ from pipeline.own.blame import blamed
 from pipeline.own.code import add_folder
 from pipeline.screen import fold
 from pipeline.study.moved import moved
-from pipeline.study.names import OWN, SHIPPED, named
+from pipeline.study.names import OWN, SHIPPED, every_shipped, named
 from pipeline.study.study import Study
 
 SHIPPED_PACKAGE = "pipeline.studies"
@@ -52,7 +52,7 @@ def load_study(name: str, folder: Path = OWN) -> Study:
     hint = nearest(name, known) or nearest(Path(name).stem, known)  # studies/hw3.py
     what = "no such file" if name.endswith(".py") else "no study of that name"
     raise UserError(
-        f"--study: {what}; got {printable(repr(name))}; allowed: {yours}{listed(shipped)} "
+        f"--study: {what}; got {printable(repr(name))}; allowed: {yours}{every_shipped()} "
         f"({theirs}), the path of a file (mine.py), a module (package.mine){hint}"
     )
 
