@@ -130,9 +130,10 @@ class TrainConfig(Frozen):
             "pseudo": self.pseudo.threshold,
         }
         plain = TrainConfig()
-        return self.override(
-            {part: getattr(plain, part).model_dump() for part, switch in on.items() if not switch}
-        )
+        off = {part: getattr(plain, part) for part, switch in on.items() if not switch}
+        if all(getattr(self, part) == one for part, one in off.items()):
+            return self  # nothing to leave out, as mostly
+        return self.override({part: one.model_dump() for part, one in off.items()})
 
     @field_validator("metrics", mode="before")
     @classmethod

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 from pipeline.analysis.answers import Answers, read_answers
@@ -71,13 +72,19 @@ class Findings:
     ablation: Ablation
     search: Search
     sample: Sample  # the trials of one rung
-    importance: Importance | None  # None: too few of them
     tuning: Tuning | None  # None: not a random search
     diagnosis: diagnosis_text.Diagnosis
     answers: Answers  # of the arms, picture by picture
     warnings: tuple[str, ...]
     fingerprints: Mapping[str, str]  # run → that of its config as it was recorded
     front: Front | None  # None: the search has one objective
+
+    @cached_property
+    def importance(self) -> Importance | None:
+        """Of the knobs, from `sample`; None: too few trials. Measured when it is first asked for:
+        it takes a second or two, and not all that is made of findings shows it.
+        """
+        return measure(self.sample) if self.sample.enough else None
 
 
 def read(record: Record, home: Path | None = None) -> Findings:
@@ -98,7 +105,6 @@ def read(record: Record, home: Path | None = None) -> Findings:
     study = record.study
     ablation, search = read_ablation(record, study), read_search(record, study)
     sample = choose(search.trials, study)
-    importance = measure(sample) if sample.enough else None
     found = diagnosis_text.read_diagnosis(record, study)
     ablation = replace(
         ablation, unconverged=unconverged(found.arms), collapsing=collapsing(found.arms)
@@ -128,7 +134,6 @@ def read(record: Record, home: Path | None = None) -> Findings:
         ablation,
         search,
         sample,
-        importance,
         read,
         found,
         answers,
