@@ -35,9 +35,11 @@ def unmeasured(monkeypatch):
     monkeypatch.setattr("pipeline.session.forecast.DRY_SECONDS", 0.0)
 
 
-@pytest.fixture
+@pytest.fixture(autouse=True)
 def quick_disk(monkeypatch):
-    """For tests that write hundreds of events and are not about surviving a power cut."""
+    """No test cuts the power, and to wait for the disk after each of hundreds of events is most of
+    what writing them takes; commands that tests start as processes of their own do wait.
+    """
     monkeypatch.setattr(os, "fsync", lambda _: None)
 
 

@@ -367,6 +367,7 @@ def test_a_dry_run_shows_the_plan_and_writes_nothing(place, arguments):
         "--study",
         "hw3",
         "--dry-run",
+        *("--time", "20s", "--workers", "1"),  # a second of it for measuring
         "--trials",
         "7",
         "--epochs",

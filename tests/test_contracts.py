@@ -110,20 +110,20 @@ def test_a_network_learns_real_pictures(member: Any) -> None:
         torch.tensor(inputs.train.images[inputs.train.index])
     )
     labels = torch.tensor(inputs.train.labels[inputs.train.index])
-    losses = []
-    for _ in range(25):
+    losses: list[float] = []
+    while len(losses) < 25 and not (losses and losses[-1] < 0.7 * losses[0]):
         loss = config.loss.value(model(x), labels)
         losses.append(loss.item())
         loss.backward()
         optimizer.step()
         optimizer.zero_grad()
-    assert min(losses) < 0.7 * losses[0], losses
+    assert losses[-1] < 0.7 * losses[0], losses
 
 
 @every(MODELS)
 def test_a_network_goes_on_bit_for_bit(member: Any, tmp_path: Path) -> None:
     config = narrow(
-        member, **{"dataset.size": 32, "epochs": 3, "precision": "fp32", "model.dropout": 0.2}
+        member, **{"dataset.size": 32, "epochs": 2, "precision": "fp32", "model.dropout": 0.2}
     )
     rules.goes_on(config, digits(num_train=24, num_val=8, channels=3, size=32), tmp_path)
 

@@ -211,7 +211,8 @@ def test_a_dry_run_names_what_would_be_downloaded(
     made = with_arms(small_study().override(bare, source="test"), arms)
     (tmp_path / "mine.json").write_text(made.model_dump_json())
     flags = ["--study", "mine.json", "--dry-run", "--set", "dataset.name=torchvision"]
-    assert main([*flags, "--set", "dataset.set=KMNIST"]) == 0
+    flags += ["--set", "dataset.set=KMNIST", "--time", "10s", "--workers", "1"]
+    assert main(flags) == 0
     pictures, weights = capsys.readouterr().out.split("\ndownload ")[1:]
     pictures, weights = (" ".join(text.split()) for text in (pictures, weights))
     assert "needs a network once: torchvision's KMNIST, not found in" in pictures

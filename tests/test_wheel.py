@@ -12,6 +12,7 @@ from pipeline.study.load import load_study
 
 ROOT = Path(__file__).parents[1]
 RECORDED = ROOT / "tests" / "recorded" / "dcfe179"
+DRY = ("--dry-run", "--time", "20s", "--workers", "1")  # a second of it for measuring
 
 
 @pytest.fixture
@@ -47,7 +48,7 @@ def test_the_shipped_studies_run_in_an_empty_folder(run, tmp_path):
         ("python", ("-m", "pipeline.search")),
         ("ablation-pipeline", ("search",)),
     ):
-        shown = run(program, *words, "--study", "hw3", "--dry-run")
+        shown = run(program, *words, "--study", "hw3", *DRY)
         assert shown.returncode == 0, shown.stderr
         assert "32 trials" in shown.stdout
         assert shown.stderr == ""
@@ -82,7 +83,7 @@ def test_ones_own_study_imports_what_lies_beside_it(run, tmp_path):
         "STUDY = STUDY.override({'name': 'mine', 'title': TITLE})\n",
         encoding="utf-8",
     )
-    shown = run("ablation-pipeline", "search", "--study", "mine", "--dry-run")
+    shown = run("ablation-pipeline", "search", "--study", "mine", *DRY)
     assert "mine: of mine" in shown.stdout, shown.stderr
 
 
