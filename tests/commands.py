@@ -149,9 +149,8 @@ def as_it_was() -> Iterator[None]:
 
 
 def copied(root: Path) -> Path:
-    """A copy of the code in `root`, to be edited."""
-    ignored = shutil.ignore_patterns("__pycache__")
-    shutil.copytree(ROOT / "pipeline", root / "pipeline", ignore=ignored)
+    """A copy of the code in `root`, to be edited; what is not keeps its compiled form."""
+    shutil.copytree(ROOT / "pipeline", root / "pipeline")
     return root
 
 

@@ -1,10 +1,12 @@
 import contextlib
+import functools
 import os
 import shutil
 import sqlite3
 import subprocess
 import sys
 import sysconfig
+from collections.abc import Callable
 from pathlib import Path
 
 import hypothesis
@@ -44,24 +46,30 @@ def quick_disk(monkeypatch):
 
 
 @pytest.fixture(scope="session")
-def _empty_store(tmp_path_factory) -> Path:
-    """An MLflow store without a run, made as the product makes one."""
-    from pipeline.record.mlflow_places import FILE, store_uri
-    from pipeline.record.mlflow_store import connect
+def _empty_store(tmp_path_factory) -> Callable[[], Path]:
+    """Gives an MLflow store without a run, made as the product makes one, when first asked for."""
+    from pipeline.record.mlflow_places import FILE
+    from pipeline.record.mlflow_store import _make
 
-    root = tmp_path_factory.mktemp("store")
-    connect(store_uri(root / FILE), root, root / "scratch")
-    return root / FILE
+    @functools.cache
+    def made() -> Path:
+        root = tmp_path_factory.mktemp("store")
+        _make(root / FILE, root / "scratch")
+        return root / FILE
+
+    return made
 
 
-@pytest.fixture
+@pytest.fixture(autouse=True)
 def quick_store(monkeypatch, _empty_store):
-    """For tests that are not about the making of a store, a second each: it is copied."""
+    """To make a store takes MLflow a second: it is copied. Commands that tests start as processes
+    of their own make theirs.
+    """
     from pipeline.record import mlflow_store
 
     def make(store: Path, _: Path) -> None:
         if not store.exists():
-            shutil.copy(_empty_store, store)
+            shutil.copy(_empty_store(), store)
             place = (store.parent / "artifacts" / "0").as_uri()
             with contextlib.closing(sqlite3.connect(store)) as database, database:
                 database.execute("UPDATE experiments SET artifact_location = ?", (place,))

@@ -37,7 +37,10 @@ STUDY = Study(
     title="Lost",
     question="Is it?",
     baseline=TrainConfig(
-        dataset=Digits(), model={"name": "study_of_lost:Lost"}, optimizer=Adam(lr=1e-3), epochs=1
+        dataset=Digits(num_train=480, num_valid=1200),  # few to test on and to draw planes of
+        model={"name": "study_of_lost:Lost"},
+        optimizer=Adam(lr=1e-3),
+        epochs=1,
     ),
     space=Space(knobs={"optimizer.lr": Float(low=1e-4, high=1e-2, log=True)}),
     ablation=Ablation(

@@ -164,10 +164,8 @@ def test_hidden_puts_a_layer_into_a_new_head(network: Any) -> None:
         (12, new[0].weight.shape[1]),
         (NUM_CLASSES, 12),
     ]
-    assert all(
-        torch.equal(value, model.state_dict()[name])
-        for name, value in below_not(plain, head).items()
-    )
+    own = model.state_dict()
+    assert all(torch.equal(value, own[name]) for name, value in below_not(plain, head).items())
     assert changed_by_a_step(model) == {
         f"{head}.{rest}" for rest in ("0.weight", "0.bias", "3.weight", "3.bias")
     }
@@ -179,16 +177,15 @@ def test_a_file_gives_its_weights_exactly(network: Any, tmp_path: Path) -> None:
     changed_by_a_step(source)  # so that statistics of norms are not at their defaults
     transfer = Transfer(weights=save_ours(source, tmp_path / "best.safetensors"))
     model = made(network, transfer)
-    assert all(
-        torch.equal(value, model.state_dict()[name]) for name, value in source.state_dict().items()
-    )
+    learnt, loaded = source.state_dict(), model.state_dict()
+    assert all(torch.equal(value, loaded[name]) for name, value in learnt.items())
     # other classes: all but the head
     other = made(network, transfer, num_classes=NUM_CLASSES + 2)
     head = weights.find_head(other, NUM_CLASSES + 2)
-    fresh = made(network, Transfer(), num_classes=NUM_CLASSES + 2)
+    fresh = made(network, Transfer(), num_classes=NUM_CLASSES + 2).state_dict()
     for name, value in other.state_dict().items():
-        expected = fresh if name.startswith(f"{head}.") else source
-        assert torch.equal(value, expected.state_dict()[name]), name
+        expected = fresh if name.startswith(f"{head}.") else learnt
+        assert torch.equal(value, expected[name]), name
 
 
 def test_a_head_of_two_layers_is_loaded_too(tmp_path: Path) -> None:
@@ -354,10 +351,10 @@ def test_every_weight_of_a_larger_network_has_a_place_in_the_file_of_a_library(s
         other = libraries.create(source, 3, 1000)
     form = foreign.library_form(source, model, weights.find_head(model, 1000))
     assert form is not None
-    head = weights.find_head(other, 1000)
+    head, own = weights.find_head(other, 1000), model.state_dict()
     for name, value in other.state_dict().items():
         if not name.startswith(f"{head}."):
-            assert model.state_dict()[form.names[name]].numel() == value.numel(), name
+            assert own[form.names[name]].numel() == value.numel(), name
 
 
 def test_networks_that_only_share_a_name_with_a_library_are_refused_in_one_clear_line(

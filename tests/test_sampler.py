@@ -105,7 +105,7 @@ def rebuild(facts: list[tuple], space: Space, kind: str) -> RungSampler:
 @SPACES
 @KINDS
 def test_proposals_lie_in_the_space_and_name_the_rung_that_made_them(space, kind):
-    number = 30 if kind == "gp" else 60  # a suggestion takes it a fifth of a second
+    number = 22 if kind == "gp" else 60  # a suggestion takes it a fifth of a second
     facts = search(make(space, kind), number)
     proposals = [
         (knobs, asked)
@@ -129,7 +129,7 @@ def test_cmaes_without_its_package_is_refused_with_what_to_install(monkeypatch):
 @SPACES
 @KINDS
 def test_rebuilding_before_every_ask_changes_nothing(space, kind):
-    facts = search(make(space, kind), 18 if kind == "gp" else 36)
+    facts = search(make(space, kind), 16 if kind == "gp" else 36)
     for place, (call, trial, *given) in enumerate(facts):
         if call == "replay" and trial > 0:
             knobs, asked = rebuild(facts[:place], space, kind).ask(trial)

@@ -175,7 +175,8 @@ def told(folder: Path, verbosity: int, num_trials: int, ends: float = float("inf
     out, holder = io.StringIO(), list[Progress]()
     plan = open_plan(
         folder,
-        small_study(num_trials=num_trials, replicates=3),
+        # to draw evenly is quick, and what is told does not depend on how points are found
+        small_study(num_trials=num_trials, replicates=3, sampler="random"),
         listener=lambda event: [one.event(event) for one in holder],
     )
     quiet = Console(file=out, width=200)

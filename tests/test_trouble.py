@@ -46,7 +46,7 @@ def made(tmp_path_factory, _empty_store) -> Path:
     """A finished study in a store, made once: each test has it at a place of its own."""
     root = tmp_path_factory.mktemp("made") / "mlruns"
     root.mkdir()
-    shutil.copy(_empty_store, root / FILE)
+    shutil.copy(_empty_store(), root / FILE)
     whole(root, root / "small-digits", small_study(num_trials=1, replicates=1))
     return root
 
