@@ -37,12 +37,14 @@ def unmeasured(monkeypatch):
     monkeypatch.setattr("pipeline.session.forecast.DRY_SECONDS", 0.0)
 
 
-@pytest.fixture(autouse=True)
-def quick_disk(monkeypatch):
-    """No test cuts the power, and to wait for the disk after each of hundreds of events is most of
-    what writing them takes; commands that tests start as processes of their own do wait.
+@pytest.fixture(scope="session", autouse=True)
+def _quick_disk():
+    """No test cuts the power, and to wait for the disk after each of hundreds of events takes as
+    long as all else of writing them; commands that tests start as processes of their own do wait.
     """
-    monkeypatch.setattr(os, "fsync", lambda _: None)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda _: None)
+        yield
 
 
 @pytest.fixture(scope="session")
@@ -61,7 +63,7 @@ def _empty_store(tmp_path_factory) -> Callable[[], Path]:
 
 
 @pytest.fixture(autouse=True)
-def quick_store(monkeypatch, _empty_store):
+def _quick_store(monkeypatch, _empty_store):
     """To make a store takes MLflow a second: it is copied. Commands that tests start as processes
     of their own make theirs.
     """

@@ -37,8 +37,6 @@ from tests.test_report_classes import answers_of, known, study_with
 from tests.test_report_designs import some, world
 from tests.test_tuning import tuned_study
 
-pytestmark = pytest.mark.usefixtures("quick_disk")
-
 # ---- words that stand for a claim, whatever the numbers are
 
 CLAIMS: dict[str, str] = {
@@ -322,9 +320,7 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Told]:
 
     @functools.cache
     def build(name: str) -> Told:
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("os.fsync", lambda _: None)
-            return WORLDS[name](tmp_path_factory.mktemp("world"))
+        return WORLDS[name](tmp_path_factory.mktemp("world"))
 
     return build
 

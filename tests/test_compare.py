@@ -20,8 +20,6 @@ from pipeline.study.study import Study
 from tests.driver import Worker, drive, open_plan
 from tests.studies import small_study
 
-pytestmark = pytest.mark.usefixtures("quick_disk")
-
 WIDE = {"model.width": 8}
 
 

@@ -242,7 +242,7 @@ def orders(record: Record, sign: int) -> dict[str, Any]:
     }
 
 
-@pytest.mark.usefixtures("less", "quick_disk")
+@pytest.mark.usefixtures("less")
 @pytest.mark.parametrize("scheduler", SCHEDULERS)
 def test_a_study_by_a_metric_and_one_by_its_negative_are_the_same(
     scheduler: str, tmp_path: Path
@@ -266,7 +266,7 @@ def test_a_study_by_a_metric_and_one_by_its_negative_are_the_same(
     assert len(found[0]["ranked"]) > 2
 
 
-@pytest.mark.usefixtures("less", "quick_disk")
+@pytest.mark.usefixtures("less")
 def test_turned_round_it_orders_trials_and_arms_in_the_opposite_way(tmp_path: Path) -> None:
     study = small_study(num_trials=5, race=0, epochs=9, scheduler="none")
     found = []
@@ -288,7 +288,7 @@ def test_turned_round_it_orders_trials_and_arms_in_the_opposite_way(tmp_path: Pa
     assert worst == min(ends, key=ends.__getitem__)
 
 
-@pytest.mark.usefixtures("less", "quick_disk")
+@pytest.mark.usefixtures("less")
 def test_race_and_winners_curse_are_told_in_its_unit(tmp_path: Path) -> None:
     found = []
     for name, metric, turn in (
@@ -325,7 +325,6 @@ def test_race_and_winners_curse_are_told_in_its_unit(tmp_path: Path) -> None:
     assert not say.missed
 
 
-@pytest.mark.usefixtures("quick_disk")
 def test_killed_after_any_event_it_ends_as_if_it_had_not_been(tmp_path: Path) -> None:
     """With twins, a trial that diverges and one that stops early, which stands with its lowest."""
     study = small_study(num_trials=7, race=2, replicates=1, epochs=9, space=FEW_POINTS).override(

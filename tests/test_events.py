@@ -21,7 +21,6 @@ from tests.driver import Worker, drive, open_plan
 from tests.records import full_record
 from tests.studies import small_study
 
-pytestmark = pytest.mark.usefixtures("quick_disk")
 RECORDED = Path(__file__).parent / "recorded" / "dcfe179" / "small-digits" / FILE
 START = {"seq": 4, "time": 1.5, "type": "start", "run": "r", "rung": 0, "code": "c"}
 

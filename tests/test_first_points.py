@@ -17,8 +17,6 @@ from tests.driver import Worker, drive, facts, open_plan
 from tests.studies import small_study
 from tests.test_plan import prefixes
 
-pytestmark = pytest.mark.usefixtures("quick_disk")
-
 POINTS = (
     {"batch_size": 16, "model.dropout": 0.3},
     {"optimizer.name": "sgd", "optimizer.lr": 0.1, "optimizer.momentum": 0.9},

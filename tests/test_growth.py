@@ -21,7 +21,6 @@ from pipeline.study.study import Study
 from tests.driver import Worker, drive, facts, open_plan
 from tests.studies import SPACE, small_study
 
-pytestmark = pytest.mark.usefixtures("quick_disk")
 ARMS = {"dropout": {"model.dropout": 0.25}, "augmentation": {"augment.strength": 1.0}}
 
 

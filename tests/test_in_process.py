@@ -24,7 +24,6 @@ from tests.driver import open_plan
 from tests.records import lines
 from tests.studies import small_study
 
-pytestmark = pytest.mark.usefixtures("quick_disk")
 FEW = {"num_train": 480, "num_valid": 1200}
 
 

@@ -35,7 +35,6 @@ from tests.studies import small_study
 
 __all__ = ["folder"]
 
-pytestmark = pytest.mark.usefixtures("quick_disk")
 SVG = b'<svg xmlns="http://www.w3.org/2000/svg" width="9pt" height="9pt" viewBox="0 0 9 9"/>'
 ACCURACY = re.compile(r"\b(acc|accuracy)\b|准确率")
 

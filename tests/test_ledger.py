@@ -107,7 +107,6 @@ def test_a_value_that_json_does_not_know_is_refused_and_leaves_nothing(tmp_path)
     assert [event["value"] for event in json_lines(tmp_path)] == [1.0, 2.0]
 
 
-@pytest.mark.usefixtures("quick_disk")
 def test_a_torn_tail_is_cut_at_every_byte(tmp_path):
     lines = filled(tmp_path, 3)
     whole = b"".join(lines[:2])
@@ -366,7 +365,6 @@ def test_a_disk_that_fills_up_in_the_middle_of_a_line_leaves_the_ledger_whole(tm
     assert [line["status"][0] for line in json_lines(tmp_path)] == ["a", "c"]
 
 
-@pytest.mark.usefixtures("quick_disk")
 def test_threads_append_and_the_listener_hears_them_in_order(tmp_path):
     heard = []
     moods = random.Random(1)

@@ -54,8 +54,6 @@ from tests.records import lines
 from tests.studies import small_study
 from tests.test_direction import Told
 
-pytestmark = pytest.mark.usefixtures("quick_disk")
-
 SPACE = Space(
     knobs={
         "model.width": Int(low=2, high=32, log=True),

@@ -22,7 +22,6 @@ from tests.driver import Worker, train
 from tests.studies import small_study
 from tests.test_tracking import Session, again
 
-pytestmark = pytest.mark.usefixtures("quick_disk", "quick_store")
 NAME = "small-digits"
 HOSTILE = (
     "50%20x %2F?mode=ro#frag&a=b",

@@ -17,8 +17,6 @@ from tests.driver import Worker, drive, facts, open_plan
 from tests.records import lines
 from tests.studies import small_study
 
-pytestmark = pytest.mark.usefixtures("quick_disk")
-
 FEW_POINTS = Space(
     knobs={"batch_size": Choice(options=(16, 32)), "model.dropout": Choice(options=(0.0, 0.1))}
 )

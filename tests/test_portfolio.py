@@ -17,8 +17,6 @@ from tests.driver import Worker, drive, facts, open_plan
 from tests.studies import small_study
 from tests.test_plan import prefixes
 
-pytestmark = pytest.mark.usefixtures("quick_disk")
-
 POINTS = (
     {"model.dropout": 0.3, "epochs": 3},  # as the study's own
     {"model.dropout": 0.3, "unheard.of": 1},

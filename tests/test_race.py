@@ -35,8 +35,6 @@ from pipeline.study.tuning import RACE
 from tests.driver import Worker, drive, facts, open_plan
 from tests.studies import small_study
 
-pytestmark = pytest.mark.usefixtures("quick_disk")
-
 
 def racer(number: int, *values: float | str) -> Racer:
     """A trial with race runs of these values, or of this status where it is a word."""

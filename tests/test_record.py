@@ -10,8 +10,6 @@ from tests.driver import DATA
 from tests.records import Scribe, full_record, make_study
 from tests.studies import small_study
 
-pytestmark = pytest.mark.usefixtures("quick_disk")
-
 
 def epoch(number: int, val_acc: float = 0.5, val_loss: float = 1.0) -> dict[str, float]:
     values = {

@@ -169,7 +169,6 @@ def test_a_setting_that_there_is_no_more_is_refused_in_words_and_nothing_is_chan
     assert {name: content for name, content in files(folder).items() if name != "lock"} == before
 
 
-@pytest.mark.usefixtures("quick_disk")
 def test_runs_recorded_with_fewer_fields_are_known_by_what_they_are(tmp_path: Path) -> None:
     """Nothing is trained again, and a configuration proposed again is a twin of the run that was
     recorded for it.

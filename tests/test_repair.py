@@ -34,7 +34,6 @@ from tests.driver import Worker, drive, facts, open_plan
 from tests.records import Note
 from tests.studies import small_study
 
-pytestmark = pytest.mark.usefixtures("quick_disk")
 RECORDED = Path(__file__).parent / "recorded" / "dcfe179" / "small-digits"
 
 

@@ -23,7 +23,6 @@ from tests.records import Scribe, make_study, with_arms
 
 RECORDED = Path(__file__).parent / "recorded" / "a4621cd"
 
-pytestmark = pytest.mark.usefixtures("quick_disk")
 HOSTILE = (
     '<script> & "q" | `x` *b* _i_ $\\alpha$ 50% #1 {~^} [a](http://e) @all \\\\ % \\end{tabular}'
 )

@@ -35,7 +35,6 @@ from pipeline.study.judged import Judged
 from pipeline.study.study import Study
 from tests.records import EFFECTS, Scribe, make_study, with_arms
 
-pytestmark = pytest.mark.usefixtures("quick_disk")
 MEASURED: dict[str, Any] = {"num_macs": 556_000_000, "num_train": 640}
 
 

@@ -18,8 +18,6 @@ from tests.driver import Worker, drive, open_plan, quality
 from tests.records import Scribe, make_study
 from tests.studies import small_study
 
-pytestmark = pytest.mark.usefixtures("quick_disk")
-
 
 def tuned_study(tuning=None, *, arms=None, **fields) -> Study:
     """Wide learning rates, which `upward` wants as high as they go."""

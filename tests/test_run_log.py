@@ -21,8 +21,6 @@ from pipeline.study.study import Study
 from tests.driver import Worker, open_plan
 from tests.studies import small_study
 
-pytestmark = pytest.mark.usefixtures("quick_disk")
-
 
 def arms() -> Study:
     """Arms alone, one replicate each."""

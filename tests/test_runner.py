@@ -25,8 +25,6 @@ from pipeline.record.lease import FILE
 from pipeline.record.ledger import read_events
 from tests.records import lines
 
-pytestmark = pytest.mark.usefixtures("quick_disk")
-
 LATE = {
     "reached": Outcome(status="reached", best_epoch=1, num_params=1),
     "diverged": Outcome(status="diverged", error="train_loss is NaN"),

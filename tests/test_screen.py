@@ -187,7 +187,6 @@ def told(folder: Path, verbosity: int, num_trials: int, ends: float = float("inf
     return out.getvalue().splitlines()
 
 
-@pytest.mark.usefixtures("quick_disk")
 def test_no_more_is_left_than_a_limit_of_time_leaves(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -205,7 +204,6 @@ def test_no_more_is_left_than_a_limit_of_time_leaves(
     assert set(short) == {"0 s of the limit"}
 
 
-@pytest.mark.usefixtures("quick_disk")
 def test_of_many_results_some_are_told_so_that_no_cell_is_flooded(tmp_path: Path) -> None:
     few, many, all_of_them = (
         told(tmp_path / str(number), verbosity, num_trials)

@@ -165,7 +165,6 @@ def selecting(**search: Any) -> Study:
     return study.override({"baseline.metrics": ["macro_f1"], "baseline.select": "macro_f1"})
 
 
-@pytest.mark.usefixtures("quick_disk")
 def test_rungs_race_arms_and_export_follow_it(tmp_path: Path) -> None:
     study = selecting(num_trials=6, race=2, epochs=9)
     record = drive(open_plan(tmp_path / "a", study, format=3), Selecting())
@@ -195,7 +194,6 @@ def parsed(config: dict[str, Any]) -> TrainConfig:
     return TrainConfig.parse(config, source="test")
 
 
-@pytest.mark.usefixtures("quick_disk")
 def test_a_trial_that_stops_early_stands_with_its_best(tmp_path: Path) -> None:
     study = selecting(num_trials=2, epochs=9).override({"baseline.patience": 1})
     plan = open_plan(tmp_path, study)

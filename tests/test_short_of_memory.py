@@ -3,7 +3,6 @@
 import io
 from pathlib import Path
 
-import pytest
 from rich.console import Console
 
 from pipeline.record.record import Record
@@ -15,8 +14,6 @@ from pipeline.session.progress import Progress
 from tests.driver import Worker, drive, open_plan
 from tests.studies import small_study
 from tests.test_report_lang import strings
-
-pytestmark = pytest.mark.usefixtures("quick_disk")
 
 
 def needs(parts: int) -> Worker:

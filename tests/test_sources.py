@@ -257,7 +257,6 @@ print(digest(code(TrainConfig())), 'torch' in sys.modules)
     assert [loaded for _, loaded in texts] == ["False", "False", "True"]
 
 
-@pytest.mark.usefixtures("quick_disk")
 def test_the_code_of_every_segment_is_recorded_and_each_kind_once(tmp_path: Path) -> None:
     record = drive(open_plan(tmp_path, small_study(num_trials=4)), Worker())
     assert all(len(run.code) == 1 for run in record.runs.values())

@@ -24,8 +24,6 @@ from tests.driver import Worker, drive, facts, open_plan
 from tests.studies import SPACE, small_study
 from tests.test_plan import prefixes
 
-pytestmark = pytest.mark.usefixtures("quick_disk")
-
 BATCHES = {"batch_size": Choice(options=(4, 8, 32))}
 RATE = {**BATCHES, "lr_per_64": Float(low=0.001, high=0.1, log=True)}
 PER_64 = {"optimizer.lr": "lr_per_64 * batch_size / 64"}

@@ -19,8 +19,6 @@ from pipeline.status import main
 from tests.driver import Worker, drive, open_plan
 from tests.studies import small_study
 
-pytestmark = pytest.mark.usefixtures("quick_disk")
-
 
 def begun(folder: Path, num_segments: int, **fields: Any):
     """The plan of a study of which so many segments are trained; it is still held."""

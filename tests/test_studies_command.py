@@ -15,8 +15,6 @@ from pipeline.studies.__main__ import main
 from tests.driver import Worker, drive, open_plan
 from tests.studies import small_study
 
-pytestmark = pytest.mark.usefixtures("quick_disk")
-
 
 @pytest.fixture
 def mlruns(tmp_path: Path) -> Path:

@@ -35,7 +35,6 @@ from tests.driver import Worker, drive, open_plan
 from tests.studies import small_study
 from tests.test_tuning import tuned_study
 
-pytestmark = pytest.mark.usefixtures("quick_disk")
 DIGITS = Shape(channels=1, size=8, num_classes=10, num_train=100, num_val=80, num_test=90)
 
 

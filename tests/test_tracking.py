@@ -31,7 +31,6 @@ from tests.driver import DATA, Worker, open_plan, train
 from tests.studies import small_study
 
 ROOT = Path(__file__).parents[1]
-pytestmark = pytest.mark.usefixtures("quick_disk", "quick_store")
 ODD_NAMES = ("plain", 'it\'s; DROP "runs" -- `x` %', "é\\ñ 漢字 \u202e \n", "x" * 100)
 
 

@@ -29,7 +29,6 @@ from tests.records import lines
 from tests.studies import small_study
 from tests.test_tracking import seen, whole
 
-pytestmark = pytest.mark.usefixtures("quick_disk", "quick_store")
 HEALS = "Nothing is lost: the ledger has it all, and the next command on this study sends the rest"
 STAYS = "This does not pass by itself: "
 

@@ -25,8 +25,6 @@ from tests.records import lines
 from tests.studies import small_study
 from tests.test_plan import impatient, prefixes, telling, trouble
 
-pytestmark = pytest.mark.usefixtures("quick_disk")
-
 SPACE = Space(
     knobs={"model.dropout": Float(low=0.0, high=0.5), "batch_size": Choice(options=(16, 32))},
     branches={

@@ -43,7 +43,6 @@ from tests.test_prospect import conduct
 from tests.test_timetable import paced, play
 from tests.test_tuning import tuned_study
 
-pytestmark = pytest.mark.usefixtures("quick_disk")
 ARMS = {
     "baseline": {},
     "far": {"model.dropout": 0.25},

@@ -34,8 +34,6 @@ from tests.records import lines
 from tests.studies import small_study
 from tests.test_plan import telling
 
-pytestmark = pytest.mark.usefixtures("quick_disk")
-
 TITLE = "Where the ± comes from"
 
 

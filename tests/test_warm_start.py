@@ -31,8 +31,6 @@ from tests.driver import Worker, drive, facts, open_plan
 from tests.studies import small_study
 from tests.test_plan import prefixes
 
-pytestmark = pytest.mark.usefixtures("quick_disk")
-
 
 def dropped_out(config: TrainConfig, _: int) -> float:
     """A trial is worth the more, the less it drops out."""
