@@ -312,7 +312,7 @@ def test_why_nothing_is_bold_is_said(tmp_path: Path, case: dict[str, Any], why: 
 def test_bold_is_refused_with_the_comparison(tmp_path: Path) -> None:
     record = book(tmp_path).record()
     for run in record.arms()["ResNet"]:
-        run.config["epochs"] = 40
+        run.config = {**run.config, "epochs": 40}  # the one it has is shared among records
     notes = shown(record)[1]
     assert any(
         note.startswith("Nothing is bold: the arms cannot be compared fairly") for note in notes
