@@ -106,13 +106,13 @@ def installed(tmp_path_factory) -> Path:
 
 
 SLOW = (
-    *("test_notebook", "test_door", "test_faults", "test_contracts", "test_team_server"),
-    *("test_plan", "test_sources", "test_doctor", "test_own_repository", "test_core_transfer"),
-    *("test_end_to_end", "test_space_rules", "test_segments", "test_timetable", "test_in_process"),
-    *("test_team", "test_recorded", "test_tracking", "test_wheel", "test_sampler", "test_guest"),
-    *("test_networks_table", "test_broken_worker", "test_claims", "test_screen", "test_cli"),
-    *("test_hash_seed", "test_report_lang", "test_report_designs", "test_importance"),
-    *("test_export", "test_tuning", "test_objectives"),
+    *("test_cluster", "test_notebook", "test_door", "test_faults", "test_contracts"),
+    *("test_team_server", "test_plan", "test_sources", "test_doctor", "test_own_repository"),
+    *("test_core_transfer", "test_end_to_end", "test_space_rules", "test_segments"),
+    *("test_timetable", "test_in_process", "test_team", "test_recorded", "test_tracking"),
+    *("test_wheel", "test_sampler", "test_guest", "test_networks_table", "test_broken_worker"),
+    *("test_claims", "test_screen", "test_cli", "test_hash_seed", "test_report_lang"),
+    *("test_report_designs", "test_importance", "test_export", "test_tuning", "test_objectives"),
 )
 
 
