@@ -1,5 +1,6 @@
 """Arms with as many parameters as the reference."""
 
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from pipeline.machine import resources
 from pipeline.record.ledger import Ledger
 from pipeline.record.record import Record
 from pipeline.report import write_report
+from pipeline.session.dry_run import dry_run
 from pipeline.session.opening import open_record, prepare
 from pipeline.session.parameter_matching import counts, matched, num_params
 from pipeline.session.preflight import external_files
@@ -164,6 +166,14 @@ def test_a_session_matches_once_and_compares_equal_when_it_goes_on(
     other = chosen(study_of(RESNET, "", **{"model.width": 6}))
     with pytest.raises(UserError, match=r"ablation\.match: recorded 'model.width', now ''"):
         require_same(record, prepare(given, other, record, means, Console())[0], data, {}, tmp_path)
+
+
+def test_a_dry_run_plans_the_networks_that_are_trained(tmp_path: Path) -> None:
+    asked, given = chosen(study_of(RESNET, **{"model.width": 6})), options(tmp_path / "mlruns")
+    trained, _ = prepare(given, asked, Record(), resources(1, 0), Console())
+    plan = next(dry_run(given, asked, tmp_path, nullcontext, with_search=False))
+    width = trained.ablation.matched["ResNet"]
+    assert f"ResNet: model.name=resnet18, model.width={width}\n" in plan
 
 
 def test_a_factorial_is_matched_arm_by_arm() -> None:

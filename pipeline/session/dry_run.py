@@ -24,7 +24,7 @@ from pipeline.screen import folded
 from pipeline.session.crew import Crew
 from pipeline.session.options import Options
 from pipeline.session.preflight import external_files, to_download
-from pipeline.session.resolve import Chosen, resolve
+from pipeline.session.resolve import Chosen, resolve, with_matched
 from pipeline.session.resume import (
     changed_since,
     recorded_in,
@@ -64,6 +64,9 @@ def dry_run(
     found = listing.taken if listing else None
     options, warm = warm_start(options, asked, study, recorded, found)
     study = resolve(options, asked, recorded)
+    if listing and study.ablation.match and not recorded.begun:
+        base = study.baseline.dataset
+        study = with_matched(study, base.channels, base.size, len(listing.classes))
     taken = ""
     if listing:
         few = few_pictures(listed_as(listing.taken), study)

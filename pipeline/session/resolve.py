@@ -137,7 +137,8 @@ def resolve(
         precision = resolve_precision(study.baseline, means.device, means.fast_bf16)
         study = study.override({"baseline.precision": precision}, source="machine")
     if study.ablation.match and pictures is not None and not record.begun:
-        study = _with_matched(study, pictures)
+        _, channels, size, _ = pictures.images.shape
+        study = with_matched(study, channels, size, len(pictures.classes))
     return study
 
 
@@ -259,12 +260,12 @@ def said_by(options: Options) -> set[str]:
     return flags | {_assignment(text)[0] for text in options.sets}
 
 
-def _with_matched(study: Study, pictures: "Data") -> Study:
-    """The study with the numbers that match its arms' parameters on these pictures."""
-    from pipeline.session.parameter_matching import matched, shape_of  # they need torch
+def with_matched(study: Study, channels: int, size: int, num_classes: int) -> Study:
+    """The study with the numbers that match its arms' parameters on such pictures."""
+    from pipeline.session.parameter_matching import matched  # it needs torch
 
     study = study.override({"ablation.matched": {}}, source="pictures")
-    found = matched(study, *shape_of(pictures))
+    found = matched(study, channels, size, num_classes)
     return study.override({"ablation.matched": found}, source="pictures")
 
 
