@@ -160,6 +160,14 @@ def test_planted_faults_are_found(
         ], rows
 
 
+def test_of_arms_matched_by_parameters_the_networks_that_are_trained_are_looked_at(
+    home: Path, doctor: Doctor
+) -> None:
+    code, rows = doctor(home, "--study", "hw3_report")
+    sizes = [said.split()[1] for _, said in rows if said.startswith("size ")]
+    assert (code, sizes) == (0, ["78,906", "81,270", "78,655"])
+
+
 @pytest.mark.parametrize(
     ("lr", "level", "said"),
     [

@@ -53,7 +53,7 @@ def examine_study(asked: Options) -> int:
     from pipeline.machine import at_hand
     from pipeline.record.folders import study_folder
     from pipeline.record.record import Record
-    from pipeline.session.resolve import chosen
+    from pipeline.session.resolve import chosen, with_matched
 
     found = chosen(asked)
     study, folder, note = found.study, found.data, found.note
@@ -77,6 +77,10 @@ def examine_study(asked: Options) -> int:
     )
     show("inputs", _lacking(study, data))
     inputs = _inputs(study, data)
+    if study.ablation.match:
+        from pipeline.session.parameter_matching import shape_of  # it needs torch
+
+        study = with_matched(study, *shape_of(data))
     for names, config in _networks(study):
         show(f"network of {names}", _network(config, inputs, means, study.search.seed))
     show("curvature where training ended", _end_points(record, recorded, data, means))
