@@ -186,6 +186,8 @@ class Session:
     def _prepare(self) -> "Data":
         note, known = self.asked.note, self.asked.searched
         if note:
+            place = self.asked.study.data or "no folder"
+            note += f" Looked in {printable(place)}; --data FOLDER names another place."
             self.console.print(Panel(Text(note), title="embedded default", style="bold yellow"))
         self.study, data = prepare(self.options, self.asked, self.record, self.means, self.console)
         if known and known["fingerprint"] != data.fingerprint:

@@ -17,9 +17,10 @@ On the embedded digits, 5 replicates: accuracy 97 % from clean pictures, 96 from
 seven, 96 with half clean; robust accuracy 21, 51, 53 and 55 %, so one step hid nothing. There the
 network has 12 channels: with the 6 of the study, seven steps left one run of five at chance.
 
-Cost: about 180 epochs of 51,000 pictures, those of seven steps eight times as long as clean ones; a
-CPU core takes some 10 s for a clean one, so two take an hour and a half, as reckoned from these and
-not run. Cut it down: `--epochs 3 --replicates 3`, a quarter of that.
+Cost: about 180 epochs of 51,000 pictures, those of seven steps eight times as long as clean ones,
+with half of them clean nine; a CPU core takes some 10 s for a clean one, so two take an hour and a
+half, as reckoned from these and not run. Cut it down: `--epochs 3 --replicates 3`, a quarter of
+that.
 """
 
 from pipeline import (
