@@ -106,6 +106,8 @@ class Cluster:
                     if segments.stopping or not segments.left:
                         break
                     self._await_others(segments, step)
+                    if segments.stopping:  # Tune, without a trial, would ask for ever
+                        break
             finally:
                 shutil.rmtree(storage, ignore_errors=True)
 
@@ -279,7 +281,8 @@ class Spread(ray_tune.Segments):
 
     def suggest(self, trial_id: str) -> Any:
         if not self.cluster.any_there():
-            return None
+            self.left = True
+            return self.FINISHED
         self.since[trial_id] = time.monotonic()
         return super().suggest(trial_id)
 

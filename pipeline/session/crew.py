@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeline.engine import measure
-from pipeline.engine.interrupts import Interrupts
+from pipeline.engine.interrupts import Interrupted, Interrupts
 from pipeline.errors import UserError
 from pipeline.machine import Resources, resources
 from pipeline.session.options import Options
@@ -51,6 +51,10 @@ def hired(options: Options, interrupts: Interrupts, tell: Callable[[str], None])
     try:
         means = cluster.resources(options.workers, options.gpus_per_trial)
         yield Crew(means, lambda: cluster, cluster.measured)
+    except KeyboardInterrupt:  # Ray waits below Python, and raises one that names no signal
+        if interrupts.signal:
+            raise Interrupted(interrupts.signal) from None
+        raise
     finally:
         cluster.close()
 
