@@ -18,7 +18,7 @@ from typing import Any
 from pipeline.core.config import TrainConfig
 from pipeline.core.costs import Shape
 from pipeline.counts import plural
-from pipeline.engine.ray_join import join, watch
+from pipeline.engine.ray_join import join, require_own_node, watch
 
 # isort: split
 import ray
@@ -27,7 +27,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from pipeline.engine import nodes, ray_tune, run_log
 from pipeline.engine.interrupts import Interrupts
-from pipeline.engine.measure import Measured, measured
+from pipeline.engine.measure import START_SECONDS, Measured, measured
 from pipeline.engine.nodes import Look, Node
 from pipeline.engine.order import Outcome
 from pipeline.engine.processes import without_garbage
@@ -128,8 +128,16 @@ class Cluster:
         )
         there = replace(means, workers=num)
         told = task.remote(list(configs), shape, there, most_seconds=most_seconds)
+        patience = most_seconds + min(START_SECONDS, 10.0 + 5.0 * most_seconds)
         try:
-            return ray.get(told, timeout=ANSWER_SECONDS + most_seconds)
+            return ray.get(told, timeout=patience)
+        except ray.exceptions.GetTimeoutError:
+            ray.cancel(told, force=True)
+            self.tell(
+                f"warning: node {node.name} had no room to measure an epoch in {patience:.0f} s: "
+                "how long all takes is not foreseen"
+            )
+            return Measured()
         except ray.exceptions.RayError as error:
             ray.cancel(told, force=True)
             why = printable(str(error).strip().partition("\n")[0], 200)
@@ -287,6 +295,7 @@ class Spread(ray_tune.Segments):
         return super().suggest(trial_id)
 
     def _death(self, trial_id: str) -> Outcome:
+        require_own_node()
         since = 0.0 if self.left else self.since.get(trial_id, 0.0)
         gone = self.cluster.died_since(since)
         error = f"node {gone} of the cluster is gone" if gone else "the worker process died"

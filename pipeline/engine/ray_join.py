@@ -62,6 +62,20 @@ def join(address: str, interrupts: Interrupts) -> None:
     logging.getLogger("ray").setLevel(logging.CRITICAL)
 
 
+def require_own_node() -> None:
+    """Raise MachineError where Ray's own process on this machine is gone: then all workers are lost
+    to this command, and no run is at fault.
+    """
+    try:
+        with socket.socket(socket.AF_UNIX) as pipe:
+            pipe.connect(ray._private.worker._global_node.raylet_socket_name.removeprefix("unix:"))
+    except OSError as error:
+        raise MachineError(
+            "Ray's process on this machine has ended, so that it is no node of the cluster any "
+            "more; nothing is lost, the same command goes on once it is one again"
+        ) from error
+
+
 def _answering(address: str) -> str:
     """HOST:PORT of what the address names; Ray itself would wait for minutes for one that is not
     there. Raises UserError where nothing answers.

@@ -60,10 +60,12 @@ class Nodes:
         self._await(place)
         return place
 
-    def kill(self, number: int) -> None:
-        """End a node as a power cut does: nobody hears of it, where the node has a network."""
+    def kill(self, number: int, *, gently: bool = False) -> None:
+        """End a node as a power cut does: nobody hears of it, where the node has a network; or
+        `gently`, when its network may be gone.
+        """
         process = self.processes.pop(number)
-        if self.apart and number > 1:
+        if self.apart and number > 1 and not gently:
             _sh(f"ip link set {_wire(self.subnet, number)} down")
         for pid in (*descendants(process.pid), process.pid):
             with contextlib.suppress(ProcessLookupError):
@@ -171,7 +173,7 @@ def nodes(hidden: Path) -> Iterator[Nodes]:
         yield found
     finally:
         for number in [*found.processes]:
-            found.kill(number)
+            found.kill(number, gently=True)
         for path in folder.parent.glob(f"{folder.name}*"):
             shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink()
         if found.apart:
