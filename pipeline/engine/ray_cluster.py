@@ -6,6 +6,7 @@ command's own workers.
 import contextlib
 import functools
 import gc
+import math
 import secrets
 import shutil
 import threading
@@ -122,7 +123,7 @@ class Cluster:
         """See `measure.measured`: on the node that takes most runs, as many at once as it takes."""
         node = max((node for node, _ in self._there()), key=lambda one: one.places(self._share))
         num = min(node.places(self._share), means.workers)
-        asked = {"num_gpus": max(1.0, self._share * num)} if self._share else {}
+        asked = {"num_gpus": math.ceil(self._share * num)} if self._share else {}
         task = ray.remote(measured).options(
             num_cpus=num, scheduling_strategy=_on(node), max_retries=0, **asked
         )
