@@ -65,10 +65,12 @@ def given_up(plan: "Plan", pace: Pace | None) -> str:
         lost.append(f"{trials.num_left:,} of {plural(trials.num_trials, 'trial')}")
     elif trials.outstanding() or any(run.unfinished for run in plan.record.trials()):
         lost.append("the last epochs of trials")
-    if race.most < race.asked:
-        lost.append(f"a race of {race.asked} ({race.most or 'none'} instead)")
+    begun = plan.record.race
+    num = len(begun.candidates) if begun else race.most  # once it has begun no plan changes that
+    if race.most < race.asked and num < race.asked:
+        lost.append(f"a race of {race.asked} ({num or 'none'} instead)")
     elif race.outstanding():
-        lost.append("the rest of the race" if plan.record.race else f"a race of {race.asked}")
+        lost.append("the rest of the race" if begun else f"a race of {race.asked}")
     if tuned := list(dict.fromkeys(one.target.arm for one in plan.searches.open)):
         lost.append(f"tuning of {listed(tuned)}")
     lost += _replicates_left(plan)

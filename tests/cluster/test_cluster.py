@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.engine.processes import descendants
 from tests import commands
 from tests.cluster.nodes import SETTINGS, Nodes, nodes
 
@@ -90,6 +91,44 @@ def test_a_full_cluster_is_waited_for_and_a_killed_command_leaves_it_free(
     assert commands.start(*words, home=home).wait(commands.HANGS) == 0, commands.output(home)
     _assert_same(home, calm)
     _await_idle(cluster)
+
+
+def test_the_time_of_a_command_is_not_spent_on_waiting_to_measure_on_a_full_cluster(
+    cluster: Nodes,
+) -> None:
+    home = cluster.hidden / "no room"
+    with _busy(cluster, 2):
+        words = (*WORDS, "--address", cluster.address, "--time", "25s")
+        assert commands.start(*words, home=home).wait(commands.HANGS) == 3, commands.output(home)
+    said = " ".join(commands.output(home).split())
+    assert "had no room to measure an epoch in" in said
+    assert "time limit after" in said
+
+
+def test_a_machine_that_leaves_the_cluster_ends_the_command_and_blames_no_run(
+    cluster: Nodes, calm: Path
+) -> None:
+    if not cluster.apart:
+        pytest.skip("without networks of their own the machine of the command is the head's")
+    home = cluster.hidden / "left"
+    cluster.start(5, cores=0)
+    words = [sys.executable, "-m", f"pipeline.{WORDS[0]}", *map(str, WORDS[1:])]
+    words += ["--mlruns", str(home), "--address", cluster.address]
+    environment = os.environ | {"PYTHONPATH": str(commands.ROOT)}
+    with home.with_suffix(".log").open("w") as log:
+        process = subprocess.Popen(
+            [*cluster.inside(5), *words], stdout=log, stderr=log, env=environment
+        )
+        commands.await_epochs(process, home, REPORTED)
+        for pid in descendants(cluster.processes[5].pid):
+            if b"raylet/raylet" in Path(f"/proc/{pid}/cmdline").read_bytes():
+                os.kill(pid, signal.SIGKILL)
+        assert process.wait(commands.HANGS) == 4, commands.output(home)
+    said = " ".join(commands.output(home).split())
+    assert "Ray's process on this machine has ended" in said
+    assert "failed" not in {run.status for run in commands.record(home).runs.values()}
+    assert commands.here(*WORDS, "--debug", home=home) == 0, commands.output(home)
+    _assert_same(home, calm)
 
 
 def test_a_cluster_whose_head_is_gone_ends_the_command_which_goes_on_without(
