@@ -5,6 +5,7 @@ What a run prints, its traceback included, goes where this process prints. A sto
 the end of an epoch.
 """
 
+import math
 import os
 import pdb
 import signal
@@ -12,6 +13,8 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+
+import torch
 
 from pipeline.engine import run_log
 from pipeline.engine.interrupts import Interrupts
@@ -52,7 +55,7 @@ def run(
         if interrupts.signal or time.monotonic() >= deadline:
             raise Ended
 
-    before = sys.breakpointhook
+    before, taken = sys.breakpointhook, _smallest_are_zero()
     if "PYTHONBREAKPOINT" not in os.environ:  # else it is the user's own debugger, or none
         sys.breakpointhook = stop_here
     try:
@@ -71,3 +74,10 @@ def run(
         pass
     finally:
         sys.breakpointhook = before
+        if not taken:  # training takes them for it, and this thread is the caller's
+            torch.set_flush_denormal(False)
+
+
+def _smallest_are_zero() -> bool:
+    """Whether this thread takes the smallest numbers for 0."""
+    return math.ulp(0.0) * float(1) == 0.0

@@ -72,13 +72,6 @@ class Nodes:
                 os.kill(pid, signal.SIGKILL)
         process.wait()
 
-    def inside(self, number: int) -> list[str]:
-        """What comes before a command that is to run on a node with a network of its own."""
-        own = self.folder.with_name(f"{self.folder.name}-{number}")
-        script = f'mount --make-rprivate / && mount --bind {own} {self.folder} && exec "$@"'
-        space = _space(self.subnet, number)
-        return ["ip", "netns", "exec", space, "unshare", "-m", "sh", "-c", script, "sh"]
-
     def idle(self) -> bool:
         """Whether no run is on any node."""
         return "0.0/" in next(line for line in self.status().splitlines() if "CPU" in line)
