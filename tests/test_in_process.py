@@ -1,5 +1,6 @@
 """The plain executor: real segments of a plan, one after another, in this process."""
 
+import math
 import os
 import signal
 import subprocess
@@ -80,6 +81,7 @@ def test_all_is_trained_here_and_a_stop_at_an_epoch_repeats_nothing(
     assert {run.status for runs in plan.record.arms().values() for run in runs} == {"complete"}
     assert plan.done()
     assert set(where) == {os.getpid()}
+    assert math.ulp(0.0) * float(1) > 0, "the smallest numbers are no 0 for who called"
 
 
 @pytest.mark.parametrize("scheduler", sorted({*SCHEDULERS} - {"promotion"}))  # others' default

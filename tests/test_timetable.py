@@ -90,9 +90,10 @@ def test_with_time_for_everything_everything_is_trained(tmp_path: Path) -> None:
 
 def test_what_is_short_of_time_is_given_up_in_order_and_said(tmp_path: Path) -> None:
     """Trials and replicates beyond three before the race, the race before the table."""
-    study = small_study(num_trials=60, replicates=9, race=3)
+    # what a sampler with a model proposes hangs on the processor
+    study = small_study(num_trials=60, replicates=9, race=3, sampler="random")
     seen = []
-    for number, limit in enumerate((150.0, 80.0, 40.0)):
+    for number, limit in enumerate((170.0, 80.0, 40.0)):
         pace, worker = paced(study, lambda _: 1.0), Worker(seconds=lambda _: 1.0)
         plan, end = play(tmp_path / str(number), study, limit, worker, pace, workers=1)
         assert end <= limit
@@ -102,15 +103,16 @@ def test_what_is_short_of_time_is_given_up_in_order_and_said(tmp_path: Path) -> 
         assert "of 60 trials" in given_up(plan, pace)
         begun = plan.record.race
         cut = f"a race of 3 ({len(begun.candidates)} instead)" if begun else "a race of 3"
-        whole = begun is not None and len(begun.candidates) == 3
-        assert whole or limit == 40.0 or cut in given_up(plan, pace)
+        assert (cut in given_up(plan, pace)) == (begun is not None and len(begun.candidates) < 3)
+        if begun:
+            plan.race.most = 0  # as a late look at the time may leave it: those that raced did
+            assert (cut in given_up(plan, pace)) == (len(begun.candidates) < 3)
+            assert "none instead" not in given_up(plan, pace)
         assert f"replicates {plan.last_row + 1} to 9 of every arm" in given_up(plan, pace)
     assert seen[0][0] > LEAST_ROWS
-    # the trials are those that the sampler proposes, other ones on other processors
-    assert seen[0][1] == 5, "the race is whole, and what stayed is an arm"
-    assert seen[0][2] >= 2 * LEAST_ROWS
+    assert seen[0][1:] == (5, 9), "the race is whole, and what stayed is an arm"
     assert seen[1][:2] == (LEAST_ROWS, 5), "fewer race, or one alone, which need not run"
-    assert seen[1][2] <= seen[0][2] < 10
+    assert seen[1][2] < 9
     assert seen[2] == (LEAST_ROWS, 4, 0)
 
 

@@ -124,9 +124,7 @@ def resolve(
     means: Resources | None = None,
     pictures: "Data | None" = None,
 ) -> Study:
-    """The study that is trained, from all that has a say in it; what is not known yet, as the
-    pictures before they are decoded, leaves its fields as they are.
-    """
+    """The study that is trained; what is not known yet (pictures, say) leaves it as it was."""
     study = as_recorded(record, asked.study)
     require_warm(record, options.warm_start)
     _require_portfolio(options, asked.study, study)
@@ -137,8 +135,9 @@ def resolve(
         precision = resolve_precision(study.baseline, means.device, means.fast_bf16)
         study = study.override({"baseline.precision": precision}, source="machine")
     if study.ablation.match and pictures is not None and not record.begun:
-        _, channels, size, _ = pictures.images.shape
-        study = with_matched(study, channels, size, len(pictures.classes))
+        from pipeline.session import parameter_matching  # it needs torch
+
+        study = with_matched(study, *parameter_matching.shape_of(pictures))
     return study
 
 
