@@ -142,7 +142,7 @@ def test_the_best_arm_of_these_pictures_alone_is_said_to_be_that(
 ) -> None:
     findings = read(made(tmp_path, {arm: told_apart()[arm] for arm in arms}), tmp_path)
     said = (
-        f"Best: {arms[1]}, distinguishable from every other arm."
+        f"Best: {arms[1]}. Every other arm is found behind it, after correction."
         + " For other pictures of this kind that is open." * is_open
     )
     assert said in texts(findings, {})["report.md"]

@@ -112,7 +112,7 @@ def test_the_report_names_the_right_epochs_and_arms(found: Findings, tmp_path: P
     best = {name: max(f.ablation.rows, key=lambda row: row.mean).arm
             for name, f in (("acc", by_acc), ("f1", found))}  # fmt: skip
     assert best == {"acc": "ResNet", "f1": "augmentation"}
-    assert "Best: augmentation, distinguishable from every other arm" in pages(found)["report.md"]
+    assert "Best: augmentation. Every other arm is found behind it" in pages(found)["report.md"]
     assert found.ablation.judged == Judged("macro_f1", held_out=True)
     for row in found.ablation.rows:
         assert row.values == tuple(run.metrics["test_macro_f1"] for run in row.complete)

@@ -95,7 +95,9 @@ def test_effects_and_interaction_come_out_as_planted(tmp_path: Path) -> None:
         "deep × flips: by the estimates, flips harms alone and helps beside deep: together +"
         in text(folder)
     )
-    assert "Best: deep + flips, distinguishable from every other arm." in text(folder)
+    assert "Best: deep + flips. Every other arm is found behind it, after correction." in text(
+        folder
+    )
 
 
 def test_without_an_interaction_none_is_claimed(tmp_path: Path) -> None:

@@ -20,12 +20,12 @@ from pipeline.engine.failures import TooManyFailures
 from pipeline.engine.race import ROUNDS, Racer, decided, laps, pick, racers, stay
 from pipeline.errors import UserError
 from pipeline.record.record import Record, Run
-from pipeline.report.compose import FIGURES, document, read
+from pipeline.report.compose import FIGURES, document, read, texts
 from pipeline.report.language.catalogue import catalogue
 from pipeline.report.language.translate import translated
 from pipeline.report.language.translator import Translator
 from pipeline.report.sections.race import BESIDE, LAST, curse
-from pipeline.report.sections.sentences import CHOSEN
+from pipeline.report.sections.sentences import CHOSEN, points
 from pipeline.session.options import Options
 from pipeline.session.resolve import chosen, resolve
 from pipeline.study.judged import Judged
@@ -220,6 +220,9 @@ def test_the_report_has_the_winners_row_with_a_test_of_its_own(tmp_path: Path) -
     made = document(read(record), frozenset())
     assert row.arm in repr(made.summary)
     assert CHOSEN.strip() in repr(made.summary)
+    told = f"By a test of its own, {row.arm} ({points(ablation).signed(contrast.delta)}) "
+    assert told in made.summary[0].text.replace("\u00a0", " ")
+    assert "就其自身的检验而言，" in texts(read(record), {}, "zh")["report.md"]
     text = repr(made)
     assert "Race: the search's 3 best trials are trained again in full" in text
     assert curse(racers(record)[0], Judged()) in text

@@ -350,7 +350,7 @@ def test_an_arm_that_always_diverged_is_a_hole_and_not_beaten(tmp_path: Path, lo
         for w in report.warnings
     )
     text = visible(report.text)
-    assert "distinguishable from every other arm" not in text
+    assert "Every other arm is found behind it" not in text
     assert f"Neither bold nor best: {lost} (diverged)." in text
     why = (
         "diverged" if lost == "ResNet" else "baseline has no result: diverged"
@@ -372,13 +372,16 @@ def test_the_best_arm_is_the_best_of_those_compared(tmp_path: Path, count: int) 
             if arm != "ResNet" or replicate <= count:
                 book.arm(arm, replicate, level + 0.001 * replicate * i)
     text = visible(write_texts(book.record(), tmp_path / "r").text)
-    best = "Best: ResNet + augmentation, distinguishable from"
+    best = "Best: ResNet + augmentation. "
     if count == 3:
-        assert f"{best} every other arm. " in text
+        assert f"{best}Every other arm is found behind it, after correction. " in text
         assert "Neither bold nor best" not in text
         return
     why = {0: "not run", 1: "2 of 3 runs missing", 2: "1 of 3 runs missing"}[count]
-    assert f"{best} each of the other arms compared. Neither bold nor best: ResNet ({why})." in text
+    assert (
+        f"{best}Each of the other arms compared is found behind it, after correction. Neither bold nor best: ResNet ({why})."
+        in text
+    )
 
 
 def test_few_results_are_blamed_on_the_arms_that_have_few(tmp_path: Path) -> None:

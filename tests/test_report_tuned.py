@@ -63,6 +63,13 @@ def test_efforts_are_what_was_spent(tmp_path):
         assert set(effort.chosen) <= {"optimizer.lr", "batch_size"}
     table = frames.read(compose.read(record))["arms"]
     assert list(table["tune_trials"]) == [6, 6]
+    ends = [sum(run.status == "complete" for run in record.trials(f"arm:{arm}")) for arm in found]
+    assert list(table["tune_complete"]) == ends
+    assert all(0 < number < 6 for number in ends), "successive halving sends few to the end"
+    assert all(
+        f"{arm}](#runs-{at}) | 6 | {number} |" in page(record)
+        for at, (arm, number) in enumerate(zip(found, ends, strict=True), 1)
+    )
     assert list(table["tune_epochs"]) == [effort.num_epochs for effort in found.values()]
     assert set(frames.read(compose.read(record))["runs"]["search"].dropna()) >= {
         "arm:baseline",

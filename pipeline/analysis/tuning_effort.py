@@ -24,8 +24,8 @@ UNTUNED = (
 
 @dataclass(frozen=True)
 class Effort:
-    """What an arm's searches took: trials proposed, and epochs and seconds of their runs (one that
-    several arms share counts for each).
+    """What an arm's searches took: trials proposed, how many of them were trained to the end, and
+    epochs and seconds of their runs (one that several arms share counts for each).
 
     `chosen`: the values that differ from the arm's definition, of several searches one after
     another. `edges`: those at an end of their range, in words, and `ends`. `planned` trials; 0:
@@ -38,6 +38,7 @@ class Effort:
     chosen: dict[str, Scalar]
     edges: tuple[str, ...]
     planned: int = 0
+    num_complete: int = 0
     failed: int = 0
     settled: bool = False
     ends: tuple[End, ...] = ()
@@ -96,6 +97,11 @@ def _effort(
         chosen=_differing(record, settled, space),
         edges=tuple(found),
         planned=sum(target.num_trials for target in targets),
+        num_complete=sum(
+            run.status == "complete"
+            for target in targets
+            for run in record.trials(target.name)
+        ),
         failed=sum(run.status == "failed" for run in runs.values()),
         settled=bool(settled),
         ends=tuple(at),

@@ -163,6 +163,8 @@ def preview(
 def _searched(study: Study) -> list[str]:
     """The study's own search: how many trials of what, and the race."""
     search, length = study.search, study.baseline.epochs
+    if not search.num_trials:
+        return ["search     none: the study compares its arms alone"]
     way = f"{search.sampler}, {search.scheduler}, seed {search.seed}"
     epochs = plural(round(search.num_trials * search.ladder.expected(length)), "epoch")
     about = "about " * (search.ladder.num_rungs > 1)
@@ -175,7 +177,7 @@ def _searched(study: Study) -> list[str]:
         *(f"             {name}: {ranges}" for name, ranges in study.space.table()),
         *(f"             {line}" for line in never_drawn(Around(study.space, study.baseline))),
         *_first(study),
-        *([f"race       {race}"] if search.num_trials else []),  # else there is no search to end
+        f"race       {race}",
     ]
 
 

@@ -92,11 +92,10 @@ def _stopping(ablation: Ablation) -> str:
 def bold(ablation: Ablation) -> str:
     """What bold letters mean in this table, or why there are none."""
     if ablation.bold:
-        text = "Bold: every arm that nothing found here puts behind another"
-        apart = listed(list(ablation.apart))
-        text += (
-            f"; of those at chance, with lost runs or not compared none: {apart}." if apart else "."
-        )
+        text = "Bold: arms that are not found behind any other."
+        if ablation.apart:
+            apart = listed(list(ablation.apart))
+            text += f" Not bold, as at chance, with lost runs or not compared: {apart}."
         most = ablation.judged.most
         return f"{text} {UNASKED.format(most, MORE[most])}" if _unasked(ablation) else text
     return f"Nothing is bold: {_why_none(ablation)}."

@@ -1,5 +1,7 @@
 """The report's first sentence: the study's question, and what the verdicts answer."""
 
+from collections.abc import Iterator, Mapping, Sequence
+
 from pipeline.analysis.results import Ablation
 from pipeline.analysis.stats import Contrast
 from pipeline.analysis.wording import Points, listed, signs_of
@@ -20,8 +22,12 @@ def answer(ablation: Ablation, study: Study, shown: Points) -> str:
         return study.question
     lost = ["the reference is at chance"] if ablation.reference in ablation.at_chance else []
     found = "; ".join([*lost, *_groups(asked, shown)])
-    told = f"{study.question} After {ablation.trained}, {_tuned(study)}: {found}.".strip()
-    beside = (_pairs(ablation, asked, shown), _together(ablation, shown))
+    told = f"{study.question} After {ablation.trained}, {_tuned(study)}, {found}.".strip()
+    beside = (
+        _pairs(ablation, asked, shown),
+        _together(ablation, shown),
+        _searched(ablation, shown),
+    )
     return " ".join(filter(None, (told, *beside)))
 
 
@@ -89,9 +95,20 @@ def _pairs(ablation: Ablation, asked: list[Contrast], shown: Points) -> str:
     return f"Of the other pairs, {'; '.join(found)}." if found else ""
 
 
+def _searched(ablation: Ablation, shown: Points) -> str:
+    """What was found of the search's best, where it was tested."""
+    if ablation.found is None or not ablation.found.contrast.family:
+        return ""
+    contrast = ablation.found.contrast
+    than = f" than {contrast.against}" if contrast.verdict in ("better", "worse") else ""
+    (told,) = _clauses([contrast], shown, {})
+    return f"By a test of its own, {told}{than}."
+
+
 def _groups(asked: list[Contrast], shown: Points) -> list[str]:
+    """What was found of which arms, a clause each verdict."""
     against = {contrast.against for contrast in asked}
-    signs = signs_of(asked[0])
+    signs = {} if all(against) else signs_of(asked[0])
     than = next(iter(against)) if len(against) == 1 else "the step before"
     best = f"better than {than}" if all(against) else signs["better"]
     compared = [
@@ -102,17 +119,17 @@ def _groups(asked: list[Contrast], shown: Points) -> list[str]:
         if any(c.family for c in compared) and not any(c.verdict == "better" for c in compared)
         else []
     )
+    titles = signs | {"better": best}
+    return groups + list(_clauses(asked, shown, titles))
+
+
+def _clauses(asked: Sequence[Contrast], shown: Points, titles: Mapping[str, str]) -> Iterator[str]:
+    """A clause each verdict: what was asked, by how much, and the verdict, called by its title."""
     for verdict in VERDICTS:
         names = [f"{c.name} ({_size(c, shown)})" for c in asked if c.verdict == verdict]
-        title = (
-            best
-            if verdict == "better"
-            else PLAIN.get(verdict, verdict)
-            if all(against)
-            else signs.get(verdict, PLAIN.get(verdict, verdict))
-        )
-        groups += [f"{title}: {listed(names)}"] if names else []
-    return groups
+        is_what = f"{'is' if len(names) == 1 else 'are'} {titles.get(verdict, verdict)}"
+        if names:
+            yield f"{listed(names)} {PLAIN.get(verdict, is_what)}"
 
 
 def _size(contrast: Contrast, shown: Points) -> str:

@@ -259,9 +259,9 @@ def _best(ablation: Ablation) -> str:
         )
     elif first and ablation.best.difference(ablation.uncompared) == {first.arm}:
         others_word = (
-            "each of the other arms compared" if ablation.uncompared else "every other arm"
+            "Each of the other arms compared" if ablation.uncompared else "Every other arm"
         )
-        text = f"Best: {first.arm}, distinguishable from {others_word}."
+        text = f"Best: {first.arm}. {others_word} is found behind it, after correction."
         text += " For other pictures of this kind that is open." * (first.arm in ablation.best_here)
     elif len(ablation.best) > 1 or any(contrast.family for contrast in ablation.deltas):
         text = "No arm can be singled out as the best."

@@ -56,6 +56,7 @@ def sheet(found: Mapping[str, Effort]) -> dict[str, dict[str, object]]:
     return {
         arm: {
             "tune_trials": effort.num_trials,
+            "tune_complete": effort.num_complete,
             "tune_epochs": effort.num_epochs,
             "tune_seconds": round(effort.seconds, 3),
             "edge_flag": "; ".join(effort.edges),
@@ -76,17 +77,19 @@ def tuning_table(
         texts = [
             arm,
             f"{effort.num_trials}{of}",
+            f"{effort.num_complete}",
             f"{effort.num_epochs:,}",
             duration(effort.seconds),
             chosen or none,
         ]
         texts.append("; ".join(effort.edges) or ("none" if effort.settled else NONE))
         if not effort.planned:
-            texts[4:] = ["nothing to tune", NONE]
+            texts[5:] = ["nothing to tune", NONE]
         rows.append(tuple(Cell(text, runs=tuple(runs.get(arm, ()))) for text in texts))
     columns = (
         Column("arm"),
         Column("trials", "right"),
+        Column("to the end", "right"),
         Column("epochs", "right"),
         Column("training time", "right"),
         Column("chosen, where it differs from the arm's definition"),
