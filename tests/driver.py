@@ -105,6 +105,8 @@ def quality(config: TrainConfig, replicate: int) -> float:
     # fields that came later: what tests were written on stays
     if tree["train_share"] == 1:
         del tree["train_share"]
+    if tree["input_size"] == 0:
+        del tree["input_size"]
     if tree["attack"]["epsilon"] == 0:
         del tree["attack"]
     if tree["adversary"]["clean_share"] == 0:

@@ -94,6 +94,24 @@ def test_dropout_acts_and_zero_draws_no_numbers(member: Any) -> None:
     assert not torch.equal(*outputs(0.5))
 
 
+@every(MODELS)
+def test_a_network_sees_pictures_at_the_side_asked_for(member: Any) -> None:
+    """Its weights are those of the side; smaller pictures are made without aliasing."""
+    config, x = narrow(member, **{"model.dropout": 0.0}), torch.rand(2, 1, 48, 48)
+    for side in (32, 64):
+        torch.manual_seed(0)
+        plain = config.model.build(1, side, 5).eval()
+        torch.manual_seed(0)
+        found = config.override({"input_size": side}).network(1, 48, 5).eval()
+        assert found.state_dict().keys() == plain.state_dict().keys()
+        seen = torch.nn.functional.interpolate(
+            x, size=(side, side), mode="bilinear", antialias=side < 48
+        )
+        assert torch.equal(found(x), plain(seen))
+    own, as_given = (build(1, 48, 5) for build in (config.model.build, config.network))
+    assert len(own._forward_pre_hooks) == len(as_given._forward_pre_hooks)
+
+
 RATE = {"lenet": 0.01, "vgg": 1e-3, "alexnet": 1e-3, "nin": 1e-3, "vit": 1e-3, "convnext": 1e-3}
 
 

@@ -349,6 +349,15 @@ def test_ids_are_unique_natural_and_no_formulas() -> None:
         ids(["a\tb.jpg", "a\\tb.jpg", "a\tb.png", "a\\tb.png"])
 
 
+@pytest.mark.parametrize("side", [20, 40])
+def test_an_onnx_file_brings_its_pictures_to_the_side_that_was_trained_at(side: int) -> None:
+    config = narrow(MODELS[0]).override({"input_size": side})
+    own = Artifact(config, 3, 32, 5, (0.4,) * 3, (0.2,) * 3)
+    graph = onnx.Graph(own, own.build().eval())
+    images = np.random.default_rng(0).integers(0, 256, (3, 3, 32, 32), dtype=np.uint8)
+    assert onnx.compare(onnx.to_onnx(own, graph, ["a", "b", "c", "d", "e"]), graph, images).holds
+
+
 @every(MODELS)
 def test_every_network_answers_alike_in_onnx(member: Any) -> None:
     config, channels, size = narrow(member), 3, 32

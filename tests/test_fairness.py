@@ -9,7 +9,6 @@ import pytest
 from records import EFFECTS, Scribe, make_study, with_arms
 
 from pipeline.analysis.fairness import later_changes, unequal
-from pipeline.errors import UserError
 from pipeline.record import events
 from pipeline.record.event_form import read
 from pipeline.record.events import Revision
@@ -52,6 +51,28 @@ def edited(scribe: Scribe, change: dict[str, Any], *, arm: str, kind: str = "arm
                 {"config": config} if config else {}
             )
     return Record.of(map(read, told))
+
+
+def test_an_arm_that_is_longer_training_is_compared_and_said_to_be_unequal(tmp_path: Path) -> None:
+    for number, epochs in enumerate((4, 6)):
+        scribe = book(tmp_path / str(number), arms=ARMS | {"long": {"epochs": 8}})
+        for replicate in (1, 2, 3):
+            scribe.arm("baseline", replicate)
+            scribe.arm("ResNet", replicate, epochs=epochs)
+            scribe.arm("long", replicate, 0.7, epochs=8)
+        if epochs != 4:
+            assert found(scribe) == ("epochs: baseline 4, ResNet 6",)
+            continue
+        assert found(scribe) == ()
+        pages = compose.texts(compose.read(scribe.record()), {})
+        assert "After 4 or 8 epochs, " in pages["report.md"]
+        assert "NOT COMPARED" not in pages["report.md"]
+        told = "Unequal by design: epochs (baseline 4, ResNet 4, long 8)."
+        assert told in pages["report.md"]
+        assert (
+            "按设计不相等：epochs"
+            in compose.texts(compose.read(scribe.record()), {}, "zh")["report.md"]
+        )
 
 
 def test_arms_treated_alike_are_compared(tmp_path: Path) -> None:
@@ -233,5 +254,3 @@ def test_other_epochs_on_recorded_arms_are_other_runs(tmp_path: Path) -> None:
     record.apply(revised)
     assert not any(record.arms().values())
     assert record.apart()
-    with pytest.raises(UserError, match="epochs: it must be the same for all arms"):
-        with_arms(study, ARMS | {"longer": {"epochs": 20}}).check()

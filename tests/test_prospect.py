@@ -102,6 +102,23 @@ def test_the_plan_is_written_once_and_before_any_run(tmp_path: Path) -> None:
     assert tree["changed"] == []
 
 
+def test_arms_of_their_own_length_are_planned_as_long(tmp_path: Path) -> None:
+    study = small_study(num_trials=0, replicates=3)
+    design = Arms(arms={"baseline": {}, "long": {"epochs": 5}})
+    study = study.model_copy(
+        update={"ablation": study.ablation.model_copy(update={"design": design})}
+    )
+    record, _ = conduct(tmp_path, study)
+    runs = record.arms()
+    assert {arm: [len(run.epochs) for run in own] for arm, own in runs.items()} == {
+        "baseline": [3, 3, 3],
+        "long": [5, 5, 5],
+    }
+    plan = json.loads((tmp_path / JSON).read_text())["plan"]
+    assert (plan["epochs"], plan["epochs_by_arm"]) == (24, {"baseline": 3, "long": 5})
+    assert "6 runs of 3 or 5 epochs each, 24 epochs in all" in (tmp_path / PLAN).read_text()
+
+
 def test_a_changed_plan_is_written_again_and_marked(tmp_path: Path) -> None:
     conduct(tmp_path, small_study(replicates=3))
     record, _ = conduct(tmp_path, small_study(replicates=4))

@@ -378,10 +378,8 @@ def test_the_best_arm_is_the_best_of_those_compared(tmp_path: Path, count: int) 
         assert "Neither bold nor best" not in text
         return
     why = {0: "not run", 1: "2 of 3 runs missing", 2: "1 of 3 runs missing"}[count]
-    assert (
-        f"{best}Each of the other arms compared is found behind it, after correction. Neither bold nor best: ResNet ({why})."
-        in text
-    )
+    others = "Each of the other arms compared is found behind it, after correction."
+    assert f"{best}{others} Neither bold nor best: ResNet ({why})." in text
 
 
 def test_few_results_are_blamed_on_the_arms_that_have_few(tmp_path: Path) -> None:

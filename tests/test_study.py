@@ -93,8 +93,8 @@ def test_a_changed_default_is_noticed():
         epochs=9,
         batch_size=32,
     )
-    assert config.fingerprint() == "4211a77ad7ded2d4"
-    assert TrainConfig().fingerprint() == "6085c9840d66b879"
+    assert config.fingerprint() == "5f0118a8cf3e1bca"
+    assert TrainConfig().fingerprint() == "3e595084fa37dbe4"
 
 
 @pytest.mark.parametrize(
@@ -211,8 +211,22 @@ def test_identical_arms_are_refused():
 
 def test_arms_on_other_pictures_are_refused():
     study = with_design(Arms(arms={"plain": {}, "large": {"dataset.size": 16}}))
-    with pytest.raises(UserError, match=r"arm 'large': dataset: it must be the same for all arms"):
+    told = r"arm 'large': dataset: it must be the same for all arms; .*may differ: input_size"
+    with pytest.raises(UserError, match=told):
         study.check()
+
+
+def test_an_arm_may_be_longer_training_another_precision_or_other_pixels():
+    own = {"long": {"epochs": 60}, "exact": {"precision": "fp32"}, "small": {"input_size": 4}}
+    study = with_design(Arms(arms={"plain": {}, **own}))
+    study.check()
+    plain, long, exact, small = (config for _, config in study.arms())
+    assert (long.epochs, exact.precision, small.input_size) == (60, "fp32", 4)
+    assert plain == study.baseline
+    with pytest.raises(UserError, match=r"arm 'any': precision: got auto, which is what"):
+        with_design(Arms(arms={"plain": {}, "any": {"precision": "auto"}})).check()
+    with pytest.raises(UserError, match=r"arm 'other': split: it must be the same for all arms$"):
+        with_design(Arms(arms={"plain": {}, "other": {"split": "official"}})).check()
 
 
 def test_an_illegal_arm_is_named():

@@ -5,6 +5,7 @@ plans changed later.
 import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 from pipeline.analysis.missing_runs import has_numbers
 from pipeline.analysis.stats import Basis, Contrast
@@ -17,7 +18,7 @@ from pipeline.record.sources import changed
 from pipeline.study.designs import Scheme
 from pipeline.study.judged import Judged
 from pipeline.study.questions import Question
-from pipeline.study.study import Study
+from pipeline.study.study import BY_DESIGN, Study
 
 REPLICATES, LOOKS = "ablation.replicates", "ablation.until_answered"
 REASON = "the arms cannot be compared fairly"
@@ -40,7 +41,7 @@ def unequal(record: Record, study: Study) -> tuple[str, ...]:
     definitions = {arm.name: arm.overrides for arm in study.ablation.design.expand()}
     runs = {arm: own for arm, own in record.arms().items() if arm in definitions and own}
     configs = {arm: [dict(flatten(run.config)) for run in own] for arm, own in runs.items()}
-    found = [*_settings(configs), *_circumstances(runs), _code(record, runs)]
+    found = [*_settings(configs, definitions), *_circumstances(runs), _code(record, runs)]
     free = {arm: flats for arm, flats in configs.items() if "patience" not in definitions[arm]}
     found += _differing(
         "patience",
@@ -227,14 +228,39 @@ def mismatched(study: Study, num_params: Mapping[str, int]) -> Iterator[str]:
             )
 
 
-def _settings(configs: Mapping[str, Sequence[Mapping[str, Scalar]]]) -> Iterator[str]:
-    """What the configs of all runs must have in common."""
+def by_design(study: Study) -> str:
+    """What arms differ in that is otherwise the same for all, as that is what they are; nothing
+    where there is none.
+    """
+    arms = study.arms()
+    found = []
+    for path in (*BY_DESIGN, "input_size"):
+        if any(path in dict(flatten(arm.overrides)) for arm, _ in arms):
+            values = [
+                f"{arm.name} {config.flat()[path] or config.dataset.size}" for arm, config in arms
+            ]
+            found.append(f"{path} ({listed(values, SHOWN_ARMS)})")
+    return f"Unequal by design: {'; '.join(found)}." if found else ""
+
+
+def _settings(
+    configs: Mapping[str, Sequence[Mapping[str, Scalar]]],
+    definitions: Mapping[str, Mapping[str, Any]],
+) -> Iterator[str]:
+    """What the configs of all runs must have in common, but where it is what an arm is."""
 
     def column(path: str) -> dict[str, list[Scalar]]:
         return {arm: [flat.get(path) for flat in flats] for arm, flats in configs.items()}
 
     for path in ("epochs", "split", "precision", "select"):
-        yield from _differing(path, column(path))
+        yield from _differing(
+            path,
+            {
+                arm: values
+                for arm, values in column(path).items()
+                if path not in BY_DESIGN or path not in definitions[arm]
+            },
+        )
     if all(flat.get("split") == "kfold" for flats in configs.values() for flat in flats):
         yield from _differing("folds", column("folds"))
     names = {

@@ -76,7 +76,7 @@ def outline(study: Study, data: Mapping[str, Any] | None = None) -> Prospect:
         "replicate_varies": VARIES[base.split],
         "runs": num_runs,
         "epochs_per_run": base.epochs,
-        "epochs": num_runs * base.epochs,
+        "epochs": sum(config.epochs for _, config in arms) * ablation.replicates,
         "patience": base.patience,
         "split": base.split if base.split != "kfold" else f"kfold, {base.folds} folds",
         "selects": f"{base.selects}{LESS * (base.sign < 0)}, of the epoch of each run",
@@ -87,6 +87,8 @@ def outline(study: Study, data: Mapping[str, Any] | None = None) -> Prospect:
         "race": raced(study),
         "seed": study.search.seed,
     }
+    if len({config.epochs for _, config in arms}) > 1:
+        made["epochs_by_arm"] = {arm.name: config.epochs for arm, config in arms}
     if study.search.objectives:
         made["objectives"] = list(study.search.objectives)
     if ablation.until_answered:
@@ -112,9 +114,10 @@ def lines(plan: Prospect) -> Iterator[tuple[str, str]]:
     yield "design", f"{plan['design']}; reference: {plan['reference']}"
     count = runs_in_words(len(plan["arms"]), plan["replicates"])
     at_most = "at most " * ("looks" in plan)
+    each = sorted({*plan.get("epochs_by_arm", {}).values()} or {plan["epochs_per_run"]})
     yield (
         "runs",
-        f"{at_most}{count} of {plural(plan['epochs_per_run'], 'epoch')} each, "
+        f"{at_most}{count} of {' or '.join(map(str, each))} epoch{'s' * (each != [1])} each, "
         f"{plural(plan['epochs'], 'epoch')} in all",
     )
     if "looks" in plan:

@@ -98,9 +98,7 @@ def _effort(
         edges=tuple(found),
         planned=sum(target.num_trials for target in targets),
         num_complete=sum(
-            run.status == "complete"
-            for target in targets
-            for run in record.trials(target.name)
+            run.status == "complete" for target in targets for run in record.trials(target.name)
         ),
         failed=sum(run.status == "failed" for run in runs.values()),
         settled=bool(settled),

@@ -175,6 +175,33 @@ def _enlarge(size: int, _: nn.Module, args: tuple[Tensor]) -> Tensor:
     )
 
 
+def resize_first(model: nn.Module, before: int, size: int) -> nn.Module:
+    """Make `model` bring its pictures of `before` pixels to `size` before all else, smaller ones
+    without aliasing; by a hook, so that its weights keep their names.
+    """
+    if size > before:
+        hook = functools.partial(_enlarge, size)
+    else:
+        shares = _shrink(torch.eye(before, device="cpu")[None, None], size, before)
+        hook = functools.partial(_resize, size, shares)
+    model.register_forward_pre_hook(hook, prepend=True)
+    return model
+
+
+def _resize(size: int, shares: Tensor, _: nn.Module, args: tuple[Tensor]) -> Tensor:
+    """`shares` [size, S]: of which pixel how much is in which of the new ones."""
+    (x,) = args
+    if torch.onnx.is_in_onnx_export():  # the same by operators that ONNX has
+        return shares @ x @ shares.transpose(-1, -2)
+    return _shrink(x.float(), size, size).to(x.dtype)  # no CPU has the kernel in 16 bits
+
+
+def _shrink(x: Tensor, height: int, width: int) -> Tensor:
+    return functional.interpolate(
+        x, size=(height, width), mode="bilinear", align_corners=False, antialias=True
+    )
+
+
 class Branches(nn.ModuleList):
     """Each module on the same maps, the results stacked: [B, in, S, S] -> [B, sum of the outs, S',
     S'].

@@ -1,7 +1,7 @@
 """TrainConfig: all that can change a trial's result, and nothing about machines."""
 
 import json
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
@@ -18,6 +18,9 @@ from pipeline.core.transfer import PUBLISHED, Transfer, refuse_unpublished
 from pipeline.data.datasets import Dataset, Folder
 from pipeline.errors import UserError, choices
 from pipeline.frozen import Frozen
+
+if TYPE_CHECKING:
+    from torch import nn
 
 ROBUST = "robust_acc"
 
@@ -97,6 +100,15 @@ class TrainConfig(Frozen):
             "others as unlabeled"
         ),
     )
+    input_size: int = Field(
+        default=0,
+        ge=0,
+        le=4096,
+        description=(
+            "side in pixels that pictures are brought to before the network, after augmentation, "
+            "in training and whenever it is used; 0: that of the data set"
+        ),
+    )
     allow_pretrained: bool = Field(
         default=True, description="false: weights trained on other data are refused"
     )
@@ -117,6 +129,18 @@ class TrainConfig(Frozen):
         """-1 where less of what selects is better (see `metrics.sign_of`)."""
         metrics = [metric.model_dump() for metric in self.metrics]
         return sign_of({"select": self.select, "metrics": metrics})
+
+    def network(self, channels: int, size: int, num_classes: int) -> "nn.Module":
+        """[B, channels, size, size] -> logits [B, num_classes], through `input_size`; initialised
+        from torch's global seed, without the weights of `transfer`.
+        """
+        side = self.input_size or size
+        model = self.model.build(channels, side, num_classes)
+        if side == size:
+            return model
+        from pipeline.core.blocks import resize_first
+
+        return resize_first(model, size, side)
 
     def in_force(self) -> "TrainConfig":
         """The same training run without what is switched off, such as amounts of augmentation at

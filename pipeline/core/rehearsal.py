@@ -31,7 +31,7 @@ def rehearse(config: TrainConfig, *, channels: int, size: int, num_classes: int)
         x = torch.rand(NUM, channels, size, size)
         labels = torch.arange(NUM) % num_classes
         with at_fault("model.name", config.model):
-            model = config.model.build(channels, size, num_classes).train()
+            model = config.network(channels, size, num_classes).train()
             logits = model(x)
             _require_logits(logits, num_classes)
         with at_fault("optimizer.name", config.optimizer):

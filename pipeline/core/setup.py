@@ -56,7 +56,7 @@ def build_model(
     `pretrained`.
     """
     _, channels, size, _ = inputs.train.images.shape
-    model = config.model.build(channels, size, inputs.num_classes)
+    model = config.network(channels, size, inputs.num_classes)
     transfer = config.transfer if pretrained else config.transfer.model_copy(update={"weights": ""})
     model = apply(
         transfer, config.model, model, num_classes=inputs.num_classes, classes=inputs.classes

@@ -188,7 +188,7 @@ def _require_weights(config: TrainConfig, data: "Data", fresh: str) -> None:
                 "distill.teacher: it began from pretrained weights, and allow_pretrained is false"
             )
     if config.transfer.active:
-        model = config.model.build(channels, size, len(data.classes))
+        model = config.network(channels, size, len(data.classes))
         try:
             apply(
                 config.transfer,

@@ -31,6 +31,7 @@ EQUAL = (
     "metrics",
     "attack",
 )  # what a comparison of arms is void without
+BY_DESIGN = ("epochs", "precision")  # unless this is what an arm is: it then sets them itself
 LEAST_LEVELS = 3  # that variance is told apart by
 
 
@@ -119,14 +120,7 @@ class Study(Frozen):
             config = self.baseline.override(
                 arm.overrides, source=f"{source}, arm '{printable(arm.name)}'"
             )
-            unequal = [
-                part for part in EQUAL if getattr(config, part) != getattr(self.baseline, part)
-            ]
-            if unequal:
-                raise UserError(
-                    f"{source}, arm '{printable(arm.name)}': {unequal[0]}: it must be the same for "
-                    "all arms"
-                )
+            self._require_equal(arm, config)
             twin = seen.setdefault(config.in_force().fingerprint(), arm.name)
             if twin != arm.name:
                 raise UserError(
@@ -136,6 +130,29 @@ class Study(Frozen):
                 )
             pairs.append((arm, config))
         return tuple(pairs)
+
+    def _require_equal(self, arm: Arm, config: TrainConfig) -> None:
+        """Raises UserError where an arm differs in what it may not."""
+        source, own = (
+            f"study '{self.name}', arm '{printable(arm.name)}'",
+            dict(flatten(arm.overrides)),
+        )
+        for part in EQUAL:
+            if getattr(config, part) == getattr(self.baseline, part) or part in {*BY_DESIGN} & {
+                *own
+            }:
+                continue
+            also = (
+                "; what of the pictures' pixels the network sees may differ: input_size"
+                if set(own) & {"dataset.size"}
+                else ""
+            )
+            raise UserError(f"{source}: {part}: it must be the same for all arms{also}")
+        if own.get("precision") == "auto":
+            raise UserError(
+                f"{source}: precision: got auto, which is what the machine is fast at; allowed for "
+                "one arm: a precision by name, or leave it out"
+            )
 
     def all_arms(self) -> tuple[tuple[Arm, TrainConfig], ...]:
         """The arms of the design, then what the search found, unless an arm is that already."""

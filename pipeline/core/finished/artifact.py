@@ -66,7 +66,7 @@ class Artifact:
     def build(self) -> nn.Module:
         """The run's network, its weights not loaded."""
         with torch.random.fork_rng(devices=[]):
-            model = self.config.model.build(self.channels, self.size, self.num_classes)
+            model = self.config.network(self.channels, self.size, self.num_classes)
             shape = self.config.transfer.model_copy(update={"weights": ""})
             return apply(shape, self.config.model, model, num_classes=self.num_classes)
 

@@ -22,17 +22,21 @@ def costs(
     Nothing is computed and no weights are read, but for `macs` of a network that can be followed in
     no other way. Raises UserError where that fails too.
     """
-    parts = config.model.model_dump_json(), config.transfer.model_dump_json()
+    parts = config.model.model_dump_json(), config.transfer.model_dump_json(), config.input_size
     return {name: _cost(name, *parts, channels, size, num_classes) for name in wanted}
 
 
 @lru_cache(maxsize=4096)
-def _cost(name: str, model: str, transfer: str, channels: int, size: int, num_classes: int) -> int:
-    config = TrainConfig.model_validate_json(f'{{"model": {model}, "transfer": {transfer}}}')
+def _cost(
+    name: str, model: str, transfer: str, side: int, channels: int, size: int, num_classes: int
+) -> int:
+    config = TrainConfig.model_validate_json(
+        f'{{"model": {model}, "transfer": {transfer}, "input_size": {side}}}'
+    )
     if name == "macs":
         return _macs(Artifact(config, channels, size, num_classes, (), ()))
     with torch.device("meta"):
-        network = config.model.build(channels, size, num_classes)
+        network = config.network(channels, size, num_classes)
         network = apply(config.transfer, config.model, network, num_classes=num_classes, load=False)
     if name == "params":
         return sum(p.numel() for p in network.parameters())

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from pipeline.analysis.fairness import REASON, matched_note, post_hoc
+from pipeline.analysis.fairness import REASON, by_design, matched_note, post_hoc
 from pipeline.analysis.results import Ablation
 from pipeline.analysis.stats import MIN_REPLICATES
 from pipeline.analysis.wording import listed
@@ -60,6 +60,7 @@ def footnotes(ablation: Ablation, record: Record, study: Study) -> Iterator[str]
         f"Hyperparameters: {hyperparameters(study)} {_planned(ablation, baseline.epochs)}, "
         f"{_stopping(ablation)}."
     )
+    yield from filter(None, (by_design(study),))
     yield from costs.measured(ablation, record)
     num_params = {row.arm: row.num_params for row in ablation.rows}
     yield from filter(None, (matched_note(study, num_params), post_hoc(record)))
