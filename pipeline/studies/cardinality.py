@@ -48,7 +48,7 @@ SE, CBAM = {"model.name": "se_resnet"}, {"model.name": "cbam_resnet"}
 
 STUDY = Study(
     name="cardinality",
-    title="Cardinality: ResNeXt, Res2Net, SE and CBAM beside ResNet-50, at as many parameters",
+    title="Cardinality: ResNeXt, Res2Net, SE and CBAM beside ResNet-50, of equal parameters",
     question="What makes a bottleneck block better where it may not be larger?",
     data="data/food-11",
     data_env="FOOD11",
@@ -80,7 +80,8 @@ STUDY = Study(
     fallback=Fallback(
         note=(
             "Food-11 was not found: these are the results of the embedded default, 8x8 scans of "
-            "handwritten digits, with networks an eighth as wide and 16 groups in place of 32."
+            "handwritten digits, with networks an eighth as wide. 16 groups stand in place of 32, the "
+            "arm of other groups is left out, and each block's last norm begins at 0."
         ),
         overrides={
             "baseline.dataset.name": "digits",

@@ -48,7 +48,7 @@ from pipeline.search_spaces.rate import ADAM
 
 STUDY = Study(
     name="hw3_report",
-    title="HW3's report: CNN, half its depth, no convolutions, at as many parameters",
+    title="HW3's report: CNN, half its depth, no convolutions, of equal parameters",
     question="With parameters equal, what do depth and convolutions bring?",
     data="data/food-11",
     data_env="FOOD11",

@@ -12,6 +12,7 @@ from xml.etree import ElementTree
 import jinja2
 from markupsafe import Markup
 
+from pipeline.analysis.wording import PAD
 from pipeline.report.document import (
     Block,
     Cell,
@@ -122,7 +123,7 @@ def _linker(document: Document, say: Say) -> Callable[[Cell], list[tuple[str, st
             return [(cell.text, "", "")]
         if len(found) > 2:
             return [(cell.text, "#runs", say("all runs"))]
-        texts = cell.text.split(" ", 1) if len(found) > 1 else [cell.text]
+        texts = re.split(r" (?![^\[]*\])", cell.text, maxsplit=1) if len(found) > 1 else [cell.text]
         return [
             (text, f"#runs-{n}", say(f"runs of {title}"))
             for text, (n, title) in zip(texts, found, strict=False)
@@ -132,8 +133,10 @@ def _linker(document: Document, say: Say) -> Callable[[Cell], list[tuple[str, st
 
 
 def _unbroken(text: str, lang: str) -> str:
-    """No line ends within an interval, or between a number and its unit."""
-    text = re.sub(r"(\[[−\d.\u2007]+,) ([−\d.\u2007]+\])", "\\1\u00a0\\2", text)
+    """No line ends within an interval, or between a number and its unit; nor is it padded, as
+    narrow columns break it where others do not.
+    """
+    text = re.sub(r"(\[[−\d.]+,) ([−\d.]+\])", "\\1\u00a0\\2", text.replace(PAD, ""))
     text = re.sub(r"(\d) (%|points?\b|±|\(\d+\)|trials?\b|epochs?\b)", "\\1\u00a0\\2", text)
     text = text.replace("± ", "±\u00a0").replace("% CI]", "%\u00a0CI]")
     return text if lang == "en" else re.sub(rf"(\d) (?=[{WIDE}])", "\\1\u00a0", text)

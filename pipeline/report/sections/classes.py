@@ -118,7 +118,7 @@ def arms_table(answers: Answers, ablation: Ablation) -> Table:
         Column(f"its recall{dagger} (%)", "right"),
         Column(f"ECE{dagger}", "right"),
     ]
-    columns += [Column("named most"), Column("share of answers (%)", "right")]
+    columns += [Column("most frequent answer"), Column("its share (%)", "right")]
     rows = []
     for row in ablation.rows:
         if (classes := answers.arms.get(row.arm)) is None:

@@ -183,7 +183,7 @@ def thumb() -> str:
         f"learning: val acc that guessing reaches in more than {GUESSING:.0%} of runs (binomial, "
         f"of the best epoch), or train loss above {r.chance_loss:g} ln K, where train acc is not "
         f"{SLIGHT:.0%} of the way from chance to 1. Late collapse: less than {r.lost:.0%} of the "
-        "best val and train acc over chance in the last epochs, be it one. A loss rises by "
+        "best val and train acc over chance in the last epochs, even one. A loss rises by "
         f"{r.train_rise:.0%} (train, and {r.train_rise_nats:g}) or {r.val_rise:.0%} (val), and by "
         f"{r.noise:g} times the noise of an epoch; it is overfitting where train loss falls "
         f"meanwhile, accuracy is unhurt within {r.unhurt_errors:g} standard errors. Still "
