@@ -43,11 +43,24 @@ def main(argv: Sequence[str] | None = None) -> int:
         dest="sets",
         help="override a field of the study; repeatable",
     )
-    return examine_study(options(flags, argv))
+    flags.add_argument(
+        "--preview",
+        metavar="FILE.png",
+        type=Path,
+        help="write what training sees of a picture: all augmentation, and each amount alone",
+    )
+    file = flags.parse_args(argv).preview
+    if file is not None:
+        from pipeline.doctor.preview import require_place
+
+        require_place(file)
+    return examine_study(options(flags, argv), file)
 
 
-def examine_study(asked: Options) -> int:
-    """All checks, each section shown as soon as it is done; returns the exit code."""
+def examine_study(asked: Options, preview: Path | None = None) -> int:
+    """All checks, each section shown as soon as it is done; returns the exit code. `preview`: where
+    to write what augmentation makes of a picture.
+    """
     from pipeline.doctor.environment import surroundings
     from pipeline.doctor.findings import Finding, table
     from pipeline.machine import at_hand
@@ -75,6 +88,8 @@ def examine_study(asked: Options) -> int:
         "caches of decoded pictures (python -m pipeline.caches --remove frees what no study uses)",
         _caches(mlruns),
     )
+    if preview is not None:
+        show("augmentation", _augmented(study, data, preview))
     show("inputs", _lacking(study, data))
     inputs = _inputs(study, data)
     if study.ablation.match:
@@ -165,6 +180,14 @@ def _pictures_findings(
     for warning in data.warnings:
         if not data.unreadable or UNREAD not in warning:
             yield Finding("of the pictures", warning, "warning")
+
+
+def _augmented(study: "Study", data: "Data", file: Path) -> "Iterator[Finding]":
+    from pipeline.doctor.findings import Finding
+    from pipeline.doctor.preview import SHOWN, sheet
+
+    train = _inputs(study, data).train
+    yield Finding("preview", sheet(study, train.images[train.index[:SHOWN]], file))
 
 
 def _lacking(study: "Study", data: "Data") -> "Iterator[Finding]":

@@ -22,8 +22,9 @@ three poolings leave one pixel.
 
 The report's other questions: which classes are confused is in every report ("What the models
 confuse"), and so is the t-SNE of a middle and of the top layer, of the reference and the arm of the
-highest mean, which 2022 and 2023 ask for. Augmentation: the study `hw3`. Not here: a preview of
-augmented pictures, and training on pictures that are not normalised.
+highest mean, which 2022 and 2023 ask for. Augmentation: the study `hw3`; a preview of augmented
+pictures: `python -m pipeline.doctor --study hw3 --preview augmented.png`. Not here: training on
+pictures that are not normalised.
 
 Cost: about 650 epochs of 9,866 pictures, a third of it tuning. On a CPU core the CNN trains about
 50 pictures of 128x128 a second, some 200 s an epoch, the others far more: without a GPU cut it
