@@ -36,6 +36,7 @@ from torchvision.transforms import v2
 from pipeline.core.augmentation.pixels import Pixels
 from pipeline.core.config import TrainConfig
 from pipeline.core.loop import Loop
+from pipeline.core.mixed_precision import DTYPES, computing_in
 from pipeline.core.objective import Objective
 from pipeline.core.pictures import Pictures
 from pipeline.core.train import resolve_precision, tune_process
@@ -102,18 +103,17 @@ def ours(args: argparse.Namespace, paths: list[Path]) -> dict[str, Measure]:
     return measures
 
 
-def build(config: TrainConfig, size: int) -> tuple[nn.Module, torch.optim.Optimizer, bool]:
+def build(config: TrainConfig, size: int) -> tuple[nn.Module, torch.optim.Optimizer, torch.dtype]:
     torch.manual_seed(0)
     model = config.model.build(3, size, NUM_CLASSES).to(memory_format=torch.channels_last)
-    return model, config.optimizer.build(model), resolve_precision(config, "cpu") == "bf16"
+    return model, config.optimizer.build(model), DTYPES[resolve_precision(config, "cpu")]
 
 
 def loop(config: TrainConfig, split: Split) -> Measure:
     device = torch.device("cpu")
-    model, optimizer, bf16 = build(config, split.images.shape[-1])
-    dtype = torch.bfloat16 if bf16 else torch.float32
+    model, optimizer, dtype = build(config, split.images.shape[-1])
     pixels = Pixels(MEAN, STD, device=device, dtype=dtype, channels_last=True)
-    objective = Objective(config, model, model, pixels, bf16)
+    objective = Objective(config, model, model, pixels, dtype)
     run = Loop(config, model, optimizer, objective, pixels, NUM_CLASSES, 0)
     pictures = Pictures(split, device)
     num_steps = len(run.cuts(len(split)))
@@ -121,16 +121,14 @@ def loop(config: TrainConfig, split: Split) -> Measure:
 
 
 def pure(config: TrainConfig, size: int, steps: int) -> Measure:
-    model, optimizer, bf16 = build(config, size)
-    x = torch.randn(
-        config.batch_size, 3, size, size, dtype=torch.bfloat16 if bf16 else torch.float32
-    )
+    model, optimizer, dtype = build(config, size)
+    x = torch.randn(config.batch_size, 3, size, size, dtype=dtype)
     x = x.contiguous(memory_format=torch.channels_last)
     labels = torch.arange(config.batch_size) % NUM_CLASSES
 
     def work() -> None:
         for _ in range(steps):
-            with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+            with computing_in(dtype, x.device):
                 logits = model(x)
             functional.cross_entropy(logits.float(), labels).backward()  # type: ignore[no-untyped-call]
             optimizer.step()

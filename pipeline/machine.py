@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pipeline.counts import plural
 from pipeline.errors import MachineError, UserError, printable
@@ -48,7 +48,7 @@ class Resources:
     """What runs may use: `workers` at once, each with a share of a GPU, with whole GPUs, or with
     one CPU core. num_gpus: those that torch sees, of which Ray is told: it counts by another way.
 
-    machine, fast_bf16: what trains, as `describe` has it, and whether it is fast at bfloat16, where
+    machine, fast: what trains, as `describe` has it, and the precision that it is fast at, where
     that is not this machine.
     """
 
@@ -56,7 +56,7 @@ class Resources:
     gpus_per_trial: float
     num_gpus: int = 0
     machine: Mapping[str, Any] = field(default_factory=dict)
-    fast_bf16: bool | None = None
+    fast: Literal["fp32", "fp16", "bf16"] | None = None
 
     @property
     def device(self) -> str:

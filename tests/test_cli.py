@@ -250,8 +250,8 @@ BAD = {
         ["did you mean 'baseline.model.name'?"],
     ),
     "unknown choice": (
-        ["--study", "hw3", "--set", "precision=fp16"],
-        ["baseline.precision", "auto, fp32, bf16"],
+        ["--study", "hw3", "--set", "precision=fp8"],
+        ["baseline.precision", "auto, fp32, bf16, fp16"],
     ),
     "a range beyond the config": (
         ["--study", "hw3", "--set", "space.knobs.model.dropout.high=2"],

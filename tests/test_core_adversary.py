@@ -66,7 +66,7 @@ def some(num: int = 200) -> tuple[Tensor, Tensor]:
 def test_an_attack_on_a_linear_model_finds_the_worst_place(epsilon: float) -> None:
     (images, labels), model = some(), TwoClasses()
     how = Attack(epsilon=epsilon, alpha=epsilon / 4, steps=8)  # twice epsilon, from wherever
-    found = attack(how, model, PIXELS(images), labels, PIXELS, bf16=False)
+    found = attack(how, model, PIXELS(images), labels, PIXELS, dtype=torch.float32)
     assert torch.allclose(found, model.worst(images, labels, epsilon), atol=1e-5)
 
 
@@ -88,7 +88,7 @@ def test_robust_accuracy_of_a_linear_model_is_that_of_its_worst_pictures() -> No
 
 def test_an_attack_leaves_a_finished_model_finished() -> None:
     model, (images, labels) = nn.Sequential(nn.Flatten(), nn.Linear(192, 2)).eval(), some(4)
-    attack(Attack(epsilon=0.1), model, PIXELS(images), labels, PIXELS, bf16=False)
+    attack(Attack(epsilon=0.1), model, PIXELS(images), labels, PIXELS, dtype=torch.float32)
     assert not model.training
 
 
@@ -107,11 +107,11 @@ def test_the_loss_is_the_share_of_the_clean_and_the_rest_of_the_changed(
     model = config.model.build(1, 8, 10).train()
     x, labels = pixels(torch.from_numpy(inputs.train.images[:32].copy())), torch.arange(32) % 10
     torch.manual_seed(2)
-    objective = Objective(config, model, model, pixels, bf16=False)
+    objective = Objective(config, model, model, pixels, dtype=torch.float32)
     value = objective(x, labels)
     gradients = torch.autograd.grad(value, list(model.parameters()))
     torch.manual_seed(2)
-    changed = attack(config.adversary, model, x, labels, pixels, bf16=False)
+    changed = attack(config.adversary, model, x, labels, pixels, dtype=torch.float32)
     each = [functional.cross_entropy(model(one), labels, reduction="none") for one in (x, changed)]
     num = 16 if loss else 32
     clean, other = (values.sort(descending=True).values[:num].mean() for values in each)
@@ -129,9 +129,9 @@ def test_batch_norm_takes_clean_and_changed_pictures_together() -> None:
     pixels = Pixels((0.3,), (0.37,), device=CPU)
     x, labels = pixels(torch.from_numpy(digits().train.images[:8].copy())), torch.arange(8)
     torch.manual_seed(2)
-    changed = attack(config.adversary, model, x, labels, pixels, bf16=False)
+    changed = attack(config.adversary, model, x, labels, pixels, dtype=torch.float32)
     torch.manual_seed(2)
-    Objective(config, model, model, pixels, bf16=False)(x, labels)
+    Objective(config, model, model, pixels, dtype=torch.float32)(x, labels)
     (norm, *_) = model
     assert norm.running_mean.item() == pytest.approx(
         torch.cat([x, changed]).mean().item(), rel=1e-4

@@ -266,7 +266,7 @@ def test_narrow_shortcuts_are_compressed_as_they_were_made(how: Any) -> None:
 
 def test_compressed_digits_are_still_read(learned: Any) -> None:
     model, train, val, pixels = learned
-    _, plain = evaluate(model, val, pixels, bf16=False)
+    _, plain = evaluate(model, val, pixels, dtype=torch.float32)
     assert plain > 0.85
     for how, loss in (
         (Int8Dynamic(), 0.01),
@@ -275,11 +275,13 @@ def test_compressed_digits_are_still_read(learned: Any) -> None:
         (Half(dtype="fp16"), 0.01),
     ):
         _, acc = evaluate(
-            compress(how, model, _batches(train, pixels, 256)), val, pixels, bf16=False
+            compress(how, model, _batches(train, pixels, 256)), val, pixels, dtype=torch.float32
         )
         assert acc >= plain - loss
-    _, half = evaluate(compress(Prune(amount=0.3), model, []), val, pixels, bf16=False)
-    _, nothing = evaluate(compress(Prune(amount=0.999), model, []), val, pixels, bf16=False)
+    _, half = evaluate(compress(Prune(amount=0.3), model, []), val, pixels, dtype=torch.float32)
+    _, nothing = evaluate(
+        compress(Prune(amount=0.999), model, []), val, pixels, dtype=torch.float32
+    )
     assert half > plain - 0.1
     assert nothing < 0.5
 
@@ -293,14 +295,14 @@ def with_final(final: Final) -> Any:
 
 def test_without_views_it_is_the_plain_evaluation_bit_for_bit(learned: Any) -> None:
     model, train, val, pixels = learned
-    loss, acc = evaluate(model, val, pixels, bf16=False)
+    loss, acc = evaluate(model, val, pixels, dtype=torch.float32)
     assert evaluate_views(CONFIG, model, val, pixels, seed=0) == (loss, acc)
     assert finish(CONFIG, model, val, train, pixels, seed=0).facts == {"loss": loss, "acc": acc}
 
 
 def test_views_need_an_augmentation_of_the_picture_itself(learned: Any) -> None:
     model, _, val, pixels = learned
-    plain = evaluate(model, val, pixels, bf16=False)
+    plain = evaluate(model, val, pixels, dtype=torch.float32)
     for knobs in (
         {"augment.strength": 0.0},
         {"augment.strength": 1.0, "augment.name": "notes", "augment.mixup": 0.5},
@@ -323,7 +325,7 @@ def test_views_are_averaged_as_probabilities_and_know_nothing_of_batches(
 ) -> None:
     model, _, val, pixels = learned
     config = with_final(Final(tta=4))
-    plain = evaluate(model, val, pixels, bf16=False)
+    plain = evaluate(model, val, pixels, dtype=torch.float32)
     loss, acc = evaluate_views(config, model, val, pixels, seed=0)
     assert loss != plain[0]
     assert acc > plain[1] - 0.1
@@ -361,7 +363,9 @@ def test_finish_says_what_it_gained_and_what_it_costs(learned: Any) -> None:
         set(facts)
         == {"loss", "acc", "plain_loss", "plain_acc", "size_bytes", "plain_size_bytes"} | latencies
     )
-    assert (facts["plain_loss"], facts["plain_acc"]) == evaluate(model, val, pixels, bf16=False)
+    assert (facts["plain_loss"], facts["plain_acc"]) == evaluate(
+        model, val, pixels, dtype=torch.float32
+    )
     assert facts["loss"] != facts["plain_loss"]
     assert 0 < facts["size_bytes"] < 0.5 * facts["plain_size_bytes"]
     only_views = finish(with_final(Final(tta=2)), model, val, train, pixels, seed=0).facts

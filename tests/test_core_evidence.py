@@ -232,11 +232,11 @@ def test_the_answers_are_those_of_the_model_that_was_judged(final: Final, tmp_pa
         np.float32,
     ]
     if final.tta == 0:
-        logits = predict(finished.model, finished.pictures, finished.pixels, bf16=False)
+        logits = predict(finished.model, finished.pictures, finished.pixels, dtype=torch.float32)
         assert np.array_equal(judged.pred, logits.argmax(1).numpy())
         assert (
             finished.facts["loss"]
-            == evaluate(finished.model, finished.pictures, finished.pixels, bf16=False)[0]
+            == evaluate(finished.model, finished.pictures, finished.pixels, dtype=torch.float32)[0]
         )
 
 

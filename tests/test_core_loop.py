@@ -57,7 +57,7 @@ def loop(config: TrainConfig, inputs: Inputs) -> Run:
     torch.manual_seed(0)
     model = config.model.build(1, 8, 10)
     pixels = Pixels(inputs.mean, inputs.std, device=CPU)
-    objective = Objective(config, model, model, pixels, bf16=False)
+    objective = Objective(config, model, model, pixels, dtype=torch.float32)
     made = Loop(config, model, config.optimizer.build(model), objective, pixels, 10, 0)
     return Run(made, Pictures(inputs.train, CPU))
 

@@ -136,7 +136,7 @@ Judge = Callable[[nn.Module, Pictures, Pixels], Any]
 
 def _evaluated(model: nn.Module, pictures: Pictures, pixels: Pixels) -> Any:
     answers = Answers(of_all=True)
-    found = evaluate(model, pictures, pixels, bf16=False, answers=answers)
+    found = evaluate(model, pictures, pixels, dtype=torch.float32, answers=answers)
     return *found, answers.judged().pred, answers.probabilities()
 
 
@@ -150,7 +150,7 @@ def _views(model: nn.Module, pictures: Pictures, pixels: Pixels) -> Any:
 def _int8(model: nn.Module, pictures: Pictures, pixels: Pixels) -> Any:
     every = (pixels(images) for _, images, _ in pictures.batches(np.arange(100), [slice(0, 100)]))
     small = compress(Int8Static(num_calibration=100), model, every)
-    return (predict(small, pictures, pixels, bf16=False).numpy(),)
+    return (predict(small, pictures, pixels, dtype=torch.float32).numpy(),)
 
 
 def _finished(model: nn.Module, pictures: Pictures, pixels: Pixels) -> Any:
@@ -193,7 +193,7 @@ def test_the_random_start_of_an_attack_does_not_depend_on_what_fits(
     """With a step of next to nothing the start is all that the attack does: the seed decides."""
     _, pictures, pixels = parts
     model = nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
-    pictures.labels = predict(model, pictures, pixels, bf16=False).argmax(1)
+    pictures.labels = predict(model, pictures, pixels, dtype=torch.float32).argmax(1)
     how = Attack(epsilon=0.3, alpha=1e-6, steps=1)
     found = {seed: robust_acc(how, model, pictures, pixels, seed=seed) for seed in range(6)}
     assert len(set(found.values())) > 1
@@ -205,4 +205,4 @@ def test_the_random_start_of_an_attack_does_not_depend_on_what_fits(
 def test_one_picture_that_does_not_fit_is_said(parts: tuple[nn.Module, Pictures, Pixels]) -> None:
     Short(parts[0], 0)
     with pytest.raises(DoesNotFit, match="out of memory"):
-        evaluate(*parts, bf16=False)
+        evaluate(*parts, dtype=torch.float32)

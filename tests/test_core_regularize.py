@@ -113,7 +113,12 @@ def test_an_adversary_keeps_its_bounds_in_pixels_and_raises_the_loss(epsilon: fl
     model = Linear().train()
     x = pixels(images)
     changed = attack(
-        Adversary(epsilon=epsilon, alpha=epsilon / 2, steps=5), model, x, labels, pixels, bf16=False
+        Adversary(epsilon=epsilon, alpha=epsilon / 2, steps=5),
+        model,
+        x,
+        labels,
+        pixels,
+        dtype=torch.float32,
     )
     back = (changed - pixels.shift) / pixels.scale / 255
     assert back.min() >= -1e-6
@@ -134,7 +139,14 @@ def test_an_attack_leaves_the_running_statistics_alone() -> None:
     before = {name: value.clone() for name, value in model.state_dict().items()}
     pixels = Pixels((0.5,), (0.5,), device=CPU)
     x = pixels(torch.randint(0, 256, (4, 1, 8, 8), dtype=torch.uint8))
-    attack(Adversary(epsilon=0.1), model, x, torch.zeros(4, dtype=torch.int64), pixels, bf16=False)
+    attack(
+        Adversary(epsilon=0.1),
+        model,
+        x,
+        torch.zeros(4, dtype=torch.int64),
+        pixels,
+        dtype=torch.float32,
+    )
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
 
 
@@ -206,7 +218,9 @@ def test_the_average_is_what_is_evaluated_and_kept(tmp_path: Path) -> None:
     model = config.model.build(1, 8, 10)
     model.load_state_dict(best)
     pictures = Pictures(inputs.val, CPU)
-    logits = predict(model, pictures, build_pixels(config, inputs, CPU, torch.float32), bf16=False)
+    logits = predict(
+        model, pictures, build_pixels(config, inputs, CPU, torch.float32), dtype=torch.float32
+    )
     assert (logits.argmax(1) == pictures.labels).float().mean().item() == pytest.approx(
         result.history[-1]["val_acc"]
     )
@@ -218,10 +232,12 @@ def test_pseudo_labels_are_the_sure_ones_behind_the_labeled() -> None:
     torch.manual_seed(0)
     model = PLAIN.model.build(1, 8, 10)
     pixels = build_pixels(PLAIN, inputs, CPU, torch.float32)
-    probabilities = predict(model, Pictures(inputs.unlabeled, CPU), pixels, bf16=False).softmax(1)
+    probabilities = predict(
+        model, Pictures(inputs.unlabeled, CPU), pixels, dtype=torch.float32
+    ).softmax(1)
     threshold = float(probabilities.max(1).values.median())
     chosen = pseudo_labels(
-        Pictures(inputs.unlabeled, CPU), model, pixels, threshold=threshold, bf16=False
+        Pictures(inputs.unlabeled, CPU), model, pixels, threshold=threshold, dtype=torch.float32
     )
     pictures = with_pseudo_labels(inputs.train, inputs.unlabeled, *chosen, CPU)
     sure = (probabilities.max(1).values >= threshold).numpy()

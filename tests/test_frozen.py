@@ -221,7 +221,7 @@ def test_keys_that_hold_dots_are_found():
             0.9,
             ["baseline.optimizer.momentum: unknown key", "weight_decay"],
         ),
-        ("baseline.precision", "fp16", ["baseline.precision", "'fp16'", "auto, fp32, bf16"]),
+        ("baseline.precision", "fp8", ["baseline.precision", "'fp8'", "auto, fp32, bf16, fp16"]),
         ("baseline.epochs", 0, ["baseline.epochs", "at least 1 is expected, got 0"]),
         ("baseline.epochs", 1.5, ["baseline.epochs", "a whole number is expected, got 1.5"]),
         ("baseline.epochs", "many", ["baseline.epochs", "a whole number is expected, got 'many'"]),

@@ -6,14 +6,24 @@ import socket
 import subprocess
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from studies import small_study
 
 from pipeline import machine
 from pipeline.doctor.environment import surroundings
 from pipeline.errors import MachineError, UserError
-from pipeline.machine import RAY_SOCKET, SOCKET_PATH_BYTES, num_cores, resources, temp_folder
+from pipeline.machine import (
+    RAY_SOCKET,
+    SOCKET_PATH_BYTES,
+    Resources,
+    num_cores,
+    resources,
+    temp_folder,
+)
+from pipeline.session.opening import emulation
 
 
 def test_the_commit_is_that_of_this_code_and_not_of_whoever_installed_it(
@@ -277,3 +287,34 @@ def test_a_gpu_that_torch_has_no_code_for_is_named(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda index: (8 - index, 0))
     with pytest.raises(UserError, match=r"card 1 is of compute capability 7\.0, but .* sm_75, "):
         machine._require_kernels()
+
+
+@pytest.mark.parametrize(
+    ("precision", "fast", "recorded", "said"),
+    [
+        ("bf16", "bf16", True, ""),
+        ("fp32", "fp16", True, ""),
+        ("fp16", "bf16", False, ""),
+        (
+            "bf16",
+            "fp16",
+            True,
+            "precision=bf16: Tesla T4 has no hardware for it and emulates it, which is slow; the "
+            "study was begun in it, so its numbers stay comparable. A device that has it is "
+            "faster; --fresh --set precision=fp16 begins anew in what is fast here",
+        ),
+        (
+            "bf16",
+            "fp32",
+            False,
+            "precision=bf16: Tesla T4 has no hardware for it and emulates it, which is slow; "
+            "--set precision=fp32 is fast here",
+        ),
+    ],
+)
+def test_a_precision_that_the_gpu_lacks_is_said(
+    precision: str, fast: Any, recorded: bool, said: str
+) -> None:
+    study = small_study().override({"baseline.precision": precision}, source="test")
+    means = Resources(1, 1.0, 1, machine={"device": "cuda", "name": "Tesla T4"}, fast=fast)
+    assert emulation(study, means, recorded=recorded) == said

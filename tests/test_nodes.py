@@ -16,7 +16,7 @@ HEAD = Node(id="c", name="10.0.0.3", num_cores=0, num_gpus=0, num_bytes=64 * WOR
 FOUND = Look(
     versions=versions(),
     machine={"device": "cpu", "name": "Zen", "cpus": 64, "system": "Linux"},
-    fast_bf16=True,
+    fast="bf16",
     sees=True,
 )
 

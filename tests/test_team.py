@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from own import written
 from pictures import class_folder
 from safetensors.torch import load_file
 from scans import SMALL
@@ -97,6 +98,42 @@ def test_batch_norm_trains_in_a_team_too(cache: Path, tmp_path: Path) -> None:
 def test_a_diverging_team_says_so_and_ends(cache: Path, tmp_path: Path) -> None:
     outcome, _ = segment(cache, tmp_path, 2, **{"optimizer.lr": 100.0, "clip_norm": 0.0})
     assert outcome.status == "diverged"
+
+
+OVERFLOWS = """
+import itertools
+from torch import distributed
+
+NUMBERS = itertools.count()
+
+
+def beside(logits):
+    here = not distributed.is_initialized() or distributed.get_rank() == 1
+    steep = 1e6 if here and next(NUMBERS) in (0, 1, 4) else 0.0
+    return steep * (logits - logits.detach()).mean()
+"""
+
+
+def test_what_overflows_in_one_process_is_left_out_in_all(
+    cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In float16, with a scale of its own in each; where one process took a step that the other
+    leaves out, or scaled otherwise, the curve would not be that of one process.
+    """
+    curves = []
+    for num in (1, 2):
+        written(tmp_path, "my_beside.py", OVERFLOWS)
+        monkeypatch.syspath_prepend(str(tmp_path))
+        knobs = {"precision": "fp16", "penalty.name": "my_beside:beside", "optimizer.lr": 0.02}
+        outcome, seen = segment(cache, tmp_path / str(num), num, **knobs)
+        assert outcome.status == "reached", outcome.error
+        curves.append(seen)
+    for one, two in zip(*curves, strict=True):
+        for name in ("train_loss", "val_loss", "grad_norm"):
+            assert two[name] == pytest.approx(one[name], rel=1e-2), name
+        assert one["skipped_steps"] == two["skipped_steps"]
+    assert curves[0][0]["skipped_steps"] == 3
+    assert curves[0][-1]["train_loss"] < curves[0][0]["train_loss"]
 
 
 def test_pseudo_labels_are_the_leaders_on_every_process(tmp_path: Path) -> None:

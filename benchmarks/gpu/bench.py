@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from pipeline.core.precision import has_fast_bf16
+from pipeline.core.precision import Precision, fast_precision
 
 Facts = Mapping[str, object]
 
@@ -84,9 +84,9 @@ class Bench:
         return ON_GPU if self.gpu else ON_CPU
 
     @property
-    def bf16(self) -> bool:
-        """Whether what is not about precision is computed in bf16."""
-        return self.gpu and has_fast_bf16(self.where)
+    def precision(self) -> Precision:
+        """Of what is not about precision."""
+        return fast_precision(self.where) if self.gpu else "fp32"
 
     @property
     def late(self) -> bool:

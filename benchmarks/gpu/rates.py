@@ -69,7 +69,7 @@ def config_of(bench: Bench, name: str, batch: int) -> TrainConfig:
             "dataset.size": bench.sizes.side,
             "batch_size": batch,
             "augment.strength": 1.0,
-            "precision": "bf16" if bench.bf16 else "fp32",
+            "precision": bench.precision,
         }
     )
 
@@ -83,8 +83,7 @@ def stepper(bench: Bench, config: TrainConfig) -> tuple[Loop, Callable[[], None]
     """The same network, precision and optimizer on one resident batch."""
     batch, side = config.batch_size, bench.sizes.side
     loop, _ = loop_of(bench, config, inputs_of(batch, side, 8))
-    dtype = torch.bfloat16 if config.precision == "bf16" else torch.float32
-    x = torch.randn(batch, 3, side, side, device=bench.where, dtype=dtype)
+    x = torch.randn(batch, 3, side, side, device=bench.where, dtype=loop.pixels.dtype)
     x = x.contiguous(memory_format=torch.channels_last)
     labels = torch.arange(batch, device=bench.where) % NUM_CLASSES
     loop.model.train()
@@ -178,7 +177,7 @@ def around(
     drawn = time.perf_counter() - begun
     judged = rate(
         bench,
-        lambda: evaluate(loop.model, pictures, loop.pixels, bf16=bench.bf16),
+        lambda: evaluate(loop.model, pictures, loop.pixels, dtype=loop.pixels.dtype),
         bench.sizes.num,
     )
     with tempfile.TemporaryDirectory() as temp:

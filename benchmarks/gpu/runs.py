@@ -16,8 +16,10 @@ from pipeline.core.finished.evidence import evidence_path
 from pipeline.core.history import Epoch
 from pipeline.core.identity import Seeds
 from pipeline.core.loop import Loop
+from pipeline.core.mixed_precision import DTYPES, Scaler
 from pipeline.core.objective import Objective, Teacher
 from pipeline.core.pictures import Pictures
+from pipeline.core.precision import resolve_precision
 from pipeline.core.setup import Inputs, build_model, build_pixels
 from pipeline.core.train import train
 from pipeline.data.splits import Split
@@ -69,19 +71,21 @@ def loop_of(
 ) -> tuple[Loop, Pictures]:
     """The loop of a run before its first epoch, and its pictures."""
     torch.manual_seed(0)
-    model = build_model(config, inputs, bench.where, pretrained=True)
-    bf16 = config.precision == "bf16"
-    dtype = torch.bfloat16 if bf16 else torch.float32
+    dtype = DTYPES[resolve_precision(config, bench.where)]
+    model = build_model(config, inputs, bench.where, pretrained=True, dtype=dtype)
+    optimizer, scaler = config.optimizer.build(model), Scaler(dtype, bench.where)
+    scaler.prepare(optimizer)
     pixels = build_pixels(config, inputs, bench.where, dtype)
     loop = Loop(
         config,
         model,
-        config.optimizer.build(model),
-        Objective(config, model, model, pixels, bf16, None, teacher),
+        optimizer,
+        Objective(config, model, model, pixels, dtype, None, teacher),
         pixels,
         NUM_CLASSES,
         0,
         average=averaged(model, config.ema) if config.ema else None,
+        scaler=scaler,
     )
     return loop, Pictures(inputs.train, bench.where)
 

@@ -22,7 +22,7 @@ from pipeline.core.losses import LOSSES
 from pipeline.core.models import MODELS
 from pipeline.core.optimizers import OPTIMIZERS
 from pipeline.core.pictures import Pictures
-from pipeline.core.precision import has_fast_bf16
+from pipeline.core.precision import ORDER
 from pipeline.core.schedules import SCHEDULES
 from pipeline.core.setup import Inputs
 from pipeline.errors import printable
@@ -83,8 +83,9 @@ def precisions(bench: Bench) -> Facts:
     inputs, seen = inputs_of(512 if bench.gpu else 256, 64), {}
     offered = typing.get_args(TrainConfig.model_fields["precision"].annotation)
     for precision in offered:
-        slow = precision == "bf16" and bench.gpu and not has_fast_bf16(bench.where)
-        if precision == "auto" or slow:  # auto is one of the others
+        if precision == "auto":  # one of the others
+            continue
+        if bench.gpu and ORDER.index(precision) > ORDER.index(bench.precision):
             continue
         config = SMALL.override({"precision": precision, "epochs": 3})
         seen[precision] = curve(bench, config, inputs)[-1]["val_acc"]
@@ -151,7 +152,7 @@ def trouble_with(bench: Bench, config: TrainConfig, inputs: Inputs) -> str:
 def families(bench: Bench) -> Facts:
     """Every network trains an epoch and is evaluated, as it is by default; narrower on a CPU."""
     inputs, took, bad = inputs_of(16, 64, 8), {}, []
-    knobs = {"batch_size": 8, "precision": "bf16" if bench.bf16 else "fp32"}
+    knobs = {"batch_size": 8, "precision": bench.precision}
     members: tuple[Any, ...] = MODELS
     for member in members:
         config = TrainConfig().override({"model.name": name_of(member), **knobs})
@@ -162,7 +163,7 @@ def families(bench: Bench) -> Facts:
             loop, pictures = loop_of(bench, config, inputs)
             loop.run_epoch(1, pictures, 2, [])
             val = Pictures(inputs.val, bench.where)
-            loss, _ = evaluate(loop.model, val, loop.pixels, bf16=bench.bf16)
+            loss, _ = evaluate(loop.model, val, loop.pixels, dtype=loop.pixels.dtype)
             if not np.isfinite(loss):
                 raise Wrong(f"val_loss {loss}")
         except Exception as error:

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from pipeline.core.augmentation.pixels import Pixels
+from pipeline.core.mixed_precision import computing_in
 from pipeline.core.regularize import Attack
 
 
@@ -17,7 +18,7 @@ def attack(
     targets: Tensor,
     pixels: Pixels,
     *,
-    bf16: bool,
+    dtype: torch.dtype,
     noise: Tensor | None = None,
 ) -> Tensor:
     """Normalised pictures [B, C, S, S] -> the same, changed within bounds so that their cross
@@ -25,7 +26,7 @@ def attack(
 
     Starts at a random place in the epsilon box, where `noise`, of [0, 1), says. The network attacks
     in eval mode: its running statistics stay those of the pictures that it trains on. Parameters
-    get no gradients.
+    get no gradients; in float16 a pixel whose gradient is too small for it stays where it was.
     """
     epsilon = how.epsilon * 255 * pixels.scale
     clean = x.detach().float()
@@ -38,7 +39,7 @@ def attack(
     model.eval()
     for _ in range(how.steps):
         changed.requires_grad_()
-        with torch.autocast(x.device.type, torch.bfloat16, enabled=bf16):
+        with computing_in(dtype, x.device):
             logits = model(changed.to(x.dtype))
         loss = functional.cross_entropy(logits.float(), targets, reduction="sum")
         (gradient,) = torch.autograd.grad(loss, changed)

@@ -21,6 +21,8 @@ from torch.optim import Optimizer
 from torch.optim.swa_utils import AveragedModel
 
 from pipeline.core.identity import Identity
+from pipeline.core.mixed_precision import Scaler
+from pipeline.core.precision import Precision
 from pipeline.errors import MachineError, UserError, printable
 
 log = logging.getLogger(__name__)
@@ -50,15 +52,19 @@ class Checkpoint:
     settled: bool
     epoch: int
     best_epoch: int
-    precision: str
+    precision: Precision
     history: tuple[dict[str, float], ...]
     scalars: dict[str, Any]
 
     def restore(
-        self, model: nn.Module, optimizer: Optimizer, average: nn.Module | None = None
+        self,
+        model: nn.Module,
+        optimizer: Optimizer,
+        average: nn.Module | None = None,
+        scaler: Scaler | None = None,
     ) -> None:
-        """Load weights, their average and optimizer state in place, bit for bit, in the model's own
-        memory layout.
+        """Load weights, their average, the state of optimizer and scaler in place, bit for bit, in
+        the model's own memory layout.
         """
         tensors = load_file(self.folder / STATE)
         for prefix, module in (("model.", model), ("average.", average)):
@@ -68,6 +74,8 @@ class Checkpoint:
                 }
                 module.load_state_dict(own)
         load_optimizer(optimizer, tensors, self.scalars)
+        if scaler is not None:
+            scaler.load(self.scalars)
 
     def best(self) -> dict[str, Tensor]:
         """The weights of the best epoch."""
@@ -85,6 +93,7 @@ def save(
     best_epoch: int,
     about: Mapping[str, str],
     average: AveragedModel | None = None,
+    scaler: Scaler | None = None,
 ) -> None:
     """Write the checkpoint of the last epoch of `history` into `folder`; raises MachineError where
     the disk refuses.
@@ -98,6 +107,7 @@ def save(
         shutil.rmtree(temporary, ignore_errors=True)
         temporary.mkdir(parents=True)
         tensors, scalars = dump_optimizer(optimizer)
+        scalars |= {} if scaler is None else scaler.dump()
         averages = {} if average is None else dump(average, "average.")
         save_file(dump(model, "model.") | averages | tensors, temporary / STATE)
         if best_epoch == epoch:

@@ -82,7 +82,13 @@ class TrainConfig(Frozen):
             "auto: as the published weights' source did, else by the data's own mean and deviation"
         ),
     )
-    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = Field(
+        default="auto",
+        description=(
+            "auto: bf16 where the device has it, fp16 on GPUs with tensor cores and without bf16, "
+            "else fp32"
+        ),
+    )
     split: Literal["resplit", "kfold", "official"] = Field(
         default="resplit",
         description=(

@@ -13,6 +13,7 @@ from pipeline.core.config import TrainConfig
 from pipeline.core.finished.evidence import Judged
 from pipeline.core.memory import in_parts, joined
 from pipeline.core.metrics import values
+from pipeline.core.mixed_precision import computing_in
 from pipeline.core.pictures import Pictures, Rows, cut
 
 BATCH = {
@@ -74,7 +75,7 @@ def evaluate(
     pictures: Pictures,
     pixels: Pixels,
     *,
-    bf16: bool,
+    dtype: torch.dtype,
     positions: Rows | None = None,
     answers: Answers | None = None,
 ) -> tuple[float, float]:
@@ -87,7 +88,7 @@ def evaluate(
     order = np.arange(len(pictures)) if positions is None else positions
     with torch.inference_mode():
         totals = torch.zeros(2, dtype=torch.float64, device=pictures.device)
-        for logits, labels in _logits(model, pictures, pixels, order, bf16=bf16):
+        for logits, labels in _logits(model, pictures, pixels, order, dtype=dtype):
             totals[0] += functional.cross_entropy(logits, labels, reduction="sum")
             totals[1] += (logits.argmax(1) == labels).sum()
             if answers is not None:
@@ -96,25 +97,25 @@ def evaluate(
     return loss, acc
 
 
-def predict(model: nn.Module, pictures: Pictures, pixels: Pixels, *, bf16: bool) -> Tensor:
+def predict(model: nn.Module, pictures: Pictures, pixels: Pixels, *, dtype: torch.dtype) -> Tensor:
     """Logits float32 [N, K] of all pictures, in their order, on the device."""
     order = np.arange(len(pictures))
     with torch.inference_mode():
-        found = [logits for logits, _ in _logits(model, pictures, pixels, order, bf16=bf16)]
+        found = [logits for logits, _ in _logits(model, pictures, pixels, order, dtype=dtype)]
     return torch.cat(found)
 
 
 def _logits(
-    model: nn.Module, pictures: Pictures, pixels: Pixels, order: Rows, *, bf16: bool
+    model: nn.Module, pictures: Pictures, pixels: Pixels, order: Rows, *, dtype: torch.dtype
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """Batch by batch: (logits float32 [B, K], labels [B])."""
     model.eval()
-    device = pictures.device.type
+    cuts = cut(len(order), BATCH.get(pictures.device.type, 512))
 
     def logits(images: Tensor) -> Tensor:
-        with torch.autocast(device, torch.bfloat16, enabled=bf16):
+        with computing_in(dtype, pictures.device):
             found: Tensor = model(pixels(images))
         return found.float()
 
-    for _, images, labels in pictures.batches(order, cut(len(order), BATCH.get(device, 512))):
+    for _, images, labels in pictures.batches(order, cuts):
         yield joined(in_parts(logits, images)), labels

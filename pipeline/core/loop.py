@@ -17,12 +17,14 @@ from pipeline.core.augmentation.mixing import mix
 from pipeline.core.augmentation.pixels import Draws, Pixels, draw
 from pipeline.core.config import TrainConfig
 from pipeline.core.history import Epoch
+from pipeline.core.mixed_precision import Scaler
 from pipeline.core.objective import Objective
 from pipeline.core.parallel import Group
 from pipeline.core.pictures import Pictures, cut
 from pipeline.core.streams import stream, torch_seed
 
-NORM = "gradient norm"
+NORM, LEFT_OUT = "gradient norm", "step left out"
+FP32 = (torch.float32, torch.device("cpu"))
 
 
 class Diverged(Exception):
@@ -55,6 +57,7 @@ class Loop:
     average: AveragedModel | None = None
     group: Group = field(default_factory=Group)
     parts: int = 0  # of a batch, where memory asks for more than `accumulate`
+    scaler: Scaler = field(default_factory=lambda: Scaler(*FP32))
 
     def __post_init__(self) -> None:
         self.params = [p for p in self.model.parameters() if p.requires_grad]
@@ -63,8 +66,9 @@ class Loop:
         self, epoch: int, pictures: Pictures, num_steps: int, val_losses: Sequence[float]
     ) -> Epoch:
         """Train through epoch `epoch` (from 1) of `pictures`; returns `lr`, the last step's
-        learning rate, and where gradients are clipped `grad_norm`, the mean over steps of their
-        norm before that.
+        learning rate; where gradients are clipped `grad_norm`, the mean over steps of their norm
+        before that; in float16 `skipped_steps`, those that the scaler left out, which are in no
+        mean (0 where it left out all).
 
         `num_steps` are those of a usual epoch, which the schedule is laid out over; `val_losses` of
         the epochs before. Raises Diverged at a non-finite loss or gradient norm: at that step on a
@@ -87,15 +91,18 @@ class Loop:
                 step,
                 self._backward(images, labels, None if draws is None else draws.rows(rows)),
             )
-            if self.config.clip_norm > 0:
-                watch.see(NORM, step, self._clip())
-            self.optimizer.step()
+            self.scaler.unscale_(self.optimizer)
+            self._watch_gradient(watch, step)
+            self.scaler.step(self.optimizer)
+            self.scaler.update()
             self.optimizer.zero_grad(set_to_none=True)
             if self.average is not None:
                 self.average.update_parameters(self.model)
         watch.check()
         told = {"lr": rate}
-        return told | {"grad_norm": watch.mean(NORM)} if self.config.clip_norm > 0 else told
+        if self.config.clip_norm > 0:
+            told["grad_norm"] = watch.mean(NORM)
+        return told | ({"skipped_steps": watch.num_left_out} if self.scaler.is_enabled() else {})
 
     def cuts(self, num_samples: int) -> list[slice]:
         """Batches; where the last is too small for every process to get two samples it joins the
@@ -140,9 +147,22 @@ class Loop:
                     else self.objective(x, targets) * weight
                 )
                 # the group averages gradients, where the loss is a sum of shares
-                (loss if self.group.size == 1 else loss * self.group.size).backward()
+                loss_here = loss if self.group.size == 1 else loss * self.group.size
+                self.scaler.scale(loss_here).backward()
             total += loss.detach()
         return self.group.add(total)
+
+    def _watch_gradient(self, watch: "Watch", step: int) -> None:
+        """Clip the gradient; a step that the scaler leaves out has none that could be watched,
+        unless that is no matter of scale.
+        """
+        norm = self._clip() if self.config.clip_norm > 0 else None
+        if self.scaler.is_enabled():
+            left_out, infinite = self.scaler.left_out(self.optimizer)
+            watch.see(LEFT_OUT, step, left_out)
+            norm = infinite if norm is None else torch.where(left_out > 0, infinite, norm)
+        if norm is not None:
+            watch.see(NORM, step, norm)
 
     def _clip(self) -> Tensor:
         """The gradient's norm before clipping. On a CPU, where looking costs nothing, gradients in
@@ -193,9 +213,16 @@ class Watch:
             self.seen[what] = torch.zeros(self.num_steps, device=self.device)
         self.seen[what][step] = value
 
+    @property
+    def num_left_out(self) -> int:
+        """Steps that a scaler left out; waits for the device."""
+        return int(self.seen[LEFT_OUT].sum().item()) if LEFT_OUT in self.seen else 0
+
     def mean(self, what: str) -> float:
-        """Over the steps; waits for the device."""
-        return self.seen[what].double().mean().item()
+        """Over the steps but those that were left out, whose values are 0; waits for the device."""
+        if not (left_out := self.num_left_out):
+            return self.seen[what].double().mean().item()
+        return self.seen[what].double().sum().item() / max(1, self.num_steps - left_out)
 
     def check(self) -> None:
         """Raise Diverged for the first number that was not finite."""

@@ -11,6 +11,7 @@ from torch.nn import functional
 from pipeline.core.adversary import attack
 from pipeline.core.augmentation.pixels import Pixels
 from pipeline.core.config import TrainConfig
+from pipeline.core.mixed_precision import computing_in
 from pipeline.core.regularize import Distill
 
 
@@ -44,7 +45,7 @@ class Objective:
     model: nn.Module
     network: nn.Module
     pixels: Pixels
-    bf16: bool
+    dtype: torch.dtype
     class_weights: Tensor | None = None
     teacher: Teacher | None = None
 
@@ -54,9 +55,9 @@ class Objective:
         """
         adversary, clean = self.config.adversary, x
         if adversary.epsilon > 0:
-            x = attack(adversary, self.model, x, targets, self.pixels, bf16=self.bf16)
+            x = attack(adversary, self.model, x, targets, self.pixels, dtype=self.dtype)
         both = adversary.epsilon > 0 and adversary.clean_share > 0
-        with torch.autocast(x.device.type, torch.bfloat16, enabled=self.bf16):
+        with computing_in(self.dtype, x.device):
             logits = self.network(torch.cat([clean, x]) if both else x)
         logits = logits.float()
         if not both:
@@ -73,7 +74,7 @@ class Objective:
         loss = self.config.penalty.added(loss, self.model, x, logits, targets)
         if self.teacher is None:
             return loss
-        with torch.autocast(x.device.type, torch.bfloat16, enabled=self.bf16):
+        with computing_in(self.dtype, x.device):
             taught = self.teacher.logits(x, self.pixels)
         share = self.config.distill.weight
         return (1 - share) * loss + share * distance(self.config.distill, logits, taught)

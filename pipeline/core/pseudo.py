@@ -32,11 +32,11 @@ def with_pseudo_labels(
 
 
 def pseudo_labels(
-    pictures: Pictures, model: nn.Module, pixels: Pixels, *, threshold: float, bf16: bool
+    pictures: Pictures, model: nn.Module, pixels: Pixels, *, threshold: float, dtype: torch.dtype
 ) -> tuple[Rows, Rows]:
     """(positions, labels) of the pictures to whose likeliest class `model` gives at least
     `threshold`.
     """
-    probabilities, labels = predict(model, pictures, pixels, bf16=bf16).softmax(1).max(1)
+    probabilities, labels = predict(model, pictures, pixels, dtype=dtype).softmax(1).max(1)
     sure = probabilities >= threshold
     return np.flatnonzero(sure.cpu().numpy()), labels[sure].cpu().numpy()

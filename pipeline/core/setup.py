@@ -10,6 +10,7 @@ from pipeline.core.augmentation.pixels import Pixels, imagenet
 from pipeline.core.config import TrainConfig
 from pipeline.core.finished.artifact import Artifact
 from pipeline.core.identity import Identity
+from pipeline.core.mixed_precision import has_tf32
 from pipeline.core.skips import skip_before
 from pipeline.core.weights import apply, normalisation
 from pipeline.data.cache import Data
@@ -50,10 +51,15 @@ def identity(config: TrainConfig, seed: int) -> Identity:
 
 
 def build_model(
-    config: TrainConfig, inputs: Inputs, device: torch.device, *, pretrained: bool
+    config: TrainConfig,
+    inputs: Inputs,
+    device: torch.device,
+    *,
+    pretrained: bool,
+    dtype: torch.dtype = torch.float32,
 ) -> nn.Module:
-    """The network in the shape that `transfer` gives it; with the weights it starts from if
-    `pretrained`.
+    """The network in the shape that `transfer` gives it, laid out to compute in `dtype`; with the
+    weights it starts from if `pretrained`.
     """
     _, channels, size, _ = inputs.train.images.shape
     model = config.network(channels, size, inputs.num_classes)
@@ -61,7 +67,7 @@ def build_model(
     model = apply(
         transfer, config.model, model, num_classes=inputs.num_classes, classes=inputs.classes
     ).to(device)
-    if _channels_last(inputs):
+    if _channels_last(inputs, device, dtype):
         model = model.to(memory_format=torch.channels_last)
         if device.type == "cpu":
             skip_before(model)
@@ -96,10 +102,14 @@ def build_pixels(
 ) -> Pixels:
     """From uint8 pictures to the network's input."""
     mean, std = _statistics(config, inputs)
-    return Pixels(mean, std, device=device, dtype=dtype, channels_last=_channels_last(inputs))
+    last = _channels_last(inputs, device, dtype)
+    return Pixels(mean, std, device=device, dtype=dtype, channels_last=last)
 
 
-def _channels_last(inputs: Inputs) -> bool:
-    """Whether the layout pays: its convolutions are faster, but not on small or grey pictures."""
+def _channels_last(inputs: Inputs, device: torch.device, dtype: torch.dtype) -> bool:
+    """Whether the layout pays: its convolutions are faster, but not on small or grey pictures, nor
+    where a GPU has no tensor cores for them.
+    """
     _, channels, size, _ = inputs.train.images.shape
-    return channels == 3 and size >= 32
+    pays = device.type != "cuda" or dtype != torch.float32 or has_tf32(device)
+    return channels == 3 and size >= 32 and pays

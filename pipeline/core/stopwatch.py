@@ -63,7 +63,7 @@ def time_epoch(config: TrainConfig, shape: Shape, *, device: str, most_seconds: 
             a_step = spent / steps
         rows = np.arange(len(inputs.val) if short else min(len(one), len(inputs.val)))
         look = functools.partial(
-            evaluate, run.evaluated, run.val, run.pixels, bf16=run.bf16, positions=rows
+            evaluate, run.evaluated, run.val, run.pixels, dtype=run.dtype, positions=rows
         )
         a_look = _seconds(look, where)
         if a_look < LEAST_SECONDS:  # the first is slower here, too

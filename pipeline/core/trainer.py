@@ -18,10 +18,11 @@ from pipeline.core.evaluate import Scores, evaluate
 from pipeline.core.finished import artifact
 from pipeline.core.history import Epoch, best_epoch
 from pipeline.core.loop import Diverged, Loop
+from pipeline.core.mixed_precision import DTYPES, Scaler
 from pipeline.core.objective import Objective, Teacher
 from pipeline.core.parallel import Group
 from pipeline.core.pictures import Pictures, Rows
-from pipeline.core.precision import resolve_precision
+from pipeline.core.precision import Precision, resolve_precision
 from pipeline.core.pseudo import pseudo_labels, with_pseudo_labels
 from pipeline.core.setup import Inputs, build_model, build_pixels, describe, identity
 from pipeline.core.streams import stream, torch_seed
@@ -54,10 +55,13 @@ class Trainer:
         found = group.share(found)
         self.history: list[Epoch] = [] if found is None else list(found.history)
         # a run keeps the precision that it began with, wherever it goes on
-        self.precision = resolve_precision(config, device) if found is None else found.precision
+        self.precision: Precision = (
+            resolve_precision(config, device) if found is None else found.precision
+        )
+        self.dtype = DTYPES[self.precision]
         self.about = describe(config, inputs)
         torch.manual_seed(torch_seed(seed if init is None else init, "init"))
-        model = build_model(config, inputs, device, pretrained=found is None)
+        model = build_model(config, inputs, device, pretrained=found is None, dtype=self.dtype)
         self.num_params = sum(p.numel() for p in model.parameters())
         optimizer = set_apart(
             config.optimizer.build(model),
@@ -66,11 +70,11 @@ class Trainer:
             num_classes=inputs.num_classes,
         )
         average = averaged(model, config.ema) if config.ema > 0 else None
+        scaler = Scaler(self.dtype, device)
+        scaler.prepare(optimizer)
         if found is not None and not found.settled:
-            found.restore(model, optimizer, average)
-        self.pixels = build_pixels(
-            config, inputs, device, torch.bfloat16 if self.bf16 else torch.float32
-        )
+            found.restore(model, optimizer, average, scaler)
+        self.pixels = build_pixels(config, inputs, device, self.dtype)
         self.train, self.val = Pictures(inputs.train, device), Pictures(inputs.val, device)
         self.subset = _subset(seed, len(inputs.train), len(inputs.val))
         objective = self._objective(model)
@@ -85,12 +89,9 @@ class Trainer:
             average=average,
             group=group,
             parts=parts,
+            scaler=scaler,
         )
         self.num_steps = len(self.loop.cuts(len(self.train)))
-
-    @property
-    def bf16(self) -> bool:
-        return self.precision == "bf16"
 
     @property
     def evaluated(self) -> nn.Module:
@@ -122,16 +123,17 @@ class Trainer:
                 best_epoch=best_epoch(self.history, self.config.selects, self.config.sign),
                 about=self.about.about(),
                 average=self.loop.average,
+                scaler=self.loop.scaler,
             )
         return epoch
 
     def _evaluate(self, number: int, told: Epoch, start: float) -> Epoch:
-        model, pixels, bf16 = self.evaluated, self.pixels, self.bf16
+        model, pixels, dtype = self.evaluated, self.pixels, self.dtype
         train_loss, train_acc = evaluate(
-            model, self.train, pixels, bf16=bf16, positions=self.subset
+            model, self.train, pixels, dtype=dtype, positions=self.subset
         )
         scores = Scores(self.config) if self.config.metrics else None
-        val_loss, val_acc = evaluate(model, self.val, pixels, bf16=bf16, answers=scores)
+        val_loss, val_acc = evaluate(model, self.val, pixels, dtype=dtype, answers=scores)
         own = scores.metrics() if scores else {}
         return {
             "epoch": number,
@@ -155,7 +157,7 @@ class Trainer:
         ):  # processes may differ in a rounding, and must train on the same pictures
             pictures = Pictures(unlabeled, self.device)
             found = pseudo_labels(
-                pictures, self.evaluated, self.pixels, threshold=pseudo.threshold, bf16=self.bf16
+                pictures, self.evaluated, self.pixels, threshold=pseudo.threshold, dtype=self.dtype
             )
         sure, labels = self.group.share(found)
         return with_pseudo_labels(self.inputs.train, unlabeled, sure, labels, self.device)
@@ -172,7 +174,7 @@ class Trainer:
             counts = torch.bincount(self.train.labels, minlength=self.inputs.num_classes)
             weights = config.loss.class_weights(counts).to(self.device)
         return Objective(
-            config, model, self.group.wrap(model), self.pixels, self.bf16, weights, teacher
+            config, model, self.group.wrap(model), self.pixels, self.dtype, weights, teacher
         )
 
 

@@ -9,6 +9,7 @@ from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 from typing import Any
 
+from pipeline.core.precision import Precision, common, fast_precision
 from pipeline.counts import plural
 from pipeline.errors import PipelineError, UserError, listed, printable
 from pipeline.machine import WORKER_BYTES, count_gpus, describe, places, require_share, versions
@@ -38,7 +39,7 @@ class Look:
 
     versions: Mapping[str, str]
     machine: Mapping[str, Any]
-    fast_bf16: bool
+    fast: Precision
     sees: bool
     error: str = ""
 
@@ -47,17 +48,15 @@ def look(device: str, token: str, share: float) -> dict[str, Any]:
     """Run on a node: a `Look` as a dictionary, for runs on this device, with this share of a GPU;
     `token` is a file on the command's disk.
     """
-    from pipeline.core.precision import has_fast_bf16
-
     sees = Path(token).exists()
-    found = Look(versions={}, machine={}, fast_bf16=False, sees=sees)
+    found = Look(versions={}, machine={}, fast="fp32", sees=sees)
     try:
         if device == "cuda" and count_gpus() < max(1.0, share):
             raise UserError("Ray counts GPUs there, torch sees fewer")
         found = Look(
             versions=versions(),
             machine=describe(device),
-            fast_bf16=has_fast_bf16(device),
+            fast=fast_precision(device),
             sees=sees,
         )
     except PackageNotFoundError as error:
@@ -91,6 +90,11 @@ def machine(there: Sequence[tuple[Node, Look]]) -> dict[str, Any]:
         "cpus": sum(node.num_cores for node, _ in there),
         "system": ", ".join(systems),
     }
+
+
+def fast(there: Sequence[tuple[Node, Look]]) -> Precision:
+    """The precision that all nodes are fast at."""
+    return common(found.fast for _, found in there)
 
 
 def share_of(nodes: Sequence[Node], gpus_per_trial: float | None) -> float:

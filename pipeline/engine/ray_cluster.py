@@ -265,7 +265,7 @@ class Cluster:
             gpus_per_trial=self._share,
             num_gpus=sum(node.num_gpus for node, _ in there) if self._share else 0,
             machine=nodes.machine(known),
-            fast_bf16=all(found.fast_bf16 for _, found in known),
+            fast=nodes.fast(known),
         )
 
 

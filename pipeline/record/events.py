@@ -219,7 +219,7 @@ class Epoch(Event):
     metrics: Annotated[
         dict[str, float],
         "epoch, losses, accuracies, lr, seconds; where gradients are clipped grad_norm, the mean "
-        "of the steps before that",
+        "of the steps before that; in fp16 skipped_steps, left out as gradients overflowed",
     ]
 
 

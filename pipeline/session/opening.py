@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.progress import Progress as Bar
 
 from pipeline.core import CORE_VERSION
+from pipeline.core.precision import fast_precision, is_emulated, resolve_precision
 from pipeline.counts import plural
 from pipeline.data.listing import FIRST_RULES
 from pipeline.errors import MachineError, printable
@@ -78,7 +79,28 @@ def prepare(
     if study.ablation.match and not record.begun:
         _tell_matched(study, data, console)
     require_inputs(study, data, means.processes)
+    if said := emulation(study, means, recorded=bool(record.begun)):
+        console.print(folded(said), markup=False, soft_wrap=True)
     return study, data
+
+
+def emulation(study: Study, means: Resources, *, recorded: bool) -> str:
+    """That the runs' precision is none that this device has hardware for, and what to do about it;
+    "" where it is one. Runs keep the precision that they began with, wherever they go on: numbers
+    of two do not compare.
+    """
+    wanted, fast = study.baseline.precision, means.fast or fast_precision(means.device)
+    if not is_emulated(wanted, means.device, fast):
+        return ""
+    name = printable((dict(means.machine) or describe(means.device))["name"], 80)
+    best = resolve_precision(study.baseline.override({"precision": "auto"}), means.device, fast)
+    lacks = f"precision={wanted}: {name} has no hardware for it and emulates it, which is slow"
+    if recorded:
+        return (
+            f"{lacks}; the study was begun in it, so its numbers stay comparable. A device that "
+            f"has it is faster; --fresh --set precision={best} begins anew in what is fast here"
+        )
+    return f"{lacks}; --set precision={best} is fast here"
 
 
 def _tell_rules(data: "Data", console: Console) -> None:

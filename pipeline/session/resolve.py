@@ -132,7 +132,7 @@ def resolve(
         study = warmed(study, options.warm_start)
     study = _with_kept_budget(options, asked, record, study)
     if study.baseline.precision == "auto" and means is not None:
-        precision = resolve_precision(study.baseline, means.device, means.fast_bf16)
+        precision = resolve_precision(study.baseline, means.device, means.fast)
         study = study.override({"baseline.precision": precision}, source="machine")
     if study.ablation.match and pictures is not None and not record.begun:
         from pipeline.session import parameter_matching  # it needs torch

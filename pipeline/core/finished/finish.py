@@ -57,13 +57,13 @@ def finish(
     final = config.final
     answers = Scores(config) if config.metrics else Answers()
     if final.is_plain:
-        loss, acc = evaluate(model, pictures, pixels, bf16=False, answers=answers)
+        loss, acc = evaluate(model, pictures, pixels, dtype=torch.float32, answers=answers)
         facts = {"loss": loss, "acc": acc}
         return Finished(facts, model, pictures, pixels, answers.judged(), _own(answers))
     num = final.compress.num_calibration if isinstance(final.compress, Int8Static) else 1
     small = compress(final.compress, model, _batches(calibration, pixels, num))
     loss, acc = evaluate_views(config, small, pictures, pixels, seed=seed, answers=answers)
-    plain_loss, plain_acc = evaluate(model, pictures, pixels, bf16=False)
+    plain_loss, plain_acc = evaluate(model, pictures, pixels, dtype=torch.float32)
     x = next(_batches(pictures, pixels, 1))
     num_views = 1 + (final.tta if has_views(config.augment, pictures.images.shape[-1]) else 0)
     plain, own = measure(model, x), measure(small, x.repeat(num_views, 1, 1, 1))
@@ -103,7 +103,7 @@ def evaluate_views(
     """
     num, size = len(pictures), pictures.images.shape[-1]
     if config.final.tta == 0 or not has_views(config.augment, size):
-        return evaluate(model, pictures, pixels, bf16=False, answers=answers)
+        return evaluate(model, pictures, pixels, dtype=torch.float32, answers=answers)
     views = [
         draw(config.augment, seed=seed, epoch=VIEWS + view, num_samples=num, size=size)
         for view in range(config.final.tta)

@@ -27,7 +27,7 @@ def robust_acc(
     right = torch.zeros((), dtype=torch.int64, device=device)
 
     def held(x: Tensor, labels: Tensor, noise: Tensor) -> Tensor:
-        changed = attack(how, model, x, labels, pixels, bf16=False, noise=noise)
+        changed = attack(how, model, x, labels, pixels, dtype=torch.float32, noise=noise)
         with torch.inference_mode():
             both = [model(one).argmax(1) == labels for one in (x, changed)]
             return (both[0] & both[1]).sum()
