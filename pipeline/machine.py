@@ -9,6 +9,7 @@ import stat
 import subprocess
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from hashlib import sha256
@@ -303,5 +304,7 @@ def describe(device: str) -> dict[str, Any]:
     if device == "cuda":
         import torch
 
-        name = torch.cuda.get_device_name(0)
+        kinds = Counter(map(torch.cuda.get_device_name, range(torch.cuda.device_count())))
+        named = (f"{num} x {kind}" if len(kinds) > 1 else kind for kind, num in kinds.items())
+        name = " and ".join(named)
     return {"device": device, "name": name, "cpus": num_cores(), "system": platform.system()}

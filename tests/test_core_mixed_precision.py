@@ -22,6 +22,9 @@ from pipeline.core.precision import fast_precision, is_emulated, resolve_precisi
 from pipeline.core.setup import build_model, build_pixels, identity
 from pipeline.core.train import train
 from pipeline.core.trainer import Trainer
+from pipeline.engine import worker
+from pipeline.engine.order import Outcome
+from pipeline.machine import describe
 
 
 def name_of(member: Any) -> str:
@@ -298,3 +301,21 @@ def test_pictures_come_in_the_number_type_that_the_network_computes_in() -> None
     assert x.dtype == torch.float16
     model = build_model(config, inputs, CPU, pretrained=False, dtype=torch.float16)
     assert {p.dtype for p in model.parameters()} == {torch.float32}
+
+
+def test_an_outcome_names_the_gpu_and_whether_float32_was_tf32(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert worker._trained_on(CPU) == {}
+    for gpu, tf32 in (("A100", True), ("T4", False)):
+        with_gpus(monkeypatch, gpu)
+        facts = worker._trained_on(torch.device("cuda"))
+        end = Outcome(status="reached", **facts).end("run", "complete")
+        assert (end.device, end.tf32) == (GPUS[gpu][1], tf32)
+
+
+def test_the_machine_names_each_kind_of_its_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
+    with_gpus(monkeypatch, "T4", "T4")
+    assert describe("cuda")["name"] == "Tesla T4"
+    with_gpus(monkeypatch, "A100", "T4", "T4")
+    assert describe("cuda")["name"] == "1 x NVIDIA A100-SXM4-40GB and 2 x Tesla T4"

@@ -20,7 +20,7 @@ from pipeline.report.figures import style
 from pipeline.report.formats import latex, markdown
 from pipeline.report.formats.terminal import render as on_screen
 from pipeline.report.sections.sentences import points
-from tests.records import EFFECTS, Scribe, full_record, make_study, with_arms
+from tests.records import EFFECTS, Scribe, full_record, lines, make_study, with_arms
 
 HOSTILE = (
     '<script>alert(1)</script> & "q" | `x` *b* _i_ $\\alpha$ 50% #1 {~^} '
@@ -565,6 +565,20 @@ def test_search_warnings(tmp_path: Path) -> None:
     assert "optimizer.adam.lr = 0.0099 at the upper end of 1e-05 … 0.01 (log)" in warnings
     assert "model.dropout" not in warnings
     assert "The search has 2 of 3 planned trials" in warnings
+
+
+@pytest.mark.parametrize("gpus", [("",), ("Tesla T4",), ("Tesla T4", "NVIDIA A100-SXM4-40GB")])
+def test_runs_of_different_gpus_are_told(gpus: tuple[str, ...], tmp_path: Path) -> None:
+    book = Scribe(tmp_path / "study", make_study(replicates=2, num_trials=0))
+    book.session()
+    for number, gpu in enumerate(("", *gpus)):  # what was not recorded is no other GPU
+        book.arm("baseline", number + 1, 0.6, device=gpu, tf32="A100" in gpu)
+    said = [text for text in write_texts(book.record(), tmp_path / "r").warnings if "GPU" in text]
+    told = "Runs ended on different GPUs, NVIDIA A100-SXM4-40GB, Tesla T4"
+    assert said == ([f"{told}: they may differ for that reason"] if len(gpus) > 1 else [])
+    ends = [line for line in lines(tmp_path / "study") if line["type"] == "end"]
+    assert [line.get("device", "") for line in ends] == ["", *gpus]
+    assert [line.get("tf32", False) for line in ends] == ["A100" in gpu for gpu in ("", *gpus)]
 
 
 def test_top_trials_are_ranked_within_rungs(finished: tuple[Record, Report, Path]) -> None:

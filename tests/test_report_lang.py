@@ -70,7 +70,8 @@ def broken(folder: Path) -> Record:
     book.session(commit="feed00000000+")
     book.trials(20)
     for replicate in range(1, 5):
-        book.arm("baseline", replicate, 0.6 + 0.01 * replicate)
+        gpu = "Tesla T4" if replicate > 2 else "NVIDIA A100-SXM4-40GB"
+        book.arm("baseline", replicate, 0.6 + 0.01 * replicate, device=gpu)
         book.arm("ResNet", replicate, 0.6, status="diverged" if replicate == 2 else "complete")
         book.arm("augmentation", replicate, status="failed" if replicate < 3 else "running")
         if replicate < 4:

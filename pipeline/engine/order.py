@@ -84,6 +84,8 @@ class Outcome:
     metrics: dict[str, float] = field(default_factory=dict)
     early: bool = False
     evidence: str = ""
+    device: str = ""
+    tf32: bool = False
 
     def end(self, run: str, status: Literal["complete", "diverged", "failed"]) -> End:
         """The event that ends the run with it."""
@@ -102,6 +104,8 @@ class Outcome:
             early=self.early,
             infeasible=self.infeasible,
             evidence=self.evidence,
+            device=self.device,
+            tf32=self.tf32,
         )
 
 

@@ -11,6 +11,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from pipeline.core.checkpoints import settle
 from pipeline.core.config import ROBUST, TrainConfig
 from pipeline.core.finished import evidence
@@ -19,6 +21,7 @@ from pipeline.core.finished.gather import gather
 from pipeline.core.finished.macs import num_macs
 from pipeline.core.loop import finer
 from pipeline.core.memory import DoesNotFit, crowded, forget, free, out_of_memory
+from pipeline.core.mixed_precision import has_tf32
 from pipeline.core.parts import parts_of
 from pipeline.core.setup import describe
 from pipeline.core.train import (
@@ -131,12 +134,20 @@ def _train(order: Order, on_epoch: Callable[[dict[str, float]], None], lease: Le
         best_epoch=result.best_epoch,
         num_params=result.num_params,
         early=result.complete and len(result.history) < order.config.epochs,
+        **_trained_on(torch.device(order.device)),
     )
     if order.test:
         outcome = _finished(outcome, order, parts, inputs, lease)
     lease.check()
     settle(order.folder, complete=result.complete)
     return outcome
+
+
+def _trained_on(device: torch.device) -> dict[str, Any]:
+    """What an outcome says of the GPU; nothing of a CPU, which the session names."""
+    if device.type != "cuda":
+        return {}
+    return {"device": torch.cuda.get_device_name(device), "tf32": has_tf32(device)}
 
 
 def _pictures(order: Order) -> tuple[Splits, Inputs]:

@@ -277,6 +277,12 @@ class End(Event):
     evidence: Annotated[str, "SHA-256 of the file that it left for the report"] = field(
         default="", metadata=SPARSE
     )
+    device: Annotated[str, "name of the GPU that trained its end; '': a CPU, as in the session"] = (
+        field(default="", metadata=SPARSE)
+    )
+    tf32: Annotated[bool, "whether convolutions in float32 are computed in TF32 there"] = field(
+        default=False, metadata=SPARSE
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -91,7 +91,7 @@ class Runs:
     def _end(self, event: events.End) -> None:
         run = self.runs[event.run]
         run.status, run.error, run.ended_seq = event.status, event.error, event.seq
-        for name in ("best_epoch", "num_params", "num_macs", "num_train", "evidence"):
+        for name in ("best_epoch", "num_params", "num_macs", "num_train", "evidence", "device"):
             setattr(run, name, getattr(event, name) or getattr(run, name))
         run.test_loss, run.test_acc = event.test_loss, event.test_acc
         run.final, run.early = event.final, event.early or run.early

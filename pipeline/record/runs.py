@@ -61,6 +61,7 @@ class Run:
     metrics: dict[str, float] = field(default_factory=dict)  # of the user's own, beside test_acc
     early: bool = False  # its patience ran out
     parts: int = 0  # of a batch, where memory asked for more than `accumulate`
+    device: str = ""  # the GPU that trained its end; "": not recorded, or a CPU
     infeasible: bool = False  # it has failed, as it does not fit its device's memory
     attempts: int = 0  # failures so far
     error: str = ""

@@ -340,11 +340,10 @@ def _data(record: Record) -> Iterator[str]:
 def _mixed(record: Record) -> Iterator[str]:
     kinds = {"commit": "code versions", "versions": "library versions", "machine": "machines"}
     for key, words in kinds.items():
-        seen = {repr(getattr(session, key)) for session in record.sessions}
-        if len(seen) > 1:
-            yield (
-                f"The sessions used {len(seen)} different {words}: runs may differ for that reason"
-            )
+        if (num := len({repr(getattr(session, key)) for session in record.sessions})) > 1:
+            yield f"The sessions used {num} different {words}: runs may differ for that reason"
+    if len(gpus := sorted({run.device for run in record.runs.values() if run.device})) > 1:
+        yield f"Runs ended on different GPUs, {listed(gpus)}: they may differ for that reason"
     trials = [run for run in record.runs.values() if run.kind == "trial" and run.epochs]
     if files := mixed_code(record, trials):
         yield f"Trials were trained by different versions of {files}: their values do not compare"
