@@ -35,7 +35,13 @@ ROOMS = (
     "door",
 )
 DOORS = {
-    "ray": ("engine.ray_cluster", "engine.ray_join", "engine.ray_node", "engine.ray_tune"),
+    "ray": (
+        "engine.ray_cluster",
+        "engine.ray_join",
+        "engine.ray_node",
+        "engine.ray_segment",
+        "engine.ray_tune",
+    ),
     "optuna": ("engine.sampler", "analysis.optuna_importance"),
     "mlflow": ("record.mlflow_store", "record.tracking"),
     "cmaes": ("engine.evolution",),

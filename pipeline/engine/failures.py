@@ -44,6 +44,8 @@ class Failures:
         What the memory was too small for is no attempt where it goes on in more parts, and, where
         nothing is left to cut, says nothing of the machine. Raises TooManyFailures.
         """
+        if outcome.held:
+            return True
         if outcome.parts:
             self._parts[run.key] = outcome.parts
             return True

@@ -22,9 +22,9 @@ class Order:
     epochs after `reported`, evaluate the finished model where `test`.
 
     parts: of a batch, where memory asks for more than the config's `accumulate`. share: of a GPU, 1
-    and more for whole ones. code: what stands for the code to train it by (see `sources`); "" is
-    not compared. evidence: the file to leave for the report; output: that for what the worker
-    prints; data: the folder of the decoded pictures.
+    and more for whole ones; shunned: GPUs not to train on (see `cards`). code: what stands for the
+    code to train it by (see `sources`); "" is not compared. evidence: the file to leave for the
+    report; output: that for what the worker prints; data: the folder of the decoded pictures.
     """
 
     segment: str
@@ -42,6 +42,7 @@ class Order:
     parts: int = 0
     num_processes: int = 1
     share: float = 1.0
+    shunned: tuple[str, ...] = ()
 
     def to_json(self) -> str:
         config = self.config.model_dump(mode="json")
@@ -53,6 +54,7 @@ class Order:
         tree = json.loads(text)
         tree |= {name: Path(tree[name]) for name in ("folder", "evidence", "output", "data")}
         tree["config"] = TrainConfig.parse(tree["config"], source="segment")
+        tree["shunned"] = tuple(tree["shunned"])
         return cls(**tree | {"seeds": Seeds(**tree["seeds"])})
 
 
@@ -63,8 +65,9 @@ class Outcome:
 
     retry: another attempt may go better; blameless: the failure is not the run's; parts: memory ran
     out, go on in so many parts of a batch; infeasible: it did, and there is nothing left to cut;
-    broken: its process can train nothing any more. The other facts are those of the run's end (see
-    `End`).
+    broken: its process can train nothing any more; card: what it was trained on (see `cards`);
+    held: nothing was begun, its process keeps a shunned GPU from the others. The other facts are
+    those of the run's end (see `End`).
     """
 
     status: Literal["reached", "diverged", "failed", "machine"]
@@ -74,6 +77,8 @@ class Outcome:
     parts: int = 0
     infeasible: bool = False
     broken: bool = False
+    card: str = ""
+    held: bool = False
     best_epoch: int = 0
     num_params: int = 0
     num_macs: int = 0
@@ -150,7 +155,9 @@ class Segment:
     code: str = ""
     parts: int = 0
 
-    def order(self, study_folder: Path, data: Path, resources: Resources) -> Order:
+    def order(
+        self, study_folder: Path, data: Path, resources: Resources, shunned: tuple[str, ...] = ()
+    ) -> Order:
         """What a worker is told; `data` is the folder of the decoded pictures."""
         return Order(
             segment=self.name,
@@ -168,6 +175,7 @@ class Segment:
             parts=self.parts,
             num_processes=resources.processes,
             share=resources.gpus_per_trial or 1.0,
+            shunned=shunned,
         )
 
 

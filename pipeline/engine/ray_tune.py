@@ -15,13 +15,14 @@ from typing import Any
 
 from pipeline.counts import plural
 from pipeline.engine import (
-    ray_environment,
     ray_node,
     run_log,
 )  # ray_node before ray: it makes the environment that ray reads on import
-from pipeline.engine.interrupts import Interrupts, debugged
-from pipeline.engine.order import Order, Outcome, Report, Segment, checkpoint_folder
+from pipeline.engine.cards import Cards, named
+from pipeline.engine.interrupts import Interrupts
+from pipeline.engine.order import Outcome, Report, Segment, checkpoint_folder
 from pipeline.engine.queue import Plan
+from pipeline.engine.ray_segment import carry_out, train_segment
 from pipeline.errors import MachineError, PipelineError, printable
 from pipeline.limits import num_killed_for_memory
 from pipeline.machine import Resources, make_anew, temp_folder
@@ -33,6 +34,8 @@ from ray.tune.execution import class_cache
 from ray.tune.experiment import Trial
 from ray.tune.schedulers import FIFOScheduler
 from ray.tune.search import Searcher
+
+__all__ = ["Ended", "Heartbeat", "Segments", "carry_out", "run", "train", "train_segment"]
 
 # Tune would hand each worker a few variables that all inherit from here: an environment of its own,
 # for which the workers that Ray has begun meanwhile are of no use, and others are begun.
@@ -68,6 +71,8 @@ class Segments(Searcher):
         self.folder = plan.ledger.folder.resolve()
         self.error: Exception | None = None
         self.names: dict[str, str] = {}  # Tune trial that has not ended → its segment
+        self.cards, self.held = Cards(), set[str]()  # held: of these trials, those that hold a card
+        self.given_all = False  # Tune begins no trial any more
         self.trials: dict[str, Any] = {}
         self.num_given = 0
         self.num_killed, self.unexplained = num_killed_for_memory(), 0
@@ -85,22 +90,28 @@ class Segments(Searcher):
 
     def suggest(self, trial_id: str) -> Any:
         if self.full:
+            self.given_all = True
             return Searcher.FINISHED
         if len(self.names) >= self.resources.workers:
             return None
         segment = self._guarded(self._hand_out)
         if segment is None:
-            return Searcher.FINISHED if self.error or self.plan.done() else None
+            self.given_all = bool(self.error) or self.plan.done()
+            return Searcher.FINISHED if self.given_all else None
         self.names[trial_id] = segment.name
         self.num_given += 1
         # as JSON: Tune repeats a config, flattened, in every result
-        return {"order": segment.order(self.folder, self.data, self.resources).to_json()}
+        shunned = tuple(self.cards.shunned)
+        order = segment.order(self.folder, self.data, self.resources, shunned)
+        return {"order": order.to_json()}
 
-    def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:  # noqa: ARG002
+    def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
         report = Report.from_json(result["report"])
         told = report.told
         if isinstance(told, Outcome):
-            self._guarded(lambda: self.plan.finish(report.segment, told))
+            if told.held:
+                self.held.add(trial_id)
+            self._guarded(lambda: self._finish(report.segment, told))
         else:
             self._guarded(lambda: self.plan.epoch(report.segment, told))
 
@@ -111,6 +122,7 @@ class Segments(Searcher):
         error: bool = False,  # noqa: ARG002
     ) -> None:
         name = self.names.pop(trial_id, "")
+        self.held.discard(trial_id)
         # where all stops it is to be continued, not failed; and it may have told its end itself
         if not self.stopping and name in self.plan.live:
             self._guarded(lambda: self.plan.finish(name, self._death(trial_id)))
@@ -121,7 +133,7 @@ class Segments(Searcher):
         """
         for trial_id in list(self.names):
             self.on_trial_complete(trial_id)
-        self.trials, self.num_given = {}, 0
+        self.trials, self.num_given, self.given_all = {}, 0, False
 
     @property
     def full(self) -> bool:
@@ -137,6 +149,9 @@ class Segments(Searcher):
             one for one in self.names if one in self.trials and self.trials[one].is_finished()
         ]:
             self.on_trial_complete(trial_id)
+        if self.given_all and self.names.keys() <= self.held:
+            for trial_id in self.held:  # Tune waits for no one else
+                run_log.discard(run_log.output_path(self.folder, self.names[trial_id]))
 
     def save(self, checkpoint_path: str) -> None:
         """Nothing: the ledger is the state."""
@@ -154,6 +169,18 @@ class Segments(Searcher):
             except Exception as error:
                 self.error = error
         return None
+
+    def _finish(self, segment: str, outcome: Outcome) -> None:
+        """Raises as `Plan.finish`, and MachineError where no GPU is left."""
+        if segment in self.plan.live:
+            outcome = self.cards.take(self.plan.live[segment], outcome)
+        self.plan.finish(segment, outcome)
+        if len(self.held) >= self.resources.workers:
+            gone = ", ".join(map(named, self.cards.shunned))
+            raise MachineError(
+                f"no GPU is left to train on: {gone} lost process after process, with errors that "
+                "logs/ has; nothing is lost, the same command goes on once they are sound"
+            )
 
     def _death(self, trial_id: str) -> Outcome:  # noqa: ARG002
         """The outcome of a segment whose worker is gone. Where memory was short, fewer work from
@@ -312,36 +339,3 @@ def _tuner(
             name="segments", storage_path=str(storage), verbose=0, callbacks=[heartbeat]
         ),
     )
-
-
-def train_segment(config: dict[str, str]) -> None:
-    """What a Tune worker runs: one segment. Every epoch and, last, the outcome are reported to the
-    driver.
-    """
-    from pipeline.engine.worker import (
-        work,
-    )  # in the worker alone: the driver needs no training core
-
-    ray_environment.go_home()
-    with debugged(False):
-        carry_out(Order.from_json(config["order"]), work)
-
-
-def carry_out(
-    order: Order, work: Callable[[Order, Callable[[dict[str, float]], None]], Outcome]
-) -> None:
-    """Do the order's work; every epoch and, last, the outcome are reported. Raises RuntimeError
-    after that where the process is broken: Tune ends one that fails, and begins another.
-    """
-
-    def report(told: dict[str, float] | Outcome) -> None:
-        run_log.bound(order.output)
-        tune.report({"report": Report(order.segment, told).to_json()})
-
-    with run_log.captured(order.output):
-        outcome = work(order, report)
-    if outcome.status != "failed" or outcome.parts:
-        run_log.discard(order.output)
-    report(outcome)
-    if outcome.broken:
-        raise RuntimeError(outcome.error)
