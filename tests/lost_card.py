@@ -28,7 +28,7 @@ def work(order: Order, on_epoch: Callable[[dict[str, float]], None]) -> Outcome:
         asked.write(f"{where} {os.getpid()}\n")
     if where == "1":
         error = "RuntimeError: CUDA error: an illegal memory access was encountered"
-        return Outcome(status="failed", error=error, broken=True)
+        return Outcome(status="failed", error=error, retry=True, broken=True)
     end = time.monotonic() + MOST_SECONDS  # else it would be through before the other is held
     while not (study / "held").exists() and not is_held(study) and time.monotonic() < end:
         time.sleep(LOOK_SECONDS)

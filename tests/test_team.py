@@ -2,9 +2,13 @@
 over NCCL.
 """
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
+import commands
 import pytest
 from own import written
 from pictures import class_folder
@@ -17,6 +21,7 @@ from pipeline.core.checkpoints import epochs
 from pipeline.core.parallel import synchronise
 from pipeline.data.cache import prepare
 from pipeline.data.datasets import Digits
+from pipeline.engine.last_words import left
 from pipeline.engine.order import Outcome
 
 FREE = {
@@ -134,6 +139,102 @@ def test_what_overflows_in_one_process_is_left_out_in_all(
         assert one["skipped_steps"] == two["skipped_steps"]
     assert curves[0][0]["skipped_steps"] == 3
     assert curves[0][-1]["train_loss"] < curves[0][0]["train_loss"]
+
+
+FAILS = """
+import os
+import signal
+import time
+
+import torch
+from torch import distributed
+
+
+def beside(logits, rank: int = 1, how: str = "memory", waits: int = 0):
+    if distributed.is_initialized() and distributed.get_rank() == rank:
+        if how == "killed":
+            os.kill(os.getpid(), signal.SIGKILL)
+        raise {
+            "memory": torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB"),
+            "lost": RuntimeError("CUDA error: an illegal memory access was encountered"),
+            "wrong": ValueError("a wrong shape"),
+        }[how]
+    time.sleep(waits)
+    return 0 * logits.sum()
+"""
+
+
+@pytest.fixture
+def failing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    written(tmp_path, "my_failing.py", FAILS)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    return {"penalty.name": "my_failing:beside", "epochs": 1}
+
+
+@pytest.mark.parametrize(
+    ("rank", "how", "told", "words"),
+    [
+        (1, "memory", {"parts": 2}, "process 1 of the run's team: OutOfMemoryError: CUDA out of"),
+        (0, "memory", {"parts": 2}, "OutOfMemoryError: CUDA out of memory"),
+        (1, "lost", {"retry": True, "broken": True}, "process 1 of the run's team: RuntimeError"),
+        (1, "killed", {"retry": True}, "process 1 of the run's team died with exit code -9"),
+        (1, "wrong", {}, "process 1 of the run's team: ValueError: a wrong shape"),
+    ],
+)
+def test_what_one_process_fails_for_is_what_the_run_fails_for(
+    rank: int,
+    how: str,
+    told: dict[str, Any],
+    words: str,
+    failing: dict[str, Any],
+    cache: Path,
+    tmp_path: Path,
+) -> None:
+    """The others wait for it, and hear no more than that it is gone."""
+    knobs = failing | {"penalty.rank": rank, "penalty.how": how}
+    outcome, seen = segment(cache, tmp_path / "run", 2, **knobs)
+    assert (outcome.status, seen) == ("failed", [])
+    assert words in outcome.error
+    expected = {"parts": 0, "retry": False, "broken": False} | told
+    assert {name: getattr(outcome, name) for name in expected} == expected
+    if how == "killed":  # the next run of the same process has a team again
+        plain, seen = segment(cache, tmp_path / "next", 2, epochs=1)
+        assert (plain.status, len(seen)) == ("reached", 1)
+
+
+WAITS = """
+import sys
+from pathlib import Path
+
+from pipeline.engine.order import Order
+from tests.segments import work
+
+work(Order.from_json(Path(sys.argv[1]).read_text()), print)
+"""
+
+
+def test_a_leader_that_waits_for_a_process_that_is_gone_leaves_its_words_and_dies(
+    failing: dict[str, Any], cache: Path, tmp_path: Path
+) -> None:
+    """As in NCCL, which waits on."""
+    knobs = failing | {"penalty.waits": 120}
+    config = SMALL.override(FREE | knobs)
+    order = order_of(config, tmp_path, cache, stop=1, test=False, num_processes=2)
+    (tmp_path / "order").write_text(order.to_json())
+    path = os.pathsep.join((str(commands.ROOT), str(tmp_path)))
+    done = subprocess.run(
+        (sys.executable, "-c", WAITS, tmp_path / "order"),
+        env={**os.environ, "PYTHONPATH": path},
+        timeout=100,
+        capture_output=True,
+        check=False,
+    )
+    assert done.returncode == 1, done.stderr[-2000:]
+    words = left(order.output)
+    assert words is not None
+    assert (words.status, words.parts) == ("failed", 2)
+    assert "process 1 of the run's team: OutOfMemoryError" in words.error
+    assert left(order.output) is None
 
 
 def test_pseudo_labels_are_the_leaders_on_every_process(tmp_path: Path) -> None:

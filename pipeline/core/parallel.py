@@ -75,7 +75,8 @@ def synchronise(model: nn.Module) -> None:
 @contextmanager
 def joined(rank: int, size: int, meeting: Path, device: str) -> Iterator[Group]:
     """Meet the other processes at the file `meeting` (which must not exist yet), and leave them at
-    the end.
+    the end. After an error NCCL is left as it is, since its end waits for the others: the process
+    must be ended.
     """
     if size == 1:
         yield Group()
@@ -90,5 +91,8 @@ def joined(rank: int, size: int, meeting: Path, device: str) -> Iterator[Group]:
     )
     try:
         yield Group(rank, size)
-    finally:
-        distributed.destroy_process_group()
+    except BaseException:
+        if not cuda:
+            distributed.destroy_process_group()
+        raise
+    distributed.destroy_process_group()

@@ -25,7 +25,7 @@ class Cards:
         """
         if not outcome.card or outcome.held:
             return outcome
-        if not outcome.broken:
+        if not (outcome.broken and outcome.retry):  # else it was the run's own fault
             self._lost.pop(outcome.card, None)
             return outcome
         lost = self._lost.setdefault(outcome.card, [])

@@ -20,6 +20,7 @@ from pipeline.engine import (
 )  # ray_node before ray: it makes the environment that ray reads on import
 from pipeline.engine.cards import Cards, named
 from pipeline.engine.interrupts import Interrupts
+from pipeline.engine.last_words import left
 from pipeline.engine.order import Outcome, Report, Segment, checkpoint_folder
 from pipeline.engine.queue import Plan
 from pipeline.engine.ray_segment import carry_out, train_segment
@@ -125,7 +126,8 @@ class Segments(Searcher):
         self.held.discard(trial_id)
         # where all stops it is to be continued, not failed; and it may have told its end itself
         if not self.stopping and name in self.plan.live:
-            self._guarded(lambda: self.plan.finish(name, self._death(trial_id)))
+            words = left(run_log.output_path(self.folder, name))
+            self._guarded(lambda: self._finish(name, words or self._death(trial_id)))
 
     def renew(self) -> None:
         """Be ready for a new set of Tune's trials: of a segment whose end was not told, the worker

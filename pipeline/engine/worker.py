@@ -76,17 +76,27 @@ def _worked(order: Order, on_epoch: Callable[[dict[str, float]], None]) -> Outco
     except UserError as error:
         return Outcome(status="failed", error=printable(error, 500))
     except Diverged as error:
-        return Outcome(status="diverged", error=str(error))
+        return Outcome(status="diverged", error=str(error), broken=_stuck(order))
     except MachineError as error:
         return Outcome(status="machine", error=str(error))
     except Exception as error:
         traceback.print_exc()
-        text = printable(f"{type(error).__name__}: {error}", 500)
-        if isinstance(error, DoesNotFit) or out_of_memory(error):
-            return _too_large(order, error, text)
-        broken = isinstance(error, RuntimeError) and any(words in str(error) for words in BROKEN)
-        retry = broken or isinstance(error, RETRIED)
-        return Outcome(status="failed", error=text, retry=retry, broken=broken)
+        return _failed(order, error)
+
+
+def _failed(order: Order, error: Exception) -> Outcome:
+    text = printable(f"{type(error).__name__}: {error}", 500)
+    if isinstance(error, DoesNotFit) or out_of_memory(error):
+        return replace(_too_large(order, error, text), broken=_stuck(order))
+    broken = isinstance(error, RuntimeError) and any(words in str(error) for words in BROKEN)
+    retry = broken or isinstance(error, RETRIED)
+    return Outcome(status="failed", error=text, retry=retry, broken=broken or _stuck(order))
+
+
+def _stuck(order: Order) -> bool:
+    """Whether this process, which led others on GPUs, still is in a group with them (see
+    `joined`)."""
+    return order.num_processes > 1 and order.device.startswith("cuda")
 
 
 def _too_large(order: Order, error: Exception, text: str) -> Outcome:
@@ -114,7 +124,7 @@ def _train(order: Order, on_epoch: Callable[[dict[str, float]], None], lease: Le
         on_epoch(epoch)
 
     parts, inputs = _pictures(order)
-    with team(order) as group:
+    with team(order, functools.partial(_failed, order)) as group:
         result = train(
             order.config,
             inputs,
