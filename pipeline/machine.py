@@ -99,6 +99,8 @@ def resources(workers: int | None, gpus_per_trial: float | None) -> Resources:
             f"--workers: got {workers}, but at {share:g} a run "
             f"{plural(num_gpus, 'GPU holds', 'GPUs hold')} {plural(most, 'run')}"
         )
+    if workers and workers < most:
+        share = spread(workers, num_gpus, share)
     return Resources(workers or most, share, num_gpus if share else 0)
 
 
@@ -115,9 +117,18 @@ def at_hand() -> tuple[Resources, str]:
 
 def shortage(means: Resources) -> str:
     """Why fewer runs are trained at the same time than there are cores, where nobody asked for so
-    few; "" where not.
+    few, or which GPUs are idle; "" where neither is so.
     """
-    if means.gpus_per_trial or means.workers >= num_cores():
+    if means.gpus_per_trial:
+        idle = means.num_gpus - min(means.num_gpus, means.workers * means.processes)
+        if not idle:
+            return ""
+        runs = plural(means.workers, "run")
+        return (
+            f"{idle} of {plural(means.num_gpus, 'GPU')} idle: {runs} at the same time, each "
+            f"on {means.gpus_per_trial:g}; --workers and --gpus-per-trial share them out"
+        )
+    if means.workers >= num_cores():
         return ""
     return (
         f"{plural(means.workers, 'run')} at the same time, not {num_cores()}: the memory that is "
@@ -137,6 +148,15 @@ def places(num_gpus: int, share: float) -> int:
     return (
         int(num_gpus // share) if share >= 1 else num_gpus * (GPU_PARTS // int(share * GPU_PARTS))
     )
+
+
+def spread(workers: int, num_gpus: int, share: float) -> float:
+    """The share that runs ask of Ray, which fills a GPU before it takes the next: as much as there
+    is of one where as few as can be are on it.
+    """
+    if not 0 < share < 1:
+        return share
+    return max(share, GPU_PARTS // -(-workers // num_gpus) / GPU_PARTS)
 
 
 def temp_folder(study_folder: Path) -> Path:

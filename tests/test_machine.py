@@ -83,6 +83,30 @@ def test_a_run_lies_on_one_gpu_or_on_whole_ones(gpus, share, workers):
         resources(workers + 1, share)
 
 
+@pytest.mark.parametrize(
+    ("gpus", "workers", "share", "asked", "idle"),
+    [
+        (2, 2, 0.5, 1.0, ""),
+        (2, 3, 0.5, 0.5, ""),
+        (2, 3, 0.25, 0.5, ""),
+        (2, 5, 0.25, 0.3333, ""),
+        (4, 2, 0.5, 1.0, "2 of 4 GPUs idle: 2 runs at the same time, each on 1;"),
+        (4, 3, 1.0, 1.0, "1 of 4 GPUs idle: 3 runs at the same time, each on 1;"),
+        (4, None, 3.0, 3.0, "1 of 4 GPUs idle: 1 run at the same time, each on 3;"),
+        (4, None, 2.0, 2.0, ""),
+        (4, None, 0.5, 0.5, ""),
+        (1, 2, 0.25, 0.5, ""),
+    ],
+    indirect=["gpus"],
+)
+def test_runs_are_spread_over_gpus_and_what_is_idle_is_said(gpus, workers, share, asked, idle):
+    found = resources(workers, share)
+    assert found.gpus_per_trial == asked
+    assert found.workers <= machine.places(gpus, found.gpus_per_trial)
+    assert machine.shortage(found).startswith(idle)
+    assert bool(idle) == bool(machine.shortage(found))
+
+
 @pytest.mark.usefixtures("gpus")
 @pytest.mark.parametrize("gpus", [4], indirect=True)
 @pytest.mark.parametrize("share", [1.5, 3.25, 0.00001])

@@ -198,7 +198,8 @@ class Session:
         few = few_pictures(labelled(resume.describe_data(data)), self.study)
         said = data.taken.text((*few, *data.warnings))
         self.console.print(said, markup=False, soft_wrap=True)
-        here = not (self.options.workers or self.options.debug or self.options.address)
+        asked = self.options.workers and not self.means.gpus_per_trial
+        here = not (asked or self.options.debug or self.options.address)
         if here and (short := shortage(self.means)):
             self._tell(f"warning: {short}")
         return data
