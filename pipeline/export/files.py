@@ -32,6 +32,7 @@ from pipeline.export.model_card import Facts, card, config_json
 from pipeline.export.onnx import TOLERANCE, Graph, Unexportable, compare, to_onnx
 from pipeline.export.predictions import Form, Unlabeled, said, table
 from pipeline.export.selection import Selection
+from pipeline.record import pruned
 from pipeline.record.published import Cutter, cutter, published
 from pipeline.record.record import Record
 from pipeline.session.resume import changed_since
@@ -227,6 +228,8 @@ class Handover:
                 return checkpoints.read(folder, identity)
             except (UserError, OSError, *checkpoints.DAMAGED) as error:
                 reasons.append(f"{folder.name}: {printable(error)}")
+        if not reasons and (when := pruned.when(self.folder.parents[1], run.key)):
+            reasons.append(f"removed on {when} by `python -m pipeline.studies prune`")
         arms = (r for runs in self.record.arms().values() for r in runs)
         have = [
             r

@@ -28,7 +28,7 @@ from pipeline.record.events import Event
 from pipeline.record.lines import FILE, FORMAT, seal, sound_lines
 from pipeline.record.lock import Lock, free, open_plain
 
-__all__ = ["FILE", "FORMAT", "Event", "Ledger", "read_events", "set_aside"]
+__all__ = ["FILE", "FORMAT", "Event", "Ledger", "alone", "moved_aside", "read_events", "set_aside"]
 
 ASIDE = re.compile(r"\.old\d+$")  # as `set_aside` calls what it moves
 LOOK_SECONDS = 2.0
@@ -250,8 +250,9 @@ def read_events(folder: Path) -> Iterator[Event]:
         ) from error
 
 
-def set_aside(folder: Path) -> Path:
-    """Move a recorded study out of the way, unless it is in use; returns where it is now.
+@contextlib.contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Hold a recorded study that no command has in use, its runs taken back from all workers.
 
     A worker of a killed command may outlive it for seconds: raises MachineError where one goes on
     for longer.
@@ -262,8 +263,21 @@ def set_aside(folder: Path) -> Path:
                 stack.enter_context(open_plain(folder / FILE, os.O_RDWR))
             )  # network disks ask for it
         take_back(folder)
-        aside = free(folder, "old")
-        folder.rename(aside)
+        yield
+
+
+def set_aside(folder: Path) -> Path:
+    """Move a recorded study out of the way, unless it is in use (see `alone`); returns where it is
+    now.
+    """
+    with alone(folder):
+        return moved_aside(folder)
+
+
+def moved_aside(folder: Path) -> Path:
+    """The same of a study that is held."""
+    aside = free(folder, "old")
+    folder.rename(aside)
     return aside
 
 
