@@ -34,8 +34,9 @@ from pipeline.record import events
 from pipeline.record.ledger import Ledger
 from pipeline.record.record import Record
 from pipeline.record.tracking import Tracker
-from pipeline.session.cli import guarded, positive
+from pipeline.session.cli import guarded
 from pipeline.session.progress import Progress
+from pipeline.session.values import positive
 from pipeline.study.load import load_study
 
 GOAL = 1.2

@@ -30,7 +30,7 @@ from pipeline.record.record import Record
 from pipeline.report import compose, frame_files, write_report
 from pipeline.report.figures import draw as figures
 from pipeline.report.formats import terminal
-from pipeline.session.cli import positive
+from pipeline.session.values import positive
 from pipeline.study.load import load_study
 from pipeline.study.schedulers import Ladder
 from pipeline.study.study import Study

@@ -35,9 +35,10 @@ from pipeline.machine import Resources, resources
 from pipeline.record.folders import study_folder
 from pipeline.record.ledger import read_events
 from pipeline.record.record import Record
-from pipeline.session.cli import guarded, positive
+from pipeline.session.cli import guarded
 from pipeline.session.options import Options
 from pipeline.session.resolve import chosen
+from pipeline.session.values import positive
 from pipeline.study.load import load_study
 from pipeline.study.study import Study
 

@@ -15,8 +15,9 @@ from pipeline.core.config import TrainConfig
 from pipeline.errors import UserError
 from pipeline.record.folders import study_folder
 from pipeline.session import resolve
-from pipeline.session.cli import guarded, options, parser, positive, seconds, share
+from pipeline.session.cli import guarded, options, parser
 from pipeline.session.places import folder
+from pipeline.session.values import positive, seconds, share
 from pipeline.study.study import Study
 from tests.pictures import class_folder, save
 

@@ -45,6 +45,7 @@ DOORS = {
     "optuna": ("engine.sampler", "analysis.optuna_importance"),
     "mlflow": ("record.mlflow_store", "record.tracking"),
     "cmaes": ("engine.evolution",),
+    "apprise": ("session.news",),
 }
 LIGHT = (
     "core.config",

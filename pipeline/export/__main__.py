@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 
 from pipeline.errors import UserError, printable
 from pipeline.screen import folded, steadily
-from pipeline.session.cli import Parser, guarded, parser, positive
+from pipeline.session.cli import Parser, guarded, parser
 from pipeline.session.options import Options
 from pipeline.session.places import folder
+from pipeline.session.values import positive
 
 if TYPE_CHECKING:
     from pipeline.data.cache import Data

@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING, Any
 from pipeline.engine.interrupts import Interrupted
 from pipeline.errors import PipelineError, UserError
 from pipeline.own.code import imported_anew
-from pipeline.session.cli import seconds
 from pipeline.session.guest import call
 from pipeline.session.opened import OpenedRecord, open_record
 from pipeline.session.options import HANDED_OVER, MLRUNS, Options
 from pipeline.session.resolve import chosen, recorded_folder
+from pipeline.session.values import seconds
 from pipeline.study.study import Study
 
 if TYPE_CHECKING:
@@ -71,11 +71,11 @@ def search(
     resume: bool = False,
     fresh: bool = False,
     debug: bool = False,
+    notify: Sequence[str] = (),
     verbosity: int = 0,
     on_progress: Say | None = None,
 ) -> Outcome:
-    """`python -m pipeline.search`: search, then the study's arms, then the report. Called again, it
-    goes on where it was.
+    """`python -m pipeline.search`: search, arms, report. Called again, it goes on where it was.
 
     `study` is a Study, or the name or file of one; `data` its folder of pictures; `sets` overrides
     fields of it (`{"optimizer.lr": 0.01}`); `time` is `"2h"` or seconds; the rest are the flags of
@@ -107,6 +107,7 @@ def search(
         fresh=fresh,
         verbosity=verbosity,
         debug=debug,
+        notify=tuple(notify),
     )
     return _run(options, study, on_progress)
 
@@ -131,6 +132,7 @@ def ablate(
     path: bool = False,
     around: str = "",
     debug: bool = False,
+    notify: Sequence[str] = (),
     verbosity: int = 0,
     on_progress: Say | None = None,
 ) -> Outcome:
@@ -161,6 +163,7 @@ def ablate(
         path=path,
         around=around,
         debug=debug,
+        notify=tuple(notify),
     )
     return _run(options, study, on_progress)
 
@@ -206,7 +209,7 @@ def _run(options: Options, study: Study | str, say: Say | None) -> Outcome:
         options = replace(options, study=name)
         with contextlib.redirect_stderr(io.StringIO()):  # the command says it once more
             asked = chosen(options)  # what is wrong is told before a process is begun
-        words = options.words()
+        words = options.words() + [f"--notify={url}" for url in options.notify]
         code = _here(options) if options.debug else call(options.command, words, say=say)
         if code not in (DONE, INCOMPLETE) and code <= SIGNALS:
             raise PipelineError(f"{options.command} ended with exit code {code}")

@@ -14,8 +14,9 @@ from pipeline.errors import PipelineError, nearest, printable
 from pipeline.limits import num_cores
 from pipeline.record.outbox import THREAD as OUTBOX
 from pipeline.screen import fold, steady_to_the_end
-from pipeline.session.options import BEST, Options
+from pipeline.session.options import BEST, NOTIFY, Options
 from pipeline.session.places import add_mlruns
+from pipeline.session.values import at_least_0, positive, seconds, share
 from pipeline.study.looks import MAXIMUM
 from pipeline.study.names import every_shipped
 
@@ -82,51 +83,6 @@ def options(flags: Parser, argv: Sequence[str] | None = None) -> Options:
             f"--debug: trains one run after another; got --workers {found.workers}, leave it out"
         )
     return found
-
-
-def seconds(text: str) -> float:
-    """`6h`, `90m`, `1h30m`, `45s` or plain seconds."""
-    match = re.fullmatch(
-        r"(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m)?(?:(\d+(?:\.\d+)?)s?)?", text.strip().lower()
-    )
-    total = (
-        sum(
-            float(part or 0) * unit
-            for part, unit in zip(match.groups(), (3600, 60, 1), strict=True)
-        )
-        if match
-        else 0
-    )
-    if total <= 0:
-        raise argparse.ArgumentTypeError(
-            f"expected a time such as 6h, 90m, 1h30m or 45s, got {text!r}"
-        )
-    return total
-
-
-def positive(text: str) -> int:
-    """A whole number of at least 1."""
-    if not re.fullmatch(r"[0-9]{1,9}", text) or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"expected a whole number of at least 1, got {text!r}")
-    return int(text)
-
-
-def at_least_0(text: str) -> int:
-    """A whole number that may be 0."""
-    if not re.fullmatch(r"[0-9]{1,9}", text):
-        raise argparse.ArgumentTypeError(f"expected a whole number of at least 0, got {text!r}")
-    return int(text)
-
-
-def share(text: str) -> float:
-    """A fraction of a GPU or a whole number of GPUs; 0 trains on CPU cores."""
-    try:
-        value = float(text)
-    except ValueError:
-        value = -1.0
-    if not 0 <= value <= 64:
-        raise argparse.ArgumentTypeError(f"expected a number between 0 and 64, got {text!r}")
-    return value
 
 
 def parser(prog: str, about: str, *, trains: bool, searches: bool = False) -> Parser:
@@ -270,6 +226,15 @@ def _ways(flags: Parser) -> None:
         "--fresh",
         action="store_true",
         help="begin anew; what was recorded is moved aside, never deleted",
+    )
+    flags.add_argument(
+        "--notify",
+        action="append",
+        default=[],
+        metavar="URL",
+        help="tell this address (mail, Slack, Telegram, … as apprise writes them) how the command "
+        "ended, and of each new best trial, at most one in ten minutes; repeatable; addresses "
+        f"that hold secrets are better in {NOTIFY}, with blanks between; neither is recorded",
     )
     flags.add_argument(
         "--dry-run",

@@ -20,6 +20,7 @@ from typing import NoReturn, TextIO
 from pipeline.errors import MachineError, UserError
 from pipeline.screen import width
 from pipeline.session.cli import ERROR, guarded, tell_error
+from pipeline.session.options import NOTIFY, parted
 
 PATIENCE_SECONDS = 10.0  # for a guest to write down what it has when its host is in a hurry
 
@@ -36,6 +37,9 @@ def call(command: str, words: Sequence[str], say: Callable[[str], None] | None =
         "PYTHONIOENCODING": "utf-8",
     }
     variables["COLUMNS"] = str(width())
+    words, told = parted(words)
+    if told:  # everybody on the machine can read a process's words
+        variables[NOTIFY] = " ".join((os.environ.get(NOTIFY, ""), *told))
     with subprocess.Popen(
         (sys.executable, "-m", "pipeline.session.guest", command, *words),
         env={**os.environ, **variables},

@@ -21,11 +21,12 @@ from pipeline.errors import MachineError, printable
 from pipeline.frozen import Scalar
 from pipeline.machine import Resources, commit, describe, versions
 from pipeline.record import events
+from pipeline.record.folders import usual_folder
 from pipeline.record.ledger import FORMAT, Ledger
 from pipeline.record.published import place
 from pipeline.record.record import Record
 from pipeline.screen import folded, redraws
-from pipeline.session.options import HANDED_OVER, Options
+from pipeline.session.options import HANDED_OVER, Options, parted
 from pipeline.session.preflight import external_files, require_inputs
 from pipeline.session.resolve import FLAGS, Chosen, resolve, said_by
 from pipeline.session.resume import KEPT, describe_data, grown
@@ -38,6 +39,14 @@ if TYPE_CHECKING:
 
 
 OF_SEARCH = ("trials", "race", "against")  # flags that other commands have not
+
+
+def tell_other_folder(asked: Chosen, folder: Path, console: Console) -> None:
+    """Where the study's usual folder is the record of other pictures."""
+    usual = usual_folder(folder.parent, asked.study, asked.data).name
+    if folder.name.startswith(usual) and folder.name != usual:
+        note = f"{usual} is recorded of other pictures of that name: this study is kept in {folder}"
+        console.print(folded(printable(note, 2000)), markup=False, soft_wrap=True)
 
 
 def prepare(
@@ -168,9 +177,10 @@ def open_record(
 
 def _command(options: Options, asked: Chosen, study: Study, folder: Path) -> str:
     """The command as it was given, with the budgets and objectives that stayed as they were: so it
-    makes the study anywhere. Where a program handed the study over, by the study's file.
+    makes the study anywhere. Where a program handed the study over, by the study's file. Without
+    addresses that are told.
     """
-    words, flat, given = sys.argv[1:], study.flat(), asked.study.flat()
+    words, flat, given = parted(sys.argv[1:])[0], study.flat(), asked.study.flat()
     said, alone, looks = said_by(options), dict(asked.budget), FLAGS["until_answered"]
     if flat[looks] and not alone.get(looks):
         alone[FLAGS["replicates"]] = MAXIMUM  # --until-answered says so

@@ -1,11 +1,13 @@
 """What a command line asks for, as one frozen value: made of the flags once, by `cli.options`."""
 
 import argparse
-from dataclasses import dataclass, fields
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, fields
 
 MLRUNS = "mlruns"
 BEST = "best"  # the trial that --around is about
 AUTO = "auto"  # the record that --warm-start is to choose itself
+NOTIFY = "PIPELINE_NOTIFY"  # addresses to be told, in the environment
 HANDED_OVER = "handed-over.json"  # the file of a study that another program made, for a moment
 
 
@@ -16,7 +18,8 @@ class Options:
 
     `command` is the module after `python -m`; `sets` are `KEY=VALUE` as they were typed; `time` is
     in seconds, `gpus_per_trial` a share of one or whole ones (0: CPU cores), `address` that of a
-    cluster ("": this machine alone), `verbosity` -1, 0 or 1.
+    cluster ("": this machine alone), `verbosity` -1, 0 or 1. `notify`: addresses to be told, which
+    hold secrets: no word of the command line that is shown or recorded.
     """
 
     command: str
@@ -44,6 +47,7 @@ class Options:
     path: bool = False
     around: str = ""
     debug: bool = False
+    notify: tuple[str, ...] = field(default=(), repr=False)
 
     @property
     def way(self) -> str:
@@ -56,16 +60,30 @@ class Options:
     def of(cls, command: str, args: argparse.Namespace) -> "Options":
         """The options among the parsed flags of a command, which may have others of its own."""
         given = vars(args)
-        found = {field.name: given[field.name] for field in fields(cls) if field.name in given}
-        return cls(command, **found | {"sets": tuple(given.get("sets", ()))})
+        found = {one.name: given[one.name] for one in fields(cls) if one.name in given}
+        several = {name: tuple(given.get(name, ())) for name in ("sets", "notify")}
+        return cls(command, **found | several)
 
     def words(self) -> list[str]:
-        """The command line that asks for this, after the command."""
+        """The command line that asks for this, after the command; without addresses."""
         found = []
-        for field in fields(self):
-            value, flag = getattr(self, field.name), f"--{field.name.replace('_', '-')}"
-            if field.name in ("command", "sets", "verbosity") or value == field.default:
+        for one in fields(self):
+            value, flag = getattr(self, one.name), f"--{one.name.replace('_', '-')}"
+            if one.name in ("command", "sets", "verbosity", "notify") or value == one.default:
                 continue
             found += [flag] if value is True else [f"{flag}={value}"]
         found += [f"--set={text}" for text in self.sets]
         return found + {-1: ["-q"], 0: [], 1: ["-v"]}[self.verbosity]
+
+
+def parted(words: Sequence[str]) -> tuple[list[str], list[str]]:
+    """(the words of a command line without addresses to be told, these addresses)."""
+    kept, addresses = list[str](), list[str]()
+    left: Iterator[str] = iter(words)
+    for word in left:
+        flag, equals, value = word.partition("=")
+        if flag != "--notify":
+            kept.append(word)
+        else:
+            addresses += [value] if equals else [next(left, "")]
+    return kept, addresses

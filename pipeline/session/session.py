@@ -21,7 +21,7 @@ from pipeline.engine.interrupts import Interrupts, debugged
 from pipeline.errors import PipelineError, UserError, printable
 from pipeline.machine import Resources, shortage
 from pipeline.record.events import Event, Finish
-from pipeline.record.folders import digest, study_folder, usual_folder
+from pipeline.record.folders import digest, study_folder
 from pipeline.record.ledger import FILE, Ledger, set_aside
 from pipeline.record.record import Record
 from pipeline.screen import console as on_screen
@@ -29,7 +29,8 @@ from pipeline.screen import folded
 from pipeline.session import resume
 from pipeline.session.crew import Crew, hired
 from pipeline.session.dry_run import dry_run
-from pipeline.session.opening import open_record, prepare
+from pipeline.session.news import News, announced
+from pipeline.session.opening import open_record, prepare, tell_other_folder
 from pipeline.session.options import MLRUNS, Options
 from pipeline.session.preflight import external_files
 from pipeline.session.resolve import Chosen, chosen, from_search, resolve
@@ -51,11 +52,15 @@ def conduct(options: Options, *, with_search: bool) -> int:
     """Run a training command to its end; returns the exit code. Raises PipelineError, and
     Interrupted before it trains.
     """
-    with debugged(options.debug), Interrupts(raises=True) as interrupts:
-        return _conduct(options, interrupts, with_search=with_search)
+    with (
+        debugged(options.debug),
+        Interrupts(raises=True) as interrupts,
+        announced(options, interrupts) as news,
+    ):
+        return news.ended(_conduct(options, interrupts, news, with_search=with_search))
 
 
-def _conduct(options: Options, interrupts: Interrupts, *, with_search: bool) -> int:
+def _conduct(options: Options, interrupts: Interrupts, news: News, *, with_search: bool) -> int:
     asked = chosen(options)
     if options.way:
         asked = from_search(options, asked)
@@ -81,13 +86,14 @@ def _conduct(options: Options, interrupts: Interrupts, *, with_search: bool) -> 
     if options.fresh or not (folder / FILE).exists():
         # a wrong folder of pictures must leave everything as it was
         listing = digest(study.baseline.dataset.scan(data))
-    _tell_other_folder(asked, folder, console)
+    tell_other_folder(asked, folder, console)
+    news.study = folder.name
     with hire() as crew:
         aside = set_aside(folder) if options.fresh and folder.exists() else None
         ledger = Ledger(folder)
         try:
             return Session(
-                options, asked, listing, ledger, console, crew, with_search=with_search
+                options, asked, listing, ledger, console, crew, news, with_search=with_search
             ).run(interrupts)
         except OSError:
             ledger.check()  # a folder that was taken away explains it
@@ -96,14 +102,6 @@ def _conduct(options: Options, interrupts: Interrupts, *, with_search: bool) -> 
             gone = ledger.withdraw()  # where nothing was begun: leave everything as it was
             if aside is not None and gone:
                 aside.rename(folder)
-
-
-def _tell_other_folder(asked: Chosen, folder: Path, console: "Console") -> None:
-    """Where the study's usual folder is the record of other pictures."""
-    usual = usual_folder(folder.parent, asked.study, asked.data).name
-    if folder.name.startswith(usual) and folder.name != usual:
-        note = f"{usual} is recorded of other pictures of that name: this study is kept in {folder}"
-        console.print(folded(printable(note, 2000)), markup=False, soft_wrap=True)
 
 
 class Session:
@@ -117,12 +115,13 @@ class Session:
         ledger: Ledger,
         console: "Console",
         crew: Crew,
+        news: News,
         *,
         with_search: bool,
     ) -> None:
         self.options, self.asked, self.listing = options, asked, listing
         self.ledger, self.console, self.crew, self.means = ledger, console, crew, crew.means
-        self.with_search, self.begun = with_search, time.monotonic()
+        self.news, self.with_search, self.begun = news, with_search, time.monotonic()
         self.record = Record.of(ledger.events)
         self.study = resolve(options, asked, self.record)
         self.screen = on_screen()  # for the end, which -q leaves
@@ -149,6 +148,7 @@ class Session:
             listeners.append(lambda event: pace.event(event, self.record))
         outlook = Outlook(self.study, self.ledger, self.record, means.workers, self._tell)
         listeners.append(outlook.event)
+        listeners.append(self.news.follow(self.record))
         problem: Exception | None = None
         verbosity, debug = self.options.verbosity, self.options.debug
         ends = self.begun + (self.options.time or float("inf"))
@@ -161,7 +161,7 @@ class Session:
                     means,
                     data,
                     interrupts,
-                    functools.partial(_step_all, (self.ledger, outlook, progress)),
+                    functools.partial(_step_all, (self.ledger, outlook, progress, self.news)),
                 )
                 outlook.step()
             except Exception as error:  # reported below, after what is done has been written up
@@ -241,6 +241,7 @@ class Session:
             )
         self.ledger.check()
         self._say(report.text)
+        self.news.hear(report.text.partition("\n\n")[0])
         if trouble:
             self._say(f"warning: {trouble}")
         self._farewell(status, tracker.shown_uri, tracker.study_run()[0])
@@ -323,12 +324,14 @@ class Session:
 
         place = "" if self.options.mlruns == MLRUNS else self.options.mlruns
         self._say(invitation(uri, experiment, place))
-        self._say(f"{status} after {spent:.0f} s; everything is in {folder}")
+        closing = [f"{status} after {spent:.0f} s; everything is in {folder}"]
         if status != "complete":
-            self._say(
-                "to go on from here, run the same command again"
-                + (", without --fresh" if self.options.fresh else "")
-            )
+            fresh = ", without --fresh" if self.options.fresh else ""
+            closing.append(f"to go on from here, run the same command again{fresh}")
+        self.news.status = status
+        for text in closing:
+            self._say(text)
+            self.news.hear(text)
 
     def _tell(self, text: str) -> None:
         self.console.print(folded(text), markup=False, soft_wrap=True)
@@ -343,6 +346,6 @@ def _tell_all(listeners: list[Callable[[Event], None]], event: Event) -> None:
         listen(event)
 
 
-def _step_all(followers: tuple["Ledger", "Outlook", "Progress"]) -> None:
+def _step_all(followers: tuple["Ledger", "Outlook", "Progress", News]) -> None:
     for follower in followers:
         follower.step()
