@@ -9,6 +9,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+from pipeline.analysis.expense import Expense, digits, expense, hours
 from pipeline.analysis.preregistration import raced
 from pipeline.analysis.scores import Scored
 from pipeline.analysis.wording import Points
@@ -24,16 +25,19 @@ from pipeline.session.resume import recorded_command
 from pipeline.session.so_far import arms_done, trials_over
 from pipeline.study.judged import Judged
 
+NOTHING = Expense()
+
 
 @dataclass(frozen=True)
 class ArmFacts:
-    """An arm: its replicates with a result, and their mean in the metric's own unit, None where
-    there is none.
+    """An arm: its replicates with a result, their mean in the metric's own unit, None where there
+    is none, and what all that it trained took.
     """
 
     name: str
     replicates: int
     mean: float | None
+    took: Expense = NOTHING
 
 
 @dataclass(frozen=True)
@@ -61,6 +65,7 @@ class Recorded:
     arms: tuple[ArmFacts, ...] = ()
     command: str = ""
     ended: str = ""
+    took: Expense = NOTHING
 
 
 def recorded(mlruns: Path) -> list[Recorded]:
@@ -106,7 +111,8 @@ def _of(folder: Path, record: Record, owner: str, num_bytes: int, changed: float
         for arm, _ in study.all_arms()
     }
     facts = tuple(
-        ArmFacts(arm, len(own), fmean(own) if own else None) for arm, own in means.items()
+        ArmFacts(arm, len(own), fmean(own) if own else None, expense(record, arms.get(arm, ())))
+        for arm, own in means.items()
     )
     known = {one.name: one.mean for one in facts if one.mean is not None}
     best = max(known, key=lambda arm: scored.judged.sign * known[arm], default="")
@@ -135,6 +141,7 @@ def _of(folder: Path, record: Record, owner: str, num_bytes: int, changed: float
         facts,
         recorded_command(record, folder).removeprefix("recorded by: "),
         record.ended,
+        expense(record, record.runs.values()),
     )
 
 
@@ -159,6 +166,8 @@ def lines(one: Recorded) -> Iterator[tuple[str, str]]:
         f"{one.num_runs:,} of {plural(one.planned_runs, 'run')} of {plural(len(one.arms), 'arm')}"
     )
     yield "recorded", f"{trials}{runs}, on {one.pictures}"
+    if one.took.num_runs:
+        yield "took", spent(one.took)
 
 
 def mean_of(one: Recorded, arm: str) -> str:
@@ -168,6 +177,11 @@ def mean_of(one: Recorded, arm: str) -> str:
         return "no result"
     shown = Points.of(one.judged).level(found.mean)
     return f"{one.judged.short} {shown} ({plural(found.replicates, 'replicate')})"
+
+
+def spent(took: Expense) -> str:
+    """Hours, and money where there is a price."""
+    return hours(took) + (f", {digits(took.money)} at its price" if took.money is not None else "")
 
 
 def best_line(one: Recorded) -> Iterator[tuple[str, str]]:
@@ -187,7 +201,8 @@ def arm_lines(one: Recorded) -> Iterator[str]:
     if one.judged is None:
         return
     for arm in one.arms:
-        yield f"{printable(arm.name)}: {mean_of(one, arm.name)}"
+        took = f", {spent(arm.took)}" if arm.took.num_runs else ""
+        yield f"{printable(arm.name)}: {mean_of(one, arm.name)}{took}"
 
 
 def _num_bytes(folder: Path) -> int:

@@ -77,6 +77,12 @@ class Session(Event):
     workers: Annotated[int, "runs at the same time; 0: not recorded"] = 0
     budget: Annotated[Tree, "trials, replicates, margin as asked for"] = field(default_factory=dict)
     default: Annotated[Tree, "the same as the study's file says"] = field(default_factory=dict)
+    gpus: Annotated[float | None, "of a run; none where it has a core, or it was not recorded"] = (
+        field(default=None, metadata=SPARSE)
+    )
+    price: Annotated[float | None, "of an hour of a core or a GPU; 0: none any more"] = field(
+        default=None, metadata=SPARSE
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

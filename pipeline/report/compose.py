@@ -33,6 +33,7 @@ from pipeline.report.sections import classes as classes_text
 from pipeline.report.sections import (
     data_share,
     effects,
+    expense,
     front,
     lead,
     next_steps,
@@ -216,6 +217,7 @@ def _blocks(findings: Findings, dropped: frozenset[str]) -> Iterator[Block]:
         findings.sample, findings.importance, findings.tuning, study, dropped=dropped
     )
     yield from preregistration.blocks(findings.record, findings.ablation)
+    yield from expense.blocks(findings.record)
     yield from provenance.blocks(findings.record, study)
     if (found := runs(findings.ablation, findings.record)).trails:
         yield Heading("Runs")

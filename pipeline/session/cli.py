@@ -16,7 +16,7 @@ from pipeline.record.outbox import THREAD as OUTBOX
 from pipeline.screen import fold, steady_to_the_end
 from pipeline.session.options import BEST, NOTIFY, Options
 from pipeline.session.places import add_mlruns
-from pipeline.session.values import at_least_0, positive, seconds, share
+from pipeline.session.values import at_least_0, positive, price, seconds, share
 from pipeline.study.looks import MAXIMUM
 from pipeline.study.names import every_shipped
 
@@ -175,6 +175,13 @@ def _where(flags: Parser) -> None:
         default="",
         help="train on the nodes of this Ray cluster (auto: the one that this machine is a node "
         "of); --mlruns must lie on a disk that they share",
+    )
+    flags.add_argument(
+        "--price-per-hour",
+        type=price,
+        metavar="X",
+        help="what an hour of one GPU costs, or of one core where runs train on cores: the report "
+        "says what each arm cost; kept until another is given (0: none)",
     )
 
 

@@ -162,6 +162,8 @@ def open_record(
         workers=means.workers,
         budget={key: flat[key] for key in KEPT},
         default=dict(asked.budget),
+        gpus=means.gpus_per_trial or None,
+        price=options.price_per_hour,
     )
     ledger.append(session)
     try:

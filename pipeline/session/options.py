@@ -40,6 +40,7 @@ class Options:
     workers: int | None = None
     gpus_per_trial: float | None = None
     address: str = ""
+    price_per_hour: float | None = None
     resume: bool = False
     fresh: bool = False
     dry_run: bool = False

@@ -47,3 +47,12 @@ def share(text: str) -> float:
     if not 0 <= value <= 64:
         raise argparse.ArgumentTypeError(f"expected a number between 0 and 64, got {text!r}")
     return value
+
+
+def price(text: str) -> float:
+    """An amount of money, without its currency; may be 0."""
+    if not re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,9})?", text):
+        raise argparse.ArgumentTypeError(
+            f"expected an amount without a currency such as 2.49, got {text!r}"
+        )
+    return float(text)

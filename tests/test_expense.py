@@ -1,0 +1,130 @@
+"""What a study took of cores and GPUs, and what that cost."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from pipeline.analysis.expense import Expense, digits, expense, hours, parts, price_of
+from pipeline.doctor.recorded import read as seen
+from pipeline.record.ledger import read_events
+from pipeline.record.record import Record
+from pipeline.report.compose import read
+from pipeline.report.formats import markdown
+from pipeline.session.values import price
+from pipeline.status import main as status
+from tests import commands
+from tests.driver import Worker, drive, open_plan
+from tests.studies import small_study
+from tests.test_report_lang import chinese, strings
+
+SECONDS = 36.0  # an epoch: a hundredth of an hour
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A study with a search, a race and four arms."""
+    study = small_study(num_trials=5, race=2, num_rungs=2)
+    drive(open_plan(tmp_path / "small-digits", study), Worker(seconds=lambda _: SECONDS))
+    return tmp_path / "small-digits"
+
+
+def record_of(folder: Path, **session: object) -> Record:
+    record = Record.of(read_events(folder))
+    record.sessions = [replace(one, **session) for one in record.sessions]
+    return record
+
+
+def test_every_epoch_counts_once_on_what_it_was_trained(folder: Path) -> None:
+    record = record_of(folder)
+    epochs = sum(len(run.epochs) for run in record.runs.values())
+    whole = expense(record, record.runs.values())
+    assert whole == Expense(len(record.runs), pytest.approx(epochs / 100), 0.0)
+    found = parts(record)
+    assert [*found][:4] == [arm.name for arm, _ in record.study.arms()]
+    assert {"the search", "the race"} <= {*found}
+    runs = [run.key for own in found.values() for run in own]
+    assert sorted(runs) == sorted(record.runs)
+
+    half = record_of(folder, gpus=0.5, machine={"device": "cuda"}, price=2.0)
+    assert expense(half, half.runs.values()) == Expense(
+        len(record.runs), 0.0, pytest.approx(epochs / 200), pytest.approx(epochs / 100)
+    )
+    early = record_of(folder, machine={"device": "cuda"})
+    assert expense(early, early.runs.values()).guessed
+    assert expense(early, early.runs.values()).gpu_hours == pytest.approx(epochs / 100)
+
+    # another session on GPUs, from the middle of the epochs on
+    times = sorted(epoch["time"] for run in record.runs.values() for epoch in run.epochs)
+    middle = times[len(times) // 2]
+    later = sum(time >= middle for time in times)
+    record.sessions.append(replace(record.sessions[0], gpus=2.0, time=middle))
+    both = expense(record, record.runs.values())
+    assert both.gpu_hours == pytest.approx(2 * later / 100)
+    assert both.core_hours == pytest.approx((epochs - later) / 100)
+
+
+def test_the_price_is_that_which_was_given_last(folder: Path) -> None:
+    record = record_of(folder)
+    (one,) = record.sessions
+    for given, meant in (
+        ((None,), None),
+        ((2.0, None), 2.0),
+        ((2.0, 3.0, None), 3.0),
+        ((2.0, 0.0), None),
+    ):
+        record.sessions = [replace(one, price=value) for value in given]
+        assert price_of(record) == meant
+
+
+def test_the_report_says_what_each_arm_cost_where_there_is_a_price(folder: Path) -> None:
+    plain, english, say = chinese(read(record_of(folder), folder))
+    assert not [text for text in strings(plain) if "What it cost" in text]
+    english, other, say = chinese(read(record_of(folder, price=50.0), folder))
+    text = markdown.render(english)
+    assert (
+        "## What it cost\n\nAt 50 for an hour of a core or a GPU, whichever a run was on." in text
+    )
+    record = record_of(folder)
+    epochs = sum(len(run.epochs) for run in record.arms()["baseline"])
+    cells = " | ".join(("baseline", "2", digits(epochs / 100), digits(epochs / 2)))
+    assert cells in text
+    whole = sum(len(run.epochs) for run in record.runs.values())
+    assert f"| {len(record.runs)} | {digits(whole / 100)} | {digits(whole / 2)} |" in text
+    found = markdown.render(other)
+    assert "## 费用" in found
+    assert "决选" in found
+    assert not [text for text in say.missed if "Counted" in text or "an hour" in text]
+    early = record_of(folder, price=50.0, machine={"device": "cuda"})
+    english, other, say = chinese(read(early, folder))
+    assert "count as on a whole one each." in markdown.render(english)
+    assert "均按占用一整块 GPU 计算" in markdown.render(other)
+
+
+def test_studies_and_status_say_it_too(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    one = seen(folder)
+    assert one.took.core_hours == pytest.approx(
+        sum(len(run.epochs) for run in record_of(folder).runs.values()) / 100
+    )
+    assert one.arms[0].took.num_runs == 2
+    assert status([folder.name, "--mlruns", str(folder.parent)]) == 0
+    assert f"took         {hours(one.took)}" in capsys.readouterr().out
+    assert status([folder.name, "--mlruns", str(folder.parent), "--json"]) == 0
+    tree = json.loads(capsys.readouterr().out)
+    assert tree["took"]["core_hours"] == one.took.core_hours
+    assert tree["took"]["money"] is None
+
+
+def test_a_command_records_its_price(tmp_path: Path) -> None:
+    home = tmp_path / "mlruns"
+    flags = (*commands.SHORT, "--epochs", 1, "--debug")
+    assert commands.here("ablate", *flags, "--price-per-hour", "2.5", home=home) == 0
+    (session,) = commands.record(home).sessions
+    assert (session.price, session.gpus) == (2.5, None)
+    assert "--price-per-hour 2.5" in session.command
+    report = (commands.folder(home) / "report" / "report.md").read_text()
+    assert "What it cost" in report
+    assert commands.here("ablate", *flags, "--price-per-hour", "two", home=home) == 2
+    assert "expected an amount without a currency" in " ".join(commands.output(home).split())
+    assert price("0") == 0.0
