@@ -114,7 +114,7 @@ def test_how_it_ended_and_a_new_best_are_told_and_no_secret_is_kept(
     assert best["message"].startswith("trial 1: val_acc 0.")
     assert "optimizer.lr = 0.01" in best["message"]
     assert [best["type"], end["type"]] == ["info", "success"]
-    assert "complete after" in end["message"]
+    assert end["message"].startswith("complete after")
     assert "A small study" in end["message"], "the report's answer"
     said = " ".join(commands.output(home).split())
     assert said.count("did not take a message") == 1

@@ -216,8 +216,12 @@ def test_what_diverged_and_what_killed_commands_left_goes(
         "leftovers": 8 * len(scratch),
     }
     assert all(path.exists() for path in scratch)
-    with Ledger(folder), pytest.raises(MachineError, match="is in use by process"):
-        main([*words, "--yes"])
+    assert tree["in_use_by"] is None
+    with Ledger(folder):
+        assert main(words) == 0, "to look is allowed"
+        assert "cannot be pruned before that has ended" in " ".join(capsys.readouterr().out.split())
+        with pytest.raises(MachineError, match="is in use by process"):
+            main([*words, "--yes"])
     assert all(path.exists() for path in scratch)
     assert main([*words, "--yes", "--json"]) == 0
     gone = json.loads(capsys.readouterr().out)

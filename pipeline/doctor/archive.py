@@ -52,7 +52,7 @@ def archive(folder: Path, *, with_checkpoints: bool) -> Archived:
             _compare(scratch, digests)
             num_bytes = scratch.stat().st_size
             scratch.rename(target)
-            aside = moved_aside(folder)
+            aside = _aside(folder, target)
         except (OSError, EOFError, tarfile.TarError, zlib.error) as error:
             why = getattr(error, "strerror", None) or error
             raise MachineError(
@@ -61,6 +61,14 @@ def archive(folder: Path, *, with_checkpoints: bool) -> Archived:
         finally:
             scratch.unlink(missing_ok=True)
     return Archived(target, aside, len(digests), num_bytes, of_bytes)
+
+
+def _aside(folder: Path, target: Path) -> Path:
+    try:
+        return moved_aside(folder)
+    except OSError:
+        target.unlink()
+        raise
 
 
 def _write(folder: Path, path: Path, *, with_checkpoints: bool) -> tuple[dict[str, str], int]:

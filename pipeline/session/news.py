@@ -102,8 +102,10 @@ class News:
         return cls(options.study, tuple(Address(url, source) for url, source in first.items()))
 
     def hear(self, text: str) -> None:
-        """Keep what the command says of its result, for the last message."""
-        self._heard += text.strip("\n").splitlines() if self.addresses else []
+        """Keep what the command says of its result, for the last message: what it says last comes
+        first there, as a telephone shows the beginning.
+        """
+        self._heard = [*text.strip("\n").splitlines(), *self._heard] if self.addresses else []
 
     def follow(self, record: Record) -> Callable[[Event], None]:
         """What is to hear the ledger's events once they are folded into the record. New is what is

@@ -331,7 +331,7 @@ class Session:
         self.news.status = status
         for text in closing:
             self._say(text)
-            self.news.hear(text)
+        self.news.hear("\n".join(closing))
 
     def _tell(self, text: str) -> None:
         self.console.print(folded(text), markup=False, soft_wrap=True)

@@ -180,7 +180,7 @@ def _prune(args: argparse.Namespace, place: Path) -> None:
         tree = {"removed": list(map(_tree, gone)), "num_bytes": _sum(gone)}
         _say(args, tree, _gone(place, gone))
         return
-    found = _spares(place)
+    found, owner = _spares(place), str(holder(place) or "")
     if isinstance(found, str):
         raise UserError(f"{printable(place)}: {found}")
     going = [one for one in found if args.search or not one.price]
@@ -189,9 +189,9 @@ def _prune(args: argparse.Namespace, place: Path) -> None:
         "would_remove": list(map(_tree, going)),
         "num_bytes": _sum(going),
         "with_search": list(map(_tree, staying)),
+        "in_use_by": owner or None,
     }
-    owner = holder(place)
-    _say(args, tree, _dry(args, place, going, staying, str(owner or "")))
+    _say(args, tree, _dry(args, place, going, staying, owner))
 
 
 def _dry(
