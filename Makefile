@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 READY = $(VENV)/.ready
 
-.PHONY: search test lint bench clean
+.PHONY: search test lint docs bench clean
 
 search: $(READY)
 	$(BIN)/python -m pipeline.search --study hw3
@@ -17,6 +17,9 @@ lint: $(READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+docs: $(READY)
+	$(BIN)/python -m benchmarks.site
+
 bench: $(READY)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[bench]'
 	$(BIN)/python -m benchmarks.augment
@@ -27,8 +30,8 @@ bench: $(READY)
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,notify,onnx]'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,docs,notify,onnx]'
 	touch $@
 
 clean:
-	rm -rf $(VENV) .venv-other
+	rm -rf $(VENV) .venv-other .site
