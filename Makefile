@@ -34,4 +34,4 @@ $(READY): pyproject.toml constraints.txt
 	touch $@
 
 clean:
-	rm -rf $(VENV) .venv-other .site
+	rm -rf $(VENV) .venv-other .site .cache

@@ -6,6 +6,7 @@ import argparse
 import importlib
 import re
 import shlex
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import pytest
 import pipeline
 from benchmarks import lesson, site, studies_page
 from pipeline.__main__ import COMMANDS
-from pipeline.session.cli import Parser
+from pipeline.session.cli import Parser, options, parser
 from pipeline.session.options import Options
 from pipeline.session.resolve import chosen
 from pipeline.study.load import load_study
@@ -110,6 +111,37 @@ def test_every_command_that_is_printed_is_one(parsed: dict[str, Any]) -> None:
             wrong.append(f"{page}: {command} {shlex.join(words)}: {error}")
     assert not wrong
     assert trained > 50
+
+
+def test_every_setting_that_is_named_is_one() -> None:
+    """`--set PATH=VALUE` of the pages in a study of photos, of a lab note in its own."""
+    asked = [
+        (
+            page,
+            span,
+            (("photos", "hw3", "leaves") if page in TEXTS else (page.removesuffix(".py"),)),
+        )
+        for page, text in (TEXTS | NOTES).items()
+        for span in map(str.strip, code(text))
+        if span.startswith("--set ") and "…" not in span and page != "docs/studies.md"
+    ]
+    wrong = [(page, span) for page, span, studies in asked if not any(map(taken(span), studies))]
+    assert wrong == [("README.md", "--set dataset.set=CIFAR10")], "that is of dataset.name, before"
+    assert len(asked) > 50
+
+
+def taken(span: str) -> Callable[[str], bool]:
+    """Whether a study can be asked for with these flags."""
+
+    def fits(study: str) -> bool:
+        flags = parser("pipeline.search", "", trains=True, searches=True)
+        try:
+            chosen(options(flags, ["--study", study, "--data", "pictures", *shlex.split(span)]))
+        except (SystemExit, pipeline.UserError):
+            return False
+        return True
+
+    return fits
 
 
 def test_every_flag_that_is_named_is_one(capsys: pytest.CaptureFixture[str]) -> None:
