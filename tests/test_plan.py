@@ -222,7 +222,7 @@ def test_a_study_killed_after_any_event_ends_as_if_it_had_not_been(tmp_path, stu
     expected = drive(open_plan(tmp_path / "whole", study), make_worker())
     check_whole(tmp_path / "whole", expected, study)
     default = study.search == search_study(replicates=1).search and make_worker is Worker
-    for folder in telling(tmp_path / "whole", tmp_path / "killed", every=1 if default else 9):
+    for folder in telling(tmp_path / "whole", tmp_path / "killed", every=1 if default else 18):
         record = drive(open_plan(folder, study), make_worker())
         assert facts(record) == facts(expected), folder.name
         check_whole(folder, record, study)
@@ -262,7 +262,7 @@ def test_several_workers_finish_the_same_plan(tmp_path, scheduler):
 def test_several_workers_killed_at_any_time_lose_no_run(tmp_path):
     study = search_study()
     drive(open_plan(tmp_path / "whole", study), trouble(), workers=3, seed=1)
-    for folder in prefixes(tmp_path / "whole", tmp_path / "killed")[::3]:
+    for folder in prefixes(tmp_path / "whole", tmp_path / "killed")[::6]:
         worker = trouble()
         record = drive(open_plan(folder, study), worker, workers=3, seed=2)
         check_whole(folder, record, study)

@@ -1,3 +1,4 @@
+import functools
 import json
 import math
 import random
@@ -51,9 +52,8 @@ STEPPED = Space(
         "optimizer.lr": Float(low=1e-4, high=1.0, log=True),
     }
 )
-SPACES = pytest.mark.parametrize(
-    "space", [FLAT, BRANCHED, STEPPED], ids=["flat", "branched", "stepped"]
-)
+BY_NAME = {"flat": FLAT, "branched": BRANCHED, "stepped": STEPPED}
+SPACES = pytest.mark.parametrize("name", BY_NAME)
 KINDS = pytest.mark.parametrize("kind", [kind for kind in get_args(Sampler) if kind != "grid"])
 
 
@@ -102,11 +102,19 @@ def rebuild(facts: list[tuple], space: Space, kind: str) -> RungSampler:
     return sampler
 
 
+@functools.cache
+def known(name: str, kind: str) -> list[tuple]:
+    """The ledger of a search long enough for suggestions that are learned, of which each takes a
+    Gaussian process a fifth of a second and more.
+    """
+    return search(make(BY_NAME[name], kind), 18 if kind == "gp" else 60)
+
+
 @SPACES
 @KINDS
-def test_proposals_lie_in_the_space_and_name_the_rung_that_made_them(space, kind):
-    number = 22 if kind == "gp" else 60  # a suggestion takes it a fifth of a second
-    facts = search(make(space, kind), number)
+def test_proposals_lie_in_the_space_and_name_the_rung_that_made_them(name, kind):
+    space, facts = BY_NAME[name], known(name, kind)
+    number = 18 if kind == "gp" else 60
     proposals = [
         (knobs, asked)
         for call, _, knobs, asked, *_ in (f for f in facts if f[0] == "replay")
@@ -128,11 +136,11 @@ def test_cmaes_without_its_package_is_refused_with_what_to_install(monkeypatch):
 
 @SPACES
 @KINDS
-def test_rebuilding_before_every_ask_changes_nothing(space, kind):
-    facts = search(make(space, kind), 16 if kind == "gp" else 36)
+def test_rebuilding_before_every_ask_changes_nothing(name, kind):
+    facts = known(name, kind)
     for place, (call, trial, *given) in enumerate(facts):
-        if call == "replay" and trial > 0:
-            knobs, asked = rebuild(facts[:place], space, kind).ask(trial)
+        if call == "replay" and 0 < trial < (15 if kind == "gp" else 36):
+            knobs, asked = rebuild(facts[:place], BY_NAME[name], kind).ask(trial)
             assert (knobs, asked) == tuple(given)
 
 

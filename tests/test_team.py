@@ -34,6 +34,9 @@ FREE = {
 }
 
 
+Straight = tuple[Path, Outcome, list[dict[str, float]]]  # its folder, how it ended, its epochs
+
+
 @pytest.fixture(scope="module")
 def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return prepare(Digits(), None, tmp_path_factory.mktemp("cache")).path
@@ -55,39 +58,50 @@ def segment(
     return work(order, seen.append), seen
 
 
+@pytest.fixture(scope="module")
+def straight(cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Straight:
+    """A run in two processes, of which the second takes seconds to load torch, without a stop."""
+    folder = tmp_path_factory.mktemp("straight")
+    return folder, *segment(cache, folder, 2)
+
+
 @pytest.mark.parametrize(
     "knobs", [{}, {"accumulate": 3, "augment.strength": 1.0}], ids=["plain", "accumulated"]
 )
 def test_two_processes_have_the_loss_curve_of_one(
-    knobs: dict[str, Any], cache: Path, tmp_path: Path
+    knobs: dict[str, Any], cache: Path, tmp_path: Path, straight: Straight
 ) -> None:
     """At the same effective batch, without batch norm and dropout, which depend on how a batch is
     shared out.
     """
+    one, two = tmp_path / "1", tmp_path / "2"
     outcomes, curves, final = [], [], []
-    for num in (1, 2):
-        outcome, seen = segment(cache, tmp_path / str(num), num, **knobs)
+    for folder, outcome, seen in (
+        (one, *segment(cache, one, 1, **knobs)),
+        (two, *segment(cache, two, 2, **knobs)) if knobs else straight,
+    ):
         outcomes.append(outcome)
         curves.append(
             [[epoch["train_loss"], epoch["val_loss"], epoch["val_acc"]] for epoch in seen]
         )
-        final.append(load_file(epochs(tmp_path / str(num))[-1] / "best.safetensors"))
+        final.append(load_file(epochs(folder)[-1] / "best.safetensors"))
     assert outcomes[0] == outcomes[1]
     assert outcomes[0].status == "reached"
     assert len(curves[0]) == 3
-    for one, two in zip(*curves, strict=True):
-        assert two == pytest.approx(one, abs=1e-4)
+    for alone, shared in zip(*curves, strict=True):
+        assert shared == pytest.approx(alone, abs=1e-4)
     assert final[0].keys() == final[1].keys()
     assert curves[0][-1][0] < curves[0][0][0]
 
 
-def test_a_team_goes_on_from_the_leaders_checkpoint(cache: Path, tmp_path: Path) -> None:
-    _, straight = segment(cache, tmp_path / "straight", 2)
-    segment(cache, tmp_path / "parts", 2, stop=1)
-    outcome, seen = segment(cache, tmp_path / "parts", 2)
+def test_a_team_goes_on_from_the_leaders_checkpoint(
+    cache: Path, tmp_path: Path, straight: Straight
+) -> None:
+    segment(cache, tmp_path, 2, stop=1)
+    outcome, seen = segment(cache, tmp_path, 2)
     assert outcome.status == "reached"
     assert [epoch["val_loss"] for epoch in seen] == pytest.approx(
-        [epoch["val_loss"] for epoch in straight], abs=1e-6
+        [epoch["val_loss"] for epoch in straight[2]], abs=1e-6
     )
 
 
