@@ -4,28 +4,29 @@ import ast
 import dataclasses
 import importlib
 import inspect
-import os
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import pipeline
-from pipeline import UserError
+from pipeline import Ablation, Arms, Digits, Int, Own, Space, Study, UserError
 from pipeline.core.config import TrainConfig
 from pipeline.core.metrics import METRICS
 from pipeline.core.models import MODELS
 from pipeline.data.datasets import DATASETS
 from pipeline.record import sources
 from pipeline.record.sources import code
-from pipeline.session.calls import _told_as_arguments
+from pipeline.session.calls import Outcome, _told_as_arguments
 from pipeline.session.options import Options
 from pipeline.study.designs import DESIGNS
 from pipeline.study.load import load_study
-from tests.own import NETS
+from tests import commands
+from tests.own import NETS, written
 from tests.test_layout import HEAVY
 
 ROOT = Path(__file__).parents[1]
@@ -209,14 +210,14 @@ def test_the_code_of_a_part_is_found_through_the_door(
 
 @pytest.fixture(scope="module")
 def outcome(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """The names that the README's snippet leaves behind, run as it stands there."""
+    """The names that the README's snippet leaves behind, run as it stands there but shorter."""
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     found_all = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
     (snippet,) = (one for one in found_all if "pipeline.search(study" in one)
     found: dict[str, Any] = {"lines": []}
     snippet = snippet.replace("time=", "workers=1, race=0, on_progress=lines.append, time=")
     few = "Digits(size=8, num_train=480, num_valid=1200)"  # to test on and to draw planes of
-    snippet = snippet.replace("Digits(size=8)", few)
+    snippet = snippet.replace("Digits(size=8)", few).replace("epochs=6", "epochs=2")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(tmp_path_factory.mktemp("notebook"))
         exec(snippet, found)
@@ -298,55 +299,39 @@ def test_one_configuration_is_trained_here(tmp_path: Path) -> None:
     assert 0 <= found.history[0]["val_acc"] <= 1
 
 
-EDITED = """
-import importlib, sys
-from pathlib import Path
-import pipeline
-from pipeline import Ablation, Arms, Digits, Int, Own, Space, Study, TrainConfig
-
-file = Path("mynet.py")
-import mynet
-
-def ablate(replicates):
-    study = Study(
-        name="own",
-        title="Own",
-        baseline=TrainConfig(
-            dataset=Digits(num_train=480, num_valid=1200), model=Own("mynet:MyNet"), epochs=1
-        ),
-        space=Space(knobs={"model.width": Int(low=4, high=8)}),
-        ablation=Ablation(
-            design=Arms(arms={"baseline": {}, "clipped": {"clip_norm": 1.0}}), replicates=replicates
-        ),
-    )
-    return pipeline.ablate(study, debug=True, verbosity=-1)
-
-was = mynet.MyNet
-print(ablate(1).exit_code, mynet.MyNet is was, sys.modules["mynet"] is mynet)
-file.write_text(file.read_text().replace("nn.ReLU()", "nn.Tanh()"))
-importlib.reload(mynet)  # as %autoreload does
-try:
-    ablate(2)
-except pipeline.UserError as error:
-    print("mynet.py" in str(error), "add fresh=True" in str(error))
-"""
+@pytest.fixture
+def mynet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """A module of one's own beside the notebook, imported."""
+    written(tmp_path, "mynet.py", NETS)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    yield importlib.import_module("mynet")
+    del sys.modules["mynet"]
+    sources.forget()
 
 
-def test_code_that_was_edited_in_a_notebook_is_not_mixed_in(tmp_path: Path) -> None:
-    (tmp_path / "mynet.py").write_text(NETS)
-    (tmp_path / "cells.py").write_text(EDITED)
-    variables = {**os.environ, "PYTHONPATH": str(ROOT)}
-    done = subprocess.run(
-        (sys.executable, "cells.py"),
-        cwd=tmp_path,
-        env=variables,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    said = [line for line in done.stdout.splitlines() if line[:4] in ("0 Tr", "True")]
-    assert said == ["0 True True", "True True"]
+def test_code_that_was_edited_in_a_notebook_is_not_mixed_in(mynet: Any) -> None:
+    few = Digits(num_train=480, num_valid=1200)  # to test on
+    arms = Arms(arms={"baseline": {}, "clipped": {"clip_norm": 1.0}})
+
+    def ablate(replicates: int) -> Outcome:
+        study = Study(
+            name="own",
+            title="Own",
+            baseline=TrainConfig(dataset=few, model=Own("mynet:MyNet"), epochs=1),
+            space=Space(knobs={"model.width": Int(low=4, high=8)}),
+            ablation=Ablation(design=arms, replicates=replicates),
+        )
+        return pipeline.ablate(study, debug=True, verbosity=-1)
+
+    was = mynet.MyNet
+    assert ablate(1).exit_code == 0
+    assert (mynet.MyNet is was, sys.modules["mynet"] is mynet) == (True, True)
+    commands.edit(Path(mynet.__file__), "nn.ReLU()", "nn.Tanh()")
+    importlib.reload(mynet)  # as %autoreload does
+    with pytest.raises(UserError, match=r"(?s)mynet\.py.*add fresh=True"):
+        ablate(2)
 
 
 @pytest.mark.parametrize(

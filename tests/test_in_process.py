@@ -39,10 +39,14 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return prepare(Digits(**FEW), None, tmp_path_factory.mktemp("cache")).path
 
 
+ARMS = {"baseline": {}, "dropout": {"model.dropout": 0.25}}
+
+
 def few(**search: Any) -> Study:
-    """A small study with few pictures left to test on and to draw planes of."""
+    """A small study of two arms with few pictures left to test on and to draw planes of."""
     dataset = {f"baseline.dataset.{name}": value for name, value in FEW.items()}
-    return small_study(replicates=1, **search).override(dataset)
+    design = {"ablation.design": {"name": "arms", "arms": ARMS}}
+    return small_study(replicates=1, **search).override(dataset | design)
 
 
 def study() -> Study:
@@ -135,9 +139,9 @@ def test_an_error_of_a_run_shows_its_traceback_and_fails_the_run(
     printed = capfd.readouterr().err
     assert "Traceback (most recent call last)" in printed
     assert "in broken" in printed
-    assert [run.error for run in plan.record.runs.values() if run.status == "failed"] == [
-        "ValueError: no such layer"
-    ] * 2
+    assert {run.arm: run.error for run in plan.record.runs.values() if run.status == "failed"} == {
+        "dropout": "ValueError: no such layer"
+    }
 
 
 STEPPED = """
@@ -155,32 +159,26 @@ runpy.run_module("pipeline.ablate", run_name="__main__")
 
 
 def test_debug_stops_at_breakpoints_and_loads_no_ray(tmp_path: Path) -> None:
-    design = {"ablation.design": {"name": "arms", "arms": commands.ARMS}}
-    small = few(epochs=1).override(design)
-    (tmp_path / "study.json").write_text(small.model_dump_json())
-    flags = ("--study", str(tmp_path / "study.json"), "--mlruns", str(tmp_path / "mlruns"), "-v")
-
-    def run(typed: str) -> "subprocess.CompletedProcess[str]":
-        return subprocess.run(
-            (sys.executable, "-c", STEPPED, *flags, "--debug"),
-            input=typed,
-            cwd=commands.ROOT,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-
-    done = run("c\nq\n")
+    home = tmp_path / "mlruns"
+    (tmp_path / "study.json").write_text(few(epochs=1).model_dump_json())
+    flags = ("--study", tmp_path / "study.json", "--debug")
+    done = subprocess.run(
+        (sys.executable, "-c", STEPPED, *map(str, flags), "--mlruns", str(home), "-v"),
+        input="c\nimport sys\np 'ray' in sys.modules\nq\n",
+        cwd=commands.ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert done.returncode == 130, done.stdout + done.stderr
     assert "interrupted after" in done.stdout
-    runs = commands.record(tmp_path / "mlruns").runs.values()
-    assert [run.status for run in runs] == ["complete", "running"]
-    done = run("import sys\np 'ray' in sys.modules\nc\n")
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert done.stdout.count("(Pdb)") == 3
+    assert done.stdout.count("(Pdb)") == 4
     assert "False" in done.stdout
     assert "val_acc" in done.stdout
-    runs = commands.record(tmp_path / "mlruns").runs.values()
+    runs = commands.record(home).runs.values()
+    assert [run.status for run in runs] == ["complete", "running"]
+    assert commands.here("ablate", *flags, home=home) == 0, commands.output(home)
+    runs = commands.record(home).runs.values()
     assert [run.status for run in runs] == ["complete"] * 2
 
 

@@ -3,6 +3,7 @@ key.
 """
 
 import socket
+import sys
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -194,6 +195,7 @@ def refusals(record: Any, study: Study, data: Any, folder: Path) -> list[str]:
     return []
 
 
+@pytest.mark.usefixtures("unmeasured")
 def test_a_dry_run_names_what_would_be_downloaded(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -211,8 +213,9 @@ def test_a_dry_run_names_what_would_be_downloaded(
     made = with_arms(small_study().override(bare, source="test"), arms)
     (tmp_path / "mine.json").write_text(made.model_dump_json())
     flags = ["--study", "mine.json", "--dry-run", "--set", "dataset.name=torchvision"]
-    flags += ["--set", "dataset.set=KMNIST", "--time", "10s", "--workers", "1"]
-    assert main(flags) == 0
+    flags += ["--set", "dataset.set=KMNIST", "--workers", "1"]
+    monkeypatch.setattr(sys, "argv", ["ablate", *flags])
+    assert main() == 0
     pictures, weights = capsys.readouterr().out.split("\ndownload ")[1:]
     pictures, weights = (" ".join(text.split()) for text in (pictures, weights))
     assert "needs a network once: torchvision's KMNIST, not found in" in pictures

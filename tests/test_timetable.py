@@ -344,7 +344,7 @@ def test_a_dry_run_says_how_long_and_how_much(
 
     def dry(*more: str) -> str:
         """What it says, measured for a second or two in processes of their own."""
-        flags = ["--study", "hw3", "--dry-run", "--workers", "2", "--epochs", "2", *more]
+        flags = ["--study", "hw3", "--dry-run", "--epochs", "2", *more]
         monkeypatch.setattr(sys, "argv", ["search", *flags])
         assert main() == 0
         return capsys.readouterr().out
@@ -353,7 +353,7 @@ def test_a_dry_run_says_how_long_and_how_much(
     monkeypatch.delenv("FOOD11", raising=False)
     for name in ("MOST_SECONDS", "DRY_SECONDS"):
         monkeypatch.setattr(forecast, name, 2.0)
-    told = dry("--time", "10h")
+    told = dry("--workers", "2", "--time", "10h")
     assert re.search(
         r"^time +about .* of training for all that is left, 2 runs at once", told, re.M
     )
@@ -363,10 +363,8 @@ def test_a_dry_run_says_how_long_and_how_much(
         r"limit 10 h 00 min, 9 h \d+ min of it for training: enough for all of it", words
     )
     assert not list(tmp_path.iterdir())
-    told = dry()
-    assert re.search(
-        r"^time +about .* of training for all that is left, 2 runs at once", told, re.M
-    )
+    told = dry("--workers", "1")
+    assert re.search(r"^time +about .* of training for all that is left, 1 run at once", told, re.M)
     assert "\nlimit " not in told
     assert told.index("plan.md would say") < told.index("\nmeasuring ") < told.index("\ntime ")
     assert told.endswith("\ndry run: nothing was trained or written\n")
@@ -440,7 +438,7 @@ def test_searches_of_replicates_that_have_no_time_are_not_begun(tmp_path: Path) 
 def test_a_limit_that_is_over_before_anything_is_trained_is_kept(tmp_path: Path) -> None:
     study = tmp_path / "study.json"
     study.write_text(small_study(num_trials=2).model_dump_json())
-    code = commands.run("search", "--study", study, "--debug", "--time", "1s", home=tmp_path / "m")
+    code = commands.here("search", "--study", study, "--debug", "--time", "1s", home=tmp_path / "m")
     assert code == 3, "not whole"
     told = list(read_events(tmp_path / "m" / "small-digits"))
     assert not [event for event in told if event.kind in ("start", "epoch")]
