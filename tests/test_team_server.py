@@ -81,7 +81,7 @@ def test_two_commands_at_once_are_whole_on_a_server_with_postgresql(
     for name in ("one", "two"):
         words = (
             *(sys.executable, "-m", "pipeline.search", *map(str, commands.SHORT)),
-            *("--trials", "1", "--workers", "1", "--no-race", "--set", f"name={name}"),
+            *("--trials", "1", "--debug", "--no-race", "--set", f"name={name}"),
             *("--mlruns", str(tmp_path / name)),
         )
         found[name] = subprocess.Popen(

@@ -438,7 +438,9 @@ def test_searches_of_replicates_that_have_no_time_are_not_begun(tmp_path: Path) 
 def test_a_limit_that_is_over_before_anything_is_trained_is_kept(tmp_path: Path) -> None:
     study = tmp_path / "study.json"
     study.write_text(small_study(num_trials=2).model_dump_json())
-    code = commands.here("search", "--study", study, "--debug", "--time", "1s", home=tmp_path / "m")
+    code = commands.here(
+        "search", "--study", study, "--debug", "--time", "0.5", home=tmp_path / "m"
+    )
     assert code == 3, "not whole"
     told = list(read_events(tmp_path / "m" / "small-digits"))
     assert not [event for event in told if event.kind in ("start", "epoch")]
