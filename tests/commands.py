@@ -4,6 +4,7 @@ MLflow, report.
 
 import contextlib
 import csv
+import functools
 import importlib
 import json
 import os
@@ -12,6 +13,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -68,35 +70,67 @@ def run(module: str, *flags: object, home: Path, root: Path = ROOT, seconds: flo
         process.kill()
 
 
-IN_A_ROW = """
-import importlib, json, sys
-from pipeline.session.cli import _ended
-for words in json.loads(sys.argv[1]):
-    sys.argv = words
-    code = _ended(importlib.import_module(words[0]).main)
-    print(f"\\0{code}\\0", end="", flush=True)
+HEAVY = (
+    *("torch", "torch._dynamo", "mlflow.store.tracking.sqlalchemy_store", "matplotlib.axes"),
+    *("pandas", "pyarrow.parquet", "scipy.stats", "sklearn.decomposition", "sklearn.manifold"),
+)
+FORKS = """
+import importlib, json, os, sys
+
+for name in sys.argv[1:]:
+    importlib.import_module(name)
+for line in sys.stdin:
+    those, root, log, variables = json.loads(line)
+    if not (child := os.fork()):
+        os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+        os.dup2(os.open(log, os.O_WRONLY), 1)
+        os.dup2(1, 2)
+        os.chdir(root)
+        os.environ.clear()
+        os.environ.update(variables)
+        sys.path.insert(0, root)
+        from pipeline.session.cli import _ended
+        for words in those:
+            sys.argv = words
+            code = _ended(importlib.import_module(words[0]).main)
+            print(f"\\0{code}\\0", end="", flush=True)
+        sys.exit()
+    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
 """
 
 
-def in_a_row(*those: tuple[object, ...], home: Path, root: Path) -> list[tuple[int, str]]:
-    """Several commands of the code in `root`, (module, flags…) each, in one process, which spares
-    the others' seconds to load torch and the like; (exit code, what it said) of each.
+@functools.cache
+def _forks() -> "subprocess.Popen[str]":
+    """A process that has loaded what others have written, which takes seconds, and nothing of the
+    package; it ends with this one.
+    """
+    return subprocess.Popen(
+        (sys.executable, "-c", FORKS, *HEAVY),
+        cwd="/",
+        env={k: v for k, v in os.environ.items() if k != "PYTHONPATH"},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+
+
+def in_a_row(*those: tuple[object, ...], root: Path) -> list[tuple[int, str]]:
+    """Several commands of the code in `root`, (home, module, flags…) each, in one process, which is
+    forked from one that has loaded torch and the like; (exit code, what it said) of each.
     """
     words = [
         [f"pipeline.{_home(module)}", *map(str, flags), "--mlruns", str(home)]
-        for module, *flags in those
+        for home, module, *flags in those
     ]
-    done = subprocess.run(
-        (sys.executable, "-c", IN_A_ROW, json.dumps(words)),
-        cwd=root,
-        env=os.environ | {"PYTHONPATH": str(root), "PYTHONUNBUFFERED": "1"},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        check=False,
-    )
-    *told, rest = done.stdout.split("\0")
-    assert done.returncode == 0, done.stdout
+    server = _forks()
+    assert server.stdin
+    assert server.stdout
+    variables = {**os.environ, "PYTHONPATH": str(root)}  # also for processes that it starts
+    with tempfile.NamedTemporaryFile("r", encoding="utf-8", newline="") as log:
+        print(json.dumps([words, str(root), log.name, variables]), file=server.stdin, flush=True)
+        code = server.stdout.readline()
+        *told, rest = log.read().split("\0")
+    assert code == "0\n", (told, rest)
     assert (len(told), rest) == (2 * len(those), "")
     return [(int(code), said) for said, code in zip(told[::2], told[1::2], strict=True)]
 
@@ -131,14 +165,17 @@ def as_it_was() -> Iterator[None]:
     """A command or worker sets its process up for itself; other tests keep theirs."""
     import torch
 
+    from pipeline.core.finished import embed
     from pipeline.engine import worker
 
     threads, benchmark = torch.get_num_threads(), torch.backends.cudnn.benchmark
     variables, path, words = dict(os.environ), [*sys.path], sys.argv
     worker._warm.cache_clear()
+    steps, embed.ITERATIONS = embed.ITERATIONS, 250  # t-SNE takes no fewer: planes are not judged
     try:
         yield
     finally:
+        embed.ITERATIONS = steps
         worker._warm.cache_clear()
         torch.set_num_threads(threads)
         torch.set_flush_denormal(False)

@@ -68,8 +68,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_the_embedded_default_is_sound_and_nothing_is_recorded(home: Path) -> None:
-    code = commands.run("doctor", "--study", "hw3", home=home)
-    text = commands.output(home)
+    ((code, text),) = commands.in_a_row((home, "doctor", "--study", "hw3"), root=ROOT)
     rows = rows_of(text)
     assert code == 0, text
     assert "error" not in {level for level, _ in rows}

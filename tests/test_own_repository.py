@@ -63,9 +63,8 @@ def test_a_repository_of_ones_own_is_run_stopped_gone_on_with_refused_and_export
     flags = ("--study", repository / "mine.py")
 
     def said(module: str, *more: object) -> tuple[int, str]:
-        home.with_suffix(".log").write_text("")
-        code = commands.run(module, *flags, *more, home=home, root=wheel)
-        return code, " ".join(commands.output(home).split())
+        ((code, text),) = commands.in_a_row((home, module, *flags, *more), root=wheel)
+        return code, " ".join(text.split())
 
     commands.edit(repository / "my_nets.py", "pool * pool * width", "pool * width")
     code, text = said("ablate", "--workers", 1)
@@ -76,9 +75,10 @@ def test_a_repository_of_ones_own_is_run_stopped_gone_on_with_refused_and_export
     commands.edit(repository / "my_nets.py", "pool * width", "pool * pool * width")
 
     commands.kill_after("ablate", *flags, "--workers", 1, home=home, epochs=3, root=wheel)
-    assert commands.run("ablate", *flags, "--debug", home=home, root=wheel) == 0, commands.output(
-        home
+    (code, text), (exported, written) = commands.in_a_row(
+        (home, "ablate", *flags, "--debug"), (home, "export", *flags, "--arm", "all 4"), root=wheel
     )
+    assert (code, exported) == (0, 0), text + written
     monkeypatch.syspath_prepend(str(repository))  # of this process alone
     record: Record = commands.record(home)
     assert {run.status for run in record.runs.values()} == {"complete"}
@@ -102,10 +102,7 @@ def test_a_repository_of_ones_own_is_run_stopped_gone_on_with_refused_and_export
     assert code == 2, text
     assert "my_nets.py" in text
     assert (commands.folder(home) / "ledger.jsonl").read_bytes() == before
-    commands.edit(repository / "my_nets.py", "nn.Tanh()", "nn.ReLU()")
 
-    code, text = said("export", "--arm", "all 4")
-    assert code == 0, text
     (card,) = home.rglob("README.md")
     assert "`my_nets:MyNet` (my_nets.py)" in card.read_text()
     assert "| test_my_recall |" in card.read_text()

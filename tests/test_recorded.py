@@ -7,6 +7,7 @@ of `augmentation` is in the middle, one is not begun.
 
 import json
 import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ from pipeline.record.ledger import FILE, Ledger
 from pipeline.record.lines import seal
 from pipeline.record.record import Record
 from pipeline.report.__main__ import main as report
-from pipeline.search import main as search
+from pipeline.search import main
 from tests import commands
 from tests.driver import Worker, drive, open_plan
 from tests.records import lines
@@ -45,6 +46,13 @@ def files(folder: Path) -> dict[str, bytes]:
 def put(home: Path, former: Path = FORMER) -> Path:
     """The recorded study as it would lie in `home`."""
     return Path(shutil.copytree(former / "small-digits", home / "small-digits"))
+
+
+def search(flags: list[str]) -> int:
+    """The command in this process: one that is handed its words begins a process of its own."""
+    with commands.as_it_was():
+        sys.argv = ["search", *flags]
+        return main()
 
 
 def one_more_knob(root: Path) -> Path:
@@ -78,28 +86,29 @@ def without_the_knobs(home: Path) -> Record:
 
 
 @pytest.mark.parametrize(
-    ("version", "code", "how"),
-    [
-        ("dcfe179", one_more_knob, ("--debug",)),
-        ("a4621cd", lambda _: commands.ROOT, ("--workers", 1)),
-    ],
+    ("version", "tomorrow"),
+    [("dcfe179", True), ("a4621cd", False)],
     ids=["without code, by tomorrow's", "with code, by today's"],
 )
 def test_a_study_of_a_former_version_is_reported_exported_and_gone_on_with(
-    version: str, code: Callable[[Path], Path], how: tuple[object, ...], tmp_path: Path
+    version: str, tomorrow: bool, tmp_path: Path
 ) -> None:
     """That of `a4621cd` has digests of its code, which has been moved and renamed since."""
-    former, home, root = RECORDED / version, tmp_path / "mlruns", code(tmp_path)
+    former, home, shown = RECORDED / version, tmp_path / "mlruns", tmp_path / "shown"
     study = former / "study.json"
-    folder = put(home, former)
-    before, recorded = files(folder), commands.record(home)
+    folder = put(shown, former)
+    before, recorded = files(folder), commands.record(shown)
     waiting = {run.key for run in recorded.trials() if run.status == "paused"}
     unfinished = {run.key for run in recorded.runs.values() if run.status == "running"}
     assert (len(waiting), len(unfinished)) == (2, 1)
 
-    asked = (("report", "--study", study), ("export", "--study", study, "--no-onnx"))
-    codes = [code for code, _ in commands.in_a_row(*asked, home=home, root=root)]
-    assert codes == [3, 0]
+    put(home, former)
+    asked = (
+        (shown, "report", "--study", study),
+        (shown, "export", "--study", study, "--no-onnx"),
+        (home, "search", "--study", study, "--debug"),
+    )
+    assert _codes(tomorrow, tmp_path, *asked) == [3, 0, 0]
     pages = (folder / "report" / "report.md").read_text()
     assert "INCOMPLETE" in pages
     unknown = "Of 7 of 7 runs the code was not recorded: a change cannot be seen." in pages
@@ -108,8 +117,7 @@ def test_a_study_of_a_former_version_is_reported_exported_and_gone_on_with(
     assert (folder / "export" / "model.safetensors").read_bytes() in best.values()
     assert {name: content for name, content in files(folder).items() if name in before} == before
 
-    flags = ("--study", study, *how)
-    assert commands.run("search", *flags, home=home, root=root) == 0, commands.output(home)
+    folder = home / folder.name
     record = without_the_knobs(home)
     assert set(recorded.runs) < set(record.runs)
     assert (len(record.trials()), {arm: len(runs) for arm, runs in record.arms().items()}) == (
@@ -134,6 +142,14 @@ def test_a_study_of_a_former_version_is_reported_exported_and_gone_on_with(
     for key in recorded.runs.keys() - waiting - unfinished:
         own = {name: content for name, content in before.items() if key in name}
         assert {name: content for name, content in files(folder).items() if key in name} == own
+
+
+def _codes(tomorrow: bool, place: Path, *asked: tuple[object, ...]) -> list[int]:
+    """The exit codes of these commands, as `commands.in_a_row` takes them."""
+    if tomorrow:
+        root = one_more_knob(place / "code")
+        return [code for code, _ in commands.in_a_row(*asked, root=root)]
+    return [commands.here(*words, home=home) for home, *words in asked]  # type: ignore[misc, arg-type]
 
 
 def rewritten(told: list[Line], folder: Path) -> None:

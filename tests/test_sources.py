@@ -379,16 +379,17 @@ def test_code_that_was_edited_between_replicates_is_refused_and_named(tmp_path: 
     losses, network = root / "pipeline" / "core" / "losses.py", root / "research" / "mymodel.py"
     ledger = home / "small-digits" / "ledger.jsonl"
 
-    def ablate(replicates: int) -> int:
-        return commands.run("ablate", *flags, "--replicates", replicates, home=home, root=root)
-
     def said(*those: tuple[object, ...]) -> list[tuple[int, str]]:
-        told = commands.in_a_row(*those, home=home, root=root)
+        told = commands.in_a_row(*((home, *words) for words in those), root=root)
         return [(code, " ".join(text.split())) for code, text in told]
+
+    def ablate(replicates: int) -> None:
+        ((code, text),) = said(("ablate", *flags, "--replicates", replicates))
+        assert code == 0, text
 
     report, export = ("report", *flags[:2]), ("export", *flags[:2], "--no-onnx")
     third = ("ablate", *flags, "--replicates", 3)
-    assert ablate(1) == 0, commands.output(home)
+    ablate(1)
     with losses.open("a") as file:
         file.write("\n\n# of no consequence\nclass Unused:\n    pass\n")
     commands.edit(
@@ -396,7 +397,7 @@ def test_code_that_was_edited_between_replicates_is_refused_and_named(tmp_path: 
         "    epochs: int = Field(",
         "    knob: float = 0.0\n    epochs: int = Field(",
     )
-    assert ablate(2) == 0, commands.output(home)
+    ablate(2)
 
     before = ledger.read_bytes()
     commands.edit(
@@ -429,4 +430,4 @@ def test_code_that_was_edited_between_replicates_is_refused_and_named(tmp_path: 
     assert ledger.read_bytes() == before
 
     commands.edit(network, "nn.Tanh()", "nn.ReLU()")
-    assert ablate(3) == 0, commands.output(home)
+    ablate(3)

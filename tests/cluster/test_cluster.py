@@ -30,6 +30,12 @@ print("asked", flush=True)
 ray.get(tasks)
 """
 
+NOWHERE = {
+    "ray://127.0.0.1:10001": "--address: got ray://127.0.0.1:10001, Ray's client",
+    "127.0.0.1:1": "--address: got 127.0.0.1:1, which cannot be joined",
+    "local": "--address: got local, which cannot be joined (no HOST:PORT)",
+}
+
 
 @pytest.fixture(scope="module")
 def calm(tmp_path_factory) -> Path:
@@ -120,22 +126,15 @@ def test_a_cluster_whose_head_is_gone_ends_the_command_which_goes_on_without(
     _assert_same(home, calm)
 
 
-@pytest.mark.parametrize(
-    ("address", "said"),
-    [
-        ("ray://127.0.0.1:10001", "--address: got ray://127.0.0.1:10001, Ray's client"),
-        ("127.0.0.1:1", "--address: got 127.0.0.1:1, which cannot be joined"),
-        ("local", "--address: got local, which cannot be joined (no HOST:PORT)"),
-    ],
-)
-def test_an_address_that_leads_nowhere_is_an_error_and_leaves_nothing(
-    address: str, said: str, tmp_path: Path
-) -> None:
+def test_an_address_that_leads_nowhere_is_an_error_and_leaves_nothing(tmp_path: Path) -> None:
     home = tmp_path / "nowhere"
-    process = commands.start(*WORDS, "--address", address, home=home)
-    assert process.wait(commands.HANGS) == 2, commands.output(home)
-    assert said in " ".join(commands.output(home).split())
-    assert "Traceback" not in commands.output(home)
+    asked = [(home, *WORDS, "--address", address) for address in NOWHERE]
+    for (code, text), said in zip(
+        commands.in_a_row(*asked, root=commands.ROOT), NOWHERE.values(), strict=True
+    ):
+        assert code == 2, text
+        assert said in " ".join(text.split())
+        assert "Traceback" not in text
     assert not home.exists()
 
 
