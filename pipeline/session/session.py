@@ -147,8 +147,7 @@ class Session:
             plan.look = timetable(pace, means, self.begun, self.options.time).look
             listeners.append(lambda event: pace.event(event, self.record))
         outlook = Outlook(self.study, self.ledger, self.record, means.workers, self._tell)
-        listeners.append(outlook.event)
-        listeners.append(self.news.follow(self.record))
+        listeners += [outlook.event, self.news.follow(self.record)]
         problem: Exception | None = None
         verbosity, debug = self.options.verbosity, self.options.debug
         ends = self.begun + (self.options.time or float("inf"))

@@ -80,8 +80,8 @@ STUDY = Study(
     fallback=Fallback(
         note=(
             "Food-11 was not found: these are the results of the embedded default, 8x8 scans of "
-            "handwritten digits, with networks an eighth as wide. 16 groups stand in place of 32, the "
-            "arm of other groups is left out, and each block's last norm begins at 0."
+            "handwritten digits, with networks an eighth as wide. 16 groups stand in place of 32, "
+            "the arm of other groups is left out, and each block's last norm begins at 0."
         ),
         overrides={
             "baseline.dataset.name": "digits",
