@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from records import EFFECTS, Scribe, make_study, with_arms
 
-from pipeline.analysis.fairness import later_changes, unequal
+from pipeline.analysis.fairness import by_design, later_changes, unequal
 from pipeline.record import events
 from pipeline.record.event_form import read
 from pipeline.record.events import Revision
@@ -69,6 +69,8 @@ def test_an_arm_that_is_longer_training_is_compared_and_said_to_be_unequal(tmp_p
         assert "NOT COMPARED" not in pages["report.md"]
         told = "Unequal by design: epochs (baseline 4, ResNet 4, long 8)."
         assert told in pages["report.md"]
+        wide = with_arms(scribe.study, {"baseline": {}, "wide": {"epochs": 4, "ema": 0.9}})
+        assert by_design(wide) == "", "what is set and is the same for all is not unequal"
         assert (
             "按设计不相等：epochs"
             in compose.texts(compose.read(scribe.record()), {}, "zh")["report.md"]

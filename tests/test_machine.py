@@ -24,6 +24,7 @@ from pipeline.machine import (
     temp_folder,
 )
 from pipeline.session.opening import emulation
+from pipeline.study.designs import Arms
 
 
 def test_the_commit_is_that_of_this_code_and_not_of_whoever_installed_it(
@@ -341,4 +342,11 @@ def test_a_precision_that_the_gpu_lacks_is_said(
 ) -> None:
     study = small_study().override({"baseline.precision": precision}, source="test")
     means = Resources(1, 1.0, 1, machine={"device": "cuda", "name": "Tesla T4"}, fast=fast)
-    assert emulation(study, means, recorded=recorded) == said
+    assert "".join(emulation(study, means, recorded=recorded)) == said
+    design = Arms(arms={"as it is": {}, "own": {"precision": "bf16"}})
+    ablation = study.ablation.model_copy(update={"design": design})
+    other = study.model_copy(update={"ablation": ablation})
+    if precision != "bf16":
+        lines = list(emulation(other, means, recorded=False))
+        lacks = any(line.startswith("arm 'own': precision=bf16: Tesla T4 has no") for line in lines)
+        assert lacks == (fast != "bf16")

@@ -8,25 +8,31 @@ import pytest
 from PIL import Image
 
 from pipeline.core.augmentation.config import AUGMENTS, Amounts
-from pipeline.doctor.preview import SHOWN, augmentations, require_place, rows, sheet
+from pipeline.core.config import TrainConfig
+from pipeline.doctor.preview import SHOWN, augmented, require_place, rows, sheet
 from pipeline.errors import UserError
 from pipeline.study.load import load_study
 from pipeline.study.space import Float, Space
+from tests.records import with_arms
 from tests.studies import small_study
 
 PICTURES = np.random.default_rng(0).integers(0, 256, (SHOWN, 3, 32, 32), dtype=np.uint8)
+SHARED = np.arange(1, SHOWN + 1) % SHOWN  # the pictures that the first one is mixed with
 
 
 @pytest.mark.parametrize("member", AUGMENTS, ids=lambda kind: kind.model_fields["name"].default)
 def test_all_that_is_on_is_shown_together_and_each_amount_alone(member: Any) -> None:
     augment = member(strength=1.0, mixup=0.4, blur=0.02)
-    found = list(rows(augment, PICTURES, seed=0))
+    found = list(rows(TrainConfig(augment=augment), PICTURES, seed=0))
     on = [name for name, amount in augment.amounts()._asdict().items() if amount]
     assert [row.title.split()[0] for row in found] == ["all", *on]
+    assert found[0].title == "all together, but for mixing"
     for row in found:
         assert row.results.shape == PICTURES.shape
-        own = PICTURES if row.title.startswith(("all", "mix")) else PICTURES[:1]
-        assert (row.results != own).any(), row.title
+        assert (row.results != PICTURES[0]).any(), row.title
+    mixed = next(row for row in found if row.title.startswith("mixup ")).results.astype(float)
+    shares = ((mixed - PICTURES[0]) / (PICTURES[SHARED] * 1.0 - PICTURES[0] + 1e-9)).clip(0, 1)
+    assert all(float(np.ptp(np.quantile(one, (0.3, 0.7)))) < 0.1 for one in shares), "one of each"
     flipped = next(row for row in found if row.title.startswith("flip "))
     mirrored = [np.array_equal(one, PICTURES[0, :, :, ::-1]) for one in flipped.results]
     assert all(
@@ -37,13 +43,25 @@ def test_all_that_is_on_is_shown_together_and_each_amount_alone(member: Any) -> 
 
 def test_every_amount_has_its_row() -> None:
     amounts = dict.fromkeys(Amounts._fields, 0.02)
-    found = list(rows(AUGMENTS[0](strength=1.0, **amounts), PICTURES, seed=0))
-    assert [row.title for row in found[1:]] == [f"{name} 0.02" for name in Amounts._fields]
+    config = TrainConfig(augment=AUGMENTS[0](strength=1.0, **amounts))
+    found = list(rows(config, PICTURES, seed=0))
+    mixing = dict.fromkeys(("mixup", "cutmix"), ", with other pictures")
+    titles = [f"{name} 0.02{mixing.get(name, '')}" for name in Amounts._fields]
+    assert [row.title for row in found[1:]] == titles
+
+
+@pytest.mark.parametrize("num", [1, 2, 5])
+def test_few_pictures_do_and_the_network_s_side_is_shown(num: int) -> None:
+    augment = AUGMENTS[0](strength=1.0, mixup=0.4)
+    for side, seen in ((0, 32), (8, 8), (48, 48)):
+        config = TrainConfig(augment=augment, input_size=side)
+        for row in rows(config, PICTURES[:num], seed=0):
+            assert row.results.shape == (SHOWN, 3, seen, seen)
 
 
 def test_a_sheet_has_the_arms_that_are_augmented(tmp_path: Path) -> None:
     study, file = small_study(), tmp_path / "seen.png"
-    assert list(augmentations(study)) == ["augmentation, dropout + augmentation"]
+    assert list(augmented(study)) == ["augmentation, dropout + augmentation"]
     assert f"{SHOWN} results of each of 5 rows" in sheet(study, PICTURES[:, :1], file)
     with Image.open(file) as image:
         assert image.size[0] > SHOWN * 96
@@ -57,17 +75,23 @@ def test_a_sheet_has_the_arms_that_are_augmented(tmp_path: Path) -> None:
     searched = plain.model_copy(
         update={"space": Space(knobs={"augment.strength": Float(low=0.0, high=1.5)})}
     )
-    ((whose, augment),) = augmentations(searched).items()
-    assert (whose, augment.strength) == ("the strongest of the search", 1.5)
-    assert augmentations(load_study("hw3"))
+    ((whose, config),) = augmented(searched).items()
+    assert (whose, config.augment.strength) == ("the search's highest augment.strength", 1.5)
+    named = with_arms(study, {"原图": {}, "增强": {"augment.strength": 1.0}})
+    assert sheet(named, PICTURES, file).endswith("; arms 1 are 增强")
+    with pytest.raises(UserError, match="no training picture"):
+        sheet(study, PICTURES[:0], file)
+    assert augmented(load_study("hw3"))
 
 
 def test_nothing_else_is_written_over(tmp_path: Path) -> None:
     Image.new("RGB", (8, 8)).save(tmp_path / "mine.png")
     (tmp_path / "text.png").write_text("no picture")
-    for name in ("mine.png", "text.png"):
-        with pytest.raises(UserError, match=f"{name}: is there already, and is no such sheet"):
+    for name, why in (("mine.png", "is no such sheet"), ("text.png", "no picture")):
+        with pytest.raises(UserError, match=f"{name}: is there already, and {why}; name another"):
             require_place(tmp_path / name)
+    with pytest.raises(UserError, match="File name too long"):
+        require_place(tmp_path / f"{'x' * 300}.png")
     with pytest.raises(UserError, match=r"sheet.jpg; allowed: the name of a .png file"):
         require_place(tmp_path / "sheet.jpg")
     with pytest.raises(UserError, match="there is no folder"):

@@ -227,6 +227,8 @@ def test_the_report_has_the_winners_row_with_a_test_of_its_own(tmp_path: Path) -
     assert "Race: the search's 3 best trials are trained again in full" in text
     assert curse(racers(record)[0], Judged()) in text
     assert f"{LAST} {BESIDE}" in text
+    assert "Bold: arms that are not" not in text
+    assert "Best: " not in text, "what the search found may be better"
 
 
 def test_a_winner_of_other_epochs_is_not_compared(tmp_path: Path) -> None:

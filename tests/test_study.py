@@ -223,6 +223,13 @@ def test_an_arm_may_be_longer_training_another_precision_or_other_pixels():
     plain, long, exact, small = (config for _, config in study.arms())
     assert (long.epochs, exact.precision, small.input_size) == (60, "fp32", 4)
     assert plain == study.baseline
+    for name, own in (("epochs", 60), ("precision", "fp32")):
+        design = Arms(arms={"odd": {name: own}, "plain": {}})
+        with pytest.raises(UserError, match=f"arm 'odd': {name}: the reference has the baseline's"):
+            with_design(design).check()
+    size = study.baseline.dataset.size
+    with pytest.raises(UserError, match="'plain' and 'as it is' are the same configuration"):
+        with_design(Arms(arms={"plain": {}, "as it is": {"input_size": size}})).check()
     with pytest.raises(UserError, match=r"arm 'any': precision: got auto, which is what"):
         with_design(Arms(arms={"plain": {}, "any": {"precision": "auto"}})).check()
     with pytest.raises(UserError, match=r"arm 'other': split: it must be the same for all arms$"):

@@ -91,7 +91,8 @@ def _curve(arms: dict[float, str], scored: Scored, ablation: Ablation) -> Curve:
         for k, (arm, num) in enumerate(zip(runs, nums, strict=True))
     )
     guessed = any(run.config["pseudo"]["threshold"] for own in runs.values() for run in own)
-    found = Curve(points, scored.study.baseline.epochs, guessed)
+    epochs = max(int(run.config["epochs"]) for own in runs.values() for run in own)
+    found = Curve(points, epochs, guessed)
     if blind:
         return replace(found, silence="chance")
     if len(table) < MIN_REPLICATES:

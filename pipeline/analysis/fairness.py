@@ -235,11 +235,10 @@ def by_design(study: Study) -> str:
     arms = study.arms()
     found = []
     for path in (*BY_DESIGN, "input_size"):
-        if any(path in dict(flatten(arm.overrides)) for arm, _ in arms):
-            values = [
-                f"{arm.name} {config.flat()[path] or config.dataset.size}" for arm, config in arms
-            ]
-            found.append(f"{path} ({listed(values, SHOWN_ARMS)})")
+        values = [config.flat()[path] or config.dataset.size for _, config in arms]
+        if len({*values}) > 1:
+            named = [f"{arm.name} {v}" for (arm, _), v in zip(arms, values, strict=True)]
+            found.append(f"{path} ({listed(named, SHOWN_ARMS)})")
     return f"Unequal by design: {'; '.join(found)}." if found else ""
 
 

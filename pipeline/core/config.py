@@ -161,9 +161,10 @@ class TrainConfig(Frozen):
         }
         plain = TrainConfig()
         off = {part: getattr(plain, part) for part, switch in on.items() if not switch}
-        if all(getattr(self, part) == one for part, one in off.items()):
+        same = {"input_size": 0} if self.input_size == self.dataset.size else {}
+        if not same and all(getattr(self, part) == one for part, one in off.items()):
             return self  # nothing to leave out, as mostly
-        return self.override({part: one.model_dump() for part, one in off.items()})
+        return self.override({part: one.model_dump() for part, one in off.items()} | same)
 
     @field_validator("metrics", mode="before")
     @classmethod

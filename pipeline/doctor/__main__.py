@@ -184,10 +184,14 @@ def _pictures_findings(
 
 def _augmented(study: "Study", data: "Data", file: Path) -> "Iterator[Finding]":
     from pipeline.doctor.findings import Finding
-    from pipeline.doctor.preview import SHOWN, sheet
+    from pipeline.doctor.preview import NUM, sheet
+    from pipeline.errors import PipelineError
 
     train = _inputs(study, data).train
-    yield Finding("preview", sheet(study, train.images[train.index[:SHOWN]], file))
+    try:
+        yield Finding("preview", sheet(study, train.images[train.index[:NUM]], file))
+    except PipelineError as error:
+        yield Finding("preview", str(error), "error")
 
 
 def _lacking(study: "Study", data: "Data") -> "Iterator[Finding]":
@@ -250,6 +254,7 @@ def _networks(study: "Study") -> "list[tuple[str, TrainConfig]]":
             "ema",
             "normalize",
             "precision",
+            "input_size",
         ]
         parts += ["augment"] if config.final.tta else []
         key = json.dumps([tree[part] for part in parts])

@@ -180,10 +180,12 @@ def what_it_does(facts: Facts, by_what: str) -> str:
     artifact = facts.artifact
     classes = "\n".join(f"- `{number}` {escape(name)}" for number, name in enumerate(facts.classes))
     kind = "grey" if artifact.channels == 1 else "RGB"
+    side = artifact.config.input_size
+    seen = f"of which the model makes {side} x {side}, " if side not in (0, artifact.size) else ""
     return (
         f"A classifier of {kind} pictures, brought to {artifact.size} x {artifact.size} pixels, "
-        f"into {artifact.num_classes} classes: {by_what}\n\nClasses, by the index of the output:"
-        f"\n\n{classes}"
+        f"{seen}into {artifact.num_classes} classes: {by_what}\n\nClasses, by the index of the "
+        f"output:\n\n{classes}"
     )
 
 

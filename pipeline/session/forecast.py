@@ -227,6 +227,8 @@ class Forecast:
         Fewer epochs, and where few would be left smaller pictures, which cost by their area.
         """
         base = self.study.baseline
+        if any(config.epochs != base.epochs for _, config in self.study.arms()):
+            return ""  # --epochs changes the baseline's alone
         whole, size = base.epochs, base.dataset.size
         epochs = int(whole / over)
         for less in (each for each in SIZES if each < size):

@@ -7,6 +7,7 @@ import shlex
 import sys
 import time
 import uuid
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -88,28 +89,36 @@ def prepare(
     if study.ablation.match and not record.begun:
         _tell_matched(study, data, console)
     require_inputs(study, data, means.processes)
-    if said := emulation(study, means, recorded=bool(record.begun)):
+    for said in emulation(study, means, recorded=bool(record.begun)):
         console.print(folded(said), markup=False, soft_wrap=True)
     return study, data
 
 
-def emulation(study: Study, means: Resources, *, recorded: bool) -> str:
-    """That the runs' precision is none that this device has hardware for, and what to do about it;
-    "" where it is one. Runs keep the precision that they began with, wherever they go on: numbers
+def emulation(study: Study, means: Resources, *, recorded: bool) -> Iterator[str]:
+    """That the runs' precision, or an arm's own, is none that this device has hardware for, and
+    what to do about it. Runs keep the precision that they began with, wherever they go on: numbers
     of two do not compare.
     """
     wanted, fast = study.baseline.precision, means.fast or fast_precision(means.device)
-    if not is_emulated(wanted, means.device, fast):
-        return ""
     name = printable((dict(means.machine) or describe(means.device))["name"], 80)
+    for arm, config in study.arms():
+        own = config.precision
+        if own != wanted and is_emulated(own, means.device, fast):
+            yield (
+                f"arm '{printable(arm.name)}': precision={own}: {name} has no hardware for it and "
+                "emulates it, which is slow"
+            )
+    if not is_emulated(wanted, means.device, fast):
+        return
     best = resolve_precision(study.baseline.override({"precision": "auto"}), means.device, fast)
     lacks = f"precision={wanted}: {name} has no hardware for it and emulates it, which is slow"
     if recorded:
-        return (
+        yield (
             f"{lacks}; the study was begun in it, so its numbers stay comparable. A device that "
             f"has it is faster; --fresh --set precision={best} begins anew in what is fast here"
         )
-    return f"{lacks}; --set precision={best} is fast here"
+    else:
+        yield f"{lacks}; --set precision={best} is fast here"
 
 
 def _tell_rules(data: "Data", console: Console) -> None:

@@ -79,7 +79,7 @@ def require_inputs(study: Study, data: "Data", num_processes: int = 1) -> None:
     for where, config in _configs(study):
         parts = (config.model, config.transfer, config.distill, config.pseudo)
         needs = "".join(part.model_dump_json() for part in parts)
-        needs += f"{config.batch_size} {config.train_share < 1}"
+        needs += f"{config.batch_size} {config.train_share < 1} {config.input_size}"
         if needs not in seen:
             seen.add(needs)
             try:
@@ -94,8 +94,9 @@ def _rehearse(study: Study, data: "Data") -> None:
     _, channels, size, _ = data.images.shape
     seen: set[str] = set()
     for where, config in (*_configs(study), *_variants(study)):
-        own = repr(list(own_parts(config)))
-        if own != "[]" and own not in seen:
+        parts = list(own_parts(config))
+        own = f"{parts} {config.input_size}"
+        if parts and own not in seen:
             seen.add(own)
             from pipeline.core.rehearsal import rehearse  # torch takes seconds to import
 

@@ -120,23 +120,31 @@ class Study(Frozen):
             config = self.baseline.override(
                 arm.overrides, source=f"{source}, arm '{printable(arm.name)}'"
             )
-            self._require_equal(arm, config)
+            self._require_equal(arm, config, reference=not pairs)
             twin = seen.setdefault(config.in_force().fingerprint(), arm.name)
             if twin != arm.name:
                 raise UserError(
                     f"{source}: arms '{printable(twin)}' and '{printable(arm.name)}' are the same "
                     "configuration: a factor has no effect (some settings have none without "
-                    "another, as amounts of augmentation while augment.strength is 0)"
+                    "another, as amounts of augmentation while augment.strength is 0; or the "
+                    "baseline has the same, as epochs of --epochs, or a precision that auto is "
+                    "on this machine)"
                 )
             pairs.append((arm, config))
         return tuple(pairs)
 
-    def _require_equal(self, arm: Arm, config: TrainConfig) -> None:
+    def _require_equal(self, arm: Arm, config: TrainConfig, *, reference: bool) -> None:
         """Raises UserError where an arm differs in what it may not."""
         source, own = (
             f"study '{self.name}', arm '{printable(arm.name)}'",
             dict(flatten(arm.overrides)),
         )
+        for part in BY_DESIGN if reference else ():
+            if part in own:
+                raise UserError(
+                    f"{source}: {part}: the reference has the baseline's; allowed: "
+                    f"baseline.{part}, and what differs from it in other arms"
+                )
         for part in EQUAL:
             if getattr(config, part) == getattr(self.baseline, part) or part in {*BY_DESIGN} & {
                 *own

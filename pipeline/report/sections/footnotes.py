@@ -94,6 +94,8 @@ def bold(ablation: Ablation) -> str:
     """What bold letters mean in this table, or why there are none."""
     if ablation.bold:
         text = "Bold: arms that are not found behind any other."
+        if ablation.found:
+            text = "Bold: arms of the design that are not found behind any other of it."
         if ablation.apart:
             apart = listed(list(ablation.apart))
             text += f" Not bold, as at chance, with lost runs or not compared: {apart}."

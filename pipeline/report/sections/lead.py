@@ -99,10 +99,13 @@ def _searched(ablation: Ablation, shown: Points) -> str:
     """What was found of the search's best, where it was tested."""
     if ablation.found is None or not ablation.found.contrast.family:
         return ""
-    contrast = ablation.found.contrast
-    than = f" than {contrast.against}" if contrast.verdict in ("better", "worse") else ""
-    (told,) = _clauses([contrast], shown, {})
-    return f"By a test of its own, {told}{than}."
+    contrast, guessed = ablation.found.contrast, {*ablation.at_chance}
+    if guessed & {contrast.name, contrast.against}:
+        return ""
+    to = {"better": "better than", "worse": "worse than", "equivalent": "equivalent to"}
+    titles = {verdict: f"{word} {contrast.against}" for verdict, word in to.items()}
+    (told,) = _clauses([contrast], shown, titles)
+    return f"By a test of its own, {told}."
 
 
 def _groups(asked: list[Contrast], shown: Points) -> list[str]:
@@ -120,6 +123,7 @@ def _groups(asked: list[Contrast], shown: Points) -> list[str]:
         else []
     )
     titles = signs | {"better": best}
+    titles |= {"equivalent": f"equivalent to {than}"} if all(against) else {}
     return groups + list(_clauses(asked, shown, titles))
 
 

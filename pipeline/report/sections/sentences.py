@@ -261,7 +261,8 @@ def _best(ablation: Ablation) -> str:
         others_word = (
             "Each of the other arms compared" if ablation.uncompared else "Every other arm"
         )
-        text = f"Best: {first.arm}. {others_word} is found behind it, after correction."
+        best, of_it = ("Best of the design", " of it") if ablation.found else ("Best", "")
+        text = f"{best}: {first.arm}. {others_word}{of_it} is found behind it, after correction."
         text += " For other pictures of this kind that is open." * (first.arm in ablation.best_here)
     elif len(ablation.best) > 1 or any(contrast.family for contrast in ablation.deltas):
         text = "No arm can be singled out as the best."
