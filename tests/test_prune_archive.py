@@ -2,6 +2,8 @@
 before.
 """
 
+import contextlib
+import hashlib
 import json
 import os
 import shutil
@@ -14,12 +16,15 @@ from typing import Any
 
 import pytest
 
+from pipeline.core import checkpoints
 from pipeline.doctor import archive as packing
-from pipeline.doctor.spare import Spare, spares
+from pipeline.doctor.spare import WITHIN, Spare, spares
 from pipeline.errors import MachineError, UserError
 from pipeline.record import pruned
+from pipeline.record.events import Revision
 from pipeline.record.ledger import Ledger, read_events
 from pipeline.record.record import Record
+from pipeline.session.places import record_in
 from pipeline.studies.__main__ import main
 from pipeline.study.space import Float, Space
 from tests import commands
@@ -181,6 +186,68 @@ def test_a_model_that_a_study_here_learns_from_stays(whole: Path, tmp_path: Path
     assert run not in next(one for one in kept if one.kind == "race").runs
 
 
+def test_what_is_in_a_model_that_a_study_here_reads_stays_whatever_it_is_called(
+    whole: Path, tmp_path: Path
+) -> None:
+    """A link to the file, a path with dots, or a copy: the header has its SHA-256."""
+    home = copy(whole, tmp_path / "pruned")
+    folder, race = commands.folder(home), found(home)["race"].runs
+    (best,) = (folder / "checkpoints" / race[0]).glob("epoch_*/best.safetensors")
+    files = {"~/teacher.safetensors": hashlib.sha256(best.read_bytes()).hexdigest()}
+    lines = [
+        {"files": files},
+        {"teacher": f"{race[1]}/epoch_0003"},
+        {"w": f"x/{race[2]}/./epoch_3"},
+    ]
+    (home / "pupil").mkdir()
+    (home / "pupil" / "ledger.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    kept = {one.kind: one for one in spares(folder, Record.of(read_events(folder)))}
+    assert {*race[:3]}.isdisjoint(kept["race"].runs)
+    with contextlib.chdir(folder):
+        kept = {
+            one.kind: one for one in spares(record_in(home, "./"), Record.of(read_events(folder)))
+        }
+    assert len(kept["race"].runs) == len(race) - 3
+
+
+def test_what_the_user_put_beside_stays_and_nothing_is_removed_through_a_link(
+    whole: Path, tmp_path: Path
+) -> None:
+    home = copy(whole, tmp_path / "pruned")
+    folder, (one, other, *_) = commands.folder(home), found(home)["race"].runs
+    notes = folder / "checkpoints" / one / "my-notes.txt"
+    draft = folder / "report" / ".draft.20240315"
+    inside = next((folder / "checkpoints" / other).glob("epoch_*")) / "mine.csv"
+    outside = tmp_path / "outside" / "epoch_0001" / "best.safetensors"
+    draft.mkdir()
+    outside.parent.mkdir(parents=True)
+    for path in (notes, inside, outside, draft / "thesis.tex"):
+        path.write_text("mine")
+    (folder / "checkpoints" / other / "epoch_0002").symlink_to(outside.parent)
+    (folder / "report-papers").symlink_to(tmp_path / "outside")
+    os.utime(draft, (1e9, 1e9))
+    assert main(["prune", folder.name, "--yes", "--mlruns", str(home)]) == 0
+    kept = (notes, inside, outside, draft / "thesis.tex")
+    assert all(path.read_text() == "mine" for path in kept)
+    assert [path.name for path in notes.parent.iterdir()] == ["my-notes.txt"]
+    (folder / "checkpoints").rename(tmp_path / "shared")
+    (folder / "checkpoints").symlink_to(tmp_path / "shared")
+    with pytest.raises(UserError, match="which another record may share"):
+        main(["prune", folder.name, "--yes", "--search", "--mlruns", str(home)])
+
+
+def test_of_a_study_that_has_grown_all_trials_stay(whole: Path, tmp_path: Path) -> None:
+    home = copy(whole, tmp_path / "pruned")
+    record, folder = commands.record(home), commands.folder(home)
+    longer = record.study.override({"baseline.epochs": 9}).model_dump(mode="json")
+    record.apply(Revision(seq=10**6, study=longer, changed=["baseline.epochs: 3, now 9"]))
+    assert {one.kind for one in spares(folder, record)} <= {"race", "lost", "sources"}
+
+
+def test_what_a_checkpoint_consists_of_is_known() -> None:
+    assert {checkpoints.STATE, checkpoints.BEST, checkpoints.META} < {*WITHIN}
+
+
 def test_what_diverged_and_what_killed_commands_left_goes(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -197,8 +264,6 @@ def test_what_diverged_and_what_killed_commands_left_goes(
     scratch = [
         folder / "checkpoints" / kept / ".epoch_0002.tmp",
         folder / "checkpoints" / ".pruned.0123456789abcdef",
-        folder / "logs" / ".feedc0de.7.out",
-        folder / "report" / "frames" / ".runs.csv.0a1b2c3d",
         folder / "evidence" / ".0123456789abcdef.npz.tmp",
     ]
     young = folder / "report" / ".report.md.0a1b2c3d"
@@ -274,6 +339,31 @@ def test_an_archive_is_the_study_and_goes_on_elsewhere(
     assert commands.results(other) == twin.results
     assert commands.repeated_epochs(other) == 0
     assert commands.here("export", *of(other), "--no-onnx", home=other) == 0
+
+
+def test_an_archive_has_all_that_is_there_whatever_leads_to_it(
+    whole: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    home = copy(whole, tmp_path / "archived")
+    folder = commands.folder(home)
+    (folder / "best_models").symlink_to("checkpoints")
+    (folder / "circle").symlink_to(".")
+    (folder / "nowhere").symlink_to("gone")
+    killed = home / f".{folder.name}.tar.gz.0a1b2c3d"
+    killed.write_bytes(b"half")
+    files = {str(path.relative_to(home)) for path in folder.rglob("*") if path.is_file()}
+    assert main(["archive", folder.name, "--mlruns", str(home)]) == 0
+    assert "not in it: 1 link that" in " ".join(capsys.readouterr().out.split())
+    with tarfile.open(home / f"{folder.name}.tar.gz") as packed:
+        names = {*packed.getnames()}
+    held = {name for name in files if not name.endswith(("/lock", "/lease"))}
+    assert held <= names
+    assert any("/checkpoints/" in name for name in names)
+    assert any("/best_models/" in name for name in names)
+    assert not killed.exists()
+    (home / "linked").symlink_to(next(home.glob("*.old*")))
+    with pytest.raises(UserError, match="a link; name the folder"):
+        main(["archive", "linked", "--mlruns", str(home)])
 
 
 def test_an_archive_without_checkpoints_has_the_report(

@@ -2,22 +2,26 @@
 
 Without a price: nothing that a report, an export, `labels`, `doctor`, or going on in any way reads.
 What the search's trials left has one: a trial's model may be exported, and a trial that was stopped
-at a rung may be sent on by a larger budget. Model files that a study here names, as of a teacher,
-always stay.
+at a rung may be sent on by a larger budget. Where the study has grown, its former trials may be
+taken over, and stay. Model files that a study in the same folder learns from, known by name or by
+what is in them, always stay, and so does whatever the pipeline did not write. Nothing is looked for
+through links.
 """
 
+import itertools
+import json
 import os
 import re
 import shutil
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.core.identity import REDRAWN
 from pipeline.counts import plural
 from pipeline.engine.order import checkpoint_folder
-from pipeline.errors import MachineError, printable
+from pipeline.errors import MachineError, UserError, printable
 from pipeline.record import pruned
 from pipeline.record.ledger import FILE, alone, read_events
 from pipeline.record.record import Record
@@ -25,9 +29,12 @@ from pipeline.record.runs import Run
 from pipeline.study.tuning import RACE
 
 OLD_SECONDS = 3600.0  # of what a command that was killed left: a younger one may be at work
-NAMED = re.compile(rb"checkpoints/([0-9a-f]{16})")
-BESIDE = re.compile(r"\..+\.[0-9a-f]{8}")  # as a report's file is called before it is in its place
-GONE = ".pruned."
+NAMED = re.compile(rb"([0-9a-f]{16})/+(?:\./+)*epoch_|checkpoints[/.]+([0-9a-f]{16})")
+CONTENT = re.compile(rb'"([0-9a-f]{64})"')
+OURS = re.compile(r"\.?epoch_\d+(\.tmp)?|lease")  # what is in a run's folder of checkpoints
+META = "meta.json"
+WITHIN = ("state.safetensors", "best.safetensors", META, f"{META}.tmp")  # and in one of these
+CHECKPOINTS, GONE = "checkpoints", ".pruned."
 
 
 @dataclass(frozen=True)
@@ -47,8 +54,17 @@ class Spare:
 
 
 def spares(folder: Path, record: Record) -> list[Spare]:
-    """What there is of a study, those without a price first. Changes nothing."""
-    runs, named = record.runs.values(), _named(folder.parent)
+    """What there is of a study, those without a price first. Changes nothing.
+
+    Raises UserError where its checkpoints are behind a link: others may share them.
+    """
+    for place in (folder, folder / CHECKPOINTS):
+        if place.is_symlink():
+            raise UserError(
+                f"{printable(place)}: a link to {printable(os.path.realpath(place))}, which "
+                "another record may share: nothing behind it is removed"
+            )
+    runs, named = record.runs.values(), _named(folder.resolve().parent)
     found = [
         _checkpoints(folder, named, runs, kind, is_one, words, price)
         for kind, (is_one, words, price) in _kinds(record).items()
@@ -66,8 +82,8 @@ def remove(folder: Path, *, search: bool) -> list[Spare]:
     """
     with alone(folder):
         record = Record.of(read_events(folder))
-        going = [one for one in spares(folder, record) if search or not one.price]
         try:
+            going = [one for one in spares(folder, record) if search or not one.price]
             if runs := [run for one in going for run in one.runs]:
                 pruned.note(folder, runs, sum(one.num_bytes for one in going))
             for path in (path for one in going for path in one.paths):
@@ -86,6 +102,8 @@ Kinds = dict[str, tuple[Callable[[Run], bool], str, str]]
 def _kinds(record: Record) -> Kinds:
     """Kind → (which runs are of it, what their checkpoints are called, at what price they go)."""
     stays = {run.key for run in (record.best_trial(), record.stayed()) if run is not None}
+    if record.revisions:  # another search may take any of them over, and call it its best
+        stays |= {run.key for run in record.runs.values() if _trial(run)}
     waiting = [run for run in record.runs.values() if _trial(run) and run.status == "stopped"]
     epochs = sum(len(run.epochs) for run in waiting)
     again = (
@@ -141,9 +159,40 @@ def _checkpoints(
         for run in runs
         if is_one(run) and run.key not in named
     }
-    there = {key: path for key, path in places.items() if path.is_dir() and not path.is_symlink()}
+    there = {
+        key: ours
+        for key, path in places.items()
+        if path.is_dir() and not path.is_symlink() and (ours := _ours(path, named))
+    }
     what = words.replace("{}", plural(len(there), "run"))
-    return _spare(kind, what, price, there.values(), tuple(there))
+    return _spare(kind, what, price, itertools.chain(*there.values()), tuple(there))
+
+
+def _ours(path: Path, named: set[str]) -> list[Path]:
+    """What may go of a run's folder: itself, or where something else is in it, what is not; nothing
+    where some study learns from what is in one of its files.
+    """
+    inside = list(path.iterdir())
+    ours = [one for one in inside if OURS.fullmatch(one.name) and _is_plain(one)]
+    if named & {str(digest) for one in ours for digest in _digests(one)}:
+        return []
+    return [path] if len(ours) == len(inside) else ours
+
+
+def _is_plain(one: Path) -> bool:
+    """Whether it is a file, or a folder of what checkpoints consist of; no link."""
+    if one.is_symlink() or not one.is_dir():
+        return one.is_file() and not one.is_symlink()
+    return all(file.name in WITHIN and not file.is_dir() for file in one.iterdir())
+
+
+def _digests(checkpoint: Path) -> Collection[str]:
+    """SHA-256 of its files, as its meta data say."""
+    try:
+        found = json.loads((checkpoint / META).read_text(encoding="utf-8"))["sha256"].values()
+        return tuple(map(str, found))
+    except (OSError, ValueError, LookupError, AttributeError):
+        return ()
 
 
 def _spare(
@@ -170,33 +219,35 @@ def _files(path: Path) -> Iterator[Path]:
 
 
 def _named(mlruns: Path) -> set[str]:
-    """Runs whose folder of checkpoints some record here names, as that of a teacher."""
-    return {
-        key.decode()
-        for path in mlruns.glob(f"*/{FILE}")
-        if path.is_file()
-        for key in NAMED.findall(path.read_bytes())
-    }
+    """What the records in the same folder learn from: runs whose checkpoints they name, and
+    SHA-256 of files that they read.
+    """
+    found = set[str]()
+    for path in mlruns.glob(f"*/{FILE}"):
+        if path.is_file():
+            text = path.read_bytes()
+            found |= {key.decode() for keys in NAMED.findall(text) for key in keys if key}
+            found |= {digest.decode() for digest in CONTENT.findall(text)}
+    return found
 
 
 def leftovers(folder: Path) -> Iterator[Path]:
     """What commands that were killed left half written, and nobody's later than an hour ago."""
-    found = [
-        *folder.glob("checkpoints/*/.epoch_*.tmp"),
-        *folder.glob("checkpoints/*/epoch_*/meta.json.tmp"),
-        *folder.glob(f"checkpoints/{GONE}*"),
-        *folder.glob("evidence/.*.npz.tmp"),
-        *folder.glob("logs/.*.out"),
-        *folder.glob("logs/*.new"),
-    ]
-    for pages in (*folder.glob("report*"), *folder.glob("labels*")):
-        found += [path for path in pages.rglob(".*") if BESIDE.fullmatch(path.name)]
-    if (folder / "export").is_dir():  # else one of these may be the last export, half replaced
-        found += [path for path in folder.glob(".export.*") if BESIDE.fullmatch(path.name)]
+    patterns = {
+        CHECKPOINTS: (f"{GONE}*", f"*/{GONE}*", "*/.epoch_*.tmp", f"*/epoch_*/{META}.tmp"),
+        "evidence": (".*.npz.tmp",),
+    }
     now = time.time()
-    for path in found:
-        if now - path.lstat().st_mtime > OLD_SECONDS:
-            yield path
+    for name, own in patterns.items():
+        if (folder / name).is_symlink():
+            continue
+        for path in itertools.chain(*map((folder / name).glob, own)):
+            linked = (
+                path.is_symlink() or path.parent.is_symlink() or path.parent.parent.is_symlink()
+            )
+            is_gone = path.name.startswith(GONE)  # of a prune: whoever holds the study is none
+            if not linked and (is_gone or now - path.lstat().st_mtime > OLD_SECONDS):
+                yield path
 
 
 def _remove(path: Path) -> None:

@@ -35,7 +35,7 @@ class Cards:
         self.shunned.append(outcome.card)
         said = (
             f"{named(outcome.card)} has lost {plural(len(lost), 'process', 'processes')} one after "
-            f"another, of {len(set(lost))} runs: from here on nothing is trained on it"
+            f"another, of {plural(len(set(lost)), 'run')}: from here on nothing is trained on it"
         )
         return replace(outcome, error=f"{outcome.error}; {said}", retry=True, blameless=True)
 

@@ -42,7 +42,7 @@ def record_in(mlruns: Path, name: str) -> Path:
     from pipeline.record.ledger import FILE
 
     if os.sep in name and (Path(name) / FILE).exists():
-        return Path(name)
+        return Path(os.path.abspath(name))  # `./` is a folder with a name
     known = [path.parent.name for path in sorted(mlruns.glob(f"*/{FILE}"))]
     if not known:
         raise UserError(

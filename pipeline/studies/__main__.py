@@ -4,6 +4,7 @@ and which studies can be asked. One can be shown, pruned, archived, or moved asi
 
 import argparse
 import json
+import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -111,7 +112,7 @@ def _archive(args: argparse.Namespace, place: Path) -> None:
 
     num_bytes = read(place).num_bytes
     found = archive(place, with_checkpoints=not args.without_checkpoints)
-    command = f"tar xf {printable(found.path)} -C {printable(place.parent)}"
+    command = f"tar xf {_quoted(found.path)} -C {_quoted(place.parent)}"
 
     def lines() -> Iterator[str]:
         yield folded(
@@ -119,6 +120,10 @@ def _archive(args: argparse.Namespace, place: Path) -> None:
             f"{plural(found.num_files, 'file')}, read back and compared)"
         )
         yield folded("the folder is " + REMOVED.format(printable(found.aside), size(num_bytes)))
+        if found.missed:
+            yield folded(
+                f"not in it: {plural(found.missed, 'link')} that lead nowhere, pipes and the like"
+            )
         if args.without_checkpoints:
             yield folded(
                 "the checkpoints are in that folder alone: without them `report` is the same, "
@@ -128,6 +133,11 @@ def _archive(args: argparse.Namespace, place: Path) -> None:
         yield f"to open it again, here or elsewhere: {command}"
 
     _say(args, asdict(found) | {"open": command}, lines())
+
+
+def _quoted(name: object) -> str:
+    """As a shell takes it."""
+    return shlex.quote(printable(str(name), 4000))
 
 
 def _prune_all(args: argparse.Namespace, mlruns: Path) -> None:
@@ -203,8 +213,8 @@ def _dry(
 ) -> Iterator[str]:
     from pipeline.limits import size
 
-    mlruns = "" if args.mlruns == MLRUNS else f" --mlruns {printable(args.mlruns)}"
-    command = f"python -m pipeline.studies prune {printable(args.name)}{mlruns}"
+    mlruns = "" if args.mlruns == MLRUNS else f" --mlruns {_quoted(args.mlruns)}"
+    command = f"python -m pipeline.studies prune {_quoted(args.name)}{mlruns}"
     yield folded(f"{printable(place)}: looked at, nothing is deleted")
     if not going:
         yield folded("nothing is there that nobody needs")
