@@ -1,7 +1,10 @@
 """What addresses are told of a command, by a receiver that is there, and what is never told."""
 
+import contextlib
 import json
+import os
 import socket
+import subprocess
 import sys
 import threading
 import time
@@ -17,6 +20,8 @@ from pipeline.engine.interrupts import Interrupted, Interrupts
 from pipeline.errors import MachineError, UserError
 from pipeline.record import events
 from pipeline.session import news
+from pipeline.session.cli import options as asked
+from pipeline.session.cli import parser
 from pipeline.session.guest import call
 from pipeline.session.news import News, announced
 from pipeline.session.options import NOTIFY, Options, parted
@@ -136,7 +141,8 @@ def test_how_it_ended_and_a_new_best_are_told_and_no_secret_is_kept(
 @pytest.mark.parametrize(
     ("url", "wrong"),
     [
-        (f"jsn://user:{SECRET}@x", r"--notify: jsn://… is of no kind .*did you mean 'json'"),
+        (f"jsn://user:{SECRET}@x", r"--notify: an address is of no kind .*did you mean 'json'"),
+        (f"{SECRET}://x", "--notify: an address is of no kind that apprise knows"),
         (f"tgram://{SECRET}", "--notify: tgram://… is no address of its kind"),
         (SECRET, "--notify: an address without ://"),
         ("", "--notify: an address without ://"),
@@ -159,7 +165,7 @@ def test_the_environment_is_named_where_its_address_is_wrong(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv(NOTIFY, "jsn://x")
-    with pytest.raises(UserError, match=f"^{NOTIFY}: jsn"):
+    with pytest.raises(UserError, match=f"^{NOTIFY}: an address is of no kind"):
         News.of(Options("pipeline.search", "hw3"))
     monkeypatch.setitem(sys.modules, "apprise", None)
     with pytest.raises(UserError, match=r"needs the package apprise: pip install '\.\[notify\]'"):
@@ -178,6 +184,103 @@ def test_who_never_answers_holds_up_nothing(
         assert told.ended(0) == 0
     assert time.monotonic() - begun < 4, "less than it waits for an answer"
     assert "did not take a message" in " ".join(capfd.readouterr().err.split())
+
+
+@pytest.mark.parametrize(
+    ("url", "name"),
+    [
+        ("json://h", "json://…"),
+        ("JSON://h", "json://…"),
+        (f"https://discord.com/api/webhooks/000000000000000000/{SECRET * 10}", "https://…"),
+        (f"{SECRET} json://h", "an address"),
+        (f"{SECRET},json://h", "an address"),
+    ],
+)
+def test_of_an_address_only_a_kind_that_is_known_is_shown(url: str, name: str) -> None:
+    assert news.Address(url, "--notify").name == name
+
+
+TRICKLE = """
+import sys
+from pipeline import search
+from pipeline.session import news, session
+from pipeline.session.cli import guarded
+
+news.PATIENCE_SECONDS = 0.5
+print("this is not lost", end="")
+if "hw3" in sys.argv:
+    session._conduct = lambda *_, **__: 1 / 0
+guarded(search.main)
+"""
+
+
+@pytest.fixture
+def trickling() -> Iterator[str]:
+    """The address of a receiver whose answer never ends: a byte of it now and then."""
+    over = threading.Event()
+
+    def answer(client: socket.socket) -> None:
+        with client, contextlib.suppress(OSError):
+            client.sendall(b"HTTP/1.1 200 OK\r\nx: ")
+            while not over.wait(0.5):
+                client.sendall(b"x")
+
+    def serve(server: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                client, _ = server.accept()
+                threading.Thread(target=answer, args=(client,), daemon=True).start()
+
+    with socket.create_server(("127.0.0.1", 0), backlog=8) as server:
+        threading.Thread(target=serve, args=(server,), daemon=True).start()
+        yield f"json://127.0.0.1:{server.getsockname()[1]}"
+        over.set()
+        server.shutdown(socket.SHUT_RDWR)
+
+
+@pytest.mark.parametrize(
+    ("study", "code", "wrong"),
+    [("no such study", 2, "no study of that name"), ("hw3", 1, "ZeroDivisionError")],
+)
+def test_a_command_ends_though_an_answer_does_not(
+    study: str, code: int, wrong: str, trickling: str, tmp_path: Path
+) -> None:
+    ended = subprocess.run(
+        (sys.executable, "-c", TRICKLE, "--study", study, "--mlruns", tmp_path / "x"),
+        env={**os.environ, "PYTHONPATH": str(commands.ROOT), NOTIFY: trickling},
+        capture_output=True,
+        text=True,
+        timeout=commands.HANGS / 20,
+        check=False,
+    )
+    said = " ".join(ended.stderr.split())
+    assert ended.returncode == code, said
+    assert ended.stdout == "this is not lost"
+    assert "json://… did not take a message" in said
+    assert wrong in said
+
+
+def test_what_a_command_begins_does_not_inherit_the_addresses(
+    receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(NOTIFY, receiver.url)
+    for dry_run in (False, True):
+        options = Options("pipeline.search", "hw3", dry_run=dry_run)
+        with announced(options, Interrupts()):
+            assert (NOTIFY in os.environ) == dry_run
+        assert os.environ[NOTIFY] == receiver.url, "for the next command of a notebook"
+
+
+def test_an_address_is_no_word_that_a_cluster_lists(capsys: pytest.CaptureFixture[str]) -> None:
+    words = ("--study", "hw3", "--address", "auto", "--notify", f"json://{SECRET}")
+    with pytest.raises(SystemExit) as end:
+        asked(parser("pipeline.search", "x", trains=True), words)
+    said = " ".join(capsys.readouterr().err.split())
+    assert end.value.code == 2
+    assert "error: --notify: its address would stand in the cluster's list of jobs" in said
+    assert f"set {NOTIFY} instead" in said
+    assert SECRET not in said
+    assert asked(parser("pipeline.search", "x", trains=True), words[:4]).address == "auto"
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from pipeline.errors import PipelineError, nearest, printable
 from pipeline.limits import num_cores
 from pipeline.record.outbox import THREAD as OUTBOX
 from pipeline.screen import fold, steady_to_the_end
-from pipeline.session.options import BEST, NOTIFY, Options
+from pipeline.session.options import BEST, NEWS, NOTIFY, Options
 from pipeline.session.places import add_mlruns
 from pipeline.session.values import at_least_0, positive, price, seconds, share
 from pipeline.study.looks import MAXIMUM
@@ -81,6 +81,11 @@ def options(flags: Parser, argv: Sequence[str] | None = None) -> Options:
     if found.debug and found.workers not in (None, 1):
         flags.error(
             f"--debug: trains one run after another; got --workers {found.workers}, leave it out"
+        )
+    if found.notify and found.address:
+        flags.error(
+            "--notify: its address would stand in the cluster's list of jobs, which all who use it "
+            f"can read; set {NOTIFY} instead"
         )
     return found
 
@@ -241,7 +246,8 @@ def _ways(flags: Parser) -> None:
         metavar="URL",
         help="tell this address (mail, Slack, Telegram, … as apprise writes them) how the command "
         "ended, and of each new best trial, at most one in ten minutes; repeatable; addresses "
-        f"that hold secrets are better in {NOTIFY}, with blanks between; neither is recorded",
+        f"that hold secrets are better in {NOTIFY}, with blanks between, as `ps` shows the words "
+        "of a command to everybody on a machine; neither is recorded",
     )
     flags.add_argument(
         "--dry-run",
@@ -292,12 +298,24 @@ def guarded(main: Callable[[Sequence[str] | None], int]) -> NoReturn:
     """Run a command and leave with its exit code; expected errors are printed without a
     traceback.
     """
-    with steady_to_the_end():
-        code = _ended(main)
-    if any(thread.name == OUTBOX for thread in threading.enumerate()):
-        # MLflow does not answer: the interpreter's end would abort in a thread that is in C++ code
+    try:
+        with steady_to_the_end():
+            code = _ended(main)
+    except Exception:  # a bug
+        if not _held_up():
+            raise
+        sys.excepthook(*sys.exc_info())
+        code = 1
+    if _held_up():
         os._exit(code)
     sys.exit(code)
+
+
+def _held_up() -> bool:
+    """Whether the interpreter's end would abort, as MLflow does not answer and a thread is in C++
+    code; or never come, as it waits for the threads of apprise and an address answers for ever.
+    """
+    return any(thread.name in (OUTBOX, NEWS) for thread in threading.enumerate())
 
 
 def _ended(main: Callable[[Sequence[str] | None], int]) -> int:

@@ -24,12 +24,13 @@ from pipeline.record import events
 from pipeline.record.events import Event
 from pipeline.record.record import Record, Run
 from pipeline.screen import folded
-from pipeline.session.options import NOTIFY, Options
+from pipeline.session.options import NEWS, NOTIFY, Options
 
 BEST_SECONDS = 600.0  # between two messages of a new best
 PATIENCE_SECONDS, HURRY_SECONDS = 15.0, 3.0  # for the last message; after a signal
 TRIES, AGAIN_SECONDS = 3, 2.0  # of the last message
 MOST_LINES, MOST_KNOBS = 25, 12
+PAGES = ("http", "https")  # as which some services write their addresses
 
 
 @dataclass(frozen=True)
@@ -47,13 +48,16 @@ class Address:
 
     def __init__(self, url: str, source: str) -> None:
         """Raises UserError, naming `source`, where apprise is missing or knows no such address."""
-        scheme, found, _ = url.partition("://")
-        self.name = f"{printable(scheme, 20)}://…" if found else "an address without ://"
         apprise = _apprise(source)
+        known = {str(one) for one in apprise.manager_plugins.NotificationManager().schemas()}
+        scheme, found, _ = url.partition("://")
+        scheme = scheme.lower()
+        self.name = "an address" if found else "an address without ://"
+        if scheme in known.union(PAGES):  # else it may be anything: a word of a secret
+            self.name = f"{scheme}://…"
         memory = apprise.AppriseAsset(storage_mode=apprise.PersistentStoreMode.MEMORY)
         self._apprise = apprise.Apprise(asset=memory)
         if not self._apprise.add(url):
-            known = {str(one) for one in apprise.manager_plugins.NotificationManager().schemas()}
             wrong = "is no address of its kind, or lacks a part"
             if scheme not in known:
                 wrong = f"is of no kind that apprise knows{nearest(scheme, known)}"
@@ -194,7 +198,7 @@ class News:
         if not self.addresses:
             return
         if self._thread is None:
-            self._thread = threading.Thread(target=self._work, name="news", daemon=True)
+            self._thread = threading.Thread(target=self._work, name=NEWS, daemon=True)
             self._thread.start()
         self._queue.put(message)
 
@@ -234,13 +238,27 @@ def announced(options: Options, interrupts: Interrupts) -> Iterator[News]:
     if options.dry_run:  # addresses are looked at, and nobody is told
         yield News(options.study)
         return
+    with _kept_back():
+        try:
+            yield news
+        except BaseException as error:
+            news.failed(error)
+            raise
+        finally:
+            news.close(interrupts)
+
+
+@contextlib.contextmanager
+def _kept_back() -> Iterator[None]:
+    """Neither workers nor code of the user's inherit the variable; a notebook's next command finds
+    it again.
+    """
+    told = os.environ.pop(NOTIFY, None)
     try:
-        yield news
-    except BaseException as error:
-        news.failed(error)
-        raise
+        yield
     finally:
-        news.close(interrupts)
+        if told is not None:
+            os.environ[NOTIFY] = told
 
 
 def _best(run: Run, value: float) -> str:

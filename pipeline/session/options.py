@@ -8,6 +8,7 @@ MLRUNS = "mlruns"
 BEST = "best"  # the trial that --around is about
 AUTO = "auto"  # the record that --warm-start is to choose itself
 NOTIFY = "PIPELINE_NOTIFY"  # addresses to be told, in the environment
+NEWS = "news"  # the thread that tells them
 HANDED_OVER = "handed-over.json"  # the file of a study that another program made, for a moment
 
 
