@@ -6,7 +6,16 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.analysis.expense import Expense, digits, expense, hours, parts, price_of
+from pipeline.analysis.expense import (
+    OTHERS,
+    Expense,
+    amount,
+    digits,
+    expense,
+    hours,
+    parts,
+    price_of,
+)
 from pipeline.doctor.recorded import read as seen
 from pipeline.record.ledger import read_events
 from pipeline.record.record import Record
@@ -41,7 +50,7 @@ def test_every_epoch_counts_once_on_what_it_was_trained(folder: Path) -> None:
     epochs = sum(len(run.epochs) for run in record.runs.values())
     whole = expense(record, record.runs.values())
     assert whole == Expense(len(record.runs), pytest.approx(epochs / 100), 0.0)
-    found = parts(record)
+    found = dict(parts(record))
     assert [*found][:4] == [arm.name for arm, _ in record.study.arms()]
     assert {"the search", "the race"} <= {*found}
     runs = [run.key for own in found.values() for run in own]
@@ -56,13 +65,48 @@ def test_every_epoch_counts_once_on_what_it_was_trained(folder: Path) -> None:
     assert expense(early, early.runs.values()).gpu_hours == pytest.approx(epochs / 100)
 
     # another session on GPUs, from the middle of the epochs on
-    times = sorted(epoch["time"] for run in record.runs.values() for epoch in run.epochs)
-    middle = times[len(times) // 2]
-    later = sum(time >= middle for time in times)
-    record.sessions.append(replace(record.sessions[0], gpus=2.0, time=middle))
-    both = expense(record, record.runs.values())
-    assert both.gpu_hours == pytest.approx(2 * later / 100)
-    assert both.core_hours == pytest.approx((epochs - later) / 100)
+    seqs = sorted(seq for run in record.runs.values() for seq in run.epoch_seqs)
+    middle = seqs[len(seqs) // 2]
+    later = sum(seq >= middle for seq in seqs)
+    first = record.sessions[0]
+    for time in (first.time + 1e6, first.time - 1e6):  # a clock that went on, or back
+        record.sessions = [first, replace(first, gpus=2.0, seq=middle, time=time)]
+        both = expense(record, record.runs.values())
+        assert both.gpu_hours == pytest.approx(2 * later / 100)
+        assert both.core_hours == pytest.approx((epochs - later) / 100)
+
+
+def test_an_arm_may_be_called_as_another_part(tmp_path: Path) -> None:
+    arms: dict[str, dict[str, object]] = {"baseline": {}}
+    arms |= {
+        name: {"augment.strength": 0.1 * at} for at, name in enumerate(("the search", "all"), 1)
+    }
+    study = small_study(num_trials=3, num_rungs=2).override(
+        {"ablation.design": {"name": "arms", "arms": arms}}
+    )
+    folder = tmp_path / "small-digits"
+    drive(open_plan(folder, study), Worker(seconds=lambda _: SECONDS))
+    record = record_of(folder, price=50.0)
+    found = parts(record)
+    names = [name for name, _ in found]
+    assert {"'the search'", "'all'", "the search"} <= {*names}
+    assert len(names) == len({*names})
+    assert sorted(run.key for _, runs in found for run in runs) == sorted(record.runs)
+    assert {run.kind for run in dict(found)["the search"]} == {"trial"}
+    assert [run.arm for run in dict(found)["'all'"]] == ["all"] * len(dict(found)["'all'"])
+    assert "all" in OTHERS
+    english, other, _ = chinese(read(record, folder))
+    assert "| 'the search' |" in markdown.render(english)
+    assert "| 'all' |" in markdown.render(other)
+
+
+def test_numbers_are_plain() -> None:
+    told = {12345.67: "12345.67", 1234567.0: "1234567", 50.0: "50", 2.5: "2.5", 1e-5: "0.00001"}
+    assert {value: amount(value) for value in told} == told
+    assert amount(price("123456789.25")) == "123456789.25"
+    shown = {0.0: "0", 1e-5: "<0.0001", 1e-4: "0.0001", 0.00123: "0.0012", 0.05: "0.05"}
+    shown |= {0.1: "0.10", 12.345: "12.35", 1234.5: "1,234", 1234567.0: "1,234,567"}
+    assert {value: digits(value) for value in shown} == shown
 
 
 def test_the_price_is_that_which_was_given_last(folder: Path) -> None:

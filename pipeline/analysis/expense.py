@@ -8,6 +8,7 @@ epochs that were lost with a worker.
 from bisect import bisect_right
 from collections.abc import Iterable
 from dataclasses import dataclass
+from decimal import Decimal
 
 from pipeline.record.events import Session
 from pipeline.record.record import Record
@@ -22,6 +23,9 @@ SEARCH, TUNING, RACED, SOURCES, APART = (
     "what takes the ± apart",
     "runs that are no part of the study any more",
 )
+ALL = "all"
+OTHERS = (SEARCH, TUNING, RACED, SOURCES, APART, ALL)
+LEAST = 1e-4  # below it digits are of no use
 
 
 @dataclass(frozen=True)
@@ -46,14 +50,14 @@ def price_of(record: Record) -> float | None:
 
 def expense(record: Record, runs: Iterable[Run]) -> Expense:
     """Of these runs; an epoch is on what the session trained on in which it was recorded."""
-    begins = [session.time for session in record.sessions]
+    begins = [session.seq for session in record.sessions]  # clocks may go back
     held = tuple(map(_held, record.sessions))
     cores = gpus = 0.0
     guessed, num_runs = False, 0
     for run in runs:
         num_runs += bool(run.epochs)
-        for epoch in run.epochs:
-            at = bisect_right(begins, epoch["time"]) - 1
+        for epoch, seq in zip(run.epochs, run.epoch_seqs, strict=True):
+            at = bisect_right(begins, seq) - 1
             share, known = held[max(at, 0)] if held else (0.0, True)
             cores += epoch["seconds"] * (share == 0)
             gpus += epoch["seconds"] * share
@@ -63,18 +67,23 @@ def expense(record: Record, runs: Iterable[Run]) -> Expense:
     return Expense(num_runs, cores / HOUR, gpus / HOUR, money, guessed)
 
 
-def parts(record: Record) -> dict[str, list[Run]]:
-    """What the study's runs were for → those; each run once, arms in the order of the table."""
+def parts(record: Record) -> list[tuple[str, list[Run]]]:
+    """(what runs of the study were for, those); each run once, arms first, in the order of the
+    table. An arm that is called as another part or as the sum is `'the search'`.
+    """
     apart = {run.key for run in record.apart()}
-    found: dict[str, list[Run]] = {name: [] for name in record.arms()}
+    arms: dict[str, list[Run]] = {name: [] for name in record.arms()}
+    others: dict[str, list[Run]] = {}
     for run in record.runs.values():
-        found.setdefault(APART if run.key in apart else _of(run), []).append(run)
-    return {name: runs for name, runs in found.items() if runs}
+        if run.kind == "arm" and run.key not in apart:
+            arms.setdefault(run.arm, []).append(run)
+        else:
+            others.setdefault(APART if run.key in apart else _of(run), []).append(run)
+    named = [(f"'{name}'" if name in OTHERS else name, runs) for name, runs in arms.items()]
+    return [(name, runs) for name, runs in (*named, *others.items()) if runs]
 
 
 def _of(run: Run) -> str:
-    if run.kind == "arm":
-        return run.arm
     if run.kind == "source":
         return SOURCES
     return {"": SEARCH, RACE: RACED}.get(run.search, TUNING)
@@ -98,5 +107,12 @@ def hours(one: Expense) -> str:
 
 
 def digits(value: float) -> str:
-    """`1,234`, `12.3`, `0.0012`."""
+    """`1,234`, `12.30`, `0.0012`, `<0.0001`."""
+    if 0 < value < LEAST:
+        return "<0.0001"
     return f"{value:,.0f}" if value >= 100 else f"{value:.2f}" if value >= 0.1 else f"{value:.2g}"
+
+
+def amount(value: float) -> str:
+    """A price as it was given: `12345.67`, `50`, `0.00001`."""
+    return f"{Decimal(repr(value)):f}".removesuffix(".0")

@@ -82,6 +82,7 @@ class Runs:
         run, metrics = self.runs[event.run], event.metrics
         if metrics["epoch"] == len(run.epochs) + 1:
             run.epochs.append({**metrics, "time": event.time})
+            run.epoch_seqs.append(event.seq)
 
     def _rung(self, event: events.Rung) -> None:
         run = self.runs[event.run]

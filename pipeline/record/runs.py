@@ -47,6 +47,7 @@ class Run:
     status: Status = "new"
     rung: int = -1  # the rung it was last sent to
     epochs: list[dict[str, float]] = field(default_factory=list)  # epochs[i]["epoch"] == i + 1
+    epoch_seqs: list[int] = field(default_factory=list)  # the numbers of their events
     rungs: dict[int, float] = field(default_factory=dict)  # rung → what ranks it there, of val
     best_epoch: int = 0
     num_params: int = 0
