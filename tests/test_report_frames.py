@@ -5,6 +5,7 @@ same.
 import csv
 import io
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -47,6 +48,21 @@ def findings(tmp_path_factory: pytest.TempPathFactory) -> Findings:
 @pytest.fixture(scope="module")
 def found(findings: Findings) -> dict[str, pd.DataFrame]:
     return frames.read(findings)
+
+
+def test_an_unfinished_run_is_of_the_session_that_recorded_it_whatever_the_clock(
+    tmp_path: Path,
+) -> None:
+    book = Scribe(tmp_path, make_study(num_trials=0, replicates=3))
+    book.session(commit="aaaa")
+    book.arm("baseline", 1, status="running")
+    book.session(commit="bbbb")
+    book.arm("baseline", 2, status="running")
+    record = book.record()
+    first, second = record.sessions
+    record.sessions[1] = replace(second, time=first.time - 1e6)  # the clock went back
+    table = frames.read(read(record))["runs"].set_index("replicate")
+    assert [table.commit[replicate] for replicate in (1, 2)] == ["aaaa", "bbbb"]
 
 
 def hostile(folder: Path) -> Findings:

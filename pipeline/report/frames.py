@@ -74,10 +74,7 @@ def _runs(
     """
     levels = {arm.name: arm.levels for arm in study.ablation.design.expand()}
     own = study.baseline.further
-    begun = (
-        [session.seq for session in record.sessions],
-        [session.time for session in record.sessions],
-    )
+    begun = [session.seq for session in record.sessions]
     for run in record.runs.values():
         line: dict[str, object] = {
             "study": study.name,
@@ -99,7 +96,7 @@ def _runs(
             "data_fingerprint": run.data or record.data["fingerprint"],
             "config_fingerprint": fingerprints[run.key],
         }
-        session = _session(run, record, *begun)
+        session = _session(run, record, begun)
         line |= {
             "commit": session.commit if session else None,
             "device": session.machine.get("device") if session else None,
@@ -144,14 +141,12 @@ def _seeds(run: Run, study: Study) -> dict[str, object]:
     return {"split_seed": split, "init_seed": seeds.weights, "order_seed": seeds.run}
 
 
-def _session(
-    run: Run, record: Record, seqs: Sequence[int], times: Sequence[float]
-) -> Session | None:
-    """The session that the run ended in; of an unfinished one, that of its last epoch."""
-    if run.ended_seq >= 0:
-        place = bisect_right(seqs, run.ended_seq)
-    else:
-        place = bisect_right(times, run.epochs[-1]["time"]) if run.epochs else 0
+def _session(run: Run, record: Record, seqs: Sequence[int]) -> Session | None:
+    """The session that the run ended in; of an unfinished one, that of its last epoch. By their
+    order in the ledger: clocks may go back.
+    """
+    last = run.ended_seq if run.ended_seq >= 0 else max(run.epoch_seqs, default=-1)
+    place = bisect_right(seqs, last)
     return record.sessions[place - 1] if place else None
 
 
