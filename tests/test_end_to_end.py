@@ -95,6 +95,7 @@ def test_mlflow_holds_every_point_once_under_nested_runs(
     assert commands.mlflow_rows(home, "select distinct status from runs") == [("FINISHED",)]
     reported = {path.name for path in (home / "artifacts").rglob("report/**/*")}
     assert {"report.html", "report.md", "ablation.tex", "arms.csv"} <= reported
+    assert "augmented-01.png" in reported
 
 
 def test_again_trains_nothing_and_a_larger_budget_only_what_is_missing(

@@ -1,5 +1,6 @@
 """What training sees of a picture, as `pipeline.doctor --preview` draws it."""
 
+import io
 from pathlib import Path
 from typing import Any
 
@@ -7,10 +8,23 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from pipeline.analysis.augmented import (
+    MAX_ROWS,
+    MAX_SIDE,
+    SHOWN,
+    Kept,
+    augmented,
+    keep,
+    kept,
+    sheets_path,
+)
+from pipeline.analysis.preview import rows, sheets
 from pipeline.core.augmentation.config import AUGMENTS, Amounts
 from pipeline.core.config import TrainConfig
-from pipeline.doctor.preview import SHOWN, augmented, require_place, rows, sheet
+from pipeline.doctor.preview import require_place, sheet
 from pipeline.errors import UserError
+from pipeline.report.document import Gallery, Text
+from pipeline.report.sections.augmented import blocks as section
 from pipeline.study.load import load_study
 from pipeline.study.space import Float, Space
 from tests.records import with_arms
@@ -96,3 +110,48 @@ def test_nothing_else_is_written_over(tmp_path: Path) -> None:
         require_place(tmp_path / "sheet.jpg")
     with pytest.raises(UserError, match="there is no folder"):
         require_place(tmp_path / "none" / "sheet.png")
+
+
+def test_the_report_keeps_what_it_can_show(tmp_path: Path) -> None:
+    study, path = small_study(), sheets_path(tmp_path)
+    made = sheets(study, PICTURES[:, :1])
+    keep(path, made)
+    both = kept(path, study)
+    assert both.num_rows == 5
+    (found,) = both.sheets
+    assert (found.arms, found.augment) == (made[0].arms, "notes, strength 1")
+    assert [row.title for row in found.rows] == [row.title for row in made[0].rows]
+    assert found.picture.shape == (3, MAX_SIDE, MAX_SIDE)
+    assert (found.picture[0, ::2, ::2] == PICTURES[0, 0]).all(), "a small picture, enlarged"
+    blocks = list(section(both))
+    galleries = [block for block in blocks if isinstance(block, Gallery)]
+    labels = [thumb.label for thumb in galleries[0].items]
+    assert labels == [row.title for row in made[0].rows]
+    with Image.open(io.BytesIO(galleries[0].items[0].png)) as image:
+        assert image.size == ((SHOWN + 1) * MAX_SIDE, MAX_SIDE)
+    before = path.stat().st_mtime_ns
+    keep(path, made)
+    assert path.stat().st_mtime_ns == before, "written where it differs alone"
+    assert kept(path, with_arms(study, {"plain": {}, "other": {"augment.strength": 1.0}})) == Kept()
+    whole = path.read_bytes()
+    for damaged in (b"", whole[:-40], whole.replace(b"strips", b"string")):
+        path.write_bytes(damaged)
+        assert kept(path, study) == Kept()
+    assert kept(tmp_path / "none", study) == Kept()
+
+
+@pytest.mark.parametrize("num", [2, MAX_ROWS, MAX_ROWS + 3])
+def test_of_many_rows_the_first_are_kept_and_the_rest_counted(num: int, tmp_path: Path) -> None:
+    amounts = {f"augment.{name}": 0.02 for name in list(Amounts._fields)[:10]}
+    arms = {"none": {}} | {
+        f"arm {n}": {**amounts, "augment.strength": 1 - n / 100} for n in range(num)
+    }
+    study, path = with_arms(small_study(), arms), sheets_path(tmp_path)
+    made = sheets(study, PICTURES[:, :, :8, :8])
+    keep(path, made)
+    found = kept(path, study)
+    shown = [len(one.rows) for one in found.sheets]
+    assert shown == ([MAX_ROWS // 2] * 2 if num == 2 else [1] * MAX_ROWS)
+    texts = [block.text for block in section(found) if isinstance(block, Text)]
+    more = sum(len(sheet.rows) for sheet in made) - MAX_ROWS
+    assert texts[-1] == f"{more} rows more: pipeline.doctor --preview shows them."

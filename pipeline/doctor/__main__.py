@@ -183,8 +183,9 @@ def _pictures_findings(
 
 
 def _augmented(study: "Study", data: "Data", file: Path) -> "Iterator[Finding]":
+    from pipeline.analysis.augmented import NUM
     from pipeline.doctor.findings import Finding
-    from pipeline.doctor.preview import NUM, sheet
+    from pipeline.doctor.preview import sheet
     from pipeline.errors import PipelineError
 
     train = _inputs(study, data).train

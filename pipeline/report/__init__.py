@@ -60,6 +60,7 @@ def _draw_up(record: Record, home: Path, lang: str) -> tuple["Findings", dict[st
         frame_files,
     )
     from pipeline.report.figures import draw as figures
+    from pipeline.report.sections import augmented
     from pipeline.report.sections.classes import pictures
 
     with _uncollected():
@@ -77,6 +78,7 @@ def _draw_up(record: Record, home: Path, lang: str) -> tuple["Findings", dict[st
     for name, drawing in drawings.items():
         drawn_up |= {f"figures/{name}.svg": drawing.svg, f"figures/{name}.png": drawing.png}
     drawn_up |= pictures(findings.answers, findings.ablation)
+    drawn_up |= augmented.pictures(findings.augmented)
     texts = compose.texts(findings, {name: drawing.svg for name, drawing in drawings.items()}, lang)
     drawn_up |= {name: text.encode("utf-8", "replace") for name, text in texts.items()}
     return findings, files.listed(drawn_up)

@@ -6,6 +6,7 @@ from functools import cached_property
 from pathlib import Path
 
 from pipeline.analysis.answers import Answers, read_answers
+from pipeline.analysis.augmented import Kept, kept, sheets_path
 from pipeline.analysis.diagnosis import collapsing, unconverged
 from pipeline.analysis.fairness import mismatched, post_hoc, refusal
 from pipeline.analysis.few_pictures import few_pictures, labelled
@@ -29,8 +30,8 @@ from pipeline.report.language import translate
 from pipeline.report.language.catalogue import catalogue
 from pipeline.report.language.translator import Translator
 from pipeline.report.sections import ablation as ablation_text
-from pipeline.report.sections import classes as classes_text
 from pipeline.report.sections import (
+    augmented,
     data_share,
     effects,
     expense,
@@ -45,6 +46,7 @@ from pipeline.report.sections import (
     variance,
     winners_curse,
 )
+from pipeline.report.sections import classes as classes_text
 from pipeline.report.sections import diagnosis as diagnosis_text
 from pipeline.report.sections import importance as importance_text
 from pipeline.report.sections import search as search_text
@@ -79,6 +81,7 @@ class Findings:
     warnings: tuple[str, ...]
     fingerprints: Mapping[str, str]  # run → that of its config as it was recorded
     front: Front | None  # None: the search has one objective
+    augmented: Kept
 
     @cached_property
     def importance(self) -> Importance | None:
@@ -141,6 +144,7 @@ def read(record: Record, home: Path | None = None) -> Findings:
         warnings,
         fingerprints,
         read_front(record, study),
+        kept(sheets_path(home), study) if home is not None else Kept(),
     )
 
 
@@ -207,6 +211,7 @@ def _blocks(findings: Findings, dropped: frozenset[str]) -> Iterator[Block]:
             "Learning curves of every arm: accuracy and loss on train and val against epoch",
         )
     yield from diagnosis_text.blocks(findings.diagnosis, findings.ablation)
+    yield from augmented.blocks(findings.augmented)
     yield from classes_text.blocks(findings.answers, findings.ablation, dropped=dropped)
     raced = tuple(race.blocks(findings.record, findings.ablation))
     again = "" if raced else winners_curse.sentence(findings.search, findings.ablation)

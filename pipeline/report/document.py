@@ -128,10 +128,13 @@ class Thumb:
 
 @dataclass(frozen=True)
 class Gallery:
-    """Pictures side by side; formats without room for them leave it out."""
+    """Pictures side by side, or `wide` ones under each other; formats without room for them leave
+    it out.
+    """
 
     caption: str
     items: tuple[Thumb, ...]
+    wide: bool = False
 
 
 Block = Heading | Text | Bullets | Code | Table | Figure | Runs | Gallery

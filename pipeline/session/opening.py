@@ -18,7 +18,7 @@ from pipeline.core import CORE_VERSION
 from pipeline.core.precision import fast_precision, is_emulated, resolve_precision
 from pipeline.counts import plural
 from pipeline.data.listing import FIRST_RULES
-from pipeline.errors import MachineError, printable
+from pipeline.errors import MachineError, PipelineError, printable
 from pipeline.frozen import Scalar
 from pipeline.machine import Resources, commit, describe, versions
 from pipeline.record import events
@@ -141,9 +141,10 @@ def open_record(
     asked: Chosen,
     means: Resources,
     listing: str = "",
-) -> None:
+) -> str:
     """Write the header of a new study, then the session's own event; keep the resolved study as
-    JSON. `listing`: digest of what the folder of pictures held.
+    JSON, and what the report shows of augmentation. Gives what to say of that. `listing`: digest of
+    what the folder of pictures held.
     """
     tree = study.model_dump(mode="json")
     if not record.begun:
@@ -184,6 +185,23 @@ def open_record(
         raise MachineError(
             f"{printable(ledger.folder)}: cannot write study.json: {error.strerror}"
         ) from error
+    return _keep_preview(study, data, ledger.folder)
+
+
+def _keep_preview(study: Study, data: "Data", folder: Path) -> str:
+    """For the report, what training sees of a picture; gives why not, where that cannot be had."""
+    from pipeline.analysis.augmented import NUM, augmented, keep, sheets_path
+
+    shown = ((data.parts == 0) & (data.labels >= 0)).nonzero()[0][:NUM]
+    if not augmented(study) or not len(shown):
+        return ""
+    from pipeline.analysis.preview import sheets  # torch takes seconds
+
+    try:
+        keep(sheets_path(folder), sheets(study, data.images[shown]))
+    except PipelineError as error:
+        return f"warning: the report will not show augmented pictures: {error}"
+    return ""
 
 
 def _command(options: Options, asked: Chosen, study: Study, folder: Path) -> str:

@@ -141,7 +141,8 @@ class Session:
         listeners: list[Callable[[Event], None]] = [self.record.apply, tracker.put]
         self.ledger.listener = functools.partial(_tell_all, listeners)
         held = (self.study, data, self.ledger, self.record)
-        open_record(*held, self.options, self.asked, means, self.listing)
+        if said := open_record(*held, self.options, self.asked, means, self.listing):
+            self._tell(said)
         plan = self._plan()
         if pace is not None and self.options.time is not None:
             plan.look = timetable(pace, means, self.begun, self.options.time).look
@@ -317,13 +318,12 @@ class Session:
         return "complete"
 
     def _farewell(self, status: str, uri: str, experiment: str) -> None:
-        folder = self.ledger.folder
         spent = time.monotonic() - self.begun
         from pipeline.record.mlflow_views import invitation
 
         place = "" if self.options.mlruns == MLRUNS else self.options.mlruns
         self._say(invitation(uri, experiment, place))
-        closing = [f"{status} after {spent:.0f} s; everything is in {folder}"]
+        closing = [f"{status} after {spent:.0f} s; everything is in {self.ledger.folder}"]
         if status != "complete":
             fresh = ", without --fresh" if self.options.fresh else ""
             closing.append(f"to go on from here, run the same command again{fresh}")

@@ -10,6 +10,7 @@ import os
 import tokenize
 import zipfile
 import zlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,19 @@ Floats = npt.NDArray[np.float32]
 Bytes = npt.NDArray[np.uint8]
 MAX_WRONG, MAX_SIDE, MAX_POINTS = 24, 64, 400
 MAX_BYTES = 2**30  # of a member when unpacked: twenty million pictures' answers take less
+UNREADABLE = (
+    OSError,
+    ValueError,
+    TypeError,
+    LookupError,
+    RuntimeError,
+    EOFError,
+    SyntaxError,
+    zipfile.BadZipFile,
+    zlib.error,
+    tokenize.TokenError,
+    MemoryError,
+)  # what a file that is missing or damaged may raise
 ABOUT, LAYERS = "about", ("middle", "top")
 EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest date that a zip file knows
 
@@ -86,11 +100,15 @@ def evidence_path(study_folder: Path, key: str) -> Path:
 
 
 def write(path: Path, evidence: Evidence) -> str:
+    """`put` it; the same evidence makes the same bytes."""
+    return put(path, _pack(evidence))
+
+
+def put(path: Path, content: bytes) -> str:
     """Write the file as a whole or not at all, make sure that it is on disk, return its SHA-256.
 
-    The same evidence makes the same bytes. Raises MachineError where the disk refuses.
+    Raises MachineError where the disk refuses.
     """
-    content = _pack(evidence)
     scratch = path.with_name(f".{path.name}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -116,23 +134,11 @@ def read(path: Path) -> Evidence | None:
     try:
         with zipfile.ZipFile(path) as archive:
             return _unpack(archive)
-    except (
-        OSError,
-        ValueError,
-        KeyError,
-        TypeError,
-        LookupError,
-        RuntimeError,
-        EOFError,
-        SyntaxError,
-    ):
-        return None
-    except (zipfile.BadZipFile, zlib.error, tokenize.TokenError, MemoryError):
+    except UNREADABLE:
         return None
 
 
 def _pack(evidence: Evidence) -> bytes:
-    """An .npz file without the dates and permissions that would make two of them differ."""
     judged, wrong = evidence.judged, evidence.wrong
     shown = [{"layer": e.layer, "module": e.module} for e in evidence.embeddings]
     about = {
@@ -152,8 +158,15 @@ def _pack(evidence: Evidence) -> bytes:
     for number, embedding in enumerate(evidence.embeddings):
         members[f"points{number}"] = embedding.points.astype("<f4")
         members[f"labels{number}"] = embedding.true.astype("<i8")
-    packed = io.BytesIO()
-    with zipfile.ZipFile(packed, "w") as archive:
+    return packed(members)
+
+
+def packed(members: Mapping[str, npt.NDArray[Any]]) -> bytes:
+    """An .npz file of these arrays, without the dates and permissions that would make two of them
+    differ.
+    """
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as archive:
         for name, array in members.items():
             plain = io.BytesIO()
             np.lib.format.write_array(
@@ -162,28 +175,28 @@ def _pack(evidence: Evidence) -> bytes:
             member = zipfile.ZipInfo(f"{name}.npy", EPOCH)
             member.create_system = 3
             archive.writestr(member, plain.getvalue(), zipfile.ZIP_DEFLATED, 6)
-    return packed.getvalue()
+    return file.getvalue()
 
 
 def _unpack(archive: zipfile.ZipFile) -> Evidence:
     """Raises ValueError and others where anything is not as `_pack` makes it."""
-    about = json.loads(_array(archive, ABOUT, np.uint8, 1).tobytes())
-    _require(about["split"] in ("test", "val"))
-    true, pred = (_array(archive, name, np.int64, 1) for name in ("true", "pred"))
+    about = json.loads(array(archive, ABOUT, np.uint8, 1).tobytes())
+    require(about["split"] in ("test", "val"))
+    true, pred = (array(archive, name, np.int64, 1) for name in ("true", "pred"))
     true_prob, pred_prob = (
-        _array(archive, name, np.float32, 1) for name in ("true_prob", "pred_prob")
+        array(archive, name, np.float32, 1) for name in ("true_prob", "pred_prob")
     )
-    _require(len(true) == len(pred) == len(true_prob) == len(pred_prob))
-    _require(all((part >= 0).all() for part in (true, pred)))
-    _require(all(((part >= 0) & (part <= 1.001)).all() for part in (true_prob, pred_prob)))
-    rows, pictures = _array(archive, "rows", np.int64, 1), _array(archive, "pictures", np.uint8, 4)
+    require(len(true) == len(pred) == len(true_prob) == len(pred_prob))
+    require(all((part >= 0).all() for part in (true, pred)))
+    require(all(((part >= 0) & (part <= 1.001)).all() for part in (true_prob, pred_prob)))
+    rows, pictures = array(archive, "rows", np.int64, 1), array(archive, "pictures", np.uint8, 4)
     files = tuple(about["files"])
-    _require(
+    require(
         len(rows) == len(pictures) == len(files) <= MAX_WRONG
         and all(isinstance(file, str) for file in files)
     )
-    _require(bool(((rows >= 0) & (rows < len(true))).all()))
-    _require(pictures.shape[1] == 3 and pictures.shape[2] == pictures.shape[3] <= MAX_SIDE)
+    require(bool(((rows >= 0) & (rows < len(true))).all()))
+    require(pictures.shape[1] == 3 and pictures.shape[2] == pictures.shape[3] <= MAX_SIDE)
     judged, wrong = Judged(true, pred, true_prob, pred_prob), Wrong(rows, pictures, files)
     embeddings = tuple(
         _embedding(archive, number, shown) for number, shown in enumerate(about["embeddings"])
@@ -192,30 +205,30 @@ def _unpack(archive: zipfile.ZipFile) -> Evidence:
 
 
 def _embedding(archive: zipfile.ZipFile, number: int, shown: dict[str, str]) -> Embedding:
-    points = _array(archive, f"points{number}", np.float32, 2)
-    labels = _array(archive, f"labels{number}", np.int64, 1)
-    _require(shown["layer"] in LAYERS and isinstance(shown["module"], str))
-    _require(points.shape == (len(labels), 2) and len(labels) <= MAX_POINTS)
-    _require(bool(np.isfinite(points).all()) and bool((labels >= 0).all()))
+    points = array(archive, f"points{number}", np.float32, 2)
+    labels = array(archive, f"labels{number}", np.int64, 1)
+    require(shown["layer"] in LAYERS and isinstance(shown["module"], str))
+    require(points.shape == (len(labels), 2) and len(labels) <= MAX_POINTS)
+    require(bool(np.isfinite(points).all()) and bool((labels >= 0).all()))
     return Embedding(shown["layer"], shown["module"], points, labels)
 
 
-def _array(
+def array(
     archive: zipfile.ZipFile, name: str, kind: type[np.generic], ndim: int
 ) -> npt.NDArray[Any]:
-    """A member whose header says exactly what is there; nothing is set aside for what a header
-    merely claims.
+    """A member of what `packed` made, whose header says exactly what is there; nothing is set aside
+    for what a header merely claims. Raises ValueError and others, as `UNREADABLE` lists them.
     """
-    _require(archive.getinfo(f"{name}.npy").file_size <= MAX_BYTES)
+    require(archive.getinfo(f"{name}.npy").file_size <= MAX_BYTES)
     file = io.BytesIO(archive.read(f"{name}.npy"))
-    _require(np.lib.format.read_magic(file) == (1, 0))
+    require(np.lib.format.read_magic(file) == (1, 0))
     shape, by_column, dtype = np.lib.format.read_array_header_1_0(file)
-    _require(dtype == np.dtype(kind).newbyteorder("<") and len(shape) == ndim and not by_column)
+    require(dtype == np.dtype(kind).newbyteorder("<") and len(shape) == ndim and not by_column)
     values = np.frombuffer(file.read(), dtype)
     return values.reshape(shape).astype(kind)
 
 
-def _require(truth: bool | np.bool) -> None:
+def require(truth: bool | np.bool) -> None:
     if not truth:
         raise ValueError("not as it was written")
 

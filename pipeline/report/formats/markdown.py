@@ -65,7 +65,7 @@ def _block(block: Block, home: Mapping[str, int], say: Say) -> str:
             return f"![{escape(alt)}](figures/{name}.svg)\n\n{escape(caption)}"
         case Table():
             return _table(block, home)
-        case Gallery(caption, items):
+        case Gallery(caption, items, _):
             shown = [
                 f"- ![{escape(item.alt)}](figures/{item.name}.png) {escape(item.label)}"
                 for item in items

@@ -79,12 +79,12 @@ def _block(block: Block, say: Translator) -> Block:
             return table(block, say)
         case Figure(name, caption, alt):
             return Figure(name, say.text(caption), say.text(alt))
-        case Gallery(caption, items):
+        case Gallery(caption, items, wide):
             thumbs = (
                 replace(item, label=say.phrase("thumbs", item.label), alt=say.text(item.alt))
                 for item in items
             )
-            return Gallery(say.text(caption), tuple(thumbs))
+            return Gallery(say.text(caption), tuple(thumbs), wide)
         case Runs():
             return _runs(block, say)
         case Code():
