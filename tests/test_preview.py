@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from pipeline.analysis.augmented import (
+    GAP,
     MAX_ROWS,
     MAX_SIDE,
     SHOWN,
@@ -128,7 +129,7 @@ def test_the_report_keeps_what_it_can_show(tmp_path: Path) -> None:
     labels = [thumb.label for thumb in galleries[0].items]
     assert labels == [row.title for row in made[0].rows]
     with Image.open(io.BytesIO(galleries[0].items[0].png)) as image:
-        assert image.size == ((SHOWN + 1) * MAX_SIDE, MAX_SIDE)
+        assert image.size == ((SHOWN + 1) * MAX_SIDE + SHOWN * GAP, MAX_SIDE)
     before = path.stat().st_mtime_ns
     keep(path, made)
     assert path.stat().st_mtime_ns == before, "written where it differs alone"

@@ -19,6 +19,7 @@ from pipeline.study.study import Study
 
 SHOWN = 6  # results beside the picture itself
 NUM = SHOWN + 1  # pictures that a sheet takes: one, and others to mix it with
+GAP = 2  # pixels between two of them
 MAX_SIDE, MAX_ROWS = 64, 16  # of what is kept for the report, all arms together
 Bytes = npt.NDArray[np.uint8]
 
@@ -128,9 +129,12 @@ def _small(pixels: Bytes) -> Bytes:
 
 def strip_png(picture: Bytes, row: Row) -> bytes:
     """The picture and what came of it, side by side, as a PNG of few colours."""
-    line = np.concatenate([picture, *row.results], axis=2)
+    gap = np.full((3, picture.shape[1], GAP), 0xFF, np.uint8)
+    line = [picture, *(part for one in row.results for part in (gap, one))]
     buffer = io.BytesIO()
-    Image.fromarray(colours(line)).quantize(256).save(buffer, "PNG", optimize=True)
+    Image.fromarray(colours(np.concatenate(line, axis=2))).quantize(256).save(
+        buffer, "PNG", optimize=True
+    )
     return buffer.getvalue()
 
 
