@@ -9,14 +9,16 @@ import time
 from pathlib import Path
 
 import commands
+import pytest
 
 SCRIPT = """
-import subprocess, sys
+import contextlib, subprocess, sys
 from pathlib import Path
 from pipeline.engine import ray_node as node
 from pipeline.engine.interrupts import Interrupts
+from pipeline.machine import Resources
 
-fails, temp = int(sys.argv[1]), Path(sys.argv[2])
+fails, folder, early = int(sys.argv[1]), Path(sys.argv[2]), "early" in sys.argv
 started = []
 
 def init(**options):
@@ -26,13 +28,22 @@ def init(**options):
     started.append(subprocess.Popen(["sleep", "1000"]))
     if len(started) <= fails:
         raise Exception("The current node timed out during startup.")
+    is_up.append(True)
 
+is_up = []
 node.ray.init = init
-try:
-    with node.running(1, temp, Interrupts()):
-        print("runs", [process.poll() for process in started])
-except Exception as error:
-    print(error)
+node.ray.is_initialized = lambda: bool(is_up)
+held = folder, Resources(workers=1, gpus_per_trial=0), Interrupts()
+with node.beforehand(*held) if early else contextlib.nullcontext():
+    if early:
+        print("early", [process.poll() for process in started])
+    try:
+        with node.running(*held) as temp:
+            print("runs", [process.poll() for process in started])
+            assert temp.is_dir()
+        assert not temp.exists()
+    except Exception as error:
+        print(error)
 print("left", [process.wait() for process in started])
 """
 
@@ -43,9 +54,9 @@ GAVE_UP = (
 )
 
 
-def start(fails: int, temp: Path) -> list[str]:
-    temp.mkdir()
-    words = (sys.executable, "-c", SCRIPT, str(fails), str(temp))
+def start(fails: int, folder: Path, *more: str) -> list[str]:
+    folder.mkdir()
+    words = (sys.executable, "-c", SCRIPT, str(fails), str(folder), *more)
     environment = os.environ | {"PYTHONPATH": str(commands.ROOT)}
     return subprocess.run(
         words, env=environment, capture_output=True, text=True, check=True
@@ -58,6 +69,12 @@ def test_ray_is_started_a_second_time_without_what_the_first_try_left(tmp_path: 
     assert start(2, tmp_path / "twice") == [GAVE_UP, f"left [{ended}, {ended}]"]
 
 
+def test_ray_that_was_started_beforehand_is_the_one_that_runs(tmp_path: Path) -> None:
+    assert start(0, tmp_path / "up", "early") == ["early [None]", "runs [None]", "left [0]"]
+    later = [f"early {[0] * 2}", f"runs {[0] * 2 + [None]}", f"left {[0] * 3}"]
+    assert start(2, tmp_path / "down", "early") == later, "where it did not start, once more"
+
+
 def test_ray_that_was_imported_before_without_a_token_is_not_started(tmp_path: Path) -> None:
     code = f"""
 import os
@@ -66,7 +83,8 @@ import ray
 from pathlib import Path
 from pipeline.engine import ray_node as node
 from pipeline.engine.interrupts import Interrupts
-with node.running(1, Path({str(tmp_path)!r}), Interrupts()):
+from pipeline.machine import Resources
+with node.running(Path({str(tmp_path)!r}), Resources(1, 0), Interrupts()):
     print("runs")
 """
     environment = os.environ | {"PYTHONPATH": str(commands.ROOT)}
@@ -134,16 +152,17 @@ def _runs(pid: str, program: str) -> bool:
 
 
 SPARING = """
-import shutil, sys, time
+import sys, time
 from pathlib import Path
 import psutil
 from pipeline.engine import ray_node as node
 from pipeline.engine import ray_tune
 from pipeline.engine.interrupts import Interrupts
-from pipeline.machine import make_anew, temp_folder
+from pipeline.machine import Resources
+from ray.util import placement_group
+from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy as Among
 
-temp = temp_folder(Path(sys.argv[1]))
-make_anew(temp)
+num_gpus = int(sys.argv[2])
 
 def told():
     return {p.pid: " ".join(p.cmdline()) for p in psutil.Process().children(recursive=True)}
@@ -153,29 +172,34 @@ class Worker:
         import os
         return os.getpid()
 
-with node.running(2, temp, Interrupts(), num_gpus=2):
-    print(node.ray.cluster_resources()["GPU"])
+with node.running(Path(sys.argv[1]), Resources(2, num_gpus / 2, num_gpus), Interrupts()):
+    print(node.ray.cluster_resources().get("GPU"))
     deadline = time.monotonic() + 120
     while len(begun := {p for p, words in told().items() if words.startswith("ray::IDLE")}) < 2:
         assert time.monotonic() < deadline, told()
         time.sleep(0.1)
-    actor = ray_tune.class_cache._ActorClassCache().get(Worker).options(num_cpus=1).remote()
+    held = placement_group([{"CPU": 1}, {"CPU": 1}])  # as Tune does
+    assert held.wait(60)
+    time.sleep(2)  # longer than Ray keeps those that no core is free for
+    chosen = ray_tune.class_cache._ActorClassCache().get(Worker)
+    actor = chosen.options(num_cpus=1, scheduling_strategy=Among(held)).remote()
     print(node.ray.get(actor.pid.remote()) in begun)
     print([words for words in told().values() if "monitor.py" in words or "dashboard.py" in words])
-shutil.rmtree(temp)
 """
 
 
+@pytest.mark.parametrize("num_gpus", [0, 2])
 def test_ray_has_the_gpus_it_is_told_of_and_the_workers_that_it_began_are_used(
-    tmp_path: Path,
+    num_gpus: int, tmp_path: Path
 ) -> None:
     environment = os.environ | {"PYTHONPATH": str(commands.ROOT)}
     found = subprocess.run(
-        (sys.executable, "-c", SPARING, str(tmp_path)),
+        (sys.executable, "-c", SPARING, str(tmp_path), str(num_gpus)),
         env=environment,
         capture_output=True,
         text=True,
         check=False,
         timeout=commands.HANGS,
     )
-    assert found.stdout.splitlines() == ["2.0", "True", "[]"], found.stderr
+    told = "2.0" if num_gpus else "None"
+    assert found.stdout.splitlines() == [told, "True", "[]"], found.stderr

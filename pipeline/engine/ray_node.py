@@ -4,6 +4,7 @@ import atexit
 import contextlib
 import logging
 import os
+import shutil
 import sys
 import threading
 from collections.abc import Iterator
@@ -13,7 +14,7 @@ from pipeline.engine import ray_environment
 from pipeline.engine.interrupts import Interrupts
 from pipeline.engine.processes import end_descendants, outlived_by_none, without_garbage
 from pipeline.errors import MachineError, printable
-from pipeline.machine import RAY_FOLDER, make_anew
+from pipeline.machine import RAY_FOLDER, Resources, make_anew, temp_folder
 
 if "ray" not in sys.modules:  # in its workers it is, and has given them their environment
     ray_environment.set_up()
@@ -26,24 +27,47 @@ NEEDLESS = (  # a Python process each, a second of a core: nobody reads what the
     "start_log_monitor",  # hands the workers' output to the driver, which does not ask for it
     "start_monitor",  # the autoscaler's
 )
+LOADED = ("pipeline.engine.ray_segment", "pipeline.engine.worker")  # seconds of a core
+EARLY = contextlib.ExitStack()  # ends a Ray that was started beforehand
 OBJECT_STORE_BYTES = 80 * 2**20  # only dicts travel; pictures are memory-mapped
 
 
 @contextlib.contextmanager
-def running(workers: int, temp: Path, interrupts: Interrupts, num_gpus: int = 0) -> Iterator[None]:
-    """Ray with so many workers and GPUs, in `temp`, which is this user's own; none of its processes
-    outlives the block.
+def running(folder: Path, resources: Resources, interrupts: Interrupts) -> Iterator[Path]:
+    """Ray with the workers and GPUs of `resources`, for the study in `folder`: what was started
+    `beforehand`, or else a new one; none of its processes outlives the block. Gives the temporary
+    folder that it lies in, which is this user's own. Raises MachineError where Ray does not start.
     """
-    over = threading.Event()
+    with EARLY.pop_all() if ray.is_initialized() else _started(folder, resources, interrupts):
+        yield temp_folder(folder)
+
+
+@contextlib.contextmanager
+def beforehand(folder: Path, resources: Resources, interrupts: Interrupts) -> Iterator[None]:
+    """Ray starts, and its workers load what they need, while the block prepares what is to be
+    trained by `running` in it. Where Ray does not start, `running` tries again, and says so.
+    """
+    with EARLY:
+        with contextlib.suppress(MachineError):
+            EARLY.enter_context(_started(folder, resources, interrupts))
+        yield
+
+
+@contextlib.contextmanager
+def _started(folder: Path, resources: Resources, interrupts: Interrupts) -> Iterator[None]:
+    temp, over = temp_folder(folder), threading.Event()
+    make_anew(temp)
     try:
-        _start(workers, num_gpus, temp, interrupts)
-        threading.Thread(
+        _start(resources.workers, resources.num_gpus, temp, interrupts)
+        watch = threading.Thread(
             target=_watch, args=(over, interrupts), name="ray watch", daemon=True
-        ).start()
+        )
+        watch.start()
         yield
     finally:
         over.set()
         _end()
+        shutil.rmtree(temp, ignore_errors=True)
 
 
 def _start(workers: int, num_gpus: int, temp: Path, interrupts: Interrupts) -> None:
@@ -61,6 +85,10 @@ def _start(workers: int, num_gpus: int, temp: Path, interrupts: Interrupts) -> N
     )  # how a worker died is told by the plan, in a line
     for needless in NEEDLESS:
         setattr(ray._private.node.Node, needless, lambda *_, **__: None)
+    # idle workers above the cores that are free are ended: as Tune reserves its cores, all of them
+    os.environ |= {"RAY_num_workers_soft_limit": str(workers)}
+    if not num_gpus:  # what a worker sees of them is settled before it loads torch
+        os.environ |= {"RAY_preload_python_modules": ",".join(LOADED)}
     for last in (False, True):
         # a signal to the whole group (a closed terminal, Slurm) is the driver's to hear: without
         # Ray it could not end cleanly. And of a Ray whose driver was killed, two agents would look

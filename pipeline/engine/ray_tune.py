@@ -26,7 +26,7 @@ from pipeline.engine.queue import Plan
 from pipeline.engine.ray_segment import carry_out, train_segment
 from pipeline.errors import MachineError, PipelineError, printable
 from pipeline.limits import num_killed_for_memory
-from pipeline.machine import Resources, make_anew, temp_folder
+from pipeline.machine import Resources
 from pipeline.record import lease
 
 # isort: split
@@ -275,15 +275,10 @@ def run(
 ) -> None:
     """See `Executor`."""
     segments = Segments(plan, data, resources, interrupts, deadline)
-    temp = temp_folder(segments.folder)
     with explained(segments):
-        make_anew(temp)
         run_log.clear(segments.folder)
-        try:
-            with ray_node.running(resources.workers, temp, interrupts, resources.num_gpus):
-                train(segments, temp / "tune", Heartbeat(segments, on_step))
-        finally:
-            shutil.rmtree(temp, ignore_errors=True)
+        with ray_node.running(segments.folder, resources, interrupts) as temp:
+            train(segments, temp / "tune", Heartbeat(segments, on_step))
 
 
 def train(

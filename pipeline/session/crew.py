@@ -27,6 +27,20 @@ class Crew:
     means: Resources
     executor: "Callable[[], Executor]"
     measured: measure.Measure = measure.measured
+    early: bool = False  # whether the executor's own processes may start before there is a plan
+
+    @contextlib.contextmanager
+    def beforehand(self, folder: Path, interrupts: Interrupts, *, wanted: bool) -> Iterator[None]:
+        """What takes seconds to start is started for the block, where something is to be trained
+        in it.
+        """
+        if not (wanted and self.early):
+            yield
+            return
+        from pipeline.engine.ray_node import beforehand
+
+        with beforehand(folder.resolve(), self.means, interrupts):
+            yield
 
 
 @contextlib.contextmanager
@@ -37,7 +51,9 @@ def hired(options: Options, interrupts: Interrupts, tell: Callable[[str], None])
     if not options.address:
         workers = 1 if options.debug else options.workers
         means = resources(workers, options.gpus_per_trial)
-        yield Crew(means, _in_process if options.debug else _ray_tune)
+        # where time is limited an epoch is measured first, and nothing may disturb that
+        early = not options.debug and options.time is None
+        yield Crew(means, _in_process if options.debug else _ray_tune, early=early)
         return
     if options.address.startswith(CLIENT):
         raise UserError(

@@ -92,9 +92,10 @@ def _conduct(options: Options, interrupts: Interrupts, news: News, *, with_searc
         aside = set_aside(folder) if options.fresh and folder.exists() else None
         ledger = Ledger(folder)
         try:
-            return Session(
-                options, asked, listing, ledger, console, crew, news, with_search=with_search
-            ).run(interrupts)
+            held = options, asked, listing, ledger, console, crew, news
+            session = Session(*held, with_search=with_search)
+            with crew.beforehand(folder, interrupts, wanted=session.record.ended != "complete"):
+                return session.run(interrupts)
         except OSError:
             ledger.check()  # a folder that was taken away explains it
             raise
@@ -124,6 +125,7 @@ class Session:
         self.news, self.with_search, self.begun = news, with_search, time.monotonic()
         self.record = Record.of(ledger.events)
         self.study = resolve(options, asked, self.record)
+        resume.require_settings(self.record, self.study, ledger.folder)
         self.screen = on_screen()  # for the end, which -q leaves
 
     def run(self, interrupts: Interrupts) -> int:
@@ -131,8 +133,6 @@ class Session:
         from pipeline.session.forecast import given_up, timetable
         from pipeline.session.progress import Progress
 
-        means = self.means
-        resume.require_settings(self.record, self.study, self.ledger.folder)
         data = self._prepare()
         self._require_the_same(data)
         pace = self._measured(data)
@@ -141,13 +141,13 @@ class Session:
         listeners: list[Callable[[Event], None]] = [self.record.apply, tracker.put]
         self.ledger.listener = functools.partial(_tell_all, listeners)
         held = (self.study, data, self.ledger, self.record)
-        if said := open_record(*held, self.options, self.asked, means, self.listing):
+        if said := open_record(*held, self.options, self.asked, self.means, self.listing):
             self._tell(said)
         plan = self._plan()
         if pace is not None and self.options.time is not None:
-            plan.look = timetable(pace, means, self.begun, self.options.time).look
+            plan.look = timetable(pace, self.means, self.begun, self.options.time).look
             listeners.append(lambda event: pace.event(event, self.record))
-        outlook = Outlook(self.study, self.ledger, self.record, means.workers, self._tell)
+        outlook = Outlook(self.study, self.ledger, self.record, self.means.workers, self._tell)
         listeners += [outlook.event, self.news.follow(self.record)]
         problem: Exception | None = None
         verbosity, debug = self.options.verbosity, self.options.debug
@@ -158,7 +158,7 @@ class Session:
             try:
                 self._train(
                     plan,
-                    means,
+                    self.means,
                     data,
                     interrupts,
                     functools.partial(_step_all, (self.ledger, outlook, progress, self.news)),
