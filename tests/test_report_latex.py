@@ -133,6 +133,11 @@ def test_a_paper_s_table_is_one_tabular_of_the_columns_asked_for(
         assert {row.replace(r"\&", "").count("&") for row in rows} == {kept + more - 1}
         assert len(rows) >= len(found.ablation.rows)
     assert r"\params" not in paper(found, ("arm", "score")).table
+    narrow = paper(found, ("arm", "score"), line=240.0)
+    wide = paper(found, ("arm", "score"), line=2000.0)
+    assert narrow.over == wide.over == 0
+    assert r"\parbox" not in wide.table
+    assert paper(found, ("arm", "score"), line=60.0).over > 0
 
 
 def test_stars_say_the_level_of_holm_s_p(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from pipeline.report.language.catalogue import LANGUAGES
 from pipeline.screen import folded, steadily
 from pipeline.session.cli import derived, guarded, parser
 from pipeline.session.options import Options
+from pipeline.session.values import positive
 
 if TYPE_CHECKING:
     from pipeline.record.record import Record
@@ -53,9 +54,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     flags.add_argument(
         "--stars", action="store_true", help="of --tex: the level of p as stars at the differences"
     )
+    flags.add_argument(
+        "--width",
+        type=positive,
+        metavar="POINTS",
+        help="of --tex: of the line that it is to fit (default: 345, a page of article; a column "
+        "of two has about 240)",
+    )
     args = flags.parse_args(argv)
-    if (args.columns or args.stars) and not args.tex:
-        raise UserError("--columns, --stars: they say what --tex FILE.tex writes; give it too")
+    if (args.columns or args.stars or args.width) and not args.tex:
+        raise UserError(
+            "--columns, --stars, --width: they say what --tex FILE.tex writes; give it too"
+        )
     if args.tex and args.check:
         raise UserError("--check: the report's own files are checked, not that of --tex")
     from pipeline.report import drift, write_report
@@ -82,6 +92,7 @@ def _paper(record: "Record", home: Path, args: argparse.Namespace) -> int:
     not such a file.
     """
     from pipeline.report.compose import read
+    from pipeline.report.formats.latex import LINE
     from pipeline.report.paper import MARK, USUAL, paper
 
     if args.tex.suffix != ".tex":
@@ -94,8 +105,13 @@ def _paper(record: "Record", home: Path, args: argparse.Namespace) -> int:
                 "another name"
             )
     names = args.columns.split(",") if args.columns else USUAL
+    line = float(args.width or LINE)
     made = paper(
-        read(record, home), [name.strip() for name in names], stars=args.stars, lang=args.lang
+        read(record, home),
+        [name.strip() for name in names],
+        stars=args.stars,
+        lang=args.lang,
+        line=line,
     )
     try:
         args.tex.write_text(made.table, encoding="utf-8")
@@ -109,7 +125,8 @@ def _paper(record: "Record", home: Path, args: argparse.Namespace) -> int:
         said.append(f"left out, since the study has nothing to say there: {listed(made.absent)}")
     if made.over:
         said.append(
-            f"it is {made.over:.0f} points wider than a line of 345, even in the smallest letters: "
+            f"it is {made.over:.0f} points wider than a line of {line:.0f}, even in the smallest "
+            "letters: "
             "ask for fewer columns, or take it in across the page (table*)"
         )
     print(folded("\n".join(said)))

@@ -41,7 +41,7 @@ STARS = (0.001, 0.01, 0.05)
 @dataclass(frozen=True)
 class Paper:
     """table, notes: LaTeX; absent: columns asked for that the study has nothing for; over: points
-    by which the table is wider than a line of 345 even in the smallest letters.
+    by which the table is wider than the line even in the smallest letters.
     """
 
     table: str
@@ -51,10 +51,15 @@ class Paper:
 
 
 def paper(
-    findings: Findings, columns: Sequence[str] = USUAL, *, stars: bool = False, lang: str = "en"
+    findings: Findings,
+    columns: Sequence[str] = USUAL,
+    *,
+    stars: bool = False,
+    lang: str = "en",
+    line: float = latex.LINE,
 ) -> Paper:
-    """The columns in the order asked for; `stars` say the level of Holm's p at the differences.
-    Raises UserError where there is no such column.
+    """The columns in the order asked for, to fit a line of so many points; `stars` say the level of
+    Holm's p at the differences. Raises UserError where there is no such column.
     """
     for name in columns:
         if name not in NAMES:
@@ -75,7 +80,7 @@ def paper(
         say = Translator(catalogue(lang), [row.arm for row in findings.ablation.rows])
         whole, notes = translate.table(whole, say), list(map(say.text, notes))
     there = {column.name for column in whole.columns}
-    table, over = latex.tabular(_chosen(whole, columns), lang)
+    table, over = latex.tabular(_chosen(whole, columns), lang, line)
     absent = tuple(name for name in columns if name not in there)
     return Paper(MARK + table, MARK + latex.noted(notes, lang), absent, over)
 

@@ -75,15 +75,17 @@ def render(
     return "\n".join(parts)
 
 
-def tabular(block: Table, lang: str = "en") -> tuple[str, float]:
-    """(one tabular of the whole table, in the largest letters in which it fits a line; the points
-    by which it is wider than that even in the smallest ones).
+def tabular(block: Table, lang: str = "en", line: float = LINE) -> tuple[str, float]:
+    """(one tabular of the whole table, in the largest letters in which it fits a `line` of so many
+    points; the points by which it is wider than that even in the smallest ones).
     """
     before = WIDE.set(lang != "en")
     columns = range(len(block.columns))
     for size in (NORMAL, SMALL, TINY):
-        limit = math.inf if size is NORMAL else 0.93 * _limit(block, size)  # names of capitals
-        over = _wide(block, columns, size, limit) - LINE
+        limit = (
+            math.inf if size is NORMAL else 0.93 * _limit(block, size, line)
+        )  # names of capitals
+        over = _wide(block, columns, size, limit) - line
         if over <= 0:
             break
     found = _panel(block, columns, size, limit)
@@ -219,12 +221,12 @@ def _cell(cell: Cell, column: Column, size: Size, limit: float) -> str:
     return rf"\textbf{{{text}}}" if cell.bold and text else text
 
 
-def _limit(block: Table, size: Size) -> float:
+def _limit(block: Table, size: Size, line: float = LINE) -> float:
     """Points to a line of a long name, where the table is too wide without wrapping; else no
     limit.
     """
     columns = range(len(block.columns))
-    if _wide(block, columns, size, math.inf) <= LINE:
+    if _wide(block, columns, size, math.inf) <= line:
         return math.inf
     long = [
         i
@@ -232,7 +234,7 @@ def _limit(block: Table, size: Size) -> float:
         if block.columns[i].align == "left" and _natural(block, i, math.inf) > NARROW
     ]
     rest = (
-        LINE
+        line
         - _wide(block, [i for i in columns if i not in long], size, math.inf)
         - size[2] * len(long)
     )

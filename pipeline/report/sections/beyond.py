@@ -14,7 +14,7 @@ from pipeline.report.document import Cell, Column
 from pipeline.study.questions import FOUND, Question
 from pipeline.study.study import Study
 
-COLUMN = Column("other pictures [95 % CI]", "right", name="beyond")
+COLUMN = Column("other pictures [95 % CI]", "right", loose=True, name="beyond")
 
 
 def with_other_pictures(ablation: Ablation, answers: Answers, study: Study) -> Ablation:
