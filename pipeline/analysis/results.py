@@ -1,7 +1,7 @@
 """What a Record says of its ablation, as the figures and the text need it."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from statistics import fmean, median, stdev
 
@@ -116,9 +116,8 @@ class Ablation:
     contrasts: tuple[
         Contrast, ...
     ]  # the design's questions, answered; a name is unique within a family and kind
-    best: frozenset[
-        str
-    ]  # arms that no finding puts behind another; empty where the design compares no arms
+    # arms that no finding puts behind another; empty where the design compares no arms
+    best: frozenset[str]
     holes: tuple[Hole, ...]
     empty: Mapping[str, str]  # arms without a complete run → why
     uncompared: Mapping[str, str]  # arms that were not compared with the highest mean → why
@@ -133,9 +132,9 @@ class Ablation:
     unequal: tuple[
         str, ...
     ] = ()  # what was not the same for all arms; where anything, nothing is compared
-    best_here: frozenset[str] = (
-        frozenset()
-    )  # the best arm, where it may not be that on other pictures
+    # the best arm, where it may not be that on other pictures
+    best_here: frozenset[str] = frozenset()
+    below: Mapping[str, str] = field(default_factory=dict)  # as `Judgement` has it → in words
     no_beyond: str = ""  # why no contrast is known for other pictures
     unconverged: tuple[str, ...] = ()  # arms that were still improving when their runs ended
     collapsing: tuple[str, ...] = ()  # arms whose best epochs come before a late collapse
@@ -226,7 +225,7 @@ class Ablation:
         return {
             r.arm: why
             for r in self.rows
-            if (why := self.barred.get(r.arm) or self.uncompared.get(r.arm))
+            if (why := {**self.below, **self.barred}.get(r.arm) or self.uncompared.get(r.arm))
         }
 
     @property
@@ -299,7 +298,8 @@ def read_ablation(record: Record, study: Study) -> Ablation:
     named = {arm: own for arm, own in record.arms().items() if arm in record.arm_names}
     gaps, policy = holes(named, due, lost), study.ablation.tuning.name
     facts = (gaps, empty, apart, out, guess, fell, learned, tested, policy, unlike)
-    made = Ablation(judged_by, rope, planned, rows, scores, way, answers, best, *facts)
+    low = {arm: f"below {judged.top}, which no question compares it with" for arm in judged.below}
+    made = Ablation(judged_by, rope, planned, rows, scores, way, answers, best, *facts, below=low)
     if not unlike:
         ends = {row.arm: level(row.values, guess, low=row.arm in made.at_chance) for row in rows}
         alike = explained(answers, questions, runs, ends, alike_in(judged_by, judges))

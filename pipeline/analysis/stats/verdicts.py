@@ -27,12 +27,16 @@ class Judgement:
 
     A single one is the best, and better in every contrast that compares it; `p_best` is the
     adjusted p-value of the highest mean's being above all others. `leading` is empty where no arms
-    are compared, or none has 3 results; arms that could not be tested are in it.
+    are compared, or none has 3 results; arms that could not be tested are in it. `below`: those of
+    `leading` that no question compares with the highest mean, `top`, and that lie below it even
+    after correction over all such pairs: no claim of the design's, but nothing leads like that.
     """
 
     contrasts: tuple[Contrast, ...]
     leading: tuple[str, ...] = ()
     p_best: float = NAN
+    top: str = ""
+    below: tuple[str, ...] = ()
 
     def turned(self, sign: int) -> "Judgement":
         """Judged of what the more is the better, in the unit of a metric of which `sign` times the
@@ -127,10 +131,13 @@ def conclude(
     )
     if rivals is None:
         return Judgement(answers)
+    unasked = _unasked(rivals, family, num_found)
     behind = {worse for _, worse in order} | set(
-        _behind(rivals, order, float(p_best), family, num_found)
+        _behind(rivals, order, float(p_best), family, unasked)
     )
-    return Judgement(answers, tuple(arm for arm in arms if arm not in behind), float(p_best))
+    leading = tuple(arm for arm in arms if arm not in behind)
+    below = tuple(arm for arm in leading if arm in unasked)
+    return Judgement(answers, leading, float(p_best), rivals.top, below)
 
 
 def answer(
@@ -208,22 +215,28 @@ def _implied(order: Order) -> Order:
         grown |= new
 
 
+def _unasked(rivals: Rivals, family: Family, num_found: int) -> Sequence[str]:
+    """The arms that no question compares with the top, and whose p-value holds over all such pairs
+    of the design, as the best arm's would have had to.
+    """
+    free = [arm for arm in rivals.p if frozenset((rivals.top, arm)) in family.apart]
+    level = ALPHA / (len(family.apart) * family.beside[num_found]) if free else 0.0
+    return [arm for arm in free if rivals.p[arm] < level]
+
+
 def _behind(
-    rivals: Rivals, order: Order, p_best: float, family: Family, num_found: int
+    rivals: Rivals, order: Order, p_best: float, family: Family, unasked: Sequence[str]
 ) -> Sequence[str]:
     """The arms found behind the top beyond what the questions say: all others where it is the best.
 
-    Else those whose p-value holds over all pairs that no question compares, as the best arm's would
-    have had to; like that claim, only where every question that compares the top finds it better.
+    Else the `unasked`; like that claim, only where every question that compares the top finds it
+    better.
     """
     top = rivals.top
     if p_best < ALPHA:
         return tuple(rivals.p)
-    free = [arm for arm in rivals.p if frozenset((top, arm)) in family.apart]
-    if any((top, arm) not in order for arm in rivals.p if arm not in free):
-        return ()
-    level = ALPHA / (len(family.apart) * family.beside[num_found]) if free else 0.0
-    return [arm for arm in free if rivals.p[arm] < level]
+    asked = [arm for arm in rivals.p if frozenset((top, arm)) not in family.apart]
+    return () if any((top, arm) not in order for arm in asked) else unasked
 
 
 def _judged(contrast: Contrast, p_holm: float, size: int, rope: float) -> Contrast:

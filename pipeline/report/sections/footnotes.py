@@ -97,8 +97,10 @@ def bold(ablation: Ablation) -> str:
         if ablation.found:
             text = "Bold: arms of the design that are not found behind any other of it."
         if ablation.apart:
-            apart = listed(list(ablation.apart))
-            text += f" Not bold, as at chance, with lost runs or not compared: {apart}."
+            text += (
+                " Not bold, as at chance, with lost runs, not compared or below an arm that no "
+                f"question compares it with: {listed(list(ablation.apart))}."
+            )
         most = ablation.judged.most
         return f"{text} {UNASKED.format(most, MORE[most])}" if _unasked(ablation) else text
     return f"Nothing is bold: {_why_none(ablation)}."
