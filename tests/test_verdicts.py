@@ -134,6 +134,22 @@ def test_arms_far_behind_an_arm_that_is_better_than_the_reference_do_not_lead() 
     assert found.leading == ("x", "y")
 
 
+def test_an_arm_far_below_that_no_question_compares_with_the_top_is_told_apart() -> None:
+    """As of a deeper head that is asked against a head alone, beside a network trained whole: it is
+    nothing that the design found, and must not stand beside the best."""
+    rng = np.random.default_rng(0)
+    means = {"all": 0.9, "fresh": 0.895, "head": 0.5, "deeper": 0.49, "near": 0.88}
+    scores = pd.DataFrame({arm: rng.normal(mean, 0.02, 5) for arm, mean in means.items()})
+    pairs = (("fresh", "all"), ("head", "all"), ("deeper", "head"), ("near", "head"))
+    asked = [Question(a, "delta", {a: 1.0, b: -1.0}, f"from {b}", b) for a, b in pairs]
+    found = judge(scores, asked, 0.01, WELCH)
+    verdicts = {one.name: one.verdict for one in found.contrasts}
+    assert (verdicts["head"], verdicts["near"]) == ("worse", "better")
+    assert {verdicts["fresh"], verdicts["deeper"]} <= {"inconclusive", "equivalent"}
+    assert set(found.leading) == {"all", "fresh", "deeper", "near"}, "nothing found puts it behind"
+    assert (found.top, found.below) == ("all", ("deeper",))
+
+
 def test_what_two_findings_imply_is_found() -> None:
     """The second step is clear and so is the first; both together are the second difference."""
     rng = np.random.default_rng(0)
