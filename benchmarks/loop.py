@@ -122,9 +122,9 @@ def loop(config: TrainConfig, split: Split) -> Measure:
 
 def pure(config: TrainConfig, size: int, steps: int) -> Measure:
     model, optimizer, dtype = build(config, size)
-    x = torch.randn(config.batch_size, 3, size, size, dtype=dtype)
+    x = torch.randn(config.block, 3, size, size, dtype=dtype)
     x = x.contiguous(memory_format=torch.channels_last)
-    labels = torch.arange(config.batch_size) % NUM_CLASSES
+    labels = torch.arange(config.block) % NUM_CLASSES
 
     def work() -> None:
         for _ in range(steps):
@@ -135,7 +135,7 @@ def pure(config: TrainConfig, size: int, steps: int) -> Measure:
             optimizer.zero_grad(set_to_none=True)
 
     model.train()
-    return lambda: clock(work, steps * config.batch_size)
+    return lambda: clock(work, steps * config.block)
 
 
 class Photos(Dataset[tuple[torch.Tensor, int]]):

@@ -262,7 +262,7 @@ BAD = {
         ["study 'hw3', space: model.dropout", "2.0"],
     ),
     "several mistakes": (
-        ["--study", "hw3", "--set", "epochs=0", "--set", "batch_size=1"],
+        ["--study", "hw3", "--set", "epochs=0", "--set", "batch_size=0"],
         ["baseline.epochs", "baseline.batch_size"],
     ),
     "a factor without effect": (

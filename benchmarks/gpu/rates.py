@@ -81,7 +81,7 @@ def epoch(loop: Loop, pictures: Pictures) -> None:
 
 def stepper(bench: Bench, config: TrainConfig) -> tuple[Loop, Callable[[], None]]:
     """The same network, precision and optimizer on one resident batch."""
-    batch, side = config.batch_size, bench.sizes.side
+    batch, side = config.block, bench.sizes.side
     loop, _ = loop_of(bench, config, inputs_of(batch, side, 8))
     x = torch.randn(batch, 3, side, side, device=bench.where, dtype=loop.pixels.dtype)
     x = x.contiguous(memory_format=torch.channels_last)
@@ -105,7 +105,7 @@ def again(step: Callable[[], None]) -> None:
 def eager(bench: Bench, config: TrainConfig) -> float:
     """Pictures a second of the bare network, launched step by step."""
     _, step = stepper(bench, config)
-    return rate(bench, lambda: again(step), STEPS * config.batch_size)
+    return rate(bench, lambda: again(step), STEPS * config.block)
 
 
 def graph(bench: Bench, config: TrainConfig) -> float:
@@ -122,14 +122,14 @@ def graph(bench: Bench, config: TrainConfig) -> float:
     captured = torch.cuda.CUDAGraph()
     with torch.cuda.graph(captured):
         step()
-    return rate(bench, lambda: again(captured.replay), STEPS * config.batch_size)
+    return rate(bench, lambda: again(captured.replay), STEPS * config.block)
 
 
 def notebook(bench: Bench, config: TrainConfig) -> float:
     """The network as people train it: photos decoded each epoch, fp32, NCHW, Adam as it comes,
     `.item()` twice a step.
     """
-    side, batch = bench.sizes.side, config.batch_size
+    side, batch = bench.sizes.side, config.block
     num_steps, skipped = (96, 32) if bench.gpu else (4, 1)  # past what the workers had ready
     plain = config.override({"precision": "fp32"})
     model = loop_of(bench, plain, inputs_of(8, side, 8))[0].model

@@ -1,9 +1,15 @@
 """TrainConfig: all that can change a trial's result, and nothing about machines."""
 
 import json
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import (
+    Field,
+    ValidationError,
+    ValidatorFunctionWrapHandler,
+    field_validator,
+    model_validator,
+)
 
 from pipeline.core.augmentation.config import Augment, Notes
 from pipeline.core.finished.final import Final
@@ -16,13 +22,16 @@ from pipeline.core.regularize import Adversary, Attack, Distill, Pseudo
 from pipeline.core.schedules import Constant, Schedule
 from pipeline.core.transfer import PUBLISHED, Transfer, refuse_unpublished
 from pipeline.data.datasets import Dataset, Folder
-from pipeline.errors import UserError, choices
+from pipeline.errors import UserError, choices, printable
 from pipeline.frozen import Frozen
 
 if TYPE_CHECKING:
     from torch import nn
 
 ROBUST = "robust_acc"
+FULL: Literal["full"] = "full"
+BLOCK = 256  # pictures of a full batch that are computed at once; whatever memory there is
+MOST = 65_536
 
 
 class TrainConfig(Frozen):
@@ -60,12 +69,19 @@ class TrainConfig(Frozen):
         le=100_000,
         description="epochs without a better one before stopping; 0 = never",
     )
-    batch_size: int = Field(default=64, ge=2, le=65_536)
+    batch_size: Annotated[int, Field(ge=1, le=MOST)] | Literal["full"] = Field(
+        default=64,
+        description=(
+            "pictures a step; full: all that are learnt from, one step an epoch, computed in "
+            f"blocks of at most {BLOCK}"
+        ),
+    )
     accumulate: int = Field(
         default=1,
         ge=1,
         le=1024,
-        description="parts that a batch is computed in, where memory is short",
+        description="parts that a batch, or a block of a full one, is computed in, where memory "
+        "is short",
     )
     clip_norm: float = Field(
         default=10.0, ge=0, description="largest gradient norm; 0 = no clipping"
@@ -125,6 +141,19 @@ class TrainConfig(Frozen):
         return f"val_{self.select}"
 
     @property
+    def block(self) -> int:
+        """Pictures that a step's gradient is computed of at once where `accumulate` is 1, at most;
+        a batch of all has several blocks.
+        """
+        return BLOCK if self.batch_size == FULL else self.batch_size
+
+    @property
+    def batches(self) -> str:
+        """In words: `batches of 64`."""
+        whole = self.batch_size == FULL
+        return "one batch of all pictures an epoch" if whole else f"batches of {self.batch_size}"
+
+    @property
     def further(self) -> tuple[str, ...]:
         """What runs record beside accuracies and losses: of val, of test."""
         robust = (f"val_{ROBUST}", f"test_{ROBUST}") if self.attack.epsilon else ()
@@ -166,6 +195,18 @@ class TrainConfig(Frozen):
             return self  # nothing to leave out, as mostly
         return self.override({part: one.model_dump() for part, one in off.items()} | same)
 
+    @field_validator("batch_size", mode="wrap")
+    @classmethod
+    def _size(cls, given: Any, handler: ValidatorFunctionWrapHandler) -> Any:
+        """Of a union pydantic would tell one problem for each member."""
+        try:
+            return handler(given)
+        except ValidationError:
+            got = printable(repr(given))
+            raise ValueError(
+                f"a whole number from 1 to {MOST:,} or '{FULL}' is expected, got {got}"
+            ) from None
+
     @field_validator("metrics", mode="before")
     @classmethod
     def _listed(cls, given: Any) -> Any:
@@ -197,9 +238,23 @@ class TrainConfig(Frozen):
         if self.select not in (allowed := ("acc", *names)):
             why = "another must be one of metrics"
             raise ValueError(f"select: {choices(self.select, allowed)} ({why})")
-        if self.batch_size < 2 * self.accumulate:
+        return self
+
+    @model_validator(mode="after")
+    def _batch_suffices(self) -> "TrainConfig":
+        if self.block < 2 * self.accumulate and (self.block, self.accumulate) != (1, 1):
+            of = f"a full batch's blocks of {BLOCK}" if self.batch_size == FULL else ""
             raise ValueError(
                 f"accumulate={self.accumulate} leaves parts of fewer than 2 pictures of "
-                f"batch_size={self.batch_size}"
+                f"{of or f'batch_size={self.batch_size}'}"
             )
+        if self.batch_size == 1:
+            amounts = self.augment.amounts()
+            used = {"augment.mixup": amounts.mixup, "augment.cutmix": amounts.cutmix}
+            needing = [name for name, amount in used.items() if amount]
+            needing += ["loss.hardest < 1"] if self.loss.hardest < 1 else []
+            if needing:
+                raise ValueError(
+                    f"batch_size=1 leaves no other picture in a batch for {', '.join(needing)}"
+                )
         return self

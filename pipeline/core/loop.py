@@ -2,7 +2,7 @@
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 
@@ -15,7 +15,7 @@ from torch.optim.swa_utils import AveragedModel
 
 from pipeline.core.augmentation.mixing import mix
 from pipeline.core.augmentation.pixels import Draws, Pixels, draw
-from pipeline.core.config import TrainConfig
+from pipeline.core.config import BLOCK, FULL, TrainConfig
 from pipeline.core.history import Epoch
 from pipeline.core.mixed_precision import Scaler
 from pipeline.core.objective import Objective
@@ -81,15 +81,18 @@ class Loop:
         torch.manual_seed(torch_seed(self.seed, "dropout", epoch) + self.group.rank)
         self.model.train()
         cuts = self.cuts(num)
+        shared = [self._parts(cut) for cut in cuts]
+        batches = pictures.batches(order, itertools.chain.from_iterable(shared))
         watch = Watch(epoch, len(cuts), pictures.device)
         rate = 0.0
-        for step, (rows, images, labels) in enumerate(pictures.batches(order, cuts)):
+        for step, (batch, parts) in enumerate(zip(cuts, shared, strict=True)):
             done = (epoch - 1) * num_steps + step * num_steps / len(cuts)
             rate = self._set_rate(done, self.config.epochs * num_steps, val_losses)
+            mine = itertools.islice(batches, len(parts))
             watch.see(
                 "train_loss",
                 step,
-                self._backward(images, labels, None if draws is None else draws.rows(rows)),
+                self._backward(mine, len(parts), batch.stop - batch.start, draws),
             )
             self.scaler.unscale_(self.optimizer)
             self._watch_gradient(watch, step)
@@ -106,12 +109,25 @@ class Loop:
 
     def cuts(self, num_samples: int) -> list[slice]:
         """Batches; where the last is too small for every process to get two samples it joins the
-        one before.
+        one before, unless a batch is one.
         """
-        cuts = cut(num_samples, self.config.batch_size)
-        if len(cuts) > 1 and cuts[-1].stop - cuts[-1].start < 2 * self.group.size:
+        size = self.config.batch_size
+        if size == FULL:
+            return [slice(0, num_samples)]
+        cuts = cut(num_samples, size)
+        if len(cuts) > 1 and cuts[-1].stop - cuts[-1].start < min(size, 2 * self.group.size):
             cuts[-2:] = [slice(cuts[-2].start, cuts[-1].stop)]
         return cuts
+
+    def _parts(self, batch: slice) -> list[slice]:
+        """This process's parts of a batch."""
+        num, parts = batch.stop - batch.start, max(self.config.accumulate, self.parts)
+        if self.config.batch_size == FULL:
+            parts *= math.ceil(num / BLOCK)
+        return [
+            slice(batch.start + part.start, batch.start + part.stop)
+            for part in shares(num, parts, self.group)
+        ]
 
     def _set_rate(self, done: float, total: int, val_losses: Sequence[float]) -> float:
         rate = self.config.optimizer.lr * self.config.schedule.factor(done, total, val_losses)
@@ -119,23 +135,25 @@ class Loop:
             group["lr"] = rate * group.get("lr_scale", 1.0)
         return rate
 
-    def _backward(self, images: Tensor, labels: Tensor, draws: Draws | None) -> Tensor:
-        """Gradients of the batch's mean loss, part by part; returns the loss.
+    def _backward(
+        self,
+        parts: Iterable[tuple[Tensor, Tensor, Tensor]],
+        num_parts: int,
+        num: int,
+        draws: Draws | None,
+    ) -> Tensor:
+        """Gradients of the mean loss of a batch of `num` pictures, of this process's parts of it
+        (rows, pictures, labels); returns the loss.
 
         Mixing pairs pictures, and a loss of the hardest ones picks them, within a part.
         """
-        parts = shares(len(images), max(self.config.accumulate, self.parts), self.group)
-        total = torch.zeros((), device=images.device)
-        for number, part in enumerate(parts):
-            x, targets = (
-                self.pixels(images[part], None if draws is None else draws.rows(part)),
-                labels[part],
-            )
-            if draws is not None:
-                x, targets = mix(x, targets, draws.rows(part), self.num_classes)
-            weight = (part.stop - part.start) / len(images)
+        total = torch.zeros((), device=self.pixels.shift.device)
+        for number, (rows, images, targets) in enumerate(parts):
+            drawn = None if draws is None else draws.rows(rows)
+            x, targets = mix(self.pixels(images, drawn), targets, drawn, self.num_classes)
+            weight = len(images) / num
             network = self.objective.network
-            last = number == len(parts) - 1
+            last = number == num_parts - 1
             with (
                 network.no_sync()
                 if isinstance(network, DistributedDataParallel) and not last
@@ -148,7 +166,7 @@ class Loop:
                 )
                 # the group averages gradients, where the loss is a sum of shares
                 loss_here = loss if self.group.size == 1 else loss * self.group.size
-                self.scaler.scale(loss_here).backward()
+                self.scaler.scale(loss_here).backward()  # type: ignore[no-untyped-call]
             total += loss.detach()
         return self.group.add(total)
 
@@ -188,10 +206,10 @@ def shares(num_samples: int, accumulate: int, group: Group) -> list[slice]:
 
 
 def finer(config: TrainConfig, parts: int, num_processes: int) -> int:
-    """Twice as many parts of a batch as were too large, of two pictures or more; 0 where these were
-    that small.
+    """Twice as many parts of a batch (of a full one: of each block) as were too large, of two
+    pictures or more; 0 where these were that small.
     """
-    tried, most = max(config.accumulate, parts), config.batch_size // (2 * num_processes)
+    tried, most = max(config.accumulate, parts), config.block // (2 * num_processes)
     return min(2 * tried, most) if tried < most else 0
 
 

@@ -142,10 +142,10 @@ def evenly(total: int, num: int) -> Rows:
 
 def cut(num_samples: int, batch_size: int) -> list[slice]:
     """Batches as slices; the last one is kept, but a lone last sample joins the batch before (batch
-    norm needs two).
+    norm needs two), unless all are alone.
     """
     stops = list(range(batch_size, num_samples, batch_size))
-    if stops and num_samples - stops[-1] == 1:
+    if batch_size > 1 and stops and num_samples - stops[-1] == 1:
         stops.pop()
     return [
         slice(start, stop) for start, stop in zip([0, *stops], [*stops, num_samples], strict=True)

@@ -2,17 +2,21 @@
 file and line before hours are spent.
 """
 
+import functools
 import json
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim import Optimizer
 
 from pipeline.core.augmentation.config import PlainAugmentation
 from pipeline.core.checkpoints import dump_optimizer
 from pipeline.core.config import TrainConfig
 from pipeline.core.metrics import values
+from pipeline.core.weights import apply
+from pipeline.errors import UserError
 from pipeline.own.parts import at_fault, own_parts
 
 NUM = 4  # pictures
@@ -44,6 +48,33 @@ def rehearse(config: TrainConfig, *, channels: int, size: int, num_classes: int)
         with at_fault("model.name", config.model), torch.inference_mode():
             _require_logits(model.eval()(x[:1]), num_classes, num=1)
             _require_state(model)
+
+
+def rehearse_alone(config: TrainConfig, *, channels: int, size: int, num_classes: int) -> None:
+    """Show the config's network one picture, as batches of one do while it is trained.
+
+    Raises UserError, naming the layer, where a batch norm would have a single value a channel,
+    which is no batch to norm by.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        model = config.network(channels, size, num_classes)
+        apply(config.transfer, config.model, model, num_classes=num_classes, load=False)
+        for name, module in model.train().named_modules():
+            if isinstance(module, _BatchNorm):
+                module.register_forward_pre_hook(functools.partial(_require_several, name))
+        model(torch.rand(1, channels, size, size))
+
+
+def _require_several(name: str, norm: nn.Module, given: tuple[Tensor, ...]) -> None:
+    (x,) = given
+    if norm.training and x.numel() == x.shape[1]:
+        raise UserError(
+            "batch_size: got 1; the network's batch norm "
+            f"'{name}' then has one value a channel, where it cannot be trained: take batches of 2 "
+            "or more, larger pictures (dataset.size, input_size) or a network without it "
+            "(model.norm, where it has that)"
+        )
 
 
 def _require_logits(logits: Any, num_classes: int, num: int = NUM) -> None:

@@ -37,7 +37,7 @@ def time_epoch(config: TrainConfig, shape: Shape, *, device: str, most_seconds: 
     began = time.monotonic()
     least = min(shape.num_train, shape.num_classes)  # of each class one is kept
     num_train = max(least, num_kept(shape.num_train, config.train_share))
-    batch = min(config.batch_size, num_train)
+    batch = min(config.block, num_train)
     most = min(MOST_STEPS, max(1, num_train // batch))
     inputs = _made_up(shape, batch * most)
     where = torch.device(device)

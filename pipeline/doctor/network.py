@@ -16,7 +16,7 @@ from torch.nn import functional
 from torch.optim import Optimizer
 
 from pipeline.core import checkpoints
-from pipeline.core.config import TrainConfig
+from pipeline.core.config import FULL, TrainConfig
 from pipeline.core.finished.final import Int8Dynamic
 from pipeline.core.finished.finish import has_views
 from pipeline.core.pictures import Pictures, cut
@@ -79,10 +79,10 @@ class Patient:
                 for _, images, labels in pictures.batches(some, cut(len(some), num))
             ]
 
-        num = min(MIN_BATCH, config.batch_size)
+        num = min(MIN_BATCH, config.block)
         _step_seconds(model, *batches(num, 1)[0])  # the first step of all is slow
         while (seconds := _step_seconds(model, *batches(num, 1)[0])) < STEP_SECONDS / 2:
-            if 2 * num > min(MAX_BATCH, config.batch_size, len(pictures)):
+            if 2 * num > min(MAX_BATCH, config.block, len(pictures)):
                 break
             num *= 2
         return cls(config, model, batches(num, NUM_BATCHES), inputs.num_classes, seconds)
@@ -234,7 +234,8 @@ def _memory(patient: Patient, num_workers: int) -> Finding:
     config = patient.config
     model = copy.deepcopy(patient.model).train()
     optimizer = config.optimizer.build(model)
-    (x, labels), sums = patient.batches[0], []
+    x, labels = (torch.cat([part] * 4)[:4] for part in patient.batches[0])  # it may have but one
+    sums = []
     for num in (2, 4):
         with sanity.counted_activations() as sizes:
             loss = functional.cross_entropy(model(x[:num]), labels[:num])
@@ -247,14 +248,15 @@ def _memory(patient: Patient, num_workers: int) -> Finding:
     fixed = state + sum(
         p.nbytes * (1 + p.requires_grad + (config.ema > 0)) for p in model.parameters()
     )
-    batch = (sums[1] - sums[0]) / 2 * config.batch_size / config.accumulate
+    batch = (sums[1] - sums[0]) / 2 * config.block / config.accumulate
     total = fixed + batch
     on_gpu = x.is_cuda
     free = torch.cuda.mem_get_info(x.device)[0] if on_gpu else available_bytes()
     parts = f" in {config.accumulate} parts" if config.accumulate > 1 else ""
+    blocks = f" in blocks of {config.block}" if config.batch_size == FULL else ""
     said = (
         f"about {size(total)} a run: {size(fixed)} and {size(batch)} of activations at "
-        f"batch_size {config.batch_size}"
+        f"batch_size {config.batch_size}{blocks}"
     )
     said += f"{parts}; {size(free)} free"
     if total > free:

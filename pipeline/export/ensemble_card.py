@@ -149,7 +149,7 @@ def _members(facts: Ensembled) -> str:
     configs = [one.artifact.config for one in facts.members]
     alike = all(config == configs[0] for config in configs)
     how = (
-        f"Each: {plural(configs[0].epochs, 'epoch')} at most, batches of {configs[0].batch_size}; "
+        f"Each: {plural(configs[0].epochs, 'epoch')} at most, {configs[0].batches}; "
         f"{parts_in_words(configs[0])}"
         if alike
         else "Their configurations differ, each was tuned by itself"

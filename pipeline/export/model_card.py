@@ -219,7 +219,7 @@ def _training(facts: Facts) -> str:
     config, run = facts.artifact.config, facts.selection.run
     best = run.best or {}
     lines = [
-        f"{len(run.epochs)} of {plural(config.epochs, 'epoch')}, batches of {config.batch_size}; "
+        f"{len(run.epochs)} of {plural(config.epochs, 'epoch')}, {config.batches}; "
         f"the weights are those of epoch {int(best.get('epoch', 0))}, the best on validation",
         parts_in_words(config),
     ]

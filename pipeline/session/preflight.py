@@ -87,6 +87,23 @@ def require_inputs(study: Study, data: "Data", num_processes: int = 1) -> None:
             except UserError as error:
                 raise UserError(f"study '{study.name}', {where}: {error}") from error
     _rehearse(study, data)
+    _require_single_pictures(study, data)
+
+
+def _require_single_pictures(study: Study, data: "Data") -> None:
+    """Where the search may draw batches of one picture, that all of its networks take them."""
+    knob = study.space.knobs.get("batch_size")
+    if knob is None or not knob.contains(1):
+        return
+    for where, config in (("space", study.baseline), *_variants(study)):
+        try:
+            single = config.override({"batch_size": 1})
+        except UserError:
+            continue  # never drawn
+        try:
+            _require_batches(single, data, 1)
+        except UserError as error:
+            raise UserError(f"study '{study.name}', {where}: {error}") from error
 
 
 def _rehearse(study: Study, data: "Data") -> None:
@@ -146,11 +163,7 @@ def _require(config: TrainConfig, data: "Data", num_processes: int, fresh: str) 
             f"folds: got {config.folds}, but there {'is' if labeled == 1 else 'are'} "
             f"{plural(labeled, 'labeled picture')} to train and validate on"
         )
-    if config.batch_size < 2 * num_processes * config.accumulate:
-        raise UserError(
-            f"batch_size: got {config.batch_size}; each of its {plural(config.accumulate, 'part')} "
-            f"needs 2 pictures for each of {plural(num_processes, 'process', 'processes')}"
-        )
+    _require_batches(config, data, num_processes)
     if config.pseudo.threshold and parts_of(config, data, Seeds(0, 0)).unlabeled is None:
         raise UserError(
             "pseudo.threshold: pseudo-labels need unlabeled training pictures, and there are none: "
@@ -160,6 +173,23 @@ def _require(config: TrainConfig, data: "Data", num_processes: int, fresh: str) 
     _require_classes(config, data)
     if config.distill.teacher or config.transfer.active:
         _require_weights(config, data, fresh)
+
+
+def _require_batches(config: TrainConfig, data: "Data", num_processes: int) -> None:
+    """That batches suffice for the processes, and for batch norm."""
+    alone = config.batch_size == 1 and num_processes == 1
+    if config.block < 2 * num_processes * config.accumulate and not alone:
+        raise UserError(
+            f"batch_size: got {config.batch_size}; each of its {plural(config.accumulate, 'part')} "
+            f"needs 2 pictures for each of {plural(num_processes, 'process', 'processes')}"
+        )
+    if alone:
+        from pipeline.core.rehearsal import rehearse_alone  # torch takes seconds to import
+
+        _, channels, size, _ = data.images.shape
+        rehearse_alone(
+            config, channels=int(channels), size=int(size), num_classes=len(data.classes)
+        )
 
 
 def _require_classes(config: TrainConfig, data: "Data") -> None:

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from pipeline.analysis.results import Ablation, ArmRow
 from pipeline.analysis.wording import listed
+from pipeline.core.config import FULL
 from pipeline.counts import plural
 from pipeline.record.record import Record, Run
 
@@ -70,4 +71,6 @@ def hardware(record: Record) -> str:
 
 
 def _batch_sizes(runs: Sequence[Run]) -> str:
-    return " or ".join(map(str, sorted({int(run.config["batch_size"]) for run in runs})))
+    sizes = {run.config["batch_size"] for run in runs}
+    whole = ["all training pictures"] if FULL in sizes else []
+    return " or ".join([*map(str, sorted(map(int, sizes - {FULL}))), *whole])
