@@ -113,6 +113,12 @@ def quality(config: TrainConfig, replicate: int) -> float:
         del tree["adversary"]["clean_share"]
     if tree["transfer"]["head_lr"] == 1:
         del tree["transfer"]["head_lr"]
+    if tree["transfer"]["layer_decay"] == 1:
+        del tree["transfer"]["layer_decay"]
+    if tree["transfer"]["freeze_epochs"] == 0:
+        del tree["transfer"]["freeze_epochs"]
+    if tree["bn_momentum"] == 0:
+        del tree["bn_momentum"]
     drawn = hashlib.sha256(f"{digest(tree)} {replicate}".encode()).digest()
     return round(0.3 + 0.6 * int.from_bytes(drawn[:4]) / 2**32, 6)
 

@@ -122,6 +122,15 @@ class TrainConfig(Frozen):
             "others as unlabeled"
         ),
     )
+    bn_momentum: float = Field(
+        default=0.0,
+        ge=0,
+        le=1,
+        description=(
+            "share of each batch in the running statistics of every batch norm; 0: as the network "
+            "has it, mostly .1"
+        ),
+    )
     input_size: int = Field(
         default=0,
         ge=0,
@@ -223,6 +232,11 @@ class TrainConfig(Frozen):
             raise ValueError(
                 f"transfer.weights='{self.transfer.weights}' is refused, because allow_pretrained "
                 "is false; leave the weights out as well: transfer.weights="
+            )
+        if self.transfer.freeze_epochs >= self.epochs:
+            raise ValueError(
+                f"transfer.freeze_epochs={self.transfer.freeze_epochs} leaves nothing of "
+                f"epochs={self.epochs}; for the head alone take transfer.train=head"
             )
         if self.transfer.weights == PUBLISHED:
             try:

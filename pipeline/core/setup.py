@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from pipeline.core import CORE_VERSION
 from pipeline.core.augmentation.pixels import Pixels, imagenet
@@ -15,6 +16,7 @@ from pipeline.core.skips import skip_before
 from pipeline.core.weights import apply, normalisation
 from pipeline.data.cache import Data
 from pipeline.data.splits import Split, Splits
+from pipeline.errors import UserError
 
 
 @dataclass(frozen=True)
@@ -67,11 +69,25 @@ def build_model(
     model = apply(
         transfer, config.model, model, num_classes=inputs.num_classes, classes=inputs.classes
     ).to(device)
+    if config.bn_momentum:
+        set_momentum(model, config.bn_momentum)
     if _channels_last(inputs, device, dtype):
         model = model.to(memory_format=torch.channels_last)
         if device.type == "cpu":
             skip_before(model)
     return model
+
+
+def set_momentum(model: nn.Module, momentum: float) -> None:
+    """Of every batch norm that is trained. Raises UserError where there is none."""
+    norms = [m for m in model.modules() if isinstance(m, _BatchNorm) and "train" not in vars(m)]
+    if not norms:
+        raise UserError(
+            f"bn_momentum: got {momentum:g}, and the network has no batch norm that is trained: "
+            "leave it at 0"
+        )
+    for norm in norms:
+        norm.momentum = momentum
 
 
 def describe(config: TrainConfig, inputs: Inputs) -> Artifact:

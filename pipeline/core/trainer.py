@@ -5,6 +5,7 @@ folder.
 import math
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from torch import nn
 from pipeline.core import checkpoints
 from pipeline.core.average import averaged
 from pipeline.core.config import TrainConfig
+from pipeline.core.depth import Body, set_apart
 from pipeline.core.evaluate import Scores, evaluate
 from pipeline.core.finished import artifact
 from pipeline.core.history import Epoch, best_epoch
@@ -26,7 +28,6 @@ from pipeline.core.precision import Precision, resolve_precision
 from pipeline.core.pseudo import pseudo_labels, with_pseudo_labels
 from pipeline.core.setup import Inputs, build_model, build_pixels, describe, identity
 from pipeline.core.streams import stream, torch_seed
-from pipeline.core.weights import set_apart
 
 
 class Trainer:
@@ -69,6 +70,11 @@ class Trainer:
             model,
             num_classes=inputs.num_classes,
         )
+        self.body = (
+            Body.of(config.transfer, model, num_classes=inputs.num_classes)
+            if config.transfer.freeze_epochs
+            else None
+        )
         average = averaged(model, config.ema) if config.ema > 0 else None
         scaler = Scaler(self.dtype, device)
         scaler.prepare(optimizer)
@@ -104,6 +110,10 @@ class Trainer:
         its numbers.
         """
         start, number = time.monotonic(), len(self.history) + 1
+        if self.body is not None and self.body.hold(number <= self.config.transfer.freeze_epochs):
+            # a wrapper takes gradients of what was trained when it was made
+            network = self.group.wrap(self.loop.model)
+            self.loop.objective = replace(self.loop.objective, network=network)
         val_losses = [epoch["val_loss"] for epoch in self.history]
         told = self.loop.run_epoch(number, self._pictures(number), self.num_steps, val_losses)
         epoch = self.group.share(self._evaluate(number, told, start) if self.group.leads else None)

@@ -3,7 +3,7 @@
 import re
 from typing import Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from pipeline.core.models import MODELS
 from pipeline.core.models.base import Network
@@ -11,6 +11,7 @@ from pipeline.core.models.external import Library
 from pipeline.core.models.resnet import ResNet
 from pipeline.core.models.resnext import ResNeXt
 from pipeline.core.models.vgg import VGG
+from pipeline.counts import plural
 from pipeline.errors import UserError, nearest, printable
 from pipeline.frozen import Frozen
 
@@ -69,6 +70,21 @@ class Transfer(Frozen):
         le=1000,
         description="the head's learning rate, in multiples of the other layers'",
     )
+    layer_decay: float = Field(
+        default=1.0,
+        gt=0,
+        le=1,
+        description=(
+            "learning rate of each stage before the head, in multiples of the next one's; the last "
+            "stage has this times the optimizer's"
+        ),
+    )
+    freeze_epochs: int = Field(
+        default=0,
+        ge=0,
+        le=100_000,
+        description="epochs that the head is trained by itself in, before what `train` says",
+    )
 
     @field_validator("weights")
     @classmethod
@@ -81,10 +97,34 @@ class Transfer(Frozen):
             )
         return value
 
+    @model_validator(mode="after")
+    def _body_is_trained(self) -> "Transfer":
+        idle = {"layer_decay": self.layer_decay != 1, "freeze_epochs": self.freeze_epochs > 0}
+        if self.train == "head" and (unused := [name for name, used in idle.items() if used]):
+            raise ValueError(
+                f"train = 'head' trains no other layer, so {' and '.join(unused)} would do "
+                "nothing; leave it out, or take train = 'all' or 'last'"
+            )
+        return self
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """How the layers were trained, where not all alike, for people."""
+        said = []
+        if self.freeze_epochs:
+            epochs = plural(self.freeze_epochs, "epoch")
+            said.append(f"In the first {epochs} the head alone was trained")
+        if self.layer_decay != 1:
+            said.append(
+                f"Each stage before the head learned at {self.layer_decay:g} times the next"
+            )
+        return tuple(said)
+
     @property
     def active(self) -> bool:
         """Whether anything differs from a network with fresh weights, all of them trained."""
-        return bool(self.weights or self.hidden) or self.train != "all" or self.head_lr != 1
+        uneven = self.head_lr != 1 or self.layer_decay != 1 or self.freeze_epochs > 0
+        return bool(self.weights or self.hidden) or self.train != "all" or uneven
 
 
 def published_source(network: Network) -> str:

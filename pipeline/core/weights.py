@@ -7,7 +7,6 @@ from typing import Any
 
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
-from torch.optim import Optimizer
 
 from pipeline.core import foreign
 from pipeline.core.blocks import dropout, find_head, initialise
@@ -69,28 +68,6 @@ def apply(
             [head, *(_last(model, head, transfer.num_last) if transfer.train == "last" else [])],
         )
     return model
-
-
-def set_apart(
-    optimizer: Optimizer, transfer: Transfer, model: nn.Module, *, num_classes: int
-) -> Optimizer:
-    """`optimizer`, with the head's parameters in groups of their own, whose rates are `lr_scale`
-    times those of the others; untouched where they are the same. Before its first step.
-    """
-    if transfer.head_lr == 1:
-        return optimizer
-    name = find_head(model, num_classes)
-    name = name.rpartition(".")[0] if transfer.hidden else name
-    head = {id(param) for param in model.get_submodule(name).parameters()}
-    for group in list(optimizer.param_groups):
-        own = [param for param in group["params"] if id(param) in head]
-        rest = [param for param in group["params"] if id(param) not in head]
-        if own and rest:
-            optimizer.param_groups.append(group | {"params": own, "lr_scale": transfer.head_lr})
-            group["params"] = rest
-        elif own:
-            group["lr_scale"] = transfer.head_lr
-    return optimizer
 
 
 def normalisation(
@@ -308,8 +285,13 @@ def _freeze(model: nn.Module, trained: list[str]) -> None:
         param.requires_grad_(_within(name, trained))
     for name, module in model.named_modules():
         if isinstance(module, _BatchNorm) and not _within(name, trained):
-            module.eval()
-            vars(module)["train"] = functools.partial(_stay, module)
+            keep_in_evaluation(module)
+
+
+def keep_in_evaluation(norm: nn.Module) -> None:
+    """Whatever its network is told; until its own `train` is taken from it."""
+    norm.eval()
+    vars(norm)["train"] = functools.partial(_stay, norm)
 
 
 def _stay(module: nn.Module, mode: bool = True) -> nn.Module:  # noqa: ARG001

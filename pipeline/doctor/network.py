@@ -17,12 +17,12 @@ from torch.optim import Optimizer
 
 from pipeline.core import checkpoints
 from pipeline.core.config import FULL, TrainConfig
+from pipeline.core.depth import depths, set_apart
 from pipeline.core.finished.final import Int8Dynamic
 from pipeline.core.finished.finish import has_views
 from pipeline.core.pictures import Pictures, cut
 from pipeline.core.setup import Inputs, build_model, build_pixels, identity
 from pipeline.core.streams import stream, torch_seed
-from pipeline.core.weights import set_apart
 from pipeline.counts import plural
 from pipeline.doctor import sanity
 from pipeline.doctor.curvature import curvature
@@ -109,6 +109,7 @@ def examine(patient: Patient, num_workers: int) -> Iterator[Finding]:
     yield _gradients(patient)
     yield from _learning(patient)
     yield _memory(patient, num_workers)
+    yield from _rates(patient)
     yield from _final(patient)
 
 
@@ -185,6 +186,19 @@ def _learning(patient: Patient) -> Iterator[Finding]:
         "learns one batch", said if learned or not told else f"{said}: it should come near 0", level
     )
     yield _learning_rate(lr, test, num_steps, failed=told and not learned)
+
+
+def _rates(patient: Patient) -> Iterator[Finding]:
+    """Where they differ by depth, which layers begin with which."""
+    config = patient.config
+    if config.transfer.layer_decay == 1:
+        return
+    parts = depths(config.transfer, patient.model, num_classes=patient.num_classes)
+    said = (
+        f"{part.names[0]}{' …' * (len(part.names) > 1)} {config.optimizer.lr * part.scale:.2g}"
+        for part in parts
+    )
+    yield Finding("rates by depth", ", ".join(said))
 
 
 def _learning_rate(lr: float, test: sanity.RangeTest, num_steps: int, *, failed: bool) -> Finding:

@@ -225,6 +225,7 @@ def _training(facts: Facts) -> str:
     ]
     if config.transfer.weights:
         lines.append(f"Begun from other weights: {escape(config.transfer.weights)}")
+    lines += config.transfer.words
     lines.append(f"The whole configuration is in `{CONFIG}` and in the header of `{MODEL}`")
     return "\n".join(f"- {line}" for line in lines)
 

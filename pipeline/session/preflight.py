@@ -80,6 +80,7 @@ def require_inputs(study: Study, data: "Data", num_processes: int = 1) -> None:
         parts = (config.model, config.transfer, config.distill, config.pseudo)
         needs = "".join(part.model_dump_json() for part in parts)
         needs += f"{config.batch_size} {config.train_share < 1} {config.input_size}"
+        needs += f" {config.bn_momentum > 0}"
         if needs not in seen:
             seen.add(needs)
             try:
@@ -87,23 +88,43 @@ def require_inputs(study: Study, data: "Data", num_processes: int = 1) -> None:
             except UserError as error:
                 raise UserError(f"study '{study.name}', {where}: {error}") from error
     _rehearse(study, data)
-    _require_single_pictures(study, data)
+    _require_norms(study, data)
 
 
-def _require_single_pictures(study: Study, data: "Data") -> None:
-    """Where the search may draw batches of one picture, that all of its networks take them."""
-    knob = study.space.knobs.get("batch_size")
-    if knob is None or not knob.contains(1):
-        return
-    for where, config in (("space", study.baseline), *_variants(study)):
-        try:
-            single = config.override({"batch_size": 1})
-        except UserError:
+def _require_norms(study: Study, data: "Data") -> None:
+    """That the networks of the search take what it may draw of batches of one picture and of batch
+    norms' momentum.
+    """
+    around, knobs, drawn = Around(study.space, study.baseline), study.space.knobs, {}
+    if "batch_size" in knobs and knobs["batch_size"].contains(1):
+        drawn["batch_size"] = example(around, "batch_size", 1)
+    if "bn_momentum" in knobs:
+        most = knobs["bn_momentum"].edges()[-1]
+        drawn["bn_momentum"] = example(around, "bn_momentum", most)
+    elif study.baseline.bn_momentum:
+        drawn["bn_momentum"] = {}
+    for knob, point in drawn.items():
+        if point is None:
             continue  # never drawn
-        try:
-            _require_batches(single, data, 1)
-        except UserError as error:
-            raise UserError(f"study '{study.name}', {where}: {error}") from error
+        first = around.made(point, source="space")
+        # of a knob that is one under conditions alone no other point is guessed
+        others = () if knob in study.space.when else _variants(study)
+        for where, config in (("space", first), *others):
+            try:
+                one = config.override({knob: getattr(first, knob)})
+            except UserError:
+                continue  # never drawn
+            try:
+                _require_drawn(one, knob, data, _fresh(study))
+            except UserError as error:
+                raise UserError(f"study '{study.name}', {where}: {error}") from error
+
+
+def _require_drawn(config: TrainConfig, knob: str, data: "Data", fresh: str) -> None:
+    if knob == "batch_size":
+        _require_batches(config, data, 1)
+    elif config.bn_momentum:
+        _require_weights(config, data, fresh)
 
 
 def _rehearse(study: Study, data: "Data") -> None:
@@ -171,7 +192,7 @@ def _require(config: TrainConfig, data: "Data", num_processes: int, fresh: str) 
             "train_share, or set pseudo.threshold=0"
         )
     _require_classes(config, data)
-    if config.distill.teacher or config.transfer.active:
+    if config.distill.teacher or config.transfer.active or config.bn_momentum:
         _require_weights(config, data, fresh)
 
 
@@ -205,6 +226,7 @@ def _require_classes(config: TrainConfig, data: "Data") -> None:
 
 def _require_weights(config: TrainConfig, data: "Data", fresh: str) -> None:
     from pipeline.core.finished.artifact import Artifact, read  # torch takes seconds to import
+    from pipeline.core.setup import set_momentum
     from pipeline.core.weights import apply
 
     _, channels, size, _ = data.images.shape
@@ -218,7 +240,7 @@ def _require_weights(config: TrainConfig, data: "Data", fresh: str) -> None:
             raise UserError(
                 "distill.teacher: it began from pretrained weights, and allow_pretrained is false"
             )
-    if config.transfer.active:
+    if config.transfer.active or config.bn_momentum:
         model = config.network(channels, size, len(data.classes))
         try:
             apply(
@@ -231,6 +253,8 @@ def _require_weights(config: TrainConfig, data: "Data", fresh: str) -> None:
         except UserError as error:
             way = fresh if config.transfer.weights == PUBLISHED else ""
             raise UserError(f"{error}{way}") from error
+        if config.bn_momentum:
+            set_momentum(model, config.bn_momentum)
 
 
 def _weights_file(given: str) -> Path:
