@@ -9,7 +9,6 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,6 +19,7 @@ from torch.serialization import safe_globals
 
 from pipeline.core.blocks import find_head
 from pipeline.errors import UserError, printable
+from pipeline.own.at_hand import at_hand
 
 MAX_DEPTH = 4  # of tables within tables, and of words before a name
 NUM_PREFIXES = 8  # that are tried, the most frequent ones
@@ -116,7 +116,7 @@ class Match:
 
 def read(text: str) -> File:
     """The tensors of a weights file; nothing of it is run. Raises UserError."""
-    path, where, begin = Path(text).expanduser(), f"transfer.weights: '{printable(text)}'", b""
+    path, where, begin = at_hand(text), f"transfer.weights: '{printable(text)}'", b""
     try:
         with path.open("rb") as file:
             begin = file.read(9)

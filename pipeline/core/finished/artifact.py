@@ -15,6 +15,7 @@ from pipeline.core.checkpoints import BEST, epochs
 from pipeline.core.config import TrainConfig
 from pipeline.core.weights import apply
 from pipeline.errors import UserError, printable
+from pipeline.own.at_hand import at_hand
 
 
 @dataclass(frozen=True)
@@ -77,7 +78,7 @@ def read(given: str, *, key: str) -> tuple[Artifact, Path]:
 
     Raises UserError, naming `key`, where there is none or it was not written by a run.
     """
-    path = Path(given).expanduser()
+    path = at_hand(given)
     if path.is_dir():
         path = next(
             (folder / BEST for folder in reversed(epochs(path)) if (folder / BEST).is_file()),
