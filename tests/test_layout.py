@@ -37,8 +37,11 @@ ROOMS = (
 DOORS = {
     "ray": (
         "engine.ray_cluster",
+        "engine.ray_copies",
+        "engine.ray_ferry",
         "engine.ray_join",
         "engine.ray_node",
+        "engine.ray_nodes",
         "engine.ray_segment",
         "engine.ray_tune",
     ),

@@ -35,7 +35,8 @@ class Node:
 
 @dataclass(frozen=True, kw_only=True)
 class Look:
-    """What a process on a node found there. sees: the disk that the command writes on."""
+    """What a process on a node found there. sees: the disk that the command writes on;
+    where it does not, error also says why there is no place for copies."""
 
     versions: Mapping[str, str]
     machine: Mapping[str, Any]
@@ -53,6 +54,10 @@ def look(device: str, token: str, share: float) -> dict[str, Any]:
     try:
         if device == "cuda" and count_gpus() < max(1.0, share):
             raise UserError("Ray counts GPUs there, torch sees fewer")
+        if not sees:
+            from pipeline.engine import ferry  # torch takes seconds to import
+
+            ferry.require_room(ferry.home())
         found = Look(
             versions=versions(),
             machine=describe(device),
@@ -75,8 +80,6 @@ def refusal(found: Look, own: Mapping[str, str]) -> str:
     if other := [name for name in DECIDE if found.versions.get(name) != own[name]]:
         there = ", ".join(f"{name} {found.versions.get(name)}" for name in other)
         return f"{there} there, {', '.join(f'{name} {own[name]}' for name in other)} here"
-    if not found.sees:
-        return "it does not see the folder --mlruns, which must lie on a disk that all nodes share"
     return ""
 
 

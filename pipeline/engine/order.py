@@ -66,8 +66,9 @@ class Outcome:
     retry: another attempt may go better; blameless: the failure is not the run's; parts: memory ran
     out, go on in so many parts of a batch; infeasible: it did, and there is nothing left to cut;
     broken: its process can train nothing any more; card: what it was trained on (see `cards`);
-    held: nothing was begun, its process keeps a shunned GPU from the others. The other facts are
-    those of the run's end (see `End`).
+    held: nothing was begun, its process keeps a shunned GPU from the others; apart: the node of a
+    cluster whose own disk refuses, "" where that is no such one. The other facts are those of the
+    run's end (see `End`).
     """
 
     status: Literal["reached", "diverged", "failed", "machine"]
@@ -79,6 +80,7 @@ class Outcome:
     broken: bool = False
     card: str = ""
     held: bool = False
+    apart: str = ""
     best_epoch: int = 0
     num_params: int = 0
     num_macs: int = 0

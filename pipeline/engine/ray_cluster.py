@@ -6,13 +6,11 @@ command's own workers.
 import contextlib
 import functools
 import gc
-import math
 import secrets
 import shutil
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,16 +21,16 @@ from pipeline.engine.ray_join import join, require_own_node, watch
 
 # isort: split
 import ray
-from ray.tune import PlacementGroupFactory
-from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from pipeline.engine import nodes, ray_tune, run_log
+from pipeline.engine import nodes, ray_nodes, ray_tune, run_log
 from pipeline.engine.interrupts import Interrupts
-from pipeline.engine.measure import START_SECONDS, Measured, measured
+from pipeline.engine.measure import Measured
 from pipeline.engine.nodes import Look, Node
-from pipeline.engine.order import Outcome
+from pipeline.engine.order import Order, Outcome
 from pipeline.engine.processes import without_garbage
 from pipeline.engine.queue import Plan
+from pipeline.engine.ray_copies import Copies
+from pipeline.engine.ray_nodes import FIT
 from pipeline.errors import MachineError, UserError, printable
 from pipeline.machine import Resources, make_anew, versions
 
@@ -40,20 +38,15 @@ LOOK_SECONDS = 5.0  # between looks at the nodes: one may have come or gone
 TOKEN = ".seen-"
 WORD_SECONDS = 15.0  # a cluster that is full is spoken of after so long
 ANSWER_SECONDS = 300.0  # a node has to fetch the code, and may load torch for the first time
-NODE_ID = ray._raylet.RAY_NODE_ID_KEY
 Tell = Callable[[str], None]
-FIT: set[str] = set()
-"""Ids of the nodes that runs may be on, for the copy that Tune makes of what it is to ask. Those
-that are gone stay: where the ids change, Tune begins other workers.
-"""
 
 
 class Cluster:
     """The cluster at an address, joined by this process until `close`. `tell` says a line to the
     user.
 
-    Raises UserError where there is none that this machine is a node of. Of the folder `mlruns`,
-    which may not be there yet, nodes that do not see it are left out.
+    Raises UserError where there is none that this machine is a node of. Nodes that do not see the
+    folder `mlruns`, which may not be there yet, get copies of what runs need.
     """
 
     def __init__(self, address: str, mlruns: Path, interrupts: Interrupts, tell: Tell) -> None:
@@ -64,6 +57,7 @@ class Cluster:
         self._usable: dict[str, tuple[Node, Look]] = {}  # also those that are gone
         self._refused: set[str] = set()
         self._asked: dict[Any, Node] = {}  # that have not answered yet
+        self.copies: Copies | None = None  # for nodes that do not see the folder, once it is full
         self._gone: dict[str, float] = {}  # usable once → when it was missed
         self._looked = 0.0
         join(address, interrupts)
@@ -75,7 +69,7 @@ class Cluster:
 
         Raises UserError where no node has what is asked for, or none can train.
         """
-        self._share = nodes.share_of(list(_alive()), gpus_per_trial)
+        self._share = nodes.share_of(list(ray_nodes.alive()), gpus_per_trial)
         self._most = workers or 0
         there = next(one for one in (self.mlruns, *self.mlruns.parents) if one.is_dir())
         with self._seen(there):
@@ -101,9 +95,16 @@ class Cluster:
         with self._seen(segments.folder), ray_tune.explained(segments):
             step = functools.partial(self._step, segments, on_step)
             try:
-                while True:
+                blind = [node for node, found in self._there() if not found.sees]
+                self.copies = Copies(segments.folder, data, self._token)
+                if blind:
+                    self.tell(self.copies.send(*blind))
+                    segments.resources = self._resources()
+                if not self._there():
+                    self._await_others(segments, step)
+                while not segments.stopping:
                     make_anew(storage)
-                    ray_tune.train(segments, storage, Pulse(segments, step), _request)
+                    ray_tune.train(segments, storage, Pulse(segments, step), ray_nodes.request)
                     if segments.stopping or not segments.left:
                         break
                     self._await_others(segments, step)
@@ -111,6 +112,8 @@ class Cluster:
                         break
             finally:
                 shutil.rmtree(storage, ignore_errors=True)
+                if self.copies:
+                    self.copies.clear()
 
     def measured(
         self,
@@ -121,29 +124,17 @@ class Cluster:
         most_seconds: float,
     ) -> Measured:
         """See `measure.measured`: on the node that takes most runs, as many at once as it takes."""
-        node = max((node for node, _ in self._there()), key=lambda one: one.places(self._share))
-        num = min(node.places(self._share), means.workers)
-        asked = {"num_gpus": math.ceil(self._share * num)} if self._share else {}
-        task = ray.remote(measured).options(
-            num_cpus=num, scheduling_strategy=_on(node), max_retries=0, **asked
+        node, found = max(self._there(), key=lambda one: one[0].places(self._share))
+        return ray_nodes.measured_on(
+            node,
+            self._share,
+            configs,
+            shape,
+            means,
+            apart=not found.sees,
+            most_seconds=most_seconds,
+            tell=self.tell,
         )
-        there = replace(means, workers=num)
-        told = task.remote(list(configs), shape, there, most_seconds=most_seconds)
-        patience = most_seconds + min(START_SECONDS, 10.0 + 5.0 * most_seconds)
-        try:
-            return ray.get(told, timeout=patience)
-        except ray.exceptions.GetTimeoutError:
-            ray.cancel(told, force=True)
-            self.tell(
-                f"warning: node {node.name} had no room to measure an epoch in {patience:.0f} s: "
-                "how long all takes is not foreseen"
-            )
-            return Measured()
-        except ray.exceptions.RayError as error:
-            ray.cancel(told, force=True)
-            why = printable(str(error).strip().partition("\n")[0], 200)
-            self.tell(f"warning: no epoch could be measured on node {node.name} ({why})")
-            return Measured()
 
     def close(self) -> None:
         """Leave the cluster; what it still trains of this command is ended by it."""
@@ -157,7 +148,22 @@ class Cluster:
         died = (node for node, at in self._gone.items() if at >= when)
         return next((self._usable[one][0].name for one in died if one in self._usable), "")
 
+    def leave_out(self, node_id: str, why: str) -> None:
+        """Train nothing more on a node whose own disk refuses."""
+        if node_id in self._usable:
+            self._leave_out(self._usable.pop(node_id)[0], why)
+            FIT.discard(node_id)
+
+    def _hear_of_copies(self) -> None:
+        for node, why in self.copies.arrived() if self.copies else ():
+            if why and node.id not in self._gone:
+                self.leave_out(node.id, why)
+            elif not why:
+                FIT.add(node.id)
+                self._looked = 0.0  # there is more room from this moment on
+
     def _step(self, segments: "Spread", on_step: Callable[[], None]) -> None:
+        self._hear_of_copies()
         if time.monotonic() - self._looked > LOOK_SECONDS:
             self._look()
             segments.resources = self._resources()
@@ -165,7 +171,7 @@ class Cluster:
 
     def _await_others(self, segments: "Spread", step: Callable[[], None]) -> None:
         """After Tune was left, since the nodes that it waited for are gone: until there is one."""
-        if not self._there():
+        if not self._there() and not (self.copies and self.copies.awaited):
             self.tell(
                 "no node of the cluster is left to train on: waiting for one (Ctrl-C ends that; "
                 "nothing is lost)"
@@ -173,8 +179,9 @@ class Cluster:
         while not self._there() and not segments.stopping:
             time.sleep(1.0)
             segments._guarded(step)
+        fit = {node.id for node, _ in self._there()}
         FIT.clear()
-        FIT.update(node.id for node, _ in self._there())
+        FIT.update(fit)
         segments.renew()
         segments.left = False
         gc.collect()  # Tune's workers, which nobody hears any more, go with what names them
@@ -183,14 +190,14 @@ class Cluster:
         """Whether one of Tune's trials waits for nodes that are all gone: for ever."""
         there = {node.id for node, _ in self._there()}
         waiting = (trial for trial in trials if trial.status == trial.PENDING)
-        return any(not _nodes_of(trial) & there for trial in waiting)
+        return any(not ray_nodes.nodes_of(trial) & there for trial in waiting)
 
     def _look(self, seconds: float = 0.0) -> None:
         """See which nodes have come and gone, ask those that have come what they are, and hear the
         answers there are in so many seconds; says what has changed.
         """
         self._looked = time.monotonic()
-        alive = {node.id: node for node in _alive()}
+        alive = {node.id: node for node in ray_nodes.alive()}
         for gone in self._usable.keys() - alive.keys() - self._gone.keys():
             self._gone[gone] = self._looked
             self.tell(f"node {self._usable[gone][0].name} of the cluster is gone; its runs go on")
@@ -198,7 +205,7 @@ class Cluster:
         for node in alive.values():
             if node.id not in known and node.places(self._share):
                 told = ray.remote(nodes.look).options(
-                    num_cpus=0, scheduling_strategy=_on(node), max_retries=0
+                    num_cpus=0, scheduling_strategy=ray_nodes.on(node), max_retries=0
                 )
                 device = "cuda" if self._share else "cpu"
                 self._asked[told.remote(device, str(self._token), self._share)] = node
@@ -218,10 +225,15 @@ class Cluster:
         if why := nodes.refusal(found, versions()):
             return self._leave_out(node, why)
         self._usable[node.id] = (node, found)
-        FIT.add(node.id)
+        if found.sees:
+            FIT.add(node.id)
+        elif self.copies:
+            self.tell(self.copies.send(node))
         if joined:
             num = node.places(self._share)
-            self.tell(f"node {node.name} has joined the cluster: {plural(num, 'run')} more at once")
+            copies = "" if found.sees else ", once it has its copies"
+            more = f"{plural(num, 'run')} more at once{copies}"
+            self.tell(f"node {node.name} has joined the cluster: {more}")
         return None
 
     def _leave_out(self, node: Node, why: str) -> None:
@@ -248,7 +260,13 @@ class Cluster:
         return bool(self._there())
 
     def _there(self) -> list[tuple[Node, Look]]:
-        return [found for one, found in self._usable.items() if one not in self._gone]
+        """The nodes that runs can be on; those without copies too, before it is known of what."""
+        there = self._usable.keys() - self._gone.keys()
+        return [
+            found
+            for one, found in self._usable.items()
+            if one in there and (one in FIT or not self.copies)
+        ]
 
     def _resources(self) -> Resources:
         """What there is now; where all nodes are gone, one run is kept waiting for others."""
@@ -269,17 +287,6 @@ class Cluster:
         )
 
 
-def _request(share: dict[str, float]) -> Callable[[Any], PlacementGroupFactory]:
-    """What Tune is to ask for each run: its share, on a node that was found fit."""
-    return functools.partial(_asked, share)
-
-
-def _asked(share: dict[str, float], _: Any) -> PlacementGroupFactory:
-    among = {NODE_ID: f"in({','.join(sorted(FIT))})"}
-    bundle = {name.upper(): num for name, num in share.items()}
-    return PlacementGroupFactory([bundle], bundle_label_selector=[among])
-
-
 class Spread(ray_tune.Segments):
     """Segments whose workers may die with their node, which is no fault of their runs."""
 
@@ -294,6 +301,19 @@ class Spread(ray_tune.Segments):
             return self.FINISHED
         self.since[trial_id] = time.monotonic()
         return super().suggest(trial_id)
+
+    def _told(self, order: Order) -> dict[str, str]:
+        assert self.cluster.copies
+        return super()._told(order) | self.cluster.copies.told(order)
+
+    def _finish(self, segment: str, outcome: Outcome) -> None:
+        if outcome.apart:
+            self.cluster.leave_out(outcome.apart, outcome.error)
+        super()._finish(segment, outcome)
+
+    def _salvage(self, segment: str) -> None:
+        assert self.cluster.copies
+        self.cluster.copies.salvage(segment)
 
     def _death(self, trial_id: str) -> Outcome:
         require_own_node()
@@ -325,26 +345,3 @@ class Pulse(ray_tune.Heartbeat):
                 "no run has begun on the cluster yet: others may fill it, or its nodes take long "
                 "to load; waiting (Ctrl-C ends that; nothing is lost)"
             )
-
-
-def _nodes_of(trial: Any) -> set[str]:
-    """Ids of the nodes that Tune's trial may be on."""
-    (among,) = trial.placement_group_factory._kwargs["bundle_label_selector"]
-    return set(among[NODE_ID].removeprefix("in(").removesuffix(")").split(","))
-
-
-def _alive() -> Iterator[Node]:
-    for found in ray.nodes():
-        if found["Alive"]:
-            has = found["Resources"]
-            yield Node(
-                id=found["NodeID"],
-                name=found["NodeManagerAddress"],
-                num_cores=int(has.get("CPU", 0)),
-                num_gpus=int(has.get("GPU", 0)),
-                num_bytes=int(has.get("memory", 0)),
-            )
-
-
-def _on(node: Node) -> NodeAffinitySchedulingStrategy:
-    return NodeAffinitySchedulingStrategy(node.id, soft=False)

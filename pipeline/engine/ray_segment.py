@@ -2,6 +2,7 @@
 nothing.
 """
 
+import functools
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -31,13 +32,21 @@ def train_segment(config: dict[str, str]) -> None:
 
     ray_environment.go_home()
     with debugged(False):
-        carry_out(Order.from_json(config["order"]), work)
+        if "cargo" in config:
+            from pipeline.engine.ray_ferry import carry_out_apart
+
+            carry_out_apart(config, work, carry_out)
+        else:
+            carry_out(Order.from_json(config["order"]), work)
 
 
 def carry_out(
-    order: Order, work: Callable[[Order, Callable[[dict[str, float]], None]], Outcome]
+    order: Order,
+    work: Callable[[Order, Callable[[dict[str, float]], None]], Outcome],
+    held: Callable[[], Callable[[], bool]] | None = None,
 ) -> None:
-    """Do the order's work; every epoch and, last, the outcome are reported. Raises RuntimeError
+    """Do the order's work; every epoch and, last, the outcome are reported. `held` lets the driver
+    know that a GPU is kept, and gives what tells whether it still shall be. Raises RuntimeError
     after that where the process is broken: Tune ends one that fails, and begins another.
     """
     card = card_of(order)
@@ -47,7 +56,7 @@ def carry_out(
         tune.report({"report": Report(order.segment, told).to_json()})
 
     if card in order.shunned:
-        return _hold(order, card, report)
+        return _hold(card, report, held or functools.partial(_held, order))
     with run_log.captured(order.output):
         outcome = replace(work(order, report), card=card)
     if outcome.status != "failed" or outcome.parts:
@@ -57,10 +66,17 @@ def carry_out(
         raise RuntimeError(outcome.error)
 
 
-def _hold(order: Order, card: str, report: Callable[[Outcome], None]) -> None:
+def _hold(
+    card: str, report: Callable[[Outcome], None], held: Callable[[], Callable[[], bool]]
+) -> None:
     """Keep the GPU, which Ray would give to the next one, until the driver takes the file away."""
+    still = held()
+    report(Outcome(status="failed", error=f"{named(card)} is held", held=True, card=card))
+    while still():
+        time.sleep(LOOK_SECONDS)
+
+
+def _held(order: Order) -> Callable[[], bool]:
     order.output.parent.mkdir(exist_ok=True)
     order.output.touch()
-    report(Outcome(status="failed", error=f"{named(card)} is held", held=True, card=card))
-    while order.output.exists():
-        time.sleep(LOOK_SECONDS)
+    return order.output.exists

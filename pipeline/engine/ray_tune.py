@@ -21,7 +21,7 @@ from pipeline.engine import (
 from pipeline.engine.cards import Cards, named
 from pipeline.engine.interrupts import Interrupts
 from pipeline.engine.last_words import left
-from pipeline.engine.order import Outcome, Report, Segment, checkpoint_folder
+from pipeline.engine.order import Order, Outcome, Report, Segment, checkpoint_folder
 from pipeline.engine.queue import Plan
 from pipeline.engine.ray_segment import carry_out, train_segment
 from pipeline.errors import MachineError, PipelineError, printable
@@ -101,10 +101,9 @@ class Segments(Searcher):
             return Searcher.FINISHED if self.given_all else None
         self.names[trial_id] = segment.name
         self.num_given += 1
-        # as JSON: Tune repeats a config, flattened, in every result
         shunned = tuple(self.cards.shunned)
         order = segment.order(self.folder, self.data, self.resources, shunned)
-        return {"order": order.to_json()}
+        return self._guarded(lambda: self._told(order)) or Searcher.FINISHED
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
         report = Report.from_json(result["report"])
@@ -126,8 +125,12 @@ class Segments(Searcher):
         self.held.discard(trial_id)
         # where all stops it is to be continued, not failed; and it may have told its end itself
         if not self.stopping and name in self.plan.live:
+            self._salvage(name)
             words = left(run_log.output_path(self.folder, name))
             self._guarded(lambda: self._finish(name, words or self._death(trial_id)))
+
+    def _salvage(self, segment: str) -> None:
+        """Bring here what a worker that is gone has left elsewhere."""
 
     def renew(self) -> None:
         """Be ready for a new set of Tune's trials: of a segment whose end was not told, the worker
@@ -183,6 +186,10 @@ class Segments(Searcher):
                 f"no GPU is left to train on: {gone} lost process after process, with errors that "
                 "logs/ has; nothing is lost, the same command goes on once they are sound"
             )
+
+    def _told(self, order: Order) -> dict[str, str]:
+        """What a worker is told; as JSON: Tune repeats a config, flattened, in every result."""
+        return {"order": order.to_json()}
 
     def _death(self, trial_id: str) -> Outcome:  # noqa: ARG002
         """The outcome of a segment whose worker is gone. Where memory was short, fewer work from

@@ -36,7 +36,7 @@ PATIENCE_SECONDS = 300.0
 @dataclass
 class Nodes:
     """A cluster whose head trains nothing. `hidden`: a folder that nodes begun with `blind` do not
-    see.
+    see; of such a one, `tight` has no room for copies either.
     """
 
     apart: bool
@@ -50,13 +50,15 @@ class Nodes:
     def address(self) -> str:
         return f"{self.subnet}.1:{self.port}"
 
-    def start(self, number: int, *flags: str, cores: int = 1, blind: bool = False) -> str:
+    def start(
+        self, number: int, *flags: str, cores: int = 1, blind: bool = False, tight: bool = False
+    ) -> str:
         """Begin node `number` (from 2 on) and wait until the head has heard of it; returns its
         address.
         """
         place = f"{self.subnet}.{number}"
         words = ["start", f"--address={self.address}", f"--num-cpus={cores}", *flags]
-        self._run(number, place, words, blind=blind)
+        self._run(number, place, words, blind=blind, tight=tight)
         self._await(place)
         return place
 
@@ -84,16 +86,20 @@ class Nodes:
         )
         return done.stdout + done.stderr
 
-    def _run(self, number: int, place: str, words: list[str], *, blind: bool = False) -> None:
+    def _run(
+        self, number: int, place: str, words: list[str], *, blind: bool = False, tight: bool = False
+    ) -> None:
         words = [str(RAY), *words, f"--node-ip-address={place}", STORE]
         words += ["--disable-usage-stats", "--block"]
+        cache: dict[str, str] = {}
         if self.apart and number > 1:
             own = self.folder.with_name(f"{self.folder.name}-{number}")
             shutil.rmtree(own, ignore_errors=True)
             own.mkdir()
             mounts = f"mount --make-rprivate / && mount --bind {own} {self.folder}"
             if blind:
-                mounts += f" && mount -t tmpfs tmpfs {self.hidden}"
+                mounts += f" && mount -t tmpfs -o size=4m tmpfs {self.hidden}"
+                cache = {"XDG_CACHE_HOME": str(self.hidden if tight else self.folder / "cache")}
             script = f'{mounts} && mount -t tmpfs tmpfs /dev/shm && exec "$@"'
             _network(self.subnet, number)
             space = _space(self.subnet, number)
@@ -113,7 +119,7 @@ class Nodes:
         with self.folder.with_name(f"{self.folder.name}-{number}.log").open("w") as log:
             self.processes[number] = subprocess.Popen(
                 words,
-                env=os.environ | SETTINGS | HEALTH,
+                env=os.environ | SETTINGS | HEALTH | cache,
                 stdout=log,
                 stderr=log,
                 start_new_session=True,

@@ -1,0 +1,189 @@
+"""The ferry over Ray: the depot is an actor on the command's node, and files go through Ray's
+object store, chunk by chunk.
+"""
+
+import contextlib
+import functools
+import json
+import os
+import pickle
+import secrets
+import sys
+import tempfile
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import ray
+from ray import tune
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+from pipeline.core.config import TrainConfig
+from pipeline.engine import cargo as stowed
+from pipeline.engine import ferry
+from pipeline.engine.depot import Depot, Piece
+from pipeline.engine.ferry import Cargo
+from pipeline.engine.measure import Measured, measured
+from pipeline.engine.order import Order, Outcome, Report
+from pipeline.engine.voyage import Voyage, Work
+from pipeline.errors import MachineError, UserError, printable
+
+DEPOT = "depot"
+ANSWER_SECONDS = 10.0  # for what a node that may be in trouble is asked in passing
+
+
+class Ferry:
+    """Of a command whose study lies in `folder`. token: a file there, by which a process knows that
+    it sees the disk.
+    """
+
+    def __init__(self, folder: Path, data: Path, token: Path) -> None:
+        self.folder, self.token, self.session = folder, token, secrets.token_hex(8)
+        self.nodes, self._silent = set[str](), set[str]()  # that were asked to have the cargo
+        self.pictures = data.name
+        paths = stowed.pictures(data)
+        self.num_bytes = sum(path.stat().st_size for path in paths.values())
+        own = ray.get_runtime_context().get_node_id()
+        self.depot = (
+            ray.remote(Depot)
+            .options(name=DEPOT, num_cpus=0, max_concurrency=64, scheduling_strategy=_on(own))
+            .remote(str(folder))
+        )
+        self.pieces = self._offered(paths | stowed.code())
+        self._named: dict[str, Piece] = {}
+
+    def load(self, node: str) -> Any:
+        """Ask a node to have the cargo; what tells how that went: of `loaded`."""
+        self.nodes.add(node)
+        words = (self.session, str(self.token), self.pictures, self.pieces)
+        return ray.remote(_load).options(**_there(node)).remote(*words)
+
+    def cargo(self, config: TrainConfig) -> str:
+        """What a run of this configuration needs, as JSON."""
+        paths = stowed.named(config)
+        new = {key: path for key, path in paths.items() if key not in self._named}
+        if new:
+            pieces = [Piece(**piece) for piece in ray.get(self._offered(new))]
+            self._named |= {piece.key: piece for piece in pieces}
+        pieces = [Piece(**piece) for piece in ray.get(self.pieces)]
+        pieces += [self._named[key] for key in paths]
+        return Cargo(self.session, str(self.token), self.pictures, tuple(pieces)).to_json()
+
+    def salvage(self, segment: str, alive: Iterable[str]) -> None:
+        """Bring what a worker that is gone has left, where its node is still there."""
+        with contextlib.suppress(ray.exceptions.RayError, OSError):  # timeouts among them
+            node = ray.get(self.depot.node.remote(segment), timeout=ANSWER_SECONDS)
+            if node not in {*alive} - self._silent:
+                return
+            task = ray.remote(ferry.left_behind).options(**_there(node))
+            self._silent.add(node)  # a node that died, which is not known yet, is waited for once
+            found = ray.get(task.remote(self.session, segment), timeout=ANSWER_SECONDS)
+            self._silent.discard(node)
+            (self.folder / "logs").mkdir(exist_ok=True)
+            for name, content in found.items():
+                (self.folder / "logs" / name).write_bytes(content)
+
+    def clear(self, alive: Iterable[str]) -> None:
+        """Let nodes remove what they keep of this command, but for pictures."""
+        task = ray.remote(ferry.clear)
+        asked = [task.options(**_there(one)).remote(self.session) for one in self.nodes & {*alive}]
+        with contextlib.suppress(ray.exceptions.RayError, ValueError):  # there are none
+            ray.wait(asked, num_returns=len(asked), timeout=ANSWER_SECONDS)
+
+    def _offered(self, paths: Mapping[str, Path]) -> Any:
+        return self.depot.offer.remote({key: str(path) for key, path in paths.items()})
+
+
+def packed(*words: Any) -> tuple[dict[str, bytes], bytes]:
+    """Words for `measured_there`, with the user's code, which they name."""
+    code = {key: path.read_bytes() for key, path in stowed.code().items()}
+    return code, pickle.dumps(words)
+
+
+def measured_there(code: Mapping[str, bytes], words: bytes, *, most_seconds: float) -> Measured:
+    """See `measure.measured`: on a node that does not see the user's code."""
+    with tempfile.TemporaryDirectory() as folder:
+        for key, content in code.items():
+            path = Path(folder, key)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content)
+        sys.path.insert(0, str(Path(folder, "code")))
+        try:
+            return measured(*pickle.loads(words), most_seconds=most_seconds)
+        finally:
+            sys.path.pop(0)
+
+
+def carry_out_apart(config: Mapping[str, str], work: Work, carry_out: Callable[..., None]) -> None:
+    """`carry_out` of an order, whose folders this process may not see."""
+    cargo, ask = Cargo.from_json(config["cargo"]), _depot()
+    if _sees(cargo.token):
+        return carry_out(Order.from_json(config["order"]), work)
+    node = ray.get_runtime_context().get_node_id()
+    try:
+        aboard = ferry.load(cargo, ask)
+    except (MachineError, UserError, OSError) as error:
+        machine = isinstance(error, MachineError)
+        failed = Outcome(
+            status="failed",
+            error=printable(str(error), 500),
+            retry=not isinstance(error, UserError),
+            blameless=machine,
+            apart=node if machine else "",
+        )
+        segment = json.loads(config["order"])["segment"]
+        return tune.report({"report": Report(segment, failed).to_json()})
+    ferry.use(cargo, aboard)
+    voyage = Voyage(Order.from_json(config["order"]), aboard, ask, node)
+    try:
+        carry_out(voyage.order, functools.partial(_carried, voyage, work), voyage.held)
+    finally:
+        voyage.end()
+    return None
+
+
+@functools.cache
+def _sees(token: str) -> bool:
+    return os.path.exists(token)
+
+
+def _carried(
+    voyage: Voyage, work: Work, _: Order, on_epoch: Callable[[dict[str, float]], None]
+) -> Outcome:
+    return voyage.carry_out(work, on_epoch)
+
+
+def _load(session: str, token: str, pictures: str, pieces: list[dict[str, Any]]) -> str:
+    """Have the cargo on this node; why that cannot be, "" where it is there."""
+    cargo = Cargo(session, token, pictures, tuple(Piece(**piece) for piece in pieces))
+    try:
+        ferry.load(cargo, _depot())
+    except (MachineError, UserError, OSError) as error:
+        return str(error)
+    return ""
+
+
+def _depot() -> ferry.Ask:
+    depot = ray.get_actor(DEPOT)
+
+    def ask(method: str, *words: Any) -> Any:
+        try:
+            return ray.get(getattr(depot, method).remote(*words))
+        except ray.exceptions.RayTaskError as error:
+            cause = error.cause
+            if isinstance(cause, OSError):
+                raise ConnectionError(str(cause)) from None
+            raise cause from None
+        except ray.exceptions.RayError as error:
+            why = printable(str(error).strip().partition("\n")[0], 200)
+            raise ConnectionError(f"the command's machine cannot be reached ({why})") from None
+
+    return ask
+
+
+def _there(node: str) -> dict[str, Any]:
+    return {"num_cpus": 0, "max_retries": 0, "scheduling_strategy": _on(node)}
+
+
+def _on(node: str) -> NodeAffinitySchedulingStrategy:
+    return NodeAffinitySchedulingStrategy(node, soft=False)
