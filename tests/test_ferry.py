@@ -46,7 +46,7 @@ class World:
     def cargo(self, session: str = "one", **given: Path) -> Cargo:
         paths = cargo.pictures(self.cache) | {f"given/{name}": path for name, path in given.items()}
         pieces = self.depot.offer({key: str(path) for key, path in paths.items()})
-        return Cargo(session, "token", self.cache.name, tuple(Piece(**piece) for piece in pieces))
+        return Cargo(session, self.cache.name, tuple(Piece(**piece) for piece in pieces))
 
     def order(self, segment: str, run: str = "run") -> Order:
         lease.grant(self.study / "checkpoints" / run, segment)

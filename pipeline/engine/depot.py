@@ -8,7 +8,7 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -32,6 +32,7 @@ from pipeline.errors import MachineError, printable
 from pipeline.record.lease import Lease, held
 
 CHUNK = 4 * 2**20  # bytes on the way at once: they pass through Ray's store, which may be small
+FOR_ALL = ("pictures", "code")
 EPOCH = re.compile(r"epoch_\d{4,}")
 NAME = re.compile(r"[\w.-]+")
 
@@ -59,23 +60,28 @@ class Depot:
 
     def __init__(self, folder: str) -> None:
         self.folder = Path(folder)
-        self._offered: dict[str, Path] = {}
+        self._offered: dict[str, tuple[Path, Piece]] = {}
         self._nodes: dict[str, str] = {}
 
     def offer(self, paths: Mapping[str, str]) -> list[dict[str, Any]]:
         """Hand these files out from here on, by key; returns them as pieces."""
-        pieces = []
-        for key, path in paths.items():
+        for key, given in paths.items():
             kind, _, name = key.partition("/")
-            with _disk(Path(path)):
-                size = os.stat(path).st_size
-                pieces.append(asdict(Piece(kind, name, size, digest(Path(path)))))
-            self._offered[key] = Path(path)
-        return pieces
+            path = Path(given)
+            with _disk(path):
+                piece = Piece(kind, name, path.stat().st_size, digest(path))
+            self._offered[key] = (path, piece)
+        return self.pieces(paths)
+
+    def pieces(self, named: Iterable[str]) -> list[dict[str, Any]]:
+        """What every run needs, of all that is offered, and these."""
+        named = {*named}
+        found = (piece for _, piece in self._offered.values())
+        return [asdict(one) for one in found if one.kind in FOR_ALL or one.key in named]
 
     def read(self, key: str, start: int) -> bytes:
         """A chunk of an offered file; raises KeyError for any other."""
-        return _chunk(self._offered[key], start)
+        return _chunk(self._offered[key][0], start)
 
     def begin(self, segment: str, run: str, node: str) -> list[dict[str, Any]]:
         """The files of the run's newest whole checkpoint, once whoever wrote there has let go; the

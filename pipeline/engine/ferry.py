@@ -8,14 +8,13 @@ import contextlib
 import fcntl
 import hashlib
 import importlib
-import json
 import os
 import shutil
 import stat
 import sys
 import tempfile
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, Any, Protocol
 
@@ -41,26 +40,13 @@ class Ask(Protocol):
 
 @dataclass(frozen=True)
 class Cargo:
-    """What the runs of a command need on a node that does not see its disk. session: the command's
-    own name; token: a file on that disk; pictures: the name of their cache.
+    """What runs of a command need on a node that does not see its disk. session: the command's own
+    name; pictures: the name of their cache.
     """
 
     session: str
-    token: str
     pictures: str
     pieces: tuple[Piece, ...]
-
-    def to_json(self) -> str:
-        return json.dumps(asdict(self))
-
-    @classmethod
-    def from_json(cls, text: str) -> "Cargo":
-        tree = json.loads(text)
-        return cls(**tree | {"pieces": tuple(Piece(**piece) for piece in tree["pieces"])})
-
-    @property
-    def num_bytes(self) -> int:
-        return sum(piece.num_bytes for piece in self.pieces)
 
     def of(self, *kinds: str) -> list[Piece]:
         return [piece for piece in self.pieces if piece.kind in kinds]

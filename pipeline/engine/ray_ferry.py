@@ -26,7 +26,7 @@ from pipeline.engine.ferry import Cargo
 from pipeline.engine.measure import Measured, measured
 from pipeline.engine.order import Order, Outcome, Report
 from pipeline.engine.voyage import Voyage, Work
-from pipeline.errors import MachineError, UserError, printable
+from pipeline.errors import MachineError, PipelineError, UserError, printable
 
 DEPOT = "depot"
 ANSWER_SECONDS = 10.0  # for what a node that may be in trouble is asked in passing
@@ -50,24 +50,30 @@ class Ferry:
             .remote(str(folder))
         )
         self.pieces = self._offered(paths | stowed.code())
-        self._named: dict[str, Piece] = {}
+        self._named: set[str] = set()
 
     def load(self, node: str) -> Any:
-        """Ask a node to have the cargo; what tells how that went: of `loaded`."""
+        """Ask a node to have what all runs need; what tells, when it is there, why it cannot be."""
         self.nodes.add(node)
-        words = (self.session, str(self.token), self.pictures, self.pieces)
-        return ray.remote(_load).options(**_there(node)).remote(*words)
+        return (
+            ray.remote(_load)
+            .options(**_there(node))
+            .remote(self.session, self.pictures, self.pieces)
+        )
 
     def cargo(self, config: TrainConfig) -> str:
-        """What a run of this configuration needs, as JSON."""
-        paths = stowed.named(config)
-        new = {key: path for key, path in paths.items() if key not in self._named}
-        if new:
-            pieces = [Piece(**piece) for piece in ray.get(self._offered(new))]
-            self._named |= {piece.key: piece for piece in pieces}
-        pieces = [Piece(**piece) for piece in ray.get(self.pieces)]
-        pieces += [self._named[key] for key in paths]
-        return Cargo(self.session, str(self.token), self.pictures, tuple(pieces)).to_json()
+        """What a run of this configuration needs, as JSON; after the first node has been loaded."""
+        with contextlib.suppress(PipelineError):  # the run says itself what is missing
+            paths = stowed.named(config)
+            if new := {key: path for key, path in paths.items() if key not in self._named}:
+                ray.get(self._offered(new))
+                self._named |= new.keys()
+            return self._told(list(paths))
+        return self._told([])
+
+    def _told(self, named: list[str]) -> str:
+        tree = {"session": self.session, "pictures": self.pictures, "named": named}
+        return json.dumps(tree | {"token": str(self.token)})
 
     def salvage(self, segment: str, alive: Iterable[str]) -> None:
         """Bring what a worker that is gone has left, where its node is still there."""
@@ -91,7 +97,7 @@ class Ferry:
             ray.wait(asked, num_returns=len(asked), timeout=ANSWER_SECONDS)
 
     def _offered(self, paths: Mapping[str, Path]) -> Any:
-        return self.depot.offer.remote({key: str(path) for key, path in paths.items()})
+        return self.depot.offer.remote({key: str(path.absolute()) for key, path in paths.items()})
 
 
 def packed(*words: Any) -> tuple[dict[str, bytes], bytes]:
@@ -116,11 +122,13 @@ def measured_there(code: Mapping[str, bytes], words: bytes, *, most_seconds: flo
 
 def carry_out_apart(config: Mapping[str, str], work: Work, carry_out: Callable[..., None]) -> None:
     """`carry_out` of an order, whose folders this process may not see."""
-    cargo, ask = Cargo.from_json(config["cargo"]), _depot()
-    if _sees(cargo.token):
+    tree = json.loads(config["cargo"])
+    if _sees(tree["token"]):
         return carry_out(Order.from_json(config["order"]), work)
-    node = ray.get_runtime_context().get_node_id()
+    node, ask = ray.get_runtime_context().get_node_id(), _depot()
     try:
+        pieces = ask("pieces", tree["named"])
+        cargo = _cargo(tree["session"], tree["pictures"], pieces)
         aboard = ferry.load(cargo, ask)
     except (MachineError, UserError, OSError) as error:
         machine = isinstance(error, MachineError)
@@ -153,11 +161,14 @@ def _carried(
     return voyage.carry_out(work, on_epoch)
 
 
-def _load(session: str, token: str, pictures: str, pieces: list[dict[str, Any]]) -> str:
-    """Have the cargo on this node; why that cannot be, "" where it is there."""
-    cargo = Cargo(session, token, pictures, tuple(Piece(**piece) for piece in pieces))
+def _cargo(session: str, pictures: str, pieces: list[dict[str, Any]]) -> Cargo:
+    return Cargo(session, pictures, tuple(Piece(**piece) for piece in pieces))
+
+
+def _load(session: str, pictures: str, pieces: list[dict[str, Any]]) -> str:
+    """Have this on this node; why that cannot be, "" where it is there."""
     try:
-        ferry.load(cargo, _depot())
+        ferry.load(_cargo(session, pictures, pieces), _depot())
     except (MachineError, UserError, OSError) as error:
         return str(error)
     return ""
