@@ -1,7 +1,9 @@
 """Copies for a node that does not see the command's disk, and what comes back; without Ray."""
 
 import hashlib
+import importlib
 import shutil
+import sys
 from collections import namedtuple
 from collections.abc import Callable
 from dataclasses import replace
@@ -321,3 +323,21 @@ def test_what_a_command_leaves_goes_with_it_or_with_the_next_one(world: World) -
     ferry.clear("next")
     ferry.clear("never")
     assert sorted(path.name for path in folder.parent.iterdir()) == ["other", "other.lock"]
+
+
+def test_a_package_of_the_users_travels_whole_and_nothing_else_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is imported lazily is among it; what the environment or a script made up is not."""
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "my_pack").mkdir()
+    files = ("my_pack/__init__.py", "my_pack/later.py", "my_beside.py")
+    for name in (*files, "my_pack/notes.txt", "my_script.py"):
+        (tmp_path / name).touch()
+    for name in ("my_pack", "my_beside"):
+        importlib.import_module(name)
+    found = {key: path for key, path in cargo.code().items() if path.is_relative_to(tmp_path)}
+    assert found == {f"code/{name}": tmp_path / name for name in files}
+    assert not any(key.startswith(("code/torch/", "code/pipeline/")) for key in cargo.code())
+    for name in ("my_pack", "my_beside"):
+        del sys.modules[name]

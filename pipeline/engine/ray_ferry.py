@@ -6,7 +6,6 @@ import contextlib
 import functools
 import json
 import os
-import pickle
 import secrets
 import sys
 import tempfile
@@ -19,6 +18,7 @@ from ray import tune
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from pipeline.core.config import TrainConfig
+from pipeline.core.costs import Shape
 from pipeline.engine import cargo as stowed
 from pipeline.engine import ferry
 from pipeline.engine.depot import Depot, Piece
@@ -27,6 +27,7 @@ from pipeline.engine.measure import Measured, measured
 from pipeline.engine.order import Order, Outcome, Report
 from pipeline.engine.voyage import Voyage, Work
 from pipeline.errors import MachineError, PipelineError, UserError, printable
+from pipeline.machine import Resources
 
 DEPOT = "depot"
 ANSWER_SECONDS = 10.0  # for what a node that may be in trouble is asked in passing
@@ -100,14 +101,21 @@ class Ferry:
         return self.depot.offer.remote({key: str(path.absolute()) for key, path in paths.items()})
 
 
-def packed(*words: Any) -> tuple[dict[str, bytes], bytes]:
-    """Words for `measured_there`, with the user's code, which they name."""
+def packed(configs: Iterable[TrainConfig]) -> tuple[dict[str, bytes], list[dict[str, Any]]]:
+    """For `measured_there`: the user's code, and the configs that may name it."""
     code = {key: path.read_bytes() for key, path in stowed.code().items()}
-    return code, pickle.dumps(words)
+    return code, [config.model_dump(mode="json") for config in configs]
 
 
-def measured_there(code: Mapping[str, bytes], words: bytes, *, most_seconds: float) -> Measured:
+def measured_there(
+    cargo: tuple[Mapping[str, bytes], list[dict[str, Any]]],
+    shape: Shape,
+    means: Resources,
+    *,
+    most_seconds: float,
+) -> Measured:
     """See `measure.measured`: on a node that does not see the user's code."""
+    code, trees = cargo
     with tempfile.TemporaryDirectory() as folder:
         for key, content in code.items():
             path = Path(folder, key)
@@ -115,7 +123,8 @@ def measured_there(code: Mapping[str, bytes], words: bytes, *, most_seconds: flo
             path.write_bytes(content)
         sys.path.insert(0, str(Path(folder, "code")))
         try:
-            return measured(*pickle.loads(words), most_seconds=most_seconds)
+            configs = [TrainConfig.parse(tree, source="measure") for tree in trees]
+            return measured(configs, shape, means, most_seconds=most_seconds)
         finally:
             sys.path.pop(0)
 

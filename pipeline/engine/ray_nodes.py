@@ -78,16 +78,16 @@ def measured_on(
     """
     num = min(node.places(share), means.workers)
     asked = {"num_gpus": math.ceil(share * num)} if share else {}
-    words: tuple[Any, ...] = (list(configs), shape, replace(means, workers=num))
+    words: Any = list(configs)
     what: Callable[..., Measured] = measured
     if apart:
         from pipeline.engine import ray_ferry  # torch takes seconds to import
 
-        what, words = ray_ferry.measured_there, ray_ferry.packed(*words)
+        what, words = ray_ferry.measured_there, ray_ferry.packed(words)
     task = ray.remote(what).options(
         num_cpus=num, scheduling_strategy=on(node), max_retries=0, **asked
     )
-    told = task.remote(*words, most_seconds=most_seconds)
+    told = task.remote(words, shape, replace(means, workers=num), most_seconds=most_seconds)
     patience = most_seconds + min(START_SECONDS, 10.0 + 5.0 * most_seconds)
     try:
         return ray.get(told, timeout=patience)
