@@ -12,6 +12,7 @@ from pipeline.core.transfer import PUBLISHED, published_source
 from pipeline.data.shelf import IMAGES, META
 from pipeline.own.at_hand import at_hand
 from pipeline.own.blame import is_users
+from pipeline.record import sources
 
 
 def pictures(data: Path) -> dict[str, Path]:
@@ -39,16 +40,23 @@ def code() -> dict[str, Path]:
 
 
 def named(config: TrainConfig) -> dict[str, Path]:
-    """The files that a configuration names: a teacher, weights; and the published weights that lie
-    here.
+    """The files that a configuration names: a teacher, weights; the published weights that lie
+    here; and what its parts reach of the user's code, imported yet or not.
     """
-    found = {}
+    found = _reached(config)
     if teacher := config.distill.teacher:
         found[f"given/{teacher}"] = _teacher(teacher)
     weights = config.transfer.weights
     if weights == PUBLISHED:
         return found | _published(published_source(config.model))
     return found | ({f"given/{weights}": at_hand(weights)} if weights else {})
+
+
+def _reached(config: TrainConfig) -> dict[str, Path]:
+    labels = {label for files in sources.code(config).values() for label in files}
+    ways = ((label, Path(folder, label)) for label in labels for folder in reversed(sys.path))
+    there = ((label, way.absolute()) for label, way in ways if way.is_file())
+    return {f"code/{label}": way for label, way in there if is_users(str(way))}
 
 
 def _teacher(given: str) -> Path:
