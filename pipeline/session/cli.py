@@ -179,7 +179,7 @@ def _where(flags: Parser) -> None:
         metavar="HOST:PORT",
         default="",
         help="train on the nodes of this Ray cluster (auto: the one that this machine is a node "
-        "of); --mlruns must lie on a disk that they share",
+        "of); those that do not see the folder --mlruns get copies",
     )
     flags.add_argument(
         "--price-per-hour",
