@@ -51,6 +51,7 @@ def cluster(tmp_path_factory) -> Iterator[Nodes]:
     with pytest.MonkeyPatch.context() as patch:
         for name in [name for name in os.environ if name.startswith("RAY_")]:
             patch.delenv(name)  # of a Ray of one's own, which other tests in this process had
+        patch.delenv("XDG_CACHE_HOME", raising=False)  # it travels, and each node has its own
         for name, value in SETTINGS.items():
             patch.setenv(name, value)
         with nodes(shared) as found:
