@@ -11,6 +11,7 @@ command, Ray's among them, up to that epoch.
 
 import argparse
 import os
+import shutil
 import statistics
 import subprocess
 import sys
@@ -25,19 +26,21 @@ from pipeline.session.values import positive
 
 IMPORTS = "import torch, mlflow; from ray import tune"
 SMALL = ("--trials", "4", "--epochs", "3", "--no-race", "--set", "model.width=4")
-EPOCH = b'"type":"epoch"'
+LEDGERS, EPOCH = "*/ledger.jsonl", b'"type":"epoch"'
 LOOK_SECONDS = 0.05
 
 
 def begin(home: Path, workers: int) -> tuple[float, float]:
     """(seconds, CPU seconds) of the command up to its first epoch; it is ended then."""
     words = [sys.executable, "-m", "pipeline.search", "--study", "hw3", "--mlruns", str(home)]
-    words += ["--workers", str(workers), "--fresh", *SMALL]
+    words += ["--workers", str(workers), *SMALL]
+    for ledger in home.glob(LEDGERS):  # of the round before; the pictures stay
+        shutil.rmtree(ledger.parent)
     began = time.monotonic()
     quiet = subprocess.DEVNULL
     with subprocess.Popen(words, stdout=quiet, stderr=quiet, env=dict(os.environ)) as process:
         spent: dict[int, float] = {}
-        while not any(EPOCH in path.read_bytes() for path in home.glob("*/ledger.jsonl")):
+        while not any(EPOCH in path.read_bytes() for path in home.glob(LEDGERS)):
             if process.poll() is not None:
                 raise SystemExit(f"the command ended before its first epoch: {process.returncode}")
             _add(spent, process.pid)
