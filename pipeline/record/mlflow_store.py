@@ -15,7 +15,7 @@ from typing import Any
 from pipeline.errors import printable
 from pipeline.frozen import flatten
 from pipeline.record.mlflow_places import FILE, place_of, settle, sqlite_file, store_uri
-from pipeline.record.mlflow_trouble import Unusable
+from pipeline.record.mlflow_trouble import Unusable, Withheld
 
 NOISY = (
     "alembic",
@@ -194,18 +194,32 @@ def log_tags(client: Any, run_id: str, tags: dict[str, Any]) -> None:
 
 
 def log_files(client: Any, run_id: str, source: Path, folder: str | None = None) -> None:
-    """A file, or what is in a folder, as artifacts of the run.
+    """A file, or what is in a folder, as artifacts of the run. Raises Withheld where the place that
+    they go to does not take them.
 
     MLflow's client remembers the place of a run's artifacts for as long as the process lives, also
     where it has changed.
     """
     place = client.get_run(run_id).info.artifact_uri
-    if place.startswith("file:"):
-        from mlflow.store.artifact.local_artifact_repo import LocalArtifactRepository
+    try:
+        if place.startswith("file:"):
+            from mlflow.store.artifact.local_artifact_repo import LocalArtifactRepository
 
-        receiver: Any = LocalArtifactRepository(place)
-        (receiver.log_artifacts if source.is_dir() else receiver.log_artifact)(str(source), folder)
-    else:
-        (client.log_artifacts if source.is_dir() else client.log_artifact)(
-            run_id, str(source), folder
-        )
+            receiver: Any = LocalArtifactRepository(place)
+            (receiver.log_artifacts if source.is_dir() else receiver.log_artifact)(
+                str(source), folder
+            )
+        else:
+            (client.log_artifacts if source.is_dir() else client.log_artifact)(
+                run_id, str(source), folder
+            )
+    except Exception as error:
+        raise Withheld(place) from error
+
+
+def names_of_files(client: Any, run_id: str) -> set[str]:
+    """What lies beside each other at the top of a run's artifacts; raises Withheld."""
+    try:
+        return {file.path for file in client.list_artifacts(run_id)}
+    except Exception as error:
+        raise Withheld(client.get_run(run_id).info.artifact_uri) from error

@@ -16,7 +16,15 @@ _SECRETS = (
     "MLFLOW_TRACKING_TOKEN",
     "DATABRICKS_TOKEN",
     "DATABRICKS_CLIENT_SECRET",
+    "AWS_SECRET_ACCESS_KEY",
+    "AWS_SESSION_TOKEN",
 )
+_NO_KEYS = (
+    *("AccessDenied", "ExpiredToken", "InvalidAccessKeyId", "InvalidToken"),
+    *("SignatureDoesNotMatch", "NoCredentialsError", "PartialCredentialsError", "ProfileNotFound"),
+)
+_PROXIED = "the server's store of artifacts"
+_NO_BUCKET = ("NoSuchBucket", "PermanentRedirect")
 _OWN_STORE = "unset MLFLOW_TRACKING_URI to have the results in the folder of --mlruns"
 
 
@@ -47,6 +55,14 @@ class Unusable(MachineError):
     def __init__(self, what: str, way: str) -> None:
         super().__init__(f"{what}; {way}")
         self.trouble = Trouble(what, way)
+
+
+class Withheld(Exception):
+    """Files did not get to where a run's artifacts lie, an address; the cause says why."""
+
+    def __init__(self, place: str) -> None:
+        super().__init__(place)
+        self.place = place
 
 
 def redacted(text: str) -> str:
@@ -113,6 +129,8 @@ def explain(error: Exception, uri: str) -> Trouble:
     """What an error that MLflow raised means for the user."""
     if isinstance(error, Unusable):
         return error.trouble
+    if isinstance(error, Withheld):
+        return _withheld(error.place, error.__cause__ or error)
     raw = redacted(str(error)) or "no message"
     first = printable(raw.splitlines()[0], 300).rstrip(". ")
     said = f"{type(error).__name__}: {first}"
@@ -146,6 +164,53 @@ def explain(error: Exception, uri: str) -> Trouble:
             f"see that MLFLOW_TRACKING_URI is the address of an MLflow server, or {_OWN_STORE}",
         )
     return Trouble(said)
+
+
+def _withheld(place: str, error: BaseException) -> Trouble:
+    """Of files alone: a run's numbers go elsewhere."""
+    by_server = place.startswith(("mlflow-artifacts:", "http"))
+    bucket = redacted(place if place.startswith("file:") else "/".join(place.split("/")[:3]))
+    code, why = _answer(error)
+    what = (
+        "the numbers are there, but files (the report, logs of failures) do not get to "
+        f"{_PROXIED if by_server else printable(bucket)}: {code}: {why}"
+    )
+    if by_server:  # which has just taken the numbers
+        way = (
+            "the server's log says why (a bucket that is missing, credentials that the server has "
+            "not): whoever runs it has to mend that"
+        )
+        return Trouble(what, way)
+    if isinstance(error, ImportError):
+        return Trouble(what, f"install what writes there: pip install {error.name or 'boto3'}")
+    if code in _NO_BUCKET:
+        way = (
+            "make that bucket, or set MLFLOW_S3_ENDPOINT_URL to the address of a store that has it"
+        )
+        return Trouble(what, way)
+    if code in _NO_KEYS:
+        keys = "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (or AWS_PROFILE)"
+        return Trouble(what, f"set {keys} to keys that may write there")
+    return Trouble(what)
+
+
+def _answer(error: BaseException) -> tuple[str, str]:
+    """(code or kind, in words) of what kept files away: S3's own answer, where it gave one, which
+    libraries wrap.
+    """
+    first: BaseException | None = error
+    while first is not None:
+        answer = getattr(first, "response", None)
+        if isinstance(answer, dict) and "Error" in answer:  # of botocore
+            found = answer["Error"]
+            return str(found.get("Code")), printable(redacted(str(found.get("Message"))), 200)
+        first = first.__cause__ or first.__context__
+    raw = (redacted(str(error)) or "no message").splitlines()[0]
+    if http := re.search(r"too many (\d{3}) error|^(\d{3}) (?:Client|Server) Error", raw):
+        return f"HTTP {http[1] or http[2]}", "the server could not write or read there"
+    cause = re.search(r"\(Caused by (\w+)\((.*)", raw)  # behind the address, which is long
+    kind, said = cause.groups() if cause else (type(error).__name__, raw)
+    return kind, printable(said, 200).rstrip(". ")
 
 
 def _status(error: Exception, raw: str) -> int:

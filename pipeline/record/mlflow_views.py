@@ -3,12 +3,12 @@ view and its address.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from pipeline.core.identity import FIRST_RACE
 from pipeline.errors import shell_word
-from pipeline.record.events import End, Source, Trial
+from pipeline.record.events import End, Event, Source, Trial
 from pipeline.record.record import Record, Run
 from pipeline.study.judged import Judged
 from pipeline.study.study import Study
@@ -99,6 +99,18 @@ def arm_metrics(study: Study) -> tuple[str, ...]:
     names = ("val_acc", "val_loss", "last_val_acc", "test_acc", "test_loss")
     own = (*study.baseline.further, f"last_{study.baseline.selects}")
     return tuple(dict.fromkeys((*names, *own)))
+
+
+def values_of(record: Record, arm: str, event: Event) -> Iterator[tuple[str, list[float]]]:
+    """(a metric, its values of the arm's replicates that had ended by this event): the record may
+    be ahead of what is sent.
+    """
+    runs = [
+        run for run in record.arms()[arm] if run.status == "complete" and run.ended_seq <= event.seq
+    ]
+    for name in arm_metrics(record.study):
+        if values := [value for run in runs if (value := run.metric(name)) is not None]:
+            yield name, values
 
 
 def judged(record: Record) -> Judged:

@@ -14,12 +14,12 @@ from typing import Any
 
 from pipeline.record import events, mlflow_views
 from pipeline.record.events import Event, Mlflow
+from pipeline.record.mlflow_artifacts import Artifacts
 from pipeline.record.mlflow_places import sqlite_file, tracking_uri
 from pipeline.record.mlflow_store import (
     connect,
     experiment_of,
     log_dataset,
-    log_files,
     log_params,
     log_tags,
     restore_runs,
@@ -75,6 +75,7 @@ class Tracker:
         self._marks: tuple[int, dict[str, str]] = 0, {}
         self.shown_uri = redacted(self.uri)
         self._place = str(sqlite_file(self.uri) or self.shown_uri)
+        self._artifacts = Artifacts(folder, self._known)
         self._outbox = Outbox(self, folder / "mlflow.json", self.shown_uri, recorded)
         self.put, self.flush = self._outbox.put, self._outbox.flush
 
@@ -92,6 +93,7 @@ class Tracker:
 
     def take(self, event: Event) -> None:
         self._record.apply(event)
+        self._artifacts.take(event)
 
     def send(self, owed: list[Event], *, last: bool) -> None:
         try:
@@ -125,7 +127,7 @@ class Tracker:
             for start in range(0, len(points), 1000):
                 self._client.log_batch(run_id, metrics=points[start : start + 1000])
         if last and self.report:
-            log_files(self._client, self._known("study"), self.report, "report")
+            self._artifacts.rest(self._client, self.report)
 
     def _project(self, event: Event) -> None:
         match event:
@@ -162,9 +164,8 @@ class Tracker:
                 log_tags(self._client, place, {"status": f"waiting at rung {number}"})
             case events.Fail():
                 log_tags(self._client, self._known(event.run), {"error": event.error})
-                log = self._folder / event.log
-                if log.is_file():
-                    log_files(self._client, self._known(event.run), log)
+                if event.log and (withheld := self._artifacts.log(self._client, event)):
+                    self._say(f"warning: {explain(withheld, self.uri).text(self._place)}")
 
     def _connect(self) -> None:
         if trouble := refused(self.uri):
@@ -212,10 +213,9 @@ class Tracker:
             if parent:
                 tags["mlflow.parentRunId"] = parent
             text = {key: str(value)[:5000] for key, value in tags.items()}
-            started = int(event.time * 1000)
             self._tried.add(what)
             run_id = self._client.create_run(
-                self._experiment, start_time=started, tags=text, run_name=name
+                self._experiment, start_time=int(event.time * 1000), tags=text, run_name=name
             ).info.run_id
         log_dataset(self._client, run_id, self._record.data)
         made = Mlflow(uri=redacted(self.uri), what=what, id=run_id, experiment=self._experiment)
@@ -227,9 +227,9 @@ class Tracker:
         tags = mlflow_views.study_tags(self._record)
         run_id = self._run_id("study", event, self._folder.name, "", tags)
         log_params(self._client, run_id, header.study["baseline"])
-        log_tags(self._client, run_id, {f"environment.{k}": v for k, v in event.versions.items()})
-        budget = {f"budget.{k}": v for k, v in event.budget.items()}
-        log_tags(self._client, run_id, budget | {"status": "running"})
+        facts = {f"environment.{k}": v for k, v in event.versions.items()}
+        facts |= {f"budget.{k}": v for k, v in event.budget.items()}
+        log_tags(self._client, run_id, facts | {"status": "running"})
         self._status(run_id, "RUNNING")
         # of a process that was killed; those that go on send their own start
         for run in self._record.runs.values():
@@ -327,17 +327,8 @@ class Tracker:
         known = self._known(self._arm_key(arm))
         if not known:
             return
-        runs = [
-            run
-            for run in self._record.arms()[arm]
-            if run.status == "complete"
-            and run.ended_seq <= event.seq  # the record may be ahead of what is sent
-        ]
-        for name in mlflow_views.arm_metrics(self._record.study):
-            values = [value for run in runs if (value := run.metric(name)) is not None]
-            for fact, value in (
-                self._summary(name, values, self._record.study).items() if values else ()
-            ):
+        for name, values in mlflow_views.values_of(self._record, arm, event):
+            for fact, value in self._summary(name, values, self._record.study).items():
                 self._point(known, fact, value, event.time, len(values))
 
     def _point(self, run_id: str, name: str, value: float, seconds: float, step: int) -> None:
