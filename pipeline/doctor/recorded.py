@@ -18,6 +18,7 @@ from pipeline.engine.race import outstanding
 from pipeline.engine.variance import works
 from pipeline.errors import PipelineError, printable
 from pipeline.limits import size
+from pipeline.record.about import About
 from pipeline.record.ledger import ASIDE, FILE, Event, read_events
 from pipeline.record.lock import holder
 from pipeline.record.record import Record
@@ -25,7 +26,7 @@ from pipeline.session.resume import recorded_command
 from pipeline.session.so_far import arms_done, trials_over
 from pipeline.study.judged import Judged
 
-NOTHING = Expense()
+NOTHING, NO_WORD = Expense(), About()
 
 
 @dataclass(frozen=True)
@@ -66,6 +67,7 @@ class Recorded:
     command: str = ""
     ended: str = ""
     took: Expense = NOTHING
+    about: About = NO_WORD
 
 
 def recorded(mlruns: Path) -> list[Recorded]:
@@ -142,6 +144,7 @@ def _of(folder: Path, record: Record, owner: str, num_bytes: int, changed: float
         recorded_command(record, folder).removeprefix("recorded by: "),
         record.ended,
         expense(record, record.runs.values()),
+        record.about,
     )
 
 
@@ -168,6 +171,8 @@ def lines(one: Recorded) -> Iterator[tuple[str, str]]:
     yield "recorded", f"{trials}{runs}, on {one.pictures}"
     if one.took.num_runs:
         yield "took", spent(one.took)
+    for what, text in one.about.rows():
+        yield what.removeprefix("MLflow "), text
 
 
 def mean_of(one: Recorded, arm: str) -> str:

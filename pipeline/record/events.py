@@ -10,10 +10,8 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Strict
 
-Line = dict[str, Any]
-"""An event as it stands in the ledger, less its checksum."""
-Tree = dict[str, Any]
-"""Plain JSON data."""
+Line = dict[str, Any]  # an event as it stands in the ledger, less its checksum
+Tree = dict[str, Any]  # plain JSON data
 
 Pair = Annotated[tuple[int, float], Strict(False)]  # JSON has lists alone
 
@@ -83,6 +81,9 @@ class Session(Event):
     price: Annotated[float | None, "of an hour of a core or a GPU; 0: none any more"] = field(
         default=None, metadata=SPARSE
     )
+    tags: Annotated[dict[str, str], "of --tag"] = field(default_factory=dict, metadata=SPARSE)
+    note: Annotated[str, "of --note"] = field(default="", metadata=SPARSE)
+    experiment: Annotated[str, "of --experiment"] = field(default="", metadata=SPARSE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -127,13 +127,20 @@ def _require_version(store: Path, found: str) -> None:
 
 
 def experiment_of(
-    client: Any, uri: str, root: Path, name: str, run_id: str, tell: Callable[[str], None]
+    client: Any,
+    uri: str,
+    root: Path,
+    folder: str,
+    run_id: str,
+    tell: Callable[[str], None],
+    name: str = "",
 ) -> str:
-    """The id of a study's experiment: that of its run `run_id` if that is known, else the one
-    called `name`, else a new one.
+    """The id of the experiment of the study in `folder`: that of its run `run_id` if that is known,
+    else the one called `name` ('': as the folder), else a new one.
 
     One that was deleted is restored. Its artifacts lie in `root`, where `uri` is a sqlite file.
     """
+    name = name or folder
     found = (
         client.get_experiment(client.get_run(run_id).info.experiment_id)
         if run_id
@@ -142,7 +149,7 @@ def experiment_of(
     file = sqlite_file(uri)
     if found is None:
         found = client.get_experiment(
-            client.create_experiment(name, place_of(root, name) if file else None)
+            client.create_experiment(name, place_of(root, folder) if file else None)
         )
     if found.lifecycle_stage == "deleted":
         client.restore_experiment(found.experiment_id)

@@ -15,6 +15,7 @@ from pipeline.study.study import Study
 from pipeline.study.tuning import RACE
 from pipeline.study.variance import in_words
 
+NOTE = "mlflow.note.content"  # the description that the UI shows
 VIEW_TAG = "mlflow.sharedViewState.arms"  # where the UI keeps views that were saved to be shared
 
 END = {  # status in the ledger → (MLflow's run status, our tag)
@@ -173,10 +174,10 @@ def common_tags(record: Record) -> dict[str, Any]:
         "dataset.fingerprint": data["fingerprint"],
         "git.commit": sessions[-1].commit if sessions else "",
     }
-    return tags | ({"note": record.note} if record.note else {})
+    return record.about.mlflow_tags | tags | ({"note": record.note} if record.note else {})
 
 
 def study_tags(record: Record) -> dict[str, Any]:
     """What the study's own run is tagged with."""
-    note = "\n\n".join(text for text in (record.asked["title"], record.note) if text)
-    return {"kind": "study", "mlflow.note.content": note}
+    said = (record.asked["title"], record.note, record.about.mlflow_note)
+    return {"kind": "study", NOTE: "\n\n".join(text for text in said if text)}

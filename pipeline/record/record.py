@@ -11,6 +11,7 @@ from pipeline.core.identity import as_today
 from pipeline.core.metrics import sign_of
 from pipeline.errors import UserError
 from pipeline.record import events
+from pipeline.record.about import About
 from pipeline.record.events import Event
 from pipeline.record.folded_runs import Places, Runs
 from pipeline.record.lines import no_event
@@ -175,6 +176,11 @@ class Record(Runs):
         string.
         """
         return self.header.note
+
+    @property
+    def about(self) -> About:
+        """Who the study is for and why, as its commands said."""
+        return About.of(self.sessions)
 
     def worth(self, run: Run, epoch: int) -> float:
         """What a trial is worth at the rung that lies at this epoch: its level there, in records

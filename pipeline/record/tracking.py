@@ -14,6 +14,7 @@ from typing import Any
 
 from pipeline.record import events, mlflow_views
 from pipeline.record.events import Event, Mlflow
+from pipeline.record.mlflow_about import send_about
 from pipeline.record.mlflow_artifacts import Artifacts
 from pipeline.record.mlflow_places import sqlite_file, tracking_uri
 from pipeline.record.mlflow_store import (
@@ -96,6 +97,8 @@ class Tracker:
         self._artifacts.take(event)
 
     def send(self, owed: list[Event], *, last: bool) -> None:
+        if not self._record.sessions:  # which says where to
+            return
         try:
             if self._client is None:
                 self._connect()
@@ -171,9 +174,8 @@ class Tracker:
         if trouble := refused(self.uri):
             raise Unusable(trouble.what, trouble.way)
         client = connect(self.uri, self._root, self._folder / "mlflow.new")
-        self._experiment = experiment_of(
-            client, self.uri, self._root, self._folder.name, self._known("study"), self._say
-        )
+        where, named = (self.uri, self._root, self._folder.name), self._record.about.experiment
+        self._experiment = experiment_of(client, *where, self._known("study"), self._say, named)
         restore_runs(
             client, self._experiment, self._record.begun.id if self._record.begun else "", self._say
         )
@@ -230,6 +232,9 @@ class Tracker:
         facts = {f"environment.{k}": v for k, v in event.versions.items()}
         facts |= {f"budget.{k}": v for k, v in event.budget.items()}
         log_tags(self._client, run_id, facts | {"status": "running"})
+        keys = (*self._record.runs, *map(self._arm_key, self._record.arms()))
+        those = [known for known in map(self._known, keys) if known]
+        send_about(self._client, self._record, event, self._experiment, run_id, those)
         self._status(run_id, "RUNNING")
         # of a process that was killed; those that go on send their own start
         for run in self._record.runs.values():

@@ -14,6 +14,7 @@ from pipeline.errors import PipelineError, nearest, printable
 from pipeline.limits import num_cores
 from pipeline.record.outbox import THREAD as OUTBOX
 from pipeline.screen import fold, steady_to_the_end
+from pipeline.session.about import about_of, add_about
 from pipeline.session.options import BEST, NEWS, NOTIFY, Options
 from pipeline.session.places import add_mlruns
 from pipeline.session.values import at_least_0, positive, price, seconds, share
@@ -87,6 +88,7 @@ def options(flags: Parser, argv: Sequence[str] | None = None) -> Options:
             "--notify: its address would stand in the cluster's list of jobs, which all who use it "
             f"can read; set {NOTIFY} instead"
         )
+    about_of(found)  # what is wrong with them is told at once
     return found
 
 
@@ -157,6 +159,7 @@ def _training(flags: Parser, *, searches: bool) -> None:
         "(seconds); the same command goes on",
     )
     _where(flags)
+    add_about(flags)
     _ways(flags)
 
 

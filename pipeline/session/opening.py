@@ -27,6 +27,7 @@ from pipeline.record.ledger import FORMAT, Ledger
 from pipeline.record.published import place
 from pipeline.record.record import Record
 from pipeline.screen import folded, redraws
+from pipeline.session.about import about_of, compare
 from pipeline.session.options import HANDED_OVER, Options, parted
 from pipeline.session.preflight import external_files, require_inputs
 from pipeline.session.resolve import FLAGS, Chosen, resolve, said_by
@@ -59,6 +60,8 @@ def prepare(
     """
     from pipeline.data.cache import prepare as decode
 
+    for told in compare(about_of(options), record):
+        console.print(folded(told), markup=False, soft_wrap=True)
     study = resolve(options, asked, record, means)
     began, decoded = time.monotonic(), False
     with Bar(console=console, transient=True, disable=not redraws(console)) as bar:
@@ -162,7 +165,7 @@ def open_record(
         ledger.append(header)
     elif lines := grown(record, study):
         ledger.append(events.Revision(study=tree, changed=lines))
-    flat = study.flat()
+    flat, about = study.flat(), about_of(options)
     session = events.Session(
         command=_command(options, asked, study, ledger.folder),
         versions=versions(),
@@ -174,6 +177,9 @@ def open_record(
         default=dict(asked.budget),
         gpus=means.gpus_per_trial or None,
         price=options.price_per_hour,
+        tags={key: value for key, (value,) in about.tags.items()},
+        note=about.mlflow_note,
+        experiment=about.experiment,
     )
     ledger.append(session)
     try:

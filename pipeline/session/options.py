@@ -9,6 +9,7 @@ BEST = "best"  # the trial that --around is about
 AUTO = "auto"  # the record that --warm-start is to choose itself
 NOTIFY = "PIPELINE_NOTIFY"  # addresses to be told, in the environment
 NEWS = "news"  # the thread that tells them
+NO_WORD = ("command", "sets", "verbosity", "notify", "tags")  # options that are told otherwise
 HANDED_OVER = "handed-over.json"  # the file of a study that another program made, for a moment
 
 
@@ -20,7 +21,7 @@ class Options:
     `command` is the module after `python -m`; `sets` are `KEY=VALUE` as they were typed; `time` is
     in seconds, `gpus_per_trial` a share of one or whole ones (0: CPU cores), `address` that of a
     cluster ("": this machine alone), `verbosity` -1, 0 or 1. `notify`: addresses to be told, which
-    hold secrets: no word of the command line that is shown or recorded.
+    hold secrets: no word of the command line that is shown or recorded. `tags` are `KEY=VALUE` too.
     """
 
     command: str
@@ -50,6 +51,9 @@ class Options:
     around: str = ""
     debug: bool = False
     notify: tuple[str, ...] = field(default=(), repr=False)
+    experiment: str = ""
+    tags: tuple[str, ...] = ()
+    note: str = ""
 
     @property
     def way(self) -> str:
@@ -63,7 +67,7 @@ class Options:
         """The options among the parsed flags of a command, which may have others of its own."""
         given = vars(args)
         found = {one.name: given[one.name] for one in fields(cls) if one.name in given}
-        several = {name: tuple(given.get(name, ())) for name in ("sets", "notify")}
+        several = {name: tuple(given.get(name, ())) for name in ("sets", "notify", "tags")}
         return cls(command, **found | several)
 
     def words(self) -> list[str]:
@@ -71,10 +75,11 @@ class Options:
         found = []
         for one in fields(self):
             value, flag = getattr(self, one.name), f"--{one.name.replace('_', '-')}"
-            if one.name in ("command", "sets", "verbosity", "notify") or value == one.default:
+            if one.name in NO_WORD or value == one.default:
                 continue
             found += [flag] if value is True else [f"{flag}={value}"]
         found += [f"--set={text}" for text in self.sets]
+        found += [f"--tag={text}" for text in self.tags]
         return found + {-1: ["-q"], 0: [], 1: ["-v"]}[self.verbosity]
 
 

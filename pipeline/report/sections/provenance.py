@@ -117,6 +117,7 @@ def _facts(record: Record) -> Block:
         *_own(record),
         ("begun", moment(record.header.time)),
         ("MLflow", listed(stores) or "not recorded there"),
+        *record.about.rows(),
     ]
     return table("Data, machine and versions.", ("", ""), rows)
 
