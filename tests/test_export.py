@@ -4,6 +4,7 @@ judged, and lie to nobody.
 
 import csv
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -15,15 +16,18 @@ from typing import Any
 
 import numpy as np
 import onnxruntime
+import pandas as pd
 import pytest
 import torch
 from driver import Worker, drive, open_plan
+from mlflow import MlflowClient
 from pictures import hw3_folder, save
 from PIL import Image
 from segments import work
 from studies import small_study
 from test_contracts import every, narrow
 
+from pipeline.analysis.arm_summary import summary
 from pipeline.core import CORE_VERSION
 from pipeline.core.augmentation.pixels import Pixels
 from pipeline.core.checkpoints import BEST, epochs
@@ -33,6 +37,7 @@ from pipeline.core.finished.evidence import read as read_evidence
 from pipeline.core.models import MODELS
 from pipeline.data.cache import Data, prepare
 from pipeline.data.datasets import Folder
+from pipeline.data.decode import read_picture
 from pipeline.data.listing import Reading
 from pipeline.data.splits import splits
 from pipeline.engine.order import checkpoint_folder
@@ -44,11 +49,14 @@ from pipeline.export.__main__ import main
 from pipeline.export.delivery import replace_folder
 from pipeline.export.predictions import form_of, ids, in_folder, natural, table, templates
 from pipeline.export.selection import select
+from pipeline.export.served import _load_pyfunc
 from pipeline.machine import Resources
 from pipeline.record import events
 from pipeline.record.folders import study_folder
 from pipeline.record.ledger import Ledger, read_events
+from pipeline.record.mlflow_places import tracking_uri
 from pipeline.record.record import Record
+from pipeline.record.tracking import Tracker
 from pipeline.session.resume import describe_data
 from pipeline.study.designs import Arms
 from pipeline.study.study import Study
@@ -307,6 +315,123 @@ def test_the_card_leads_with_the_arms_mean_and_its_code_runs(
         "replicate": best.replicate,
         "best_epoch": best.best_epoch,
     }
+
+
+IN_A_FRESH_PROCESS = """
+import json, sys
+from pathlib import Path
+import mlflow, pandas as pd
+name, folder = sys.argv[1:]
+model = mlflow.pyfunc.load_model(name)
+files = [path.read_bytes() for path in sorted(Path(folder).iterdir())]
+found = model.predict(pd.DataFrame({"picture": files}))
+import pipeline
+example = model.predict(model.input_example)
+print(json.dumps([found.to_numpy().tolist(), list(found), pipeline.__file__, example.shape]))
+"""
+
+
+@pytest.fixture
+def sent(photos: Trained, tmp_path: Path) -> Trained:
+    """The study at a place of its own, and in the MLflow store there."""
+    mlruns = photos.folder.parent
+    home = Path(shutil.copytree(mlruns, tmp_path / "mlruns"))
+    folder = home / photos.folder.name
+    with Ledger(folder) as ledger:
+        tracker = Tracker(home, folder, ledger.events, ledger.append, summary)
+        ledger.listener = tracker.put
+        assert tracker.close() == ""
+    flags = tuple(str(home) if flag == str(mlruns) else flag for flag in photos.flags)
+    return replace(photos, folder=folder, flags=flags)
+
+
+def test_a_registered_model_answers_in_another_process_as_the_exported_one(
+    sent: Trained, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert sent.export("--no-onnx", "--arm", "baseline", "--register", "food") == 0
+    assert "models:/food/1 takes a column 'picture'" in " ".join(capsys.readouterr().out.split())
+    pictures, home = tmp_path / "pictures", sent.folder.parent
+    for number in range(3):
+        save(pictures / f"{number}.{('jpg', 'png', 'webp')[number]}", number, 77 + number)
+    done = subprocess.run(
+        [sys.executable, "-c", IN_A_FRESH_PROCESS, "models:/food/1", str(pictures)],
+        cwd=tmp_path,
+        env={"MLFLOW_TRACKING_URI": tracking_uri(home), "PATH": os.environ["PATH"]},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    probabilities, columns, place, example = json.loads(done.stdout)
+    device = torch.device("cpu")
+    exported = sent.folder / "export"
+    artifact, model = load(str(exported / "model.safetensors"), key="x", device=device)
+    images = [read_picture(file, 16).pixels for file in sorted(pictures.iterdir())]
+    pixels = Pixels(artifact.mean, artifact.std, device=device)
+    with torch.inference_mode():
+        own = model(pixels(torch.from_numpy(np.stack(images)))).softmax(1)
+    assert np.array(probabilities) == pytest.approx(own.numpy(), abs=1e-6)
+    assert columns == json.loads((exported / "config.json").read_text())["classes"]
+    assert place.startswith(str(home)), "the code that is loaded is that of the model"
+    assert example == [1, 3]
+    client = MlflowClient(tracking_uri(home))
+    version = client.get_model_version("food", "1")
+    runs = sent.record.arms()["baseline"]
+    best = max(runs, key=lambda run: run.metric("val_acc"))
+    mean = np.mean([run.metric("val_acc") for run in runs])
+    assert version.tags == {
+        **{"study": "small", "arm": "baseline", "replicate": str(best.replicate)},
+        **{"run": best.key, "git.commit": "c0ffee", "val_acc": f"{best.metric('val_acc'):.6g}"},
+        **{"arm.val_acc_mean": f"{mean:.6g}", "arm.val_acc_n": "2"},  # of two no interval
+    }
+    run = client.get_run(version.run_id)
+    assert run.data.tags["pipeline.id"].endswith(f"/{best.key}")
+    assert run.info.status == "FINISHED"
+
+
+def test_an_ensemble_is_registered_as_the_mean_of_its_members(
+    sent: Trained, tmp_path: Path
+) -> None:
+    for version in ("1", "2"):
+        assert sent.export("--no-onnx", "--ensemble", "--register", "food") == 0
+        found = MlflowClient(tracking_uri(sent.folder.parent)).get_model_version("food", version)
+        assert found.tags["replicate"] == "1, 2"
+    save(tmp_path / "one.png", 1)
+    asked = pd.DataFrame({"picture": [(tmp_path / "one.png").read_bytes()]})
+    each = []
+    for number in (1, 2):
+        folder = tmp_path / f"member-{number}"
+        folder.mkdir()
+        for name in ("config.json", f"model-{number}.safetensors"):
+            shutil.copy(sent.folder / "export" / name, folder)
+        each.append(_load_pyfunc(str(folder)).predict(asked).to_numpy())
+    own = _load_pyfunc(str(sent.folder / "export"))
+    assert own.predict(asked).to_numpy() == pytest.approx(np.mean(each, axis=0), abs=1e-6)
+    assert own.predict(asked.iloc[:0]).shape == (0, 3)
+    with pytest.raises(UserError, match="picture 0: cannot be read"):
+        own.predict(pd.DataFrame({"picture": [b"no picture"]}))
+
+
+def test_a_model_is_not_registered_where_its_study_is_not(
+    photos: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(kind: type[Exception], name: str = "food") -> str:
+        with pytest.raises(kind) as error:
+            photos.export("--no-onnx", "--to", tmp_path / "out", "--register", name)
+        assert not (tmp_path / "out").exists()
+        assert not list(photos.folder.parent.glob("mlflow.db*"))
+        return str(error.value)
+
+    assert "does not have the runs of this study: give the study's" in refused(UserError)
+    for name in ("a/b", "a:b", " ", "x" * 257):
+        assert "--register: got " in refused(UserError, name)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://me:s3cret@127.0.0.1:9")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    told = refused(MachineError)
+    assert told.startswith("--register: MLflow at http://127.0.0.1:9: ")
+    assert told.endswith("nothing was registered")
+    assert "s3cret" not in told
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "mlruns")
+    assert "names a folder of files" in refused(MachineError)
 
 
 def test_the_model_file_is_the_runs_own(photos: Trained) -> None:

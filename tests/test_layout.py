@@ -46,7 +46,7 @@ DOORS = {
         "engine.ray_tune",
     ),
     "optuna": ("engine.sampler", "analysis.optuna_importance"),
-    "mlflow": ("record.mlflow_store", "record.tracking"),
+    "mlflow": ("export.registry", "record.mlflow_store", "record.tracking"),
     "cmaes": ("engine.evolution",),
     "apprise": ("session.news",),
 }

@@ -36,14 +36,14 @@ class Picture(NamedTuple):
 
 
 def read_picture(
-    path: Path,
+    path: Path | bytes,
     size: int,
     channels: int = 3,
     *,
     reading: Reading = TODAY,
     max_megapixels: int = MEGAPIXELS,
 ) -> Picture:
-    """The picture of a file; raises BadPicture with the reason.
+    """The picture of a file, or of what one holds; raises BadPicture with the reason.
 
     Both sides become `size` (bilinear, antialiased; the aspect ratio is not kept). EXIF orientation
     is applied, animations give their first frame, alpha is dropped, 16-bit values are scaled so

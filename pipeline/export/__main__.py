@@ -17,6 +17,7 @@ from pipeline.session.values import positive
 if TYPE_CHECKING:
     from pipeline.data.cache import Data
     from pipeline.export.files import Handover
+    from pipeline.export.registry import Registry
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,7 @@ class Wanted:
     names: bool
     probabilities: bool
     no_onnx: bool
+    register: str | None
 
 
 WANTED = tuple(field.name for field in fields(Wanted))
@@ -60,6 +62,41 @@ def _flags() -> Parser:
         "folder without labels.",
         trains=False,
     )
+    _which(flags)
+    flags.add_argument(
+        "--to",
+        type=folder,
+        metavar="FOLDER",
+        help="where to (default: the folder export/ of the study)",
+    )
+    flags.add_argument(
+        "--predict",
+        type=folder,
+        metavar="FOLDER",
+        help="pictures to classify (default: the study's unlabeled test part)",
+    )
+    flags.add_argument(
+        "--names",
+        action="store_true",
+        help="predictions by the name of the class, not by its label",
+    )
+    flags.add_argument(
+        "--probabilities",
+        action="store_true",
+        help="a column more in the predictions for every class",
+    )
+    flags.add_argument("--no-onnx", action="store_true", help="leave model.onnx out")
+    flags.add_argument(
+        "--register",
+        metavar="NAME",
+        help="register the model in MLflow too, where the study's runs are: models:/NAME/1 takes "
+        "picture files and gives probabilities",
+    )
+    return flags
+
+
+def _which(flags: Parser) -> None:
+    """The flags that say which model."""
     which = flags.add_mutually_exclusive_group()
     which.add_argument(
         "--arm",
@@ -84,40 +121,19 @@ def _flags() -> Parser:
         help="the mean of the probabilities of the first N complete replicates of the arm "
         "(default: of all) instead of one model",
     )
-    flags.add_argument(
-        "--to",
-        type=folder,
-        metavar="FOLDER",
-        help="where to (default: the folder export/ of the study)",
-    )
-    flags.add_argument(
-        "--predict",
-        type=folder,
-        metavar="FOLDER",
-        help="pictures to classify (default: the study's unlabeled test part)",
-    )
-    flags.add_argument(
-        "--names",
-        action="store_true",
-        help="predictions by the name of the class, not by its label",
-    )
-    flags.add_argument(
-        "--probabilities",
-        action="store_true",
-        help="a column more in the predictions for every class",
-    )
-    flags.add_argument("--no-onnx", action="store_true", help="leave model.onnx out")
-    return flags
 
 
 def export(asked: Options, wanted: Wanted) -> int:
     """Choose, verify, write; returns the exit code. Raises PipelineError where nothing is
     written.
     """
+    from pipeline.export.registry import Registry, require_name
     from pipeline.export.selection import Selection, members, select
     from pipeline.session.resolve import chosen, recorded_folder
     from pipeline.session.resume import recorded_in
 
+    if wanted.register is not None:
+        require_name(wanted.register)
     found = chosen(asked)
     folder = recorded_folder(asked, found)
     record = recorded_in(folder)
@@ -145,8 +161,11 @@ def export(asked: Options, wanted: Wanted) -> int:
         if isinstance(selection, Selection)
         else Ensemble(record, selection, folder, device=device)
     )
-    data = _pictures(handover, found.data, Path(asked.mlruns))
-    return _write(wanted, handover, data, found.data, target, device)
+    runs = (selection.run,) if isinstance(selection, Selection) else selection.runs
+    root = Path(asked.mlruns)
+    registry = Registry(root, folder, record, runs) if wanted.register else None
+    data = _pictures(handover, found.data, root)
+    return _write(wanted, handover, data, found.data, target, device, registry)
 
 
 def _pictures(handover: "Handover", data_folder: Path | None, root: Path) -> "Data":
@@ -171,6 +190,7 @@ def _write(
     data_folder: Path | None,
     target: Path,
     device: str,
+    registry: "Registry | None",
 ) -> int:
     from pipeline.core.process import tune_process
     from pipeline.export.delivery import PREDICTIONS, replace_folder
@@ -215,6 +235,8 @@ def _write(
         )
     replace_folder(target, files)
     print(folded("\n".join(handover.summary(target, files))))
+    if registry is not None:
+        print(folded(registry.register(str(wanted.register), files, handover.artifact)))
     return 3 if handover.problem else 0
 
 
