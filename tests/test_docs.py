@@ -37,6 +37,8 @@ RUN_ELSEWHERE = {
 # flags in the text that are of other programs
 OF_OTHERS = {"--gres", "--nodes", "--num-cpus", "--simulator", "--write", "--seeds", "--methods"}
 OF_OTHERS |= {"--find-links", "--no-index"}  # pip's
+OF_OTHERS |= {"--artifacts-destination", "--no-serve-artifacts"}  # MLflow's server's
+OF_OTHERS |= {"--default-artifact-root", "--logdir"}
 OF_OTHERS |= {"--device", "--only", "--out", "--sets", "--take", "--no-deps", "--strict"}
 
 

@@ -45,10 +45,11 @@ DOORS = {
         "engine.ray_segment",
         "engine.ray_tune",
     ),
-    "optuna": ("engine.sampler", "analysis.optuna_importance"),
+    "optuna": ("engine.sampler", "engine.optuna_window", "analysis.optuna_importance"),
     "mlflow": ("export.registry", "record.mlflow_store", "record.tracking"),
     "cmaes": ("engine.evolution",),
     "apprise": ("session.news",),
+    "tensorboard": ("record.tensorboard_window",),
 }
 LIGHT = (
     "core.config",
@@ -93,6 +94,7 @@ HEAVY = {
     "pyDOE3",
     "onnx",
     "onnxruntime",
+    "tensorboard",
 }
 
 

@@ -84,6 +84,7 @@ class Session(Event):
     tags: Annotated[dict[str, str], "of --tag"] = field(default_factory=dict, metadata=SPARSE)
     note: Annotated[str, "of --note"] = field(default="", metadata=SPARSE)
     experiment: Annotated[str, "of --experiment"] = field(default="", metadata=SPARSE)
+    also: Annotated[str, "of --also"] = field(default="", metadata=SPARSE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -18,6 +18,7 @@ from pipeline.session.about import about_of, add_about
 from pipeline.session.options import BEST, NEWS, NOTIFY, Options
 from pipeline.session.places import add_mlruns
 from pipeline.session.values import at_least_0, positive, price, seconds, share
+from pipeline.session.windows import NAMES, NONE, wanted
 from pipeline.study.looks import MAXIMUM
 from pipeline.study.names import every_shipped
 
@@ -89,6 +90,7 @@ def options(flags: Parser, argv: Sequence[str] | None = None) -> Options:
             f"can read; set {NOTIFY} instead"
         )
     about_of(found)  # what is wrong with them is told at once
+    wanted(found.also)
     return found
 
 
@@ -160,6 +162,13 @@ def _training(flags: Parser, *, searches: bool) -> None:
     )
     _where(flags)
     add_about(flags)
+    flags.add_argument(
+        "--also",
+        metavar="NAMES",
+        default="",
+        help=f"write the study for others to show, too: {' or '.join(NAMES)}, several with commas "
+        f"between; kept for later commands until one says otherwise ({NONE}: no more)",
+    )
     _ways(flags)
 
 

@@ -33,6 +33,7 @@ from pipeline.session.preflight import external_files, require_inputs
 from pipeline.session.resolve import FLAGS, Chosen, resolve, said_by
 from pipeline.session.resume import KEPT, describe_data, grown
 from pipeline.session.similar import warm_start
+from pipeline.session.windows import wanted
 from pipeline.study.looks import MAXIMUM
 from pipeline.study.study import Study
 
@@ -180,6 +181,7 @@ def open_record(
         tags={key: value for key, (value,) in about.tags.items()},
         note=about.mlflow_note,
         experiment=about.experiment,
+        also=",".join(wanted(options.also)),
     )
     ledger.append(session)
     try:

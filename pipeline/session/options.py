@@ -54,6 +54,7 @@ class Options:
     experiment: str = ""
     tags: tuple[str, ...] = ()
     note: str = ""
+    also: str = ""
 
     @property
     def way(self) -> str:

@@ -35,6 +35,7 @@ from pipeline.session.options import MLRUNS, Options
 from pipeline.session.preflight import external_files
 from pipeline.session.resolve import Chosen, chosen, from_search, resolve
 from pipeline.session.so_far import so_far
+from pipeline.session.windows import Windows, opened
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -42,7 +43,6 @@ if TYPE_CHECKING:
     from pipeline.data.cache import Data
     from pipeline.engine.pace import Pace
     from pipeline.engine.queue import Plan
-    from pipeline.record.tracking import Tracker
     from pipeline.session.progress import Progress
 
 PATIENCE_SECONDS, HURRY_SECONDS = 120.0, 3.0  # for MLflow to take what is left; after Ctrl-C
@@ -137,8 +137,8 @@ class Session:
         self._require_the_same(data)
         pace = self._measured(data)
         interrupts.raises = False  # from here on a signal leads to the end of this function
-        tracker = self._tracker()
-        listeners: list[Callable[[Event], None]] = [self.record.apply, tracker.put]
+        windows = opened(self.options, self.record, self.ledger, self._tell)
+        listeners: list[Callable[[Event], None]] = [self.record.apply, windows.put]
         self.ledger.listener = functools.partial(_tell_all, listeners)
         held = (self.study, data, self.ledger, self.record)
         if said := open_record(*held, self.options, self.asked, self.means, self.listing):
@@ -170,7 +170,7 @@ class Session:
         if status == "time limit" and (left := given_up(plan, pace)):
             self._tell(f"given up for want of time: {left}")
         try:
-            complete = self._write_up(status, tracker, interrupts)
+            complete = self._write_up(status, windows, interrupts)
         except (OSError, PipelineError):  # as of a full disk, which is told by what it hurt first
             if problem is None:
                 raise
@@ -223,28 +223,28 @@ class Session:
             self._tell(f"{what}: {said}")
         return pace
 
-    def _write_up(self, status: str, tracker: "Tracker", interrupts: Interrupts) -> bool:
+    def _write_up(self, status: str, windows: Windows, interrupts: Interrupts) -> bool:
         """The report on disk, in MLflow and on the screen; whether its table has no hole."""
         from pipeline.report import write_report
 
         self.ledger.append(Finish(status=status))
         patience = HURRY_SECONDS if status == "failed" else PATIENCE_SECONDS
         interrupts.wait(
-            tracker.flush, patience, HURRY_SECONDS / 6
+            windows.tracker.flush, patience, HURRY_SECONDS / 6
         )  # the report names the runs in MLflow
         folder = self.ledger.folder / "report"
         try:
             report = write_report(self.record, folder)
         finally:
             trouble = interrupts.wait(
-                functools.partial(tracker.close, folder), patience, HURRY_SECONDS
+                functools.partial(windows.close, folder), patience, HURRY_SECONDS
             )
         self.ledger.check()
         self._say(report.text)
         self.news.hear(report.text.partition("\n\n")[0])
         if trouble:
             self._say(f"warning: {trouble}")
-        self._farewell(status, tracker.shown_uri, tracker.study_run()[0])
+        self._farewell(status, windows)
         return report.complete
 
     def _plan(self) -> "Plan":
@@ -282,13 +282,6 @@ class Session:
                 on_step=on_step,
             )
 
-    def _tracker(self) -> "Tracker":
-        from pipeline.analysis.arm_summary import summary
-        from pipeline.record.tracking import Tracker
-
-        mlruns, ledger = Path(self.options.mlruns), self.ledger
-        return Tracker(mlruns, ledger.folder, ledger.events, ledger.append, summary, self._tell)
-
     def _require_the_same(self, data: "Data") -> None:
         """Raise UserError where results would mix with those recorded; says how the study has
         grown.
@@ -317,12 +310,11 @@ class Session:
         plan.close_search()
         return "complete"
 
-    def _farewell(self, status: str, uri: str, experiment: str) -> None:
+    def _farewell(self, status: str, windows: Windows) -> None:
         spent = time.monotonic() - self.begun
-        from pipeline.record.mlflow_views import invitation
-
         place = "" if self.options.mlruns == MLRUNS else self.options.mlruns
-        self._say(invitation(uri, experiment, place))
+        for line in windows.invitations(place):
+            self._say(line)
         closing = [f"{status} after {spent:.0f} s; everything is in {self.ledger.folder}"]
         if status != "complete":
             fresh = ", without --fresh" if self.options.fresh else ""
