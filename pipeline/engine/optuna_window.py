@@ -93,6 +93,7 @@ class OptunaWindow:
         try:
             self._bring(search, touched, whole=whole)
         except (_Other, ValueError):  # optuna's of distributions that do not go together
+            assert self._storage is not None
             optuna.delete_study(study_name=self._called(search), storage=self._storage)
             del self._there[search]
             self._bring(search, touched, whole=True)
