@@ -147,6 +147,7 @@ def test_what_transfer_froze_for_good_stays_so_when_the_body_is_let_go_of() -> N
     norms = [m for m in run.loop.model.train().modules() if isinstance(m, _BatchNorm)]
     lasting = [norm.training for norm in norms]
     body = Body.of(config.transfer, run.loop.model, num_classes=10)
+    assert body is not None
     assert [body.hold(still) for still in (False, True, True)] == [False, True, False]
     held = {name for name, p in run.loop.model.named_parameters() if p.requires_grad}
     assert held == {name for name in trained if name.startswith(f"{body.head}.")} < trained

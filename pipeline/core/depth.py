@@ -91,8 +91,9 @@ class Body:
     _norms: list[nn.Module] = field(default_factory=list)
 
     @classmethod
-    def of(cls, transfer: Transfer, model: nn.Module, *, num_classes: int) -> "Body":
-        return cls(model, _head(model, transfer, num_classes))
+    def of(cls, transfer: Transfer, model: nn.Module, *, num_classes: int) -> "Body | None":
+        """None where it is never held."""
+        return cls(model, _head(model, transfer, num_classes)) if transfer.freeze_epochs else None
 
     def hold(self, still: bool) -> bool:
         """Hold it, or let go of what was held; returns whether that changed anything."""

@@ -70,11 +70,7 @@ class Trainer:
             model,
             num_classes=inputs.num_classes,
         )
-        self.body = (
-            Body.of(config.transfer, model, num_classes=inputs.num_classes)
-            if config.transfer.freeze_epochs
-            else None
-        )
+        self.body = Body.of(config.transfer, model, num_classes=inputs.num_classes)
         average = averaged(model, config.ema) if config.ema > 0 else None
         scaler = Scaler(self.dtype, device)
         scaler.prepare(optimizer)

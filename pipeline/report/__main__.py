@@ -38,29 +38,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         default="en",
         help="of the pages; zh (Chinese) goes to report-zh/",
     )
-    flags.add_argument(
-        "--tex",
-        type=Path,
-        metavar="FILE.tex",
-        help="write the table of the arms for a paper there, one tabular, and its notes to "
-        "FILE-notes.tex; nothing else",
-    )
-    flags.add_argument(
-        "--columns",
-        metavar="NAME,NAME",
-        help="of --tex, in their order: factors, arm, params, macs, speed, tuning, epoch, val, "
-        "val_loss, score, against, difference, beyond, p, verdict, look",
-    )
-    flags.add_argument(
-        "--stars", action="store_true", help="of --tex: the level of p as stars at the differences"
-    )
-    flags.add_argument(
-        "--width",
-        type=positive,
-        metavar="POINTS",
-        help="of --tex: of the line that it is to fit (default: 345, a page of article; a column "
-        "of two has about 240)",
-    )
+    _add_tex(flags)
     args = flags.parse_args(argv)
     if (args.columns or args.stars or args.width) and not args.tex:
         raise UserError(
@@ -85,6 +63,33 @@ def main(argv: Sequence[str] | None = None) -> int:
     report = write_report(record, pages, args.lang)
     print(report.text)
     return 0 if report.complete else 3
+
+
+def _add_tex(flags: argparse.ArgumentParser) -> None:
+    """The flags of the table for a paper."""
+    flags.add_argument(
+        "--tex",
+        type=Path,
+        metavar="FILE.tex",
+        help="write the table of the arms for a paper there, one tabular, and its notes to "
+        "FILE-notes.tex; nothing else",
+    )
+    flags.add_argument(
+        "--columns",
+        metavar="NAME,NAME",
+        help="of --tex, in their order: factors, arm, params, macs, speed, tuning, epoch, val, "
+        "val_loss, score, against, difference, beyond, p, verdict, look",
+    )
+    flags.add_argument(
+        "--stars", action="store_true", help="of --tex: the level of p as stars at the differences"
+    )
+    flags.add_argument(
+        "--width",
+        type=positive,
+        metavar="POINTS",
+        help="of --tex: of the line that it is to fit (default: 345, a page of article; a column "
+        "of two has about 240)",
+    )
 
 
 def _paper(record: "Record", home: Path, args: argparse.Namespace) -> int:
