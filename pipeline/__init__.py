@@ -102,6 +102,7 @@ if TYPE_CHECKING:  # what type checkers and editors see; HOMES is what Python se
     from pipeline.study.designs import Arms as Arms
     from pipeline.study.designs import Auto as Auto
     from pipeline.study.designs import Both as Both
+    from pipeline.study.designs import Crossed as Crossed
     from pipeline.study.designs import Factorial as Factorial
     from pipeline.study.designs import Fractional as Fractional
     from pipeline.study.designs import Ladder as Ladder
@@ -163,8 +164,8 @@ HOMES = {
     "pipeline.own.parts": "Own",
     "pipeline.session.calls": "Outcome ablate load_inputs report search",
     "pipeline.session.opened": "OpenedRecord open_record",
-    "pipeline.study.designs": "AddOneIn Arm Arms Auto Both Factorial Fractional Ladder LeaveOneOut "
-    "OrderedPath",
+    "pipeline.study.designs": "AddOneIn Arm Arms Auto Both Crossed Factorial Fractional Ladder "
+    "LeaveOneOut OrderedPath",
     "pipeline.study.load": "load_study",
     "pipeline.study.ranges": "Choice Float Int",
     "pipeline.study.space": "Space",

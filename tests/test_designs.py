@@ -20,6 +20,7 @@ from pipeline.study.designs import (
     Arms,
     Auto,
     Both,
+    Crossed,
     Factorial,
     Factors,
     Fractional,
@@ -58,12 +59,30 @@ STEPPED = (
     {"model.dropout": 0.2},
     {"optimizer.lr": 0.1},
 )
+LEVELS = {
+    "network": {"plain": {}, "ResNet": FACTORS["ResNet"], "wide": {"model.width": 24}},
+    "augmentation": {"none": {"augment.mixup": 0.1}, "mild": {}, "strong": FACTORS["mixup"]},
+    "steps": {"adam": {}, "SGD": FACTORS["SGD"]},
+}
+
+
+def crossed(*factors: str, **fields) -> Crossed:
+    return Crossed(levels={factor: LEVELS[factor] for factor in factors}, **fields)
+
+
 EXAMPLES = {
     "arms": [
         Arms(arms={"plain": {}, **FACTORS}),
         Arms(arms={"b": {"batch_size": 2}, "a": {}}),
         Arms(arms=SQUARE),
         Arms(arms={"plain": {}, **FACTORS}, against={"SGD": "ResNet", "mixup": "smoothing"}),
+    ],
+    "crossed": [
+        crossed("network", reference="plain"),
+        crossed("network", "steps"),
+        crossed("network", "augmentation"),
+        crossed("steps", "augmentation", "network"),
+        Crossed(levels={name: {f"no {name}": {}, name: FACTORS[name]} for name in some(3)}),
     ],
     "factorial": [*(Factorial(on=some(k)) for k in (1, 2, 3, 4)), Factorial(on=some(1), off=OFF)],
     "add_one_in": [AddOneIn(on=some(k)) for k in (1, 2, 5)],
@@ -160,7 +179,9 @@ def world(design, interactions: float = 0.03) -> tuple[dict, dict, pd.DataFrame]
     factors = design.factors()
     alone = {factor: 0.01 * (i + 1) * (-1) ** i for i, factor in enumerate(factors)}
     together = {
-        pair: interactions * (i + 1) for i, pair in enumerate(itertools.combinations(factors, 2))
+        pair: interactions * (i + 1)
+        for i, pair in enumerate(itertools.combinations(factors, 2))
+        if not any({*pair} <= {*levels} for levels in design.crossing().values())
     }
 
     def acc(levels: dict) -> float:
@@ -172,6 +193,12 @@ def world(design, interactions: float = 0.03) -> tuple[dict, dict, pd.DataFrame]
 
     columns = {arm.name: acc(arm.levels) for arm in design.expand()}
     return alone, together, pd.DataFrame([columns] * 3) + np.array([[0.0], [0.01], [-0.01]])
+
+
+def often(design, factor: str) -> float:
+    """In which share of the cells a factor is on, or has this level."""
+    sizes = [len(levels) for levels in design.crossing().values() if factor in levels]
+    return 1 / next(iter(sizes), 2)
 
 
 @pytest.mark.parametrize(
@@ -196,12 +223,86 @@ def test_planted_effects_come_out_exactly(design):
         elif contrast.kind == "interaction":
             want = together[tuple(contrast.name.split(" × "))]
         else:  # half of each interaction, in a mean over the other off and on as in a fair share
-            want = alone[contrast.name] + sum(together[pair] for pair in others) / 2
+            want = alone[contrast.name] + sum(
+                together[pair] * often(design, *({*pair} - {contrast.name})) for pair in others
+            )
             # what a fraction of the factorial holds beside it
             want += sum(
                 a.share * together[tuple(a.interaction.split(" × "))] / 2 for a in contrast.aliases
             )
         assert contrast.delta == pytest.approx(want, abs=1e-12), (contrast.kind, contrast.name)
+
+
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_levels_two_each_ask_what_a_factorial_asks_bit_for_bit(count):
+    factors = some(count)
+    levels = {
+        f"with or without {name}": {f"no {name}": {}, name: factors[name]} for name in factors
+    }
+    one, other = Factorial(on=factors), Crossed(levels=levels)
+    assert other.expand() == one.expand()
+    assert other.questions() == one.questions()
+    scores = pd.DataFrame(
+        np.random.default_rng(3).normal(0.6, 0.1, (5, 2**count)), columns=list(levels_of(one))
+    )
+    assert answer(scores, other.questions(), 0.01) == answer(scores, one.questions(), 0.01)
+
+
+def test_four_factors_of_two_levels_ask_the_same_of_arms_called_otherwise():
+    levels = {f"{name}?": {f"no {name}": {}, name: FACTORS[name]} for name in some(4)}
+    one, other = Factorial(on=some(4)), Crossed(levels=levels)
+    assert [arm.levels for arm in other.expand()] == [arm.levels for arm in one.expand()]
+    assert other.expand()[-1].name == "dropout + augmentation + ResNet + SGD"
+    for a, b in zip(one.questions(), other.questions(), strict=True):
+        assert (a.kind, a.family, [*a.weights.values()]) == (
+            b.kind,
+            b.family,
+            [*b.weights.values()],
+        )
+
+
+def test_effects_of_levels_are_means_of_differences_within_the_cells_of_the_others():
+    """Reckoned from the table of cells, not from weights."""
+    design = crossed("network", "augmentation", "steps")
+    scores = pd.DataFrame(
+        np.random.default_rng(5).normal(0.6, 0.1, (4, 18)), columns=list(levels_of(design))
+    )
+    shapes = [tuple(levels) for levels in LEVELS.values()]
+    cells = np.empty((3, 3, 2, 4))
+    for place in itertools.product(range(3), range(3), range(2)):
+        moved = [shapes[i][at] for i, at in enumerate(place) if at]
+        cells[place] = scores[" + ".join(moved) or "baseline"]
+    found = {(c.kind, c.name): c for c in answer(scores, design.questions(), 0.01)}
+    counts = [sum(kind == one for kind, _ in found) for one in ("delta", "main", "interaction")]
+    assert counts == [17, 5, 8]
+    assert len(found) == sum(counts), "no Shapley shares of more than two levels"
+    for axis, levels in enumerate(shapes):
+        others = np.moveaxis(cells, axis, 0)
+        for number, level in enumerate(levels[1:], 1):
+            values = (others[number] - others[0]).mean(axis=(0, 1))
+            assert found["main", level].values == pytest.approx(values)
+    for i, j in itertools.combinations(range(3), 2):
+        rest = np.moveaxis(cells, (i, j), (0, 1)).mean(axis=2)
+        for a, b in itertools.product(range(1, len(shapes[i])), range(1, len(shapes[j]))):
+            values = rest[a, b] - rest[a, 0] - rest[0, b] + rest[0, 0]
+            contrast = found["interaction", f"{shapes[i][a]} × {shapes[j][b]}"]
+            assert contrast.values == pytest.approx(values)
+
+
+def test_a_base_may_take_from_the_baseline_and_a_level_may_be_it():
+    arms = {arm.name: arm.overrides for arm in crossed("augmentation", "steps").expand()}
+    assert arms["baseline"] == {"augment.mixup": 0.1}
+    assert arms["mild"] == {}
+    assert arms["strong + SGD"] == {**FACTORS["mixup"], **FACTORS["SGD"]}
+    assert list(arms) == ["baseline", "mild", "strong", "SGD", "mild + SGD", "strong + SGD"]
+
+
+def test_a_single_factor_of_levels_asks_for_differences_alone():
+    design = crossed("network", reference="plain")
+    assert [(q.kind, q.name, q.against) for q in design.questions()] == [
+        ("delta", "ResNet", "plain"),
+        ("delta", "wide", "plain"),
+    ]
 
 
 @pytest.mark.parametrize("count", [3, 4])
@@ -544,6 +645,38 @@ def test_a_fraction_never_asks_for_interactions(resolution):
         (OrderedPath, {"steps": ({"x": 1}, {})}, "must change something"),
         (OrderedPath, {"steps": ({"x": 1}, {"y": 1}, {"x": 1})}, "two steps are the same"),
         (OrderedPath, {"steps": ({"o": {"lr": 1}}, {"o.lr": 1})}, "both set"),
+        (Crossed, {"levels": {}}, "at least 1"),
+        (Crossed, {"levels": {"norm": {"none": {}}}}, "'norm' has 1, and a factor has at least 2"),
+        (
+            Crossed,
+            {"levels": {f: {f + str(i): {f: i} for i in range(3)} for f in "abc"}},
+            "3x3x3 are 27 arms, at most 24",
+        ),
+        (
+            Crossed,
+            {"levels": {"a": {"none": {}, "x": {"x": 1}}, "b": {"none": {}, "y": {"y": 1}}}},
+            "'a' and 'b' both have a level 'none'",
+        ),
+        (
+            Crossed,
+            {"levels": {"a": {"none": {}, "baseline": {"x": 1}}}},
+            "no level but the first of a factor may be called 'baseline'",
+        ),
+        (
+            Crossed,
+            {"levels": {"a": {"p": {}, "x": {"o": {}}}, "b": {"q": {}, "y": {"o.lr": 1}}}},
+            r"'a' and 'b' both set \['o.lr'\]",
+        ),
+        (
+            Crossed,
+            {
+                "levels": {
+                    "a": {"p": {}, "x": {"x": 1}, "x + y": {"x": 2}},
+                    "b": {"q": {}, "y": {"y": 1}},
+                }
+            },
+            r"two arms are called 'x \+ y'",
+        ),
         (Fractional, {"on": {"a": {"x": 1}, "b": {"y": 1}}}, "at least 3"),
         (
             Fractional,

@@ -184,7 +184,7 @@ def test_every_example_of_the_text_makes_a_design() -> None:
         for line in TEXTS["docs/ablation.md"].splitlines()
         if re.fullmatch(r"    [A-Z]\w+\(.*\)", line)
     ]
-    assert len(made) == 3
+    assert len(made) == 4
     assert all(len(design.expand()) >= 4 for design in made)
 
 

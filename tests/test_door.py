@@ -32,7 +32,8 @@ from tests.test_layout import HEAVY
 ROOT = Path(__file__).parents[1]
 NAMES = (
     "AUROC Ablation Adagrad Adam AdamW AddOneIn Adversary AlexNet Arm Arms Attack Auto BalancedAcc "
-    "Both CBAMResNet CNN Choice CifarResNet Constant ConvNeXt Cosine Crops CrossEntropy Csv "
+    "Both CBAMResNet CNN Choice CifarResNet Constant ConvNeXt Cosine Crops CrossEntropy Crossed "
+    "Csv "
     "DenseBlocks DenseNet Digits Distill ECE EfficientNet Exponential Factorial Fallback Final "
     "Fixed Float Focal Folder Fractional GoogLeNet Half HuggingFace Idx Inputs Int Int8Dynamic "
     "Int8Static LAMB Ladder LeNet LeaveOneOut Lion LogLoss MLP MSE MachineError MacroF1 MobileNet "

@@ -3,6 +3,7 @@ report, to the last word.
 """
 
 import csv
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,13 +11,14 @@ from typing import Any
 import numpy as np
 import pytest
 
+from benchmarks.coverage import verdicts
 from pipeline.analysis.stats import Contrast
 from pipeline.core.config import TrainConfig
 from pipeline.errors import UserError
 from pipeline.record.record import Record
 from pipeline.report import Report, write_report
 from pipeline.report.compose import read
-from pipeline.study.designs import Arms, Factorial, Scheme
+from pipeline.study.designs import Arms, Crossed, Factorial, Scheme
 from tests.driver import Worker, drive, open_plan
 from tests.studies import small_study
 
@@ -60,6 +62,20 @@ def contrasts(record: Record) -> dict[tuple[str, str], Contrast]:
     return {
         (contrast.kind, contrast.name): contrast for contrast in read(record).ablation.contrasts
     }
+
+
+LEVELS = Crossed(
+    levels={
+        "network": {"plain": {}, "deep": ON["deep"], "deeper": {"model.dropout": 0.5}},
+        "pictures": {"as they are": {}, "flips": ON["flips"], "noise": {"batch_size": 16}},
+    }
+)
+
+
+def of_levels(config: TrainConfig) -> float:
+    """As `level`; the third levels do something of their own, and nothing more together."""
+    deeper, noise = config.model.dropout == 0.5, config.batch_size == 16
+    return level(config) + 0.08 * deeper - 0.05 * noise
 
 
 def text(folder: Path) -> str:
@@ -112,6 +128,52 @@ def test_without_an_interaction_none_is_claimed(tmp_path: Path) -> None:
     )
     assert interaction.verdict in ("equivalent", "inconclusive")
     assert "one by one" not in text(folder)
+
+
+def test_effects_of_levels_come_out_as_planted(tmp_path: Path) -> None:
+    record, report, folder = reported(tmp_path, LEVELS, Worker(acc=noisy(of_levels, 0.002)))
+    found = contrasts(record)
+    truth = {
+        ("delta", "deeper + noise"): 0.03,
+        ("delta", "deep + flips"): DEEP + FLIPS + TOGETHER,
+        ("main", "deep"): DEEP + TOGETHER / 3,
+        ("main", "deeper"): 0.08,
+        ("main", "flips"): FLIPS + TOGETHER / 3,
+        ("main", "noise"): -0.05,
+        ("interaction", "deep × flips"): TOGETHER,
+    }
+    for key, effect in truth.items():
+        assert found[key].delta == pytest.approx(effect, abs=0.004), key
+        assert found[key].verdict == ("better" if effect > 0 else "worse"), key
+    others = [c for c in found.values() if c.kind == "interaction" and c.name != "deep × flips"]
+    assert len(others) == 3
+    assert {c.verdict for c in others} <= {"equivalent", "inconclusive"}
+    assert report.complete
+    line = next(line for line in text(folder).splitlines() if line.startswith("- deep × flips"))
+    assert "flips harms alone and helps beside deep: together +8" in line
+    assert re.search(r"deep gives 5\.\d+ with as they are and 11\.\d+ with flips;", line)
+    assert re.search(r"flips costs 3\.\d+ with plain and gives 3\.\d+ with deep\.", line)
+
+
+@pytest.mark.parametrize("factors", [("network", "pictures"), ("network", "steps")])
+@pytest.mark.parametrize("where", ["nothing", "something"])
+def test_a_whole_report_of_levels_is_wrong_in_at_most_five_percent(
+    factors: tuple[str, str], where: str
+) -> None:
+    """3x2 and 3x3, by the simulation of `benchmarks.coverage`: no difference, effect or best arm is
+    named that is not there, whether all of it is nothing or one level does something.
+    """
+    sizes = {"network": 3, "pictures": 2, "steps": 3}
+    levels = {f: {f"{f} {i}": {f: i} for i in range(sizes[f])} for f in factors}
+    design = Crossed(levels=levels)
+    truth = {arm.name: 2.0 for arm in design.expand() if arm.levels["network 1"]}
+    world = verdicts.World("", design, truth if where == "something" else {})
+    row = verdicts.measure(world, 5, 1000, np.random.default_rng(11))
+    assert row.good
+    assert row.figures["false"][0] <= 0.05
+    assert row.figures["contradiction"][0] == 0
+    if where == "something":
+        assert row.figures["found"][0] > 0.2
 
 
 ARMS = Arms(

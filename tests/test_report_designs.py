@@ -26,6 +26,7 @@ from pipeline.report.sections.winners_curse import sentence
 from pipeline.study.designs import (
     AddOneIn,
     Both,
+    Crossed,
     Factorial,
     Fractional,
     Ladder,
@@ -108,6 +109,17 @@ def unwrapped(text: str) -> str:
     return flat(text.replace(r"$\times$", "×").replace(r"\\ ", " "))
 
 
+LEVELS = {
+    "network": {"shallow": {}, "deep": ON["deep"], "wide": ON["wide"]},
+    "pictures": {"plain": {}, "flips": ON["flips"]},
+    "steps": {"usual": {}, "large": ON["large"], "slow": ON["slow"]},
+}
+
+
+def crossed(*factors: str) -> Crossed:
+    return Crossed(levels={factor: LEVELS[factor] for factor in factors})
+
+
 DESIGNS = {
     "factorial": Factorial(on=some(3)),
     "add_one_in": AddOneIn(on=some(4)),
@@ -116,6 +128,9 @@ DESIGNS = {
     "ladder": Ladder(on=some(3)),
     "path": OrderedPath(steps=tuple(some(3).values())),
     "fractional": Fractional(on=some(5), resolution="III"),
+    "crossed": crossed("network", "pictures"),
+    "crossed 3x3": crossed("network", "steps"),
+    "crossed 3x2x3": crossed(*LEVELS),
 }
 
 

@@ -22,11 +22,12 @@ from pipeline.analysis.stats import (
     judge,
     step_down,
 )
-from pipeline.study.designs import Both, Factorial, Ladder, LeaveOneOut, Scheme
+from pipeline.study.designs import Both, Crossed, Factorial, Ladder, LeaveOneOut, Scheme
 from pipeline.study.questions import Question, differences, steps
 
 WELCH = basis("resplit")
 FACTORS = {name: {name: 1} for name in "ABC"}
+ZERO, LEVELS = {"zero": {}}, {name: {"A": number} for number, name in enumerate("AB", 1)}
 
 
 def family(design: Scheme) -> Family:
@@ -57,7 +58,14 @@ def test_differences_from_one_arm_hang_together_in_nothing_and_the_best_arm_cost
 
 @pytest.mark.parametrize(
     "design",
-    [SQUARE, Factorial(on=FACTORS), Ladder(on=FACTORS), Both(on=FACTORS), LeaveOneOut(off=FACTORS)],
+    [
+        SQUARE,
+        Factorial(on=FACTORS),
+        Ladder(on=FACTORS),
+        Both(on=FACTORS),
+        LeaveOneOut(off=FACTORS),
+        Crossed(levels={"three": {**ZERO, **LEVELS}, "two": {"none": {}, "C": FACTORS["C"]}}),
+    ],
 )
 def test_no_truth_has_more_zeros_than_are_counted(design: Scheme) -> None:
     arms = [arm.name for arm in design.expand()]

@@ -28,6 +28,7 @@ from pipeline.study.designs import (
     AddOneIn,
     Arms,
     Both,
+    Crossed,
     Factorial,
     Fractional,
     Ladder,
@@ -55,6 +56,10 @@ ARMS: dict[int, Scheme] = {
     k: Arms(arms={name: {name: 1} if name != "r" else {} for name in "rxyzuv"[:k]}) for k in (4, 6)
 }
 SQUARE, CUBE = Factorial(on=_factors(2)), Factorial(on=_factors(3))
+THREE_BY_TWO, THREE_BY_THREE = (
+    Crossed(levels={name: {f"{name}{i}": {name: i} for i in range(n)} for name, n in sizes.items()})
+    for sizes in ({"A": 3, "B": 2}, {"A": 3, "B": 3})
+)
 TEST, OFFICIAL = basis("resplit"), basis("official")
 
 
@@ -121,6 +126,10 @@ WORLDS = (
     World("2x2, val judges: A +2", SQUARE, A_ALONE, rho=0.3, way=PAIRED),
     World("4 arms: x +2, if it were paired", ARMS[4], {"x": 2.0}, way=PAIRED, counts=False),
     World("2x2: A +2, if it were paired", SQUARE, A_ALONE, way=PAIRED, counts=False),
+    World("3x2: nothing", THREE_BY_TWO),
+    World("3x2: one level +2", THREE_BY_TWO, {"A1": 2.0, "A1 + B1": 2.0}),
+    World("3x3: nothing", THREE_BY_THREE),
+    World("3x3, val judges: nothing", THREE_BY_THREE, rho=0.3, way=PAIRED),
 )
 
 

@@ -155,8 +155,7 @@ def _grown(record: Record, first: int) -> Iterator[str]:
     for revision, (old, new) in zip(record.revisions, itertools.pairwise(studies), strict=True):
         if revision.seq < first:
             continue
-        if old.ablation.design != new.ablation.design:
-            yield from _redesigned(old.ablation.design, new.ablation.design)
+        yield from _redesigned(old.ablation.design, new.ablation.design)
         if old.space != new.space and new.ablation.tuning.name != "fixed":
             yield "the space that arms are tuned in was changed after results existed"
         before, after = old.baseline.epochs, new.baseline.epochs

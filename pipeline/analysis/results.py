@@ -113,9 +113,8 @@ class Ablation:
     rows: tuple[ArmRow, ...]  # the design's, then what the search found
     scores: pd.DataFrame  # replicates × arms
     basis: Basis
-    contrasts: tuple[
-        Contrast, ...
-    ]  # the design's questions, answered; a name is unique within a family and kind
+    # the design's questions, answered; a name is unique within a family and kind
+    contrasts: tuple[Contrast, ...]
     # arms that no finding puts behind another; empty where the design compares no arms
     best: frozenset[str]
     holes: tuple[Hole, ...]
@@ -132,6 +131,7 @@ class Ablation:
     unequal: tuple[
         str, ...
     ] = ()  # what was not the same for all arms; where anything, nothing is compared
+    crossing: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # of the design
     # the best arm, where it may not be that on other pictures
     best_here: frozenset[str] = frozenset()
     below: Mapping[str, str] = field(default_factory=dict)  # as `Judgement` has it → in words
@@ -259,7 +259,9 @@ def read_ablation(record: Record, study: Study) -> Ablation:
     """The ablation of `record`; runs without a result are left out of the numbers and kept in the
     counts.
     """
-    levels = {arm.name: arm.levels for arm in study.ablation.design.expand()}
+    design = study.ablation.design
+    crossed = design.crossing()
+    levels = {arm.name: arm.levels for arm in design.expand()}
     scored = Scored.of(record, study)
     runs, scores, judged_by, way = scored.runs, scored.table, scored.judged, scored.basis
     held_out, planned = judged_by.held_out, study.ablation.replicates
@@ -270,7 +272,7 @@ def read_ablation(record: Record, study: Study) -> Ablation:
     )
     looked = Looked.of(scored)
     due = looked.rows.now if looked else dict.fromkeys(record.arm_names, planned)
-    questions, rope = study.ablation.design.questions(), study.ablation.rope
+    questions, rope = design.questions(), study.ablation.rope
     unlike = unequal(record, study)
     if not held_out:
         unlike = (*unlike, *chosen_by_the_judge(record, study))
@@ -297,7 +299,7 @@ def read_ablation(record: Record, study: Study) -> Ablation:
     tested, fell = judges if held_out else 0, collapsed(worth, guess, learned)
     named = {arm: own for arm, own in record.arms().items() if arm in record.arm_names}
     gaps, policy = holes(named, due, lost), study.ablation.tuning.name
-    facts = (gaps, empty, apart, out, guess, fell, learned, tested, policy, unlike)
+    facts = (gaps, empty, apart, out, guess, fell, learned, tested, policy, unlike, crossed)
     low = {arm: f"below {judged.top}, which no question compares it with" for arm in judged.below}
     made = Ablation(judged_by, rope, planned, rows, scores, way, answers, best, *facts, below=low)
     if not unlike:

@@ -314,9 +314,21 @@ def _differences(record: Record, study: Study) -> Iterator[tuple[str, str]]:
     """(field, what was recorded and what is asked for); budgets and what changes no training
     aside.
     """
-    old, new = as_today(Study, record.asked).flat(), study.flat()
+    recorded = as_today(Study, record.asked)
+    old, new = recorded.flat(), study.flat()
     for key in dict.fromkeys((*old, *new)):
         counts = key not in BUDGET and key.split(".")[0] not in IGNORED
         counts = counts and not key.startswith("ablation.found")
         if counts and old.get(key) != new.get(key):
             yield key, f"{key}: recorded {old.get(key)!r}, now {new.get(key)!r}"
+    yield from _reordered(recorded, study)
+
+
+def _reordered(record: Study, study: Study) -> Iterator[tuple[str, str]]:
+    """Where a design is the same but for the order in which it was written, which names the
+    reference and the base of a factor.
+    """
+    old, new = record.ablation.design, study.ablation.design
+    if old == new and (old.expand(), old.questions()) != (new.expand(), new.questions()):
+        arms = [", ".join(arm.name for arm in design.expand()) for design in (old, new)]
+        yield "ablation.design.order", f"ablation.design.order: recorded {arms[0]}, now {arms[1]}"

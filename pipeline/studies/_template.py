@@ -53,7 +53,7 @@ STUDY = Study(
     search=Search(num_trials=8),
     ablation=Ablation(
         # Every combination of the factors is an arm: baseline, each alone, both. Other designs
-        # (LeaveOneOut, Arms, …): docs/ablation.md.
+        # (LeaveOneOut, Crossed with more levels, Arms, …): docs/ablation.md.
         design=Factorial(
             on={"ResNet": {"model.name": "resnet18"}, "augmentation": {"augment.strength": 1.0}},
         ),

@@ -10,6 +10,7 @@ from typing import Literal
 
 Kind = Literal["delta", "step", "main", "interaction", "shapley"]
 Levels = Mapping[str, Mapping[str, bool]]  # arm → factor → on
+Cells = Mapping[str, Sequence[str]]  # arm → its level of each factor
 
 EFFECTS = "main effects and interactions"
 SHAPLEY = "Shapley shares"
@@ -98,6 +99,36 @@ def factorial_questions(levels: Levels) -> tuple[Question, ...]:
             arm: (1.0 if on[a] == on[b] else -1.0) / 2 ** (k - 2) for arm, on in levels.items()
         }
         questions.append(Question(f"{a} × {b}", "interaction", weights, EFFECTS))
+    return tuple(questions)
+
+
+def crossed_questions(factors: Sequence[Sequence[str]], cells: Cells) -> tuple[Question, ...]:
+    """Main effects and two-way interactions of all combinations of two factors or more; of a single
+    one nothing.
+
+    `factors` are the levels of each, the first its base; `cells` the arms, each combination once. A
+    main effect is how much more a level gives than its base, the mean over all settings of the
+    other factors; an interaction how much more one level gives beside another than beside that
+    one's base, the mean over all settings of the rest. Of two levels each: `factorial_questions`.
+    """
+    if len(factors) < 2:
+        return ()
+    questions = []
+    for i, (base, *levels) in enumerate(factors):
+        share = len(factors[i]) / len(cells)
+        for level in levels:
+            signs = {base: -share, level: share}
+            weights = {arm: signs[cell[i]] for arm, cell in cells.items() if cell[i] in signs}
+            questions.append(Question(level, "main", weights, EFFECTS))
+    for (i, (base, *levels)), (j, (other, *others)) in itertools.combinations(
+        enumerate(factors), 2
+    ):
+        share = len(factors[i]) * len(factors[j]) / len(cells)
+        for a, b in itertools.product(levels, others):
+            corners = {(base, other): share, (a, b): share, (a, other): -share, (base, b): -share}
+            pairs = {arm: (cell[i], cell[j]) for arm, cell in cells.items()}
+            weights = {arm: corners[pair] for arm, pair in pairs.items() if pair in corners}
+            questions.append(Question(f"{a} × {b}", "interaction", weights, EFFECTS))
     return tuple(questions)
 
 

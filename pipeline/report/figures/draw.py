@@ -18,6 +18,7 @@ from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
 from pipeline.analysis.answers import Answers
+from pipeline.analysis.dimensions import Setting, dimensions
 from pipeline.analysis.front import Front
 from pipeline.analysis.importance import Importance
 from pipeline.analysis.results import Ablation
@@ -29,13 +30,27 @@ from pipeline.report.figures import confusions
 from pipeline.report.figures.curves import history, learning_curves
 from pipeline.report.figures.front import front_figure
 from pipeline.report.figures.knobs import importance_bars, parallel, slices
-from pipeline.report.figures.style import BAD, BAND, GOOD, INK, MUTED, STYLE, TRAIN, VAL, short
+from pipeline.report.figures.style import (
+    BAD,
+    BAND,
+    GOOD,
+    INK,
+    MUTED,
+    RUNGS,
+    STYLE,
+    TRAIN,
+    VAL,
+    short,
+)
 from pipeline.report.figures.tuning_curve import tuning_curve
 from pipeline.study.questions import SCREEN
 
 if TYPE_CHECKING:
     from pipeline.report.compose import Findings
 
+# of the lines of a plot: colour, mark
+LINES = tuple(zip(itertools.cycle((TRAIN, VAL, *RUNGS[4:1:-1], *RUNGS[5:6])), "oosD^vPXs^Dv"))
+PER_SETTING = 1.1  # inches
 WRAPPED, ANOTHER_LINE = 40, 0.5  # of a heading: characters a line; lines of the plot that one takes
 
 
@@ -149,53 +164,53 @@ def differences(ablation: Ablation) -> Figure:
 
 
 def interactions(ablation: Ablation) -> Figure:
-    """One panel a pair of factors: means off and on, a line for each setting of the second
-    factor.
+    """One panel a pair of factors: means at the settings of the first, a line for each setting of
+    the second.
     """
-    pairs = list(itertools.combinations(ablation.factors, 2))
+    pairs = list(itertools.combinations(dimensions(ablation), 2))
     columns, scale = min(3, len(pairs)), ablation.judged.scale
-    bands = -(-len(pairs) // columns)
-    figure = Figure(figsize=(max(4.6, 3.4 * columns), 3.1 * bands), layout="constrained")
+    bands, most = -(-len(pairs) // columns), max(len(first.settings) for first, _ in pairs)
+    width = max(4.6, 3.4 * columns, (0.4 + PER_SETTING * most) * columns * (most > 2))
+    figure = Figure(figsize=(width, 3.1 * bands), layout="constrained")
     axes = figure.subplots(bands, columns, sharey=True, squeeze=False).ravel()
-    for axis, (a, b) in zip(axes, pairs, strict=False):
-        for on_b, colour in ((False, TRAIN), (True, VAL)):
+    for axis, (first, second) in zip(axes, pairs, strict=False):
+        for setting, (colour, mark) in zip(second.settings, LINES, strict=False):
             cells = [
                 [
                     v
-                    for row in ablation.rows
-                    if (row.levels.get(a), row.levels.get(b)) == (on_a, on_b)
+                    for row in ablation.designed
+                    if first.at(other, row.levels) and second.at(setting, row.levels)
                     for v in row.values
                 ]
-                for on_a in (False, True)
+                for other in first.settings
             ]
             for x, values in enumerate(cells):
-                axis.plot(
-                    [x] * len(values),
-                    np.multiply(values, scale),
-                    "o",
-                    ms=3,
-                    mew=0,
-                    alpha=0.4,
-                    color=colour,
-                )
-            means = [scale * float(np.mean(values)) for values in cells]
+                dots = np.multiply(values, scale)
+                axis.plot([x] * len(dots), dots, mark, ms=3, mew=0, alpha=0.4, color=colour)
             axis.plot(
-                (0, 1),
-                means,
-                "o-",
+                range(len(cells)),
+                [scale * float(np.mean(values)) for values in cells],
+                f"{mark}-",
                 ms=6,
                 lw=2,
                 color=colour,
-                label=f"{'with' if on_b else 'without'} {short(b, 20)}",
+                label=_called(setting),
             )
-        axis.set_xticks((0, 1), (f"without {short(a, 20)}", f"with {short(a, 20)}"))
-        axis.set_xlim(-0.3, 1.3)
+        ticks = [_called(setting) for setting in first.settings]
+        axis.set_xticks(range(len(ticks)), ticks)
+        axis.set_xlim(-0.3, len(ticks) - 0.7)
         axis.grid(axis="x", visible=False)
-        axis.legend(loc="best")
+        axis.legend(loc="best", title=short(second.factor, 30) if second.named else None)
+        if first.named:
+            axis.set_xlabel(short(first.factor, 40))
     for axis in axes[len(pairs) :]:
         axis.set_visible(False)
     axes[0].set_ylabel(f"{ablation.judged.drawn}{ablation.judged.unit}")
     return figure
+
+
+def _called(setting: Setting) -> str:
+    return setting.word + short(setting.name, 20)
 
 
 def _groups(ablation: Ablation) -> dict[str, list[Contrast]]:
@@ -208,6 +223,7 @@ def _groups(ablation: Ablation) -> dict[str, list[Contrast]]:
     groups: dict[str, list[Contrast]] = {}
     for contrast in ablation.contrasts:
         main = "main effects (aliased)" if contrast.family_name == SCREEN else "main effects"
+        main += ", each against its factor's first level" * bool(ablation.crossing)
         title = (
             f"vs {clean(contrast.against)}"
             if contrast.kind == "delta"

@@ -69,9 +69,12 @@ def blocks(
     if ours and {row.arm for row in ablation.designed} == set(NOTES):
         yield notes_table(ablation)
     if "interaction" not in dropped:
+        where = (
+            "at each level of the factors" if ablation.crossing else "with each factor off and on"
+        )
         yield Figure(
             "interaction",
-            f"Mean {ablation.judged.noun} with each factor off and on. Parallel lines: the effects "
+            f"Mean {ablation.judged.noun} {where}. Parallel lines: the effects "
             "add up. Small dots are single runs.",
             "Interaction plot of the factors",
         )
@@ -140,7 +143,7 @@ def main_table(ablation: Ablation, efforts: Mapping[str, str] = MappingProxyType
         )
     )
     parts += _differences(ablation, answers, against)
-    caption = f"Ablation: {plural(len(ablation.designed), 'arm')}, reference first."
+    caption = f"Ablation: {plural(len(ablation.designed), 'arm')}, {_first(ablation)}"
     if against:
         points_of = "percent points of " if ablation.judged.is_share else ""
         caption += f" Differences in {points_of}{ablation.judged.short}"
@@ -164,6 +167,16 @@ def main_table(ablation: Ablation, efforts: Mapping[str, str] = MappingProxyType
         key=len(ablation.factors),
         results=results,
     )
+
+
+def _first(ablation: Ablation) -> str:
+    """What comes first: the arm, and of factors that have levels, of which columns are but the
+    others, the base.
+    """
+    if not ablation.crossing:
+        return "reference first."
+    factors = "; ".join(f"{name} ({', '.join(own)})" for name, own in ablation.crossing.items())
+    return f"reference first. Factors and their levels, the base first: {factors}."
 
 
 def _named(

@@ -6,6 +6,7 @@ import json
 import math
 from collections.abc import Iterator, Sequence
 
+from pipeline.analysis.dimensions import dimensions
 from pipeline.analysis.results import Ablation
 from pipeline.analysis.stats import Contrast, by_family
 from pipeline.analysis.wording import NONE, Points, aligned, below_margin, listed, probability, word
@@ -259,11 +260,14 @@ def _what(contrast: Contrast, ablation: Ablation) -> str:
             if contrast.aliases
             else "main effect, free of two-way interactions"
         )
+    found, main = dimensions(ablation), "main effect (mean over the others off and on)"
+    if ablation.crossing:
+        bases = {one.column: factor.base.name for factor in found for one in factor.others}
+        main = f"main effect against {bases.get(contrast.name)} (mean over the others' levels)"
     kinds = {
-        "main": "main effect (mean over the others off and on)",
+        "main": main,
         "interaction": (
-            "interaction (more together than "
-            f"alone{', mean over the others' * (len(ablation.factors) > 2)})"
+            f"interaction (more together than alone{', mean over the others' * (len(found) > 2)})"
         ),
         "shapley": "share of the whole gain (mean over all orders)",
     }

@@ -2,9 +2,10 @@
 the other round.
 """
 
-import itertools
 from dataclasses import dataclass
+from itertools import chain
 
+from pipeline.analysis.dimensions import dimensions, interacting
 from pipeline.analysis.results import Ablation
 from pipeline.analysis.stats import Contrast
 from pipeline.analysis.wording import Points, is_zero, signs_of
@@ -13,7 +14,8 @@ from pipeline.analysis.wording import Points, is_zero, signs_of
 @dataclass(frozen=True)
 class Pair:
     """What factors `a` and `b` give one by one and together over neither, the more the better;
-    `sign` times that is what is shown.
+    `sign` times that is what is shown. Of factors that have levels these are levels, and `bases`
+    what they are instead.
     """
 
     a: str
@@ -21,6 +23,7 @@ class Pair:
     alone: tuple[float, float]
     together: float
     sign: int = 1
+    bases: tuple[str, str] = ("", "")
 
     @property
     def total(self) -> float:
@@ -53,11 +56,14 @@ class Pair:
         return f"{self._mixed()}: {numbers.format(self._side())}that they come to one by one"
 
     def simple(self, shown: Points) -> str:
-        """Their simple effects: each without and with the other."""
-        pairs = ((self.a, self.b, *self.alone), (self.b, self.a, *self.alone[::-1]))
+        """Their simple effects: each without and with the other, or with its base and with it."""
+        (first, second), (base, other) = self.alone, self.bases
+        beside = (self.together - second, self.together - first)
         return "; ".join(
-            f"{x} {self._changes(own, self.together - other, y, shown)}"
-            for x, y, own, other in pairs
+            (
+                f"{self.a} {self._changes(first, beside[0], self.b, other, shown)}",
+                f"{self.b} {self._changes(second, beside[1], self.a, base, shown)}",
+            )
         )
 
     def _signed(self, worth: float, shown: Points) -> str:
@@ -86,16 +92,17 @@ class Pair:
             return f"each harms alone, together they help: {numbers.format(self._side())}"
         return f"the two harms overlap: {numbers.format('less than')}"
 
-    def _changes(self, without: float, beside: float, other: str, shown: Points) -> str:
-        """costs 6.4 without X and gives 3.8 with it; of what less is better of, raises and
-        lowers.
+    def _changes(self, without: float, beside: float, other: str, base: str, shown: Points) -> str:
+        """costs 6.4 without X and gives 3.8 with it, or costs 6.4 with base B and gives 3.8 with X;
+        of what less is better of, raises and lowers.
         """
         verbs = ("costs", "gives") if self.sign > 0 else ("raises it by", "lowers it by")
         first, second = (verbs[effect >= 0] for effect in (without, beside))
         again = f"{second} " * (second != first)
+        here, there = (f"with {base}", f"with {other}") if base else (f"without {other}", "with it")
         return (
-            f"{first} {shown.number(abs(without))} without {other} and "
-            f"{again}{shown.number(abs(beside))} with it"
+            f"{first} {shown.number(abs(without))} {here} and "
+            f"{again}{shown.number(abs(beside))} {there}"
         )
 
     def _mixed(self) -> str:
@@ -125,7 +132,7 @@ def sentence(contrast: Contrast, ablation: Ablation, shown: Points) -> str:
     )
     sign = signs_of(contrast)[contrast.verdict]
     hedge = "" if _found(pair, ablation) else "by the estimates, "
-    if len(ablation.factors) > 2:
+    if len(dimensions(ablation)) > 2:
         hedge = "by the averages over the other factors, "
     return (
         f"{contrast.name}: {hedge}{pair.phrase(shown)} ({size}, {sign}). Simple effects, as "
@@ -137,27 +144,24 @@ def pair_of(contrast: Contrast, ablation: Ablation) -> Pair:
     """The two factors of an interaction, with what they give over neither in the replicates that
     the contrast is of.
     """
-    pairs = itertools.combinations(ablation.factors, 2)
-    a, b = next(pair for pair in pairs if contrast.name == " × ".join(pair))
-    scores = ablation.scores.iloc[: contrast.look or None]
-    scores = scores.dropna() if contrast.paired else scores
+    (first, a), (second, b) = interacting(contrast.name, dimensions(ablation))
+    cells = {
+        (one, other): [
+            row.arm
+            for row in ablation.designed
+            if first.at(one, row.levels) and second.at(other, row.levels)
+        ]
+        for one in (first.base, a)
+        for other in (second.base, b)
+    }
+    scores = ablation.scores[[*chain(*cells.values())]].iloc[: contrast.look or None]
     sign = ablation.judged.sign
-    means = sign * scores.mean()
-
-    def mean(on_a: bool, on_b: bool) -> float:
-        return float(
-            means[
-                [
-                    row.arm
-                    for row in ablation.rows
-                    if (row.levels.get(a), row.levels.get(b)) == (on_a, on_b)
-                ]
-            ].mean()
-        )
-
-    neither = mean(False, False)
-    alone = (mean(True, False) - neither, mean(False, True) - neither)
-    return Pair(a, b, alone, mean(True, True) - neither, sign)
+    means = sign * (scores.dropna() if contrast.paired else scores).mean()
+    levels = {cell: float(means[arms].mean()) for cell, arms in cells.items()}
+    neither = levels[first.base, second.base]
+    alone = (levels[a, second.base] - neither, levels[first.base, b] - neither)
+    bases = (first.base.name, second.base.name) if first.named else ("", "")
+    return Pair(a.column, b.column, alone, levels[a, b] - neither, sign, bases)
 
 
 def _found(pair: Pair, ablation: Ablation) -> bool:

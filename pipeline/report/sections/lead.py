@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 
+from pipeline.analysis.dimensions import dimensions
 from pipeline.analysis.results import Ablation
 from pipeline.analysis.stats import Contrast
 from pipeline.analysis.wording import Points, listed, signs_of
@@ -63,22 +64,23 @@ def _asked(ablation: Ablation) -> list[Contrast]:
 def _together(ablation: Ablation, shown: Points) -> str:
     """That no factor alone is told apart where all of them together are; else nothing."""
     levels = {row.arm: row.levels for row in ablation.designed}
+    num_factors = len(dimensions(ablation))
     alone, whole = [], []
     for contrast in ablation.contrasts:
         pair = (levels.get(contrast.name, {}), levels.get(contrast.against, {}))
         apart = sum(pair[0][factor] != pair[1].get(factor) for factor in pair[0])
         if contrast.kind == "step" or (contrast.kind == "delta" and apart == 1):
             alone.append(contrast)
-        elif contrast.kind == "delta" and apart == len(ablation.factors) > 1:
+        elif contrast.kind == "delta" and apart == num_factors > 1:
             whole.append(contrast)
     told = [c for c in whole if c.verdict in ("better", "worse")]
     if len(alone) < 2 or not told or any(c.verdict != "inconclusive" for c in alone):
         return ""
     sizes = listed([f"{c.name} ({_size(c, shown)})" for c in told])
-    return (
-        f"No change alone is told apart, all of them together are: {sizes}. Each is too small to "
-        "tell alone, or another stands in for it."
-    )
+    head = "No change alone is told apart, all of them together are"
+    if ablation.crossing:
+        head = "No level alone is told apart, levels of all factors together are"
+    return f"{head}: {sizes}. Each is too small to tell alone, or another stands in for it."
 
 
 def _pairs(ablation: Ablation, asked: list[Contrast], shown: Points) -> str:

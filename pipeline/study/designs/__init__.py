@@ -11,6 +11,7 @@ from pydantic import Field
 from pipeline.frozen import members
 from pipeline.study.designs.arms import Arms
 from pipeline.study.designs.base import Arm, Factors, Label, Overrides, Scheme
+from pipeline.study.designs.crossed import Crossed
 from pipeline.study.designs.factorial import Factorial
 from pipeline.study.designs.fractional import Fractional
 from pipeline.study.designs.one_at_a_time import AddOneIn, Auto, Both, LeaveOneOut
@@ -23,6 +24,7 @@ __all__ = [
     "Arms",
     "Auto",
     "Both",
+    "Crossed",
     "Design",
     "Factorial",
     "Factors",

@@ -40,6 +40,12 @@ class Scheme(Frozen):
         """What is switched on and off, in the order of the table's columns."""
         return ()
 
+    def crossing(self) -> Mapping[str, tuple[str, ...]]:
+        """Factor → its levels, the base first, where `factors()` are levels: the columns of one
+        factor stand for its levels but the base. Empty where factors are off and on.
+        """
+        return {}
+
     def expand(self) -> tuple[Arm, ...]:
         """The arms in table order, the reference first; no two of one name."""
         raise NotImplementedError
