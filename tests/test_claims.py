@@ -34,7 +34,7 @@ from tests.driver import Worker, drive, open_plan
 from tests.formats import PAGES, WORDED, Told, columns, plain, tell
 from tests.records import Scribe, lines, make_study, with_arms
 from tests.test_report_classes import answers_of, known, study_with
-from tests.test_report_designs import some, world
+from tests.test_report_designs import crossed, some, world
 from tests.test_tuning import tuned_study
 
 # ---- words that stand for a claim, whatever the numbers are
@@ -277,6 +277,7 @@ WORLDS: dict[str, Callable[[Path], Told]] = {
     "noise": lambda folder: tell(noisy(folder, EQUAL)),
     "effects": of_design(Factorial(on=some(2))),
     "three factors": of_design(Factorial(on=some(3))),
+    "levels": of_design(crossed("network", "pictures")),
     "leave one out": of_design(LeaveOneOut(on=some(4), with_none=True)),
     "ladder": of_design(Ladder(on=some(3))),
     "path": of_design(OrderedPath(steps=tuple(some(3).values()))),
@@ -306,6 +307,7 @@ TESTED = (
     "noise",
     "effects",
     "three factors",
+    "levels",
     "leave one out",
     "ladder",
     "path",

@@ -42,6 +42,20 @@ def trained(folder: Path, study: Study) -> tuple[Record, set[str]]:
     return record, {key for key, _ in worker.trained}
 
 
+def with_named(arms: dict[str, dict[str, Any]]) -> Study:
+    return small_study(num_trials=0).override({"ablation.design": {"name": "arms", "arms": arms}})
+
+
+NETWORKS: dict[str, dict[str, Any]] = {"plain": {}, "dropped": ARMS["dropout"]}
+MORE = {"strong": {"model.dropout": 0.5}}
+PICTURES: dict[str, dict[str, Any]] = {"as they are": {}, "varied": ARMS["augmentation"]}
+
+
+def with_levels(**levels: dict[str, dict[str, Any]]) -> Study:
+    design = {"name": "crossed", "levels": levels}
+    return small_study(num_trials=0).override({"ablation.design": design})
+
+
 def keys(runs: list[Run]) -> list[str]:
     return [run.key for run in runs]
 
@@ -54,6 +68,65 @@ def test_an_arm_more_trains_its_runs_alone(tmp_path: Path) -> None:
     assert keys(both.trials()) == keys(one.trials())
     assert both.apart() == []
     assert later_changes(both) == ("the arms were changed after results existed",)
+
+
+def test_a_level_and_a_factor_more_train_what_they_add(tmp_path: Path) -> None:
+    one, _ = trained(tmp_path, with_levels(network=NETWORKS))
+    both, now = trained(tmp_path, with_levels(network=NETWORKS | MORE))
+    assert now == set(keys(both.arms()["strong"]))
+    crossed, now = trained(tmp_path, with_levels(network=NETWORKS | MORE, pictures=PICTURES))
+    arms = crossed.arms()
+    assert list(arms) == [
+        "baseline",
+        "dropped",
+        "strong",
+        "varied",
+        "dropped + varied",
+        "strong + varied",
+    ]
+    assert now == {key for arm, own in arms.items() if "varied" in arm for key in keys(own)}
+    assert {arm: keys(arms[arm]) for arm in both.arms()} == {
+        arm: keys(own) for arm, own in both.arms().items()
+    }
+    assert keys(arms["dropped"]) == keys(one.arms()["dropped"])
+    assert crossed.apart() == []
+    assert later_changes(crossed) == ("the arms were changed after results existed",)
+
+
+@pytest.mark.parametrize(
+    ("study", "other", "before", "after"),
+    [
+        (
+            with_levels(network=NETWORKS, pictures=PICTURES),
+            with_levels(network=dict(reversed(NETWORKS.items())), pictures=PICTURES),
+            "baseline, dropped, varied, dropped + varied",
+            "baseline, plain, varied, plain + varied",
+        ),
+        (
+            with_named({"a": {}, **ARMS}),
+            with_named({**ARMS, "a": {}}),
+            "a, dropout, augmentation",
+            "dropout, augmentation, a",
+        ),
+    ],
+    ids=["levels", "arms"],
+)
+def test_the_order_that_names_a_reference_is_part_of_a_design(
+    study: Study, other: Study, before: str, after: str, tmp_path: Path
+) -> None:
+    old, _ = trained(tmp_path, study)
+    said = " ".join(tell_growth(old, other, tmp_path))
+    assert f"ablation.design.order: recorded {before}, now {after}" in said
+    num = len(old.runs)
+    assert f"of {num} recorded runs {num} mean the same in it" in said
+    new, now = trained(tmp_path, other)
+    assert not now, "the same configurations, of which another is the reference"
+    assert next(iter(new.arms())) == next(iter(after.split(", ")))
+    assert new.study.ablation.design.expand() == other.ablation.design.expand()
+    assert later_changes(new) == (
+        "what the arms are measured against was changed after results existed",
+    )
+    assert tell_growth(new, other, tmp_path) == []
 
 
 def test_what_a_growth_uses_again_and_leaves_is_said_before(tmp_path: Path) -> None:

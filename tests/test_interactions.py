@@ -2,6 +2,7 @@
 
 import itertools
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -111,13 +112,19 @@ def test_simple_effects_are_told_by_their_signs() -> None:
             told = [sign * size for sign, size in zip(signs, numbers(text), strict=True)]
             assert told == pytest.approx([alone, beside], abs=0.00051), text
             assert all(shown * true >= 0 for shown, true in zip(told, (alone, beside), strict=True))
+        of_levels = replace(pair, bases=("P", "Q")).simple(SHOWN)
+        a_first, b_first = of_levels.split("; ")
+        assert re.fullmatch(r"A \w+ \S+ with Q and (\w+ )?\S+ with B", a_first)
+        assert re.fullmatch(r"B \w+ \S+ with P and (\w+ )?\S+ with A", b_first)
+        assert numbers(of_levels) == numbers(pair.simple(SHOWN))
 
 
 def test_every_case_is_said_in_chinese() -> None:
     say = Translator(catalogue("zh"))
-    for pair in pairs():
-        said = say.phrase("together", pair.phrase(SHOWN)) + "".join(
-            say.phrase("simple", text) for text in pair.simple(SHOWN).split("; ")
+    for pair, bases, sign in itertools.product(pairs(), (("", ""), ("P", "Q")), (1, -1)):
+        one = replace(pair, bases=bases, sign=sign)
+        said = say.phrase("together", one.phrase(SHOWN)) + "".join(
+            say.phrase("simple", text) for text in one.simple(SHOWN).split("; ")
         )
         assert not re.search("[a-z]{2}", said), said
         assert ("加重" in said) == ("harms reinforce" in pair.phrase(SHOWN))

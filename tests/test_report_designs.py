@@ -16,8 +16,10 @@ from pipeline.record import events
 from pipeline.record.ledger import read_events
 from pipeline.record.record import Record
 from pipeline.report import Report, write_report
-from pipeline.report.compose import Findings, read, texts
+from pipeline.report.compose import FIGURES, Findings, document, read, texts
+from pipeline.report.document import Figure
 from pipeline.report.figures.draw import differences
+from pipeline.report.figures.draw import interactions as interaction_figure
 from pipeline.report.formats.terminal import render
 from pipeline.report.frame_files import files
 from pipeline.report.sections import interactions
@@ -294,6 +296,78 @@ def test_of_three_factors_an_interaction_is_said_to_be_an_average(tmp_path: Path
         assert ("mean over the others)" in found["report.md"]) == (count == 3)
 
 
+def test_levels_are_told_by_their_base_and_drawn_on_an_axis(tmp_path: Path) -> None:
+    findings, found = told(world(tmp_path, crossed("network", "pictures"), noise=0.001))
+    text = flat(found["report.md"])
+    assert (
+        "Factors and their levels, the base first: network (shallow, deep, wide); pictures (plain, "
+        "flips)."
+    ) in text
+    assert "| deep | main effect against shallow (mean over the others' levels) |" in text
+    assert "| flips | main effect against plain (mean over the others' levels) |" in text
+    assert "mean over the others)" not in text, "there is but one other factor"
+    assert re.search(r"deep gives 5\.\d+ with plain and [67]\.\d+ with flips; flips costs", text)
+    assert not re.search(r"gives \S+ without|with it\b|off and on", text)
+    shown = {b.name: b.caption for b in document(findings, FIGURES).blocks if isinstance(b, Figure)}
+    assert "Mean accuracy at each level of the factors." in shown["interaction"]
+    (axis,) = interaction_figure(findings.ablation).axes
+    assert [tick.get_text() for tick in axis.get_xticklabels()] == ["shallow", "deep", "wide"]
+    assert axis.get_xlabel() == "network"
+    means = {row.arm: row.mean for row in findings.ablation.rows}
+    lines = {
+        str(line.get_label()): line
+        for line in axis.get_lines()
+        if not str(line.get_label()).startswith("_")
+    }
+    assert list(lines) == ["plain", "flips"]
+    wanted = [["baseline", "deep", "wide"], ["flips", "deep + flips", "wide + flips"]]
+    for line, arms in zip(lines.values(), wanted, strict=True):
+        assert np.asarray(line.get_ydata()) == pytest.approx([100 * means[arm] for arm in arms])
+    assert len({line.get_color() for line in lines.values()}) == 2
+
+
+def test_a_pair_of_levels_is_of_its_four_cells_and_their_replicates(tmp_path: Path) -> None:
+    """What the words say of an interaction adds up to its estimate, where replicates of other cells
+    are lost too and runs are paired.
+    """
+    book = Scribe(tmp_path / "study", planned(crossed("network", "steps")))
+    book.session()
+    rng = np.random.default_rng(2)
+    for replicate in range(1, 6):
+        for arm, _ in book.study.arms():
+            acc = 0.5 + 0.1 * arm.levels["deep"] + float(rng.normal(0, 0.05))
+            fell = (arm.name, replicate) in {("wide", 1), ("deep + slow", 2)}
+            ends = {"test_acc": None, "test_loss": None}
+            book.arm(arm.name, replicate, acc, **({"status": "failed"} if fell else ends))
+    findings, _ = told(book)
+    found = [c for c in findings.ablation.contrasts if c.kind == "interaction"]
+    assert {c.name: c.n for c in found} == {
+        "deep × large": 5,
+        "deep × slow": 4,
+        "wide × large": 4,
+        "wide × slow": 4,
+    }
+    for contrast in found:
+        assert contrast.paired
+        pair = interactions.pair_of(contrast, findings.ablation)
+        assert pair.extra == pytest.approx(contrast.delta, abs=1e-12)
+        assert pair.bases == ("shallow", "usual")
+
+
+def test_levels_that_are_told_apart_only_together_are_said_so(tmp_path: Path) -> None:
+    book = Scribe(tmp_path / "study", planned(crossed("network", "pictures")))
+    book.session()
+    rng = np.random.default_rng(4)
+    for replicate in range(1, 6):
+        for arm, _ in book.study.arms():
+            acc = 0.5 + 0.02 * sum(arm.levels.values()) + 0.18 * (arm.name == "deep + flips")
+            book.arm(arm.name, replicate, acc + float(rng.normal(0, 0.03)))
+    findings, found = told(book)
+    said = r"No level alone is told apart, levels of all factors together are: deep \+ flips \(\+\d"
+    assert re.search(said, flat(found["report.md"]))
+    assert "没有任何单个水平能被单独区分" in texts(findings, {}, "zh")["report.md"]
+
+
 def test_an_arm_that_equals_the_highest_run_by_run_is_among_the_best(tmp_path: Path) -> None:
     book = Scribe(tmp_path / "study", planned(AddOneIn(on=some(3))))
     book.session()
@@ -472,11 +546,13 @@ def test_a_lost_run_leaves_a_screen_with_the_replicates_that_are_whole(tmp_path:
     assert "left out of the effects" not in found["report.md"]
 
 
-@pytest.mark.parametrize("scheme", [Both, Ladder, Fractional])
+@pytest.mark.parametrize("scheme", [Both, Crossed, Ladder, Fractional])
 def test_hostile_factor_names_stay_text(scheme: Any, tmp_path: Path) -> None:
     names = [f"=1+1 {HOSTILE}", "@x", "-y × z", "中文"]
-    options = {"resolution": "III"} if scheme is Fractional else {}
-    design = scheme(on=dict(zip(names, ON.values(), strict=False)), reference=HOSTILE, **options)
+    options: dict[str, Any] = {"resolution": "III"} if scheme is Fractional else {}
+    made = dict(zip(names, ON.values(), strict=False))
+    options |= {"on": made} if scheme is not Crossed else {"levels": of_hostile_levels(made)}
+    design = scheme(reference=HOSTILE, **options)
     report = write_report(world(tmp_path, design, replicates=3).record(), tmp_path / "r")
     kinds = (".html", ".md", ".tex", ".csv", ".svg")
     written = {path.name: path.read_text() for path in report.paths if path.suffix in kinds}
@@ -498,6 +574,15 @@ def test_hostile_factor_names_stay_text(scheme: Any, tmp_path: Path) -> None:
         rows = [line for line in body.splitlines() if line.endswith(r"\\")]
         assert rows
         assert all(len(re.findall(r"(?<!\\)&", row)) == columns - 1 for row in rows)
+
+
+def of_hostile_levels(made: dict[str, dict[str, Any]]) -> dict[str, dict[str, dict[str, Any]]]:
+    """Two factors, of which the bases and names are hostile too."""
+    a, b, c, d = made
+    return {
+        f"@ {HOSTILE}": {f"+ {HOSTILE}": {}, a: made[a], b: made[b]},
+        "=2 and 7 more": {"; with it": {}, c: made[c], d: made[d]},
+    }
 
 
 def searched(
