@@ -50,7 +50,7 @@ if TYPE_CHECKING:
 
 # of the lines of a plot: colour, mark
 LINES = tuple(zip(itertools.cycle((TRAIN, VAL, *RUNGS[4:1:-1], *RUNGS[5:6])), "oosD^vPXs^Dv"))
-PER_SETTING = 1.1  # inches
+PER_SETTING, TICK = 1.1, 14  # inches, characters a line of its name
 WRAPPED, ANOTHER_LINE = 40, 0.5  # of a heading: characters a line; lines of the plot that one takes
 
 
@@ -197,6 +197,8 @@ def interactions(ablation: Ablation) -> Figure:
                 label=_called(setting),
             )
         ticks = [_called(setting) for setting in first.settings]
+        if first.named:
+            ticks = ["\n".join(textwrap.wrap(tick, TICK)) for tick in ticks]
         axis.set_xticks(range(len(ticks)), ticks)
         axis.set_xlim(-0.3, len(ticks) - 0.7)
         axis.grid(axis="x", visible=False)
