@@ -109,6 +109,32 @@ def test_an_arm_whose_question_is_settled_gets_no_more(tmp_path: Path) -> None:
     assert select(record).run.arm in ("baseline", "near")
 
 
+def test_levels_are_asked_look_by_look_and_open_effects_keep_their_cells(tmp_path: Path) -> None:
+    """A level that settles at once goes on all the same, while effects that need its cells are
+    open.
+    """
+
+    def acc(config: TrainConfig, replicate: int) -> float:
+        strong, varied = config.model.dropout == 0.5, config.augment.strength == 1.0
+        return 0.6 + 0.1 * strong - 0.1 * varied + quality(config, replicate) / 50
+
+    networks = {"plain": {}, "weak": {"model.dropout": 0.1}, "strong": {"model.dropout": 0.5}}
+    pictures = {"as they are": {}, "varied": {"augment.strength": 1.0}}
+    levels = {"network": networks, "pictures": pictures}
+    asked = {"ablation.design": {"name": "crossed", "levels": levels}}
+    asked |= {"ablation.until_answered": True, "ablation.replicates": 6}
+    record, _ = conduct(
+        tmp_path, small_study(num_trials=0, epochs=1).override(asked), Worker(acc=acc)
+    )
+    found = {(c.kind, c.name): c for c in read(record).contrasts}
+    assert len(found) == 10
+    for kind, name in (("delta", "strong"), ("main", "strong"), ("delta", "varied")):
+        assert found[kind, name].verdict == ("worse" if name == "varied" else "better")
+        assert 0 < found[kind, name].settled <= found[kind, name].look
+    for contrast in found.values():
+        assert contrast.settled or contrast.look == 6
+
+
 def test_without_it_everything_is_as_it_was(tmp_path: Path) -> None:
     record, _ = conduct(tmp_path, fixed(4), Worker(acc=reached))
     assert set(numbers(record).values()) == {4}
