@@ -128,9 +128,8 @@ class Ablation:
     learned: Trained
     num_tested: int = 0  # pictures of the test set, where arms are judged by it
     policy: str = "fixed"  # how the arms came by their hyperparameters
-    unequal: tuple[
-        str, ...
-    ] = ()  # what was not the same for all arms; where anything, nothing is compared
+    # what was not the same for all arms; where anything, nothing is compared
+    unequal: tuple[str, ...] = ()
     crossing: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # of the design
     # the best arm, where it may not be that on other pictures
     best_here: frozenset[str] = frozenset()
