@@ -75,6 +75,37 @@ def test_ray_that_was_started_beforehand_is_the_one_that_runs(tmp_path: Path) ->
     assert start(2, tmp_path / "down", "early") == later, "where it did not start, once more"
 
 
+def test_workers_load_the_package_that_the_command_runs_and_no_other_that_is_installed(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "pipeline").symlink_to(commands.ROOT / "pipeline")  # a second copy of the sources
+    code = """
+import subprocess, sys
+from pathlib import Path
+from pipeline.engine import ray_node as node
+from pipeline.engine.interrupts import Interrupts
+from pipeline.machine import Resources
+
+def init(**_):
+    code = "import pipeline, sys; print(pipeline.__file__)"
+    subprocess.run((sys.executable, "-c", code), cwd="/", check=True)
+
+node.ray.init = init
+with node.running(Path("study").absolute(), Resources(1, 0), Interrupts()):
+    pass
+"""
+    environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
+    found = subprocess.run(
+        (sys.executable, "-c", code),
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert found.stdout == f"{tmp_path}/pipeline/__init__.py\n"
+
+
 def test_ray_that_was_imported_before_without_a_token_is_not_started(tmp_path: Path) -> None:
     code = f"""
 import os

@@ -10,6 +10,7 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
+import pipeline
 from pipeline.engine import ray_environment
 from pipeline.engine.interrupts import Interrupts
 from pipeline.engine.processes import end_descendants, outlived_by_none, without_garbage
@@ -28,6 +29,7 @@ NEEDLESS = (  # a Python process each, a second of a core: nobody reads what the
     "start_monitor",  # the autoscaler's
 )
 LOADED = ("pipeline.engine.ray_segment", "pipeline.engine.worker")  # seconds of a core
+INSTALLED = ("site-packages", "dist-packages")
 EARLY = contextlib.ExitStack()  # ends a Ray that was started beforehand
 OBJECT_STORE_BYTES = 80 * 2**20  # only dicts travel; pictures are memory-mapped
 
@@ -87,6 +89,7 @@ def _start(workers: int, num_gpus: int, temp: Path, interrupts: Interrupts) -> N
         setattr(ray._private.node.Node, needless, lambda *_, **__: None)
     # idle workers above the cores that are free are ended: as Tune reserves its cores, all of them
     os.environ |= {"RAY_num_workers_soft_limit": str(workers)}
+    _lead_to_this_package()
     if not num_gpus:  # what a worker sees of them is settled before it loads torch
         os.environ |= {"RAY_preload_python_modules": ",".join(LOADED)}
     for last in (False, True):
@@ -119,6 +122,17 @@ def _start(workers: int, num_gpus: int, temp: Path, interrupts: Interrupts) -> N
             make_anew(temp)
     interrupts.install()
     logging.getLogger("ray").setLevel(logging.CRITICAL)  # a worker's death is told by the plan
+
+
+def _lead_to_this_package() -> None:
+    """A worker loads it before Ray tells it the command's working directory: in another folder than
+    the one that is installed it would train with the code of that.
+    """
+    root = Path(pipeline.__file__).absolute().parents[1]
+    known = [path for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path]
+    # where others are installed it is found anyway, and they would come before Python's own modules
+    if root.name not in INSTALLED and str(root) not in known:
+        os.environ["PYTHONPATH"] = os.pathsep.join((str(root), *known))
 
 
 def _end() -> None:
