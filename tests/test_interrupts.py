@@ -18,7 +18,7 @@ from pipeline.data.cache import prepare
 from pipeline.data.datasets.folder import Folder
 from pipeline.engine import interrupts as interrupts_module
 from pipeline.engine.interrupts import SIGNALS, Interrupted, Interrupts, debugged
-from pipeline.engine.processes import descendants
+from pipeline.engine.processes import descendants, end_descendants
 from pipeline.errors import UserError
 
 
@@ -68,6 +68,39 @@ def test_what_ignores_a_closed_terminal_goes_on_ignoring_it() -> None:
         send(signal.SIGHUP)
         assert interrupts.signal == 0
     assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+
+
+def test_what_must_not_be_left_in_the_middle_ends_before_the_signal_is_raised() -> None:
+    done: list[str] = []
+
+    def work(interrupts: Interrupts, *, hears: bool) -> None:
+        with interrupts.kept():
+            if hears:
+                send(signal.SIGTERM)
+            done.append("whole")
+            if hears:
+                raise ValueError("as a thing that the signal has broken")
+
+    with Interrupts(raises=True) as interrupts:
+        work(interrupts, hears=False)
+        with pytest.raises(Interrupted, match="by SIGTERM"):
+            work(interrupts, hears=True)
+    assert done == ["whole", "whole"]
+    with Interrupts() as interrupts, interrupts.kept():
+        send(signal.SIGTERM)
+    assert interrupts.signal == signal.SIGTERM
+
+
+def test_a_signal_leaves_processes_to_whoever_ends_them_in_their_order() -> None:
+    words = (sys.executable, "-c", "input()")
+    with subprocess.Popen(words, stdin=-1) as spared, subprocess.Popen(words, stdin=-1) as other:
+        with Interrupts(raises=True) as interrupts:
+            interrupts.spared = {spared.pid}
+            with pytest.raises(Interrupted):
+                send(signal.SIGTERM)
+        assert (spared.poll(), other.wait()) == (None, 0), "the other is reaped"
+        end_descendants()
+        assert spared.wait() == 0
 
 
 def test_a_long_wait_ends_where_the_signal_comes_and_is_short_after_it() -> None:

@@ -6,7 +6,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from types import TracebackType
 from typing import Any
 
@@ -36,12 +36,13 @@ class Interrupts:
     it. Taken over in the main thread alone.
 
     `raises`: whether the first is raised as Interrupted where it finds the command, instead of
-    being kept in `signal`.
+    being kept in `signal`. `spared`: processes that whoever started them ends then, in their order.
     """
 
     def __init__(self, *, raises: bool = False) -> None:
         self.signal = 0
         self.raises = raises
+        self.spared: Collection[int] = ()
         self._heard = 0.0
         self._former: dict[int, Any] = {}
         self._terminals = [descriptor for descriptor in (0, 1, 2) if _is_terminal(descriptor)]
@@ -69,6 +70,19 @@ class Interrupts:
     ) -> None:
         for number, former in self._former.items():
             signal.signal(number, signal.SIG_DFL if former is None else former)
+
+    @contextlib.contextmanager
+    def kept(self) -> Iterator[None]:
+        """A block that a signal must not leave in the middle: where it would be raised, it is
+        raised afterwards.
+        """
+        raises, self.raises = self.raises, False
+        try:
+            yield
+        finally:
+            self.raises = raises and not self.signal
+            if raises and self.signal:
+                raise Interrupted(self.signal) from None
 
     def wait(self, action: Callable[[float], Any], seconds: float, hurry_seconds: float) -> Any:
         """What `action(seconds)` returns; `action(hurry_seconds)` where the signal has come, or
@@ -98,7 +112,7 @@ class Interrupts:
         self._leave_dead_terminals()
         if self.raises:
             self.raises = False
-            end_descendants()  # a process that decodes a picture may take long
+            end_descendants(self.spared)  # a process that decodes a picture may take long
             raise Interrupted(number)
 
     def _leave_dead_terminals(self) -> None:

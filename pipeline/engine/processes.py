@@ -9,7 +9,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
 from typing import Any
 
 PR_SET_PDEATHSIG = 1
@@ -30,26 +30,30 @@ def ends_with_parent() -> None:
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
-def descendants(pid: int) -> list[int]:
-    """The processes below `pid`, children before grandchildren."""
+def descendants(pid: int, but: Container[int] = ()) -> list[int]:
+    """The processes below `pid`, children before grandchildren; not these, nor what is below
+    them.
+    """
     children: dict[int, list[int]] = {}
     for child, parent in _parents():
-        children.setdefault(parent, []).append(child)
+        if child not in but:
+            children.setdefault(parent, []).append(child)
     found = list(children.get(pid, ()))
     for one in found:
         found += children.get(one, ())
     return found
 
 
-def end_descendants() -> None:
-    """Kill all that this process started; what cannot be killed any more is dead already.
+def end_descendants(but: Container[int] = ()) -> None:
+    """Kill all that this process started, but these and what is below them; what cannot be killed
+    any more is dead already.
 
     The children are halted first: a process that dies alone leaves those it is starting to nobody.
     """
     own = os.getpid()
-    children = [child for child, parent in _parents() if parent == own]
+    children = [child for child, parent in _parents() if parent == own and child not in but]
     for number, pids in ((signal.SIGSTOP, children), (signal.SIGKILL, None)):
-        for pid in descendants(own) if pids is None else pids:
+        for pid in descendants(own, but) if pids is None else pids:
             with contextlib.suppress(OSError):
                 os.kill(pid, number)
     for child in children:

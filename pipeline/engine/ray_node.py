@@ -13,7 +13,12 @@ from pathlib import Path
 import pipeline
 from pipeline.engine import ray_environment
 from pipeline.engine.interrupts import Interrupts
-from pipeline.engine.processes import end_descendants, outlived_by_none, without_garbage
+from pipeline.engine.processes import (
+    descendants,
+    end_descendants,
+    outlived_by_none,
+    without_garbage,
+)
 from pipeline.errors import MachineError, printable
 from pipeline.machine import RAY_FOLDER, Resources, make_anew, temp_folder
 
@@ -50,9 +55,14 @@ def beforehand(folder: Path, resources: Resources, interrupts: Interrupts) -> It
     trained by `running` in it. Where Ray does not start, `running` tries again, and says so.
     """
     with EARLY:
-        with contextlib.suppress(MachineError):
+        # a Ray that is left half begun takes this process along (SIGSEGV)
+        with contextlib.suppress(MachineError), interrupts.kept():
             EARLY.enter_context(_started(folder, resources, interrupts))
-        yield
+            interrupts.spared = descendants(os.getpid())  # without them to leave it takes 5 s
+        try:
+            yield
+        finally:
+            interrupts.spared = ()
 
 
 @contextlib.contextmanager
