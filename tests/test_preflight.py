@@ -21,7 +21,14 @@ from pipeline.data.cache import Data, prepare
 from pipeline.data.datasets import Digits
 from pipeline.doctor.__main__ import _lacking
 from pipeline.errors import UserError
-from pipeline.session.preflight import _fresh, external_files, require_inputs, to_download
+from pipeline.record.record import Record
+from pipeline.session.preflight import (
+    _fresh,
+    external_files,
+    is_promising,
+    require_inputs,
+    to_download,
+)
 from pipeline.session.resume import require_same
 from pipeline.study.load import load_study
 from pipeline.study.study import Study
@@ -43,6 +50,16 @@ def teacher(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def study(**knobs: Any) -> Study:
     return small_study().override({f"baseline.{key}": value for key, value in knobs.items()})
+
+
+def test_runs_are_made_ready_for_where_they_will_follow(tmp_path: Path) -> None:
+    record, begun = Record(), Record.of(Scribe(tmp_path, study()).ledger.events)
+    own = study(**{"loss.name": "torch.nn.functional:cross_entropy"})
+    assert is_promising(study(), record)
+    assert not is_promising(own, record), "the user's own code has yet to take a step"
+    assert is_promising(own, begun)
+    begun.ended = "complete"
+    assert not is_promising(study(), begun)
 
 
 def test_a_study_that_needs_nothing_passes(scans: Data) -> None:

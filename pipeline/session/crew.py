@@ -10,7 +10,10 @@ from pipeline.engine import measure
 from pipeline.engine.interrupts import Interrupted, Interrupts
 from pipeline.errors import UserError
 from pipeline.machine import Resources, resources
+from pipeline.record.record import Record
 from pipeline.session.options import Options
+from pipeline.session.preflight import is_promising
+from pipeline.study.study import Study
 
 if TYPE_CHECKING:
     from pipeline.engine.executor import Executor
@@ -30,11 +33,13 @@ class Crew:
     early: bool = False  # whether the executor's own processes may start before there is a plan
 
     @contextlib.contextmanager
-    def beforehand(self, folder: Path, interrupts: Interrupts, *, wanted: bool) -> Iterator[None]:
-        """What takes seconds to start is started for the block, where something is to be trained
-        in it.
+    def beforehand(
+        self, folder: Path, interrupts: Interrupts, study: Study, record: Record
+    ) -> Iterator[None]:
+        """What takes seconds to start is started for the block, where something will be trained in
+        it.
         """
-        if not (wanted and self.early):
+        if not (self.early and is_promising(study, record)):
             yield
             return
         from pipeline.engine.ray_node import beforehand

@@ -14,6 +14,7 @@ from pipeline.counts import plural
 from pipeline.data.listing import TEST, TRAIN, UNKNOWN, VALID
 from pipeline.errors import UserError, printable
 from pipeline.own.parts import own_parts
+from pipeline.record.record import Record
 from pipeline.session.whole_groups import require_whole_groups
 from pipeline.study.around import Around
 from pipeline.study.study import Study
@@ -64,6 +65,17 @@ def to_download(study: Study, data: Path | None) -> list[str]:
             file = libraries.to_download(source)
             found.append(file and f"{file}, the published weights of {source}{_fresh(study)}")
     return list(dict.fromkeys(filter(None, found)))
+
+
+def is_promising(study: Study, record: Record) -> bool:
+    """Whether runs will follow, as far as can be told before pictures are looked at: not where all
+    is done, nor where the user's own code has yet to take its first step. That mostly fails first,
+    and is not to wait for what runs need.
+    """
+    if record.begun:
+        return record.ended != "complete"
+    configs = (config for _, config in (*_configs(study), *_variants(study)))
+    return not any(part for config in configs for part in own_parts(config))
 
 
 def require_inputs(study: Study, data: "Data", num_processes: int = 1) -> None:

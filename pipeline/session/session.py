@@ -94,7 +94,7 @@ def _conduct(options: Options, interrupts: Interrupts, news: News, *, with_searc
         try:
             held = options, asked, listing, ledger, console, crew, news
             session = Session(*held, with_search=with_search)
-            with crew.beforehand(folder, interrupts, wanted=session.record.ended != "complete"):
+            with crew.beforehand(folder, interrupts, session.study, session.record):
                 return session.run(interrupts)
         except OSError:
             ledger.check()  # a folder that was taken away explains it
