@@ -53,7 +53,7 @@ def study(**knobs: Any) -> Study:
 
 
 def test_runs_are_made_ready_for_where_they_will_follow(tmp_path: Path) -> None:
-    record, begun = Record(), Record.of(Scribe(tmp_path, study()).ledger.events)
+    record, begun = Record(), Scribe(tmp_path, study()).record()
     own = study(**{"loss.name": "torch.nn.functional:cross_entropy"})
     assert is_promising(study(), record)
     assert not is_promising(own, record), "the user's own code has yet to take a step"
