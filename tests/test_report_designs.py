@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from pipeline.analysis.stats.family import LARGEST
 from pipeline.record import events
 from pipeline.record.ledger import read_events
 from pipeline.record.record import Record
@@ -176,6 +177,10 @@ def test_every_table_with_intervals_says_its_family_test_and_scope(
             else f"Family: all {size} tests of this report (here: "
         ) in head
         assert f"Scope: {SCOPE}" in head
+    exact = "counting after each finding as many as can be nothing at once (Shaffer 1986)"
+    left = "counting after each finding all that are left"
+    for text in (flat(found["report.md"]), flat(found["ablation.tex"])):
+        assert (exact in text, left in text) == (size <= LARGEST, size > LARGEST)
     bound = "At most 5 % of reports like this name " + (
         "an effect" if design.name == "fractional" else "a difference, an effect"
     )

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from pipeline.analysis.dimensions import dimensions
 from pipeline.analysis.results import Ablation
 from pipeline.analysis.stats import Contrast, by_family
+from pipeline.analysis.stats.family import LARGEST
 from pipeline.analysis.wording import NONE, Points, aligned, below_margin, listed, probability, word
 from pipeline.counts import plural
 from pipeline.report.document import Cell, Column, Table, Tone
@@ -135,14 +136,21 @@ def testing(ablation: Ablation) -> Iterator[str]:
             f"{WAYS[test]}. The design calls for this test: {ablation.basis.why}. better / worse"
             f"{' (positive / negative)' * ablation.judged.is_share}: {test} at 5 % after Holm's "
             f"correction over all {plural(size, 'test')} of {whole(ablation)} as one family "
-            f"({_members(ablation, size)}), "
-            "counting after each finding as many as can be nothing at once (Shaffer 1986). "
+            f"({_members(ablation, size)}), {_counting(ablation, size)}. "
             f"{best}{bound(ablation.contrasts, ablation)} "
             f"{_even(ablation)}. inconclusive: neither, which "
             "is not evidence of no effect. p is that of one comparison alone, Holm's p in brackets "
             "is the one that the verdict follows."
         )
         yield from _trained_alike(ablation)
+
+
+def _counting(ablation: Ablation, size: int) -> str:
+    """What the correction counts after a finding; of many tests it goes through no sets of them."""
+    asked = sum(contrast.family > 0 for contrast in ablation.contrasts)
+    if min(asked, size) > LARGEST:
+        return "counting after each finding all that are left"
+    return "counting after each finding as many as can be nothing at once (Shaffer 1986)"
 
 
 def _trained_alike(ablation: Ablation) -> Iterator[str]:
