@@ -677,6 +677,16 @@ def test_a_fraction_never_asks_for_interactions(resolution):
             },
             r"two arms are called 'x \+ y'",
         ),
+        (
+            Crossed,
+            {
+                "levels": {
+                    "a": {"p": {}, "x": {"x": 1}, "x × y": {"x": 2}},
+                    "b": {"q": {}, "z": {"y": 1}, "y × z": {"y": 2}},
+                }
+            },
+            "two interactions are called 'x × y × z'",
+        ),
         (Fractional, {"on": {"a": {"x": 1}, "b": {"y": 1}}}, "at least 3"),
         (
             Fractional,

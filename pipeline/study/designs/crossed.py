@@ -58,6 +58,7 @@ class Crossed(Scheme):
         }
         check_paths(paths, ordered=False)
         check_names(self.expand())
+        self._check_asked()
         return self
 
     def _check_called(self) -> None:
@@ -76,6 +77,16 @@ class Crossed(Scheme):
                 f"levels: no level but the first of a factor may be called "
                 f"'{printable(self.reference, 60)}', the name of the reference arm"
             )
+
+    def _check_asked(self) -> None:
+        """An interaction is told and found by its name."""
+        names = [one.name for one in self.questions() if one.kind == "interaction"]
+        for name in names:
+            if names.count(name) > 1:
+                raise ValueError(
+                    f"levels: two interactions are called '{printable(name, 60)}': name the "
+                    "levels otherwise"
+                )
 
     def factors(self) -> tuple[str, ...]:
         return tuple(level for _, *others in self.crossing().values() for level in others)
