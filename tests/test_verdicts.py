@@ -158,6 +158,16 @@ def test_an_arm_far_below_that_no_question_compares_with_the_top_is_told_apart()
     assert (found.top, found.below) == ("all", ("deeper",))
 
 
+def test_without_a_finding_no_arm_is_told_apart() -> None:
+    """Of equal arms the highest and the lowest mean may lie far apart; that is no finding."""
+    p = {"r": 0.2, "y": 0.4, "z": 0.0001}
+    none = concluded({"x": 0.2, "y": 0.5, "z": 0.6}, p)
+    assert (none.leading, none.below) == (("r", "x", "y", "z"), ())
+    near = concluded({"x": 0.001, "y": 0.004, "z": 0.6}, {**p, "r": 0.001})
+    assert near.top == "x"
+    assert near.below == (), "found behind it, as x is better than all that it is compared with"
+
+
 def test_what_two_findings_imply_is_found() -> None:
     """The second step is clear and so is the first; both together are the second difference."""
     rng = np.random.default_rng(0)

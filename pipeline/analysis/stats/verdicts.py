@@ -29,7 +29,9 @@ class Judgement:
     adjusted p-value of the highest mean's being above all others. `leading` is empty where no arms
     are compared, or none has 3 results; arms that could not be tested are in it. `below`: those of
     `leading` that no question compares with the highest mean, `top`, and that lie below it even
-    after correction over all such pairs: no claim of the design's, but nothing leads like that.
+    after correction over all such pairs, where another is found behind `top`: no claim of the
+    design's, but nothing leads like that. Where nothing is found such arms would be reports beyond
+    the 5 % that may be wrong.
     """
 
     contrasts: tuple[Contrast, ...]
@@ -136,7 +138,8 @@ def conclude(
         _behind(rivals, order, float(p_best), family, unasked)
     )
     leading = tuple(arm for arm in arms if arm not in behind)
-    below = tuple(arm for arm in leading if arm in unasked)
+    led = any(better == rivals.top for better, _ in order)
+    below = tuple(arm for arm in leading if led and arm in unasked)
     return Judgement(answers, leading, float(p_best), rivals.top, below)
 
 
