@@ -28,6 +28,7 @@ from pipeline.report.document import Gallery, Text
 from pipeline.report.sections.augmented import blocks as section
 from pipeline.study.load import load_study
 from pipeline.study.space import Float, Space
+from pipeline.study.tuning import PerArm
 from tests.records import with_arms
 from tests.studies import small_study
 
@@ -134,6 +135,19 @@ def test_the_report_keeps_what_it_can_show(tmp_path: Path) -> None:
     keep(path, made)
     assert path.stat().st_mtime_ns == before, "written where it differs alone"
     assert kept(path, with_arms(study, {"plain": {}, "other": {"augment.strength": 1.0}})) == Kept()
+    (text,) = [block.text for block in section(both) if isinstance(block, Text)]
+    assert "tuning" not in text
+    space = Space(knobs={"augment.strength": Float(low=0.0, high=1.0)})
+    each = study.ablation.model_copy(update={"tuning": PerArm()})
+    tuned = study.model_copy(update={"space": space, "ablation": each})
+    assert [name for name, (_, own) in tuned.spaces().items() if own] == []
+    base = study.baseline.override({"augment.strength": 1.0}, source="test")
+    alike = with_arms(tuned, {"plain": {}, "wide": {"model.width": 8}})
+    keep(path, sheets(alike.model_copy(update={"baseline": base}), PICTURES))
+    found = kept(path, alike.model_copy(update={"baseline": base}))
+    (text,) = [block.text for block in section(found) if isinstance(block, Text)]
+    assert text.endswith("Amounts are the arms' as given; their runs had those that tuning found.")
+    keep(path, made)
     whole = path.read_bytes()
     for damaged in (b"", whole[:-40], whole.replace(b"strips", b"string")):
         path.write_bytes(damaged)

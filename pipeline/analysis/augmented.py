@@ -63,10 +63,13 @@ class Sheet:
 
 @dataclass(frozen=True)
 class Kept:
-    """What the report has of the sheets, in small; `num_rows`: of all of them as they were."""
+    """What the report has of the sheets, in small; `num_rows`: of all of them as they were.
+    `tuned`: whether arms have searches of their own that choose amounts.
+    """
 
     sheets: tuple[Sheet, ...] = ()
     num_rows: int = 0
+    tuned: bool = False
 
 
 def sheets_path(study_folder: Path) -> Path:
@@ -116,7 +119,16 @@ def kept(path: Path, study: Study) -> Kept:
         return Kept()
     if {sheet.arms for sheet in found} != set(list(augmented(study))[: len(found)]):
         return Kept()
-    return Kept(tuple(found), about["rows"])
+    return Kept(tuple(found), about["rows"], _tuned(study))
+
+
+def _tuned(study: Study) -> bool:
+    spaces = [target.space for target in study.targets()]
+    paths = {
+        path for space in spaces for path in (*space.derived, *(s.path for s in space.slots()))
+    }
+    given = any(config.augment.strength for _, config in study.arms())
+    return given and any(path.startswith("augment.") for path in paths)
 
 
 def _small(pixels: Bytes) -> Bytes:

@@ -17,6 +17,8 @@ def blocks(kept: Kept) -> Iterator[Block]:
     yield Text(
         f"In each row a training picture, and {SHOWN} results of augmenting it, which every epoch "
         "draws anew: first of all that is on, then of each amount alone."
+        + " Amounts are the arms' as given; their runs had those that tuning found."
+        * kept.tuned
     )
     number = 0
     for sheet in kept.sheets:
