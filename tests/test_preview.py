@@ -1,6 +1,7 @@
 """What training sees of a picture, as `pipeline.doctor --preview` draws it."""
 
 import io
+import json
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from pipeline.analysis.augmented import (
 from pipeline.analysis.preview import rows, sheets
 from pipeline.core.augmentation.config import AUGMENTS, Amounts
 from pipeline.core.config import TrainConfig
+from pipeline.core.finished.evidence import ABOUT, packed
 from pipeline.doctor.preview import require_place, sheet
 from pipeline.errors import UserError
 from pipeline.report.document import Gallery, Text
@@ -152,6 +154,12 @@ def test_the_report_keeps_what_it_can_show(tmp_path: Path) -> None:
     for damaged in (b"", whole[:-40], whole.replace(b"strips", b"string")):
         path.write_bytes(damaged)
         assert kept(path, study) == Kept()
+    strips = np.zeros((2, SHOWN + 1, 3, 8, 8), np.uint8)
+    for said, there in ((2, True), (1, False), (-6, False), (10**400, False)):
+        claims = {"rows": said, "sheets": [[made[0].arms, "notes", ["a", "b"]]]}
+        about = np.frombuffer(json.dumps(claims).encode("ascii"), np.uint8)
+        path.write_bytes(packed({ABOUT: about, "strips": strips}))
+        assert bool(kept(path, study).sheets) == there, "never fewer rows than there are"
     assert kept(tmp_path / "none", study) == Kept()
 
 

@@ -21,6 +21,7 @@ SHOWN = 6  # results beside the picture itself
 NUM = SHOWN + 1  # pictures that a sheet takes: one, and others to mix it with
 GAP = 2  # pixels between two of them
 MAX_SIDE, MAX_ROWS = 64, 16  # of what is kept for the report, all arms together
+MOST_ROWS = 10**6  # that a file may claim to have had
 Bytes = npt.NDArray[np.uint8]
 
 
@@ -107,7 +108,7 @@ def kept(path: Path, study: Study) -> Kept:
             strips = array(archive, "strips", np.uint8, 5)
         require(strips.shape[1:3] == (SHOWN + 1, 3) and len(strips) <= MAX_ROWS)
         require(0 < strips.shape[3] == strips.shape[4] <= MAX_SIDE)
-        require(isinstance(about["rows"], int))
+        require(isinstance(about["rows"], int) and len(strips) <= about["rows"] < MOST_ROWS)
         found, left = [], iter(strips)
         for arms, augment, titles in about["sheets"]:
             require(all(isinstance(text, str) for text in (arms, augment, *titles)))
