@@ -189,7 +189,9 @@ def explain(error: ValidationError) -> Iterator[str]:
         )
         shown = printable(repr(got)) if not isinstance(got, dict) else "a group"
         if item["type"] == "extra_forbidden":
-            yield f"{path}: unknown key; {choices(key, owner.model_fields if owner else ())}"
+            above = _above(cls, item["loc"])
+            known = choices(key, owner.model_fields if owner else ())
+            yield f"{path}: unknown key; {above or known}"
         elif item["type"] == "union_tag_invalid":
             field = context["discriminator"].strip("'")
             tag = got.get(field) if isinstance(got, dict) else got
@@ -245,6 +247,28 @@ with.
 def _expected(kind: str, context: Mapping[str, Any], otherwise: str) -> str:
     words = EXPECTED.get(kind, EXPECTED.get(kind.split("_")[0], ""))
     return words.format(**context) if words else otherwise
+
+
+def _above(cls: type[BaseModel], loc: tuple[int | str, ...]) -> str:
+    """What to say of an unknown key that a part around its own has; of others nothing."""
+    for depth in reversed(range(len(loc) - 1)):
+        path, owner = _locate(cls, (*loc[:depth], loc[-1]))
+        if owner and loc[-1] in owner.model_fields and loc[-1] != "name":
+            return f"got '{printable(str(loc[-1]))}'; did you mean '{path}'?"
+    return ""
+
+
+def unplaced(key: str, *classes: type[BaseModel]) -> str:
+    """What to say of a key that none of the classes has: which parts of theirs do, or what may."""
+    fields = {part: field for cls in classes for part, field in cls.model_fields.items()}
+    found = [
+        f"{part}.{key}"
+        for part, field in fields.items()
+        if any(key in model.model_fields for model in _models(field.annotation))
+    ]
+    if not found or key == "name":
+        return choices(key, fields)
+    return f"got '{printable(key)}'; did you mean {' or '.join(map(repr, found))}?"
 
 
 def _locate(cls: type[BaseModel], loc: tuple[int | str, ...]) -> tuple[str, type[BaseModel] | None]:

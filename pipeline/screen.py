@@ -62,7 +62,8 @@ LEAST, MOST = 20, 100  # columns; longer lines are hard to read
 KEPT = "\u00a0"  # a space at which no line is broken
 VALUE = r"""(?:'[^']*'|"[^"]*"|\\.|[^\s,;'"\\]|[,;](?=\S))+"""  # as bash reads one word
 COMMAND = re.compile(
-    rf"ssh -L \S+ [^\s,;]+|python -m [\w.]+(?: --?[\w-]+(?:[ =](?!-)(?:{VALUE}))?)*"
+    rf"ssh -L \S+ [^\s,;]+|optuna-dashboard {VALUE}|tensorboard --logdir {VALUE}"
+    rf"|python -m [\w.]+(?: --?[\w-]+(?:[ =](?!-)(?:{VALUE}))?)*"
 )
 LABEL = re.compile(
     r"  \S.{12} (?=\S)|\S+(?: \S+)* {2,}| +"

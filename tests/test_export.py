@@ -349,7 +349,9 @@ def test_a_registered_model_answers_in_another_process_as_the_exported_one(
     sent: Trained, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert sent.export("--no-onnx", "--arm", "baseline", "--register", "food") == 0
-    assert "models:/food/1 takes a column 'picture'" in " ".join(capsys.readouterr().out.split())
+    said = capsys.readouterr().out
+    assert "models:/food/1 takes a column 'picture'" in " ".join(said.split())
+    assert f"mlflow.set_tracking_uri('{tracking_uri(sent.folder.parent)}')" in said
     pictures, home = tmp_path / "pictures", sent.folder.parent
     for number in range(3):
         save(pictures / f"{number}.{('jpg', 'png', 'webp')[number]}", number, 77 + number)

@@ -13,7 +13,7 @@ from pipeline.core.schedules import SCHEDULES
 from pipeline.core.transfer import Transfer
 from pipeline.data.datasets import DATASETS
 from pipeline.errors import UserError
-from pipeline.frozen import explain, flatten
+from pipeline.frozen import explain, flatten, unplaced
 from pipeline.study.designs import Factorial
 from pipeline.study.study import Study
 from tests.studies import small_study
@@ -221,6 +221,7 @@ def test_keys_that_hold_dots_are_found():
             0.9,
             ["baseline.optimizer.momentum: unknown key", "weight_decay"],
         ),
+        ("baseline.model.bn_momentum", 0.05, ["did you mean 'baseline.bn_momentum'?"]),
         ("baseline.precision", "fp8", ["baseline.precision", "'fp8'", "auto, fp32, bf16, fp16"]),
         ("baseline.epochs", 0, ["baseline.epochs", "at least 1 is expected, got 0"]),
         ("baseline.epochs", 1.5, ["baseline.epochs", "a whole number is expected, got 1.5"]),
@@ -273,7 +274,7 @@ def test_every_problem_is_named_at_once():
     wrong = {
         "baseline.optimzer.lr": 1,
         "baseline.epochs": 0,
-        "baseline.batch_size": 1,
+        "baseline.batch_size": 0,
         "search.sampler": "gird",
     }
     with pytest.raises(UserError) as caught:
@@ -305,3 +306,12 @@ def test_a_misspelt_field_of_a_part_is_told_with_those_there_are():
     (line,) = explain(wrong.value)
     assert line.startswith("widht: unknown key; got 'widht'; allowed: ")
     assert line.endswith("did you mean 'width'?")
+
+
+def test_a_key_at_the_wrong_place_is_answered_with_its_place() -> None:
+    assert unplaced("freeze_epochs", TrainConfig) == (
+        "got 'freeze_epochs'; did you mean 'transfer.freeze_epochs'?"
+    )
+    assert unplaced("lr", TrainConfig).endswith("did you mean 'optimizer.lr'?")
+    assert unplaced("epoch", TrainConfig).endswith("did you mean 'epochs'?")
+    assert "allowed: dataset" in unplaced("name", TrainConfig)

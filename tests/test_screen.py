@@ -94,6 +94,11 @@ def test_a_command_stays_whole_and_wide_letters_count_as_two() -> None:
     command = "python -m pipeline.ui --mlruns '/home/ada/my results'"
     lines = fold(f"compare the arms in the MLflow UI: {command}, then http://127.0.0.1:5000/", 40)
     assert f"{command}," in lines
+    for shown in (
+        "optuna-dashboard sqlite:////home/ada/o.db",
+        "tensorboard --logdir '/home/a b/t'",
+    ):
+        assert shown in [line.strip() for line in fold(f"look at it in its window: {shown}", 40)]
     assert all(cell_len(line) <= 30 for line in fold("图像分类" * 20, 30))
     assert "/data/食物/训练" * 5 in fold("in " + "/data/食物/训练" * 5, 30)
 

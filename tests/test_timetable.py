@@ -243,7 +243,10 @@ def test_a_forecast_says_what_fits() -> None:
     assert "not enough for 3 replicates of every arm" in none
     assert "--epochs 1 would fit" in none
     done = Forecast(study, Record(), Pace({}), 1, True)
-    assert [*done.lines(60, 60)] == [("time", "not known: no epoch could be measured beforehand")]
+    ((what, said),) = done.lines(60, 60)
+    assert what == "time"
+    assert said.startswith("not known: no epoch could be measured beforehand;")
+    assert said.endswith("python -m pipeline.doctor says why")
 
 
 def test_smaller_pictures_are_named_where_few_epochs_would_fit() -> None:

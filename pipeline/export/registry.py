@@ -79,8 +79,10 @@ class Registry:
                 raise
         return (
             f"registered in MLflow at {self.shown}: models:/{name}/{version} takes a column "
-            f"'{PICTURE}' of the bytes of picture files and gives the probability of each class; "
-            f"mlflow.pyfunc.load_model('models:/{name}/{version}')"
+            f"'{PICTURE}' of the bytes of picture files and gives the probability of each class\n"
+            "to load it in Python:\n"
+            f"  mlflow.set_tracking_uri({self.shown!r})\n"
+            f"  mlflow.pyfunc.load_model('models:/{name}/{version}')"
         )
 
     def _version(self, name: str, logged: Any) -> str:

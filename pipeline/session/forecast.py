@@ -188,7 +188,11 @@ class Forecast:
         `time_left` of a limit, if there is one. Nothing where nothing is left.
         """
         if self.pace.trial_epoch() is None and self.pace.epoch(self.study.baseline) is None:
-            yield "time", "not known: no epoch could be measured beforehand"
+            yield (
+                "time",
+                "not known: no epoch could be measured beforehand; where an arm cannot be trained, "
+                "python -m pipeline.doctor says why",
+            )
             return
         everything = self._shares(raced(self.study), LEAST_ROWS).total
         if not everything:

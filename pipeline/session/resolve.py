@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 from pipeline.core.config import TrainConfig
 from pipeline.core.identity import as_today
 from pipeline.core.precision import resolve_precision
-from pipeline.errors import UserError, choices, printable
+from pipeline.errors import UserError, printable
+from pipeline.frozen import unplaced
 from pipeline.machine import Resources
 from pipeline.record.folders import study_folder
 from pipeline.record.ledger import FILE
@@ -288,10 +289,8 @@ def _assignment(text: str) -> tuple[str, Any]:
     elif head in ("data", "data_env", "fallback"):
         raise UserError(f"--set: {printable(key)}: give the folder of pictures with --data")
     elif head not in Study.model_fields:
-        raise UserError(
-            f"--set: {printable(key)}: unknown; "
-            f"{choices(head, (*TrainConfig.model_fields, *Study.model_fields))}"
-        )
+        known = unplaced(head, TrainConfig, Study)
+        raise UserError(f"--set: {printable(key)}: unknown; {known}")
     if key in IN_255 and (found := FRACTION.fullmatch(value)):
         return key, float(found[1]) / 255
     try:

@@ -15,8 +15,8 @@ def blocks(kept: Kept) -> Iterator[Block]:
         return
     yield Heading(TITLE)
     yield Text(
-        f"In each row a training picture, and {SHOWN} results of augmenting it, which every epoch "
-        "draws anew: first of all that is on, then of each amount alone."
+        f"In each row a training picture as it is, then {SHOWN} results of augmenting it, which "
+        "every epoch draws anew. The first row has all that is on, each other row one amount alone."
         + " Amounts are the arms' as given; their runs had those that tuning found."
         * kept.tuned
     )
