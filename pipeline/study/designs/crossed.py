@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
+from pipeline.counts import plural
 from pipeline.errors import printable
 from pipeline.study.designs.base import Arm, Label, Overrides, Scheme, check_names, check_paths
 from pipeline.study.questions import Question, crossed_questions, differences, shapley_questions
@@ -48,8 +49,9 @@ class Crossed(Scheme):
         if num_arms > MOST_ARMS:
             sizes = "x".join(str(len(levels)) for levels in self.levels.values())
             raise ValueError(
-                f"levels: {sizes} are {num_arms:,} arms, at most {MOST_ARMS} are allowed: leave "
-                "out a factor or levels, or name the arms to be compared one by one (design 'arms')"
+                f"levels: {sizes} are {plural(num_arms, 'arm')}, at most {MOST_ARMS} are allowed: "
+                "leave out a factor or levels, or name the arms to be compared one by one (design "
+                "'arms')"
             )
         self._check_called()
         paths = {
