@@ -171,3 +171,8 @@ def test_a_command_takes_them_and_sends_to_the_experiment(tmp_path):
     assert '"also"' not in (commands.folder(home) / FILE).read_text()
     assert commands.here("ablate", *flags, "--experiment", "others", home=home) == 2
     assert "are in the experiment 'ours'" in " ".join(commands.output(home).split())
+    dry = ("--dry-run", "--experiment", "others")
+    assert commands.here("ablate", *flags, *dry, home=home) == 2, "a dry run is no more lenient"
+    other = (*flags[: flags.index("--tag")], "--dry-run", "--tag", "owner=ben")
+    assert commands.here("ablate", *other, home=home) == 0
+    assert "recorded 'anna', from now on also 'ben'" in " ".join(commands.output(home).split())

@@ -21,6 +21,7 @@ from pipeline.data.listing import FIRST_RULES, Listing, Reading
 from pipeline.errors import printable
 from pipeline.record.record import Record
 from pipeline.screen import folded
+from pipeline.session.about import about_of, compare
 from pipeline.session.crew import Crew
 from pipeline.session.options import Options
 from pipeline.session.preflight import external_files, to_download
@@ -89,7 +90,7 @@ def dry_run(
     )
     known = so_far(recorded, study, with_search=with_search)
     said = (*tell_growth(recorded, study, folder), *([f"recorded   {known}"] if known else ()))
-    said += tuple(warm.splitlines())
+    said += (*warm.splitlines(), *compare(about_of(options), recorded))
     yield "\n".join((*map(folded, said), shown))
     if listing is not None and not changed:
         from pipeline.session.forecast import foreseen
