@@ -19,6 +19,7 @@ from pipeline.core.config import TrainConfig
 from pipeline.core.train import train
 from pipeline.data.cache import Data, prepare
 from pipeline.data.datasets import Digits
+from pipeline.data.unread import unread
 from pipeline.doctor.__main__ import _lacking
 from pipeline.errors import UserError
 from pipeline.record.record import Record
@@ -201,6 +202,44 @@ def test_runs_that_began_with_the_head_of_a_file_are_not_gone_on_with(
         else []
     )
     assert refusals(record, record.study, same, tmp_path) == lines
+
+
+@pytest.mark.usefixtures("unmeasured")
+def test_a_dry_run_refuses_what_the_command_would_once_its_pictures_are_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It passed, and the command ended where it had begun a record; of --set nothing was shown."""
+    from pipeline.search import main
+
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine.json").write_text(small_study().model_dump_json())
+    flags = ["search", "--study", "mine.json", "--dry-run", "--workers", "1", "--set"]
+    wrong = {
+        "batch_size=1": "batch norm '",
+        "pseudo.threshold=0.9": "unlabeled training pictures, and there are none",
+        'metrics=[{"name": "top_k", "k": 10}]': "metrics.0 'top_k': k=10",
+    }
+    for changed, said in wrong.items():
+        monkeypatch.setattr(sys, "argv", [*flags, changed])
+        with pytest.raises(UserError, match="study 'small', baseline: ") as error:
+            main()
+        assert said in str(error.value)
+    assert not capsys.readouterr().out
+    monkeypatch.setattr(sys, "argv", [*flags, "batch_size=8"])
+    assert main() == 0
+    assert "\nset        batch_size=8\n" in capsys.readouterr().out
+
+
+def test_pictures_that_are_not_read_are_as_they_will_be(scans: Data) -> None:
+    """All but what their pixels say."""
+    dataset = Digits()
+    found = unread(dataset, dataset.scan(None))
+    assert found.images.shape == scans.images.shape
+    assert found.images.strides == (0,) * 4, "no memory is taken for them"
+    assert (found.labels == scans.labels).all()
+    assert (found.parts == scans.parts).all()
+    for name in ("files", "classes", "title", "counts", "written", "columns", "groups", "reading"):
+        assert getattr(found, name) == getattr(scans, name), name
 
 
 def refusals(record: Any, study: Study, data: Any, folder: Path) -> list[str]:

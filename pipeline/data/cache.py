@@ -216,7 +216,7 @@ def open_data(path: Path) -> Data:
         title=meta["title"],
         fingerprint=meta["fingerprint"],
         unreadable=tuple(Unreadable(file, reason) for file, reason in meta["unreadable"]),
-        counts=_counts(parts, labels),
+        counts=counts_of(parts, labels),
         is_food11=meta["is_food11"],
         warnings=tuple(meta["warnings"]),
         copies=meta.get("copies", {}),  # not in caches of earlier versions
@@ -239,7 +239,7 @@ def _mapped(path: Path, shape: tuple[int, ...]) -> "np.memmap[Any, np.dtype[np.u
         return np.memmap(file, dtype=np.uint8, mode="r", shape=shape)
 
 
-def _counts(parts: npt.NDArray[np.int8], labels: npt.NDArray[np.int64]) -> dict[str, int]:
+def counts_of(parts: npt.NDArray[np.int8], labels: npt.NDArray[np.int64]) -> dict[str, int]:
     counts = {name: int((parts == part).sum()) for part, name in enumerate(PARTS)}
     unlabeled = int(((parts == TRAIN) & (labels == UNKNOWN)).sum())
     return (

@@ -24,7 +24,7 @@ from pipeline.screen import folded
 from pipeline.session.about import about_of, compare
 from pipeline.session.crew import Crew
 from pipeline.session.options import Options
-from pipeline.session.preflight import external_files, to_download
+from pipeline.session.preflight import external_files, require_inputs, to_download
 from pipeline.session.resolve import Chosen, resolve, with_matched
 from pipeline.session.resume import (
     changed_since,
@@ -73,10 +73,14 @@ def dry_run(
         few = few_pictures(listed_as(listing.taken), study)
         taken = listing.taken.text((*few, *listing.warnings))
     external_files(study)
-    taken += "".join(
-        f"\ndownload   not here yet, needs a network once: {file}"
-        for file in to_download(study, asked.data)
-    )
+    lacking = to_download(study, asked.data)
+    taken += "".join(f"\ndownload   not here yet, needs a network once: {file}" for file in lacking)
+    if listing and not lacking:  # what is still to come is looked at once it is there
+        from pipeline.data.unread import unread  # numpy takes a while to import
+
+        pictures = unread(study.baseline.dataset, listing)
+        require_inputs(study, pictures, max(1, int(options.gpus_per_trial or 1)))
+    taken += "".join(f"\nset        {one}" for one in options.sets)
     changed = changed_since(recorded, recorded.runs.values())
     shown = preview(
         study,
@@ -112,8 +116,8 @@ def preview(
     changed: Sequence[str] = (),
     begun: bool = False,
 ) -> str:
-    """What is `taken` of the pictures ('': not known before they are there); trials, rungs and
-    space; arms x replicates; epochs; where it would write.
+    """What is `taken` of the pictures ('': not known before they are there) and set; trials, rungs
+    and space; arms x replicates; epochs; where it would write.
 
     changed: files of the code that are not those of the recorded runs, for which nothing more would
     be trained. begun: whether something is recorded of the study, so that the plan is no first one.
