@@ -330,14 +330,14 @@ def test_a_package_of_the_users_travels_whole_and_nothing_else_does(
 ) -> None:
     """What is imported lazily is among it; what the environment or a script made up is not."""
     monkeypatch.syspath_prepend(tmp_path)
-    (tmp_path / "my_pack").mkdir()
-    files = ("my_pack/__init__.py", "my_pack/later.py", "my_beside.py")
-    for name in (*files, "my_pack/notes.txt", "my_script.py"):
+    (tmp_path / "my_ferried_pack").mkdir()
+    files = ("my_ferried_pack/__init__.py", "my_ferried_pack/later.py", "my_ferried.py")
+    for name in (*files, "my_ferried_pack/notes.txt", "my_script.py"):
         (tmp_path / name).touch()
-    for name in ("my_pack", "my_beside"):
+    for name in ("my_ferried_pack", "my_ferried"):
         importlib.import_module(name)
     found = {key: path for key, path in cargo.code().items() if path.is_relative_to(tmp_path)}
     assert found == {f"code/{name}": tmp_path / name for name in files}
     assert not any(key.startswith(("code/torch/", "code/pipeline/")) for key in cargo.code())
-    for name in ("my_pack", "my_beside"):
+    for name in ("my_ferried_pack", "my_ferried"):
         del sys.modules[name]

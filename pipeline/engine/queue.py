@@ -59,6 +59,7 @@ class Plan:
         self.look: Callable[[Plan], object] = lambda _: None  # before each segment (see timetable)
         self.past_search = False  # of its share of the time
         self.last_row = study.ablation.replicates  # beyond, none is begun for want of time
+        self.first_rows = 0  # replicates of every arm that are trained before the search
         self.raced_late = self.by_rows = False  # by_rows: no pilot before the others' replicates
         self.live: dict[str, str] = {}  # segment that has not ended → its run
         self.failures = Failures(ledger)
@@ -76,6 +77,8 @@ class Plan:
         if self.again:
             return self._begin(self.record.runs[self.again.popleft()])
         ways = [self._next_of_search, self._next_of_race, self._next_of_arms]
+        if self.first_rows:
+            ways.insert(0, lambda: self._next_of_arms(self.first_rows))
         if self.past_search:
             # past its share of the time the search gives way to the arms; what it has by then, if
             # anything, races once, so that the table is whole; what they leave is its own again
@@ -90,6 +93,11 @@ class Plan:
         """Whether all has ended that was handed out, nothing waits; call after `next` gave None."""
         begins = any(replicate <= self.last_row for _, replicate in self.replicates.todo)
         return not self.live and not self.again and not begins
+
+    def rows_wait(self) -> bool:
+        """Whether any of the replicates that come before the search is still to be begun."""
+        todo = any(replicate <= self.first_rows for _, replicate in self.replicates.todo)
+        return todo or any(one.target.serves <= self.first_rows for one in self.searches.open)
 
     def busy(self) -> set[str]:
         """The runs that are being trained, or are about to be."""
@@ -206,13 +214,14 @@ class Plan:
             return self._next_of_arms() if run is None else self._begin(run)
         return None if run is None else self._begin(run)
 
-    def _next_of_arms(self) -> Segment | None:
+    def _next_of_arms(self, most: int | None = None) -> Segment | None:
         """Of the arms' searches, one after another; then of the replicates whose configuration is
-        settled.
+        settled: up to number `most`, or all that there is time for.
         """
+        most = self.last_row if most is None else min(most, self.last_row)
         for trials in self.searches.open:
             target = trials.target
-            if target.serves > min(self.last_row, self.replicates.rows.now[target.arm]):
+            if target.serves > min(most, self.replicates.rows.now[target.arm]):
                 continue
             segment = self._next_trial(trials)
             if segment is not None:
@@ -220,7 +229,7 @@ class Plan:
         self.searches.settle(self.busy())
         todo = tuple(self.replicates.todo)
         for arm, replicate in sorted(todo, key=lambda run: run[1]) if self.by_rows else todo:
-            if replicate > self.last_row:
+            if replicate > most:
                 continue
             config = self.replicates.config_of(arm, replicate)
             if config is not None:
@@ -228,7 +237,7 @@ class Plan:
                 # else it is known: of what the arm was before the study grew, or by a source
                 if run.unfinished and run.key not in self.busy():
                     return self._begin(run)
-        return self._next_of_arms() if self.replicates.ended() else None
+        return self._next_of_arms(most) if self.replicates.ended() else None
 
     def _next_of_variance(self) -> Segment | None:
         """Once nothing else is left to begin."""

@@ -14,6 +14,7 @@ from pipeline.engine.pace import Pace, Work, arms_left, wall
 from pipeline.engine.race import ROUNDS, pick, racers
 from pipeline.engine.replicates import as_planned
 from pipeline.engine.variance import works
+from pipeline.record import events
 from pipeline.record.record import Record
 from pipeline.study.looks import looks
 from pipeline.study.study import PILOT_RUNS, Study
@@ -188,6 +189,7 @@ class Timetable:
         self.pace, self.workers, self.deadline, self.clock = pace, workers, deadline, clock
         self._looked, self._every = float("-inf"), EVERY_SECONDS
         self._begin = self._search_end = self._called = -1.0
+        self._race: events.Race | None = None  # when it first looked
 
     def look(self, plan: "Plan") -> None:
         """Set the plan's limits by what is known now."""
@@ -197,33 +199,45 @@ class Timetable:
             return
         self._looked, began = now, time.monotonic()
         if self._called < 0:
-            self._called = now
+            self._called, self._race = now, plan.record.race
+            # whatever the machine is busy with later, the table has what its tests need; and the
+            # search's share of the time is reckoned by epochs that were trained here
+            plan.first_rows = plan.last_row = min(LEAST_ROWS, plan.last_row)
         # nothing is trained before that
         now = max(now, self._called + self.pace.starting(asked=True))
         over = plan.past_search or plan.trials.over(plan.busy())
         searching = plan.trials.num_trials > 0 and not over
         left = self._with_racers(plan, now, searching=searching)
-        if self._begin < 0:
-            self._begin = now
-            self._search_end = now + self._shares(left).of_search(self.deadline - now)
-        plan.last_row = self._rows(plan, left, max(now, self._search_end) if searching else now)
-        self._end_search(plan, left, now, known)
+        if searching and plan.rows_wait():
+            plan.by_rows = self._end(plan, left) < now
+        else:
+            if self._begin < 0:
+                self._begin = now
+                self._search_end = now + self._shares(left).of_search(self.deadline - now)
+            begins = max(now, self._search_end) if searching else now
+            plan.last_row = self._rows(plan, left, begins)
+            self._end_search(plan, left, now, known)
         self._every = max(EVERY_SECONDS, LOOKS * (time.monotonic() - began))
 
     def _end_search(self, plan: "Plan", left: Left, now: float, epoch: float) -> None:
         """Say whether new trials, and segments of trials, may still begin: not where they could not
         end in time.
         """
-        # what whole rows leave of the time is the search's
-        end = self.deadline - self._shares(left, plan.last_row).table
+        end = self._end(plan, left)
         plan.by_rows = end < now  # holes cannot be helped: then let them be of whole replicates
         half = self._begin + LAST_CALL * (end - self._begin)
         full, shares = epoch * plan.study.baseline.epochs, plan.trials.ladder.shares
         longest = full * float(shares[-1] - shares[-2] if len(shares) > 1 else 1)
-        begun = plan.past_search and self.pace.row > 0  # of the table: there is no way back
+        # what follows the search: there is no way back
+        begun = plan.record.race is not self._race
+        begun |= plan.past_search and self.pace.row > plan.first_rows
         plan.past_search = begun or now >= max(half, end - longest)
         if plan.trials.num_left:
             plan.trials.closed = begun or now >= max(half, end - full)
+
+    def _end(self, plan: "Plan", left: Left) -> float:
+        """Of the search: what whole rows leave of the time is its own."""
+        return self.deadline - self._shares(left, plan.last_row).table
 
     def _shares(self, left: Left, rows: int = LEAST_ROWS) -> Shares:
         return Shares.of(left, self.pace, self.workers, rows)
@@ -235,8 +249,9 @@ class Timetable:
         race, left = plan.race, Left.of_plan(plan, self.pace)
         if race.record.race is not None and not race.due():
             return left
-        share = TABLE_SHARE if searching and self._begin < 0 else 1.0
-        if not searching and race.most < race.asked:
+        begins = searching and self._begin < 0
+        share = TABLE_SHARE if begins else 1.0
+        if (begins or not searching) and race.most < race.asked:
             race.most = race.asked
             left = Left.of_plan(plan, self.pace)
         while race.most and self._shares(left).table > share * (self.deadline - now):
