@@ -17,10 +17,14 @@ from pipeline.analysis.expense import (
     price_of,
 )
 from pipeline.doctor.recorded import read as seen
+from pipeline.errors import UserError
+from pipeline.machine import Resources
 from pipeline.record.ledger import read_events
 from pipeline.record.record import Record
 from pipeline.report.compose import read
 from pipeline.report.formats import markdown
+from pipeline.session.allowance import allowed
+from pipeline.session.options import Options
 from pipeline.session.values import price
 from pipeline.status import main as status
 from tests import commands
@@ -158,6 +162,44 @@ def test_studies_and_status_say_it_too(folder: Path, capsys: pytest.CaptureFixtu
     tree = json.loads(capsys.readouterr().out)
     assert tree["took"]["core_hours"] == one.took.core_hours
     assert tree["took"]["money"] is None
+
+
+def test_hours_of_a_study_are_a_limit_of_a_commands_time(folder: Path) -> None:
+    """For all commands together: what is spent is taken off, on as many workers as there are."""
+    record = record_of(folder)
+    spent = expense(record, record.runs.values()).core_hours
+    assert spent > 0.3
+    asked = Options("pipeline.search", "small", max_core_hours=spent + 2)
+    options, said = allowed(asked, record, Resources(workers=4, gpus_per_trial=0))
+    assert options.time == pytest.approx(1800)
+    assert said == (
+        f"core hours: {digits(spent)} of {digits(spent + 2)} are spent; what is left lasts "
+        "30 min 00 s here (4 runs at once)"
+    )
+    assert allowed(replace(asked, time=60.0), record, Resources(4, 0))[0].time == 60
+    over, said = allowed(replace(asked, max_core_hours=spent / 2), record, Resources(4, 0))
+    assert 0 < (over.time or 0) < 0.01
+    assert said.endswith("nothing more is trained, but by --max-core-hours of more")
+    gpus = Options("pipeline.search", "small", max_gpu_hours=3)
+    for each, seconds in ((0.5, 5400), (1.0, 2700), (2.0, 1350)):
+        assert allowed(gpus, record, Resources(4, each))[0].time == pytest.approx(seconds)
+    assert allowed(Options("pipeline.search", "small"), record, Resources(4, 0))[1] == ""
+    with pytest.raises(UserError, match="--max-gpu-hours: got 3.00, and runs train on CPU cores"):
+        allowed(gpus, record, Resources(4, 0))
+    with pytest.raises(UserError, match="--max-core-hours: .* on GPUs; allowed: --max-gpu-hours"):
+        allowed(asked, record, Resources(4, 1))
+
+
+def test_a_command_ends_when_its_studys_hours_are_spent_and_a_later_one_goes_on(
+    tmp_path: Path,
+) -> None:
+    home = tmp_path / "mlruns"
+    flags = (*commands.SHORT, "--epochs", 1, "--debug")
+    assert commands.here("ablate", *flags, "--max-core-hours", "0.0000001", home=home) == 3
+    assert "all of it: no epoch was finished" in " ".join(commands.output(home).split())
+    assert commands.here("ablate", *flags, "--max-core-hours", "1", home=home) == 0
+    assert commands.here("ablate", *flags, "--max-core-hours", "1e3", home=home) == 2
+    assert "expected hours such as 12 or 0.5, got '1e3'" in commands.output(home)
 
 
 def test_a_command_records_its_price(tmp_path: Path) -> None:

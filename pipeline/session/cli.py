@@ -15,6 +15,7 @@ from pipeline.limits import num_cores
 from pipeline.record.outbox import THREAD as OUTBOX
 from pipeline.screen import fold, steady_to_the_end
 from pipeline.session.about import about_of, add_about
+from pipeline.session.allowance import add_allowance
 from pipeline.session.options import BEST, NEWS, NOTIFY, Options
 from pipeline.session.places import add_mlruns
 from pipeline.session.values import at_least_0, positive, price, seconds, share
@@ -161,6 +162,7 @@ def _training(flags: Parser, *, searches: bool) -> None:
         "(seconds); the same command goes on",
     )
     _where(flags)
+    add_allowance(flags)
     add_about(flags)
     flags.add_argument(
         "--also",

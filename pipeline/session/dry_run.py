@@ -22,6 +22,7 @@ from pipeline.errors import printable
 from pipeline.record.record import Record
 from pipeline.screen import folded
 from pipeline.session.about import about_of, compare
+from pipeline.session.allowance import allowed
 from pipeline.session.crew import Crew
 from pipeline.session.options import Options
 from pipeline.session.preflight import external_files, require_inputs, to_download
@@ -100,6 +101,9 @@ def dry_run(
         from pipeline.session.forecast import foreseen
 
         with hire() as crew:
+            options, allowance = allowed(options, recorded, crew.means)
+            if allowance:
+                yield folded(allowance)
             lines = foreseen(study, recorded, listing, options, crew, with_search=with_search)
             yield from map(folded, lines)
     yield "dry run: nothing was trained or written"

@@ -43,6 +43,8 @@ class Options:
     gpus_per_trial: float | None = None
     address: str = ""
     price_per_hour: float | None = None
+    max_gpu_hours: float | None = None
+    max_core_hours: float | None = None
     resume: bool = False
     fresh: bool = False
     dry_run: bool = False

@@ -27,6 +27,7 @@ from pipeline.record.record import Record
 from pipeline.screen import console as on_screen
 from pipeline.screen import folded
 from pipeline.session import resume
+from pipeline.session.allowance import allowed
 from pipeline.session.crew import Crew, hired
 from pipeline.session.dry_run import dry_run
 from pipeline.session.news import News, announced
@@ -120,10 +121,11 @@ class Session:
         *,
         with_search: bool,
     ) -> None:
-        self.options, self.asked, self.listing = options, asked, listing
+        self.asked, self.listing = asked, listing
         self.ledger, self.console, self.crew, self.means = ledger, console, crew, crew.means
         self.news, self.with_search, self.begun = news, with_search, time.monotonic()
         self.record = Record.of(ledger.events)
+        self.options, self.allowance = allowed(options, self.record, self.means)
         self.study = resolve(options, asked, self.record)
         resume.require_settings(self.record, self.study, ledger.folder)
         self.screen = on_screen()  # for the end, which -q leaves
@@ -135,6 +137,8 @@ class Session:
 
         data = self._prepare()
         self._require_the_same(data)
+        if self.allowance:
+            self._tell(self.allowance)
         pace = self._measured(data)
         interrupts.raises = False  # from here on a signal leads to the end of this function
         windows = opened(self.options, self.record, self.ledger, self._tell)

@@ -24,6 +24,14 @@ def seconds(text: str) -> float:
     return total
 
 
+def hours(text: str) -> float:
+    """A number of hours above 0."""
+    plain = re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,9})?", text)
+    if not plain or not float(text):
+        raise argparse.ArgumentTypeError(f"expected hours such as 12 or 0.5, got {text!r}")
+    return float(text)
+
+
 def positive(text: str) -> int:
     """A whole number of at least 1."""
     if not re.fullmatch(r"[0-9]{1,9}", text) or int(text) < 1:

@@ -3,6 +3,7 @@ print.
 """
 
 import base64
+import functools
 import hashlib
 import re
 from collections.abc import Callable, Mapping
@@ -55,20 +56,8 @@ def render(document: Document, svgs: Mapping[str, bytes]) -> str:
     """The page; `svgs` holds each figure's SVG by name. All texts are escaped by the template
     engine.
     """
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("pipeline.report.formats"),
-        autoescape=True,
-        finalize=lambda value: (
-            _unbroken(clean(value), document.lang)
-            if isinstance(value, str) and not isinstance(value, Markup)
-            else value
-        ),
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = _environment(document.lang)
     document = replace(document, blocks=tuple(map(_led, document.blocks)))
-    environment.filters["encoded"] = lambda png: Markup(base64.b64encode(png).decode())
     drawn = [block for block in document.blocks if isinstance(block, Figure)]
     inline = {figure.name: _inline(figure, svgs[figure.name]) for figure in drawn}
     dark = [(_variable(light), light, twin) for light, twin in DARK.items()]
@@ -92,6 +81,26 @@ def render(document: Document, svgs: Mapping[str, bytes]) -> str:
         script=Markup(script),
         policy=policy,
     )
+
+
+@functools.cache
+def _environment(lang: str) -> jinja2.Environment:
+    """The template engine, which reads a template once: that takes longer than to fill it in."""
+
+    def finalize(value: object) -> object:
+        plain = isinstance(value, str) and not isinstance(value, Markup)
+        return _unbroken(clean(value), lang) if plain else value
+
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("pipeline.report.formats"),
+        autoescape=True,
+        finalize=finalize,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["encoded"] = lambda png: Markup(base64.b64encode(png).decode())
+    return environment
 
 
 def _led(block: Block) -> Block:
