@@ -184,9 +184,9 @@ def test_hours_of_a_study_are_a_limit_of_a_commands_time(folder: Path) -> None:
     for each, seconds in ((0.5, 5400), (1.0, 2700), (2.0, 1350)):
         assert allowed(gpus, record, Resources(4, each))[0].time == pytest.approx(seconds)
     assert allowed(Options("pipeline.search", "small"), record, Resources(4, 0))[1] == ""
-    with pytest.raises(UserError, match="--max-gpu-hours: got 3.00, and runs train on CPU cores"):
+    with pytest.raises(UserError, match=r"--max-gpu-hours: got 3\.00, and runs train on CPU cores"):
         allowed(gpus, record, Resources(4, 0))
-    with pytest.raises(UserError, match="--max-core-hours: .* on GPUs; allowed: --max-gpu-hours"):
+    with pytest.raises(UserError, match=r"--max-core-hours: .* on GPUs; allowed: --max-gpu-hours"):
         allowed(asked, record, Resources(4, 1))
 
 

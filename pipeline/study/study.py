@@ -1,6 +1,9 @@
 """A study: baseline, search space, search budget, ablation."""
 
+import functools
+from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any, Self
 
 from pydantic import Field
 
@@ -112,6 +115,16 @@ class Study(Frozen):
         """The arms with their configs; raises UserError where an arm is illegal or equals
         another.
         """
+        return self._arms
+
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """As of any model; what was derived from the old values is none of the copy's."""
+        made = super().model_copy(update=update, deep=deep)
+        made.__dict__.pop("_arms", None)
+        return made
+
+    @functools.cached_property
+    def _arms(self) -> tuple[tuple[Arm, TrainConfig], ...]:
         source = f"study '{self.name}'"
         pairs: list[tuple[Arm, TrainConfig]] = []
         seen: dict[str, str] = {}
