@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 import pipeline
 from benchmarks import lesson, site, studies_page
@@ -234,3 +235,27 @@ def test_every_page_is_in_the_navigation() -> None:
     listed = set(re.findall(r": (\w+\.md)$", text, re.MULTILINE))
     pages = {page.name for page in ROOT.glob("docs/*.md")}
     assert listed == pages | set(site.FROM_ROOT.values())
+
+
+def test_the_manifest_for_kubernetes_runs_a_command_that_there_is_on_one_volume() -> None:
+    text = (ROOT / "docs" / "cluster.md").read_text(encoding="utf-8")
+    (found,) = re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)
+    job = yaml.safe_load(found)
+    assert (job["apiVersion"], job["kind"]) == ("ray.io/v1", "RayJob")
+    words = shlex.split(job["spec"]["entrypoint"])
+    assert words[:3] == ["python", "-m", "pipeline.search"]
+    flags = parser("pipeline.search", "", trains=True, searches=True)
+    asked = options(flags, words[3:])
+    assert asked.address == "auto"
+    cluster = job["spec"]["rayClusterSpec"]
+    groups = [cluster["headGroupSpec"], *cluster["workerGroupSpecs"]]
+    assert [group["rayStartParams"].get("num-cpus") for group in groups] == ["0", None]
+    pods = [group["template"]["spec"] for group in groups]
+    containers = [container for pod in pods for container in pod["containers"]]
+    assert len({container["image"] for container in containers}) == 1
+    for pod, container in zip(pods, containers, strict=True):
+        ((volume,), (mount,)) = (pod["volumes"], container["volumeMounts"])
+        assert volume["name"] == mount["name"]
+        assert Path(asked.mlruns).is_relative_to(mount["mountPath"])
+    for group in cluster["workerGroupSpecs"]:
+        assert group["minReplicas"] <= group["replicas"] <= group["maxReplicas"]
