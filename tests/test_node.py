@@ -234,3 +234,36 @@ def test_ray_has_the_gpus_it_is_told_of_and_the_workers_that_it_began_are_used(
     )
     told = "2.0" if num_gpus else "None"
     assert found.stdout.splitlines() == [told, "True", "[]"], found.stderr
+
+
+@pytest.mark.parametrize(
+    ("visible", "share", "given"),
+    [
+        ("GPU-8932f937,MIG-GPU-5ae5/1/0", 0.5, 2 * [{"GPU-8932f937"}, {"MIG-GPU-5ae5/1/0"}]),
+        ("1,2,4,7", 2.0, [{"1", "2"}, {"4", "7"}]),
+    ],
+    ids=["shares of GPUs by name", "several GPUs a run"],
+)
+def test_each_run_gets_gpus_of_those_that_are_visible_and_shares_none_but_by_its_share(
+    visible: str, share: float, given: list[set[str]], tmp_path: Path
+) -> None:
+    """Also in a job of Slurm, whose variables Ray and torch know."""
+    slurm = {"SLURM_JOB_ID": "77", "SLURM_PROCID": "0", "SLURM_STEP_GPUS": "0,1,2,3"}
+    slurm |= {"SLURM_NTASKS": "4", "SLURM_GPUS_ON_NODE": "4", "SLURM_JOB_NUM_NODES": "2"}
+    environment = {**os.environ, **slurm, "PYTHONPATH": str(commands.ROOT)}
+    environment["CUDA_VISIBLE_DEVICES"] = visible
+    num_gpus = len(visible.split(","))
+    words = (tmp_path / "study", num_gpus, share, len(given))
+    found = subprocess.run(
+        (sys.executable, "-m", "tests.placement", *map(str, words)),
+        cwd=commands.ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=commands.HANGS,
+    )
+    assert found.returncode == 0, found.stderr[-2000:]
+    together = (tmp_path / "study" / "together").iterdir()
+    seen = [set(path.read_text().split(",")) for path in together]
+    assert sorted(map(sorted, seen)) == sorted(map(sorted, given))
