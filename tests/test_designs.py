@@ -685,7 +685,17 @@ def test_a_fraction_never_asks_for_interactions(resolution):
                     "b": {"q": {}, "z": {"y": 1}, "y × z": {"y": 2}},
                 }
             },
-            "two interactions are called 'x × y × z'",
+            "levels: two effects are called 'x × y × z': name the levels otherwise",
+        ),
+        (
+            Factorial,
+            {"on": {"a": {"x": 1}, "b": {"y": 1}, "a × b": {"z": 1}}},
+            "factors: two effects are called 'a × b': name the factors otherwise",
+        ),
+        (
+            Factorial,
+            {"on": {"a": {"x": 1}, "b × c": {"y": 1}, "a × b": {"z": 1}, "c": {"o": 1}}},
+            "two effects are called 'a × b × c'",
         ),
         (Fractional, {"on": {"a": {"x": 1}, "b": {"y": 1}}}, "at least 3"),
         (

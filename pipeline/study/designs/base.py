@@ -9,6 +9,7 @@ from typing import Annotated, Any, ClassVar
 from pydantic import AfterValidator, Field, model_validator
 from pydantic_core import to_jsonable_python
 
+from pipeline.errors import printable
 from pipeline.frozen import Frozen
 from pipeline.study.questions import Question, differences, factorial_questions, shapley_questions
 
@@ -119,7 +120,9 @@ class Factors(Scheme):
             factor: {*self.on.get(factor, ()), *self.off.get(factor, ())} for factor in factors
         }
         check_paths(paths, ordered=self.ORDERED and not self.off)
-        check_names(self.expand())
+        arms = self.expand()
+        check_names(arms)
+        check_asked(factorial_questions({arm.name: arm.levels for arm in arms}), "factors")
         return self
 
     def factors(self) -> tuple[str, ...]:
@@ -184,6 +187,17 @@ def check_paths(paths: Mapping[str, Iterable[str]], *, ordered: bool) -> None:
                 f"factors '{a}' and '{b}' both set {shared or nested}: their combination is "
                 "undefined"
             )
+
+
+def check_asked(questions: Iterable[Question], what: str) -> None:
+    """Raise ValueError where two effects have one name, by which each is told and found; `what`
+    they are named after.
+    """
+    effects = Counter(one.name for one in questions if one.kind in ("main", "interaction"))
+    for name in (name for name, count in effects.items() if count > 1):
+        raise ValueError(
+            f"{what}: two effects are called '{printable(name, 60)}': name the {what} otherwise"
+        )
 
 
 def check_names(arms: Iterable[Arm]) -> None:

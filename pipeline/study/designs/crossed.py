@@ -9,7 +9,15 @@ from pydantic import Field, model_validator
 
 from pipeline.counts import plural
 from pipeline.errors import printable
-from pipeline.study.designs.base import Arm, Label, Overrides, Scheme, check_names, check_paths
+from pipeline.study.designs.base import (
+    Arm,
+    Label,
+    Overrides,
+    Scheme,
+    check_asked,
+    check_names,
+    check_paths,
+)
 from pipeline.study.questions import Question, crossed_questions, differences, shapley_questions
 
 MOST_ARMS = 24
@@ -60,7 +68,7 @@ class Crossed(Scheme):
         }
         check_paths(paths, ordered=False)
         check_names(self.expand())
-        self._check_asked()
+        check_asked(self.questions(), "levels")
         return self
 
     def _check_called(self) -> None:
@@ -79,16 +87,6 @@ class Crossed(Scheme):
                 f"levels: no level but the first of a factor may be called "
                 f"'{printable(self.reference, 60)}', the name of the reference arm"
             )
-
-    def _check_asked(self) -> None:
-        """An interaction is told and found by its name."""
-        names = [one.name for one in self.questions() if one.kind == "interaction"]
-        for name in names:
-            if names.count(name) > 1:
-                raise ValueError(
-                    f"levels: two interactions are called '{printable(name, 60)}': name the "
-                    "levels otherwise"
-                )
 
     def factors(self) -> tuple[str, ...]:
         return tuple(level for _, *others in self.crossing().values() for level in others)
