@@ -445,7 +445,9 @@ def test_a_run_that_keeps_failing_is_given_up_and_the_others_go_on(tmp_path, ret
 
 
 def test_a_run_that_does_not_fit_goes_on_in_more_parts_of_a_batch(tmp_path):
-    """It knows what fits from there on, in the next session too, and no attempt is counted."""
+    """It knows what fits from there on, in the next session too, as do runs that take as much
+    memory, and no attempt is counted.
+    """
     study = search_study(num_trials=5)
     worker = Worker(needs=lambda config: 4 if config.optimizer.name == "adam" else 0)
     record = drive(open_plan(tmp_path, study), worker)
@@ -460,10 +462,11 @@ def test_a_run_that_does_not_fit_goes_on_in_more_parts_of_a_batch(tmp_path):
     for key, run in record.runs.items():
         small = run.config["optimizer"]["name"] != "adam"
         assert run.parts == (0 if small else 4)
-        assert small or parts[key][:3] == [0, 2, 4]
+        assert small or parts[key][:3] == [0, 2, 4] or parts[key][0] == 4
         assert set(parts[key][3:]) <= ({0} if small else {4}), "what is learnt holds"
         assert run.config["accumulate"] == 1, "what was asked for stays"
     assert any(len(found) > 3 and found[-1] == 4 for found in parts.values())
+    assert any(found[0] == 4 for found in parts.values())
     plan = open_plan(tmp_path, search_study(num_trials=5, replicates=3))
     plan.ledger.close()
     (some,) = [run for run in plan.record.trials() if run.number == 0]
@@ -482,7 +485,11 @@ def test_what_fits_nowhere_is_infeasible_and_says_nothing_of_the_machine(tmp_pat
     assert {(run.status, run.error, run.attempts) for run in lost} == {("failed", "no memory", 1)}
     assert all(run.worst for run in lost)
     starts = by_run(tmp_path / "short", "start")
-    assert all(starts[run.key] == (4 if run.config["batch_size"] == 16 else 5) for run in lost)
+    # the first of those that take as much memory tries all, the others what it ended with
+    tries = {starts[run.key] - (run.config["batch_size"] > 16) for run in lost}
+    assert tries <= {4, 1, 0}
+    assert 4 in tries
+    assert len(tries) > 1
     assert any(run.status == "complete" for run in record.trials())
     diverging = Worker(diverges=lambda config: whole[config.optimizer.name] > 0)
     other = drive(open_plan(tmp_path / "diverging", study), diverging)

@@ -1,10 +1,14 @@
 """What is said of runs that did not fit their device's memory: as they run, and in the report."""
 
 import io
+from collections.abc import Callable
 from pathlib import Path
 
+import pytest
 from rich.console import Console
 
+from pipeline.engine.order import Segment
+from pipeline.engine.queue import Plan
 from pipeline.record.record import Record
 from pipeline.report.compose import FIGURES, document, read, texts
 from pipeline.report.language.catalogue import catalogue
@@ -66,7 +70,37 @@ def test_it_is_told_once_when_a_run_begins_to_be_cut(tmp_path: Path) -> None:
     with Progress(plan, Console(file=out, width=200), verbosity=0) as progress:
         holder.append(progress)
         drive(plan, Worker(needs=lambda config: 2 * (config.optimizer.name == "adam")))
-    said = [line for line in out.getvalue().splitlines() if "out of memory" in line]
+    said = [
+        line
+        for line in out.getvalue().replace("\n    ", " ").splitlines()
+        if "a batch is computed in" in line
+    ]
     cut = [run for run in plan.record.runs.values() if run.parts]
     assert len(said) == len(cut) > 0
     assert said[0].endswith("trial 0  out of memory: from here on a batch is computed in 2 parts")
+    like = "as much memory as others that ran out of it: a batch is computed in 2 parts"
+    assert any(line.endswith(like) for line in said)
+
+
+def test_what_one_run_found_out_others_of_its_memory_need_not(tmp_path: Path) -> None:
+    """Nor does a later command; what takes more or less memory finds out by itself."""
+    study = small_study(num_trials=0, replicates=3)
+    asked: list[tuple[bool, int]] = []
+
+    class Watched(Worker):
+        def steps(self, plan: Plan, segment: Segment) -> list[Callable[[], None]]:
+            asked.append((segment.config.augment.strength > 0, segment.parts))
+            return super().steps(plan, segment)
+
+    worker = Watched(needs=needs(4).needs)
+    plan = open_plan(tmp_path, study)
+    while len(asked) < 9 or asked[-1][1] == 2:  # killed where no run was found not to fit
+        worker.run(plan, plan.next() or pytest.fail("nothing is left"))
+    plan.ledger.close()
+    record = drive(open_plan(tmp_path, study), worker)
+    whole = [parts for heavy, parts in asked if not heavy]
+    cut = [parts for heavy, parts in asked if heavy]
+    assert set(whole) == {0}
+    # two arms have augmentation: dropout is off in one of them, which is another weight
+    assert sorted(cut) == [0, 0, 2, 2, *[4] * 6], "each weight found out once"
+    assert all(run.parts == 4 for run in record.runs.values() if run.config["augment"]["strength"])

@@ -1,16 +1,21 @@
 """Attempts of runs that failed: what is tried again, what is given up, and when all is."""
 
+import json
 from collections import Counter
+from collections.abc import Mapping
+from typing import Any
 
 from pipeline.engine import run_log
 from pipeline.engine.order import Outcome
 from pipeline.errors import PipelineError
+from pipeline.frozen import flatten
 from pipeline.record import events
 from pipeline.record.ledger import Ledger
-from pipeline.record.record import Run
+from pipeline.record.record import Record, Run
 
 MAX_ATTEMPTS = 3
 MAX_FAILED_IN_A_ROW = 3
+LIGHT = ("epochs", "patience", "split", "folds", "metrics", "select")  # memory knows none of them
 
 
 class TooManyFailures(PipelineError):
@@ -22,20 +27,33 @@ class TooManyFailures(PipelineError):
 class Failures:
     """Those of a plan in this session."""
 
-    def __init__(self, ledger: Ledger) -> None:
+    def __init__(self, ledger: Ledger, record: Record) -> None:
         self.ledger = ledger
         self.attempts: Counter[str] = Counter()
         self.in_a_row: list[str] = []
         self._parts: dict[str, int] = {}  # run → parts of a batch that the next attempt is made in
+        self._learnt: dict[str, int] = {}  # what runs weigh → the same, of the finest of them
+        for run in record.runs.values():
+            if run.epochs:  # else it may fit nowhere, or whole on another device
+                self._learn(run, run.parts)
 
     def parts(self, run: Run) -> int:
-        """In how many parts a batch of the run is computed, where that is more than asked for."""
-        return max(run.parts, self._parts.get(run.key, 0))
+        """In how many parts a batch of the run is computed, where that is more than asked for. One
+        that has not begun need not find out what others have that take as much memory.
+        """
+        fresh = self._learnt and not run.epochs
+        learnt = self._learnt.get(_weight(run.config), 0) if fresh else 0
+        return max(run.parts, self._parts.get(run.key, 0), learnt)
 
     def over(self, key: str) -> None:
         """A segment of the run has ended well: what comes next is another segment's."""
         self.in_a_row.clear()
         del self.attempts[key]
+
+    def _learn(self, run: Run, parts: int) -> None:
+        if parts:
+            weight = _weight(run.config)
+            self._learnt[weight] = max(parts, self._learnt.get(weight, 0))
 
     def again(self, run: Run, segment: str, outcome: Outcome) -> bool:
         """Take in a segment that failed; whether the run is to be tried again. If not, its end is
@@ -48,6 +66,7 @@ class Failures:
             return True
         if outcome.parts:
             self._parts[run.key] = outcome.parts
+            self._learn(run, outcome.parts)
             return True
         self.attempts[run.key] += not outcome.blameless
         facts = run_log.facts(run, outcome.error, self.attempts[run.key])
@@ -65,3 +84,12 @@ class Failures:
                 f"with: {outcome.error}; what is done is kept, the same command goes on from here"
             )
         return False
+
+
+def _weight(config: Mapping[str, Any]) -> str:
+    """What runs have in common that take as much memory: names and counts; of a number that is no
+    count, whether it is off.
+    """
+    flat = flatten({name: value for name, value in config.items() if name not in LIGHT})
+    heavy = {path: bool(v) if isinstance(v, float) else v for path, v in flat}
+    return json.dumps(heavy, sort_keys=True)

@@ -62,7 +62,7 @@ class Plan:
         self.first_rows = 0  # replicates of every arm that are trained before the search
         self.raced_late = self.by_rows = False  # by_rows: no pilot before the others' replicates
         self.live: dict[str, str] = {}  # segment that has not ended → its run
-        self.failures = Failures(ledger)
+        self.failures = Failures(ledger, record)
         self.searches.replay(ledger.events)
         self.replicates = Replicates(study, record, self.searches, ahead)
         self.again = deque(r.key for r in record.runs.values() if r.unfinished and self._wanted(r))

@@ -17,10 +17,9 @@ SPENT = 1e-3  # seconds that are left where nothing is: the plan begins no run, 
 
 
 def add_allowance(flags: argparse.ArgumentParser) -> None:
-    """The two flags, of which one holds."""
-    either = flags.add_mutually_exclusive_group()
+    """The two flags, of which one holds: that of what runs train on."""
     for what, meant in (("gpu", "GPUs"), ("core", "CPU cores, where runs train on these")):
-        either.add_argument(
+        flags.add_argument(
             f"--max-{what}-hours",
             type=hours,
             metavar="H",

@@ -54,7 +54,7 @@ class Progress:
         self._every, self._results = _thinned(plan), 0
         self._begun = self._last = time.monotonic()
         self._before = sum(len(run.epochs) for run in plan.record.runs.values())
-        self._parts = {key: run.parts for key, run in plan.record.runs.items()}
+        self._parts = {key: run.parts for key, run in plan.record.runs.items() if run.parts}
         self._epochs = 0
         self._first_epoch = 0.0
 
@@ -93,6 +93,18 @@ class Progress:
             self._last = now
             self._live.update(self._block(), refresh=True)
 
+    def _cut(self, run: Run, parts: int) -> str:
+        """That a run is computed in more parts from here on, or, as others of its memory did not
+        fit, from its start.
+        """
+        known = self._parts.get(run.key)
+        self._parts[run.key] = max(parts, known or 0)
+        if parts <= (known or 0):
+            return ""
+        why = "as much memory as others that ran out of it: " if known is None else "out of memory:"
+        now = f"{'' if known is None else ' from here on '}a batch is computed in {parts} parts"
+        return f"{label(run)}  {why}{now}"
+
     def _line(self, event: Event) -> str:
         runs = self.plan.record.runs
         match event:
@@ -103,10 +115,8 @@ class Progress:
                     f"{run.selects} {metrics[run.selects]:.4f}  val_loss {metrics['val_loss']:.4f}"
                 )
                 return f"{label(run)}  {place}  {values}"
-            case events.Start() if event.parts > self._parts.get(event.run, 0):
-                self._parts[event.run] = event.parts
-                now = f"a batch is computed in {event.parts} parts"
-                return f"{label(runs[event.run])}  out of memory: from here on {now}"
+            case events.Start():
+                return self._cut(runs[event.run], event.parts)
             case events.Rung():
                 run = runs[event.run]
                 ranks = self._rung(event.rung)
