@@ -119,6 +119,8 @@ def quality(config: TrainConfig, replicate: int) -> float:
         del tree["transfer"]["freeze_epochs"]
     if tree["bn_momentum"] == 0:
         del tree["bn_momentum"]
+    if tree["members"] == 1:
+        del tree["members"]
     drawn = hashlib.sha256(f"{digest(tree)} {replicate}".encode()).digest()
     return round(0.3 + 0.6 * int.from_bytes(drawn[:4]) / 2**32, 6)
 

@@ -125,7 +125,7 @@ def test_the_body_stays_as_it_was_while_it_is_held_norms_included(precision: str
     run = trainer(config)
     model = run.loop.model
     assert run.body is not None
-    head = f"{run.body.head}."
+    (head,) = run.body.heads
     states = [{name: t.clone() for name, t in model.state_dict().items()}]
     for _ in range(2):
         run.next_epoch(lambda: None)
@@ -150,7 +150,7 @@ def test_what_transfer_froze_for_good_stays_so_when_the_body_is_let_go_of() -> N
     assert body is not None
     assert [body.hold(still) for still in (False, True, True)] == [False, True, False]
     held = {name for name, p in run.loop.model.named_parameters() if p.requires_grad}
-    assert held == {name for name in trained if name.startswith(f"{body.head}.")} < trained
+    assert held == {name for name in trained if name.startswith(body.heads)} < trained
     assert body.hold(False)
     assert {name for name, p in run.loop.model.named_parameters() if p.requires_grad} == trained
     norms = [m for m in run.loop.model.train().modules() if isinstance(m, _BatchNorm)]

@@ -71,6 +71,8 @@ def test_an_arm_that_is_longer_training_is_compared_and_said_to_be_unequal(tmp_p
         assert told in pages["report.md"]
         wide = with_arms(scribe.study, {"baseline": {}, "wide": {"epochs": 4, "ema": 0.9}})
         assert by_design(wide) == "", "what is set and is the same for all is not unequal"
+        trio = with_arms(scribe.study, {"baseline": {}, "trio": {"members": 3}})
+        assert by_design(trio) == "Unequal by design: members (baseline 1, trio 3)."
         assert (
             "按设计不相等：epochs"
             in compose.texts(compose.read(scribe.record()), {}, "zh")["report.md"]

@@ -77,6 +77,13 @@ def test_an_arm_with_the_references_network_keeps_its_number() -> None:
     assert matched(study, *SHAPE) == {"aug": 12}
 
 
+def test_an_ensembles_networks_are_narrow_enough_together() -> None:
+    study = with_numbers(study_of({"baseline": {}, "trio": {"members": 3}}, **{"model.width": 32}))
+    assert study.ablation.matched["trio"] < 32
+    one, trio = counts(study, *SHAPE).values()
+    assert trio == pytest.approx(one, rel=0.1)
+
+
 def test_the_stored_study_is_read_back_and_its_arms_take_the_numbers() -> None:
     study = with_numbers(study_of(RESNET, **{"model.width": 16}))
     again = Study.parse(study.model_dump(mode="json"), source="ledger")

@@ -66,7 +66,9 @@ def straight(cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Straight:
 
 
 @pytest.mark.parametrize(
-    "knobs", [{}, {"accumulate": 3, "augment.strength": 1.0}], ids=["plain", "accumulated"]
+    "knobs",
+    [{}, {"accumulate": 3, "augment.strength": 1.0}, {"members": 2}],
+    ids=["plain", "accumulated", "ensemble"],
 )
 def test_two_processes_have_the_loss_curve_of_one(
     knobs: dict[str, Any], cache: Path, tmp_path: Path, straight: Straight

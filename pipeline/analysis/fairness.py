@@ -233,7 +233,7 @@ def by_design(study: Study) -> str:
     """
     arms = study.arms()
     found = []
-    for path in (*BY_DESIGN, "input_size"):
+    for path in (*BY_DESIGN, "input_size", "members"):
         values = [config.flat()[path] or config.dataset.size for _, config in arms]
         if len({*values}) > 1:
             named = [f"{arm.name} {v}" for (arm, _), v in zip(arms, values, strict=True)]

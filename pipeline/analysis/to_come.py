@@ -32,15 +32,15 @@ def expected(study: Study, record: Record, workers: int) -> dict[str, Any]:
     """
     seconds, source = seconds_per_epoch(study, record)
     runs, most = record.arms(), rows(record, study).most
-    left, spent, whole = 0, 0.0, study.arms()[0][1].train_share
+    left, spent, reference = 0, 0.0, study.arms()[0][1]
     for arm, config in study.all_arms():
         own = runs.get(arm.name, [])
         done = {run.replicate: len(run.epochs) if run.unfinished else config.epochs for run in own}
         missing = sum(config.epochs - done.get(r, 0) for r in range(1, most[arm.name] + 1))
         known = [epoch["seconds"] for run in own for epoch in run.epochs]
         left += missing
-        # an epoch of a part of the reference's pictures takes that part of its time
-        part = config.train_share / whole
+        # an epoch of a part of the reference's pictures, or members, takes that part of its time
+        part = config.train_share / reference.train_share * config.members / reference.members
         spent += missing * (median(known) if known else part * (seconds or 0.0))
     tuning = _tuning_left(study, record)
     left, spent = left + tuning, spent + tuning * (seconds or 0.0)

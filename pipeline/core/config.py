@@ -140,6 +140,15 @@ class TrainConfig(Frozen):
             "in training and whenever it is used; 0: that of the data set"
         ),
     )
+    members: int = Field(
+        default=1,
+        ge=1,
+        le=100,
+        description=(
+            "networks that are trained side by side, each from initial weights and by a loss of "
+            "its own, and answer by the mean of their probabilities"
+        ),
+    )
     allow_pretrained: bool = Field(
         default=True, description="false: weights trained on other data are refused"
     )
@@ -163,6 +172,17 @@ class TrainConfig(Frozen):
         return "one batch of all pictures an epoch" if whole else f"batches of {self.batch_size}"
 
     @property
+    def networks(self) -> str:
+        """In words: "a network `cnn`"."""
+        name = f"`{self.model.model_dump()['name']}`"
+        if self.members == 1:
+            return f"a network {name}"
+        return (
+            f"{self.members} networks {name}, trained side by side, which answer by the mean of "
+            "their probabilities"
+        )
+
+    @property
     def further(self) -> tuple[str, ...]:
         """What runs record beside accuracies and losses: of val, of test."""
         robust = (f"val_{ROBUST}", f"test_{ROBUST}") if self.attack.epsilon else ()
@@ -176,7 +196,7 @@ class TrainConfig(Frozen):
 
     def network(self, channels: int, size: int, num_classes: int) -> "nn.Module":
         """[B, channels, size, size] -> logits [B, num_classes], through `input_size`; initialised
-        from torch's global seed, without the weights of `transfer`.
+        from torch's global seed, without the weights of `transfer`; one of the `members`.
         """
         side = self.input_size or size
         model = self.model.build(channels, side, num_classes)

@@ -11,6 +11,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim import Optimizer
 
 from pipeline.core.blocks import find_head
+from pipeline.core.members import each, prefixes
 from pipeline.core.transfer import Transfer
 from pipeline.core.weights import keep_in_evaluation, stages
 
@@ -62,7 +63,7 @@ def set_apart(
     """
     if transfer.head_lr == 1 and transfer.layer_decay == 1 and not transfer.freeze_epochs:
         return optimizer
-    parts = depths(transfer, model, num_classes=num_classes)
+    parts = [part for one in each(model) for part in depths(transfer, one, num_classes=num_classes)]
     for group in list(optimizer.param_groups):
         split = [
             (part.scale, [p for p in group["params"] if id(p) in ids])
@@ -81,19 +82,22 @@ def set_apart(
 
 @dataclass
 class Body:
-    """All of a network but its head, which can be held still: no gradients, and batch norms in
-    evaluation, so that their statistics are not those of other weights' outputs.
+    """All of a network (of each member) but its head, which can be held still: no gradients, and
+    batch norms in evaluation, so that their statistics are not those of other weights' outputs.
     """
 
     model: nn.Module
-    head: str
+    heads: tuple[str, ...]
     _params: list[nn.Parameter] = field(default_factory=list)
     _norms: list[nn.Module] = field(default_factory=list)
 
     @classmethod
     def of(cls, transfer: Transfer, model: nn.Module, *, num_classes: int) -> "Body | None":
         """None where it is never held."""
-        return cls(model, _head(model, transfer, num_classes)) if transfer.freeze_epochs else None
+        if not transfer.freeze_epochs:
+            return None
+        head = _head(each(model)[0], transfer, num_classes)
+        return cls(model, tuple(f"{start}{head}." for start in prefixes(len(each(model)))))
 
     def hold(self, still: bool) -> bool:
         """Hold it, or let go of what was held; returns whether that changed anything."""
@@ -117,8 +121,8 @@ class Body:
         return True
 
     def _outside(self, named: Iterable[tuple[str, Part]]) -> list[Part]:
-        """What is not of the head."""
-        return [part for name, part in named if not f"{name}.".startswith(f"{self.head}.")]
+        """What is not of a head."""
+        return [part for name, part in named if not f"{name}.".startswith(self.heads)]
 
 
 def _head(model: nn.Module, transfer: Transfer, num_classes: int) -> str:

@@ -17,6 +17,7 @@ from pipeline.core.augmentation.mixing import mix
 from pipeline.core.augmentation.pixels import Draws, Pixels, draw
 from pipeline.core.config import BLOCK, FULL, TrainConfig
 from pipeline.core.history import Epoch
+from pipeline.core.members import each
 from pipeline.core.mixed_precision import Scaler
 from pipeline.core.objective import Objective
 from pipeline.core.parallel import Group
@@ -61,6 +62,9 @@ class Loop:
 
     def __post_init__(self) -> None:
         self.params = [p for p in self.model.parameters() if p.requires_grad]
+        self.clipped = [
+            [p for p in one.parameters() if p.requires_grad] for one in each(self.model)
+        ]
 
     def run_epoch(
         self, epoch: int, pictures: Pictures, num_steps: int, val_losses: Sequence[float]
@@ -183,13 +187,16 @@ class Loop:
             watch.see(NORM, step, norm)
 
     def _clip(self) -> Tensor:
-        """The gradient's norm before clipping. On a CPU, where looking costs nothing, gradients in
-        bounds stay untouched.
+        """The gradient's norm before clipping; of members, whose gradients are clipped each by
+        itself, the mean. On a CPU, where looking costs nothing, gradients in bounds stay untouched.
         """
-        norm = utils.get_total_norm([p.grad for p in self.params if p.grad is not None])
-        if norm.is_cuda or norm.item() > self.config.clip_norm:
-            utils.clip_grads_with_norm_(self.params, self.config.clip_norm, norm)
-        return norm
+        norms = []
+        for params in self.clipped:
+            norm = utils.get_total_norm([p.grad for p in params if p.grad is not None])
+            if norm.is_cuda or norm.item() > self.config.clip_norm:
+                utils.clip_grads_with_norm_(params, self.config.clip_norm, norm)
+            norms.append(norm)
+        return norms[0] if len(norms) == 1 else torch.stack(norms).mean()
 
 
 def shares(num_samples: int, accumulate: int, group: Group) -> list[slice]:

@@ -11,6 +11,7 @@ from torch.nn import functional
 from pipeline.core.adversary import attack
 from pipeline.core.augmentation.pixels import Pixels
 from pipeline.core.config import TrainConfig
+from pipeline.core.members import each
 from pipeline.core.mixed_precision import computing_in
 from pipeline.core.regularize import Distill
 
@@ -53,25 +54,44 @@ class Objective:
         """x: normalised [B, C, S, S]; targets: labels int64 [B] or probabilities [B, K]; returns a
         scalar.
         """
-        adversary, clean = self.config.adversary, x
-        if adversary.epsilon > 0:
-            x = attack(adversary, self.model, x, targets, self.pixels, dtype=self.dtype)
+        adversary, networks = self.config.adversary, each(self.model)
+        seen = [x] * len(networks)
+        if adversary.epsilon > 0:  # each network's pictures are changed against it alone
+            seen = [
+                attack(adversary, one, x, targets, self.pixels, dtype=self.dtype)
+                for one in networks
+            ]
         both = adversary.epsilon > 0 and adversary.clean_share > 0
+        given = [torch.cat([x, changed]) if both else changed for changed in seen]
         with computing_in(self.dtype, x.device):
-            logits = self.network(torch.cat([clean, x]) if both else x)
-        logits = logits.float()
-        if not both:
-            return self._loss(x, logits, targets)
+            several = len(networks) > 1
+            found = self.network(*given, each=True) if several else (self.network(*given),)
         losses = [
-            self._loss(part, own, targets)
-            for part, own in zip((clean, x), logits.chunk(2), strict=True)
+            self._share(one, x, changed, logits.float(), targets)
+            for one, changed, logits in zip(networks, seen, found, strict=True)
         ]
-        return adversary.clean_share * losses[0] + (1 - adversary.clean_share) * losses[1]
+        # a sum: each network's gradients are those that it would have alone
+        return torch.stack(losses).sum() if several else losses[0]
 
-    def _loss(self, x: Tensor, logits: Tensor, targets: Tensor) -> Tensor:
-        """What the logits [B, K] of these pictures cost."""
+    def _share(
+        self, model: nn.Module, clean: Tensor, seen: Tensor, logits: Tensor, targets: Tensor
+    ) -> Tensor:
+        """What one network's logits cost: of the pictures that it has seen, after clean ones where
+        these count.
+        """
+        if len(logits) == len(seen):
+            return self._loss(model, seen, logits, targets)
+        losses = [
+            self._loss(model, part, own, targets)
+            for part, own in zip((clean, seen), logits.chunk(2), strict=True)
+        ]
+        share = self.config.adversary.clean_share
+        return share * losses[0] + (1 - share) * losses[1]
+
+    def _loss(self, model: nn.Module, x: Tensor, logits: Tensor, targets: Tensor) -> Tensor:
+        """What the logits [B, K] of `model` for these pictures cost."""
         loss = self.config.loss.value(logits, targets, self.class_weights)
-        loss = self.config.penalty.added(loss, self.model, x, logits, targets)
+        loss = self.config.penalty.added(loss, model, x, logits, targets)
         if self.teacher is None:
             return loss
         with computing_in(self.dtype, x.device):

@@ -11,9 +11,10 @@ from pipeline.core.augmentation.pixels import Pixels, imagenet
 from pipeline.core.config import TrainConfig
 from pipeline.core.finished.artifact import Artifact
 from pipeline.core.identity import Identity
+from pipeline.core.members import build
 from pipeline.core.mixed_precision import has_tf32
 from pipeline.core.skips import skip_before
-from pipeline.core.weights import apply, normalisation
+from pipeline.core.weights import normalisation
 from pipeline.data.cache import Data
 from pipeline.data.splits import Split, Splits
 from pipeline.errors import UserError
@@ -64,10 +65,8 @@ def build_model(
     weights it starts from if `pretrained`.
     """
     _, channels, size, _ = inputs.train.images.shape
-    model = config.network(channels, size, inputs.num_classes)
-    transfer = config.transfer if pretrained else config.transfer.model_copy(update={"weights": ""})
-    model = apply(
-        transfer, config.model, model, num_classes=inputs.num_classes, classes=inputs.classes
+    model = build(
+        config, channels, size, inputs.num_classes, classes=inputs.classes, load=pretrained
     ).to(device)
     if config.bn_momentum:
         set_momentum(model, config.bn_momentum)

@@ -256,6 +256,7 @@ def _networks(study: "Study") -> "list[tuple[str, TrainConfig]]":
             "normalize",
             "precision",
             "input_size",
+            "members",
         ]
         parts += ["augment"] if config.final.tta else []
         key = json.dumps([tree[part] for part in parts])

@@ -20,6 +20,7 @@ from pipeline.core.config import FULL, TrainConfig
 from pipeline.core.depth import depths, set_apart
 from pipeline.core.finished.final import Int8Dynamic
 from pipeline.core.finished.finish import has_views
+from pipeline.core.members import each, prefixes
 from pipeline.core.pictures import Pictures, cut
 from pipeline.core.setup import Inputs, build_model, build_pixels, identity
 from pipeline.core.streams import stream, torch_seed
@@ -42,8 +43,8 @@ KRYLOV_BYTES = 2**30
 
 @dataclass(frozen=True)
 class Patient:
-    """A network as it would begin, with some batches of training pictures that its checks can
-    afford.
+    """A network as it would begin (of an ensemble its first member), with some batches of training
+    pictures that its checks can afford.
     """
 
     config: TrainConfig
@@ -67,7 +68,7 @@ class Patient:
         """
         with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
             torch.manual_seed(torch_seed(seed, "init"))
-            model = build_model(config, inputs, device, pretrained=pretrained)
+            (model, *_) = each(build_model(config, inputs, device, pretrained=pretrained))
         pictures = Pictures(inputs.train, device)
         pixels = build_pixels(config, inputs, device, torch.float32)
         order = stream(seed, "order", 1).permutation(len(pictures))
@@ -117,6 +118,8 @@ def _parameters(patient: Patient) -> Finding:
     parts = [p.numel() for p in patient.model.parameters()]
     frozen = sum(p.numel() for p in patient.model.parameters() if not p.requires_grad)
     said = plural(sum(parts), "parameter") + (f", {frozen:,} of them frozen" if frozen else "")
+    if (num := patient.config.members) > 1:
+        said += f" in each of {num} members, of which the first is looked at"
     return Finding(
         "size", f"{said}; checked on batches of {plural(len(patient.batches[0][0]), 'picture')}"
     )
@@ -263,6 +266,7 @@ def _memory(patient: Patient, num_workers: int) -> Finding:
         p.nbytes * (1 + p.requires_grad + (config.ema > 0)) for p in model.parameters()
     )
     batch = (sums[1] - sums[0]) / 2 * config.block / config.accumulate
+    fixed, batch = config.members * fixed, config.members * batch
     total = fixed + batch
     on_gpu = x.is_cuda
     free = torch.cuda.mem_get_info(x.device)[0] if on_gpu else available_bytes()
@@ -307,7 +311,9 @@ def end_point(run: Run, study_folder: Path, inputs: Inputs, device: torch.device
     seed = json.loads((newest / checkpoints.META).read_text(encoding="utf-8"))["identity"]["seed"]
     found = checkpoints.read(newest, identity(config, seed))
     patient = Patient.of(config, inputs, device, seed=seed, pretrained=False)
-    patient.model.load_state_dict(found.best())
+    first = prefixes(config.members)[0]
+    state = {name: value for name, value in found.best().items() if name.startswith(first)}
+    patient.model.load_state_dict({name.removeprefix(first): t for name, t in state.items()})
     num_bytes = sum(p.nbytes for p in patient.model.parameters()) * LANCZOS_STEPS
     if num_bytes > KRYLOV_BYTES:
         return Finding(

@@ -108,11 +108,14 @@ def _what(facts: Ensembled) -> str:
     networks = _once(one.artifact.config.model.model_dump()["name"] for one in facts.members)
     total = sum(one.selection.run.num_params or 0 for one in facts.members)
     params = f", {plural(total, 'parameter')} together" if total else ""
+    averaged = plural(len(facts.members), "network")
+    if (num := sum(one.artifact.config.members for one in facts.members)) > len(facts.members):
+        averaged = f"{len(facts.members)} ensembles, {num} networks in all"
     long = facts.judged.long
     blind = "" if selection.asked else f" {long[:1].upper()}{long[1:]} had no part in the choice."
     return what_it_does(
         first,
-        f"the mean of the probabilities of {plural(len(facts.members), 'network')} "
+        f"the mean of the probabilities of {averaged} "
         f"({networks}{params}). They are replicates {_numbers(facts)} of arm "
         f"'{escape(printable(selection.run.arm, 80))}' of the study `{first.record.study.name}`, "
         f"chosen thus: {escape(selection.why)}.{blind}",

@@ -169,7 +169,7 @@ def _what(facts: Facts) -> str:
     params = f", {plural(run.num_params, 'parameter')}" if run.num_params else ""
     return what_it_does(
         facts,
-        f"a network `{facts.artifact.config.model.model_dump()['name']}`{params}. It is "
+        f"{facts.artifact.config.networks}{params}. It is "
         f"{escape(facts.selection.title)} of the study `{facts.record.study.name}` (run "
         f"`{run.key}`), chosen thus: {escape(facts.selection.why)}.{blind}",
     )

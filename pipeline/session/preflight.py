@@ -101,6 +101,32 @@ def require_inputs(study: Study, data: "Data", num_processes: int = 1) -> None:
                 raise UserError(f"study '{study.name}', {where}: {error}") from error
     _rehearse(study, data)
     _require_norms(study, data)
+    _require_members(study, data)
+
+
+def _require_members(study: Study, data: "Data") -> None:
+    """That members of an ensemble begin with weights that differ, where the search may ask for
+    some, too.
+    """
+    _, channels, size, _ = data.images.shape
+    configs = [*_configs(study)]
+    if "members" in study.space.knobs:
+        most = study.space.knobs["members"].edges()[-1]
+        around = Around(study.space, study.baseline)
+        if (point := example(around, "members", most)) is not None:
+            configs.append(("space", around.made(point, source="space")))
+    seen: set[str] = set()
+    for where, config in configs:
+        made_of = f"{config.model!r} {config.transfer!r}"
+        if config.members == 1 or made_of in seen:
+            continue
+        seen.add(made_of)
+        from pipeline.core.members import build  # torch takes seconds to import
+
+        try:
+            build(config, int(channels), int(size), len(data.classes), classes=data.classes)
+        except UserError as error:
+            raise UserError(f"study '{study.name}', {where}: {error}") from error
 
 
 def _require_norms(study: Study, data: "Data") -> None:

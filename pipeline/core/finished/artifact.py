@@ -13,7 +13,7 @@ from torch import nn
 
 from pipeline.core.checkpoints import BEST, epochs
 from pipeline.core.config import TrainConfig
-from pipeline.core.weights import apply
+from pipeline.core.members import build
 from pipeline.errors import UserError, printable
 from pipeline.own.at_hand import at_hand
 
@@ -67,9 +67,7 @@ class Artifact:
     def build(self) -> nn.Module:
         """The run's network, its weights not loaded."""
         with torch.random.fork_rng(devices=[]):
-            model = self.config.network(self.channels, self.size, self.num_classes)
-            shape = self.config.transfer.model_copy(update={"weights": ""})
-            return apply(shape, self.config.model, model, num_classes=self.num_classes)
+            return build(self.config, self.channels, self.size, self.num_classes, load=False)
 
 
 def read(given: str, *, key: str) -> tuple[Artifact, Path]:

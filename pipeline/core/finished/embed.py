@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from pipeline.core.augmentation.pixels import Pixels
 from pipeline.core.evaluate import BATCH
 from pipeline.core.finished.evidence import MAX_POINTS, Embedding
+from pipeline.core.members import each, prefixes
 from pipeline.core.memory import in_parts
 from pipeline.core.pictures import Pictures, cut, evenly
 
@@ -42,7 +43,7 @@ class Call:
 
 def embeddings(model: nn.Module, pictures: Pictures, pixels: Pixels) -> tuple[Embedding, ...]:
     """t-SNE of the middle and of the top layer over at most MAX_POINTS pictures, spread evenly over
-    the split.
+    the split, of an ensemble those of its first member.
 
     L. van der Maaten, G. Hinton, "Visualizing Data using t-SNE", JMLR 2008. None for fewer than
     MIN_POINTS pictures; a layer whose activations are not finite, or all the same, is left out.
@@ -153,13 +154,14 @@ def middle(calls: list[Call]) -> Call | None:
 
 
 def watched(model: nn.Module, x: Tensor, see: Callable[[str, int, bool, Any], None]) -> None:
-    """A forward pass that shows every module's first input and its output: see(path, number of the
-    call, entering?, it).
+    """A forward pass that shows the first input and the output of every module, of an ensemble of
+    its first member's: see(path, number of the call, entering?, it).
     """
     counts: dict[str, int] = {}
     hooks = []
+    first = prefixes(len(each(model)))[0]
     for path, module in model.named_modules():
-        if not path:
+        if not path.startswith(first) or path in ("", first[:-1]):
             continue
 
         def enter(_: nn.Module, args: tuple[Any, ...], path: str = path) -> None:

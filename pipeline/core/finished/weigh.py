@@ -23,7 +23,8 @@ def costs(
     no other way. Raises UserError where that fails too.
     """
     parts = config.model.model_dump_json(), config.transfer.model_dump_json(), config.input_size
-    return {name: _cost(name, *parts, channels, size, num_classes) for name in wanted}
+    of_one = {name: _cost(name, *parts, channels, size, num_classes) for name in wanted}
+    return {name: config.members * cost for name, cost in of_one.items()}
 
 
 @lru_cache(maxsize=4096)
