@@ -120,6 +120,27 @@ def raced(folder: Path, **fields: object) -> tuple[Record, Study]:
     return drive(open_plan(folder, study), Worker()), study
 
 
+def test_who_would_race_is_known_at_every_event_of_a_study(tmp_path: Path) -> None:
+    """It is reckoned anew only where a ranking may have changed."""
+    holder: list[Any] = []
+    different: list[str] = []
+    asked: set[tuple[str, ...]] = set()
+
+    def listen(event: Any) -> None:
+        for plan in holder:
+            known = plan.race._pick()
+            asked.add(tuple(known))
+            if known != pick(plan.record, plan.race.most):
+                different.append(event.kind)
+
+    worker = Worker(diverges=lambda config: config.batch_size == 32)
+    plan = open_plan(tmp_path, small_study(num_trials=12, race=3, replicates=2), listener=listen)
+    holder.append(plan)
+    drive(plan, worker, workers=4)
+    assert not different
+    assert len(asked) > 3
+
+
 def test_the_best_trials_race_and_the_one_that_stays_is_an_arm(tmp_path: Path) -> None:
     record, study = raced(tmp_path)
     assert record.race is not None

@@ -270,3 +270,33 @@ def test_about_one_in_reduction_goes_on_from_each_rung():
     assert counts[0] == 270
     assert 90 <= counts[1] <= 100  # the best third, and a few that looked so too early
     assert counts[1] // 3 <= counts[2] <= counts[1] // 3 + 10
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_who_goes_on_is_the_first_leader_that_waits_however_many_have_gone(seed):
+    """Who waits is kept apart from the standings; a walk through these says the same."""
+    draw, scheduler = random.Random(seed), Promotion(reduction=3, num_rungs=3)
+    sent: list[tuple[int, int]] = []
+    trials = 0
+    for _ in range(300):
+        for closing in (False, True):
+            walked = None
+            for rung in (1, 0):
+                standings = scheduler._standings[rung]
+                quota = max(len(standings) // 3, int(closing))
+                able = (*scheduler._passed[rung], *(trial for _, trial in standings[:quota]))
+                able = tuple(trial for trial in able if scheduler._waits(trial, rung))
+                if able and walked is None:
+                    walked = able[0], rung
+            assert scheduler._find(closing=closing) == walked
+        if sent and draw.random() < 0.5:
+            trial, rung = sent.pop(draw.randrange(len(sent)))
+        else:
+            trial, rung, trials = trials, 0, trials + 1
+        if draw.random() < 0.1:
+            scheduler.diverge(trial, rung)
+        else:
+            scheduler.record(trial, rung, round(draw.random(), 1))  # with ties
+        if draw.random() < 0.7 and (found := scheduler.next()):
+            sent.append(found)
+    assert trials > 100

@@ -68,8 +68,9 @@ class Racer:
 
 def racers(record: Record) -> tuple[Racer, ...]:
     """Those of the newest race, the search's best first."""
-    known = {run.key: run for run in record.trials()}  # as this search numbers them
-    trials = [known[key] for key in record.race.candidates] if record.race else []
+    if record.race is None:
+        return ()
+    trials = map(record.trial, record.race.candidates)  # as this search numbers them
     again = sorted(record.trials(RACE), key=lambda run: run.replicate)
     return tuple(Racer(t, tuple(run for run in again if run.config == t.config)) for t in trials)
 
@@ -202,6 +203,7 @@ class Race:
         raced = with_search and study.search.num_trials and study.ablation.tuning.name == "fixed"
         self.asked = study.search.race if raced else 0
         self.most = self.asked  # fewer for want of time
+        self._picked: tuple[tuple[int, int], list[str]] = (-1, -1), []  # since what ranks them
 
     def next(self, busy: Collection[str]) -> Run | None:
         """The run to begin now, the search being over, where `busy` are those in training or about
@@ -226,13 +228,22 @@ class Race:
 
     def able(self) -> bool:
         """Whether there is anyone to race."""
-        return bool(pick(self.record, self.most))
+        return bool(self._pick())
 
     def due(self) -> list[str]:
         """The runs of a race that is to begin, the search being over; none where it has begun."""
-        best = pick(self.record, self.most)
+        best = self._pick()
         known = self.record.race.candidates if self.record.race else []
         return best if best != known else []
+
+    def _pick(self) -> list[str]:
+        """As `pick`; reckoned anew where a ranking may have changed, since it is asked for before
+        each segment, and of thousands of trials.
+        """
+        asked = self.record.rankings, self.most
+        if self._picked[0] != asked:
+            self._picked = asked, pick(self.record, self.most)
+        return self._picked[1]
 
     def outstanding(self) -> bool:
         """Whether anything is left of it, the search being over; changes nothing."""

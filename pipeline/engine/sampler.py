@@ -252,10 +252,10 @@ class RungSampler:
 
     def _best(self, rung: int, count: int) -> list[int]:
         """The best that were told at `rung`, as many or all."""
-        ranked = [trial for _, trial in self._ranked[rung]]
+        ranked = self._ranked[rung]
         if not self.num_costs or len(ranked) <= count:
-            return ranked[:count]
-        return best({trial: self._told[rung][trial].values for trial in ranked}, count)
+            return [trial for _, trial in ranked[:count]]
+        return best({trial: self._told[rung][trial].values for _, trial in ranked}, count)
 
 
 def _tpe(seed: int) -> TPESampler:

@@ -2,6 +2,7 @@
 the report share.
 """
 
+import operator
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -51,6 +52,7 @@ class Record(Runs):
     former: dict[str, list[str]] = field(default_factory=dict)
     since: dict[str, int] = field(default_factory=dict)
     _shelf: dict[str, Shelved] = field(default_factory=dict)  # what was looked for → its search
+    rankings: int = 0  # rises with each event that may change how trials are ranked
 
     @classmethod
     def of(cls, events: Iterable[Event]) -> "Record":
@@ -65,6 +67,7 @@ class Record(Runs):
         """
         try:
             self._fold(event)
+            self.rankings += self._may_rank(event)
         except (LookupError, TypeError, ValueError, AttributeError, RecursionError) as error:
             raise no_event(event, error) from error
 
@@ -83,6 +86,15 @@ class Record(Runs):
                 run.attempts, run.error, run.log = run.attempts + 1, event.error, event.log
             case _:
                 self._begin(event)
+
+    def _may_rank(self, event: Event) -> bool:
+        """Whether the event, which was folded in, may have changed how the trials of a search are
+        ranked.
+        """
+        if isinstance(event, events.Epoch | events.Mlflow):
+            return False
+        run = self.runs.get(getattr(event, "run", ""))
+        return run is None or (run.kind == "trial" and run.search != RACE)
 
     def _begin(self, event: Event) -> None:
         match event:
@@ -206,11 +218,13 @@ class Record(Runs):
         One that was begun for another search is a copy, with the number and knobs that it has in
         this one.
         """
-        keys, adopted = dict.fromkeys(self.searches.get(search, ())), self._adopted.get(search, {})
-        return [
-            replace(self.runs[key], **adopted[key]) if key in adopted else self.runs[key]
-            for key in keys
-        ]
+        keys = dict.fromkeys(self.searches.get(search, ()))
+        return [self.trial(key, search) for key in keys]
+
+    def trial(self, key: str, search: str = "") -> Run:
+        """One of `trials`."""
+        run, place = self.runs[key], self._adopted.get(search, {}).get(key)
+        return replace(run, **place) if place else run
 
     def arms(self) -> dict[str, list[Run]]:
         """Arm → its runs in order of replicates, arms in the order of the table."""
@@ -245,11 +259,13 @@ class Record(Runs):
         """The trials with a value: who went furthest first, then by their worth at that rung; of
         equal ones the earlier.
         """
-        runs = [run for run in self.trials(search) if run.status not in ("diverged", "failed")]
-        ranked = [
-            (-run.value[0], -run.sign * run.value[1], run.number, run) for run in runs if run.value
-        ]
-        return [run for *_, run in sorted(ranked, key=lambda place: place[:3])]
+        places = []
+        for run in self.trials(search):
+            if run.rungs and run.status not in ("diverged", "failed"):
+                rung = max(run.rungs)
+                places.append((-rung, -run.sign * run.rungs[rung], run.number, run))
+        places.sort(key=operator.itemgetter(0, 1, 2))
+        return [run for *_, run in places]
 
     def best_trial(self, search: str = "") -> Run | None:
         """The first of `ranked_trials`."""

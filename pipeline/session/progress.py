@@ -24,6 +24,7 @@ from pipeline.study.tuning import RACE
 from pipeline.study.variance import in_words
 
 REFRESH_SECONDS = 0.5
+DRAWINGS = 20  # drawing takes one part in so many of all time, at most
 MOST_LINES = 100
 
 
@@ -52,7 +53,8 @@ class Progress:
             else None
         )
         self._every, self._results = _thinned(plan), 0
-        self._begun = self._last = time.monotonic()
+        self._begun = time.monotonic()
+        self._due = self._begun + REFRESH_SECONDS
         self._before = sum(len(run.epochs) for run in plan.record.runs.values())
         self._parts = {key: run.parts for key, run in plan.record.runs.items() if run.parts}
         self._epochs = 0
@@ -75,13 +77,14 @@ class Progress:
         if isinstance(event, events.Epoch):
             self._epochs += 1
             self._first_epoch = self._first_epoch or time.monotonic()
-        line = self._line(event) if self.verbosity >= 0 else ""
         bad = isinstance(event, events.End) and event.status in ("diverged", "failed")
         loud = self.verbosity > 0 or isinstance(event, events.Fail | events.Start) or bad
-        if line and not loud and self._live is None:
+        if not loud and self._live is None and self._is_result(event):
             self._results += 1
             loud = self._results % self._every == 0
-        if line and loud:
+        # what is left is reckoned for a line that is shown alone: of many results few are
+        line = self._line(event) if loud and self.verbosity >= 0 else ""
+        if line:
             self.console.print(
                 "\n".join(fold(line, then="    ")), markup=False, highlight=False, soft_wrap=True
             )
@@ -89,9 +92,17 @@ class Progress:
     def step(self, *, force: bool = False) -> None:
         """Draw the block if it is due."""
         now = time.monotonic()
-        if self._live and (force or now - self._last >= REFRESH_SECONDS):
-            self._last = now
+        if self._live and (force or now >= self._due):
             self._live.update(self._block(), refresh=True)
+            drawn = time.monotonic()
+            self._due = now + max(REFRESH_SECONDS, DRAWINGS * (drawn - now))
+
+    def _is_result(self, event: Event) -> bool:
+        """Whether `_line` has a line for it, of what has gone well."""
+        if isinstance(event, events.Rung):
+            return True
+        run = self.plan.record.runs[event.run] if isinstance(event, events.End) else None
+        return run is not None and run.kind != "trial" and bool(run.epochs)
 
     def _cut(self, run: Run, parts: int) -> str:
         """That a run is computed in more parts from here on, or, as others of its memory did not

@@ -209,6 +209,7 @@ class Standings(Scheduler):
         super().__init__(reduction=reduction, num_rungs=num_rungs)
         num_rungs = self.num_rungs
         self._standings: list[list[tuple[float, int]]] = [[] for _ in range(num_rungs)]
+        self._open: list[list[tuple[float, int]]] = [[] for _ in range(num_rungs)]  # who waits
         self._losses: list[dict[int, float]] = [{} for _ in range(num_rungs)]
         self._gone: list[set[int]] = [set() for _ in range(num_rungs)]
         self._passed: list[dict[int, None]] = [{} for _ in range(num_rungs)]
@@ -240,6 +241,10 @@ class Standings(Scheduler):
     def _go(self, trial: int, rung: int) -> None:
         self._gone[rung].add(trial)
         self._passed[rung].pop(trial, None)
+        place = self._losses[rung].get(trial, math.inf), trial
+        at = bisect.bisect_left(self._open[rung], place)
+        if self._open[rung][at : at + 1] == [place]:
+            del self._open[rung][at]
 
     def _enter(self, trial: int, rung: int, loss: float) -> None:
         if not 0 <= rung < self.num_rungs or trial in self._losses[rung]:
@@ -253,6 +258,8 @@ class Standings(Scheduler):
             self._go(trial, below)
         self._losses[rung][trial] = loss
         bisect.insort(self._standings[rung], (loss, trial))
+        if self._waits(trial, rung):
+            bisect.insort(self._open[rung], (loss, trial))
         self._best.clear()
 
     @property
@@ -269,6 +276,18 @@ class Standings(Scheduler):
         if (rung, count) not in self._best:
             self._best[rung, count] = best(self._points(rung), count)
         return self._best[rung, count]
+
+    def _first(self, rung: int, count: int) -> int | None:
+        """The first of `_leaders` that waits. Of thousands most leaders have gone: who waits is
+        known apart.
+        """
+        if self._several:
+            leaders = self._leaders(rung, count)
+            return next((trial for trial in leaders if self._waits(trial, rung)), None)
+        place = next((one for one in self._open[rung] if self._waits(one[1], rung)), None)
+        if place is None or bisect.bisect_left(self._standings[rung], place) >= count:
+            return None
+        return place[1]
 
     def _points(self, rung: int) -> dict[int, Point]:
         """What is known of those at a rung that did not diverge; higher is better."""

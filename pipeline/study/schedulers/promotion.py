@@ -57,8 +57,9 @@ class Promotion(Standings):
 
     def _choose(self, rung: int, *, closing: bool) -> int | None:
         quota = max(len(self._standings[rung]) // self.reduction, int(closing))
-        able = itertools.chain(self._passed[rung], self._leaders(rung, quota))
-        return next((trial for trial in able if self._waits(trial, rung)), None)
+        passed = (trial for trial in self._passed[rung] if self._waits(trial, rung))
+        found = next(passed, None)
+        return self._first(rung, quota) if found is None else found
 
     def _rank(self, trial: int, rung: int) -> int:
         return bisect.bisect_left(self._standings[rung], (self._losses[rung][trial], trial))
