@@ -46,7 +46,7 @@ DOORS = {
         "engine.ray_tune",
     ),
     "optuna": ("engine.sampler", "engine.optuna_window", "analysis.optuna_importance"),
-    "mlflow": ("export.registry", "record.mlflow_store", "record.tracking"),
+    "mlflow": ("export.registry", "record.mlflow_batch", "record.mlflow_store"),
     "cmaes": ("engine.evolution",),
     "apprise": ("session.news",),
     "tensorboard": ("record.tensorboard_window",),

@@ -175,3 +175,30 @@ def test_a_receiver_that_hangs_does_not_hold_the_end_up(tmp_path):
     release.set()
     box._thread.join(30)
     assert not box._thread.is_alive()
+
+
+def test_a_long_backlog_arrives_in_parts_and_only_what_is_missing_is_sent_again(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setattr(outbox, "MOST", 10)
+    known: list[int] = []
+
+    class Away(Receiver):
+        """Does not answer the second call."""
+
+        def send(self, events: list[Event], *, last: bool) -> None:
+            if len(self.calls) == 1:
+                known.append(state(tmp_path)["seq"])
+                self.errors = [ConnectionError("away")]
+            super().send(events, last=last)
+
+    receiver = Away()
+    box = Outbox(receiver, tmp_path / "state.json", "here", events(0, 25))
+    box.flush()
+    assert box.close() == ""
+    assert known == [9]
+    assert receiver.sent == list(range(25))
+    lengths = [len(sent) for sent, _ in receiver.calls]
+    assert max(lengths) == 10
+    assert [last for _, last in receiver.calls].count(True) == 1
+    assert state(tmp_path)["seq"] == 24

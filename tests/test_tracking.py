@@ -354,6 +354,30 @@ def test_sending_everything_again_changes_nothing(root, tmp_path):
     assert seen(root, folder.name) == before
 
 
+def test_a_run_that_went_on_since_the_last_delivery_is_written_once(root, tmp_path, monkeypatch):
+    """Each call is a transaction of the store: of a backlog a run takes few, however many events
+    it has.
+    """
+    calls: Counter[str] = Counter()
+
+    def counted(real):
+        def call(self, run_id, *args, **kwargs):
+            calls[run_id] += 1
+            return real(self, run_id, *args, **kwargs)
+
+        return call
+
+    for name in ("log_batch", "update_run", "set_terminated"):
+        monkeypatch.setattr(MlflowClient, name, counted(getattr(MlflowClient, name)))
+    monkeypatch.setattr(outbox, "FLUSH_SECONDS", 60.0)  # all in one delivery, at the end
+    folder = tmp_path / "written-digits"
+    record = whole(root, folder, small_study(epochs=9, num_trials=9))
+    view = seen(root, folder.name)
+    assert {view[run.key]["tags"]["status"] for run in record.trials()} == {"complete", "pruned"}
+    for run in record.runs.values():
+        assert calls[run.mlflow_id] == 2, "its numbers with its tags, its end"
+
+
 def test_runs_that_the_ledger_does_not_know_are_found_by_their_tag(root, tmp_path):
     """As after a kill between MLflow's answer and the ledger's line, for every single run at once;
     names of all kinds.

@@ -1,5 +1,5 @@
-"""The MLflow store: a client on it, its making, the experiment of a study. Beside `tracking`, the
-only import of mlflow.
+"""The MLflow store: a client on it, its making, the experiment of a study. Beside
+`mlflow_batch`, the only import of mlflow.
 """
 
 import logging
@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.errors import printable
-from pipeline.frozen import flatten
 from pipeline.record.mlflow_places import FILE, place_of, settle, sqlite_file, store_uri
 from pipeline.record.mlflow_trouble import Unusable, Withheld
 
@@ -186,12 +185,6 @@ def log_dataset(client: Any, run_id: str, data: dict[str, Any]) -> None:
 
     pictures = Dataset(data["title"], data["fingerprint"], "local", data["title"])
     client.log_inputs(run_id, datasets=[DatasetInput(pictures, [])])
-
-
-def log_params(client: Any, run_id: str, config: dict[str, Any]) -> None:
-    from mlflow.entities import Param
-
-    client.log_batch(run_id, params=[Param(key, str(value)) for key, value in flatten(config)])
 
 
 def log_tags(client: Any, run_id: str, tags: dict[str, Any]) -> None:

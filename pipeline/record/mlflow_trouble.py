@@ -231,12 +231,10 @@ def is_missing(error: Exception) -> bool:
 
 
 @contextlib.contextmanager
-def missing_is_no_matter(allowed: bool) -> Iterator[None]:
-    """Where `allowed`, what MLflow does not have (a former arm's run, of a store that was lost) is
-    left alone.
-    """
+def missing_is_no_matter() -> Iterator[None]:
+    """What MLflow does not have (a former arm's run, of a store that was lost) is left alone."""
     try:
         yield
     except Exception as error:
-        if not (allowed and is_missing(error)):
+        if not is_missing(error):
             raise

@@ -14,6 +14,7 @@ from pipeline.record.events import Event
 
 FLUSH_SECONDS = 1.0
 RETRY_SECONDS = 5.0
+MOST = 5000  # events in one delivery: of a long backlog what has arrived is known after each
 THREAD = "outbox"
 
 
@@ -79,12 +80,11 @@ class Outbox:
             try:
                 if owed or last:
                     try:
-                        self._receiver.send(owed, last=last)
+                        self._deliver(owed, last=last)
                     except Anew:
                         owed = list(self._taken)
-                        self._receiver.send(owed, last=last)
-                    self._write(owed)
-                owed, self.problem = [], ""
+                        self._deliver(owed, last=last)
+                self.problem = ""
             except (
                 Exception
             ) as error:  # whatever a tracking server does must not reach the training
@@ -95,6 +95,18 @@ class Outbox:
                 self._waiting.pop().set()
             if self.problem and not last:
                 time.sleep(RETRY_SECONDS)
+
+    def _deliver(self, owed: list[Event], *, last: bool) -> None:
+        """Send it in parts, and take what has arrived out of it."""
+        while len(owed) > MOST:
+            self._arrive(owed[:MOST], last=False)
+            del owed[:MOST]
+        self._arrive(owed, last=last)
+        owed.clear()
+
+    def _arrive(self, part: list[Event], *, last: bool) -> None:
+        self._receiver.send(part, last=last)
+        self._write(part)
 
     def _collect(self) -> tuple[list[Event], bool]:
         """The owed events of about the next second, and whether the outbox is being closed."""

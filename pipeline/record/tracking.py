@@ -1,5 +1,4 @@
-"""MLflow as a projection of the ledger: one thread, batches, replayable. Beside `store`, the only
-import of mlflow.
+"""MLflow as a projection of the ledger: one thread, batches, replayable.
 
 A run is created once and its id goes into the ledger; metric points carry the ledger's own step and
 time, and MLflow stores an equal point once: sending the same events again changes nothing. MLflow
@@ -7,7 +6,6 @@ being slow or away never stops training.
 """
 
 import math
-from collections import defaultdict
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,12 +14,12 @@ from pipeline.record import events, mlflow_views
 from pipeline.record.events import Event, Mlflow
 from pipeline.record.mlflow_about import send_about
 from pipeline.record.mlflow_artifacts import Artifacts
+from pipeline.record.mlflow_batch import Batch
 from pipeline.record.mlflow_places import sqlite_file, tracking_uri
 from pipeline.record.mlflow_store import (
     connect,
     experiment_of,
     log_dataset,
-    log_params,
     log_tags,
     restore_runs,
 )
@@ -68,7 +66,8 @@ class Tracker:
         # up to here an earlier process may have created runs
         self._old: float = recorded[-1].seq if recorded else -1
         self._tried: set[str] = set()  # an answer that got lost may have created these
-        self._points: dict[str, list[Any]] = defaultdict(list)
+        self._batch = Batch()
+        self._studies: dict[tuple[int, int], Study] = {}  # the newest, by what it was read from
         self._client: Any = None
         self._experiment = ""
         self._trouble: Trouble | None = None
@@ -106,6 +105,7 @@ class Tracker:
             self._trouble = None
         except Exception as error:
             self._client = None  # what was deleted meanwhile is looked for anew
+            self._batch.forget()
             if is_missing(error) and self._record.mlflow_ids:
                 self._record.mlflow_ids.clear()
                 self._old = math.inf  # all of them may be there, under other ids
@@ -123,12 +123,9 @@ class Tracker:
             self._tell(text)
 
     def _send(self, owed: list[Event], *, last: bool) -> None:
-        self._points.clear()
         for event in owed:
             self._project(event)
-        for run_id, points in self._points.items():
-            for start in range(0, len(points), 1000):
-                self._client.log_batch(run_id, metrics=points[start : start + 1000])
+        self._batch.send(self._client)
         if last and self.report:
             self._artifacts.rest(self._client, self.report)
 
@@ -155,18 +152,18 @@ class Tracker:
                 own = event.metrics.keys() - {*METRICS, "epoch", "time"}
                 for name in (*METRICS, *sorted(own)):
                     value, step = event.metrics[name], event.metrics["epoch"]
-                    self._point(self._known(event.run), name, value, event.time, int(step))
+                    self._batch.point(self._known(event.run), name, value, event.time, int(step))
             case events.Start():
-                self._status(self._known(event.run), "RUNNING")
-                log_tags(self._client, self._known(event.run), {"status": "running"})
+                self._batch.status(self._known(event.run), "RUNNING")
+                self._batch.tags(self._known(event.run), {"status": "running"})
             case events.Rung():
                 place, number = self._known(event.run), event.rung + 1
-                self._status(place, "SCHEDULED")
+                self._batch.status(place, "SCHEDULED")
                 name = f"search_{self._record.runs[event.run].selects}"
-                self._point(place, name, event.value, event.time, number)
-                log_tags(self._client, place, {"status": f"waiting at rung {number}"})
+                self._batch.point(place, name, event.value, event.time, number)
+                self._batch.tags(place, {"status": f"waiting at rung {number}"})
             case events.Fail():
-                log_tags(self._client, self._known(event.run), {"error": event.error})
+                self._batch.tags(self._known(event.run), {"error": event.error})
                 if event.log and (withheld := self._artifacts.log(self._client, event)):
                     self._say(f"warning: {explain(withheld, self.uri).text(self._place)}")
 
@@ -219,6 +216,7 @@ class Tracker:
             run_id = self._client.create_run(
                 self._experiment, start_time=int(event.time * 1000), tags=text, run_name=name
             ).info.run_id
+            self._batch.created(run_id)
         log_dataset(self._client, run_id, self._record.data)
         made = Mlflow(uri=redacted(self.uri), what=what, id=run_id, experiment=self._experiment)
         self._record.apply(self._append(made))
@@ -228,57 +226,57 @@ class Tracker:
         header = self._record.header
         tags = mlflow_views.study_tags(self._record)
         run_id = self._run_id("study", event, self._folder.name, "", tags)
-        log_params(self._client, run_id, header.study["baseline"])
+        self._batch.params(run_id, header.study["baseline"])
         facts = {f"environment.{k}": v for k, v in event.versions.items()}
         facts |= {f"budget.{k}": v for k, v in event.budget.items()}
-        log_tags(self._client, run_id, facts | {"status": "running"})
+        self._batch.tags(run_id, facts | {"status": "running"})
         keys = (*self._record.runs, *map(self._arm_key, self._record.arms()))
         those = [known for known in map(self._known, keys) if known]
         send_about(self._client, self._record, event, self._experiment, run_id, those)
-        self._status(run_id, "RUNNING")
+        self._batch.status(run_id, "RUNNING")
         # of a process that was killed; those that go on send their own start
         for run in self._record.runs.values():
             known = self._known(run.key)
             if run.status == "running" and known and event.seq <= self._old + 1:
-                self._status(known, "SCHEDULED")
+                self._batch.status(known, "SCHEDULED")
 
     def _revise(self, event: events.Revision | events.Race) -> None:
         """Tag the replicates with the arms that they are of now."""
         for run in self._record.runs.values():
             known = self._known(run.key)
             if run.kind == "arm" and known:
-                log_tags(self._client, known, self._replicate_tags(run, event))
+                self._batch.tags(known, self._replicate_tags(run, event))
         if isinstance(event, events.Revision) and (study := self._known("study")):
-            log_tags(self._client, study, {"changed": "; ".join(event.changed)})
+            self._batch.tags(study, {"changed": "; ".join(event.changed)})
         for arm in self._record.arms():  # a race changes the numbers of what it found alone
             if isinstance(event, events.Revision) or arm == event.arm:
                 self._arm_summary(arm, event)
 
     def _trial(self, event: events.Trial | events.Source) -> None:
-        tags = mlflow_views.trial_tags(self._record.study, event)
+        tags = mlflow_views.trial_tags(self._study(), event)
         parent = self._arm_run(event.arm, event) if event.arm else self._known("study")
         run_id = self._run_id(event.run, event, mlflow_views.trial_name(event), parent, tags)
-        log_params(self._client, run_id, event.config)
+        self._batch.params(run_id, event.config)
         for cost, number in self._record.runs[event.run].costs.items():
-            self._point(run_id, f"cost_{cost}", number, event.time, 0)
+            self._batch.point(run_id, f"cost_{cost}", number, event.time, 0)
 
     def _arm(self, event: events.Arm) -> None:
         tags = self._replicate_tags(run := self._record.runs[event.run], event)
         parent, name = tags["mlflow.parentRunId"], tags["mlflow.runName"]
         known = self._run_id(event.run, event, name, parent, tags | {"status": "running"})
-        log_params(self._client, known, event.config)
-        log_tags(self._client, known, tags)  # it may have told sources of variance apart before
+        self._batch.params(known, event.config)
+        self._batch.tags(known, tags)  # it may have told sources of variance apart before
         if 0 <= run.ended_seq < event.seq:
             self._arm_summary(event.arm, event)
 
     def _replicate_tags(self, run: Run, event: Event) -> dict[str, Any]:
         """What a replicate is now, in the study as it has grown: of some arm, or of none."""
         parent = self._arm_run(run.arm, event) if run.arm else self._known("study")
-        tags = mlflow_views.replicate_tags(self._record.study, run)
+        tags = mlflow_views.replicate_tags(self._study(), run)
         return {**tags, "mlflow.parentRunId": parent}
 
     def _arm_run(self, arm: str, event: Event) -> str:
-        tags = mlflow_views.run_tags(self._record.study, "arm", arm, {})
+        tags = mlflow_views.run_tags(self._study(), "arm", arm, {})
         return self._run_id(self._arm_key(arm), event, f"arm {arm}", self._known("study"), tags)
 
     def _arm_key(self, arm: str) -> str:
@@ -294,17 +292,14 @@ class Tracker:
         run = self._record.runs[event.run]
         run_id = self._known(run.key)
         for name, value in mlflow_views.results(event, run.best or {}, run.selects).items():
-            self._point(run_id, name, value, event.time, len(run.epochs))
+            self._batch.point(run_id, name, value, event.time, len(run.epochs))
         status, tag = mlflow_views.END[event.status]
-        log_tags(
-            self._client,
-            run_id,
-            {"status": tag} | ({"error": event.error} if event.error else {}),
-        )
+        error = {"error": event.error} if event.error else {}
+        self._batch.tags(run_id, {"status": tag} | error)
         last = (
             run.epochs[-1]["time"] if event.status == "stopped" and run.epochs else event.time
         )  # not its wait
-        self._client.set_terminated(run_id, status, int(last * 1000))
+        self._batch.status(run_id, status, last)
         if run.kind == "arm" and run.arm:
             self._arm_summary(run.arm, event)
 
@@ -313,17 +308,20 @@ class Tracker:
         place = f"{redacted(self.uri)}|"
         for key, known in self._record.mlflow_ids.items():
             what = key.removeprefix(place)
-            if key.startswith(place) and (what in now or what.startswith("arm:")):
-                with missing_is_no_matter(what not in now):
-                    former = {} if what in now else {"kind": "former arm"}
-                    log_tags(self._client, known, {"status": event.status} | former)
+            if key.startswith(place) and what in now:
+                self._batch.tags(known, {"status": event.status})
+                self._batch.status(known, "FINISHED", event.time)
+            elif key.startswith(place) and what.startswith("arm:"):
+                with missing_is_no_matter():
+                    former = {"status": event.status, "kind": "former arm"}
+                    log_tags(self._client, known, former)
                     self._client.set_terminated(known, "FINISHED", int(event.time * 1000))
         view = mlflow_views.saved_view(mlflow_views.judged(self._record))
         self._client.set_experiment_tag(self._experiment, mlflow_views.VIEW_TAG, view)
         for run in self._record.runs.values():
             if run.status == "running" and self._known(run.key):
-                self._status(self._known(run.key), "SCHEDULED")
-                log_tags(self._client, self._known(run.key), {"status": "interrupted"})
+                self._batch.status(self._known(run.key), "SCHEDULED")
+                self._batch.tags(self._known(run.key), {"status": "interrupted"})
 
     def _arm_summary(self, arm: str, event: Event) -> None:
         """Mean, sd, interval and n of the arm so far, at best and last epochs; step = n: a replay
@@ -333,13 +331,12 @@ class Tracker:
         if not known:
             return
         for name, values in mlflow_views.values_of(self._record, arm, event):
-            for fact, value in self._summary(name, values, self._record.study).items():
-                self._point(known, fact, value, event.time, len(values))
+            for fact, value in self._summary(name, values, self._study()).items():
+                self._batch.point(known, fact, value, event.time, len(values))
 
-    def _point(self, run_id: str, name: str, value: float, seconds: float, step: int) -> None:
-        from mlflow.entities import Metric
-
-        self._points[run_id].append(Metric(name, float(value), int(seconds * 1000), step))
-
-    def _status(self, run_id: str, status: str) -> None:
-        self._client.update_run(run_id, status=status)
+    def _study(self) -> Study:
+        """The record's, which is put together anew only where a session or a change has come."""
+        seen = len(self._record.sessions), len(self._record.forms)
+        if seen not in self._studies:
+            self._studies = {seen: self._record.study}
+        return self._studies[seen]
