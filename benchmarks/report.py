@@ -242,7 +242,7 @@ def _round(folder: Path) -> Timed:
     stages = {"ledger": 0.0}
     with contextlib.ExitStack() as stack:
         for name, (module, function) in STAGES.items():
-            stack.enter_context(_clocked(module, function, name, stages))
+            stack.enter_context(clocked(module, function, name, stages))
         begun, cpu = time.perf_counter(), time.process_time()
         record = Record.of(read_events(folder))
         stages["ledger"] = time.perf_counter() - begun
@@ -253,7 +253,7 @@ def _round(folder: Path) -> Timed:
 
 
 @contextlib.contextmanager
-def _clocked(module: Any, function: str, name: str, seconds: dict[str, float]) -> Iterator[None]:
+def clocked(module: Any, function: str, name: str, seconds: dict[str, float]) -> Iterator[None]:
     """Add up what `module.function` takes as long as this lasts."""
     plain: Callable[..., Any] = getattr(module, function)
     seconds[name] = 0.0

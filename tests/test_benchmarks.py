@@ -145,6 +145,34 @@ def test_a_made_up_study_is_reported_stage_by_stage(tmp_path, capsys):
     assert told == ["goal met:", *["goal MISS"] * 3]
 
 
+def test_the_ceiling_of_a_driver_is_measured_with_a_whole_command(monkeypatch, capsys):
+    from benchmarks.ceiling import Found, main, summary
+    from benchmarks.meter import COLUMNS, Reading, Stretch
+
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    assert main(["--trials", "9", "--workers", "4", "--every", "5"]) == 0
+    head, *lines, whole, takes, driver, mlflow = capsys.readouterr().out.splitlines()
+    assert head == "".join(f"{title:>{width}}" for title, width in COLUMNS)
+    rows = [[float(value.replace(",", "")) for value in line.split()] for line in lines]
+    assert [len(row) for row in rows] == [len(COLUMNS)] * len(rows)
+    assert [row[0] for row in rows][:2] == [5, 9]
+    # 9 trials to rung 1 at least, three of them raced, three arms
+    assert sum(row[1] for row in rows) >= 9 * 3 + 3 * 27
+    assert "after the last result (report" in whole
+    assert takes.startswith("the driver takes ")
+    for line in (driver, mlflow):
+        assert [word for word in line.split() if word.startswith(("1-", "10-", "60-"))] == [
+            "1-second",
+            "10-second",
+            "60-second",
+        ]
+    begun = Reading(wall=5.0)
+    ended = Reading(trials=10, results=70, events=100, delivered=50, wall=7.0, cpu=0.14, disk=0.7)
+    found = Found((Stretch(begun, ended, 50, 1.0, 10**8),), 9.0, 2.0, 1.0, late=False)
+    assert (found.stretches[0].rate, found.stretches[0].mlflow_rate) == (35, 17.5)
+    assert "up to 35 workers of 1-second epochs, 350 workers of 10-" in summary(found, ray=False)
+
+
 def test_a_search_is_played_on_recorded_curves():
     """The same seed gives the same regrets; the more is trained, the better, over a few seeds."""
     from benchmarks.curves.searchers import METHODS
