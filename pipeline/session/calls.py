@@ -92,38 +92,7 @@ def search(
     Raises UserError where the input is wrong, MachineError where the surroundings do not allow it,
     PipelineError where the command itself failed.
     """
-    options = Options(
-        "pipeline.search",
-        study="",
-        data=None if data is None else os.fspath(data),
-        mlruns=os.fspath(mlruns),
-        sets=_assignments(sets),
-        trials=trials,
-        race=race,
-        against=None if against is None else ",".join(against),
-        epochs=epochs,
-        replicates=replicates,
-        until_answered=until_answered,
-        variance=variance,
-        seed=seed,
-        time=_seconds(time),
-        workers=workers,
-        gpus_per_trial=gpus_per_trial,
-        address=address,
-        max_gpu_hours=max_gpu_hours,
-        max_core_hours=max_core_hours,
-        price_per_hour=price_per_hour,
-        experiment=experiment,
-        tags=tuple(f"{key}={value}" for key, value in (tags or {}).items()),
-        note=note,
-        also=",".join(also),
-        resume=resume,
-        fresh=fresh,
-        verbosity=verbosity,
-        debug=debug,
-        notify=tuple(notify),
-    )
-    return _run(options, study, on_progress)
+    return _run(_options("pipeline.search", locals()), study, on_progress)
 
 
 def ablate(
@@ -163,37 +132,7 @@ def ablate(
 
     Arguments and what is raised are those of `search`.
     """
-    options = Options(
-        "pipeline.ablate",
-        study="",
-        data=None if data is None else os.fspath(data),
-        mlruns=os.fspath(mlruns),
-        sets=_assignments(sets),
-        epochs=epochs,
-        replicates=replicates,
-        until_answered=until_answered,
-        variance=variance,
-        seed=seed,
-        time=_seconds(time),
-        workers=workers,
-        gpus_per_trial=gpus_per_trial,
-        address=address,
-        max_gpu_hours=max_gpu_hours,
-        max_core_hours=max_core_hours,
-        price_per_hour=price_per_hour,
-        experiment=experiment,
-        tags=tuple(f"{key}={value}" for key, value in (tags or {}).items()),
-        note=note,
-        also=",".join(also),
-        resume=resume,
-        fresh=fresh,
-        verbosity=verbosity,
-        path=path,
-        around=around,
-        debug=debug,
-        notify=tuple(notify),
-    )
-    return _run(options, study, on_progress)
+    return _run(_options("pipeline.ablate", locals()), study, on_progress)
 
 
 def report(folder: str | os.PathLike[str], *, lang: str = "en") -> tuple[Path, ...]:
@@ -230,6 +169,13 @@ def load_inputs(
     found = prepare(config.dataset, folder, Path(cache))
     parts = parts_of(config, found, Seeds(seed, replicate))
     return Inputs.of(found, parts)
+
+
+def _options(command: str, given: Mapping[str, Any]) -> Options:
+    """Those that the arguments of a call ask for, each in the form that the command has it in."""
+    known = {field.name for field in fields(Options)} - {"study"}
+    asked = {name: value for name, value in given.items() if name in known and value is not None}
+    return Options(command, "", **{n: FORMS.get(n, lambda v: v)(v) for n, v in asked.items()})
 
 
 def _run(options: Options, study: Study | str, say: Say | None) -> Outcome:
@@ -305,15 +251,15 @@ def _file_of(study: Study | str) -> Iterator[str]:
         yield str(path)
 
 
-def _seconds(time: str | float | None) -> float | None:
+def _seconds(time: str | float) -> float:
     try:
-        return None if time is None else seconds(str(time))
+        return seconds(str(time))
     except argparse.ArgumentTypeError as error:
         raise UserError(f"time: {error}") from None
 
 
-def _assignments(sets: Mapping[str, Any] | None) -> tuple[str, ...]:
-    return tuple(f"{path}={_typed(value)}" for path, value in (sets or {}).items())
+def _assignments(sets: Mapping[str, Any]) -> tuple[str, ...]:
+    return tuple(f"{path}={_typed(value)}" for path, value in sets.items())
 
 
 def _value(text: str) -> Any:
@@ -331,3 +277,15 @@ def _typed(value: Any) -> str:
         except ValueError:
             return value
     return json.dumps(value)
+
+
+FORMS: Mapping[str, Callable[[Any], Any]] = {  # argument → the option of a value that is not None
+    "data": os.fspath,
+    "mlruns": os.fspath,
+    "sets": _assignments,
+    "against": ",".join,
+    "also": ",".join,
+    "time": _seconds,
+    "tags": lambda tags: tuple(f"{key}={value}" for key, value in tags.items()),
+    "notify": tuple,
+}
