@@ -23,7 +23,8 @@ from pipeline.record.ledger import read_events
 from pipeline.record.record import Record
 from pipeline.report.compose import read
 from pipeline.report.formats import markdown
-from pipeline.session.allowance import allowed
+from pipeline.session.allowance import allowed, is_spent
+from pipeline.session.forecast import ENDING_SECONDS, budget_of
 from pipeline.session.options import Options
 from pipeline.session.values import price
 from pipeline.status import main as status
@@ -166,28 +167,36 @@ def test_studies_and_status_say_it_too(folder: Path, capsys: pytest.CaptureFixtu
 
 def test_hours_of_a_study_are_a_limit_of_a_commands_time(folder: Path) -> None:
     """For all commands together: what is spent is taken off, on as many workers as there are."""
-    record = record_of(folder)
+    record, told = record_of(folder), list[str]()
     spent = expense(record, record.runs.values()).core_hours
     assert spent > 0.3
+
+    def limit(options: Options, *means: float, since: float = 0.0) -> float:
+        workers, gpus = means
+        found = allowed(options, record, Resources(int(workers), gpus), told.append, since)
+        assert is_spent(found) == ("nothing more is trained" in told[-1])
+        return found.time or 0.0
+
     asked = Options("pipeline.search", "small", max_core_hours=spent + 2)
-    options, said = allowed(asked, record, Resources(workers=4, gpus_per_trial=0))
-    assert options.time == pytest.approx(1800)
-    assert said == (
-        f"core hours: {digits(spent)} of {digits(spent + 2)} are spent; what is left lasts "
+    around = ENDING_SECONDS + budget_of(1800.0)
+    assert limit(asked, 4, 0) == pytest.approx(1800 + around)
+    assert told == [
+        f"core hours: {digits(spent)} of {spent + 2:g} are spent; what is left lasts "
         "30 min 00 s here (4 runs at once)"
-    )
-    assert allowed(replace(asked, time=60.0), record, Resources(4, 0))[0].time == 60
-    over, said = allowed(replace(asked, max_core_hours=spent / 2), record, Resources(4, 0))
-    assert 0 < (over.time or 0) < 0.01
-    assert said.endswith("nothing more is trained, but by --max-core-hours of more")
+    ]
+    assert limit(asked, 4, 0, since=9.0) == pytest.approx(1809 + around)
+    assert limit(replace(asked, time=60.0), 4, 0) == 60
+    assert 0 < limit(replace(asked, max_core_hours=spent / 2), 4, 0) < 0.01
     gpus = Options("pipeline.search", "small", max_gpu_hours=3)
     for each, seconds in ((0.5, 5400), (1.0, 2700), (2.0, 1350)):
-        assert allowed(gpus, record, Resources(4, each))[0].time == pytest.approx(seconds)
-    assert allowed(Options("pipeline.search", "small"), record, Resources(4, 0))[1] == ""
-    with pytest.raises(UserError, match=r"--max-gpu-hours: got 3\.00, and runs train on CPU cores"):
-        allowed(gpus, record, Resources(4, 0))
+        assert limit(gpus, 4, each) == pytest.approx(seconds + ENDING_SECONDS + budget_of(seconds))
+    plain, num = Options("pipeline.search", "small"), len(told)
+    assert allowed(plain, record, Resources(4, 0), told.append) is plain
+    assert len(told) == num
+    with pytest.raises(UserError, match="--max-gpu-hours: got 3, and runs train on CPU cores"):
+        limit(gpus, 4, 0)
     with pytest.raises(UserError, match=r"--max-core-hours: .* on GPUs; allowed: --max-gpu-hours"):
-        allowed(asked, record, Resources(4, 1))
+        limit(asked, 4, 1)
 
 
 def test_a_command_ends_when_its_studys_hours_are_spent_and_a_later_one_goes_on(
@@ -196,10 +205,16 @@ def test_a_command_ends_when_its_studys_hours_are_spent_and_a_later_one_goes_on(
     home = tmp_path / "mlruns"
     flags = (*commands.SHORT, "--epochs", 1, "--debug")
     assert commands.here("ablate", *flags, "--max-core-hours", "0.0000001", home=home) == 3
-    assert "all of it: no epoch was finished" in " ".join(commands.output(home).split())
+    said = " ".join(commands.output(home).split())
+    assert "nothing more is trained, but by --max-core-hours of more" in said
+    assert "given up for want of hours: " in said
+    assert "run the same command again, allowing more hours" in said
+    assert "measuring" not in said
+    report = (commands.folder(home) / "report" / "report.md").read_text()
+    assert "are spent, or too few: the same command without their limit" in report
     assert commands.here("ablate", *flags, "--max-core-hours", "1", home=home) == 0
-    assert commands.here("ablate", *flags, "--max-core-hours", "1e3", home=home) == 2
-    assert "expected hours such as 12 or 0.5, got '1e3'" in commands.output(home)
+    assert commands.here("ablate", *flags, "--max-core-hours", "2h", home=home) == 2
+    assert "expected hours such as 12 or 0.5, got '2h'" in commands.output(home)
 
 
 def test_a_command_records_its_price(tmp_path: Path) -> None:

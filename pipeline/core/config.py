@@ -241,7 +241,13 @@ class TrainConfig(Frozen):
     def _listed(cls, given: Any) -> Any:
         """Names, one name alone, and a list as `flat` writes it, are taken, too."""
         if isinstance(given, str):
-            given = json.loads(given) if given.startswith("[") else (given,)
+            try:
+                given = json.loads(given) if given.startswith("[") else (given,)
+            except ValueError:
+                raise ValueError(
+                    f"got {printable(given, 100)}, which is no JSON: each name in quotes, as "
+                    '["macro_f1"], or one name alone'
+                ) from None
         if not isinstance(given, (list, tuple)):
             return given
         return [{"name": one} if isinstance(one, str) else one for one in given]

@@ -87,9 +87,16 @@ class Failures:
 
 
 def _weight(config: Mapping[str, Any]) -> str:
-    """What runs have in common that take as much memory: names and counts; of a number that is no
-    count, whether it is off.
+    """What runs have in common that take as much memory: names, counts and a network's own numbers;
+    of other numbers that are no counts, whether they are off.
     """
     flat = flatten({name: value for name, value in config.items() if name not in LIGHT})
-    heavy = {path: bool(v) if isinstance(v, float) else v for path, v in flat}
+    heavy = {
+        path: bool(value) if isinstance(value, float) and _is_light(path) else value
+        for path, value in flat
+    }
     return json.dumps(heavy, sort_keys=True)
+
+
+def _is_light(path: str) -> bool:
+    return not path.startswith("model.") or path == "model.dropout"

@@ -229,11 +229,11 @@ class Timetable:
         full, shares = epoch * plan.study.baseline.epochs, plan.trials.ladder.shares
         longest = full * float(shares[-1] - shares[-2] if len(shares) > 1 else 1)
         # what follows the search: there is no way back
-        begun = plan.record.race is not self._race
-        begun |= plan.past_search and self.pace.row > plan.first_rows
+        begun = plan.past_search and self.pace.row > plan.first_rows
         plan.past_search = begun or now >= max(half, end - longest)
         if plan.trials.num_left:
-            plan.trials.closed = begun or now >= max(half, end - full)
+            raced = plan.record.race is not self._race
+            plan.trials.closed = begun or raced or now >= max(half, end - full)
 
     def _end(self, plan: "Plan", left: Left) -> float:
         """Of the search: what whole rows leave of the time is its own."""

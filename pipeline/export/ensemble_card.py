@@ -235,10 +235,10 @@ def _range(interval: Interval | None, sign: str = "") -> str:
 
 
 def _cost(facts: Ensembled) -> str:
-    num = len(facts.members)
+    num = sum(one.artifact.config.members for one in facts.members)
     return (
         f"It answers by {plural(num, 'network')}: a picture takes {num} times the time of "
-        f"one member, and the files {num} times the space."
+        f"one of them, and the files {num} times the space."
     )
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline.engine.interrupts import Interrupted
-from pipeline.errors import PipelineError, UserError
+from pipeline.errors import PipelineError, UserError, printable
 from pipeline.own.code import imported_anew
 from pipeline.session.guest import call
 from pipeline.session.opened import OpenedRecord, open_record
@@ -174,8 +174,16 @@ def load_inputs(
 def _options(command: str, given: Mapping[str, Any]) -> Options:
     """Those that the arguments of a call ask for, each in the form that the command has it in."""
     known = {field.name for field in fields(Options)} - {"study"}
-    asked = {name: value for name, value in given.items() if name in known and value is not None}
-    return Options(command, "", **{n: FORMS.get(n, lambda v: v)(v) for n, v in asked.items()})
+    asked = {}
+    for name, value in given.items():
+        if name in known and value is not None:
+            try:
+                asked[name] = FORMS.get(name, lambda as_it_is: as_it_is)(value)
+            except (TypeError, AttributeError):
+                got = printable(repr(value), 100)
+                allowed = "what help(pipeline.session.calls.search) says of it"
+                raise UserError(f"{name}: got {got}; allowed: {allowed}") from None
+    return Options(command, "", **asked)
 
 
 def _run(options: Options, study: Study | str, say: Say | None) -> Outcome:

@@ -11,7 +11,6 @@ from pipeline.engine.interrupts import Interrupted, Interrupts
 from pipeline.errors import UserError
 from pipeline.machine import Resources, resources
 from pipeline.record.record import Record
-from pipeline.session.allowance import is_limited
 from pipeline.session.options import Options
 from pipeline.session.preflight import is_promising
 from pipeline.study.study import Study
@@ -58,7 +57,7 @@ def hired(options: Options, interrupts: Interrupts, tell: Callable[[str], None])
         workers = 1 if options.debug else options.workers
         means = resources(workers, options.gpus_per_trial)
         # where time is limited an epoch is measured first, and nothing may disturb that
-        early = not options.debug and not is_limited(options)
+        early = not options.debug and not options.is_limited
         yield Crew(means, _in_process if options.debug else _ray_tune, early=early)
         return
     if options.address.startswith(CLIENT):

@@ -17,12 +17,12 @@ from pipeline.analysis.preregistration import (
 from pipeline.analysis.preregistration import lines as lines_of
 from pipeline.analysis.wording import race_in_words
 from pipeline.counts import plural
-from pipeline.data.listing import FIRST_RULES, Listing, Reading
+from pipeline.data.listing import FIRST_RULES, Listing, Reading, as_recorded
 from pipeline.errors import printable
 from pipeline.record.record import Record
 from pipeline.screen import folded
 from pipeline.session.about import about_of, compare
-from pipeline.session.allowance import allowed
+from pipeline.session.allowance import allowed, is_spent
 from pipeline.session.crew import Crew
 from pipeline.session.options import Options
 from pipeline.session.preflight import external_files, require_inputs, to_download
@@ -62,7 +62,7 @@ def dry_run(
     recorded = Record() if options.fresh else recorded_in(folder)
     study = resolve(options, asked, recorded)
     require_settings(recorded, study, folder)
-    listing = listed(study, asked.data, recorded)
+    listing = listed(study, asked, recorded)
     found = listing.taken if listing else None
     options, warm = warm_start(options, asked, study, recorded, found)
     study = resolve(options, asked, recorded)
@@ -77,11 +77,8 @@ def dry_run(
     lacking = to_download(study, asked.data)
     taken += "".join(f"\ndownload   not here yet, needs a network once: {file}" for file in lacking)
     if listing and not lacking:  # what is still to come is looked at once it is there
-        from pipeline.data.unread import unread  # numpy takes a while to import
-
-        pictures = unread(study.baseline.dataset, listing)
-        require_inputs(study, pictures, max(1, int(options.gpus_per_trial or 1)))
-    taken += "".join(f"\nset        {one}" for one in options.sets)
+        _require(study, listing, options)
+    taken += "".join(f"\nset        {one}{_also(one, study)}" for one in options.sets)
     changed = changed_since(recorded, recorded.runs.values())
     shown = preview(
         study,
@@ -101,12 +98,28 @@ def dry_run(
         from pipeline.session.forecast import foreseen
 
         with hire() as crew:
-            options, allowance = allowed(options, recorded, crew.means)
-            if allowance:
-                yield folded(allowance)
-            lines = foreseen(study, recorded, listing, options, crew, with_search=with_search)
-            yield from map(folded, lines)
+            hours: list[str] = []
+            options = allowed(options, recorded, crew.means, hours.append)
+            yield from map(folded, hours)
+            if not is_spent(options):
+                lines = foreseen(study, recorded, listing, options, crew, with_search=with_search)
+                yield from map(folded, lines)
     yield "dry run: nothing was trained or written"
+
+
+def _require(study: Study, listing: Listing, options: Options) -> None:
+    """Raise UserError as the command would once its pictures are read."""
+    from pipeline.data.unread import unread  # numpy takes a while to import
+
+    pictures = unread(study.baseline.dataset, listing)
+    require_inputs(study, pictures, max(1, int(options.gpus_per_trial or 1)))
+
+
+def _also(given: str, study: Study) -> str:
+    """What a `--set` of the baseline alone leaves to the search."""
+    key = given.partition("=")[0].strip().removeprefix("baseline.")
+    searched = study.search.num_trials and key in study.space.knobs
+    return f" (of the arms; searched all the same, but by space.knobs.{key}=null)" * bool(searched)
 
 
 def preview(
@@ -243,13 +256,18 @@ def _rungs(ladder: Ladder, epochs: int) -> str:
     return said
 
 
-def listed(study: Study, data: Path | None, record: Record) -> Listing | None:
-    """The pictures in `data`, by the rules that a study was recorded by; None where that would
-    begin a download. Raises UserError as listing them does."""
+def listed(study: Study, asked: Chosen, record: Record) -> Listing | None:
+    """The pictures that are asked for, by the rules that a study was recorded by, and its classes
+    in the recorded order; None where that would begin a download. Raises UserError as listing them
+    does.
+    """
     dataset = study.baseline.dataset
     if record.begun:
         dataset = dataset.read_by(Reading(**record.data.get("reading", {"rules": FIRST_RULES})))
-    return dataset.scan(data) if dataset.at_hand else None
+    if not dataset.at_hand:
+        return None
+    known = record.data if record.begun else asked.searched or {}
+    return as_recorded(dataset.scan(asked.data), known.get("classes", ()))
 
 
 def _variance(study: Study) -> list[str]:

@@ -3,6 +3,7 @@ most, and said before anything is trained.
 """
 
 import itertools
+import time
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -103,6 +104,11 @@ def _replicates_left(plan: "Plan") -> Iterator[str]:
         yield f"looks beyond {plural(max(rows.now.values()), 'replicate')}"
 
 
+def how_long(budget: float) -> str:
+    """What is measured, in at most so many seconds."""
+    return f"how long an epoch takes here (about {duration(budget)}, once processes have started)"
+
+
 def budget_of(limit: float | None) -> float:
     """Seconds that measuring may take under a limit of time, or under none."""
     return DRY_SECONDS if limit is None else min(MOST_SECONDS, SHARE * limit)
@@ -165,11 +171,13 @@ def foreseen(
     left = Left.of_study(study, record, with_search=with_search, num_racers=raced(study))
     if not left or not (budget := budget_of(limit)):
         return
-    yield f"measuring  how long an epoch takes here (at most about {duration(budget)})"
+    began = time.monotonic()
+    yield f"measuring  {how_long(budget)}"
     over = shape(study, listing.labels, listing.parts, len(listing.classes))
     pace = measured_pace(study, over, crew, with_search=with_search, most_seconds=budget)
     forecast = Forecast(study, record, pace, crew.means.workers, with_search)
-    found = forecast.lines(limit, limit - ending(limit) - budget if limit else 0.0)
+    spent = max(budget, time.monotonic() - began)
+    found = forecast.lines(limit, limit - ending(limit) - spent if limit else 0.0)
     yield from (f"{what:<11}{said}" for what, said in found)
 
 

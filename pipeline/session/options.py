@@ -59,6 +59,12 @@ class Options:
     also: str = ""
 
     @property
+    def is_limited(self) -> bool:
+        """Whether the command's time is limited, by whatever flag."""
+        limits = (self.time, self.max_gpu_hours, self.max_core_hours)
+        return any(limit is not None for limit in limits)
+
+    @property
     def way(self) -> str:
         """Which study is derived from the recorded search: its path, that around its best trial;
         ''.

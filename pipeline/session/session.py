@@ -15,7 +15,6 @@ from pipeline.analysis.few_pictures import few_pictures, labelled
 from pipeline.analysis.preregistration import Outlook
 from pipeline.analysis.to_come import rows
 from pipeline.core import CORE_VERSION
-from pipeline.counts import duration
 from pipeline.data.folder import require_folder
 from pipeline.engine.interrupts import Interrupts, debugged
 from pipeline.errors import PipelineError, UserError, printable
@@ -27,7 +26,7 @@ from pipeline.record.record import Record
 from pipeline.screen import console as on_screen
 from pipeline.screen import folded
 from pipeline.session import resume
-from pipeline.session.allowance import allowed
+from pipeline.session.allowance import allowed, is_spent
 from pipeline.session.crew import Crew, hired
 from pipeline.session.dry_run import dry_run
 from pipeline.session.news import News, announced
@@ -121,11 +120,10 @@ class Session:
         *,
         with_search: bool,
     ) -> None:
-        self.asked, self.listing = asked, listing
+        self.options, self.asked, self.listing = options, asked, listing
         self.ledger, self.console, self.crew, self.means = ledger, console, crew, crew.means
         self.news, self.with_search, self.begun = news, with_search, time.monotonic()
         self.record = Record.of(ledger.events)
-        self.options, self.allowance = allowed(options, self.record, self.means)
         self.study = resolve(options, asked, self.record)
         resume.require_settings(self.record, self.study, ledger.folder)
         self.screen = on_screen()  # for the end, which -q leaves
@@ -137,8 +135,8 @@ class Session:
 
         data = self._prepare()
         self._require_the_same(data)
-        if self.allowance:
-            self._tell(self.allowance)
+        since = time.monotonic() - self.begun
+        self.options = allowed(self.options, self.record, self.means, self._tell, since)
         pace = self._measured(data)
         interrupts.raises = False  # from here on a signal leads to the end of this function
         windows = opened(self.options, self.record, self.ledger, self._tell)
@@ -172,7 +170,8 @@ class Session:
                 problem = error
         status = self._status(plan, interrupts, problem)
         if status == "time limit" and (left := given_up(plan, pace)):
-            self._tell(f"given up for want of time: {left}")
+            want = "hours" if is_spent(self.options) else "time"
+            self._tell(f"given up for want of {want}: {left}")
         try:
             complete = self._write_up(status, windows, interrupts)
         except (OSError, PipelineError):  # as of a full disk, which is told by what it hurt first
@@ -212,17 +211,18 @@ class Session:
         """How fast runs go here, where the command's time is limited and something is left to
         train; says what fits into it.
         """
-        from pipeline.session.forecast import Forecast, budget_of, ending, measured_pace, shape
+        from pipeline.session import forecast as ahead
 
-        limit, with_search, crew = self.options.time, self.with_search, self.crew
-        if limit is None or (self.record.begun and not self._plan().outstanding()):
+        limit, begun, with_search = self.options.time, self.record.begun, self.with_search
+        if limit is None or is_spent(self.options) or (begun and not self._plan().outstanding()):
             return None
-        most = budget_of(limit)
-        self._tell(f"measuring how long an epoch takes (at most about {duration(most)})")
-        over = shape(self.study, data.labels.tolist(), data.parts.tolist(), len(data.classes))
-        pace = measured_pace(self.study, over, crew, with_search=with_search, most_seconds=most)
-        forecast = Forecast(self.study, self.record, pace, crew.means.workers, with_search)
-        left = self.begun + limit - ending(limit) - time.monotonic()
+        most = ahead.budget_of(limit)
+        self._tell(f"measuring {ahead.how_long(most)}")
+        over = ahead.shape(self.study, data.labels.tolist(), data.parts.tolist(), len(data.classes))
+        asked = self.study, over, self.crew
+        pace = ahead.measured_pace(*asked, with_search=with_search, most_seconds=most)
+        forecast = ahead.Forecast(self.study, self.record, pace, self.means.workers, with_search)
+        left = self.begun + limit - ahead.ending(limit) - time.monotonic()
         for what, said in forecast.lines(limit, left):
             self._tell(f"{what}: {said}")
         return pace
@@ -322,7 +322,8 @@ class Session:
         closing = [f"{status} after {spent:.0f} s; everything is in {self.ledger.folder}"]
         if status != "complete":
             fresh = ", without --fresh" if self.options.fresh else ""
-            closing.append(f"to go on from here, run the same command again{fresh}")
+            more = ", allowing more hours" if is_spent(self.options) else ""
+            closing.append(f"to go on from here, run the same command again{fresh}{more}")
         self.news.status = status
         for text in closing:
             self._say(text)

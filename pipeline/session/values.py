@@ -3,6 +3,8 @@
 import argparse
 import re
 
+MOST_HOURS = 1e9
+
 
 def seconds(text: str) -> float:
     """`6h`, `90m`, `1h30m`, `45s` or plain seconds."""
@@ -26,10 +28,13 @@ def seconds(text: str) -> float:
 
 def hours(text: str) -> float:
     """A number of hours above 0."""
-    plain = re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,9})?", text)
-    if not plain or not float(text):
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value <= MOST_HOURS:
         raise argparse.ArgumentTypeError(f"expected hours such as 12 or 0.5, got {text!r}")
-    return float(text)
+    return value
 
 
 def positive(text: str) -> int:

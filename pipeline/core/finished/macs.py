@@ -30,9 +30,13 @@ def _without_norms(model: nn.Module) -> Iterator[None]:
     """Batch norms count nothing and keep the shape, and on the meta device torch takes most of the
     time for them.
     """
-    norms = [one for one in model.modules() if type(one).forward is _BatchNorm.forward]
+    norms = [
+        one
+        for one in model.modules()
+        if getattr(type(one), "forward", None) is _BatchNorm.forward and "forward" not in vars(one)
+    ]
     for norm in norms:
-        norm.forward = lambda x: x
+        norm.forward = lambda input: input
     try:
         yield
     finally:

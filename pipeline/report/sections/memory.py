@@ -22,8 +22,8 @@ def notes(ablation: Ablation, record: Record) -> Iterator[str]:
         return
     trials = f"{plural(num_trials, 'trial')} of the search" if num_trials else ""
     yield (
-        "Memory: batches that did not fit the device were computed in more parts than asked for: "
-        f"{listed([*arms, *filter(None, [trials])])}. A step's batch is the same, but batch norm, "
-        "mixing and the choice of the hardest pictures see a part alone: where a run has them, it "
-        "is not quite the one asked for."
+        "Memory: batches were computed in more parts than asked for, as they, or those of runs "
+        f"that take as much, did not fit the device: {listed([*arms, *filter(None, [trials])])}. "
+        "A step's batch is the same, but batch norm, mixing and the choice of the hardest pictures "
+        "see a part alone: where a run has them, it is not quite the one asked for."
     )

@@ -22,6 +22,7 @@ MOST = 100  # replicates that anyone is told to train
 NAMING = ("--study", "--data", "--mlruns")  # flags that say which record is meant
 OTHER_RECORD = ("--path", "--around")  # and those that make another one of it
 SEARCH_ONLY = ("--trials", "--race", "--against", "--warm-start")
+HOURS = ("--max-gpu-hours", "--max-core-hours")
 REPLICATES = ("--replicates", "--max-replicates")
 SETS = {  # flag → fields that --set may give in its place
     "--replicates": ("ablation.replicates",),
@@ -88,12 +89,12 @@ def _steps(
         yield from _more_replicates(ablation, record, shown, command)
     epochs = {number for row in ablation.rows for number in row.planned_epochs}
     if ablation.unconverged and len(epochs) == 1:
-        cut = record.ended == "time limit" and bool(_kept(command, ("--time",)))
+        cut = record.ended == "time limit" and bool(_kept(command, ("--time", *HOURS)))
         yield (
             f"Longer training, as still improving at the end: {listed(ablation.unconverged)}."
             + " The limit of time, which cut this short, is left out." * cut,
             _with(
-                _without(command, ("--time",)) if cut else command,
+                _without(command, ("--time", *HOURS)) if cut else command,
                 "--epochs",
                 str(2 * epochs.pop()),
             ),
@@ -119,6 +120,12 @@ def _steps(
 
 def _go_on(record: Record, command: Sequence[str]) -> tuple[str, str]:
     begun = any(run.epochs for run in record.runs.values())
+    if record.ended == "time limit" and _kept(command, HOURS):
+        return (
+            "Runs are missing, and the hours that the study may take are spent, or too few: the "
+            "same command without their limit, or with more.",
+            " ".join(_without(command, HOURS)),
+        )
     if record.ended == "time limit" and not begun and _kept(command, ("--time",)):
         return (
             "Runs are missing, and the limit of time was too short for the first epoch: the same "
