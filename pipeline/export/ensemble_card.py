@@ -110,7 +110,7 @@ def _what(facts: Ensembled) -> str:
     params = f", {plural(total, 'parameter')} together" if total else ""
     averaged = plural(len(facts.members), "network")
     if (num := sum(one.artifact.config.members for one in facts.members)) > len(facts.members):
-        averaged = f"{len(facts.members)} ensembles, {num} networks in all"
+        averaged = f"{plural(len(facts.members), 'ensemble')}, {plural(num, 'network')} in all"
     long = facts.judged.long
     blind = "" if selection.asked else f" {long[:1].upper()}{long[1:]} had no part in the choice."
     return what_it_does(

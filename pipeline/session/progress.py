@@ -112,9 +112,10 @@ class Progress:
         self._parts[run.key] = max(parts, known or 0)
         if parts <= (known or 0):
             return ""
-        why = "as much memory as others that ran out of it: " if known is None else "out of memory:"
-        now = f"{'' if known is None else ' from here on '}a batch is computed in {parts} parts"
-        return f"{label(run)}  {why}{now}"
+        why = "out of memory: from here on"
+        if known is None:
+            why = "as much memory as others that ran out of it:"
+        return f"{label(run)}  {why} a batch is computed in {plural(parts, 'part')}"
 
     def _line(self, event: Event) -> str:
         runs = self.plan.record.runs
