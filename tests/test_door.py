@@ -137,6 +137,10 @@ def test_a_command_is_still_run_by_its_module() -> None:
         ({"sets": {"optimizer.lrr": 1}}, r"^sets: baseline\.optimizer\.lrr: unknown"),
         ({"workers": 0}, r"^workers: expected a whole number of at least 1, got '0'"),
         ({"resume": True}, r"^resume: nothing is recorded"),
+        ({"max_core_hours": -1, "debug": True}, r"^max_core_hours: expected hours .* got '-1'"),
+        ({"price_per_hour": "two", "debug": True}, r"^price_per_hour: expected an amount"),
+        ({"tags": "course=ml"}, r"^tags: got 'course=ml'; allowed: "),
+        ({"also": "tensorbord"}, r"also: .*'?tensorbord'?"),
     ],
     ids=str,
 )

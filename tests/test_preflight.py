@@ -228,7 +228,7 @@ def test_a_dry_run_refuses_what_the_command_would_once_its_pictures_are_read(
     monkeypatch.setattr(sys, "argv", [*flags, "batch_size=8"])
     assert main() == 0
     said = " ".join(capsys.readouterr().out.split())
-    assert " set batch_size=8 (of the arms; searched all the same, but by space.knobs.batch" in said
+    assert " set batch_size=8 (of the arms; the search still varies it: space.knobs.batch" in said
 
 
 def test_pictures_that_are_not_read_are_as_they_will_be(scans: Data) -> None:

@@ -240,6 +240,7 @@ def _mapped(path: Path, shape: tuple[int, ...]) -> "np.memmap[Any, np.dtype[np.u
 
 
 def counts_of(parts: npt.NDArray[np.int8], labels: npt.NDArray[np.int64]) -> dict[str, int]:
+    """Pictures by part, as of `Data`."""
     counts = {name: int((parts == part).sum()) for part, name in enumerate(PARTS)}
     unlabeled = int(((parts == TRAIN) & (labels == UNKNOWN)).sum())
     return (

@@ -20,7 +20,7 @@ from pipeline.session.guest import call
 from pipeline.session.opened import OpenedRecord, open_record
 from pipeline.session.options import HANDED_OVER, MLRUNS, Options
 from pipeline.session.resolve import chosen, recorded_folder
-from pipeline.session.values import seconds
+from pipeline.session.values import hours, price, seconds
 from pipeline.study.study import Study
 
 if TYPE_CHECKING:
@@ -179,6 +179,8 @@ def _options(command: str, given: Mapping[str, Any]) -> Options:
         if name in known and value is not None:
             try:
                 asked[name] = FORMS.get(name, lambda as_it_is: as_it_is)(value)
+            except argparse.ArgumentTypeError as error:
+                raise UserError(f"{name}: {error}") from None
             except (TypeError, AttributeError):
                 got = printable(repr(value), 100)
                 allowed = "what help(pipeline.session.calls.search) says of it"
@@ -259,11 +261,8 @@ def _file_of(study: Study | str) -> Iterator[str]:
         yield str(path)
 
 
-def _seconds(time: str | float) -> float:
-    try:
-        return seconds(str(time))
-    except argparse.ArgumentTypeError as error:
-        raise UserError(f"time: {error}") from None
+def _several(given: Sequence[str] | str) -> tuple[str, ...]:
+    return (given,) if isinstance(given, str) else tuple(given)
 
 
 def _assignments(sets: Mapping[str, Any]) -> tuple[str, ...]:
@@ -291,9 +290,12 @@ FORMS: Mapping[str, Callable[[Any], Any]] = {  # argument → the option of a va
     "data": os.fspath,
     "mlruns": os.fspath,
     "sets": _assignments,
-    "against": ",".join,
-    "also": ",".join,
-    "time": _seconds,
+    "against": lambda names: ",".join(_several(names)),
+    "also": lambda names: ",".join(_several(names)),
+    "time": lambda time: seconds(str(time)),
+    "max_gpu_hours": lambda most: hours(str(most)),
+    "max_core_hours": lambda most: hours(str(most)),
+    "price_per_hour": lambda amount: price(str(amount)),
     "tags": lambda tags: tuple(f"{key}={value}" for key, value in tags.items()),
-    "notify": tuple,
+    "notify": _several,
 }

@@ -119,7 +119,8 @@ def _also(given: str, study: Study) -> str:
     """What a `--set` of the baseline alone leaves to the search."""
     key = given.partition("=")[0].strip().removeprefix("baseline.")
     searched = study.search.num_trials and key in study.space.knobs
-    return f" (of the arms; searched all the same, but by space.knobs.{key}=null)" * bool(searched)
+    varied = f" (of the arms; the search still varies it: space.knobs.{key}=null ends that)"
+    return varied * bool(searched)
 
 
 def preview(
